@@ -1,0 +1,33 @@
+/** Label names to values. Keep the set of values small. */
+export type MetricLabels = Readonly<Record<string, string>>;
+
+export interface Counter {
+  add(amount?: number, labels?: MetricLabels): void;
+}
+export interface Gauge {
+  set(value: number, labels?: MetricLabels): void;
+}
+export interface Histogram {
+  observe(value: number, labels?: MetricLabels): void;
+}
+export interface MetricOptions {
+  /** Prometheus name: `warren_` + package + what + base unit, `_total` for counters. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+}
+
+/** Where a package gets its metric handles; optional everywhere, never global. prom-client's registry is adapted to it in the apps. */
+export interface Metrics {
+  counter(options: MetricOptions): Counter;
+  gauge(options: MetricOptions): Gauge;
+  /** `buckets`: upper bounds, ascending, in the unit of the name. */
+  histogram(options: MetricOptions & { readonly buckets?: readonly number[] }): Histogram;
+}
+
+/** Counts nothing. What a library uses when it is given no metrics. */
+export const noMetrics: Metrics = {
+  counter: () => ({ add: () => undefined }),
+  gauge: () => ({ set: () => undefined }),
+  histogram: () => ({ observe: () => undefined }),
+};
