@@ -1,6 +1,14 @@
 /** Membership changes: their meaning, and their bytes in an entry (protobuf, as etcd writes them). */
 import { RaftError } from "../errors.ts";
-import type { AnyConfChange, ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Entry } from "./types.ts";
+import type {
+  AnyConfChange,
+  ConfChange,
+  ConfChangeSingle,
+  ConfChangeTransition,
+  ConfChangeType,
+  ConfChangeV2,
+  Entry,
+} from "./types.ts";
 
 const types: readonly ConfChangeType[] = [
   "ConfChangeAddNode",

@@ -34,8 +34,8 @@ const notText = /\uFFFD/u;
 /** Bytes as a quoted string; what is not printable is escaped. */
 export function quote(data: Uint8Array): string {
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(data);
-  const characters = notText.test(text) ? Array.from(data, (byte) => String.fromCharCode(byte)) : [...text];
   const raw = notText.test(text);
+  const characters = raw ? Array.from(data, (byte) => String.fromCharCode(byte)) : Array.from(text);
   let quoted = '"';
   for (const character of characters) {
     const code = character.codePointAt(0) as number;

@@ -2,7 +2,7 @@
 import { assert } from "@warren/std";
 
 import type { DropReason } from "../errors.ts";
-import { asV2, decodeConfChange, transitionOf } from "./conf-change.ts";
+import { asV2, decodeConfChange } from "./conf-change.ts";
 import { payloadsSize } from "./entry.ts";
 import { message } from "./message.ts";
 import type { Progress } from "./progress.ts";

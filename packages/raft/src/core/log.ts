@@ -198,7 +198,7 @@ export class RaftLog {
 
   /** Whether any entry in `[lo, hi)` satisfies `test`, reading no more than a page at a time. */
   some(lo: number, hi: number, test: (entry: Entry) => boolean): boolean {
-    for (let at = lo; at < hi; ) {
+    for (let at = lo; at < hi;) {
       const page = this.slice(at, hi, this.maxApplyingSize);
       assert(page !== undefined && page.length > 0, `entries from ${at} on can be read`);
       if (page.some(test)) return true;

@@ -1,4 +1,11 @@
-import { LocalAppendThread, LocalApplyThread, type Entry, type Message, type MessageType, type NodeId } from "./types.ts";
+import {
+  LocalAppendThread,
+  LocalApplyThread,
+  type Entry,
+  type Message,
+  type MessageType,
+  type NodeId,
+} from "./types.ts";
 
 const noEntries: readonly Entry[] = Object.freeze([]);
 const noResponses: readonly Message[] = Object.freeze([]);

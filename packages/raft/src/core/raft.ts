@@ -409,9 +409,7 @@ export class Raft {
       case "leave-joint":
         return this.switchTo(changer.leaveJoint());
       case "enter-joint":
-        return this.switchTo(
-          changer.enterJoint(v2.transition !== "ConfChangeTransitionJointExplicit", v2.changes),
-        );
+        return this.switchTo(changer.enterJoint(v2.transition !== "ConfChangeTransitionJointExplicit", v2.changes));
       case "simple":
         return this.switchTo(changer.simple(v2.changes));
     }

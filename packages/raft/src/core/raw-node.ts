@@ -44,7 +44,6 @@ export interface Status extends BasicStatus {
   readonly progress: ReadonlyMap<NodeId, Progress>;
 }
 
-const noEntries: readonly Entry[] = Object.freeze([]);
 const noReadStates: readonly ReadState[] = Object.freeze([]);
 
 export class RawNode {
@@ -75,7 +74,10 @@ export class RawNode {
   step(m: Message): void {
     if (!isLocalTarget(m.from)) {
       if (isLocalMessage(m.type)) {
-        throw new RaftError({ code: "RAFT_LOCAL_MESSAGE" }, `${m.type} from ${m.from}: only a node's own driver may step it`);
+        throw new RaftError(
+          { code: "RAFT_LOCAL_MESSAGE" },
+          `${m.type} from ${m.from}: only a node's own driver may step it`,
+        );
       }
       if (isResponseMessage(m.type) && this.raft.tracker.get(m.from) === undefined) {
         throw new RaftError(
@@ -272,7 +274,10 @@ export class RawNode {
 function throwIfDropped(r: Raft, reason: DropReason | undefined): void {
   if (reason === undefined) return;
   r.emit({ kind: "proposal-dropped", reason });
-  throw new RaftError({ code: "RAFT_PROPOSAL_DROPPED", reason }, `proposal dropped: ${reason}; it is not in the log, retry later`);
+  throw new RaftError(
+    { code: "RAFT_PROPOSAL_DROPPED", reason },
+    `proposal dropped: ${reason}; it is not in the log, retry later`,
+  );
 }
 
 function sameSoftState(r: Raft, last: SoftState): boolean {

@@ -203,7 +203,11 @@ export class Cluster {
     };
     for (;;) {
       const did = [
-        round("handling Ready", (m) => m.node.hasReady(), (m) => this.output.indented(() => this.processReady(m.id))),
+        round(
+          "handling Ready",
+          (m) => m.node.hasReady(),
+          (m) => this.output.indented(() => this.processReady(m.id)),
+        ),
         round(
           "receiving messages",
           (m) => this.split(m.id, false)[0].length > 0,
@@ -212,12 +216,18 @@ export class Cluster {
         round(
           "processing append thread",
           (m) => m.appendWork.length > 0,
-          work((id) => this.processAppendThread(id), (m) => m.appendWork),
+          work(
+            (id) => this.processAppendThread(id),
+            (m) => m.appendWork,
+          ),
         ),
         round(
           "processing apply thread",
           (m) => m.applyWork.length > 0,
-          work((id) => this.processApplyThread(id), (m) => m.applyWork),
+          work(
+            (id) => this.processApplyThread(id),
+            (m) => m.applyWork,
+          ),
         ),
       ];
       if (!did.includes(true)) return;

@@ -28,7 +28,12 @@ export function runQuorum(directive: Directive): string {
   return isVote ? vote(config, joint, values) : committed(config, joint, values);
 }
 
-function parse({ args }: Directive): { incoming: Voters; outgoing: Voters; joint: boolean; observed: readonly string[] } {
+function parse({ args }: Directive): {
+  incoming: Voters;
+  outgoing: Voters;
+  joint: boolean;
+  observed: readonly string[];
+} {
   const list = (key: string): readonly string[] => args.find((arg) => arg.key === key)?.values ?? [];
   const unknown = args.find(({ key }) => !["cfg", "cfgj", "idx", "votes"].includes(key));
   if (unknown !== undefined) throw new Error(`unknown argument ${unknown.key}`);
@@ -49,7 +54,11 @@ function vote(config: { incoming: Voters; outgoing: Voters }, joint: boolean, va
   return mirrored === result ? result : `${mirrored} <-- via symmetry\n${result}`;
 }
 
-function committed(config: { incoming: Voters; outgoing: Voters }, joint: boolean, values: Map<number, string>): string {
+function committed(
+  config: { incoming: Voters; outgoing: Voters },
+  joint: boolean,
+  values: Map<number, string>,
+): string {
   const acked = indexer(new Map([...values].map(([id, value]) => [id, Number(value)])));
   const { incoming, outgoing } = config;
   const index = joint ? jointCommitted(config, acked) : majorityCommitted(incoming, acked);
@@ -61,7 +70,9 @@ function committed(config: { incoming: Voters; outgoing: Voters }, joint: boolea
         ["via self-joint quorum", jointCommitted({ incoming, outgoing: incoming }, acked)],
         ...overlays(incoming, acked, index),
       ];
-  const disagreeing = others.filter(([, other]) => other !== index).map(([how, other]) => `${show(other)} <-- ${how}\n`);
+  const disagreeing = others
+    .filter(([, other]) => other !== index)
+    .map(([how, other]) => `${show(other)} <-- ${how}\n`);
   return describeIndexes(jointVoters(config), acked) + disagreeing.join("") + show(index);
 }
 

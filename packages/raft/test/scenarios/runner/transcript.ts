@@ -45,7 +45,15 @@ export function parseTranscript(text: string): Directive[] {
     const expected = lines.slice(bodyStart, at).join("\n");
     if (doubled) at += 2;
     const outputEnd = at;
-    directives.push({ line: start + 1, command: command.key, args, input: input.join("\n"), expected, outputStart, outputEnd });
+    directives.push({
+      line: start + 1,
+      command: command.key,
+      args,
+      input: input.join("\n"),
+      expected,
+      outputStart,
+      outputEnd,
+    });
   }
   return directives;
 }
@@ -72,7 +80,7 @@ function parseArguments(head: string, line: number): Argument[] {
 /** The text with the output of each directive replaced. */
 export function rewriteTranscript(text: string, outputs: ReadonlyMap<Directive, string>): string {
   const lines = text.split("\n");
-  for (const [directive, output] of [...outputs].reverse()) {
+  for (const [directive, output] of [...outputs].toReversed()) {
     const body = output.split("\n");
     const framed = body.includes("") ? [separator, ...body, separator, separator] : body;
     lines.splice(directive.outputStart, directive.outputEnd - directive.outputStart, ...framed);
