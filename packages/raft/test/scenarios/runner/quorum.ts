@@ -18,7 +18,8 @@ export function runQuorum(directive: Directive): string {
   const isVote = directive.command === "vote";
   const voters = jointVoters(config);
   if (voters.length !== observed.length) {
-    return `error: mismatched input (explicit or _) for voters [${voters.join(" ")}]: [${observed.join(" ")}]`;
+    const shown = observed.map((value) => ({ _: "0", n: "1", y: "2" })[value] ?? value);
+    return `error: mismatched input (explicit or _) for voters map[${voters.map((id) => `${id}:{}`).join(" ")}]: [${shown.join(" ")}]`;
   }
   // Values belong to the voters in the order in which the two lists name them.
   const values = new Map<number, string>();
