@@ -1,0 +1,14 @@
+/**
+ * VIPs, weights, draining and published ports of a node, as rules in its kernel.
+ *
+ * - `balancer.ts`  LoadBalancer: takes services, applies their table, ends stale flows
+ * - `table.ts`     services → rules, for nft and for iptables; pure
+ * - `flows.ts`     which UDP flows a change leaves stale; pure
+ * - `options.ts`   what is checked before anything is changed
+ * - `types.ts`     BalancedService and its parts
+ * - `errors.ts`    LoadBalancerError
+ * - `firewall/`    whole tables of rules, kept in place, as `@warren/net-loadbalancer/firewall`
+ */
+export { LoadBalancer, type LoadBalancerDependencies } from "./balancer.ts";
+export { LoadBalancerError, type LoadBalancerFailure } from "./errors.ts";
+export type { BalancedService, Flows, LoadBalancerOptions, PublishedPort, ServiceBackend } from "./types.ts";

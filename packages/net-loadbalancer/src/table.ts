@@ -1,0 +1,191 @@
+import { createHash } from "node:crypto";
+import type { Chain, IptablesRules, RuleTable } from "./firewall/types.ts";
+import { subnet } from "./options.ts";
+import type { BalancedService, PublishedPort, ResolvedOptions, ServiceBackend } from "./types.ts";
+
+/** Where an entrance leads: the tasks that take new connections, each with its weight. */
+interface Target {
+  /** Name of its chain; letters and digits. */
+  readonly chain: string;
+  readonly backends: readonly Required<ServiceBackend>[];
+}
+
+/** The snapshot in the order and form that both backends render. */
+interface Plan {
+  readonly vips: readonly (Target & { readonly vip: string })[];
+  readonly ports: readonly (Target & { readonly port: PublishedPort })[];
+  /** This node's tasks that may call themselves through an entrance. */
+  readonly local: readonly string[];
+}
+
+function hash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 12);
+}
+
+function plan(services: readonly BalancedService[], options: ResolvedOptions): Plan {
+  const here = subnet(options.nodeSubnet);
+  const isHere = ({ address }: ServiceBackend): boolean => here.check(address);
+  const vips = [];
+  const ports = [];
+  const local = new Set<string>();
+  for (const service of services) {
+    const backends = service.backends
+      .map(({ address, weight = 1 }) => ({ address, weight }))
+      .filter(({ weight }) => weight > 0)
+      .sort((a, b) => (a.address < b.address ? -1 : 1));
+    for (const { address } of backends.filter(isHere)) local.add(address);
+    if (service.vip !== undefined) vips.push({ vip: service.vip, chain: `s${hash(service.id)}`, backends });
+    for (const port of service.ports ?? []) {
+      const chain = `p${hash(`${port.protocol}/${port.published}`)}`;
+      ports.push({ port, chain, backends: port.mode === "host" ? backends.filter(isHere) : backends });
+    }
+  }
+  return { vips, ports, local: [...local].sort() };
+}
+
+const open = ({ backends }: Target): boolean => backends.length > 0;
+
+/** nft's `elements = { … }`, which may not be empty. */
+function elements(values: readonly string[]): string {
+  return values.length === 0 ? "" : `\n\t\telements = { ${values.join(", ")} }`;
+}
+
+/** A number below the sum of the weights, drawn for each new connection, picks the task that its range belongs to. */
+function nftChoice(backends: readonly Required<ServiceBackend>[]): string {
+  if (backends.length === 1) return (backends[0] as ServiceBackend).address;
+  let next = 0;
+  const ranges = backends.map(({ address, weight }) => {
+    const first = next;
+    next += weight;
+    return `${weight === 1 ? first : `${first}-${next - 1}`} : ${address}`;
+  });
+  return `numgen random mod ${next} map { ${ranges.join(", ")} }`;
+}
+
+function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): string {
+  const { taskPool, nodeSubnet, vipPool, gateway } = options;
+  const key = ({ port }: Plan["ports"][number]): string => `${port.protocol} . ${port.published}`;
+  const chains = [
+    ...vips.filter(open).map((v) => `\tchain ${v.chain} {\n\t\tdnat to ${nftChoice(v.backends)}\n\t}\n`),
+    ...ports
+      .filter(open)
+      .map((p) => `\tchain ${p.chain} {\n\t\tmeta l4proto ${p.port.protocol} dnat to ${nftChoice(p.backends)} : ${p.port.target}\n\t}\n`),
+  ];
+  return `${chains.join("")}\tmap vips {
+		type ipv4_addr : verdict${elements(vips.filter(open).map((v) => `${v.vip} : goto ${v.chain}`))}
+	}
+	map ports {
+		type inet_proto . inet_service : verdict${elements(ports.filter(open).map((p) => `${key(p)} : goto ${p.chain}`))}
+	}
+	set idle_ports {
+		type inet_proto . inet_service${elements(ports.filter((p) => !open(p)).map(key))}
+	}
+	set hairpin {
+		type ipv4_addr . ipv4_addr${elements(local.map((address) => `${address} . ${address}`))}
+	}
+	chain balance {
+		ip daddr vmap @vips
+		ip daddr != ${gateway} fib daddr type local meta l4proto . th dport vmap @ports
+	}
+	chain prerouting {
+		type nat hook prerouting priority dstnat - 5
+		jump balance
+	}
+	chain output {
+		type nat hook output priority dstnat - 5
+		jump balance
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat - 5
+		ct status & dnat == 0 return
+		ip saddr . ip daddr @hairpin masquerade
+		ip daddr != ${taskPool} return
+		ip saddr 127.0.0.0/8 masquerade
+		ip daddr ${nodeSubnet} return
+		ct original ip daddr != ${vipPool} masquerade
+		ip saddr != ${taskPool} masquerade
+	}
+	chain refuse {
+		meta l4proto tcp reject with tcp reset
+		reject
+	}
+	chain forward {
+		type filter hook forward priority filter
+		ip daddr ${vipPool} jump refuse
+	}
+	chain output_refuse {
+		type filter hook output priority filter
+		ip daddr ${vipPool} jump refuse
+	}
+	chain input {
+		type filter hook input priority filter
+		ip daddr != ${gateway} meta l4proto . th dport @idle_ports jump refuse
+	}
+`;
+}
+
+/** As `nftChoice`, by one rule a task: each takes its share of what those before it left. */
+function iptablesChoice(backends: readonly Required<ServiceBackend>[], before: string, after: string): string[] {
+  let left = backends.reduce((sum, { weight }) => sum + weight, 0);
+  return backends.map(({ address, weight }) => {
+    const share = weight === left ? "" : `-m statistic --mode random --probability ${(weight / left).toFixed(10)} `;
+    left -= weight;
+    return `${before}${share}-j DNAT --to-destination ${address}${after}`;
+  });
+}
+
+function iptablesRules({ vips, ports, local }: Plan, options: ResolvedOptions): IptablesRules {
+  const { taskPool, nodeSubnet, vipPool, gateway } = options;
+  const match = ({ port }: Plan["ports"][number]): string => `-p ${port.protocol} -m ${port.protocol} --dport ${port.published}`;
+  const toPool = `-m conntrack --ctstate DNAT -d ${taskPool}`;
+  const nat: Chain[] = [
+    ...vips.filter(open).map((v) => ({ name: v.chain, rules: iptablesChoice(v.backends, "", "") })),
+    ...ports.filter(open).map((p) => ({
+      name: p.chain,
+      rules: iptablesChoice(p.backends, `-p ${p.port.protocol} `, `:${p.port.target}`),
+    })),
+    { name: "PORTS", rules: ports.filter(open).map((p) => `${match(p)} -g @${p.chain}`) },
+    {
+      name: "BALANCE",
+      hooks: ["PREROUTING", "OUTPUT"],
+      rules: [
+        ...vips.filter(open).map((v) => `-d ${v.vip} -g @${v.chain}`),
+        `! -d ${gateway} -m addrtype --dst-type LOCAL -j @PORTS`,
+      ],
+    },
+    {
+      name: "POSTROUTING",
+      hooks: ["POSTROUTING"],
+      rules: [
+        ...local.map((address) => `-s ${address} -d ${address} -m conntrack --ctstate DNAT -j MASQUERADE`),
+        `${toPool} -s 127.0.0.0/8 -j MASQUERADE`,
+        `-d ${nodeSubnet} -j RETURN`,
+        `${toPool} -m conntrack ! --ctorigdst ${vipPool} -j MASQUERADE`,
+        `${toPool} ! -s ${taskPool} -j MASQUERADE`,
+      ],
+    },
+  ];
+  const filter: Chain[] = [
+    { name: "REFUSE", rules: ["-p tcp -j REJECT --reject-with tcp-reset", "-j REJECT"] },
+    { name: "VIPS", hooks: ["FORWARD", "OUTPUT"], rules: [`-d ${vipPool} -g @REFUSE`] },
+    {
+      name: "IDLE",
+      hooks: ["INPUT"],
+      rules: ports.filter((p) => !open(p)).map((p) => `! -d ${gateway} ${match(p)} -g @REFUSE`),
+    },
+  ];
+  return { filter, nat };
+}
+
+/**
+ * The balancer's rules for these services. Pure: equal snapshots give equal text.
+ *
+ * A packet to a VIP, or to a published port of one of the node's own addresses, has its destination changed to a task
+ * that is drawn by weight; the rest of its connection follows by tracking. The source stays the caller's, but for
+ * what could not be answered otherwise: a task that reached itself, a caller on loopback, and, for tasks on other
+ * nodes, a caller from outside. What has no task is refused at once.
+ */
+export function balancerTable(services: readonly BalancedService[], options: ResolvedOptions): RuleTable {
+  const planned = plan(services, options);
+  return { name: "lb", nft: () => nftRules(planned, options), iptables: () => iptablesRules(planned, options) };
+}

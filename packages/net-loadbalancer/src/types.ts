@@ -1,0 +1,58 @@
+/** A task that a service's connections may go to. */
+export interface ServiceBackend {
+  /** The task's IPv4 address. */
+  readonly address: string;
+  /**
+   * Share of new connections: a task of weight 2 gets twice those of one of weight 1. At 0 it drains: open
+   * connections go on, new ones go elsewhere. A whole number up to 65,535.
+   *
+   * @default 1
+   */
+  readonly weight?: number;
+}
+
+export interface PublishedPort {
+  readonly protocol: "tcp" | "udp";
+  /** The port on the node. */
+  readonly published: number;
+  /** The port in the task. */
+  readonly target: number;
+  /** `ingress`: any task of the service answers; `host`: only this node's. */
+  readonly mode: "ingress" | "host";
+}
+
+/** A service as this node balances it. */
+export interface BalancedService {
+  readonly id: string;
+  /** Every port and protocol of the VIP goes to the same port of a task. Without one only published ports are. */
+  readonly vip?: string;
+  /** Healthy and draining tasks on all nodes. */
+  readonly backends: readonly ServiceBackend[];
+  readonly ports?: readonly PublishedPort[];
+}
+
+export interface LoadBalancerOptions {
+  /** Addresses of all tasks of the cluster. @default "10.77.0.0/16" */
+  readonly taskPool?: string;
+  /** Addresses of this node's tasks, within `taskPool`. */
+  readonly nodeSubnet: string;
+  /** What of it no service has is refused. @default "10.96.0.0/16" */
+  readonly vipPool?: string;
+  /** The address of the node that its tasks see; its ports are never published. @default "169.254.1.1" */
+  readonly gateway?: string;
+}
+
+export type ResolvedOptions = Required<LoadBalancerOptions>;
+
+/** Ends tracked flows; `Netlink` of `@warren/netlink-napi` is one. */
+export interface Flows {
+  deleteFlows(
+    filters: readonly {
+      readonly protocol: number;
+      readonly destination?: string;
+      readonly destinationPort?: number;
+      readonly toLocal?: boolean;
+      readonly exceptAnsweredBy?: readonly string[];
+    }[],
+  ): Promise<number>;
+}

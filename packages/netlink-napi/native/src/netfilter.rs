@@ -1,0 +1,222 @@
+//! The two things wanted of nfnetlink: to end tracked flows, and to hear of changes to the rules.
+
+use std::collections::HashSet;
+use std::io::{Error, ErrorKind, Result};
+use std::net::Ipv4Addr;
+
+use napi_derive::napi;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_sys::{Socket, SocketAddr, protocols};
+
+use crate::socket::{messages, open};
+
+const SUBSYS_CONNTRACK: u16 = 1;
+const SUBSYS_NFTABLES: u16 = 10;
+const CT_GET: u16 = SUBSYS_CONNTRACK << 8 | 1;
+const CT_DELETE: u16 = SUBSYS_CONNTRACK << 8 | 2;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+const NFT_NEW_CHAIN: u16 = 3;
+const NFT_NEW_GENERATION: u16 = 15;
+/// `struct nlmsghdr` and `struct nfgenmsg`.
+const HEADER: usize = 16 + 4;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// Group of changes to nftables (`NFNLGRP_NFTABLES`).
+pub const GROUP_NFTABLES: u32 = 7;
+
+/// Which flows to end. All that is given must hold.
+#[napi(object)]
+pub struct FlowFilter {
+    /// IP protocol number: 17 is UDP.
+    pub protocol: u8,
+    /// Where the caller sent to, before any translation.
+    pub destination: Option<String>,
+    pub destination_port: Option<u16>,
+    /// Only flows that were sent to an address of this machine.
+    pub to_local: Option<bool>,
+    /// Spares flows that one of these answers.
+    pub except_answered_by: Option<Vec<String>>,
+}
+
+struct Filter {
+    protocol: u8,
+    destination: Option<Ipv4Addr>,
+    port: Option<u16>,
+    to_local: bool,
+    spared: HashSet<Ipv4Addr>,
+}
+
+impl Filter {
+    fn new(filter: &FlowFilter) -> Result<Self> {
+        let parse = |text: &String| {
+            text.parse::<Ipv4Addr>()
+                .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("no IPv4 address: {text}")))
+        };
+        Ok(Self {
+            protocol: filter.protocol,
+            destination: filter.destination.as_ref().map(parse).transpose()?,
+            port: filter.destination_port,
+            to_local: filter.to_local.unwrap_or(false),
+            spared: filter.except_answered_by.iter().flatten().map(parse).collect::<Result<_>>()?,
+        })
+    }
+
+    fn matches(&self, flow: &Flow, local: &HashSet<Ipv4Addr>) -> bool {
+        self.protocol == flow.protocol
+            && self.destination.is_none_or(|d| d == flow.destination)
+            && self.port.is_none_or(|p| p == flow.destination_port)
+            && (!self.to_local || local.contains(&flow.destination))
+            && !self.spared.contains(&flow.answerer)
+    }
+}
+
+struct Flow {
+    protocol: u8,
+    destination: Ipv4Addr,
+    destination_port: u16,
+    /// Who answers, after translation.
+    answerer: Ipv4Addr,
+    /// The attributes that name it to the kernel, as it sent them.
+    key: Vec<u8>,
+}
+
+/// The attributes in `bytes`: type without flags, value, and the whole with header and padding.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let length = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) as usize;
+        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
+        let value = bytes.get(4..length)?;
+        let (whole, rest) = bytes.split_at(bytes.len().min(length.next_multiple_of(4)));
+        bytes = rest;
+        Some((kind, value, whole))
+    })
+}
+
+fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(k, _, _)| *k == kind).map(|(_, value, _)| value)
+}
+
+fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
+    Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))
+}
+
+fn parse_flow(body: &[u8]) -> Option<Flow> {
+    let original = attribute(body, CTA_TUPLE_ORIG)?;
+    let reply = attribute(body, CTA_TUPLE_REPLY)?;
+    // In a tuple 1 holds the addresses (1 source, 2 destination), 2 the protocol (1 number, 3 destination port).
+    let protocol = attribute(original, 2)?;
+    let mut key = Vec::new();
+    for (kind, _, whole) in attributes(body) {
+        if matches!(kind, CTA_TUPLE_ORIG | CTA_ID | CTA_ZONE) {
+            key.extend_from_slice(whole);
+        }
+    }
+    Some(Flow {
+        protocol: *attribute(protocol, 1)?.first()?,
+        destination: ipv4(attribute(attribute(original, 1)?, 2)?)?,
+        destination_port: attribute(protocol, 3).map_or(0, |p| u16::from_be_bytes([p[0], p[1]])),
+        answerer: ipv4(attribute(attribute(reply, 1)?, 1)?)?,
+        key,
+    })
+}
+
+fn send(socket: &Socket, kind: u16, flags: u16, body: &[u8]) -> Result<()> {
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend([libc::AF_INET as u8, 0, 0, 0]);
+    bytes.extend(body);
+    socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map(|_| ())
+}
+
+/// Reads answers up to the end of a dump or an acknowledgement, whose code is the result.
+fn receive(socket: &Socket, mut each: impl FnMut(&[u8])) -> Result<()> {
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        for message in messages(&datagram) {
+            match u16::from_ne_bytes([message[4], message[5]]) {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => {
+                    let code = message.get(16..20).map_or(0, |c| i32::from_ne_bytes([c[0], c[1], c[2], c[3]]));
+                    return if code == 0 { Ok(()) } else { Err(Error::from_raw_os_error(-code)) };
+                }
+                _ => each(message),
+            }
+        }
+    }
+}
+
+/// Ends the IPv4 flows that one of the filters matches, and counts them.
+pub fn delete_flows(netns: Option<&str>, filters: &[FlowFilter], local: Vec<Ipv4Addr>) -> Result<u32> {
+    let filters = filters.iter().map(Filter::new).collect::<Result<Vec<_>>>()?;
+    let local: HashSet<_> = local.into_iter().collect();
+    let socket = open(protocols::NETLINK_NETFILTER, netns)?;
+    send(&socket, CT_GET, NLM_F_DUMP, &[])?;
+    let mut doomed = Vec::new();
+    receive(&socket, |message| {
+        if let Some(flow) = message.get(HEADER..).and_then(parse_flow)
+            && filters.iter().any(|f| f.matches(&flow, &local))
+        {
+            doomed.push(flow.key);
+        }
+    })?;
+    let mut count = 0;
+    for key in doomed {
+        send(&socket, CT_DELETE, NLM_F_ACK, &key)?;
+        match receive(&socket, |_| {}) {
+            Ok(()) => count += 1,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {} // ended by itself
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// A table that one transaction touched.
+#[napi(object)]
+#[derive(Clone, PartialEq)]
+pub struct TouchedTable {
+    pub name: String,
+    /// Chains that the transaction made in it.
+    pub new_chains: Vec<String>,
+}
+
+/// Gathers the messages of a transaction until the kernel says that it is whole.
+#[derive(Default)]
+pub struct Transaction(Vec<TouchedTable>);
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
+}
+
+impl Transaction {
+    /// The tables of the transaction, at its last message.
+    pub fn add(&mut self, message: &[u8]) -> Option<Vec<TouchedTable>> {
+        let kind = u16::from_ne_bytes([message[4], message[5]]);
+        if kind >> 8 != SUBSYS_NFTABLES {
+            return None;
+        }
+        if kind & 0xff == NFT_NEW_GENERATION {
+            return Some(std::mem::take(&mut self.0));
+        }
+        let body = message.get(HEADER..)?;
+        // In each message but that of a generation attribute 1 names the table; in a chain's, 3 names the chain.
+        let name = text(attribute(body, 1)?);
+        let at = self.0.iter().position(|t| t.name == name).unwrap_or_else(|| {
+            self.0.push(TouchedTable { name, new_chains: Vec::new() });
+            self.0.len() - 1
+        });
+        if kind & 0xff == NFT_NEW_CHAIN
+            && let Some(chain) = attribute(body, 3)
+        {
+            self.0[at].new_chains.push(text(chain));
+        }
+        None
+    }
+}

@@ -1,0 +1,25 @@
+/**
+ * The kernel's network, from JavaScript.
+ *
+ * - `netlink.ts`  openNetlink, and the named namespaces
+ * - `types.ts`    what goes in and comes out
+ * - `errors.ts`   NetlinkError
+ * - `../native/`  the addon, in Rust
+ */
+export { openNetlink, createNetns, deleteNetns, isNetns, listNetns } from "./netlink.ts";
+export { NetlinkError } from "./errors.ts";
+export type {
+  Address,
+  Change,
+  FlowFilter,
+  Link,
+  LinkChange,
+  Netlink,
+  Route,
+  RouteKind,
+  RouteSpec,
+  RulesChange,
+  TouchedTable,
+  VethSpec,
+  Watch,
+} from "./types.ts";

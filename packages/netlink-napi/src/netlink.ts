@@ -1,0 +1,113 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { NetlinkError, toNetlinkError } from "./errors.ts";
+import type { Change, Netlink, RulesChange, Watch } from "./types.ts";
+
+type Native = {
+  [Name in Exclude<keyof Netlink, "watch" | "watchRules" | "writeSysctls">]: Netlink[Name];
+} & {
+  writeSysctls(values: { name: string; value: string }[]): Promise<void>;
+  watch(groups: readonly string[], listener: (change: never) => void): { close(): void };
+};
+
+interface Addon {
+  readonly Handle: new (netns?: string) => Native;
+  createNetns(path: string): Promise<void>;
+  deleteNetns(path: string): Promise<void>;
+  isNetns(path: string): Promise<boolean>;
+  listNetns(folder: string): Promise<string[]>;
+}
+
+/** Beside `src/` and `dist/`; where the executable unpacks its addons, `WARREN_NATIVE_DIR` says so. */
+function addonPath(): string {
+  const file = `netlink.${process.platform}-${process.arch}-gnu.node`;
+  const folder = process.env["WARREN_NATIVE_DIR"];
+  return folder === undefined ? fileURLToPath(new URL(`../${file}`, import.meta.url)) : `${folder}/${file}`;
+}
+
+let loaded: Addon | undefined;
+
+function addon(): Addon {
+  if (loaded !== undefined) return loaded;
+  const path = addonPath();
+  try {
+    loaded = createRequire(import.meta.url)(path) as Addon;
+  } catch (cause) {
+    throw new NetlinkError("ENOENT", `cannot load ${path}: build it with \`pnpm native\``, { cause });
+  }
+  return loaded;
+}
+
+async function told<T>(doing: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw toNetlinkError(doing, error);
+  }
+}
+
+/**
+ * The network of the namespace at `netns`, or of this process. It holds one socket, which goes when it is collected.
+ *
+ * @throws NetlinkError `ENOENT` (no such namespace), `EPERM`
+ */
+export function openNetlink(netns?: string): Netlink {
+  let native: Native;
+  try {
+    native = new (addon().Handle)(netns);
+  } catch (error) {
+    throw toNetlinkError(`open the network${netns === undefined ? "" : ` of ${netns}`}`, error);
+  }
+  const watch = (groups: readonly string[], listener: (change: never) => void): Watch => {
+    let open = true;
+    const inner = native.watch(groups, (change) => {
+      if (open) listener(change);
+    });
+    const close = (): void => {
+      open = false;
+      inner.close();
+    };
+    return { close, [Symbol.dispose]: close };
+  };
+  return {
+    links: () => told("list links", () => native.links()),
+    link: (name) => told(`look for link ${name}`, async () => (await native.link(name)) ?? undefined),
+    createVeth: (spec) => told(`create veth ${spec.name}`, () => native.createVeth(spec)),
+    changeLink: (name, change) => told(`change link ${name}`, () => native.changeLink(name, change)),
+    deleteLink: (name) => told(`delete link ${name}`, () => native.deleteLink(name)),
+    addresses: () => told("list addresses", () => native.addresses()),
+    addAddress: (link, address) => told(`add ${address} to ${link}`, () => native.addAddress(link, address)),
+    deleteAddress: (link, address) => told(`take ${address} from ${link}`, () => native.deleteAddress(link, address)),
+    routes: () => told("list routes", () => native.routes()),
+    putRoute: (spec) => told(`set the route to ${spec.destination}`, () => native.putRoute(spec)),
+    deleteRoute: (spec) => told(`delete the route to ${spec.destination}`, () => native.deleteRoute(spec)),
+    readSysctl: (name) => told(`read ${name}`, () => native.readSysctl(name)),
+    writeSysctls: (values) =>
+      told(`write ${Object.keys(values).join(", ")}`, () =>
+        native.writeSysctls(Object.entries(values).map(([name, value]) => ({ name, value }))),
+      ),
+    deleteFlows: (filters) => told("end flows", () => native.deleteFlows(filters)),
+    watch: (groups, listener: (change: Change) => void) => watch(groups, listener),
+    watchRules: (listener: (change: RulesChange) => void) => watch(["rules"], listener),
+  };
+}
+
+/** Makes a namespace that lives as long as the mount at `path`. Its folder must exist. `EEXIST` if there is one. */
+export function createNetns(path: string): Promise<void> {
+  return told(`create namespace ${path}`, () => addon().createNetns(path));
+}
+
+/** Unmounts and removes `path`; the namespace ends with its last process. Done already if nothing is there. */
+export function deleteNetns(path: string): Promise<void> {
+  return told(`delete namespace ${path}`, () => addon().deleteNetns(path));
+}
+
+/** Whether a namespace is mounted at `path`. */
+export function isNetns(path: string): Promise<boolean> {
+  return told(`look at ${path}`, () => addon().isNetns(path));
+}
+
+/** Paths of the namespaces mounted in `folder`, sorted; none if there is no folder. */
+export function listNetns(folder: string): Promise<string[]> {
+  return told(`list namespaces in ${folder}`, () => addon().listNetns(folder));
+}

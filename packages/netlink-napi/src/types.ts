@@ -1,0 +1,131 @@
+/** A network interface. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** `veth`, `bridge`, …; absent for `lo` and hardware. */
+  readonly kind?: string;
+  /** Bytes. */
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly alias?: string;
+  /** Index of a veth's other end, in that end's namespace. */
+  readonly peerIndex?: number;
+  readonly mac?: string;
+}
+
+export interface Address {
+  readonly linkIndex: number;
+  /** With its prefix: `10.0.0.1/24`. */
+  readonly address: string;
+}
+
+export type RouteKind = "unicast" | "unreachable" | "blackhole";
+
+/** A route of the main table. */
+export interface Route {
+  /** `10.0.0.0/8`; a default route is `0.0.0.0/0` or `::/0`. */
+  readonly destination: string;
+  readonly gateway?: string;
+  readonly linkIndex?: number;
+  /** Preferred source address. */
+  readonly source?: string;
+  readonly metric?: number;
+  readonly kind: RouteKind;
+}
+
+export interface VethSpec {
+  /** Name of the near end; at most 15 characters. */
+  readonly name: string;
+  readonly peerName: string;
+  /** Path of the namespace that the far end is made in. @default the near end's */
+  readonly peerNetns?: string;
+  /** Bytes, of both ends. @default the kernel's, 1500 */
+  readonly mtu?: number;
+}
+
+export interface LinkChange {
+  readonly up?: boolean;
+  /** A new name; the link must be down. */
+  readonly name?: string;
+  readonly mtu?: number;
+  /** Free text kept with the link, at most 255 bytes. */
+  readonly alias?: string;
+}
+
+export interface RouteSpec {
+  /** A prefix, or an address for a route to it alone. */
+  readonly destination: string;
+  /** Without one the destination is on the link itself. */
+  readonly gateway?: string;
+  /** Name of the link. */
+  readonly link?: string;
+  readonly source?: string;
+  readonly metric?: number;
+  /** @default "unicast" */
+  readonly kind?: RouteKind;
+}
+
+/** Which tracked IPv4 flows to end. All that is given must hold. */
+export interface FlowFilter {
+  /** IP protocol number: 17 is UDP. */
+  readonly protocol: number;
+  /** Where the caller sent to, before any translation. */
+  readonly destination?: string;
+  readonly destinationPort?: number;
+  /** Only flows that were sent to an address of this machine. @default false */
+  readonly toLocal?: boolean;
+  /** Spares flows that one of these answers. */
+  readonly exceptAnsweredBy?: readonly string[];
+}
+
+/** A change, told after it happened. After `lost` some were missed: look again at everything. */
+export type Change =
+  | { readonly what: "new" | "deleted"; readonly link: Link }
+  | { readonly what: "new" | "deleted"; readonly address: Address }
+  | { readonly what: "new" | "deleted"; readonly route: Route }
+  | { readonly what: "lost" };
+
+/** One transaction on nftables, whoever made it (iptables-nft included). */
+export type RulesChange =
+  | { readonly what: "new"; readonly tables: readonly TouchedTable[] }
+  | { readonly what: "lost" };
+
+export interface TouchedTable {
+  readonly name: string;
+  /** Chains that the transaction made in the table. */
+  readonly newChains: readonly string[];
+}
+
+export interface Watch extends Disposable {
+  /** Idempotent. Nothing is told after it. */
+  close(): void;
+}
+
+/** The network of one namespace. All methods reject with `NetlinkError`. */
+export interface Netlink {
+  links(): Promise<Link[]>;
+  link(name: string): Promise<Link | undefined>;
+  createVeth(spec: VethSpec): Promise<void>;
+  changeLink(name: string, change: LinkChange): Promise<void>;
+  /** A veth's other end goes with it. `ENODEV` if there is none. */
+  deleteLink(name: string): Promise<void>;
+  addresses(): Promise<Address[]>;
+  /** Adds, or leaves as it is. IPv4 link-local addresses get link scope. */
+  addAddress(link: string, address: string): Promise<void>;
+  deleteAddress(link: string, address: string): Promise<void>;
+  /** The main table, IPv4 and IPv6. */
+  routes(): Promise<Route[]>;
+  /** Adds, or replaces the route to the same destination with the same metric. */
+  putRoute(spec: RouteSpec): Promise<void>;
+  /** `ESRCH` if there is none. */
+  deleteRoute(spec: RouteSpec): Promise<void>;
+  /** `name` below `/proc/sys`, with slashes: `net/ipv4/ip_forward`. */
+  readSysctl(name: string): Promise<string>;
+  /** Writes, in order, each value that is not there already. */
+  writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
+  /** Ends tracked flows and tells how many; the next packet of each is judged anew. */
+  deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
+  /** Subscribed when it returns. The watch does not keep the process alive. */
+  watch(groups: readonly ("link" | "address" | "route")[], listener: (change: Change) => void): Watch;
+  watchRules(listener: (change: RulesChange) => void): Watch;
+}
