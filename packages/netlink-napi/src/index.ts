@@ -4,6 +4,7 @@
  * - `netlink.ts`  openNetlink, and the named namespaces
  * - `types.ts`    what goes in and comes out
  * - `errors.ts`   NetlinkError
+ * - `testing/`    hosts for tests, as `@warren/netlink-napi/testing`
  * - `../native/`  the addon, in Rust
  */
 export { openNetlink, createNetns, deleteNetns, isNetns, listNetns } from "./netlink.ts";

@@ -1,0 +1,186 @@
+import type { Netlink } from "@warren/netlink-napi";
+import { serially, silentLogger, type Logger } from "@warren/std";
+import { AttachmentError } from "./errors.ts";
+import { Interfaces } from "./interfaces.ts";
+import { isolationTable, type Member } from "./isolation.ts";
+import { checkRequest, resolveOptions } from "./options.ts";
+import type { Attachment, AttachmentsOptions, AttachRequest, Firewall, Reconciled, ResolvedOptions } from "./types.ts";
+
+export interface AttachmentsDependencies {
+  /** The node's network. */
+  readonly netlink: Netlink;
+  readonly firewall: Firewall;
+  readonly log?: Logger;
+}
+
+interface Known {
+  readonly request: AttachRequest;
+  readonly attachment: Attachment;
+}
+
+/**
+ * Readies the node and adopts what an earlier process left: of its attachments those that are `expected` stay as they
+ * are, without a packet lost, and all others are removed.
+ *
+ * @throws AttachmentError `ATTACHMENT_INVALID`; NetlinkError
+ */
+export async function startAttachments(
+  dependencies: AttachmentsDependencies,
+  options: AttachmentsOptions,
+  expected: readonly AttachRequest[],
+): Promise<{ readonly attachments: Attachments; readonly reconciled: Reconciled }> {
+  const attachments = new Attachments(dependencies, resolveOptions(options));
+  await attachments.prepare();
+  return { attachments, reconciled: await attachments.reconcile(expected) };
+}
+
+/** The interfaces of a node's tasks, and who reaches whom. */
+export class Attachments {
+  readonly #firewall: Firewall;
+  readonly #log: Logger;
+  readonly #options: ResolvedOptions;
+  readonly #interfaces: Interfaces;
+  readonly #known = new Map<string, Known>();
+  #remote: readonly Member[] = [];
+  /** One change to a task at a time; tasks go in parallel. */
+  readonly #perTask = new Map<string, { readonly queue: ReturnType<typeof serially>; waiting: number }>();
+  readonly #rules = serially();
+  /** Counts what the rules depend on; rules that were rendered after a change have it. */
+  #version = 0;
+  #appliedVersion = -1;
+
+  /** @internal `startAttachments` makes it. */
+  constructor(dependencies: AttachmentsDependencies, options: ResolvedOptions) {
+    this.#firewall = dependencies.firewall;
+    this.#log = (dependencies.log ?? silentLogger).child({ component: "attachment" });
+    this.#options = options;
+    this.#interfaces = new Interfaces(dependencies.netlink, options);
+  }
+
+  /** @internal */
+  prepare(): Promise<void> {
+    return this.#interfaces.prepare();
+  }
+
+  /**
+   * Gives the task its interface. When it resolves packets flow and the isolation holds. Again with the same request
+   * it completes what is missing; with other networks it changes who is reached.
+   *
+   * @throws AttachmentError `ATTACHMENT_INVALID`, `ATTACHMENT_ADDRESS_TAKEN`, `ATTACHMENT_FAILED`
+   */
+  attach(request: AttachRequest): Promise<Attachment> {
+    checkRequest(request, this.#options);
+    return this.#forTask(request.taskId, async () => {
+      for (const { request: other } of this.#known.values()) {
+        if (other.address !== request.address || other.taskId === request.taskId) continue;
+        throw new AttachmentError(
+          { code: "ATTACHMENT_ADDRESS_TAKEN", address: request.address, taskId: other.taskId },
+          `address ${request.address} belongs to task ${other.taskId}: detach that first`,
+        );
+      }
+      const before = this.#known.get(request.taskId);
+      if (before !== undefined && before.request.address !== request.address) await this.#remove(request.taskId);
+      // Known before it is made: nobody else takes the address, and its rules wait for it.
+      const path = request.netnsPath ?? this.#interfaces.ownPath(request.taskId);
+      this.#know({ request, attachment: { taskId: request.taskId, address: request.address, interface: "", netnsPath: path } });
+      try {
+        const attachment = await this.#interfaces.create(request);
+        this.#know({ request, attachment });
+        await this.#applyRules();
+        return attachment;
+      } catch (cause) {
+        await this.#remove(request.taskId);
+        throw new AttachmentError(
+          { code: "ATTACHMENT_FAILED", taskId: request.taskId },
+          `cannot give task ${request.taskId} its network`,
+          { cause },
+        );
+      }
+    });
+  }
+
+  /** Takes the interface away, and the namespace if it is ours. Done already if there is none. */
+  detach(taskId: string): Promise<void> {
+    return this.#forTask(taskId, async () => {
+      await this.#remove(taskId);
+      await this.#applyRules();
+    });
+  }
+
+  /** What is whole in the kernel now, whoever made it. */
+  async list(): Promise<Attachment[]> {
+    const { whole } = await this.#interfaces.list();
+    return whole.map((attachment) => this.#known.get(attachment.taskId)?.attachment ?? attachment);
+  }
+
+  /**
+   * Makes `expected` all there is: adopts those that are whole, removes every other interface and namespace of ours.
+   * Not to be called while `attach` or `detach` are under way.
+   */
+  async reconcile(expected: readonly AttachRequest[]): Promise<Reconciled> {
+    for (const request of expected) checkRequest(request, this.#options);
+    const { whole } = await this.#interfaces.list();
+    const found = new Map(whole.map((attachment) => [attachment.taskId, attachment]));
+    this.#known.clear();
+    for (const request of expected) {
+      const attachment = found.get(request.taskId);
+      if (attachment?.address !== request.address) continue;
+      this.#know({ request, attachment: { ...attachment, netnsPath: request.netnsPath ?? attachment.netnsPath } });
+    }
+    const adopted = [...this.#known.values()].map(({ attachment }) => attachment);
+    this.#version += 1;
+    await this.#applyRules();
+    const removed = await this.#interfaces.removeOthers(new Set(this.#known.keys()));
+    const missing = expected.map(({ taskId }) => taskId).filter((taskId) => !this.#known.has(taskId));
+    if (removed.length > 0) this.#log.info("removed what no task has", { removed });
+    return { adopted, missing, removed };
+  }
+
+  /** Tasks of other nodes that share a network with one here; all of them, each time. */
+  async setRemote(members: readonly { readonly address: string; readonly networks: readonly string[] }[]): Promise<void> {
+    this.#remote = structuredClone(members);
+    this.#version += 1;
+    await this.#applyRules();
+  }
+
+  /** Takes everything of ours from the node: interfaces, namespaces, rules, the subnet's route. Forwarding stays on. */
+  async removeAll(): Promise<void> {
+    this.#known.clear();
+    await this.#interfaces.removeOthers(new Set());
+    await this.#interfaces.unprepare();
+    await this.#rules(() => this.#firewall.remove("net"));
+  }
+
+  #know(known: Known): void {
+    this.#known.set(known.request.taskId, known);
+    this.#version += 1;
+  }
+
+  async #remove(taskId: string): Promise<void> {
+    await this.#interfaces.remove(taskId);
+    if (this.#known.delete(taskId)) this.#version += 1;
+  }
+
+  async #forTask<T>(taskId: string, work: () => Promise<T>): Promise<T> {
+    const task = this.#perTask.get(taskId) ?? { queue: serially(), waiting: 0 };
+    this.#perTask.set(taskId, task);
+    task.waiting += 1;
+    try {
+      return await task.queue(work);
+    } finally {
+      task.waiting -= 1;
+      if (task.waiting === 0) this.#perTask.delete(taskId);
+    }
+  }
+
+  /** Brings the rules up to now. Many calls at once share one transaction. */
+  #applyRules(): Promise<void> {
+    return this.#rules(async () => {
+      if (this.#appliedVersion === this.#version) return;
+      const version = this.#version;
+      const local = [...this.#known.values()].map(({ request }) => request);
+      await this.#firewall.apply(isolationTable(local, this.#remote, this.#options));
+      this.#appliedVersion = version;
+    });
+  }
+}

@@ -1,0 +1,13 @@
+import { WarrenError } from "@warren/std";
+
+export type AttachmentFailure =
+  /** What was asked for can't be; nothing was changed. */
+  | { readonly code: "ATTACHMENT_INVALID"; readonly field: string }
+  /** Another attached task has the address. */
+  | { readonly code: "ATTACHMENT_ADDRESS_TAKEN"; readonly address: string; readonly taskId: string }
+  /** The kernel refused a step; what had been made of the attachment was removed. */
+  | { readonly code: "ATTACHMENT_FAILED"; readonly taskId: string }
+  /** All addresses of the node's subnet are in use. */
+  | { readonly code: "ADDRESS_POOL_EMPTY"; readonly subnet: string };
+
+export class AttachmentError extends WarrenError<AttachmentFailure> {}

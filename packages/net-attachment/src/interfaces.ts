@@ -1,0 +1,165 @@
+import { createHash } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { NetlinkError, createNetns, deleteNetns, isNetns, listNetns, openNetlink, type Link, type Netlink } from "@warren/netlink-napi";
+import { interfacePrefix } from "./isolation.ts";
+import type { Attachment, AttachRequest, ResolvedOptions } from "./types.ts";
+
+/** Name of the task's end of the pair. */
+const inside = "eth0";
+
+/** What the node's end is labelled with, followed by the task's id: the kernel keeps what a restart needs to know. */
+const label = "warren task ";
+
+/** The node's end of a task's pair: `wr` and 13 digits of a hash, 15 characters, the kernel's limit. */
+export function interfaceName(taskId: string): string {
+  return interfacePrefix + BigInt(`0x${createHash("sha256").update(taskId).digest("hex")}`).toString(36).slice(0, 13);
+}
+
+const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);
+
+/** Runs a step whose failure with one of `codes` means that it was done already. */
+async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
+  try {
+    await step;
+  } catch (error) {
+    if (!NetlinkError.is(error, ...codes)) throw error;
+  }
+}
+
+/** Makes, finds and removes the pairs and namespaces themselves. All state is the kernel's. */
+export class Interfaces {
+  readonly #netlink: Netlink;
+  readonly #options: ResolvedOptions;
+
+  constructor(netlink: Netlink, options: ResolvedOptions) {
+    this.#netlink = netlink;
+    this.#options = options;
+  }
+
+  /** What the node needs once: forwarding, and an answer for addresses of its subnet that no task has. */
+  async prepare(): Promise<void> {
+    await mkdir(this.#options.netnsDirectory, { recursive: true });
+    await this.#netlink.writeSysctls({ "net/ipv4/ip_forward": "1" });
+    await this.#netlink.putRoute({ destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 });
+  }
+
+  async unprepare(): Promise<void> {
+    const route = { destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 } as const;
+    await tolerating(["ESRCH"], this.#netlink.deleteRoute(route));
+  }
+
+  ownPath(taskId: string): string {
+    return join(this.#options.netnsDirectory, taskId);
+  }
+
+  /** Every step leaves what is right as it is, so that what a crash cut short is completed. */
+  async create(request: AttachRequest): Promise<Attachment> {
+    const { taskId, address } = request;
+    const name = interfaceName(taskId);
+    const netnsPath = request.netnsPath ?? this.ownPath(taskId);
+    if (request.netnsPath === undefined && !(await isNetns(netnsPath))) await createNetns(netnsPath);
+    const task = openNetlink(netnsPath);
+    if (!(await this.#isPair(name, task))) {
+      await this.#deleteLink(name);
+      await this.#netlink.createVeth({ name, peerName: inside, peerNetns: netnsPath, mtu: this.#options.mtu });
+    }
+    await this.#setUpTask(task, address);
+    await this.#setUpHost(name, request);
+    return { taskId, address, interface: name, netnsPath };
+  }
+
+  async remove(taskId: string): Promise<void> {
+    await this.#deleteLink(interfaceName(taskId));
+    await deleteNetns(this.ownPath(taskId));
+  }
+
+  /** Whole attachments, and the names of interfaces that are ours but were left half made. */
+  async list(): Promise<{ readonly whole: Attachment[]; readonly broken: string[] }> {
+    const links = (await this.#netlink.links()).filter((link) => link.kind === "veth" && ownName.test(link.name));
+    const routes = await this.#netlink.routes();
+    const whole: Attachment[] = [];
+    const broken: string[] = [];
+    for (const link of links) {
+      const taskId = link.alias?.startsWith(label) === true ? link.alias.slice(label.length) : undefined;
+      const route = routes.find(({ linkIndex, destination }) => linkIndex === link.index && destination.endsWith("/32"));
+      if (taskId === undefined || route === undefined || !link.up) broken.push(link.name);
+      else {
+        const [address = ""] = route.destination.split("/");
+        whole.push({ taskId, address, interface: link.name, netnsPath: this.ownPath(taskId) });
+      }
+    }
+    return { whole, broken };
+  }
+
+  /** Removes what is ours and belongs to no task of `keep`. */
+  async removeOthers(keep: ReadonlySet<string>): Promise<string[]> {
+    const names = new Set([...keep].map(interfaceName));
+    const removed: string[] = [];
+    for (const link of await this.#netlink.links()) {
+      if (link.kind !== "veth" || !ownName.test(link.name) || names.has(link.name)) continue;
+      await this.#deleteLink(link.name);
+      removed.push(link.name);
+    }
+    const paths = new Set([...keep].map((taskId) => this.ownPath(taskId)));
+    for (const path of await listNetns(this.#options.netnsDirectory)) {
+      if (paths.has(path)) continue;
+      await deleteNetns(path);
+      removed.push(path);
+    }
+    return removed;
+  }
+
+  /** Whether the link is there and its other end is `eth0` of that namespace. */
+  async #isPair(name: string, task: Netlink): Promise<boolean> {
+    const [near, far]: (Link | undefined)[] = await Promise.all([this.#netlink.link(name), task.link(inside)]);
+    return near !== undefined && far !== undefined && near.peerIndex === far.index && far.peerIndex === near.index;
+  }
+
+  async #setUpTask(task: Netlink, address: string): Promise<void> {
+    const { gateway } = this.#options;
+    await task.writeSysctls({
+      "net/ipv4/conf/all/accept_redirects": "0",
+      [`net/ipv4/conf/${inside}/accept_redirects`]: "0",
+      ...(await this.#withoutIpv6(task, inside)),
+    });
+    await task.changeLink("lo", { up: true });
+    await task.addAddress(inside, `${address}/32`);
+    await task.changeLink(inside, { up: true });
+    await task.putRoute({ destination: gateway, link: inside });
+    await task.putRoute({ destination: "0.0.0.0/0", gateway, link: inside });
+  }
+
+  async #setUpHost(name: string, { taskId, address }: AttachRequest): Promise<void> {
+    const conf = `net/ipv4/conf/${name}`;
+    await this.#netlink.writeSysctls({
+      // A packet whose source is not the task's address is dropped: isolation goes by addresses.
+      [`${conf}/rp_filter`]: "1",
+      // A published port answers on 127.0.0.1 too; the isolation table keeps tasks out of there.
+      [`${conf}/route_localnet`]: "1",
+      [`${conf}/forwarding`]: "1",
+      ...(await this.#withoutIpv6(this.#netlink, name)),
+    });
+    await this.#netlink.addAddress(name, `${this.#options.gateway}/32`);
+    await this.#netlink.changeLink(name, { up: true });
+    await this.#netlink.putRoute({ destination: address, link: name });
+    // Last: what has the label is whole.
+    await this.#netlink.changeLink(name, { alias: label + taskId });
+  }
+
+  /** No IPv6 on the pair: a link-local address would pass by the isolation. Nothing to do where the kernel has none. */
+  async #withoutIpv6(netlink: Netlink, link: string): Promise<Record<string, string>> {
+    const name = `net/ipv6/conf/${link}/disable_ipv6`;
+    try {
+      await netlink.readSysctl(name);
+      return { [name]: "1" };
+    } catch (error) {
+      if (NetlinkError.is(error, "ENOENT")) return {};
+      throw error;
+    }
+  }
+
+  #deleteLink(name: string): Promise<void> {
+    return tolerating(["ENODEV"], this.#netlink.deleteLink(name));
+  }
+}

@@ -1,0 +1,157 @@
+import { createHash } from "node:crypto";
+import type { Chain, ResolvedOptions, RuleTable } from "./types.ts";
+
+/** Interfaces of tasks: this, and a hash of the task's id. */
+export const interfacePrefix = "wr";
+
+/** A task as the rules know it. */
+export interface Member {
+  readonly address: string;
+  readonly networks: readonly string[];
+}
+
+/** Tasks that are on the same networks are judged by the same chain. */
+interface Group {
+  readonly key: string;
+  readonly networks: readonly string[];
+  readonly addresses: readonly string[];
+}
+
+function hash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 10);
+}
+
+function groups(local: readonly Member[]): Group[] {
+  const found = new Map<string, { networks: string[]; addresses: string[] }>();
+  for (const member of local) {
+    const networks = [...new Set(member.networks)].sort();
+    const key = hash(networks.join(" "));
+    const group = found.get(key) ?? { networks, addresses: [] };
+    group.addresses.push(member.address);
+    found.set(key, group);
+  }
+  return [...found]
+    .map(([key, group]) => ({ key, networks: group.networks, addresses: group.addresses.sort() }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+/** Addresses on each network that a local task is on, local and remote. */
+function membership(members: readonly Member[]): Map<string, string[]> {
+  const found = new Map<string, Set<string>>();
+  for (const { address, networks } of members) {
+    for (const network of networks) {
+      const set = found.get(network) ?? new Set();
+      found.set(network, set.add(address));
+    }
+  }
+  return new Map([...found].map(([network, set]) => [network, [...set].sort()]));
+}
+
+interface Plan {
+  readonly groups: readonly Group[];
+  readonly members: ReadonlyMap<string, readonly string[]>;
+}
+
+function elements(values: readonly string[]): string {
+  return values.length === 0 ? "" : `\n\t\telements = { ${values.join(", ")} }`;
+}
+
+function nftRules(plan: Plan, options: ResolvedOptions): string {
+  const { taskPool, vipPool, trusted } = options;
+  const used = [...new Set(plan.groups.flatMap(({ networks }) => networks))].sort();
+  const sets = used.map(
+    (network) => `\tset n${hash(network)} {\n\t\ttype ipv4_addr${elements(plan.members.get(network) ?? [])}\n\t}\n`,
+  );
+  const chains = plan.groups.map(({ key, networks }) => {
+    const accept = (side: string): string => networks.map((network) => `\t\tip ${side} @n${hash(network)} accept\n`).join("");
+    const insiders = trusted.map((subnet) => `\t\tip saddr ${subnet} accept\n`).join("");
+    return `\tchain from_${key} {\n${accept("daddr")}\t\tip daddr ${taskPool} goto refuse\n\t}
+	chain to_${key} {\n${accept("saddr")}${insiders}\t\tgoto refuse\n\t}\n`;
+  });
+  const map = (name: string): string =>
+    `\tmap ${name} {\n\t\ttype ipv4_addr : verdict${elements(
+      plan.groups.flatMap(({ key, addresses }) => addresses.map((address) => `${address} : goto ${name}_${key}`)),
+    )}\n\t}\n`;
+  return `${sets.join("")}	chain refuse {
+		reject with icmp type admin-prohibited
+	}
+${chains.join("")}${map("from")}${map("to")}	chain forward {
+		type filter hook forward priority filter - 5
+		ct state established,related accept
+		ct status & dnat != 0 ct original ip daddr != ${vipPool} accept
+		ip saddr vmap @from
+		ip daddr vmap @to
+		iifname "${interfacePrefix}*" goto refuse
+	}
+	chain input {
+		type filter hook input priority filter - 5
+		iifname "${interfacePrefix}*" ip daddr 127.0.0.0/8 ct state != { established, related } drop
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		ip saddr ${taskPool} ip daddr != ${taskPool} oifname != "${interfacePrefix}*" masquerade
+	}
+`;
+}
+
+function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[]; nat: Chain[] } {
+  const { taskPool, vipPool, trusted } = options;
+  const chains = plan.groups.flatMap(({ key, networks }): Chain[] => {
+    const peers = [...new Set(networks.flatMap((network) => plan.members.get(network) ?? []))].sort();
+    return [
+      {
+        name: `F-${key}`,
+        rules: [...peers.map((peer) => `-d ${peer} -j RETURN`), `-d ${taskPool} -g @REFUSE`],
+      },
+      {
+        name: `T-${key}`,
+        rules: [...[...peers, ...trusted].map((peer) => `-s ${peer} -j RETURN`), "-g @REFUSE"],
+      },
+    ];
+  });
+  const lead = (side: "s" | "d", chain: "F" | "T"): string[] =>
+    plan.groups.flatMap(({ key, addresses }) => addresses.map((address) => `-${side} ${address} -g @${chain}-${key}`));
+  return {
+    filter: [
+      { name: "REFUSE", rules: ["-j REJECT --reject-with icmp-admin-prohibited"] },
+      ...chains,
+      {
+        name: "FORWARD",
+        hooks: ["FORWARD"],
+        rules: [
+          "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+          `-m conntrack --ctstate DNAT ! --ctorigdst ${vipPool} -j RETURN`,
+          ...lead("s", "F"),
+          ...lead("d", "T"),
+          `-i ${interfacePrefix}+ -g @REFUSE`,
+        ],
+      },
+      {
+        name: "INPUT",
+        hooks: ["INPUT"],
+        rules: [`-i ${interfacePrefix}+ -d 127.0.0.0/8 -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP`],
+      },
+    ],
+    nat: [
+      {
+        name: "POSTROUTING",
+        hooks: ["POSTROUTING"],
+        rules: [`-s ${taskPool} ! -d ${taskPool} ! -o ${interfacePrefix}+ -j MASQUERADE`],
+      },
+    ],
+  };
+}
+
+/**
+ * Who may talk to whom. Pure: equal members give equal text.
+ *
+ * `local` are this node's tasks, `remote` those of other nodes that share a network with one. In order: what belongs
+ * to a connection passes; what came through a published port passes; a task reaches the tasks that share a network
+ * with it, and whatever is no task; a task is reached by those that share a network with it, by the trusted, and by
+ * nobody else. An interface of ours whose address is unknown reaches nobody, so that a task is never open before its
+ * rules are there. `accept` ends only our own chain: rules of others may still refuse.
+ */
+export function isolationTable(local: readonly Member[], remote: readonly Member[], options: ResolvedOptions): RuleTable {
+  const plan = { groups: groups(local), members: membership([...local, ...remote]) };
+  return { name: "net", nft: () => nftRules(plan, options), iptables: () => iptablesRules(plan, options) };
+}

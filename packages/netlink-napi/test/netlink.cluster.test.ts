@@ -1,0 +1,148 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { NetlinkError, createNetns, deleteNetns, isNetns, listNetns, openNetlink, type Change, type RulesChange } from "@warren/netlink-napi";
+import { Lab, type LabHost } from "@warren/netlink-napi/testing";
+import { until } from "@warren/std/testing";
+
+let lab: Lab;
+let host: LabHost;
+beforeEach(async () => {
+  lab = await Lab.open();
+  host = await lab.host("host");
+});
+afterEach(() => lab[Symbol.asyncDispose]());
+
+describe("links", () => {
+  test("a veth pair is made with its far end in another namespace, under the name and MTU asked for", async () => {
+    const other = await lab.host("other");
+    await host.netlink.createVeth({ name: "near", peerName: "eth0", peerNetns: other.path, mtu: 1_420 });
+    const near = await host.netlink.link("near");
+    const far = await other.netlink.link("eth0");
+    expect(near).toMatchObject({ kind: "veth", mtu: 1_420, up: false, peerIndex: far!.index });
+    expect(far).toMatchObject({ kind: "veth", mtu: 1_420, peerIndex: near!.index });
+    expect(await host.netlink.link("eth0")).toBeUndefined();
+    expect((await host.netlink.links()).map(({ name }) => name)).toEqual(expect.arrayContaining(["lo", "near"]));
+  });
+
+  test("a link is renamed, labelled and brought up; deleting it takes its other end along", async () => {
+    await host.netlink.createVeth({ name: "a", peerName: "b" });
+    await host.netlink.changeLink("a", { name: "c", alias: "a label", mtu: 1_300, up: true });
+    expect(await host.netlink.link("c")).toMatchObject({ alias: "a label", mtu: 1_300, up: true });
+    await host.netlink.deleteLink("c");
+    expect(await host.netlink.link("b")).toBeUndefined();
+  });
+
+  test("a refusal carries errno's name and says what was attempted", async () => {
+    await host.netlink.createVeth({ name: "a", peerName: "b" });
+    await expect(host.netlink.createVeth({ name: "a", peerName: "x" })).rejects.toMatchObject({ code: "EEXIST" });
+    const gone = await host.netlink.deleteLink("none").catch((error: unknown) => error);
+    expect(NetlinkError.is(gone, "ENODEV")).toBe(true);
+    expect((gone as Error).message).toContain("cannot delete link none");
+    await expect(host.netlink.addAddress("a", "10.0.0.300/8")).rejects.toMatchObject({ code: "EINVAL" });
+    expect(() => openNetlink("/nowhere")).toThrow(expect.objectContaining({ code: "ENOENT" }));
+  });
+});
+
+test("addresses and routes, once set, are listed, set again without harm, and removed", async () => {
+  const { netlink } = host;
+  await netlink.createVeth({ name: "a", peerName: "b" });
+  await netlink.changeLink("a", { up: true });
+  await netlink.changeLink("b", { up: true });
+  const { index } = (await netlink.link("a"))!;
+  for (let times = 0; times < 2; times++) {
+    await netlink.addAddress("a", "10.1.0.1/24");
+    await netlink.addAddress("a", "fd01::1/64");
+    await netlink.putRoute({ destination: "169.254.1.1", link: "a" });
+    await netlink.putRoute({ destination: "0.0.0.0/0", gateway: "169.254.1.1", link: "a" });
+    await netlink.putRoute({ destination: "10.9.0.0/16", kind: "unreachable", metric: 7 });
+  }
+  const addresses = (await netlink.addresses()).filter(({ linkIndex }) => linkIndex === index).map(({ address }) => address);
+  expect(addresses).toEqual(expect.arrayContaining(["10.1.0.1/24", "fd01::1/64"]));
+  expect(await netlink.routes()).toEqual(
+    expect.arrayContaining([
+      { destination: "169.254.1.1/32", linkIndex: index, kind: "unicast" },
+      { destination: "0.0.0.0/0", gateway: "169.254.1.1", linkIndex: index, kind: "unicast" },
+      expect.objectContaining({ destination: "10.9.0.0/16", kind: "unreachable", metric: 7 }),
+    ]),
+  );
+  await netlink.deleteRoute({ destination: "10.9.0.0/16", kind: "unreachable", metric: 7 });
+  await netlink.deleteAddress("a", "10.1.0.1/24");
+  expect((await netlink.routes()).filter(({ destination }) => destination === "10.9.0.0/16")).toEqual([]);
+  expect((await netlink.addresses()).map(({ address }) => address)).not.toContain("10.1.0.1/24");
+  await expect(netlink.deleteRoute({ destination: "10.9.0.0/16" })).rejects.toMatchObject({ code: "ESRCH" });
+});
+
+test("a namespace lives at its path until it is deleted, and its sysctls are its own", async () => {
+  const folder = join(lab.folder, "named");
+  await mkdir(folder);
+  const path = join(folder, "one");
+  expect(await listNetns(join(folder, "none"))).toEqual([]);
+  await createNetns(path);
+  await expect(createNetns(path)).rejects.toMatchObject({ code: "EEXIST" });
+  expect(await isNetns(path)).toBe(true);
+  expect(await isNetns(join(folder, "two"))).toBe(false);
+  expect(await listNetns(folder)).toEqual([path]);
+  const inside = openNetlink(path);
+  await inside.writeSysctls({ "net/ipv4/ip_forward": "1", "net/ipv4/conf/lo/route_localnet": "1" });
+  expect(await inside.readSysctl("net/ipv4/ip_forward")).toBe("1");
+  expect(await host.netlink.readSysctl("net/ipv4/conf/lo/route_localnet")).toBe("0");
+  await expect(inside.readSysctl("kernel/../net/ipv4/ip_forward")).rejects.toMatchObject({ code: "EINVAL" });
+  await deleteNetns(path);
+  await deleteNetns(path);
+  expect(await listNetns(folder)).toEqual([]);
+});
+
+test("a watch tells of links, addresses and routes as they come and go, and of nothing after it is closed", async () => {
+  const changes: Change[] = [];
+  const watch = host.netlink.watch(["link", "address", "route"], (change) => changes.push(change));
+  const saw = (what: Change["what"], key: string, value: string): Promise<boolean> =>
+    until(`${key} ${value} is ${what}`, () => changes.some((c) => c.what === what && JSON.stringify(c).includes(`"${key}":"${value}"`)));
+  await host.netlink.createVeth({ name: "a", peerName: "b" });
+  await saw("new", "name", "a");
+  await host.netlink.addAddress("a", "10.1.0.1/24");
+  await saw("new", "address", "10.1.0.1/24");
+  await host.netlink.changeLink("a", { up: true });
+  await host.netlink.putRoute({ destination: "10.5.0.0/16", link: "a" });
+  await saw("new", "destination", "10.5.0.0/16");
+  await host.netlink.deleteLink("a");
+  await saw("deleted", "name", "a");
+  watch.close();
+  const count = changes.length;
+  await host.netlink.createVeth({ name: "c", peerName: "d" });
+  expect(changes).toHaveLength(count);
+});
+
+test("a watch of the rules tells each transaction once, with its tables and new chains", async () => {
+  const changes: RulesChange[] = [];
+  using _watch = host.netlink.watchRules((change) => changes.push(change));
+  await host.run("nft", ["-f", "-"], "table ip one {\n chain x { }\n}\ntable ip two { }\n");
+  await until("the transaction is told", () => changes.length > 0);
+  expect(changes).toEqual([{ what: "new", tables: [{ name: "one", newChains: ["x"] }, { name: "two", newChains: [] }] }]);
+  await host.run("nft", ["flush", "ruleset"]);
+  await until("the flush is told", () => changes.length > 1);
+  expect(changes[1]).toMatchObject({ tables: [{ name: "one" }, { name: "two" }] });
+});
+
+test("flows are ended by protocol, destination and who answers", async () => {
+  const other = await lab.host("other");
+  await lab.wire(host, "10.3.0.1/24", other, "10.3.0.2/24");
+  // Flows are tracked where a rule asks for their state.
+  await host.run("nft", ["-f", "-"], "table ip t { chain c { type filter hook output priority 0; ct state new accept; }\n chain i { type filter hook input priority 0; ct state new accept; } }");
+  await other.serve("other", 5_000);
+  await host.serve("host", 6_000);
+  expect(await host.send("10.3.0.2", 5_000, 7_000)).toMatchObject({ name: "other" });
+  expect(await other.send("10.3.0.1", 6_000, 7_001)).toMatchObject({ name: "host" });
+  const udp = { protocol: 17 };
+  expect(await host.netlink.deleteFlows([{ ...udp, destination: "10.3.0.2", exceptAnsweredBy: ["10.3.0.2"] }])).toBe(0);
+  expect(await host.netlink.deleteFlows([{ protocol: 6 }])).toBe(0);
+  expect(await host.netlink.deleteFlows([{ ...udp, destinationPort: 5_000, toLocal: true }])).toBe(0);
+  expect(await host.netlink.deleteFlows([{ ...udp, destinationPort: 6_000, toLocal: true }])).toBe(1);
+  expect(await host.netlink.deleteFlows([{ ...udp, destination: "10.3.0.2" }])).toBe(1);
+});
+
+test("200 requests at once each get their own answer", async () => {
+  await host.netlink.createVeth({ name: "a", peerName: "b" });
+  const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => host.netlink.link(["lo", "a", "b", "none"][i % 4]!)));
+  expect(answers.map((link) => link?.name)).toEqual(Array.from({ length: 200 }, (_, i) => ["lo", "a", "b", undefined][i % 4]));
+});
