@@ -92,7 +92,7 @@ function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): strin
 		jump balance
 	}
 	chain output {
-		type nat hook output priority dstnat - 5
+		type nat hook output priority -105
 		jump balance
 	}
 	chain postrouting {

@@ -128,7 +128,9 @@ test("flows are ended by protocol, destination and who answers", async () => {
   const other = await lab.host("other");
   await lab.wire(host, "10.3.0.1/24", other, "10.3.0.2/24");
   // Flows are tracked where a rule asks for their state.
-  await host.run("nft", ["-f", "-"], "table ip t { chain c { type filter hook output priority 0; ct state new accept; }\n chain i { type filter hook input priority 0; ct state new accept; } }");
+  const tracking = (hook: string): string => `chain ${hook} {\ntype filter hook ${hook} priority 0\nct state new accept\n}\n`;
+  const { code } = await host.run("nft", ["-f", "-"], `table ip t {\n${tracking("input")}${tracking("output")}}\n`);
+  expect(code).toBe(0);
   await other.serve("other", 5_000);
   await host.serve("host", 6_000);
   expect(await host.send("10.3.0.2", 5_000, 7_000)).toMatchObject({ name: "other" });

@@ -36,7 +36,10 @@ export class LabHost {
       child.stderr.on("data", (data) => (stderr += String(data)));
       child.on("error", reject);
       child.on("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
-      child.stdin.on("error", reject);
+      // A program that ends before it has read its input tells why by its exit.
+      child.stdin.on("error", (error: NodeJS.ErrnoException) => {
+        if (error.code !== "EPIPE") reject(error);
+      });
       child.stdin.end(input);
     });
 
