@@ -138,7 +138,7 @@ export interface Ready {
   /** Send, after `hardState`, `entries` and `snapshot` are durable (with async storage writes: at once). */
   readonly messages: readonly Message[];
   readonly readStates: readonly ReadState[];
-  /** Whether `hardState` and `entries` need an fsync; false when only the commit index moved. */
+  /** Whether `hardState` and `entries` need an fsync; false when only the commit index moved. A `snapshot` always does. */
   readonly mustSync: boolean;
 }
 

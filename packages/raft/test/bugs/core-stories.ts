@@ -145,19 +145,17 @@ export const coreStories: Readonly<Record<string, (core: Core) => void>> = {
     world.settle();
     world.get(2).storage.compact(5);
     world.wire = [];
-    world
-      .node(2)
-      .step(
-        core.message("MsgApp", {
-          from: 1,
-          to: 2,
-          term: 1,
-          index: 3,
-          logTerm: 1,
-          entries: [entry(1, 4, "a")],
-          commit: 5,
-        }),
-      );
+    world.node(2).step(
+      core.message("MsgApp", {
+        from: 1,
+        to: 2,
+        term: 1,
+        index: 3,
+        logTerm: 1,
+        entries: [entry(1, 4, "a")],
+        commit: 5,
+      }),
+    );
     const answer = world.handle(2).messages.find((m) => m.type === "MsgAppResp");
     assert.equal(answer?.reject, false, "an append before the compacted prefix was taken for a conflict");
     assert.equal(answer?.index, 5);

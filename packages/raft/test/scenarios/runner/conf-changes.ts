@@ -3,7 +3,7 @@ import { RaftError } from "../../../src/core/index.ts";
 import { Changer, type Change } from "../../../src/core/changer.ts";
 import { formatConfiguration, formatProgress, Tracker } from "../../../src/core/tracker.ts";
 import type { ConfChangeSingle, ConfChangeType } from "../../../src/core/index.ts";
-import type { Directive } from "./transcript.ts";
+import { isTrue, type Directive } from "./transcript.ts";
 
 const letters: Readonly<Record<string, ConfChangeType>> = {
   v: "ConfChangeAddNode",
@@ -46,7 +46,7 @@ function take(changer: Changer, { command, args, input }: Directive): Change {
     case "simple":
       return changer.simple(changes);
     case "enter-joint":
-      return changer.enterJoint(args.find(({ key }) => key === "autoleave")?.values[0] === "true", changes);
+      return changer.enterJoint(isTrue(args.find(({ key }) => key === "autoleave")?.values[0]), changes);
     case "leave-joint":
       if (changes.length > 0) throw new Error("this command takes no input");
       return changer.leaveJoint();

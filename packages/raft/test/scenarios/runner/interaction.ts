@@ -3,7 +3,7 @@ import type { AnyConfChange, Config, ConfChangeTransition, MessageType, Snapshot
 import { Cluster, CommandError, refusalText, type Recipient } from "./cluster.ts";
 import { parseChanges } from "./conf-changes.ts";
 import { levels, type Output } from "./output.ts";
-import type { Directive } from "./transcript.ts";
+import { isTrue, type Directive } from "./transcript.ts";
 
 type Handler = (cluster: Cluster, directive: Directive) => void;
 
@@ -117,18 +117,18 @@ function addNodes(cluster: Cluster, directive: Directive): void {
     else if (key === "index") options.applied = index = Number(only);
     else if (key === "content") data = new TextEncoder().encode(only);
     else if (key === "inflight") options.maxInflightMsgs = Number(only);
-    else if (key === "async-storage-writes") options.asyncStorageWrites = only === "true";
-    else if (key === "prevote") options.preVote = only === "true";
-    else if (key === "checkquorum") options.checkQuorum = only === "true";
+    else if (key === "async-storage-writes") options.asyncStorageWrites = isTrue(only);
+    else if (key === "prevote") options.preVote = isTrue(only);
+    else if (key === "checkquorum") options.checkQuorum = isTrue(only);
     else if (key === "max-committed-size-per-ready") options.maxCommittedSizePerReady = Number(only);
-    else if (key === "disable-conf-change-validation") options.disableConfChangeValidation = only === "true";
-    else if (key === "step-down-on-removal") options.stepDownOnRemoval = only === "true";
+    else if (key === "disable-conf-change-validation") options.disableConfChangeValidation = isTrue(only);
+    else if (key === "step-down-on-removal") options.stepDownOnRemoval = isTrue(only);
     else if (key === "read-only") options.readOnlyOption = readOnly(only);
     // Ours:
     else if (key === "max-size-per-msg") options.maxSizePerMsg = Number(only);
     else if (key === "max-inflight-bytes") options.maxInflightBytes = Number(only);
     else if (key === "max-uncommitted-size") options.maxUncommittedEntriesSize = Number(only);
-    else if (key === "disable-proposal-forwarding") options.disableProposalForwarding = only === "true";
+    else if (key === "disable-proposal-forwarding") options.disableProposalForwarding = isTrue(only);
   }
   const snapshot: Snapshot = { metadata: { index, term: index === 0 ? 0 : 1, confState }, data };
   cluster.add(first(directive), options, snapshot);
@@ -182,7 +182,7 @@ function proposeConfChange(cluster: Cluster, directive: Directive): void {
   let transition: ConfChangeTransition = "ConfChangeTransitionAuto";
   for (const { key, values } of directive.args.slice(1)) {
     const only = values[0] ?? "";
-    if (key === "v1") v1 = only === "true";
+    if (key === "v1") v1 = isTrue(only);
     else if (key === "transition") transition = transitions[only] ?? unknown(`transition ${only}`);
     else unknown(`command ${key}`);
   }

@@ -41,7 +41,7 @@ export function parseTranscript(text: string): Directive[] {
     if (doubled) at++;
     const bodyStart = at;
     if (doubled) while (at < lines.length && !(lines[at] === separator && lines[at + 1] === separator)) at++;
-    else while (at < lines.length && lines[at] !== "") at++;
+    else while (at < lines.length && (lines[at] as string).trim() !== "") at++;
     const expected = lines.slice(bodyStart, at).join("\n");
     if (doubled) at += 2;
     const outputEnd = at;
@@ -75,6 +75,11 @@ function parseArguments(head: string, line: number): Argument[] {
     args.push({ key: key as string, values });
   }
   return args;
+}
+
+/** A truth value, as Go writes them. */
+export function isTrue(value: string | undefined): boolean {
+  return value !== undefined && ["1", "t", "T", "true", "TRUE", "True"].includes(value);
 }
 
 /** The text with the output of each directive replaced. */
