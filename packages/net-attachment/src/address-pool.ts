@@ -70,6 +70,7 @@ export class AddressPool {
         `all ${this.#used.size} addresses of ${this.#subnet} are in use: run fewer tasks on this node`,
       );
     }
+    if (value === this.#fresh) this.#fresh += 1;
     this.reserve(toText(value));
     return toText(value);
   }

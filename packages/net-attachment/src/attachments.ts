@@ -82,7 +82,10 @@ export class Attachments {
       if (before !== undefined && before.request.address !== request.address) await this.#remove(request.taskId);
       // Known before it is made: nobody else takes the address, and its rules wait for it.
       const path = request.netnsPath ?? this.#interfaces.ownPath(request.taskId);
-      this.#know({ request, attachment: { taskId: request.taskId, address: request.address, interface: "", netnsPath: path } });
+      this.#know({
+        request,
+        attachment: { taskId: request.taskId, address: request.address, interface: "", netnsPath: path },
+      });
       try {
         const attachment = await this.#interfaces.create(request);
         this.#know({ request, attachment });
@@ -137,7 +140,9 @@ export class Attachments {
   }
 
   /** Tasks of other nodes that share a network with one here; all of them, each time. */
-  async setRemote(members: readonly { readonly address: string; readonly networks: readonly string[] }[]): Promise<void> {
+  async setRemote(
+    members: readonly { readonly address: string; readonly networks: readonly string[] }[],
+  ): Promise<void> {
     this.#remote = structuredClone(members);
     this.#version += 1;
     await this.#applyRules();

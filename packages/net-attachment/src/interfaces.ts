@@ -1,7 +1,16 @@
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { NetlinkError, createNetns, deleteNetns, isNetns, listNetns, openNetlink, type Link, type Netlink } from "@warren/netlink-napi";
+import {
+  NetlinkError,
+  createNetns,
+  deleteNetns,
+  isNetns,
+  listNetns,
+  openNetlink,
+  type Link,
+  type Netlink,
+} from "@warren/netlink-napi";
 import { interfacePrefix } from "./isolation.ts";
 import type { Attachment, AttachRequest, ResolvedOptions } from "./types.ts";
 
@@ -13,7 +22,12 @@ const label = "warren task ";
 
 /** The node's end of a task's pair: `wr` and 13 digits of a hash, 15 characters, the kernel's limit. */
 export function interfaceName(taskId: string): string {
-  return interfacePrefix + BigInt(`0x${createHash("sha256").update(taskId).digest("hex")}`).toString(36).slice(0, 13);
+  return (
+    interfacePrefix +
+    BigInt(`0x${createHash("sha256").update(taskId).digest("hex")}`)
+      .toString(36)
+      .slice(0, 13)
+  );
 }
 
 const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);
@@ -82,7 +96,9 @@ export class Interfaces {
     const broken: string[] = [];
     for (const link of links) {
       const taskId = link.alias?.startsWith(label) === true ? link.alias.slice(label.length) : undefined;
-      const route = routes.find(({ linkIndex, destination }) => linkIndex === link.index && destination.endsWith("/32"));
+      const route = routes.find(
+        ({ linkIndex, destination }) => linkIndex === link.index && destination.endsWith("/32"),
+      );
       if (taskId === undefined || route === undefined || !link.up) broken.push(link.name);
       else {
         const [address = ""] = route.destination.split("/");

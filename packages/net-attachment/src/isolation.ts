@@ -63,7 +63,8 @@ function nftRules(plan: Plan, options: ResolvedOptions): string {
     (network) => `\tset n${hash(network)} {\n\t\ttype ipv4_addr${elements(plan.members.get(network) ?? [])}\n\t}\n`,
   );
   const chains = plan.groups.map(({ key, networks }) => {
-    const accept = (side: string): string => networks.map((network) => `\t\tip ${side} @n${hash(network)} accept\n`).join("");
+    const accept = (side: string): string =>
+      networks.map((network) => `\t\tip ${side} @n${hash(network)} accept\n`).join("");
     const insiders = trusted.map((subnet) => `\t\tip saddr ${subnet} accept\n`).join("");
     return `\tchain from_${key} {\n${accept("daddr")}\t\tip daddr ${taskPool} goto refuse\n\t}
 	chain to_${key} {\n${accept("saddr")}${insiders}\t\tgoto refuse\n\t}\n`;
@@ -151,7 +152,11 @@ function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[];
  * nobody else. An interface of ours whose address is unknown reaches nobody, so that a task is never open before its
  * rules are there. `accept` ends only our own chain: rules of others may still refuse.
  */
-export function isolationTable(local: readonly Member[], remote: readonly Member[], options: ResolvedOptions): RuleTable {
+export function isolationTable(
+  local: readonly Member[],
+  remote: readonly Member[],
+  options: ResolvedOptions,
+): RuleTable {
   const plan = { groups: groups(local), members: membership([...local, ...remote]) };
   return { name: "net", nft: () => nftRules(plan, options), iptables: () => iptablesRules(plan, options) };
 }

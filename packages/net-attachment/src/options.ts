@@ -33,8 +33,10 @@ export function resolveOptions(options: AttachmentsOptions): ResolvedOptions {
 
 /** @throws AttachmentError `ATTACHMENT_INVALID` */
 export function checkRequest(request: AttachRequest, options: ResolvedOptions): void {
-  if (!idPattern.test(request.taskId)) refuse("taskId", `want up to 64 letters, digits, '_', '.' or '-', not '${request.taskId}'`);
-  if (request.address.includes(":")) refuse("address", `${request.address} is IPv6, which tasks have none of: give an IPv4 address`);
+  if (!idPattern.test(request.taskId))
+    refuse("taskId", `want up to 64 letters, digits, '_', '.' or '-', not '${request.taskId}'`);
+  if (request.address.includes(":"))
+    refuse("address", `${request.address} is IPv6, which tasks have none of: give an IPv4 address`);
   if (!isIPv4(request.address) || !inSubnet(request.address, options.nodeSubnet)) {
     refuse("address", `want an IPv4 address of this node's subnet ${options.nodeSubnet}, not '${request.address}'`);
   }

@@ -40,7 +40,11 @@ class Rig implements AsyncDisposable {
   /** As a worker that starts: with what is in the kernel and what it expects. */
   async start(expected: readonly AttachRequest[] = []): Promise<Reconciled> {
     const options = { netnsDirectory: this.netnsDirectory, nodeSubnet: "10.77.1.0/24", trusted: ["10.77.9.0/24"] };
-    const { attachments, reconciled } = await startAttachments({ netlink: this.node.netlink, firewall: this.firewall }, options, expected);
+    const { attachments, reconciled } = await startAttachments(
+      { netlink: this.node.netlink, firewall: this.firewall },
+      options,
+      expected,
+    );
     this.attachments = attachments;
     return reconciled;
   }
@@ -124,14 +128,19 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await far.netlink.addAddress(end, "10.77.9.2/32");
     await far.netlink.putRoute({ destination: "10.77.9.1", link: end });
     await far.netlink.putRoute({ destination: "10.77.1.0/24", gateway: "10.77.9.1" });
-    for (const subnet of ["10.77.2.0/24", "10.77.9.2"]) await rig.node.netlink.putRoute({ destination: subnet, link: near });
+    for (const subnet of ["10.77.2.0/24", "10.77.9.2"])
+      await rig.node.netlink.putRoute({ destination: subnet, link: near });
     await far.serve("far", 80);
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     await expect(a.call("10.77.2.2", 80)).rejects.toMatchObject(refused);
-    await rig.attachments.setRemote([{ address: "10.77.2.2", networks: ["front"] }, { address: "10.77.2.3", networks: ["back"] }]);
+    await rig.attachments.setRemote([
+      { address: "10.77.2.2", networks: ["front"] },
+      { address: "10.77.2.3", networks: ["back"] },
+    ]);
     expect(await a.call("10.77.2.2", 80)).toEqual({ name: "far", caller: "10.77.1.2" });
     await expect(a.call("10.77.2.3", 80)).rejects.toMatchObject(refused);
-    const from = (source: string): Promise<void> => far.netlink.putRoute({ destination: "10.77.1.0/24", gateway: "10.77.9.1", source });
+    const from = (source: string): Promise<void> =>
+      far.netlink.putRoute({ destination: "10.77.1.0/24", gateway: "10.77.9.1", source });
     await from("10.77.2.2");
     expect(await far.call("10.77.1.2", 80)).toMatchObject({ caller: "10.77.2.2" });
     await from("10.77.2.3");
@@ -163,11 +172,17 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await rig.node.netlink.deleteRoute({ destination: "10.77.1.5" });
     await rig.node.netlink.createVeth({ name: "wrtheirs", peerName: "x" });
     const connection = await a.connect("10.77.1.3", 80);
-    const expected = [["a", "10.77.1.2"], ["b", "10.77.1.3"], ["half", "10.77.1.5"], ["new", "10.77.1.6"]].map(
-      ([taskId = "", address = ""]) => ({ taskId, address, networks: ["front"] }),
-    );
+    const expected = [
+      ["a", "10.77.1.2"],
+      ["b", "10.77.1.3"],
+      ["half", "10.77.1.5"],
+      ["new", "10.77.1.6"],
+    ].map(([taskId = "", address = ""]) => ({ taskId, address, networks: ["front"] }));
     const { adopted, missing, removed } = await rig.start(expected);
-    expect(adopted.map(({ taskId, address }) => [taskId, address])).toEqual([["a", "10.77.1.2"], ["b", "10.77.1.3"]]);
+    expect(adopted.map(({ taskId, address }) => [taskId, address])).toEqual([
+      ["a", "10.77.1.2"],
+      ["b", "10.77.1.3"],
+    ]);
     expect(missing).toEqual(["half", "new"]);
     expect(removed).toHaveLength(4);
     expect(await connection.ask()).toBe("b");
@@ -178,7 +193,11 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
 
   test("thirty tasks attached at once are all there, and nothing is left of them when all is removed", async () => {
     const before = (await rig.node.netlink.links()).length;
-    await Promise.all(Array.from({ length: 30 }, (_, i) => rig.attachments.attach({ taskId: `t${i}`, address: `10.77.1.${i + 2}`, networks: ["n"] })));
+    await Promise.all(
+      Array.from({ length: 30 }, (_, i) =>
+        rig.attachments.attach({ taskId: `t${i}`, address: `10.77.1.${i + 2}`, networks: ["n"] }),
+      ),
+    );
     expect(await rig.attachments.list()).toHaveLength(30);
     await rig.attachments.detach("t0");
     await rig.attachments.detach("t0");
@@ -187,19 +206,27 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await rig.node.netlink.links()).toHaveLength(before);
     expect(await listNetns(rig.netnsDirectory)).toEqual([]);
     expect((await rig.node.netlink.routes()).filter(({ destination }) => destination.startsWith("10.77."))).toEqual([]);
-    const { stdout } = await rig.node.run(backend === "nft" ? "nft" : "iptables-save", backend === "nft" ? ["list", "ruleset"] : []);
+    const { stdout } = await rig.node.run(
+      backend === "nft" ? "nft" : "iptables-save",
+      backend === "nft" ? ["list", "ruleset"] : [],
+    );
     expect(stdout.toLowerCase()).not.toContain("warren");
   });
 
   test("an address in use, an address from elsewhere and IPv6 are refused before anything is made", async () => {
     const links = (await rig.node.netlink.links()).length + 1;
     await rig.attachments.attach({ taskId: "a", address: "10.77.1.2", networks: [] });
-    const attach = (taskId: string, address: string): Promise<unknown> => (async () => rig.attachments.attach({ taskId, address, networks: [] }))();
+    const attach = (taskId: string, address: string): Promise<unknown> =>
+      (async () => rig.attachments.attach({ taskId, address, networks: [] }))();
     await expect(attach("b", "10.77.1.2")).rejects.toMatchObject({ code: "ATTACHMENT_ADDRESS_TAKEN" });
-    await expect(attach("b", "10.78.1.2")).rejects.toMatchObject({ failure: { code: "ATTACHMENT_INVALID", field: "address" } });
+    await expect(attach("b", "10.78.1.2")).rejects.toMatchObject({
+      failure: { code: "ATTACHMENT_INVALID", field: "address" },
+    });
     await expect(attach("b", "fd00::2")).rejects.toThrow("IPv6");
     await expect(attach("../b", "10.77.1.3")).rejects.toMatchObject({ failure: { field: "taskId" } });
-    await expect(rig.attachments.attach({ taskId: "c", address: "10.77.1.9", networks: [], netnsPath: "/nowhere" })).rejects.toMatchObject({ code: "ATTACHMENT_FAILED" });
+    await expect(
+      rig.attachments.attach({ taskId: "c", address: "10.77.1.9", networks: [], netnsPath: "/nowhere" }),
+    ).rejects.toMatchObject({ code: "ATTACHMENT_FAILED" });
     expect(await rig.node.netlink.links()).toHaveLength(links);
     await rig.attachments.removeAll();
   });

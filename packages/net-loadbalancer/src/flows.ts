@@ -18,7 +18,10 @@ function entrances(service: BalancedService): Filter[] {
  * sender keeps on, whether or not anybody answers. So those end that go to a task that is gone, and those that began
  * while the entrance led nowhere. A draining task is still there and keeps its own.
  */
-export function staleFlows(before: readonly BalancedService[] | undefined, after: readonly BalancedService[]): Filter[] {
+export function staleFlows(
+  before: readonly BalancedService[] | undefined,
+  after: readonly BalancedService[],
+): Filter[] {
   const old = new Map(before?.map((service) => [service.id, service]));
   const filters: Filter[] = [];
   for (const service of after) {

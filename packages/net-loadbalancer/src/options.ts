@@ -49,7 +49,8 @@ export function checkServices(services: readonly BalancedService[], options: Res
     if (!idPattern.test(service.id)) refuse(`${at}.id`, "want up to 64 letters, digits, '_', '.' or '-'");
     take(`service ${service.id}`, `${at}.id`);
     if (service.vip !== undefined) {
-      if (!isIPv4(service.vip) || !vips.check(service.vip)) refuse(`${at}.vip`, `want an address of ${options.vipPool}, not '${service.vip}'`);
+      if (!isIPv4(service.vip) || !vips.check(service.vip))
+        refuse(`${at}.vip`, `want an address of ${options.vipPool}, not '${service.vip}'`);
       take(`VIP ${service.vip}`, `${at}.vip`);
     }
     for (const [i, { address, weight = 1 }] of service.backends.entries()) {

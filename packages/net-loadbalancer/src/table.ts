@@ -69,7 +69,10 @@ function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): strin
     ...vips.filter(open).map((v) => `\tchain ${v.chain} {\n\t\tdnat to ${nftChoice(v.backends)}\n\t}\n`),
     ...ports
       .filter(open)
-      .map((p) => `\tchain ${p.chain} {\n\t\tmeta l4proto ${p.port.protocol} dnat to ${nftChoice(p.backends)} : ${p.port.target}\n\t}\n`),
+      .map(
+        (p) =>
+          `\tchain ${p.chain} {\n\t\tmeta l4proto ${p.port.protocol} dnat to ${nftChoice(p.backends)} : ${p.port.target}\n\t}\n`,
+      ),
   ];
   return `${chains.join("")}\tmap vips {
 		type ipv4_addr : verdict${elements(vips.filter(open).map((v) => `${v.vip} : goto ${v.chain}`))}
@@ -136,7 +139,8 @@ function iptablesChoice(backends: readonly Required<ServiceBackend>[], before: s
 
 function iptablesRules({ vips, ports, local }: Plan, options: ResolvedOptions): IptablesRules {
   const { taskPool, nodeSubnet, vipPool, gateway } = options;
-  const match = ({ port }: Plan["ports"][number]): string => `-p ${port.protocol} -m ${port.protocol} --dport ${port.published}`;
+  const match = ({ port }: Plan["ports"][number]): string =>
+    `-p ${port.protocol} -m ${port.protocol} --dport ${port.published}`;
   const toPool = `-m conntrack --ctstate DNAT -d ${taskPool}`;
   const nat: Chain[] = [
     ...vips.filter(open).map((v) => ({ name: v.chain, rules: iptablesChoice(v.backends, "", "") })),

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall, type FirewallBackend } from "@warren/net-loadbalancer/firewall";
+import { startFirewall, type Firewall, type FirewallBackend, type Run } from "@warren/net-loadbalancer/firewall";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
-import { RecordingLogger, until } from "@warren/std/testing";
+import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 
 const vip = "10.96.0.10";
 const nodeAddress = "192.168.7.1";
@@ -54,8 +54,14 @@ class Rig implements AsyncDisposable {
   }
 
   async rules(): Promise<string> {
-    const { stdout } = await this.node.run(this.firewall.backend === "nft" ? "nft" : "iptables-save", this.firewall.backend === "nft" ? ["list", "ruleset"] : []);
-    return stdout.replaceAll(/^#.*\n/gm, "").replaceAll(/mark_\w+/g, "mark").replaceAll(/\[\d+:\d+\]/g, "");
+    const { stdout } = await this.node.run(
+      this.firewall.backend === "nft" ? "nft" : "iptables-save",
+      this.firewall.backend === "nft" ? ["list", "ruleset"] : [],
+    );
+    return stdout
+      .replaceAll(/^#.*\n/gm, "")
+      .replaceAll(/mark_\w+/g, "mark")
+      .replaceAll(/\[\d+:\d+\]/g, "");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -151,7 +157,9 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await elsewhere.serve("elsewhere", 80);
     const caller = await rig.task("caller", "10.77.1.9");
     const port = { protocol: "tcp", published: 8_080, target: 80, mode: "ingress" } as const;
-    await rig.balancer.set([web([{ address: "10.77.2.2" }], { ports: [port, { ...port, published: 8_081, mode: "host" }] })]);
+    await rig.balancer.set([
+      web([{ address: "10.77.2.2" }], { ports: [port, { ...port, published: 8_081, mode: "host" }] }),
+    ]);
     expect(await rig.client.call(nodeAddress, 8_080)).toEqual({ name: "elsewhere", caller: "10.77.1.1" });
     expect(await rig.node.call(vip, 80)).toMatchObject({ name: "elsewhere" });
     expect(await caller.call(vip, 80)).toEqual({ name: "elsewhere", caller: "10.77.1.9" });
@@ -184,18 +192,24 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
           }
         : {
             "iptables -F": () => rig.node.run("iptables", ["-t", "nat", "-F"]),
-            "delete a jump": () => rig.node.run("iptables", ["-t", "nat", "-D", "PREROUTING", "-j", "WARREN-LB-BALANCE"]),
+            "delete a jump": () =>
+              rig.node.run("iptables", ["-t", "nat", "-D", "PREROUTING", "-j", "WARREN-LB-BALANCE"]),
             "add a rule": () => rig.node.run("iptables", ["-t", "nat", "-A", "WARREN-LB-BALANCE", "-j", "ACCEPT"]),
           };
     for (const [what, attack] of Object.entries(attacks)) {
       const before = rig.log.records.length;
       await attack();
-      await until(`the rules are back after ${what}`, () => rig.log.records.slice(before).some(({ event }) => event.startsWith("put rules back")));
+      await until(`the rules are back after ${what}`, () =>
+        rig.log.records.slice(before).some(({ event }) => event.startsWith("put rules back")),
+      );
       expect(await rig.rules(), what).toBe(ours);
       expect(await caller.call(vip, 80)).toMatchObject({ name: "a" });
     }
     const count = rig.log.records.length;
-    const theirs = backend === "nft" ? "table ip theirs {\n\tchain x {\n\t\tcounter\n\t}\n}\n" : "-A FORWARD -s 10.200.0.1/32 -j DROP";
+    const theirs =
+      backend === "nft"
+        ? "table ip theirs {\n\tchain x {\n\t\tcounter\n\t}\n}\n"
+        : "-A FORWARD -s 10.200.0.1/32 -j DROP";
     if (backend === "nft") await nft(theirs);
     else await rig.node.run("iptables", theirs.split(" "));
     await rig.balancer.set([web([{ address: "10.77.1.2", weight: 2 }])]);
@@ -235,4 +249,20 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await caller.call(vip, 80)).toMatchObject({ name: "a" });
     expect(rig.log.records.filter(({ level }) => level !== "info")).toEqual([]);
   });
+});
+
+test("where the kernel tells nothing of a flush, as with iptables-legacy, the rules are back within the resync", async () => {
+  await using lab = await Lab.open();
+  const node = await lab.host("node");
+  const clock = new FakeClock();
+  const legacy: Run = (program, args, input) => node.run(program.replace("iptables", "iptables-legacy"), args, input);
+  await using firewall = await startFirewall({ events: node.netlink, run: legacy, clock }, { backend: "iptables" });
+  const balancer = new LoadBalancer({ firewall, flows: node.netlink }, { nodeSubnet: "10.77.1.0/24" });
+  await balancer.set([web([{ address: "10.77.1.2" }])]);
+  const rules = async (): Promise<string> => (await node.run("iptables-legacy-save", ["-t", "nat"])).stdout;
+  expect(await rules()).toContain("--to-destination 10.77.1.2");
+  await node.run("iptables-legacy", ["-t", "nat", "-F"]);
+  expect(await rules()).not.toContain("--to-destination");
+  clock.advance(10_000);
+  await until("the rules are back", async () => (await rules()).includes("--to-destination 10.77.1.2"));
 });

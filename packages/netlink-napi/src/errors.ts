@@ -1,6 +1,8 @@
 import { constants } from "node:os";
 
-const names: ReadonlyMap<number, string> = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+const names: ReadonlyMap<number, string> = new Map(
+  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+);
 
 /**
  * What the kernel refused. `code` is errno's name (`EEXIST`, `ENODEV`, `EPERM`, …), or `EINVAL` for an argument that

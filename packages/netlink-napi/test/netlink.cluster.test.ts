@@ -1,7 +1,16 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { NetlinkError, createNetns, deleteNetns, isNetns, listNetns, openNetlink, type Change, type RulesChange } from "@warren/netlink-napi";
+import {
+  NetlinkError,
+  createNetns,
+  deleteNetns,
+  isNetns,
+  listNetns,
+  openNetlink,
+  type Change,
+  type RulesChange,
+} from "@warren/netlink-napi";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { until } from "@warren/std/testing";
 
@@ -57,7 +66,9 @@ test("addresses and routes, once set, are listed, set again without harm, and re
     await netlink.putRoute({ destination: "0.0.0.0/0", gateway: "169.254.1.1", link: "a" });
     await netlink.putRoute({ destination: "10.9.0.0/16", kind: "unreachable", metric: 7 });
   }
-  const addresses = (await netlink.addresses()).filter(({ linkIndex }) => linkIndex === index).map(({ address }) => address);
+  const addresses = (await netlink.addresses())
+    .filter(({ linkIndex }) => linkIndex === index)
+    .map(({ address }) => address);
   expect(addresses).toEqual(expect.arrayContaining(["10.1.0.1/24", "fd01::1/64"]));
   expect(await netlink.routes()).toEqual(
     expect.arrayContaining([
@@ -97,7 +108,9 @@ test("a watch tells of links, addresses and routes as they come and go, and of n
   const changes: Change[] = [];
   const watch = host.netlink.watch(["link", "address", "route"], (change) => changes.push(change));
   const saw = (what: Change["what"], key: string, value: string): Promise<boolean> =>
-    until(`${key} ${value} is ${what}`, () => changes.some((c) => c.what === what && JSON.stringify(c).includes(`"${key}":"${value}"`)));
+    until(`${key} ${value} is ${what}`, () =>
+      changes.some((c) => c.what === what && JSON.stringify(c).includes(`"${key}":"${value}"`)),
+    );
   await host.netlink.createVeth({ name: "a", peerName: "b" });
   await saw("new", "name", "a");
   await host.netlink.addAddress("a", "10.1.0.1/24");
@@ -118,7 +131,15 @@ test("a watch of the rules tells each transaction once, with its tables and new 
   using _watch = host.netlink.watchRules((change) => changes.push(change));
   await host.run("nft", ["-f", "-"], "table ip one {\n chain x { }\n}\ntable ip two { }\n");
   await until("the transaction is told", () => changes.length > 0);
-  expect(changes).toEqual([{ what: "new", tables: [{ name: "one", newChains: ["x"] }, { name: "two", newChains: [] }] }]);
+  expect(changes).toEqual([
+    {
+      what: "new",
+      tables: [
+        { name: "one", newChains: ["x"] },
+        { name: "two", newChains: [] },
+      ],
+    },
+  ]);
   await host.run("nft", ["flush", "ruleset"]);
   await until("the flush is told", () => changes.length > 1);
   expect(changes[1]).toMatchObject({ tables: [{ name: "one" }, { name: "two" }] });
@@ -128,7 +149,8 @@ test("flows are ended by protocol, destination and who answers", async () => {
   const other = await lab.host("other");
   await lab.wire(host, "10.3.0.1/24", other, "10.3.0.2/24");
   // Flows are tracked where a rule asks for their state.
-  const tracking = (hook: string): string => `chain ${hook} {\ntype filter hook ${hook} priority 0\nct state new accept\n}\n`;
+  const tracking = (hook: string): string =>
+    `chain ${hook} {\ntype filter hook ${hook} priority 0\nct state new accept\n}\n`;
   const { code } = await host.run("nft", ["-f", "-"], `table ip t {\n${tracking("input")}${tracking("output")}}\n`);
   expect(code).toBe(0);
   await other.serve("other", 5_000);
@@ -145,6 +167,10 @@ test("flows are ended by protocol, destination and who answers", async () => {
 
 test("200 requests at once each get their own answer", async () => {
   await host.netlink.createVeth({ name: "a", peerName: "b" });
-  const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => host.netlink.link(["lo", "a", "b", "none"][i % 4]!)));
-  expect(answers.map((link) => link?.name)).toEqual(Array.from({ length: 200 }, (_, i) => ["lo", "a", "b", undefined][i % 4]));
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => host.netlink.link(["lo", "a", "b", "none"][i % 4]!)),
+  );
+  expect(answers.map((link) => link?.name)).toEqual(
+    Array.from({ length: 200 }, (_, i) => ["lo", "a", "b", undefined][i % 4]),
+  );
 });

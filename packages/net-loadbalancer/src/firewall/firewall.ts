@@ -45,7 +45,10 @@ async function chooseBackend(run: Run): Promise<Backend> {
 }
 
 /** @throws LoadBalancerError `LB_NO_BACKEND` */
-export async function startFirewall(dependencies: FirewallDependencies, options: FirewallOptions = {}): Promise<Firewall> {
+export async function startFirewall(
+  dependencies: FirewallDependencies,
+  options: FirewallOptions = {},
+): Promise<Firewall> {
   const { run = runProgram, random = systemRandom } = dependencies;
   const backend =
     options.backend === undefined || options.backend === "auto" ? await chooseBackend(run) : options.backend;
@@ -65,6 +68,7 @@ class KeptFirewall implements Firewall {
   readonly #watch: { close(): void };
   /** Tables that wait to be looked at. */
   readonly #suspect = new Set<string>();
+  readonly #retries = new Map<string, Timer>();
   #timer: Timer | undefined;
   #closed = false;
 
@@ -95,6 +99,7 @@ class KeptFirewall implements Firewall {
     this.#closed = true;
     this.#watch.close();
     this.#timer?.cancel();
+    for (const retry of this.#retries.values()) retry.cancel();
     await this.#one(async () => undefined);
   }
 
@@ -135,7 +140,12 @@ class KeptFirewall implements Firewall {
     } catch (error) {
       const retryMs = this.#backoff.next();
       this.#log.error("cannot put rules back", { table: name, error, retryMs });
-      this.#clock.setTimeout(() => this.#check([name], true), retryMs);
+      this.#retries.get(name)?.cancel();
+      if (!this.#closed)
+        this.#retries.set(
+          name,
+          this.#clock.setTimeout(() => this.#check([name], true), retryMs),
+        );
     }
   }
 }

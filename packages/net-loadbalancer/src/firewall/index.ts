@@ -10,4 +10,13 @@
  */
 export { startFirewall, type FirewallDependencies, type FirewallOptions } from "./firewall.ts";
 export { runProgram } from "./run.ts";
-export type { Backend as FirewallBackend, Chain, Firewall, Hook, IptablesRules, RulesEvents, RuleTable, Run } from "./types.ts";
+export type {
+  Backend as FirewallBackend,
+  Chain,
+  Firewall,
+  Hook,
+  IptablesRules,
+  RulesEvents,
+  RuleTable,
+  Run,
+} from "./types.ts";

@@ -31,7 +31,9 @@ export function parseSave(save: string, table: string): Record<Kind, Saved> {
     if (kind !== "filter" && kind !== "nat") continue;
     const own = (line: string): boolean => line.startsWith(`-A ${prefix}`);
     found[kind] = {
-      chains: lines.filter((line) => line.startsWith(`:${prefix}`)).map((line) => line.slice(1).split(" ")[0] as string),
+      chains: lines
+        .filter((line) => line.startsWith(`:${prefix}`))
+        .map((line) => line.slice(1).split(" ")[0] as string),
       rules: lines.filter(own),
       jumps: lines.filter((line) => line.startsWith("-A ") && !own(line) && line.includes(` -j ${prefix}`)),
     };
@@ -42,7 +44,8 @@ export function parseSave(save: string, table: string): Record<Kind, Saved> {
 function renderKind(kind: Kind, table: string, chains: readonly Chain[], saved: Saved): string {
   const full = (name: string): string => chainName(table, name);
   for (const { name } of chains) {
-    if (full(name).length > nameLimit) throw new Error(`assertion failed: chain ${full(name)} fits ${nameLimit} characters`);
+    if (full(name).length > nameLimit)
+      throw new Error(`assertion failed: chain ${full(name)} fits ${nameLimit} characters`);
   }
   const wanted = new Set(chains.map(({ name }) => full(name)));
   const stale = saved.chains.filter((name) => !wanted.has(name));
@@ -54,7 +57,9 @@ function renderKind(kind: Kind, table: string, chains: readonly Chain[], saved: 
   lines.push(...jumps.filter((jump) => !kept.has(jump)).map((jump) => `-I ${jump}`));
   for (const chain of chains) {
     const name = full(chain.name);
-    lines.push(...chain.rules.map((rule) => `-A ${name} ${rule.replaceAll(/@([\w-]+)/g, (_, other: string) => full(other))}`));
+    lines.push(
+      ...chain.rules.map((rule) => `-A ${name} ${rule.replaceAll(/@([\w-]+)/g, (_, other: string) => full(other))}`),
+    );
   }
   lines.push(...stale.map((name) => `-X ${name}`), "COMMIT");
   return lines.join("\n");

@@ -43,7 +43,10 @@ export class NftApplier implements RulesApplier {
     await mustRun(this.#run, "nft", ["-f", "-"], `table ip warren_${name}\ndelete table ip warren_${name}\n`);
   }
 
-  touched(tables: readonly { readonly name: string; readonly newChains: readonly string[] }[], names: readonly string[]): string[] {
+  touched(
+    tables: readonly { readonly name: string; readonly newChains: readonly string[] }[],
+    names: readonly string[],
+  ): string[] {
     return tables
       .filter(({ newChains }) => !newChains.some((chain) => this.#awaited.delete(chain)))
       .map(({ name }) => name.replace(/^warren_/, ""))

@@ -47,7 +47,10 @@ export interface RulesEvents {
   watchRules(
     listener: (
       change:
-        | { readonly what: "new"; readonly tables: readonly { readonly name: string; readonly newChains: readonly string[] }[] }
+        | {
+            readonly what: "new";
+            readonly tables: readonly { readonly name: string; readonly newChains: readonly string[] }[];
+          }
         | { readonly what: "lost" },
     ) => void,
   ): { close(): void };
@@ -65,7 +68,10 @@ export interface RulesApplier {
   apply(table: RuleTable): Promise<void>;
   remove(name: string): Promise<void>;
   /** The tables among `names` that a change may have touched; `verify` says whether it did. */
-  touched(tables: readonly { readonly name: string; readonly newChains: readonly string[] }[], names: readonly string[]): string[];
+  touched(
+    tables: readonly { readonly name: string; readonly newChains: readonly string[] }[],
+    names: readonly string[],
+  ): string[];
   /** Whether the table is as it was applied. */
   intact(name: string): Promise<boolean>;
   /** How often to look without being told, ms; undefined where the kernel tells. */

@@ -91,7 +91,9 @@ export class LabHost {
 
   #start(): ChildProcess {
     const program = `(${peerProgram.toString()})()`;
-    const peer = spawn("nsenter", [`--net=${this.path}`, process.execPath, "-e", program], { stdio: ["pipe", "pipe", "inherit"] });
+    const peer = spawn("nsenter", [`--net=${this.path}`, process.execPath, "-e", program], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     createInterface({ input: peer.stdout }).on("line", (line) => {
       const { id, text, error } = JSON.parse(line) as { id: number; text: string; error?: string };
       const answer = this.#waiting.get(id);
@@ -146,7 +148,10 @@ export class Lab implements AsyncDisposable {
     const name = `lab${this.#wires++}`;
     const ends = [`${name}a`, `${name}b`] as const;
     await a.netlink.createVeth({ name: ends[0], peerName: ends[1], peerNetns: b.path });
-    for (const [host, end, address] of [[a, ends[0], addressA], [b, ends[1], addressB]] as const) {
+    for (const [host, end, address] of [
+      [a, ends[0], addressA],
+      [b, ends[1], addressB],
+    ] as const) {
       await host.netlink.addAddress(end, address);
       await host.netlink.changeLink(end, { up: true });
     }

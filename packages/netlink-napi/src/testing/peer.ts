@@ -6,7 +6,16 @@ export function peerProgram(): void {
   const net = process.getBuiltinModule("node:net");
   const dgram = process.getBuiltinModule("node:dgram");
   const readline = process.getBuiltinModule("node:readline");
-  type Command = { id: number; do: string; port: number; address: string; name: string; text: string; key: string; from: number };
+  type Command = {
+    id: number;
+    do: string;
+    port: number;
+    address: string;
+    name: string;
+    text: string;
+    key: string;
+    from: number;
+  };
   const open = new Map<string, import("node:net").Socket>();
   const udp = new Map<number, import("node:dgram").Socket>();
 
@@ -18,7 +27,9 @@ export function peerProgram(): void {
     });
     await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
     const socket = dgram.createSocket("udp4");
-    socket.on("message", (data, from) => socket.send(`${name} ${from.address} ${String(data)}`, from.port, from.address));
+    socket.on("message", (data, from) =>
+      socket.send(`${name} ${from.address} ${String(data)}`, from.port, from.address),
+    );
     await new Promise<void>((resolve) => socket.bind(port, "0.0.0.0", resolve));
     return "serving";
   };
@@ -71,7 +82,8 @@ export function peerProgram(): void {
   };
   readline.createInterface({ input: process.stdin }).on("line", (line) => {
     const command = JSON.parse(line) as Command;
-    const answer = (value: object): void => void process.stdout.write(`${JSON.stringify({ id: command.id, ...value })}\n`);
+    const answer = (value: object): void =>
+      void process.stdout.write(`${JSON.stringify({ id: command.id, ...value })}\n`);
     run(command).then(
       (text) => answer({ text }),
       (error: NodeJS.ErrnoException) => answer({ error: error.code ?? error.message }),

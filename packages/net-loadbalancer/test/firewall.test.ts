@@ -1,0 +1,123 @@
+import { describe, expect, test } from "vitest";
+import { startFirewall, type RulesEvents, type RuleTable, type Run } from "@warren/net-loadbalancer/firewall";
+import { FakeClock, RecordingLogger, seededRandom, until } from "@warren/std/testing";
+
+const table: RuleTable = {
+  name: "t",
+  nft: () => "\tset x {\n\t\ttype mark\n\t}\n",
+  iptables: () => ({ filter: [], nat: [] }),
+};
+
+/** Programs that are installed, and what the next runs of nft give. */
+function machine(installed: readonly string[]) {
+  const inputs: string[] = [];
+  const failures: string[] = [];
+  let tell: Parameters<RulesEvents["watchRules"]>[0] = () => undefined;
+  const run: Run = async (program, args, input) => {
+    if (!installed.includes(program)) throw Object.assign(new Error("none"), { code: "ENOENT" });
+    if (args[0] === "list") return { code: 1, stdout: "", stderr: "" };
+    if (args[0] === "-f") {
+      const failure = failures.shift();
+      if (failure !== undefined) return { code: 1, stdout: "", stderr: failure };
+      inputs.push(input ?? "");
+    }
+    return { code: 0, stdout: "", stderr: "" };
+  };
+  const events: RulesEvents = {
+    watchRules(listener) {
+      tell = listener;
+      return { close: () => (tell = () => undefined) };
+    },
+  };
+  const mark = (): string => /chain (mark_\w+)/.exec(inputs.at(-1) ?? "")?.[1] ?? "";
+  return { inputs, failures, run, events, mark, tell: (change: Parameters<typeof tell>[0]) => tell(change) };
+}
+
+describe("the backend", () => {
+  test.each([
+    [["nft", "iptables-restore"], "nft"],
+    [["iptables-restore"], "iptables"],
+  ])("with %j installed is %s", async (installed, backend) => {
+    await using firewall = await startFirewall(machine(installed));
+    expect(firewall.backend).toBe(backend);
+  });
+
+  test("is refused when there is none", async () => {
+    await expect(startFirewall(machine([]))).rejects.toMatchObject({ code: "LB_NO_BACKEND" });
+  });
+});
+
+describe("a kept table", () => {
+  const foreign = { what: "new", tables: [{ name: "warren_t", newChains: [] }] } as const;
+
+  test("is left alone when the kernel tells of our own transaction, and of those on other tables", async () => {
+    const m = machine(["nft"]);
+    await using firewall = await startFirewall(m);
+    await firewall.apply(table);
+    m.tell({
+      what: "new",
+      tables: [
+        { name: "warren_t", newChains: [m.mark()] },
+        { name: "theirs", newChains: [] },
+      ],
+    });
+    await firewall.apply({ ...table, name: "u" });
+    expect(m.inputs).toHaveLength(2);
+  });
+
+  test("is put back once for a burst of changes, and again when an old copy of it was restored", async () => {
+    const m = machine(["nft"]);
+    await using firewall = await startFirewall(m);
+    await firewall.apply(table);
+    const old = m.mark();
+    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
+    for (let i = 0; i < 5; i++) m.tell(foreign);
+    await until("it is back", () => m.inputs.length === 2);
+    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [m.mark()] }] });
+    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
+    await until("it is back again", () => m.inputs.length === 3);
+  });
+
+  test("is looked at when notices were lost, and put back if it is gone", async () => {
+    const m = machine(["nft"]);
+    await using firewall = await startFirewall(m);
+    await firewall.apply(table);
+    m.tell({ what: "lost" });
+    await until("it is back", () => m.inputs.length === 2);
+  });
+
+  test("whose return fails is tried again after a while, and the failure is logged", async () => {
+    const m = machine(["nft"]);
+    const log = new RecordingLogger();
+    const clock = new FakeClock();
+    await using firewall = await startFirewall({ ...m, log, clock, random: seededRandom(1) });
+    await firewall.apply(table);
+    m.failures.push("no room");
+    m.tell(foreign);
+    await until("the failure is logged", () => log.records.some(({ level }) => level === "error"));
+    expect(m.inputs).toHaveLength(1);
+    clock.advance(200);
+    await until("it is back", () => m.inputs.length === 2);
+  });
+
+  test("that is removed, and any after the firewall is closed, is not put back", async () => {
+    const m = machine(["nft"]);
+    const firewall = await startFirewall(m);
+    await firewall.apply(table);
+    await firewall.remove("t");
+    m.tell(foreign);
+    await firewall.close();
+    m.tell(foreign);
+    expect(m.inputs).toHaveLength(2);
+    expect(m.inputs[1]).toBe("table ip warren_t\ndelete table ip warren_t\n");
+  });
+
+  test("that is refused keeps the program's words", async () => {
+    const m = machine(["nft"]);
+    await using firewall = await startFirewall(m);
+    m.failures.push("syntax error");
+    await expect(firewall.apply(table)).rejects.toMatchObject({
+      failure: { code: "LB_RULES_FAILED", program: "nft", output: "syntax error" },
+    });
+  });
+});
