@@ -13,11 +13,6 @@ export interface AttachmentsDependencies {
   readonly log?: Logger;
 }
 
-interface Known {
-  readonly request: AttachRequest;
-  readonly attachment: Attachment;
-}
-
 /**
  * Readies the node and adopts what an earlier process left: of its attachments those that are `expected` stay as they
  * are, without a packet lost, and all others are removed.
@@ -40,7 +35,8 @@ export class Attachments {
   readonly #log: Logger;
   readonly #options: ResolvedOptions;
   readonly #interfaces: Interfaces;
-  readonly #known = new Map<string, Known>();
+  /** What was asked for, from before it is made: nobody else takes the address, and its rules wait for it. */
+  readonly #known = new Map<string, AttachRequest>();
   #remote: readonly Member[] = [];
   /** One change to a task at a time; tasks go in parallel. */
   readonly #perTask = new Map<string, { readonly queue: ReturnType<typeof serially>; waiting: number }>();
@@ -71,7 +67,7 @@ export class Attachments {
   attach(request: AttachRequest): Promise<Attachment> {
     checkRequest(request, this.#options);
     return this.#forTask(request.taskId, async () => {
-      for (const { request: other } of this.#known.values()) {
+      for (const other of this.#known.values()) {
         if (other.address !== request.address || other.taskId === request.taskId) continue;
         throw new AttachmentError(
           { code: "ATTACHMENT_ADDRESS_TAKEN", address: request.address, taskId: other.taskId },
@@ -79,20 +75,16 @@ export class Attachments {
         );
       }
       const before = this.#known.get(request.taskId);
-      if (before !== undefined && before.request.address !== request.address) await this.#remove(request.taskId);
-      // Known before it is made: nobody else takes the address, and its rules wait for it.
-      const path = request.netnsPath ?? this.#interfaces.ownPath(request.taskId);
-      this.#know({
-        request,
-        attachment: { taskId: request.taskId, address: request.address, interface: "", netnsPath: path },
-      });
       try {
+        if (before !== undefined && before.address !== request.address) await this.#remove(request.taskId);
+        this.#know(request);
         const attachment = await this.#interfaces.create(request);
-        this.#know({ request, attachment });
         await this.#applyRules();
         return attachment;
       } catch (cause) {
-        await this.#remove(request.taskId);
+        // A task that had its network keeps what it has.
+        if (before?.address === request.address) this.#know(before);
+        else await this.#remove(request.taskId);
         throw new AttachmentError(
           { code: "ATTACHMENT_FAILED", taskId: request.taskId },
           `cannot give task ${request.taskId} its network`,
@@ -112,8 +104,8 @@ export class Attachments {
 
   /** What is whole in the kernel now, whoever made it. */
   async list(): Promise<Attachment[]> {
-    const { whole } = await this.#interfaces.list();
-    return whole.map((attachment) => this.#known.get(attachment.taskId)?.attachment ?? attachment);
+    const whole = await this.#interfaces.list();
+    return whole.map((attachment) => withPath(attachment, this.#known.get(attachment.taskId)));
   }
 
   /**
@@ -122,15 +114,16 @@ export class Attachments {
    */
   async reconcile(expected: readonly AttachRequest[]): Promise<Reconciled> {
     for (const request of expected) checkRequest(request, this.#options);
-    const { whole } = await this.#interfaces.list();
+    const whole = await this.#interfaces.list();
     const found = new Map(whole.map((attachment) => [attachment.taskId, attachment]));
+    const adopted: Attachment[] = [];
     this.#known.clear();
     for (const request of expected) {
       const attachment = found.get(request.taskId);
       if (attachment?.address !== request.address) continue;
-      this.#know({ request, attachment: { ...attachment, netnsPath: request.netnsPath ?? attachment.netnsPath } });
+      this.#know(request);
+      adopted.push(withPath(attachment, request));
     }
-    const adopted = [...this.#known.values()].map(({ attachment }) => attachment);
     this.#version += 1;
     await this.#applyRules();
     const removed = await this.#interfaces.removeOthers(new Set(this.#known.keys()));
@@ -156,8 +149,8 @@ export class Attachments {
     await this.#rules(() => this.#firewall.remove("net"));
   }
 
-  #know(known: Known): void {
-    this.#known.set(known.request.taskId, known);
+  #know(request: AttachRequest): void {
+    this.#known.set(request.taskId, request);
     this.#version += 1;
   }
 
@@ -183,9 +176,13 @@ export class Attachments {
     return this.#rules(async () => {
       if (this.#appliedVersion === this.#version) return;
       const version = this.#version;
-      const local = [...this.#known.values()].map(({ request }) => request);
-      await this.#firewall.apply(isolationTable(local, this.#remote, this.#options));
+      await this.#firewall.apply(isolationTable([...this.#known.values()], this.#remote, this.#options));
       this.#appliedVersion = version;
     });
   }
+}
+
+/** The kernel does not know the path of a namespace that the caller made; the request does. */
+function withPath(attachment: Attachment, request: AttachRequest | undefined): Attachment {
+  return { ...attachment, netnsPath: request?.netnsPath ?? attachment.netnsPath };
 }

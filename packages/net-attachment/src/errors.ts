@@ -5,7 +5,7 @@ export type AttachmentFailure =
   | { readonly code: "ATTACHMENT_INVALID"; readonly field: string }
   /** Another attached task has the address. */
   | { readonly code: "ATTACHMENT_ADDRESS_TAKEN"; readonly address: string; readonly taskId: string }
-  /** The kernel refused a step; what had been made of the attachment was removed. */
+  /** The kernel or the firewall refused a step; a new attachment was removed again, one that stood still stands. */
   | { readonly code: "ATTACHMENT_FAILED"; readonly taskId: string }
   /** All addresses of the node's subnet are in use. */
   | { readonly code: "ADDRESS_POOL_EMPTY"; readonly subnet: string };

@@ -88,24 +88,21 @@ export class Interfaces {
     await deleteNetns(this.ownPath(taskId));
   }
 
-  /** Whole attachments, and the names of interfaces that are ours but were left half made. */
-  async list(): Promise<{ readonly whole: Attachment[]; readonly broken: string[] }> {
+  /** Attachments that are whole; what was left half made is not among them. */
+  async list(): Promise<Attachment[]> {
     const links = (await this.#netlink.links()).filter((link) => link.kind === "veth" && ownName.test(link.name));
     const routes = await this.#netlink.routes();
     const whole: Attachment[] = [];
-    const broken: string[] = [];
     for (const link of links) {
       const taskId = link.alias?.startsWith(label) === true ? link.alias.slice(label.length) : undefined;
       const route = routes.find(
         ({ linkIndex, destination }) => linkIndex === link.index && destination.endsWith("/32"),
       );
-      if (taskId === undefined || route === undefined || !link.up) broken.push(link.name);
-      else {
-        const [address = ""] = route.destination.split("/");
-        whole.push({ taskId, address, interface: link.name, netnsPath: this.ownPath(taskId) });
-      }
+      if (taskId === undefined || route === undefined || !link.up) continue;
+      const [address = ""] = route.destination.split("/");
+      whole.push({ taskId, address, interface: link.name, netnsPath: this.ownPath(taskId) });
     }
-    return { whole, broken };
+    return whole;
   }
 
   /** Removes what is ours and belongs to no task of `keep`. */

@@ -67,7 +67,7 @@ export type Run = (
 export interface RulesApplier {
   apply(table: RuleTable): Promise<void>;
   remove(name: string): Promise<void>;
-  /** The tables among `names` that a change may have touched; `verify` says whether it did. */
+  /** The tables among `names` that a change may have touched; `intact` says whether it did. */
   touched(
     tables: readonly { readonly name: string; readonly newChains: readonly string[] }[],
     names: readonly string[],
