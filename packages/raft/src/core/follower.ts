@@ -111,6 +111,10 @@ function handleAppend(r: Raft, m: Message): void {
 function handleSnapshot(r: Raft, m: Message): void {
   if (m.snapshot === undefined) return;
   const { index, term } = m.snapshot.metadata;
+  if (index > r.log.committed && r.log.applied < r.log.applying) {
+    r.deferSnapshot(m);
+    return;
+  }
   const restored = r.restore(m.snapshot);
   r.emit({ kind: restored ? "snapshot-restored" : "snapshot-ignored", index, term });
   r.send(message("MsgAppResp", { to: m.from, index: restored ? r.log.lastIndex() : r.log.committed }));

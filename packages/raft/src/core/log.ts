@@ -27,6 +27,8 @@ export class RaftLog {
   /** Encoded bytes handed out and not reported as applied. */
   private applyingSize = 0;
   private applyingPaused = false;
+  /** A snapshot waits for what is being applied: nothing more is handed out. */
+  applyingHeld = false;
   private readonly onConflict: (index: number, existingTerm: number, term: number) => void;
 
   constructor(storage: Storage, maxApplyingSize: number, onConflict: RaftLog["onConflict"] = () => undefined) {
@@ -126,7 +128,7 @@ export class RaftLog {
 
   hasNextCommittedEntries(allowUnstable: boolean): boolean {
     // A snapshot is applied before any entry.
-    if (this.applyingPaused || this.hasPendingSnapshot()) return false;
+    if (this.applyingPaused || this.applyingHeld || this.hasPendingSnapshot()) return false;
     return this.applying < this.maxAppliable(allowUnstable);
   }
 

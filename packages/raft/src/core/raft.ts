@@ -69,6 +69,8 @@ export class Raft {
   electionElapsed = 0;
   heartbeatElapsed = 0;
   randomizedElectionTimeout = 0;
+  /** A MsgSnap that came while entries were being applied; see `deferSnapshot`. */
+  private deferredSnapshot: Message | undefined = undefined;
   /** Ticks after a restart for which no vote is given, as a lease granted before it may still hold. */
   private amnesiaTicks = 0;
 
@@ -190,6 +192,7 @@ export class Raft {
     this.readOnly = new ReadOnly();
     this.pendingReads = [];
     this.leaseUntilMs = Number.NEGATIVE_INFINITY;
+    this.dropDeferredSnapshot();
   }
 
   private enter(state: StateType): void {
@@ -388,11 +391,33 @@ export class Raft {
   private appliedTo(index: number, entries: readonly Entry[]): void {
     const applied = Math.max(index, this.log.applied);
     this.log.appliedTo(applied, entriesSize(entries));
+    this.resumeSnapshot();
     if (this.tracker.config.autoLeave && applied >= this.pendingConfIndex && this.isLeader()) {
       // Dropped while a transfer is under way; then tried again with the next applied entry, or by the next leader.
       const leave = { term: 0, index: 0, type: "EntryConfChangeV2", data: nothing } as const;
       this.step(message("MsgProp", { from: this.id, entries: [leave] }));
     }
+  }
+
+  /**
+   * Puts a snapshot off until what is being applied is applied. It brings its own configuration; a membership change
+   * among the entries under way would otherwise be applied on top of one that contains it already.
+   */
+  deferSnapshot(m: Message): void {
+    this.deferredSnapshot = m;
+    this.log.applyingHeld = true;
+  }
+
+  private dropDeferredSnapshot(): void {
+    this.deferredSnapshot = undefined;
+    this.log.applyingHeld = false;
+  }
+
+  private resumeSnapshot(): void {
+    const m = this.deferredSnapshot;
+    if (m === undefined || this.log.applied < this.log.applying) return;
+    this.dropDeferredSnapshot();
+    this.step(m);
   }
 
   /** May become leader: a voter, and not one whose state is about to be replaced by a snapshot. */

@@ -69,6 +69,9 @@ export class RawNode {
 
   /**
    * Takes a message from another member, or a response from a local storage thread.
+   *
+   * All that it throws as a RaftError is harmless: messages are late, members come and go. A node that was removed is
+   * `RAFT_PEER_UNKNOWN` to itself, when its last writes are answered.
    * @throws RaftError `RAFT_LOCAL_MESSAGE`, `RAFT_PEER_UNKNOWN`, or, for a forwarded proposal, `RAFT_PROPOSAL_DROPPED`
    */
   step(m: Message): void {

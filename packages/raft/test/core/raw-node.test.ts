@@ -108,6 +108,25 @@ describe("a node", () => {
     expect(() => new RawNode(config({ storage }))).toThrow("not within the log");
   });
 
+  test("lets a snapshot wait for the entries that are being applied, a membership change among them", () => {
+    const storage = new MemoryStorage();
+    const confState = { voters: [1, 2, 3], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+    storage.applySnapshot({ metadata: { index: 2, term: 1, confState }, data: new Uint8Array(0) });
+    const node = new RawNode(config({ storage, preVote: false }));
+    const change = { version: 1, type: "ConfChangeAddNode", nodeId: 4 } as const;
+    const entries = [{ term: 1, index: 3, ...encodeConfChange(change) }];
+    node.step(message("MsgApp", { from: 2, to: 1, term: 1, index: 2, logTerm: 1, entries, commit: 3 }));
+    const ready = node.ready();
+    storage.append(ready.entries);
+    const later = { ...confState, voters: [1, 2, 3, 4, 5] };
+    const snapshot = { metadata: { index: 9, term: 1, confState: later }, data: new Uint8Array(0) };
+    node.step(message("MsgSnap", { from: 2, to: 1, term: 1, snapshot }));
+    expect(node.applyConfChange(change).voters).toEqual([1, 2, 3, 4]);
+    node.advance();
+    expect(node.ready().snapshot).toBe(snapshot);
+    expect(node.confState().voters).toEqual([1, 2, 3, 4, 5]);
+  });
+
   test("with lease reads, gives no vote for an election timeout after a restart: it may owe one to a leader", () => {
     const storage = new MemoryStorage();
     const confState = { voters: [1, 2, 3], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
