@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startAttachments, type Attachments, type AttachRequest, type Reconciled } from "@warren/net-attachment";
+import { LoadBalancer } from "@warren/net-loadbalancer";
 import { startFirewall, type Firewall, type FirewallBackend } from "@warren/net-loadbalancer/firewall";
 import { listNetns } from "@warren/netlink-napi";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
@@ -147,6 +148,25 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(far.call("10.77.1.2", 80)).rejects.toMatchObject(refused);
     await from("10.77.9.2");
     expect(await far.call("10.77.1.2", 80)).toMatchObject({ caller: "10.77.9.2" });
+  });
+
+  test("through a VIP a task reaches what its networks let it reach; a published port is open to all", async () => {
+    const web = await rig.task("web", "10.77.1.2", ["front"]);
+    const friend = await rig.task("friend", "10.77.1.3", ["front"]);
+    const stranger = await rig.task("stranger", "10.77.1.4", ["back"]);
+    const balancer = new LoadBalancer(
+      { firewall: rig.firewall, flows: rig.node.netlink },
+      { nodeSubnet: "10.77.1.0/24" },
+    );
+    const ports = [{ protocol: "tcp", published: 8_080, target: 80, mode: "ingress" }] as const;
+    await balancer.set([{ id: "web", vip: "10.96.0.10", backends: [{ address: "10.77.1.2" }], ports }]);
+    expect(await friend.call("10.96.0.10", 80)).toEqual({ name: "web", caller: "10.77.1.3" });
+    expect(await web.call("10.96.0.10", 80)).toMatchObject({ name: "web" });
+    await expect(stranger.call("10.96.0.10", 80)).rejects.toMatchObject(refused);
+    expect(await stranger.call("192.168.7.1", 8_080)).toMatchObject({ name: "web" });
+    expect(await rig.outside.call("192.168.7.1", 8_080)).toEqual({ name: "web", caller: "192.168.7.2" });
+    expect(await rig.node.call("127.0.0.1", 8_080)).toMatchObject({ name: "web" });
+    expect(await friend.call("192.168.7.2", 80)).toMatchObject({ name: "outside" });
   });
 
   test("attaching again completes what is missing and breaks no connection; other networks take effect", async () => {

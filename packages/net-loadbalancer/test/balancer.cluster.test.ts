@@ -1,11 +1,22 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall, type FirewallBackend, type Run } from "@warren/net-loadbalancer/firewall";
+import {
+  runProgram,
+  startFirewall,
+  type Firewall,
+  type FirewallBackend,
+  type Run,
+} from "@warren/net-loadbalancer/firewall";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 
 const vip = "10.96.0.10";
 const nodeAddress = "192.168.7.1";
+
+/** The program that runs in production, in the host. */
+function runIn(host: LabHost): Run {
+  return (program, args, input) => runProgram("nsenter", [`--net=${host.path}`, program, ...args], input);
+}
 
 /** A node with a client outside; tasks are routed as net-attachment does it. */
 class Rig implements AsyncDisposable {
@@ -34,7 +45,7 @@ class Rig implements AsyncDisposable {
     await node.netlink.putRoute({ destination: "0.0.0.0/0", gateway: "192.168.7.2" });
     await client.netlink.putRoute({ destination: "10.96.0.0/16", gateway: nodeAddress });
     const log = new RecordingLogger();
-    const firewall = await startFirewall({ events: node.netlink, run: node.run, log }, { backend });
+    const firewall = await startFirewall({ events: node.netlink, run: runIn(node), log }, { backend });
     return new Rig(lab, node, client, firewall, log);
   }
 

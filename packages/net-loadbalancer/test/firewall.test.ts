@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { startFirewall, type RulesEvents, type RuleTable, type Run } from "@warren/net-loadbalancer/firewall";
+import {
+  runProgram,
+  startFirewall,
+  type RulesEvents,
+  type RuleTable,
+  type Run,
+} from "@warren/net-loadbalancer/firewall";
 import { FakeClock, RecordingLogger, seededRandom, until } from "@warren/std/testing";
 
 const table: RuleTable = {
@@ -119,5 +125,23 @@ describe("a kept table", () => {
     await expect(firewall.apply(table)).rejects.toMatchObject({
       failure: { code: "LB_RULES_FAILED", program: "nft", output: "syntax error" },
     });
+  });
+});
+
+describe("a program", () => {
+  test("gets its input and gives its output and exit code", async () => {
+    expect(await runProgram("sh", ["-c", "cat; echo no >&2; exit 3"], "in")).toEqual({
+      code: 3,
+      stdout: "in",
+      stderr: "no\n",
+    });
+  });
+
+  test("that ends before it reads a long input gives its exit code", async () => {
+    expect(await runProgram("sh", ["-c", "exit 4"], "x".repeat(1 << 20))).toMatchObject({ code: 4 });
+  });
+
+  test("that is not installed rejects with ENOENT", async () => {
+    await expect(runProgram("warren-no-such-program", [])).rejects.toMatchObject({ code: "ENOENT" });
   });
 });
