@@ -69,18 +69,25 @@ export function openNetlink(netns?: string): Netlink {
     };
     return { close, [Symbol.dispose]: close };
   };
+  // One request at a time on the socket: those that wait, wait here and not on a thread of libuv's few.
+  let last: Promise<unknown> = Promise.resolve();
+  const queued = <T>(doing: string, call: () => Promise<T>): Promise<T> => {
+    const next = last.then(() => told(doing, call));
+    last = next.catch(() => undefined);
+    return next;
+  };
   return {
-    links: () => told("list links", () => native.links()),
-    link: (name) => told(`look for link ${name}`, async () => (await native.link(name)) ?? undefined),
-    createVeth: (spec) => told(`create veth ${spec.name}`, () => native.createVeth(spec)),
-    changeLink: (name, change) => told(`change link ${name}`, () => native.changeLink(name, change)),
-    deleteLink: (name) => told(`delete link ${name}`, () => native.deleteLink(name)),
-    addresses: () => told("list addresses", () => native.addresses()),
-    addAddress: (link, address) => told(`add ${address} to ${link}`, () => native.addAddress(link, address)),
-    deleteAddress: (link, address) => told(`take ${address} from ${link}`, () => native.deleteAddress(link, address)),
-    routes: () => told("list routes", () => native.routes()),
-    putRoute: (spec) => told(`set the route to ${spec.destination}`, () => native.putRoute(spec)),
-    deleteRoute: (spec) => told(`delete the route to ${spec.destination}`, () => native.deleteRoute(spec)),
+    links: () => queued("list links", () => native.links()),
+    link: (name) => queued(`look for link ${name}`, async () => (await native.link(name)) ?? undefined),
+    createVeth: (spec) => queued(`create veth ${spec.name}`, () => native.createVeth(spec)),
+    changeLink: (name, change) => queued(`change link ${name}`, () => native.changeLink(name, change)),
+    deleteLink: (name) => queued(`delete link ${name}`, () => native.deleteLink(name)),
+    addresses: () => queued("list addresses", () => native.addresses()),
+    addAddress: (link, address) => queued(`add ${address} to ${link}`, () => native.addAddress(link, address)),
+    deleteAddress: (link, address) => queued(`take ${address} from ${link}`, () => native.deleteAddress(link, address)),
+    routes: () => queued("list routes", () => native.routes()),
+    putRoute: (spec) => queued(`set the route to ${spec.destination}`, () => native.putRoute(spec)),
+    deleteRoute: (spec) => queued(`delete the route to ${spec.destination}`, () => native.deleteRoute(spec)),
     readSysctl: (name) => told(`read ${name}`, () => native.readSysctl(name)),
     writeSysctls: (values) =>
       told(`write ${Object.keys(values).join(", ")}`, () =>

@@ -7,9 +7,7 @@ use std::os::fd::AsRawFd;
 use napi_derive::napi;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -146,10 +144,7 @@ pub fn to_address(message: AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    Some(Address {
-        link_index: message.header.index,
-        address: format!("{}/{}", found?, message.header.prefix_len),
-    })
+    Some(Address { link_index: message.header.index, address: format!("{}/{}", found?, message.header.prefix_len) })
 }
 
 fn route_ip(address: RouteAddress) -> Option<IpAddr> {

@@ -1,0 +1,32 @@
+import { readFile, rm } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { Lab } from "@warren/netlink-napi/testing";
+
+const folder = new URL("../", import.meta.url);
+
+// Here for all three: this package is the one that reaches the other two.
+test.each([
+  ["netlink-napi", "10.0.0.2/24"],
+  ["net-loadbalancer", ""],
+  ["net-attachment", "look inside: nsenter --net=/run/demo-netns/t1"],
+])("the example that the README of %s begins with runs, and leaves nothing behind", async (name, output) => {
+  await using lab = await Lab.open();
+  const node = await lab.host("node");
+  const readme = await readFile(new URL(`../${name}/README.md`, folder), "utf8");
+  const example = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? "";
+  const links = await node.netlink.links();
+  const finished = await node.run(
+    "sh",
+    [
+      "-c",
+      `cd '${folder.pathname}' && exec '${process.execPath}' --conditions=warren-source --input-type=module -e "$(cat)"`,
+    ],
+    example,
+  );
+  await rm("/run/demo-netns", { recursive: true, force: true });
+  expect(finished.stderr).toBe("");
+  expect(finished.code).toBe(0);
+  expect(finished.stdout).toContain(output);
+  expect((await node.netlink.links()).map((link) => link.name)).toEqual(links.map((link) => link.name));
+  expect((await node.run("nft", ["list", "ruleset"])).stdout).toBe("");
+});
