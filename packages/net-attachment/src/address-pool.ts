@@ -1,11 +1,11 @@
 import { isIPv4 } from "node:net";
 import { AttachmentError } from "./errors.ts";
 
-export function toNumber(address: string): number {
+function toNumber(address: string): number {
   return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
-export function toText(value: number): string {
+function toText(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join(".");
 }
 

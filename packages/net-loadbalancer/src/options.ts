@@ -10,7 +10,7 @@ function refuse(field: string, why: string): never {
   throw new LoadBalancerError({ code: "LB_INVALID", field }, `${field}: ${why}`);
 }
 
-export function isSubnet(text: string): boolean {
+function isSubnet(text: string): boolean {
   const [address = "", length = ""] = text.split("/");
   return isIPv4(address) && /^\d{1,2}$/.test(length) && Number(length) <= 32;
 }

@@ -8,7 +8,7 @@ type Kind = (typeof kinds)[number];
 /** Longest chain name that iptables takes. */
 const nameLimit = 28;
 
-export function chainName(table: string, chain: string): string {
+function chainName(table: string, chain: string): string {
   return `WARREN-${table.toUpperCase()}-${chain}`;
 }
 

@@ -6,7 +6,7 @@ import type { RulesApplier, RuleTable, Run } from "./types.ts";
  * A transaction that replaces the whole table. The empty chain `mark` makes our own transactions known to us when
  * the kernel tells of them: it is new each time and in none of anybody else's.
  */
-export function nftTransaction(table: RuleTable, mark: string): string {
+function nftTransaction(table: RuleTable, mark: string): string {
   const name = `ip warren_${table.name}`;
   return `table ${name}\ndelete table ${name}\ntable ${name} {\n\tchain ${mark} {\n\t}\n${table.nft()}}\n`;
 }
