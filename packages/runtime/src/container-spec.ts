@@ -1,0 +1,85 @@
+/** Where a directory or file of the container comes from. A named volume is resolved to its host path by the caller. */
+export type Mount =
+  | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly?: boolean }
+  | { readonly kind: "tmpfs"; readonly target: string; readonly sizeBytes?: number; readonly mode?: number };
+
+export interface Resources {
+  /** Most CPU time, in cores; `0.5` is half of one. Default: no limit. */
+  readonly cpuLimit?: number;
+  /** Cores set aside; becomes the weight under contention. Default: the kernel's weight. */
+  readonly cpuReservation?: number;
+  /** Past this the kernel kills. Default: no limit. */
+  readonly memoryLimitBytes?: number;
+  /** Kept when memory is short. Default: none. */
+  readonly memoryReservationBytes?: number;
+  /** Most processes and threads. Default: no limit. */
+  readonly pidsLimit?: number;
+}
+
+/** `name` without `RLIMIT_`, in lower case, as `ulimit` and Docker have it: `nofile`, `nproc`, `core`. */
+export interface Ulimit {
+  readonly name: string;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export interface Device {
+  readonly source: string;
+  /** Default: as `source`. */
+  readonly target?: string;
+  /** Of `r`, `w` and `m`. @default "rwm" */
+  readonly permissions?: string;
+}
+
+/** The container's `resolv.conf`. */
+export interface Dns {
+  readonly servers: readonly string[];
+  readonly search?: readonly string[];
+  readonly options?: readonly string[];
+}
+
+/**
+ * All that can be asked of one container. What is left out comes from the image, then from defaults that are as safe
+ * as Docker's: its capability set, masked and read-only paths and seccomp profile.
+ */
+export interface ContainerSpec {
+  /** Unique in the runtime: `[a-z0-9]` and dashes, 1 to 76 characters. */
+  readonly id: string;
+  /** A reference that was pulled. */
+  readonly image: string;
+  /** Replaces the image's entrypoint, and drops the image's arguments with it, as Docker does. */
+  readonly command?: readonly string[];
+  /** Replaces the image's arguments (`Cmd`). */
+  readonly args?: readonly string[];
+  /** Added to the image's, ours winning. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Absolute. */
+  readonly workingDir?: string;
+  /** `user`, `uid`, `user:group` or `uid:gid`; names are looked up in the image. */
+  readonly user?: string;
+  /** Supplementary groups, by name or number. */
+  readonly groups?: readonly string[];
+  /** @default the first 12 characters of `id` */
+  readonly hostname?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly resources?: Resources;
+  readonly mounts?: readonly Mount[];
+  readonly readOnlyRoot?: boolean;
+  /** With or without `CAP_`; `ALL` for all. Added to the default set after `capabilityDrop`. */
+  readonly capabilityAdd?: readonly string[];
+  /** With or without `CAP_`; `ALL` for all. */
+  readonly capabilityDrop?: readonly string[];
+  /** Only those of the container's own namespaces: `net.*`, `kernel.msg*`, `kernel.sem`, `kernel.shm*`, `fs.mqueue.*`. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  readonly ulimits?: readonly Ulimit[];
+  readonly devices?: readonly Device[];
+  /** Name to address, for `/etc/hosts`. */
+  readonly extraHosts?: Readonly<Record<string, string>>;
+  readonly dns?: Dns;
+  /** A small init as PID 1, which reaps and forwards signals. */
+  readonly init?: boolean;
+  readonly tty?: boolean;
+  readonly noNewPrivileges?: boolean;
+  /** `TERM`, `SIGTERM` or a number. @default the image's, else SIGTERM */
+  readonly stopSignal?: string;
+}

@@ -1,0 +1,170 @@
+import type { ContainerSpec } from "./container-spec.ts";
+
+export interface RuntimeInfo {
+  /** Of the runtime: `containerd 1.6.20`. */
+  readonly version: string;
+  /** In OCI's words: `linux`, `amd64`. */
+  readonly os: string;
+  readonly architecture: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly cgroupVersion: 1 | 2;
+}
+
+export interface RegistryAuth {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface PullProgress {
+  /** Bytes of layers that are here, of those that the image needs. */
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface PullOptions {
+  readonly auth?: RegistryAuth;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: PullProgress) => void;
+}
+
+export interface Image {
+  /** In full: `docker.io/library/nginx:1.27`. */
+  readonly ref: string;
+  /** Of what the reference names: an index or a manifest. */
+  readonly digest: string;
+}
+
+/** How a container or a process in it ended. */
+export interface ExitStatus {
+  /** 128 + n for one that signal n ended. */
+  readonly code: number;
+  /** Told apart from other kills: the kernel ended it for want of memory. */
+  readonly oomKilled: boolean;
+  /** Wall time, ms since 1970. */
+  readonly finishedAt: number;
+}
+
+/**
+ * `created`: network namespace and root are there, nothing runs. `unknown`: the runtime lost sight of it (its shim was
+ * killed); remove it.
+ */
+export type ContainerState =
+  | { readonly kind: "created" }
+  | { readonly kind: "running"; readonly pid: number; readonly startedAt: number }
+  | { readonly kind: "exited"; readonly exit: ExitStatus }
+  | { readonly kind: "unknown" };
+
+export interface ContainerStatus {
+  readonly id: string;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: ContainerState;
+  /**
+   * The container's network namespace, there from `create` to `remove`: it is wired before the process runs and
+   * outlives it.
+   */
+  readonly netnsPath: string;
+}
+
+/**
+ * `lost` says that events may have been missed (the runtime was away): look at `list()`. It comes first on every
+ * stream, so a reader has one way of starting and of recovering.
+ */
+export type ContainerEvent =
+  | { readonly kind: "lost" }
+  | { readonly kind: "started"; readonly id: string; readonly pid: number }
+  | { readonly kind: "oom"; readonly id: string }
+  | { readonly kind: "exited"; readonly id: string; readonly exit: ExitStatus };
+
+export interface ExecSpec {
+  readonly args: readonly string[];
+  /** Added to the container's. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** @default the container's */
+  readonly user?: string;
+  /** @default the container's */
+  readonly workingDir?: string;
+  readonly tty?: boolean;
+}
+
+/** With `tty` all output is on `stdout`. A reader that is slow slows the process, never this one's memory. */
+export interface ExecStreams {
+  readonly stdin?: ReadableStream<Uint8Array>;
+  readonly stdout?: WritableStream<Uint8Array>;
+  readonly stderr?: WritableStream<Uint8Array>;
+}
+
+export interface ExecProcess {
+  /** Resolves when the process ended and all its output was written. */
+  readonly exit: Promise<ExitStatus>;
+  resize(columns: number, rows: number): Promise<void>;
+  signal(signal: string): Promise<void>;
+}
+
+export interface LogLine {
+  /** Wall time at which the line's end was read, ms since 1970. */
+  readonly at: number;
+  readonly stream: "stdout" | "stderr";
+  /** Without its line feed; bytes, since a container may write anything. */
+  readonly line: Uint8Array;
+}
+
+export interface LogOptions {
+  /** Go on with lines that come later, until the container is removed or `signal` aborts. */
+  readonly follow?: boolean;
+  /** Only lines at or after, ms since 1970. */
+  readonly since?: number;
+  /** Only the last so many of those there are. */
+  readonly tail?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface ContainerStats {
+  readonly cpuUsageNs: bigint;
+  readonly memoryBytes: number;
+  /** Undefined where there is no limit. */
+  readonly memoryLimitBytes: number | undefined;
+  readonly pids: number;
+  readonly readBytes: bigint;
+  readonly writeBytes: bigint;
+}
+
+/**
+ * A container runtime, as a worker uses it. Every call may throw `RuntimeError`; `RUNTIME_UNAVAILABLE` means that the
+ * runtime could not be asked and the outcome is unknown.
+ *
+ * What it promises, and the contract suite checks:
+ *
+ * I1 `create` either makes all of a container or leaves nothing of it.
+ * I2 `remove` leaves nothing: no process, root, mount, namespace or log. Removing what is not there is not an error.
+ * I3 Containers outlive this object and its process; `list` finds them again, those that ended while it was away
+ *    with their exit.
+ * I4 A container is never held up by a reader of its logs, or by there being none.
+ */
+export interface Runtime extends AsyncDisposable {
+  info(): Promise<RuntimeInfo>;
+
+  /** Brings an image for this machine's platform. One that is here is used if the registry can't be reached. */
+  pull(ref: string, options?: PullOptions): Promise<Image>;
+  images(): Promise<readonly Image[]>;
+  /** Removes images that no container uses and `keep` does not name; gives those removed. */
+  removeUnusedImages(keep: ReadonlySet<string>): Promise<readonly Image[]>;
+
+  create(spec: ContainerSpec): Promise<ContainerStatus>;
+  start(id: string): Promise<void>;
+  /** Sends a signal to the first process; without one, the container's stop signal. An ended one is left alone. */
+  kill(id: string, signal?: string): Promise<void>;
+  wait(id: string, signal?: AbortSignal): Promise<ExitStatus>;
+  /** Ends it if it runs. */
+  remove(id: string): Promise<void>;
+  list(): Promise<readonly ContainerStatus[]>;
+  /** All events from now on, `lost` first. */
+  events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
+
+  exec(id: string, spec: ExecSpec, streams?: ExecStreams): Promise<ExecProcess>;
+  logs(id: string, options?: LogOptions): AsyncIterable<LogLine>;
+  stats(id: string): Promise<ContainerStats>;
+
+  close(): Promise<void>;
+}
