@@ -6,11 +6,38 @@ export type DropReason =
   | "forwarding-disabled"
   | "transfer-in-progress"
   | "not-a-member"
-  | "uncommitted-limit";
+  | "uncommitted-limit"
+  /** This node has taken as many bytes as it may hold; retry when some are committed. */
+  | "pending-bytes"
+  | "draining";
 
 /** What can go wrong in operation; `code` is public API. */
 export type RaftFailure =
+  /** The proposal is not in the log. */
   | { readonly code: "RAFT_PROPOSAL_DROPPED"; readonly reason: DropReason }
+  /** The proposal may be in the log or not: its leader changed, or the answer did not come in time. */
+  | { readonly code: "RAFT_OUTCOME_UNKNOWN" }
+  | { readonly code: "RAFT_READ_TIMEOUT" }
+  | { readonly code: "RAFT_SESSION_UNKNOWN"; readonly session: number }
+  | { readonly code: "RAFT_NOT_LEADER"; readonly leader: number | undefined }
+  | { readonly code: "RAFT_MEMBERSHIP_REFUSED"; readonly why: string }
+  | { readonly code: "RAFT_TRANSFER_FAILED"; readonly to: number }
+  | { readonly code: "RAFT_CLOSED" }
+  /** A write or an fsync failed: what is on disk is unknown, so the node stops. */
+  | { readonly code: "RAFT_STORAGE_FAILED" }
+  /** The state machine threw: it and the log may have parted, so the node stops. */
+  | { readonly code: "RAFT_FSM_FAILED" }
+  | { readonly code: "RAFT_LOG_CORRUPT"; readonly index: number }
+  | { readonly code: "RAFT_LOG_HOLE"; readonly index: number }
+  | { readonly code: "RAFT_LOG_TAIL_LOST"; readonly last: number; readonly expected: number }
+  | { readonly code: "RAFT_SNAPSHOT_CORRUPT"; readonly index: number }
+  | { readonly code: "RAFT_STATE_CORRUPT" }
+  | { readonly code: "RAFT_FORMAT_UNKNOWN"; readonly found: number; readonly known: number }
+  | { readonly code: "RAFT_IDENTITY_MISMATCH"; readonly what: string }
+  /** A member came back under its id without its log. */
+  | { readonly code: "RAFT_MEMBER_WIPED"; readonly id: number }
+  | { readonly code: "RAFT_WIRE_INVALID" }
+  | { readonly code: "RAFT_PEER_UNREACHABLE"; readonly peer: number }
   /** A message that only the node's own driver may step came from elsewhere. */
   | { readonly code: "RAFT_LOCAL_MESSAGE" }
   /** A response from a node that is not in the configuration. */

@@ -1,0 +1,80 @@
+/** What is around a proposal's bytes in the log: `kind u8 | origin f64 | boot u32 | sequence u32 | numbers f64… | data`. */
+import { RaftError } from "../errors.ts";
+import { asBuffer } from "../storage/record.ts";
+
+/** Who waits for an entry: a member, one run of it, and its count of proposals. */
+export interface Ticket {
+  readonly origin: number;
+  readonly boot: number;
+  readonly sequence: number;
+}
+
+export type Proposal =
+  | { readonly kind: "command"; readonly data: Uint8Array }
+  | { readonly kind: "register"; readonly ttlMs: number }
+  /** `acknowledged`: the client has the results up to it, so they may be forgotten. */
+  | {
+      readonly kind: "session";
+      readonly session: number;
+      readonly number: number;
+      readonly acknowledged: number;
+      readonly data: Uint8Array;
+    }
+  /** The leader's clock moved: what decides the expiry of sessions. */
+  | { readonly kind: "clock"; readonly elapsedMs: number };
+
+const kinds = ["command", "register", "session", "clock"] as const;
+const headBytes = 17;
+const nothing = new Uint8Array(0);
+
+export function encodeProposal(ticket: Ticket, proposal: Proposal): Uint8Array {
+  const numbers = numbersOf(proposal);
+  const data = "data" in proposal ? proposal.data : nothing;
+  const bytes = Buffer.allocUnsafeSlow(headBytes + numbers.length * 8 + data.length);
+  bytes[0] = kinds.indexOf(proposal.kind);
+  bytes.writeDoubleLE(ticket.origin, 1);
+  bytes.writeUInt32LE(ticket.boot, 9);
+  bytes.writeUInt32LE(ticket.sequence, 13);
+  let at = headBytes;
+  for (const n of numbers) at = bytes.writeDoubleLE(n, at);
+  bytes.set(data, at);
+  return bytes;
+}
+
+export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; readonly proposal: Proposal } {
+  const bytes = asBuffer(from);
+  const kind = kinds[bytes[0] as number];
+  if (kind === undefined || bytes.length < headBytes) {
+    throw new RaftError(
+      { code: "RAFT_FORMAT_UNKNOWN", found: bytes[0] ?? 0, known: kinds.length - 1 },
+      "the log holds a proposal of an unknown kind: a newer program wrote it; upgrade this one",
+    );
+  }
+  const ticket = { origin: bytes.readDoubleLE(1), boot: bytes.readUInt32LE(9), sequence: bytes.readUInt32LE(13) };
+  const n = (at: number): number => bytes.readDoubleLE(headBytes + at * 8);
+  switch (kind) {
+    case "command":
+      return { ticket, proposal: { kind, data: bytes.subarray(headBytes) } };
+    case "register":
+      return { ticket, proposal: { kind, ttlMs: n(0) } };
+    case "clock":
+      return { ticket, proposal: { kind, elapsedMs: n(0) } };
+    case "session": {
+      const data = bytes.subarray(headBytes + 24);
+      return { ticket, proposal: { kind, session: n(0), number: n(1), acknowledged: n(2), data } };
+    }
+  }
+}
+
+function numbersOf(proposal: Proposal): number[] {
+  switch (proposal.kind) {
+    case "command":
+      return [];
+    case "register":
+      return [proposal.ttlMs];
+    case "session":
+      return [proposal.session, proposal.number, proposal.acknowledged];
+    case "clock":
+      return [proposal.elapsedMs];
+  }
+}

@@ -1,0 +1,70 @@
+import { RaftError } from "../errors.ts";
+import type { Member } from "../transport/transport.ts";
+
+/** Options of a node. Those of `bootstrap`, `tickMs` and `electionTicks` are the same on every member. */
+export interface RaftNodeOptions {
+  /** The first members of a new cluster, the same list on each of them. Used only by a member with an empty storage. */
+  readonly bootstrap?: readonly Member[];
+  /** Where some members of an existing cluster are, for one that joins: it hears of the rest from them. */
+  readonly join?: readonly Member[];
+  /** A tick, ms; 0: the caller calls `tick()`. The default assumes round trips below 100 ms. @default 50 */
+  readonly tickMs?: number;
+  /** Ticks without a leader before an election, drawn from `[n, 2n)`. @default 10 */
+  readonly electionTicks?: number;
+  /** Ticks between heartbeats. @default 1 */
+  readonly heartbeatTicks?: number;
+  /** `lease` reads without a round trip; assumes that no clock runs 10 % faster than another. @default "safe" */
+  readonly reads?: "safe" | "lease";
+  /** Entries between snapshots. @default 10000 */
+  readonly snapshotEntries?: number;
+  /** Entries kept behind a snapshot, for followers that are slow. @default 5000 */
+  readonly trailingEntries?: number;
+  /** Bytes of proposals taken and not yet applied here; more are dropped. @default 64 MiB */
+  readonly maxPendingBytes?: number;
+  /** After this a proposal without an answer ends in `RAFT_OUTCOME_UNKNOWN`, ms. @default 5000 */
+  readonly proposalTimeoutMs?: number;
+  /** After this a read ends in `RAFT_READ_TIMEOUT`, ms. @default 5000 */
+  readonly readTimeoutMs?: number;
+  /** A write or an application that takes longer makes a leader give way, ms. @default 1000 */
+  readonly stallMs?: number;
+  /** Log time after which an unused session ends, ms. @default 3600000 */
+  readonly sessionTtlMs?: number;
+  /** Entries that a learner may lag behind and still be promoted. @default 1000 */
+  readonly promoteLagEntries?: number;
+  /** Followers hand proposals to the leader. @default true */
+  readonly forwardProposals?: boolean;
+}
+
+export type ResolvedOptions = Required<Omit<RaftNodeOptions, "bootstrap">> & Pick<RaftNodeOptions, "bootstrap">;
+
+/** Checks options and fills in defaults. @throws RaftError `RAFT_OPTIONS_INVALID` */
+export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
+  const resolved: ResolvedOptions = {
+    join: [],
+    tickMs: 50,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+    reads: "safe",
+    snapshotEntries: 10_000,
+    trailingEntries: 5_000,
+    maxPendingBytes: 64 * 1024 * 1024,
+    proposalTimeoutMs: 5_000,
+    readTimeoutMs: 5_000,
+    stallMs: 1_000,
+    sessionTtlMs: 3_600_000,
+    promoteLagEntries: 1_000,
+    forwardProposals: true,
+    ...options,
+  };
+  for (const [option, value] of Object.entries(resolved)) {
+    if (typeof value !== "number") continue;
+    const lowest = option === "tickMs" || option === "trailingEntries" || option === "promoteLagEntries" ? 0 : 1;
+    if (Number.isFinite(value) && value >= lowest) continue;
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is below ${lowest}`);
+  }
+  if (resolved.reads === "lease" && resolved.tickMs === 0) {
+    const option = "reads";
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, "raft option reads: lease reads need tickMs above 0");
+  }
+  return Object.freeze(resolved);
+}

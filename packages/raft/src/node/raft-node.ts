@@ -1,0 +1,579 @@
+/**
+ * A member: the core driven by a clock, a storage, a transport and a state machine.
+ *
+ * All proposals, reads and messages of a turn of the event loop become one Ready. Its entries go to the peers at once
+ * and to disk through the writer; what commits goes to the applier. N1: whatever depends on a write is in the
+ * responses that the writer delivers once it is durable.
+ */
+import {
+  assert,
+  errorText,
+  noMetrics,
+  silentLogger,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type Random,
+  type Timer,
+} from "@warren/std";
+
+import {
+  LocalAppendThread,
+  LocalApplyThread,
+  None,
+  RawNode,
+  type ConfChangeSingle,
+  type Message,
+  type NodeId,
+  type RaftEvent,
+  type Status,
+} from "../core/index.ts";
+import { RaftError } from "../errors.ts";
+import type { RaftStorage } from "../storage/index.ts";
+import type { Hello, Member, Transport } from "../transport/transport.ts";
+import { Applier, genesis, writeContext } from "./applier.ts";
+import { raftMetrics, type RaftMetrics } from "./metrics.ts";
+import { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+import { dropped, Proposals, type Applied } from "./proposals.ts";
+import { closed, Reads } from "./reads.ts";
+import type { StateMachine } from "./state-machine.ts";
+import { Writer } from "./writer.ts";
+
+export interface RaftNodeDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly storage: RaftStorage;
+  readonly transport: Transport;
+  readonly fsm: StateMachine;
+  readonly log?: Logger;
+  readonly metrics?: Metrics;
+  /** Runs something at the end of this turn of the event loop. @default setImmediate */
+  readonly defer?: (run: () => void) => void;
+}
+
+/** Who leads, as far as this member knows. */
+export interface Leadership {
+  readonly term: number;
+  readonly leader: NodeId | undefined;
+  readonly isLeader: boolean;
+}
+
+/** How much of the stated lease is used: clocks may drift apart by the rest. */
+const leaseShare = 0.9;
+
+/** Starts a member on its storage, which it owns from now on, as it does the transport. Ends when `signal` is aborted. */
+export async function startRaftNode(
+  dependencies: RaftNodeDependencies,
+  options: RaftNodeOptions = {},
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<RaftNode> {
+  signal?.throwIfAborted();
+  const resolved = resolveOptions(options);
+  const { storage } = dependencies;
+  if (storage.lastIndex() === 0 && resolved.bootstrap !== undefined) {
+    const voters = resolved.bootstrap.map(({ id }) => id).sort((a, b) => a - b);
+    const confState = { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+    const metadata = { index: 1, term: 1, confState };
+    await storage.saveSnapshot(metadata, genesis(resolved.bootstrap));
+    await storage.installSnapshot(metadata, { term: 1, vote: None, commit: 1 });
+  }
+  const node = new RaftNode(dependencies, resolved);
+  await node.start();
+  signal?.addEventListener("abort", () => void node.close(), { once: true });
+  return node;
+}
+
+export class RaftNode implements AsyncDisposable {
+  readonly id: NodeId;
+  private readonly options: ResolvedOptions;
+  private readonly clock: Clock;
+  private readonly log: Logger;
+  private readonly metrics: RaftMetrics;
+  private readonly storage: RaftStorage;
+  private readonly transport: Transport;
+  private readonly defer: (run: () => void) => void;
+  private readonly proposals: Proposals;
+  private readonly reads: Reads;
+  private readonly writer: Writer;
+  private readonly applier: Applier;
+  private readonly raw: RawNode;
+  private readonly listeners = new Set<(leadership: Leadership) => void>();
+  private readonly ended = Promise.withResolvers<RaftError | undefined>();
+  private inbox: Message[] = [];
+  private scheduled = false;
+  private timer: Timer | undefined;
+  private snapshotting: Promise<void> | undefined;
+  private lastRefusal: string | undefined;
+  private clockProposedMs: number;
+  private state: "open" | "draining" | "closed" = "open";
+  private closing: Promise<void> | undefined;
+
+  constructor(dependencies: RaftNodeDependencies, options: ResolvedOptions) {
+    const { clock, random, storage, transport, fsm } = dependencies;
+    this.options = options;
+    this.clock = clock;
+    this.storage = storage;
+    this.transport = transport;
+    this.id = storage.identity.nodeId;
+    this.log = (dependencies.log ?? silentLogger).child({ component: "raft", node: this.id });
+    this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
+    this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
+    this.clockProposedMs = clock.monotonic();
+    const own = { origin: this.id, boot: random.int(2 ** 32) };
+    const limits = { ...own, maxPendingBytes: options.maxPendingBytes, timeoutMs: options.proposalTimeoutMs };
+    this.proposals = new Proposals(clock, limits, this.metrics);
+    const retryMs = options.electionTicks * Math.max(options.tickMs, 1);
+    this.reads = new Reads(clock, { ...own, timeoutMs: options.readTimeoutMs, retryMs });
+    const deliver = (responses: readonly Message[]): void => this.deliver(responses);
+    const fail = (error: unknown): void => this.fail(error);
+    this.writer = new Writer(storage, clock, this.metrics, {
+      deliver,
+      fail,
+      restore: ({ index }) => this.applier.restore(storage, index),
+    });
+    this.applier = new Applier(fsm, clock, {
+      deliver,
+      fail,
+      reconfigure: (change) => this.raw.applyConfChange(change),
+      confState: () => this.raw.confState(),
+      membersChanged: (members, removed) => this.membersChanged(members, removed),
+      settle: (ticket, outcome) => this.proposals.settle(ticket, outcome),
+      applied: (index) => this.onApplied(index),
+    });
+    const { electionTicks, heartbeatTicks, tickMs } = options;
+    this.raw = new RawNode({
+      id: this.id,
+      storage,
+      random,
+      applied: storage.snapshots()[0]?.index ?? 0,
+      electionTicks,
+      heartbeatTicks,
+      asyncStorageWrites: true,
+      maxCommittedSizePerReady: 4 * 1024 * 1024,
+      maxInflightBytes: 16 * 1024 * 1024,
+      maxUncommittedEntriesSize: options.maxPendingBytes * 2,
+      disableProposalForwarding: !options.forwardProposals,
+      readOnlyOption: options.reads,
+      lease: { nowMs: () => clock.monotonic(), durationMs: leaseShare * electionTicks * tickMs },
+      onEvent: (event) => this.onEvent(event),
+    });
+  }
+
+  /** Restores the state machine and joins the others. Called once, by `startRaftNode`. */
+  async start(): Promise<void> {
+    const newest = this.storage.snapshots()[0];
+    if (newest === undefined) this.transport.setPeers(this.options.join);
+    else await this.applier.restore(this.storage, newest.index);
+    const { clusterId, incarnation } = this.storage.identity;
+    await this.transport.start({
+      hello: { clusterId, incarnation, from: this.id },
+      admit: (peer) => this.admit(peer),
+      receive: (messages) => {
+        for (const m of messages) this.inbox.push(m);
+        this.wake();
+      },
+      receiveSnapshot: (message, chunks) => this.receiveSnapshot(message, chunks),
+      unreachable: (peer) => {
+        if (this.state === "closed") return;
+        this.raw.reportUnreachable(peer);
+        this.wake();
+      },
+    });
+    if (this.raw.confState().voters.length === 1 && this.raw.confState().voters[0] === this.id) this.raw.campaign();
+    this.armTick();
+    this.wake();
+  }
+
+  /** Resolves when the node has ended: with what made it stop, or `undefined` after `close()`. */
+  get done(): Promise<RaftError | undefined> {
+    return this.ended.promise;
+  }
+
+  /**
+   * Proposes a command; resolves once it is committed and applied here, with the state machine's result.
+   * Rejects `RAFT_PROPOSAL_DROPPED` (not in the log), `RAFT_OUTCOME_UNKNOWN` (may be), `RAFT_CLOSED`.
+   */
+  propose(data: Uint8Array): Promise<Applied> {
+    if (this.state !== "open") return Promise.reject(this.refusal());
+    const applied = this.proposals.add({ kind: "command", data });
+    this.wake();
+    return applied;
+  }
+
+  /** Opens a session; its id. Commands proposed in it are applied exactly once, however often they are repeated. */
+  async openSession(): Promise<number> {
+    if (this.state !== "open") throw this.refusal();
+    const applied = this.proposals.add({ kind: "register", ttlMs: this.options.sessionTtlMs });
+    this.wake();
+    return (await applied).index;
+  }
+
+  /**
+   * As `propose`, in a session: repeat it with the same `number` (1, 2, …) after `RAFT_OUTCOME_UNKNOWN`, on any member.
+   * Results up to `acknowledged` may be forgotten. Rejects also `RAFT_SESSION_UNKNOWN`.
+   */
+  proposeInSession(session: number, number: number, acknowledged: number, data: Uint8Array): Promise<Applied> {
+    if (this.state !== "open") return Promise.reject(this.refusal());
+    const applied = this.proposals.add({ kind: "session", session, number, acknowledged, data });
+    this.wake();
+    return applied;
+  }
+
+  /** Resolves when the local state machine holds all that was committed before the call. Rejects `RAFT_READ_TIMEOUT`. */
+  read(): Promise<number> {
+    if (this.state === "closed") return Promise.reject(closed());
+    const index = this.reads.add();
+    this.wake();
+    return index;
+  }
+
+  status(): Status & { readonly members: readonly Member[]; readonly sessions: number } {
+    return { ...this.raw.status(), members: [...this.applier.members.values()], sessions: this.applier.sessions.size };
+  }
+
+  leadership(): Leadership {
+    const { term, lead, raftState } = this.raw.basicStatus();
+    return { term, leader: lead === None ? undefined : lead, isLeader: raftState === "StateLeader" };
+  }
+
+  /** Calls `listener` at each change of leader or of this member's part in it. Returns what ends that. */
+  onLeadership(listener: (leadership: Leadership) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** Adds a member that has no vote yet; its storage is empty and it knows some of us by `join`. Leader only. */
+  addLearner(member: Member): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: member.id }], [member]);
+  }
+
+  /** Gives a learner its vote, if it has nearly caught up. Leader only. */
+  async promote(id: NodeId): Promise<void> {
+    const progress = this.raw.status().progress.get(id);
+    if (this.leadership().isLeader) {
+      if (progress === undefined) throw refused(`${id} is not a member; add it as a learner first`);
+      const lag = this.storage.lastIndex() - progress.match;
+      if (lag > this.options.promoteLagEntries)
+        throw refused(`${id} lags ${lag} entries behind; retry when it caught up`);
+    }
+    await this.changeMembers([{ type: "ConfChangeAddNode", nodeId: id }]);
+  }
+
+  /** Takes a voter's vote; it stays as a learner. Leader only. */
+  demote(id: NodeId): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
+  }
+
+  /** Removes a member; a voter is demoted first. The leader can't remove itself: transfer leadership. Leader only. */
+  async remove(id: NodeId): Promise<void> {
+    if (id === this.id) throw refused("a leader does not remove itself; transfer leadership and ask the next one");
+    if (this.raw.confState().voters.includes(id)) await this.demote(id);
+    await this.changeMembers([{ type: "ConfChangeRemoveNode", nodeId: id }]);
+  }
+
+  /** Any changes in one step, through a joint configuration if there are several. Leader only. */
+  async changeMembers(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
+    if (this.state !== "open") throw this.refusal();
+    const { isLeader, leader } = this.leadership();
+    if (!isLeader) {
+      throw new RaftError(
+        { code: "RAFT_NOT_LEADER", leader },
+        `members are changed by the leader, which is ${leader ?? "not known now"}; ask it`,
+      );
+    }
+    const { ticket, applied } = this.proposals.ticket(0);
+    assert(ticket !== undefined, "a ticket without bytes is always given");
+    this.lastRefusal = undefined;
+    const context = writeContext({ ticket, members });
+    try {
+      this.raw.proposeConfChange({ version: 2, transition: "ConfChangeTransitionAuto", changes, context });
+      if (this.lastRefusal !== undefined) throw refused(this.lastRefusal);
+    } catch (error) {
+      if (!RaftError.is(error)) throw error;
+      this.proposals.refuse(ticket.sequence, error as RaftError);
+    }
+    this.wake();
+    await applied;
+  }
+
+  /** Hands leadership over; to the follower that has most of the log, unless told. Rejects `RAFT_TRANSFER_FAILED`. */
+  async transferLeadership(to?: NodeId): Promise<void> {
+    const target = to ?? this.mostCaughtUp();
+    if (target === undefined) throw transferFailed(None);
+    this.raw.transferLeader(target);
+    this.wake();
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const stop = this.onLeadership(({ leader }) => {
+      if (leader !== undefined && leader !== this.id) resolve(leader === target);
+    });
+    const timer = this.clock.setTimeout(() => resolve(false), 2 * this.options.electionTicks * this.options.tickMs);
+    const done = await promise;
+    timer.cancel();
+    stop();
+    if (!done) throw transferFailed(target);
+  }
+
+  /** One tick; only with `tickMs: 0` is it the caller's to give. */
+  tick(): void {
+    if (this.state === "closed") return;
+    const stalled = Math.max(this.writer.busyMs(), this.applier.busyMs()) > this.options.stallMs;
+    // A leader that can't write or apply gives way, and does not ask for votes until it can.
+    if (!stalled) {
+      this.raw.tick();
+    } else if (this.leadership().isLeader) {
+      this.log.warn("leader gives way: its disk or state machine stalls", { writeMs: this.writer.busyMs() });
+      this.raw.stepDown();
+    }
+    this.proposals.expire();
+    this.reads.expire();
+    this.moveLogClock();
+    this.wake();
+  }
+
+  /** Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. */
+  async drain({ graceMs }: { readonly graceMs: number }): Promise<void> {
+    if (this.state !== "open") return this.close();
+    this.state = "draining";
+    const deadline = this.clock.monotonic() + graceMs;
+    const late = Promise.withResolvers<void>();
+    const timer = this.clock.setTimeout(late.resolve, graceMs);
+    while (this.proposals.pending > 0 && this.clock.monotonic() < deadline) {
+      await Promise.race([late.promise, new Promise<void>((resolve) => this.defer(resolve))]);
+    }
+    if (this.leadership().isLeader && this.mostCaughtUp() !== undefined) {
+      const handover = this.transferLeadership().catch((error: unknown) =>
+        this.log.warn("leadership was not handed over", { error: errorText(error) }),
+      );
+      await Promise.race([late.promise, handover]);
+    }
+    timer.cancel();
+    await this.close();
+  }
+
+  /** Ends abruptly; what is pending is rejected. Idempotent. */
+  close(): Promise<void> {
+    this.closing ??= this.end(undefined);
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private async end(error: RaftError | undefined): Promise<void> {
+    this.state = "closed";
+    this.timer?.cancel();
+    this.proposals.close();
+    this.reads.close();
+    this.inbox = [];
+    await this.transport.close();
+    await this.writer.idle();
+    await this.applier.idle();
+    await this.snapshotting;
+    await this.storage.close();
+    this.ended.resolve(error);
+  }
+
+  private fail(cause: unknown): void {
+    if (this.state === "closed") return;
+    const text = "this member stopped: its log or its core is in a state it must not go on from";
+    const error = RaftError.is(cause)
+      ? (cause as RaftError)
+      : new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
+    this.log.error("raft node stops", { error: errorText(error) });
+    this.state = "closed";
+    // Not awaited here: it waits for the very work that failed.
+    this.closing ??= this.end(error).catch((late: unknown) =>
+      this.log.error("closing failed", { error: errorText(late) }),
+    );
+  }
+
+  private refusal(): RaftError {
+    return this.state === "draining" ? dropped("draining") : closed();
+  }
+
+  private armTick(): void {
+    const { tickMs } = this.options;
+    if (tickMs === 0) return;
+    this.timer = this.clock.setTimeout(() => {
+      this.armTick();
+      this.tick();
+    }, tickMs);
+  }
+
+  private wake(): void {
+    if (this.scheduled || this.state === "closed") return;
+    this.scheduled = true;
+    this.defer(() => {
+      this.scheduled = false;
+      if (this.state === "closed") return;
+      try {
+        this.turn();
+      } catch (error) {
+        this.fail(error);
+      }
+    });
+  }
+
+  private turn(): void {
+    const { inbox } = this;
+    this.inbox = [];
+    for (const m of inbox) this.step(m);
+    const queue = this.proposals.drain();
+    if (queue.length > 0) this.proposeAll(queue);
+    this.reads.issue((context) => this.raw.readIndex(context));
+    while (this.raw.hasReady()) this.handleReady();
+    this.serveReads();
+  }
+
+  private proposeAll(queue: readonly { readonly sequence: number; readonly data: Uint8Array }[]): void {
+    try {
+      this.raw.proposeBatch(queue.map(({ data }) => data));
+    } catch (error) {
+      if (!RaftError.is(error, "RAFT_PROPOSAL_DROPPED")) throw error;
+      for (const { sequence } of queue) this.proposals.refuse(sequence, error as RaftError);
+    }
+  }
+
+  private step(m: Message): void {
+    try {
+      this.raw.step(m);
+    } catch (error) {
+      if (!RaftError.is(error)) throw error;
+      this.log.debug("message refused", { type: m.type, from: m.from, error: error.message });
+    }
+  }
+
+  private handleReady(): void {
+    const ready = this.raw.ready();
+    for (const readState of ready.readStates) this.reads.confirm(readState);
+    const outgoing: Message[] = [];
+    for (const m of ready.messages) {
+      if (m.to === LocalAppendThread) this.writer.push(m);
+      else if (m.to === LocalApplyThread) this.applier.push(m);
+      else if (m.type === "MsgSnap") this.sendSnapshot(m);
+      else outgoing.push(m);
+    }
+    if (outgoing.length > 0) this.transport.send(outgoing);
+    if (ready.softState !== undefined) this.leadershipChanged();
+    if (ready.hardState !== undefined) {
+      this.metrics.term.set(ready.hardState.term);
+      this.metrics.commitIndex.set(ready.hardState.commit);
+    }
+  }
+
+  /** N1: the writes that these depend on are durable. */
+  private deliver(responses: readonly Message[]): void {
+    if (this.state === "closed") return;
+    const outgoing: Message[] = [];
+    for (const m of responses) {
+      if (m.to === this.id) this.step(m);
+      else outgoing.push(m);
+    }
+    if (outgoing.length > 0) this.transport.send(outgoing);
+    this.wake();
+  }
+
+  private onApplied(index: number): void {
+    this.metrics.appliedIndex.set(index);
+    this.serveReads();
+    const newest = this.storage.snapshots()[0]?.index ?? 0;
+    if (this.snapshotting !== undefined || index - newest < this.options.snapshotEntries || this.state === "closed")
+      return;
+    const { metadata, chunks } = this.applier.image();
+    this.snapshotting = this.storage
+      .saveSnapshot(metadata, chunks)
+      .then(() => this.storage.compact(Math.max(0, metadata.index - this.options.trailingEntries)))
+      .then(
+        () => this.metrics.snapshots.add(),
+        (error: unknown) => this.fail(error),
+      )
+      .finally(() => (this.snapshotting = undefined));
+  }
+
+  private serveReads(): void {
+    const byLease = this.options.reads === "lease" && this.leadership().isLeader;
+    this.reads.serve(this.applier.index, () => !byLease || this.raw.leaseValid());
+  }
+
+  private sendSnapshot(m: Message): void {
+    const { index } = (m.snapshot as NonNullable<Message["snapshot"]>).metadata;
+    const report = (status: "finish" | "failure"): void => {
+      if (this.state === "closed") return;
+      this.raw.reportSnapshot(m.to, status);
+      this.wake();
+    };
+    this.log.info("sending snapshot", { to: m.to, index });
+    this.transport.sendSnapshot(m, this.storage.openSnapshot(index)).then(
+      () => report("finish"),
+      (error: unknown) => {
+        this.log.warn("snapshot was not sent", { to: m.to, index, error: errorText(error) });
+        report("failure");
+      },
+    );
+  }
+
+  private async receiveSnapshot(m: Message, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    assert(m.snapshot !== undefined, "a MsgSnap announces a snapshot");
+    const { metadata } = m.snapshot;
+    const { commit } = this.raw.basicStatus();
+    if (metadata.index > commit) await this.storage.saveSnapshot(metadata, chunks);
+    else for await (const chunk of chunks) void chunk;
+    this.inbox.push(m);
+    this.wake();
+  }
+
+  private async admit(peer: Hello): Promise<string | undefined> {
+    if (peer.clusterId !== this.storage.identity.clusterId) return `it belongs to cluster ${peer.clusterId}`;
+    if (await this.storage.rememberPeer(peer.from, peer.incarnation)) return undefined;
+    this.log.warn("member refused: it lost its log and came back under its old id", { peer: peer.from });
+    return `member ${peer.from} lost its log; remove it and add it again under a new id`;
+  }
+
+  private membersChanged(members: readonly Member[], removed: readonly number[]): void {
+    this.transport.setPeers(members.filter(({ id }) => id !== this.id));
+    for (const id of removed) this.storage.forgetPeer(id).catch((error: unknown) => this.fail(error));
+  }
+
+  private leadershipChanged(): void {
+    const leadership = this.leadership();
+    this.metrics.isLeader.set(leadership.isLeader ? 1 : 0);
+    if (leadership.leader !== undefined) this.metrics.leaderChanges.add();
+    this.clockProposedMs = this.clock.monotonic();
+    this.log.info("leadership", { ...leadership });
+    for (const listener of this.listeners) listener(leadership);
+  }
+
+  /** While there are sessions the leader tells the log, now and then, how much time went by. */
+  private moveLogClock(): void {
+    const elapsedMs = Math.floor(this.clock.monotonic() - this.clockProposedMs);
+    if (elapsedMs < this.options.sessionTtlMs / 4 || this.state !== "open") return;
+    this.clockProposedMs += elapsedMs;
+    if (this.applier.sessions.size === 0 || !this.leadership().isLeader) return;
+    this.proposals.add({ kind: "clock", elapsedMs }).catch((error: unknown) => {
+      this.log.debug("the log's clock was not moved", { error: errorText(error) });
+    });
+  }
+
+  private mostCaughtUp(): NodeId | undefined {
+    const { progress } = this.raw.status();
+    const voters = [...progress].filter(([id, { isLearner }]) => id !== this.id && !isLearner);
+    return voters.sort(([, a], [, b]) => b.match - a.match)[0]?.[0];
+  }
+
+  private onEvent(event: RaftEvent): void {
+    if (event.kind === "conf-change-refused") this.lastRefusal = event.why;
+    this.log.debug("raft event", { ...event });
+  }
+}
+
+function refused(why: string): RaftError {
+  return new RaftError({ code: "RAFT_MEMBERSHIP_REFUSED", why }, `membership change refused: ${why}`);
+}
+
+function transferFailed(to: NodeId): RaftError {
+  return new RaftError(
+    { code: "RAFT_TRANSFER_FAILED", to },
+    to === None ? "there is no other voter to lead" : `member ${to} did not take over in time; this leader goes on`,
+  );
+}

@@ -1,0 +1,113 @@
+/** Linearizable reads: those of a turn share one question to the leader, asked again when its answer fails to come. */
+import type { Clock } from "@warren/std";
+
+import type { ReadState } from "../core/index.ts";
+import { RaftError } from "../errors.ts";
+
+interface Reader {
+  readonly sinceMs: number;
+  readonly resolve: (index: number) => void;
+  readonly reject: (error: RaftError) => void;
+}
+
+interface Round {
+  readonly askedMs: number;
+  readonly readers: readonly Reader[];
+}
+
+export interface ReadLimits {
+  readonly origin: number;
+  readonly boot: number;
+  readonly timeoutMs: number;
+  readonly retryMs: number;
+}
+
+export class Reads {
+  private readonly clock: Clock;
+  private readonly limits: ReadLimits;
+  private waiting: Reader[] = [];
+  /** Asked, by the number in their context. */
+  private readonly asked = new Map<number, Round>();
+  /** Answered, waiting for this index to be applied. */
+  private confirmed: { readonly index: number; readonly readers: readonly Reader[] }[] = [];
+  private round = 0;
+
+  constructor(clock: Clock, limits: ReadLimits) {
+    this.clock = clock;
+    this.limits = limits;
+  }
+
+  add(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ sinceMs: this.clock.monotonic(), resolve, reject });
+    });
+  }
+
+  /** Asks for what waits, if `ask` finds a leader. */
+  issue(ask: (context: Uint8Array) => boolean): void {
+    if (this.waiting.length === 0) return;
+    const round = ++this.round;
+    const context = Buffer.alloc(20);
+    context.writeDoubleLE(this.limits.origin, 0);
+    context.writeUInt32LE(this.limits.boot, 8);
+    context.writeDoubleLE(round, 12);
+    if (!ask(context)) return;
+    this.asked.set(round, { askedMs: this.clock.monotonic(), readers: this.waiting });
+    this.waiting = [];
+  }
+
+  confirm({ index, context }: ReadState): void {
+    if (context.length !== 20) return;
+    const view = new DataView(context.buffer, context.byteOffset, 20);
+    if (view.getFloat64(0, true) !== this.limits.origin || view.getUint32(8, true) !== this.limits.boot) return;
+    const round = view.getFloat64(12, true);
+    const readers = this.asked.get(round)?.readers;
+    this.asked.delete(round);
+    if (readers !== undefined) this.confirmed.push({ index, readers });
+  }
+
+  /** Serves what `applied` covers, unless `stillValid` says that the answer may have aged: then it is asked again. */
+  serve(applied: number, stillValid: () => boolean): void {
+    if (this.confirmed.length === 0) return;
+    const due = this.confirmed.filter(({ index }) => index <= applied);
+    if (due.length === 0) return;
+    this.confirmed = this.confirmed.filter(({ index }) => index > applied);
+    const valid = stillValid();
+    for (const { readers } of due) {
+      if (valid) for (const { resolve } of readers) resolve(applied);
+      else this.waiting.push(...readers);
+    }
+  }
+
+  /** Asks again for what was lost, and gives up on what waited too long. */
+  expire(): void {
+    const now = this.clock.monotonic();
+    for (const [round, { askedMs, readers }] of this.asked) {
+      if (now - askedMs < this.limits.retryMs) break;
+      this.asked.delete(round);
+      this.waiting.push(...readers);
+    }
+    const late = ({ sinceMs }: Reader): boolean => now - sinceMs >= this.limits.timeoutMs;
+    for (const { reject } of this.waiting.filter(late)) reject(timedOut());
+    this.waiting = this.waiting.filter((reader) => !late(reader));
+  }
+
+  close(): void {
+    const all = [this.waiting, ...[...this.asked.values(), ...this.confirmed].map(({ readers }) => readers)].flat();
+    this.waiting = [];
+    this.asked.clear();
+    this.confirmed = [];
+    for (const { reject } of all) reject(closed());
+  }
+}
+
+function timedOut(): RaftError {
+  return new RaftError(
+    { code: "RAFT_READ_TIMEOUT" },
+    "no leader confirmed the read in time: there is none, or a majority can't be reached; retry later",
+  );
+}
+
+export function closed(): RaftError {
+  return new RaftError({ code: "RAFT_CLOSED" }, "this raft node is closed; start another");
+}

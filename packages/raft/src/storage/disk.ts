@@ -1,0 +1,39 @@
+/** A machine's disk, as narrow as the log needs it: a key-value store, and whole files in one directory. */
+export interface Disk {
+  openKeyValue(): Promise<KeyValue>;
+  /** Names of all files. */
+  list(): Promise<string[]>;
+  /** A small file, whole; `undefined` if there is none. */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** Overwrites a small file in place; with `sync` it is durable, name included. */
+  overwrite(name: string, bytes: Uint8Array, options: { readonly sync: boolean }): Promise<void>;
+  /** A new or emptied file. */
+  create(name: string): Promise<FileWriter>;
+  /** A file from its start, in chunks of at most `chunkBytes`. */
+  stream(name: string, chunkBytes: number): AsyncIterable<Uint8Array>;
+  rename(from: string, to: string): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Makes renames and removals durable. */
+  syncDirectory(): Promise<void>;
+}
+
+export interface FileWriter {
+  write(chunk: Uint8Array): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type KeyValueOp =
+  | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: "del"; readonly key: Uint8Array };
+
+/** Ordered by key, bytewise. */
+export interface KeyValue {
+  /** Synchronous: the core's reads are. */
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** Atomic; with `sync`, durable when it resolves. Not called again before it settles. */
+  batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void>;
+  /** Pairs with `from ≤ key < to`, in order. */
+  iterate(from: Uint8Array, to: Uint8Array): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,85 @@
+/** The real disk: LevelDB through classic-level, and files beside it. */
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { ClassicLevel } from "classic-level";
+
+import type { Disk, FileWriter, KeyValue } from "./disk.ts";
+
+export interface FileDiskOptions {
+  /** Bytes LevelDB gathers before it writes a sorted table. @default 16 MiB */
+  readonly writeBufferBytes?: number;
+}
+
+/** A `Disk` in `directory`, which is made if it is not there. */
+export async function openFileDisk(directory: string, options: FileDiskOptions = {}): Promise<Disk> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = (name: string): string => join(directory, name);
+  const disk: Disk = {
+    openKeyValue: () => openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024),
+    async list() {
+      const found = await readdir(directory, { withFileTypes: true });
+      return found.filter((entry) => entry.isFile()).map(({ name }) => name);
+    },
+    async read(name) {
+      try {
+        return await readFile(path(name));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+        throw error;
+      }
+    },
+    async overwrite(name, bytes, { sync }) {
+      await using file = await open(path(name), "a+", 0o600).then(async (made) => {
+        await made.close();
+        return open(path(name), "r+");
+      });
+      await file.write(bytes, 0, bytes.length, 0);
+      await file.truncate(bytes.length);
+      if (!sync) return;
+      await file.datasync();
+      await disk.syncDirectory();
+    },
+    async create(name): Promise<FileWriter> {
+      const file = await open(path(name), "w", 0o600);
+      return {
+        async write(chunk) {
+          for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+        },
+        sync: () => file.sync(),
+        close: () => file.close(),
+      };
+    },
+    async *stream(name, chunkBytes) {
+      await using file = await open(path(name), "r");
+      for (;;) {
+        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(chunkBytes), 0, chunkBytes);
+        if (bytesRead === 0) return;
+        yield buffer.subarray(0, bytesRead);
+      }
+    },
+    rename: (from, to) => rename(path(from), path(to)),
+    remove: (name) => rm(path(name), { force: true }),
+    async syncDirectory() {
+      await using handle = await open(directory, "r");
+      await handle.sync();
+    },
+  };
+  return disk;
+}
+
+async function openLevel(location: string, writeBufferSize: number): Promise<KeyValue> {
+  const level = new ClassicLevel<Uint8Array, Uint8Array>(location, {
+    keyEncoding: "buffer",
+    valueEncoding: "buffer",
+    compression: false,
+    writeBufferSize,
+  });
+  await level.open();
+  return {
+    get: (key) => level.getSync(key),
+    batch: (ops, options) => level.batch([...ops], options),
+    iterate: (gte, lt) => level.iterator({ gte, lt }),
+    close: () => level.close(),
+  };
+}

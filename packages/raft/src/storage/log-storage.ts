@@ -1,0 +1,385 @@
+/**
+ * The durable log on a `Disk`: a record an entry, one for the state, a file a snapshot, and a small marker file.
+ *
+ * D1: entries, state and last index go in one synced batch. D2: the marker file never names more than what is durable,
+ * and is written after each batch without a sync: it outlives the process, mostly the machine, and shows a lost tail.
+ * It is lowered durably before the log is truncated. D3: one write at a time.
+ */
+import { assert, serially } from "@warren/std";
+
+import {
+  entrySize,
+  type ConfState,
+  type Entry,
+  type HardState,
+  type Snapshot,
+  type SnapshotMetadata,
+} from "../core/index.ts";
+import { RaftError } from "../errors.ts";
+import type { Disk, KeyValue, KeyValueOp } from "./disk.ts";
+import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
+import { SnapshotFiles, unknownFormat } from "./snapshot-files.ts";
+import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
+
+const format = 1;
+const noConfState: ConfState = { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+const identityKey = Buffer.from("i");
+const stateKey = Buffer.from("s");
+const markerName = "tail";
+const deletesPerBatch = 1_000;
+
+export interface LogStorageOptions {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  /** Used only when the storage is made. */
+  readonly newIncarnation: () => string;
+  /** Snapshots kept. @default 3 */
+  readonly snapshotsKept?: number;
+  /** Encoded bytes of the newest entries kept in memory; older ones are read from disk. @default 16 MiB */
+  readonly cacheBytes?: number;
+}
+
+interface State extends HardState {
+  /** Index and term of the last entry that was compacted. */
+  compacted: { index: number; term: number };
+  last: number;
+}
+
+/** Opens, or makes, a member's storage and checks all of it. @throws RaftError `RAFT_LOG_*`, `RAFT_IDENTITY_MISMATCH`, … */
+export async function openLogStorage(disk: Disk, options: LogStorageOptions): Promise<RaftStorage> {
+  const kv = await disk.openKeyValue();
+  try {
+    const marker = await readMarker(disk);
+    const identity = await openIdentity(disk, kv, options, marker);
+    const snapshots = new SnapshotFiles(disk, options.snapshotsKept ?? 3);
+    await snapshots.load();
+    const state = readState(kv);
+    const log = new LogStorage(disk, kv, identity, snapshots, state, options.cacheBytes ?? 16 * 1024 * 1024);
+    await log.load(marker);
+    return log;
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
+}
+
+class LogStorage implements RaftStorage {
+  readonly identity: Identity;
+  private readonly disk: Disk;
+  private readonly kv: KeyValue;
+  private readonly files: SnapshotFiles;
+  private readonly cacheLimit: number;
+  private state: State;
+  /** Where each term begins, ascending: the term of every entry in a few numbers. */
+  private terms: { from: number; term: number }[] = [];
+  /** The newest entries; the first has index `cachedFrom`. */
+  private cache: Entry[] = [];
+  private cachedFrom = 1;
+  private cachedBytes = 0;
+  private failure: RaftError | undefined;
+  private readonly inTurn = serially(); // D3
+
+  constructor(disk: Disk, kv: KeyValue, identity: Identity, files: SnapshotFiles, state: State, cacheLimit: number) {
+    this.disk = disk;
+    this.kv = kv;
+    this.identity = identity;
+    this.files = files;
+    this.state = state;
+    this.cacheLimit = cacheLimit;
+  }
+
+  async load(marker: number | undefined): Promise<void> {
+    const { compacted, last } = this.state;
+    this.cachedFrom = compacted.index + 1;
+    if (marker !== undefined && last < marker) throw tailLost(last, marker);
+    let expected = compacted.index + 1;
+    for await (const [, value] of this.kv.iterate(entryKey(expected), entryKey(Number.MAX_SAFE_INTEGER))) {
+      const entry = decodeEntry(value);
+      if (entry === undefined || entry.index < expected) throw logCorrupt(expected);
+      if (entry.index > expected) throw logHole(expected);
+      // A copy: the iterator's buffer is shared by many records.
+      this.remember({ ...entry, data: Uint8Array.from(entry.data) });
+      expected++;
+    }
+    if (expected - 1 < last) throw tailLost(expected - 1, last);
+    if (expected - 1 > last) throw logCorrupt(expected - 1);
+    // A snapshot that came but was never installed is not ours: its sender sends another.
+    await this.files.retain(
+      ({ index, term }) => index <= last && (index < compacted.index || this.term(index) === term),
+    );
+    const newest = this.files.list()[0];
+    if (compacted.index > 0 && (newest === undefined || newest.index < compacted.index)) throw logHole(compacted.index);
+  }
+
+  initialState(): { hardState: HardState; confState: ConfState } {
+    const { term, vote } = this.state;
+    const newest = this.files.list()[0];
+    // What a snapshot holds was committed, though the commit index may not have reached the disk.
+    const commit = Math.max(this.state.commit, newest?.index ?? 0);
+    return { hardState: { term, vote, commit }, confState: newest?.confState ?? noConfState };
+  }
+
+  firstIndex(): number {
+    return this.state.compacted.index + 1;
+  }
+
+  lastIndex(): number {
+    return this.state.last;
+  }
+
+  term(index: number): number {
+    if (index === this.state.compacted.index) return this.state.compacted.term;
+    const term = this.terms.findLast(({ from }) => from <= index)?.term;
+    assert(term !== undefined && index <= this.state.last, `entry ${index} is in the log`);
+    return term;
+  }
+
+  entries(lo: number, hi: number, maxSize: number): Entry[] {
+    const found: Entry[] = [];
+    let size = 0;
+    for (let index = lo; index < hi; index++) {
+      const entry = index >= this.cachedFrom ? (this.cache[index - this.cachedFrom] as Entry) : this.readEntry(index);
+      size += entrySize(entry);
+      if (size > maxSize && found.length > 0) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
+  snapshot(): Snapshot | undefined {
+    const metadata = this.files.list()[0];
+    return metadata === undefined ? undefined : { metadata, data: new Uint8Array(0) };
+  }
+
+  write({ hardState, entries }: Write): Promise<void> {
+    return this.inTurn(async () => {
+      const before = this.state;
+      const first = entries[0]?.index;
+      assert(first === undefined || first <= before.last + 1, "a write leaves no gap");
+      const state: State = { ...before, ...hardState, last: entries.at(-1)?.index ?? before.last };
+      if (first === undefined && state.term === before.term && state.vote === before.vote) {
+        this.state = state;
+        return;
+      }
+      await this.guard(async () => {
+        if (first !== undefined && first <= before.last) await this.mark(first - 1, true); // D2
+        const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
+        for (const entry of entries) ops.push({ type: "put", key: entryKey(entry.index), value: encodeEntry(entry) });
+        for (let index = state.last + 1; index <= before.last; index++) ops.push({ type: "del", key: entryKey(index) });
+        await this.kv.batch(ops, { sync: true }); // D1
+        if (first !== undefined) await this.mark(state.last, false);
+      });
+      this.state = state;
+      if (first !== undefined) this.forgetFrom(first);
+      for (const entry of entries) this.remember(entry);
+    });
+  }
+
+  compact(index: number): Promise<void> {
+    return this.inTurn(async () => {
+      const { compacted, last } = this.state;
+      if (index <= compacted.index) return;
+      assert(index <= last, `compaction index ${index} is in the log`);
+      const state: State = { ...this.state, compacted: { index, term: this.term(index) } };
+      await this.guard(async () => {
+        await this.kv.batch([{ type: "put", key: stateKey, value: seal(state) }], { sync: false });
+        this.state = state;
+        this.terms.splice(
+          0,
+          this.terms.findLastIndex(({ from }) => from <= index + 1),
+        );
+        this.evictBefore(index + 1);
+        await this.removeEntries(compacted.index + 1, index);
+      });
+    });
+  }
+
+  async saveSnapshot(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.files.save(metadata, chunks);
+  }
+
+  installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
+    return this.inTurn(async () => {
+      const before = this.state;
+      const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
+      await this.guard(async () => {
+        if (before.last > index) await this.mark(index, true); // D2
+        // Synced apart from the removal: entries below the compaction index are never read, those above go with it.
+        const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
+        for (let at = index + 1; at <= before.last; at++) ops.push({ type: "del", key: entryKey(at) });
+        await this.kv.batch(ops, { sync: true });
+        await this.mark(index, false);
+        this.state = state;
+        this.terms = [];
+        this.cache = [];
+        this.cachedFrom = index + 1;
+        this.cachedBytes = 0;
+        await this.removeEntries(before.compacted.index + 1, Math.min(index, before.last));
+      });
+    });
+  }
+
+  snapshots(): readonly SnapshotMetadata[] {
+    return this.files.list();
+  }
+
+  openSnapshot(index: number): SnapshotReader {
+    return this.files.open(index);
+  }
+
+  async rememberPeer(id: number, incarnation: string): Promise<boolean> {
+    const key = Buffer.from(`p${id}`);
+    return this.inTurn(async () => {
+      const known = this.kv.get(key);
+      if (known !== undefined) return unseal(known) === incarnation;
+      await this.guard(() => this.kv.batch([{ type: "put", key, value: seal(incarnation) }], { sync: true }));
+      return true;
+    });
+  }
+
+  forgetPeer(id: number): Promise<void> {
+    const ops: KeyValueOp[] = [{ type: "del", key: Buffer.from(`p${id}`) }];
+    return this.inTurn(() => this.guard(() => this.kv.batch(ops, { sync: true })));
+  }
+
+  close(): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.failure === undefined) {
+        const value = seal(this.state);
+        await this.guard(() => this.kv.batch([{ type: "put", key: stateKey, value }], { sync: true }));
+        await this.guard(() => this.mark(this.state.last, true));
+      }
+      await this.kv.close();
+    });
+  }
+
+  private async removeEntries(first: number, last: number): Promise<void> {
+    for (let from = first; from <= last; from += deletesPerBatch) {
+      const ops: KeyValueOp[] = [];
+      for (let at = from; at < from + deletesPerBatch && at <= last; at++) ops.push({ type: "del", key: entryKey(at) });
+      await this.kv.batch(ops, { sync: false });
+    }
+  }
+
+  private readEntry(index: number): Entry {
+    const value = this.kv.get(entryKey(index));
+    if (value === undefined) throw logHole(index);
+    const entry = decodeEntry(value);
+    if (entry?.index !== index) throw logCorrupt(index);
+    return entry;
+  }
+
+  private remember(entry: Entry): void {
+    if (this.terms.at(-1)?.term !== entry.term) this.terms.push({ from: entry.index, term: entry.term });
+    this.cache.push(entry);
+    this.cachedBytes += entrySize(entry);
+    // Half at a time, so that the shift is rare.
+    if (this.cachedBytes > this.cacheLimit) this.evictBefore(this.cachedFrom + (this.cache.length >> 1) + 1);
+  }
+
+  private evictBefore(index: number): void {
+    const count = index - this.cachedFrom;
+    if (count <= 0) return;
+    for (const entry of this.cache.splice(0, count)) this.cachedBytes -= entrySize(entry);
+    this.cachedFrom = index;
+  }
+
+  private forgetFrom(index: number): void {
+    for (const entry of this.cache.splice(Math.max(0, index - this.cachedFrom))) this.cachedBytes -= entrySize(entry);
+    this.cachedFrom = Math.min(this.cachedFrom, index);
+    while ((this.terms.at(-1)?.from ?? 0) >= index) this.terms.pop();
+  }
+
+  private async mark(last: number, sync: boolean): Promise<void> {
+    await this.disk.overwrite(markerName, seal({ format, last }), { sync });
+  }
+
+  /** S1: after one failed write nothing is known about the disk. */
+  private async guard(work: () => Promise<void>): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    try {
+      await work();
+    } catch (cause) {
+      this.failure = new RaftError(
+        { code: "RAFT_STORAGE_FAILED" },
+        "a write to the log failed, so what is on disk is unknown; mend the disk and start again",
+        { cause },
+      );
+      throw this.failure;
+    }
+  }
+}
+
+function entryKey(index: number): Buffer {
+  const key = Buffer.allocUnsafe(9);
+  key[0] = 0x65;
+  key.writeUInt32BE(Math.floor(index / 2 ** 32), 1);
+  key.writeUInt32BE(index % 2 ** 32, 5);
+  return key;
+}
+
+async function readMarker(disk: Disk): Promise<number | undefined> {
+  const bytes = await disk.read(markerName);
+  if (bytes === undefined || bytes.length === 0) return undefined;
+  const marker = unseal(bytes) as { format: number; last: number } | undefined;
+  // Torn: it is not synced with each write, and says less then, never more.
+  if (marker === undefined) return undefined;
+  if (marker.format !== format) throw unknownFormat(marker.format);
+  return marker.last;
+}
+
+async function openIdentity(
+  disk: Disk,
+  kv: KeyValue,
+  options: LogStorageOptions,
+  marker: number | undefined,
+): Promise<Identity> {
+  const { clusterId, nodeId } = options;
+  const stored = kv.get(identityKey);
+  if (stored === undefined) {
+    if (marker !== undefined) throw tailLost(0, marker);
+    const identity: Identity = { clusterId, nodeId, incarnation: options.newIncarnation() };
+    await kv.batch([{ type: "put", key: identityKey, value: seal({ format, ...identity }) }], { sync: true });
+    await disk.overwrite(markerName, seal({ format, last: 0 }), { sync: true });
+    return identity;
+  }
+  const found = unseal(stored) as (Identity & { format: number }) | undefined;
+  if (found === undefined) throw stateCorrupt();
+  if (found.format !== format) throw unknownFormat(found.format);
+  if (found.clusterId !== clusterId) throw mismatch(`cluster ${found.clusterId}, not ${clusterId}`);
+  if (found.nodeId !== nodeId) throw mismatch(`node ${found.nodeId}, not ${nodeId}`);
+  return { clusterId, nodeId, incarnation: found.incarnation };
+}
+
+function readState(kv: KeyValue): State {
+  const stored = kv.get(stateKey);
+  if (stored === undefined) return { term: 0, vote: 0, commit: 0, compacted: { index: 0, term: 0 }, last: 0 };
+  const state = unseal(asBuffer(stored)) as State | undefined;
+  if (state === undefined) throw stateCorrupt();
+  return state;
+}
+
+const remedy = "remove this member and add it again under a new id";
+
+function logCorrupt(index: number): RaftError {
+  return new RaftError({ code: "RAFT_LOG_CORRUPT", index }, `log entry ${index} is damaged on disk; ${remedy}`);
+}
+
+function logHole(index: number): RaftError {
+  return new RaftError({ code: "RAFT_LOG_HOLE", index }, `log entry ${index} is missing from the disk; ${remedy}`);
+}
+
+function tailLost(last: number, expected: number): RaftError {
+  return new RaftError(
+    { code: "RAFT_LOG_TAIL_LOST", last, expected },
+    `the log ends at ${last} but was durable to ${expected}: the disk lost what it had synced; ${remedy}`,
+  );
+}
+
+function stateCorrupt(): RaftError {
+  return new RaftError({ code: "RAFT_STATE_CORRUPT" }, `this member's state record is damaged on disk; ${remedy}`);
+}
+
+function mismatch(what: string): RaftError {
+  return new RaftError({ code: "RAFT_IDENTITY_MISMATCH", what }, `this directory belongs to ${what}; check the path`);
+}

@@ -1,0 +1,146 @@
+/**
+ * Snapshots as files: `snapshot-INDEX.body` is `WRNS | version u32 | bytes`; `snapshot-INDEX.head` seals metadata, length
+ * and crc32 of the bytes, and is what lists the snapshot. Each is written under a temporary name, synced, renamed.
+ */
+import { crc32 } from "node:zlib";
+
+import type { SnapshotMetadata } from "../core/index.ts";
+import { RaftError } from "../errors.ts";
+import type { Disk } from "./disk.ts";
+import { seal, unseal } from "./record.ts";
+import type { SnapshotReader } from "./storage.ts";
+
+const version = 1;
+const magic = Buffer.from("WRNS");
+const chunkBytes = 256 * 1024;
+const temporary = "snapshot.tmp";
+
+interface Head {
+  readonly metadata: SnapshotMetadata;
+  readonly bytes: number;
+  readonly checksum: number;
+}
+
+export class SnapshotFiles {
+  private readonly disk: Disk;
+  private readonly keep: number;
+  /** Newest first. */
+  private held: Head[] = [];
+  private temporaries = 0;
+
+  constructor(disk: Disk, keep: number) {
+    this.disk = disk;
+    this.keep = keep;
+  }
+
+  async load(): Promise<void> {
+    for (const name of await this.disk.list()) {
+      if (name.startsWith(temporary)) await this.disk.remove(name);
+      const index = /^snapshot-(\d+)\.head$/u.exec(name)?.[1];
+      if (index === undefined) continue;
+      const head = unseal((await this.disk.read(name)) ?? Buffer.alloc(0)) as Head | undefined;
+      if (head === undefined) throw corrupt(Number(index));
+      this.held.push(head);
+    }
+    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+  }
+
+  list(): readonly SnapshotMetadata[] {
+    return this.held.map(({ metadata }) => metadata);
+  }
+
+  async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const name = `${temporary}-${this.temporaries++}`;
+    let bytes = 0;
+    let checksum = 0;
+    const file = await this.disk.create(name);
+    try {
+      const start = Buffer.alloc(8);
+      magic.copy(start);
+      start.writeUInt32LE(version, 4);
+      await file.write(start);
+      for await (const chunk of chunks) {
+        bytes += chunk.length;
+        checksum = crc32(chunk, checksum);
+        await file.write(chunk);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.disk.rename(name, bodyName(metadata.index));
+    // S3: the head, which lists it, comes last.
+    const head: Head = { metadata, bytes, checksum };
+    const headFile = await this.disk.create(`${name}.head`);
+    try {
+      await headFile.write(seal(head));
+      await headFile.sync();
+    } finally {
+      await headFile.close();
+    }
+    await this.disk.syncDirectory();
+    await this.disk.rename(`${name}.head`, headName(metadata.index));
+    await this.disk.syncDirectory();
+    this.held = [head, ...this.held.filter((old) => old.metadata.index !== metadata.index)];
+    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+    const kept = new Set(this.list().slice(0, this.keep));
+    await this.retain((held) => kept.has(held));
+  }
+
+  /** Removes the others. */
+  async retain(keep: (metadata: SnapshotMetadata) => boolean): Promise<void> {
+    const gone = this.held.filter(({ metadata }) => !keep(metadata));
+    this.held = this.held.filter((held) => !gone.includes(held));
+    for (const { metadata } of gone) {
+      await this.disk.remove(headName(metadata.index));
+      await this.disk.remove(bodyName(metadata.index));
+    }
+  }
+
+  open(index: number): SnapshotReader {
+    const head = this.held.find(({ metadata }) => metadata.index === index);
+    if (head === undefined) throw corrupt(index);
+    return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head) };
+  }
+}
+
+async function* verified(disk: Disk, head: Head): AsyncGenerator<Uint8Array, void, void> {
+  const { index } = head.metadata;
+  let checksum = 0;
+  let bytes = 0;
+  let skip = 8;
+  // The last chunk is held back until the checksum is known: nobody reads a damaged snapshot to its end.
+  let last: Uint8Array | undefined;
+  for await (let chunk of disk.stream(bodyName(index), chunkBytes)) {
+    if (skip > 0) {
+      const found = Buffer.from(chunk.subarray(4, 8)).readUInt32LE(0);
+      if (!magic.equals(chunk.subarray(0, 4))) throw corrupt(index);
+      if (found !== version) throw unknownFormat(found);
+      chunk = chunk.subarray(skip);
+      skip = 0;
+    }
+    bytes += chunk.length;
+    checksum = crc32(chunk, checksum);
+    if (last !== undefined) yield last;
+    last = chunk;
+  }
+  if (bytes !== head.bytes || checksum !== head.checksum) throw corrupt(index);
+  if (last !== undefined && last.length > 0) yield last;
+}
+
+const bodyName = (index: number): string => `snapshot-${index}.body`;
+const headName = (index: number): string => `snapshot-${index}.head`;
+
+function corrupt(index: number): RaftError {
+  return new RaftError(
+    { code: "RAFT_SNAPSHOT_CORRUPT", index },
+    `snapshot ${index} is damaged on this disk; remove this member and add it again under a new id`,
+  );
+}
+
+export function unknownFormat(found: number): RaftError {
+  return new RaftError(
+    { code: "RAFT_FORMAT_UNKNOWN", found, known: version },
+    `the data are of format ${found} and this program knows ${version}; start the program that wrote them`,
+  );
+}

@@ -1,0 +1,52 @@
+import type { Entry, HardState, SnapshotMetadata, Storage } from "../core/index.ts";
+
+/** Whose storage it is. A wiped member cannot come back under its old id: its incarnation would differ. */
+export interface Identity {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  /** Drawn when the storage was made; never changes. */
+  readonly incarnation: string;
+}
+
+export interface Write {
+  readonly hardState?: HardState | undefined;
+  /** Consecutive; replaces what is there from the first one's index on. */
+  readonly entries: readonly Entry[];
+}
+
+/** A snapshot on its way out. Read `chunks` once. */
+export interface SnapshotReader {
+  readonly metadata: SnapshotMetadata;
+  readonly bytes: number;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * A member's durable state. Read synchronously by the core (`Storage`); written by the node, one write at a time.
+ *
+ * S1: a resolved `write` is durable as a whole, or rejected and nothing more may be written. S2: what the core reads is
+ * what resolved. S3: a snapshot is listed only when all of it is durable and its checksum is known.
+ */
+export interface RaftStorage extends Storage {
+  readonly identity: Identity;
+  /**
+   * Writes hard state and entries atomically. Resolves when durable; a change of the commit index alone is only
+   * remembered and goes to disk with the next write. @throws RaftError `RAFT_STORAGE_FAILED`, for good
+   */
+  write(write: Write): Promise<void>;
+  /** Drops the log up to and including `index`, which a listed snapshot covers. */
+  compact(index: number): Promise<void>;
+  /** Stores a snapshot; the log stays as it is. Older snapshots beyond the number kept are removed. */
+  saveSnapshot(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Makes a stored snapshot the beginning of an empty log, with the hard state, atomically. */
+  installSnapshot(metadata: SnapshotMetadata, hardState: HardState | undefined): Promise<void>;
+  /** Stored snapshots, newest first. */
+  snapshots(): readonly SnapshotMetadata[];
+  /** @throws RaftError `RAFT_SNAPSHOT_CORRUPT` while it is read, before its end, if it is damaged */
+  openSnapshot(index: number): SnapshotReader;
+  /** Remembers a member's incarnation when it is first met. False if the one remembered differs: it was wiped. */
+  rememberPeer(id: number, incarnation: string): Promise<boolean>;
+  /** Forgets a member that was removed. */
+  forgetPeer(id: number): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,53 @@
+import { RaftError } from "../errors.ts";
+import type { Member, Transport, TransportHandler } from "./transport.ts";
+import { decodeMessages, encodeMessages } from "./wire.ts";
+
+/** A network in memory: members of one process, by their ids. */
+export class MemoryNetwork {
+  private readonly handlers = new Map<number, TransportHandler>();
+  /** Whether messages pass from one member to another now. */
+  reaches: (from: number, to: number) => boolean = () => true;
+
+  transport(): Transport {
+    let self: TransportHandler | undefined;
+    let admitted = new Map<number, Promise<string | undefined>>();
+    const peer = async (to: number): Promise<TransportHandler | undefined> => {
+      const target = this.handlers.get(to);
+      if (self === undefined || target === undefined || !this.reaches(self.hello.from, to)) return undefined;
+      const key = to;
+      let refusal = admitted.get(key);
+      if (refusal === undefined) admitted.set(key, (refusal = target.admit(self.hello)));
+      return (await refusal) === undefined ? target : undefined;
+    };
+    return {
+      start: async (handler) => {
+        self = handler;
+        this.handlers.set(handler.hello.from, handler);
+      },
+      setPeers: (_peers: readonly Member[]) => void (admitted = new Map()),
+      send(messages) {
+        for (const [to, batch] of Map.groupBy(messages, (m) => m.to)) {
+          // As bytes: neither side may see what the other does to a message later.
+          const bytes = encodeMessages(batch);
+          void peer(to).then((target) => {
+            if (target === undefined) self?.unreachable(to);
+            else target.receive(decodeMessages(bytes));
+          });
+        }
+      },
+      async sendSnapshot(message, snapshot) {
+        const target = await peer(message.to);
+        if (target === undefined) throw unreachable(message.to);
+        await target.receiveSnapshot(message, snapshot.chunks);
+      },
+      close: async () => {
+        if (self !== undefined && this.handlers.get(self.hello.from) === self) this.handlers.delete(self.hello.from);
+        self = undefined;
+      },
+    };
+  }
+}
+
+export function unreachable(peer: number, cause?: unknown): RaftError {
+  return new RaftError({ code: "RAFT_PEER_UNREACHABLE", peer }, `member ${peer} can't be reached`, { cause });
+}

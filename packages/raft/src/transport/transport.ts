@@ -1,0 +1,39 @@
+import type { Message, NodeId } from "../core/index.ts";
+import type { SnapshotReader } from "../storage/index.ts";
+
+/** A member as others find it. */
+export interface Member {
+  readonly id: NodeId;
+  /** What the transport dials, for gRPC `HOST:PORT`. */
+  readonly address: string;
+}
+
+/** Who a connection is from; checked before anything of it is read. */
+export interface Hello {
+  readonly clusterId: string;
+  readonly from: NodeId;
+  readonly incarnation: string;
+}
+
+/** The node's side of a transport. */
+export interface TransportHandler {
+  readonly hello: Hello;
+  /** Resolves to why a peer is refused, or `undefined`. */
+  admit(peer: Hello): Promise<string | undefined>;
+  receive(messages: readonly Message[]): void;
+  /** Takes a snapshot that `message` announces. Reads `chunks` at its own pace; rejects if it can't keep it. */
+  receiveSnapshot(message: Message, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  unreachable(peer: NodeId): void;
+}
+
+/** Carries messages between members. May lose, delay, repeat and reorder them; never alters one. */
+export interface Transport {
+  start(handler: TransportHandler): Promise<void>;
+  /** The members there are, and where; others are disconnected. */
+  setPeers(peers: readonly Member[]): void;
+  /** Sends the messages of one turn. Never blocks; what can't be sent is dropped and its target reported unreachable. */
+  send(messages: readonly Message[]): void;
+  /** Streams a snapshot behind its `MsgSnap`; resolves when the peer has it. */
+  sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void>;
+  close(): Promise<void>;
+}
