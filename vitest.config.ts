@@ -1,16 +1,26 @@
 import { defineConfig } from "vitest/config";
 
 /** Three projects: `unit` (seconds, nothing real), `simulation` (seeded worlds), `cluster` (real containerd, packets, processes; root). */
-const shared = {
-  resolve: { conditions: ["warren-source", "node", "import", "default"] },
-  ssr: { resolve: { conditions: ["warren-source", "node", "import", "default"] } },
-} as const;
+const conditions = ["warren-source", "node", "import", "default"];
+const shared = { resolve: { conditions }, ssr: { resolve: { conditions } } };
 
 export default defineConfig({
   test: {
-    coverage: { provider: "v8", include: ["packages/*/src/**"], exclude: ["**/generated/**"], reporter: ["text-summary", "json-summary"] },
+    coverage: {
+      provider: "v8",
+      include: ["packages/*/src/**"],
+      exclude: ["**/generated/**"],
+      reporter: ["text-summary", "json-summary"],
+    },
     projects: [
-      { ...shared, test: { name: "unit", include: ["{packages,apps}/*/test/**/*.test.ts"], exclude: ["**/*.cluster.test.ts", "**/node_modules/**"] } },
+      {
+        ...shared,
+        test: {
+          name: "unit",
+          include: ["{packages,apps}/*/test/**/*.test.ts"],
+          exclude: ["**/*.cluster.test.ts", "**/node_modules/**"],
+        },
+      },
       { ...shared, test: { name: "simulation", include: ["packages/*/test/**/*.sim.test.ts"], testTimeout: 600_000 } },
       {
         ...shared,

@@ -4,7 +4,6 @@ import { defineConfig, type Options } from "tsup";
 export function library(entry: string[]): Options {
   return defineConfig({
     entry,
-    outBase: "src",
     format: "esm",
     target: "node24",
     platform: "node",

@@ -32,7 +32,7 @@ const escapes: Readonly<Record<string, string>> = {
 const notText = /\uFFFD/u;
 
 /** Bytes as a quoted string; what is not printable is escaped. */
-export function quote(data: Uint8Array): string {
+function quote(data: Uint8Array): string {
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(data);
   const raw = notText.test(text);
   const characters = raw ? Array.from(data, (byte) => String.fromCharCode(byte)) : Array.from(text);
@@ -68,7 +68,7 @@ export function describeSnapshot({ metadata }: Snapshot): string {
 }
 
 /** `v1 l2 r3 u4`: voter, learner, remove, update. */
-export function describeChanges(changes: readonly ConfChangeSingle[]): string {
+function describeChanges(changes: readonly ConfChangeSingle[]): string {
   const letters = {
     ConfChangeAddNode: "v",
     ConfChangeAddLearnerNode: "l",

@@ -2,7 +2,7 @@
 import type { Entry } from "./types.ts";
 
 /** Bytes of a varint. */
-export function varintSize(value: number): number {
+function varintSize(value: number): number {
   let size = 1;
   for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) size++;
   return size;

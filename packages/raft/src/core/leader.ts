@@ -167,7 +167,7 @@ function sendTimeoutNow(r: Raft, to: NodeId): void {
 }
 
 /** Commits what a quorum has of this term's entries. True if that is news. */
-export function maybeCommit(r: Raft): boolean {
+function maybeCommit(r: Raft): boolean {
   return r.log.maybeCommit(r.tracker.committed(), r.term);
 }
 

@@ -25,7 +25,7 @@ export interface Configuration extends JointConfig {
   readonly autoLeave: boolean;
 }
 
-export const emptyConfiguration: Configuration = Object.freeze({
+const emptyConfiguration: Configuration = Object.freeze({
   incoming: new Set<NodeId>(),
   outgoing: new Set<NodeId>(),
   learners: new Set<NodeId>(),

@@ -1,3 +1,0 @@
-import { library } from "../../tools/tsup.preset.ts";
-
-export default library(["src/index.ts","src/client/index.ts","src/server/index.ts"]);
