@@ -50,6 +50,7 @@ export class Applier {
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
   private readonly hooks: ApplierHooks;
+  private readonly changed: { readonly ticket: Ticket; readonly index: number }[] = [];
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
   private sinceMs: number | undefined;
@@ -63,6 +64,10 @@ export class Applier {
   push(m: Message): void {
     this.queue.push(m);
     this.running ??= this.run();
+  }
+
+  get busy(): boolean {
+    return this.sinceMs !== undefined;
   }
 
   /** How long the application in progress has taken, ms; 0 if none is. */
@@ -103,6 +108,8 @@ export class Applier {
         await this.applyAll(m.entries);
         this.sinceMs = undefined;
         this.hooks.deliver(m.responses);
+        // Only now does the core take the next change.
+        for (const { ticket, index } of this.changed.splice(0)) this.hooks.settle(ticket, { index, result: undefined });
         this.hooks.applied(this.index);
       }
     } catch (cause) {
@@ -184,7 +191,7 @@ export class Applier {
     for (const id of removed) members.delete(id);
     this.members = members;
     this.hooks.membersChanged([...members.values()], removed);
-    if (context !== undefined) this.hooks.settle(context.ticket, { index: entry.index, result: undefined });
+    if (context !== undefined) this.changed.push({ ticket: context.ticket, index: entry.index });
   }
 }
 

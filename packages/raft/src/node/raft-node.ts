@@ -477,9 +477,19 @@ export class RaftNode implements AsyncDisposable {
   private onApplied(index: number): void {
     this.metrics.appliedIndex.set(index);
     this.serveReads();
-    const newest = this.storage.snapshots()[0]?.index ?? 0;
-    if (this.snapshotting !== undefined || index - newest < this.options.snapshotEntries || this.state === "closed")
-      return;
+    if (this.snapshotting === undefined && this.state !== "closed" && this.snapshotDue(index)) this.takeSnapshot();
+  }
+
+  /** After enough entries; and when the newest one does not name every member, as one that it does not name can't use it. */
+  private snapshotDue(index: number): boolean {
+    const newest = this.storage.snapshots()[0];
+    if (index - (newest?.index ?? 0) >= this.options.snapshotEntries) return true;
+    const named = new Set([newest?.confState.voters, newest?.confState.learners].flat());
+    const { voters, learners } = this.raw.confState();
+    return [...voters, ...learners].some((id) => !named.has(id));
+  }
+
+  private takeSnapshot(): void {
     const { metadata, chunks } = this.applier.image();
     this.snapshotting = this.storage
       .saveSnapshot(metadata, chunks)
@@ -488,7 +498,10 @@ export class RaftNode implements AsyncDisposable {
         () => this.metrics.snapshots.add(),
         (error: unknown) => this.fail(error),
       )
-      .finally(() => (this.snapshotting = undefined));
+      .finally(() => {
+        this.snapshotting = undefined;
+        if (!this.applier.busy) this.onApplied(this.applier.index);
+      });
   }
 
   private serveReads(): void {

@@ -25,7 +25,10 @@ export class KeyValueMachine implements StateMachine {
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const parts: Uint8Array[] = [];
     for await (const chunk of chunks) parts.push(chunk);
-    const [state, applications] = JSON.parse(Buffer.concat(parts).toString()) as [[string, string][], [string, number][]];
+    const [state, applications] = JSON.parse(Buffer.concat(parts).toString()) as [
+      [string, string][],
+      [string, number][],
+    ];
     this.state = new Map(state);
     this.applications = new Map(applications);
   }

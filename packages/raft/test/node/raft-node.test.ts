@@ -21,17 +21,31 @@ interface Running {
 
 const running: Running[] = [];
 
-async function start(network: MemoryNetwork, id: number, options: RaftNodeOptions, disk = memoryDisk()): Promise<Running> {
-  const storage = await openLogStorage(disk, { clusterId: "test", nodeId: id, newIncarnation: () => String(systemRandom.next()) });
+async function start(
+  network: MemoryNetwork,
+  id: number,
+  options: RaftNodeOptions,
+  disk = memoryDisk(),
+): Promise<Running> {
+  const storage = await openLogStorage(disk, {
+    clusterId: "test",
+    nodeId: id,
+    newIncarnation: () => String(systemRandom.next()),
+  });
   const fsm = new KeyValueMachine();
   const transport = network.transport();
-  const node = await startRaftNode({ clock: systemClock, random: systemRandom, storage, transport, fsm }, { ...quick, ...options });
+  const node = await startRaftNode(
+    { clock: systemClock, random: systemRandom, storage, transport, fsm },
+    { ...quick, ...options },
+  );
   const made = { node, fsm, disk };
   running.push(made);
   return made;
 }
 
-async function cluster(options: RaftNodeOptions = {}): Promise<{ network: MemoryNetwork; nodes: Running[]; leader: Running }> {
+async function cluster(
+  options: RaftNodeOptions = {},
+): Promise<{ network: MemoryNetwork; nodes: Running[]; leader: Running }> {
   const network = new MemoryNetwork();
   const nodes = await Promise.all(members.map(({ id }) => start(network, id, { bootstrap: members, ...options })));
   return { network, nodes, leader: await leaderOf(nodes) };
@@ -107,7 +121,9 @@ describe("three members", () => {
     const again = await next.node.proposeInSession(session, 1, 0, put("n", "+"));
     expect(Buffer.from(again.result!)).toEqual(Buffer.from(first.result!));
     expect(next.fsm.applications.get("n")).toBe(1);
-    await expect(next.node.proposeInSession(999, 1, 0, put("n", "+"))).rejects.toMatchObject({ code: "RAFT_SESSION_UNKNOWN" });
+    await expect(next.node.proposeInSession(999, 1, 0, put("n", "+"))).rejects.toMatchObject({
+      code: "RAFT_SESSION_UNKNOWN",
+    });
   });
 
   test("a member that joins gets a snapshot, catches up, votes, and is removed again", async () => {
@@ -117,7 +133,12 @@ describe("three members", () => {
     await leader.node.addLearner(fourth);
     const joined = await start(network, 4, { join: members });
     await until("it holds all", () => joined.fsm.state.size === 30);
-    await until("it is promoted", () => leader.node.promote(4).then(() => true, () => false));
+    await until("it is promoted", () =>
+      leader.node.promote(4).then(
+        () => true,
+        () => false,
+      ),
+    );
     expect(leader.node.status().members.map(({ id }) => id)).toEqual([1, 2, 3, 4]);
     await leader.node.remove(4);
     expect(nodes[0]!.node.status().config).toBeDefined();
