@@ -51,7 +51,7 @@ export interface ExitStatus {
  */
 export type ContainerState =
   | { readonly kind: "created" }
-  | { readonly kind: "running"; readonly pid: number; readonly startedAt: number }
+  | { readonly kind: "running"; readonly pid: number }
   | { readonly kind: "exited"; readonly exit: ExitStatus }
   | { readonly kind: "unknown" };
 

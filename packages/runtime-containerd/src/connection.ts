@@ -1,0 +1,126 @@
+import { Client, Metadata, credentials, status, type ClientDuplexStream, type ServiceError } from "@grpc/grpc-js";
+import { RuntimeError } from "@warren/runtime";
+
+interface Method<Q, S> {
+  readonly path: string;
+  readonly requestSerialize: (value: Q) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => S;
+}
+
+/** containerd's largest message; its default for both ways. */
+const messageBytes = 16 * 1024 * 1024;
+
+/** One channel to containerd's socket, in one namespace. Errors come out as RuntimeError. */
+export class Connection {
+  readonly #client: Client;
+  readonly #namespace: string;
+
+  constructor(address: string, namespace: string) {
+    this.#client = new Client(`unix:${address}`, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": messageBytes,
+      "grpc.max_send_message_length": messageBytes,
+      // A containerd that was restarted is found again at once.
+      "grpc.initial_reconnect_backoff_ms": 100,
+      "grpc.max_reconnect_backoff_ms": 1_000,
+      "grpc.default_authority": "localhost",
+    });
+    this.#namespace = namespace;
+  }
+
+  /** @param lease what the call makes belongs to it, so that garbage collection leaves it */
+  unary<Q, S>(method: Method<Q, S>, request: Q, options: { lease?: string; signal?: AbortSignal } = {}): Promise<S> {
+    return new Promise((resolve, reject) => {
+      options.signal?.throwIfAborted();
+      const cancel = (): void => call.cancel();
+      const call = this.#client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        this.#metadata(options.lease),
+        (error, response) => {
+          options.signal?.removeEventListener("abort", cancel);
+          if (options.signal?.aborted) reject(options.signal.reason as Error);
+          else if (error !== null) reject(fromGrpc(error));
+          else resolve(response as S);
+        },
+      );
+      options.signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  /** The answers, in order. Ends without an error when `signal` aborts. */
+  async *serverStream<Q, S>(method: Method<Q, S>, request: Q, signal?: AbortSignal): AsyncGenerator<S, void, void> {
+    const call = this.#client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      this.#metadata(),
+    );
+    const cancel = (): void => call.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      for await (const message of call) yield message as S;
+    } catch (error) {
+      if (!signal?.aborted) throw fromGrpc(error as ServiceError);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      call.cancel();
+    }
+  }
+
+  duplex<Q, S>(method: Method<Q, S>, lease?: string): ClientDuplexStream<Q, S> {
+    return this.#client.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      this.#metadata(lease),
+    );
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #metadata(lease?: string): Metadata {
+    const metadata = new Metadata();
+    metadata.set("containerd-namespace", this.#namespace);
+    if (lease !== undefined) metadata.set("containerd-lease", lease);
+    return metadata;
+  }
+}
+
+/** What containerd's status means here. */
+export function fromGrpc(error: ServiceError): RuntimeError {
+  const why = error.details || error.message;
+  const cause = { cause: error };
+  if (/no space left on device|disk quota exceeded/.test(why))
+    return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `containerd's disk is full: ${why}`, cause);
+  if (/executable file not found|no such file or directory: unknown|permission denied: unknown/.test(why))
+    return new RuntimeError(
+      { code: "RUNTIME_SPEC_INVALID", field: "command" },
+      `the command can't be run: ${why}`,
+      cause,
+    );
+  switch (error.code) {
+    case status.NOT_FOUND:
+      return new RuntimeError({ code: "RUNTIME_NOT_FOUND", id: why }, `containerd: ${why}`, cause);
+    case status.ALREADY_EXISTS:
+      return new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id: why }, `containerd: ${why}`, cause);
+    case status.UNAVAILABLE:
+      return new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, `containerd can't be asked: ${why}`, cause);
+    default:
+      return new RuntimeError({ code: "RUNTIME_FAILED", status: error.code }, `containerd: ${why}`, cause);
+  }
+}
+
+/** Resolves to undefined where `promise` fails with this code; other failures stay. */
+export async function unless<T>(promise: Promise<T>, code: RuntimeError["code"]): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (RuntimeError.is(error, code)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,219 @@
+import { stat } from "node:fs/promises";
+import { RuntimeError, type ContainerSpec, type Device, type Mount } from "@warren/runtime";
+import { capabilitiesOf } from "./capabilities.ts";
+import { commandLine, type ImageConfig } from "./image-config.ts";
+import { seccompProfile } from "./seccomp.ts";
+
+/** Who the process is, in numbers. */
+export interface ProcessUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
+/** What is settled before the spec can be written. */
+export interface Surroundings {
+  readonly architecture: string;
+  readonly netnsPath: string;
+  readonly cgroupsPath: string;
+  readonly user: ProcessUser;
+  /** Made by us for this container; mounted over the image's. */
+  readonly files: Readonly<Record<"/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf", string>>;
+}
+
+interface OciMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+const maskedPaths: readonly string[] = [
+  ...[
+    "asound",
+    "acpi",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "scsi",
+  ].map((f) => `/proc/${f}`),
+  "/sys/firmware",
+  "/sys/devices/virtual/powercap",
+];
+const readonlyPaths: readonly string[] = ["bus", "fs", "irq", "sys", "sysrq-trigger"].map((f) => `/proc/${f}`);
+
+const systemMounts: readonly OciMount[] = [
+  { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
+  {
+    destination: "/dev",
+    type: "tmpfs",
+    source: "tmpfs",
+    options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+  },
+  {
+    destination: "/dev/pts",
+    type: "devpts",
+    source: "devpts",
+    options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+  },
+  {
+    destination: "/dev/shm",
+    type: "tmpfs",
+    source: "shm",
+    options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+  },
+  { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
+  { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+  { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev", "ro"] },
+];
+
+/** Null, zero, full, random, urandom, tty, the ends of terminals; everything else is denied. */
+const usualDevices = [
+  { allow: false, access: "rwm" },
+  ...["c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:0", "c 5:2"].map((device) => {
+    const [, major, minor] = /(\d+):(\d+)/.exec(device) ?? [];
+    return { allow: true, type: "c", major: Number(major), minor: Number(minor), access: "rwm" };
+  }),
+  { allow: true, type: "c", major: 136, access: "rwm" },
+  { allow: true, type: "c", access: "m" },
+  { allow: true, type: "b", access: "m" },
+];
+
+const cpuPeriodUs = 100_000;
+/** The kernel's weight of one core's worth. */
+const sharesPerCore = 1024;
+
+/** The OCI runtime spec of a container, as an object ready for JSON. */
+export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: Surroundings): Promise<object> {
+  const capabilities = [...capabilitiesOf(spec)];
+  const devices = await Promise.all((spec.devices ?? []).map(describeDevice));
+  const { uid, gid, groups } = around.user;
+  // A process that is not root starts with none and may gain them only by a file that grants them.
+  const effective = uid === 0 ? capabilities : [];
+  return {
+    ociVersion: "1.0.2",
+    hostname: hostnameOf(spec),
+    root: { path: "rootfs", readonly: spec.readOnlyRoot ?? false },
+    process: {
+      terminal: false,
+      user: { uid, gid, additionalGids: groups },
+      args: commandLine(image, spec.command, spec.args),
+      env: environment(spec, image),
+      cwd: spec.workingDir ?? (image.config?.WorkingDir || "/"),
+      capabilities: { bounding: capabilities, effective, permitted: effective },
+      noNewPrivileges: spec.noNewPrivileges ?? false,
+      rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({
+        type: `RLIMIT_${name.toUpperCase()}`,
+        soft,
+        hard,
+      })),
+    },
+    mounts: [
+      ...systemMounts,
+      ...Object.entries(around.files).map(([destination, source]) => bind(source, destination, true)),
+      ...(spec.mounts ?? []).map(userMount),
+    ],
+    linux: {
+      cgroupsPath: around.cgroupsPath,
+      namespaces: [
+        ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
+        { type: "network", path: around.netnsPath },
+      ],
+      resources: { ...resources(spec), devices: [...usualDevices, ...devices.map((d) => d.rule)] },
+      devices: devices.map((d) => d.node),
+      sysctl: sysctls(spec),
+      maskedPaths,
+      readonlyPaths,
+      seccomp: seccompProfile(around.architecture, new Set(capabilities)),
+    },
+  };
+}
+
+export function hostnameOf({ hostname, id }: ContainerSpec): string {
+  return hostname ?? id.slice(0, 12);
+}
+
+function environment(spec: ContainerSpec, image: ImageConfig): string[] {
+  const env = new Map([
+    ["PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+    ["HOSTNAME", hostnameOf(spec)],
+  ]);
+  for (const entry of image.config?.Env ?? []) {
+    const [name = "", ...value] = entry.split("=");
+    env.set(name, value.join("="));
+  }
+  for (const [name, value] of Object.entries(spec.env ?? {})) env.set(name, value);
+  return [...env].map(([name, value]) => `${name}=${value}`);
+}
+
+function resources({ resources: r = {} }: ContainerSpec): object {
+  return {
+    cpu: {
+      ...(r.cpuLimit !== undefined && {
+        period: cpuPeriodUs,
+        quota: Math.max(1_000, Math.round(r.cpuLimit * cpuPeriodUs)),
+      }),
+      ...(r.cpuReservation !== undefined && { shares: Math.max(2, Math.round(r.cpuReservation * sharesPerCore)) }),
+    },
+    memory: {
+      // Swap counts too, so that a limit is one where there is swap.
+      ...(r.memoryLimitBytes !== undefined && { limit: r.memoryLimitBytes, swap: r.memoryLimitBytes }),
+      ...(r.memoryReservationBytes !== undefined && { reservation: r.memoryReservationBytes }),
+    },
+    ...(r.pidsLimit !== undefined && { pids: { limit: r.pidsLimit } }),
+  };
+}
+
+/** The kernel's switches that belong to the container's own namespaces. */
+const ownSysctl = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
+
+function sysctls(spec: ContainerSpec): Record<string, string> {
+  for (const name of Object.keys(spec.sysctls ?? {})) {
+    if (ownSysctl.test(name)) continue;
+    throw new RuntimeError(
+      { code: "RUNTIME_SPEC_INVALID", field: "sysctls" },
+      `sysctls: "${name}" would change the whole machine; a container may set net.*, kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.*`,
+    );
+  }
+  return { ...spec.sysctls };
+}
+
+function userMount(mount: Mount): OciMount {
+  if (mount.kind === "bind") return bind(mount.source, mount.target, mount.readOnly ?? false);
+  const size = mount.sizeBytes === undefined ? [] : [`size=${mount.sizeBytes}`];
+  return {
+    destination: mount.target,
+    type: "tmpfs",
+    source: "tmpfs",
+    options: ["nosuid", "nodev", `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size],
+  };
+}
+
+function bind(source: string, destination: string, readOnly: boolean): OciMount {
+  return { destination, type: "bind", source, options: ["rbind", "rprivate", readOnly ? "ro" : "rw"] };
+}
+
+async function describeDevice({
+  source,
+  target = source,
+  permissions = "rwm",
+}: Device): Promise<{ node: object; rule: object }> {
+  const found = await stat(source).catch((error: NodeJS.ErrnoException) => error);
+  if (found instanceof Error || !(found.isCharacterDevice() || found.isBlockDevice()))
+    throw new RuntimeError(
+      { code: "RUNTIME_SPEC_INVALID", field: "devices" },
+      `devices: ${source} is no device on this machine`,
+    );
+  const type = found.isCharacterDevice() ? "c" : "b";
+  // Linux packs both numbers into one, the old low bits first.
+  const major = (found.rdev >>> 8) & 0xfff;
+  const minor = (found.rdev & 0xff) | ((found.rdev >>> 12) & 0xfff00);
+  return {
+    node: { path: target, type, major, minor, fileMode: found.mode & 0o777, uid: found.uid, gid: found.gid },
+    rule: { allow: true, type, major, minor, access: permissions },
+  };
+}
