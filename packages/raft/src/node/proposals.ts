@@ -105,7 +105,7 @@ export class Proposals {
 
   /** The node ends: whether what is pending will be applied, nobody here will see. */
   close(): void {
-    for (const sequence of [...this.waiting.keys()]) this.take(sequence)?.reject(unknown("the node closed"));
+    for (const sequence of this.waiting.keys()) this.take(sequence)?.reject(unknown("the node closed"));
   }
 
   private take(sequence: number): Waiting | undefined {

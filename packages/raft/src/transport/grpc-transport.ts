@@ -16,7 +16,7 @@ import {
   type ServerReadableStream,
   type sendUnaryData,
 } from "@grpc/grpc-js";
-import { Backoff, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
+import { Backoff, errorText, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
 
 import type { Message } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
@@ -78,9 +78,9 @@ function method(name: string): MethodDefinition<Uint8Array, Uint8Array> {
     path: service + name,
     requestStream: true,
     responseStream: false,
-    requestSerialize: encodeFrame as (body: Uint8Array) => Buffer,
+    requestSerialize: encodeFrame,
     requestDeserialize: decodeFrame,
-    responseSerialize: encodeFrame as (body: Uint8Array) => Buffer,
+    responseSerialize: encodeFrame,
     responseDeserialize: decodeFrame,
   };
 }
@@ -153,13 +153,16 @@ class GrpcTransport implements Transport {
 
   /** Runs a call: admits the caller, does the work, answers. */
   private serve(call: Call, done: sendUnaryData<Uint8Array>, work: (from: number) => Promise<void>): void {
-    this.admit(call)
-      .then(work)
-      .then(
-        () => done(null, new Uint8Array(0)),
-        (error: unknown) =>
-          done({ code: status.FAILED_PRECONDITION, details: error instanceof Error ? error.message : String(error) }),
-      );
+    const answer = async (): Promise<void> => {
+      try {
+        await work(await this.admit(call));
+      } catch (error) {
+        done({ code: status.FAILED_PRECONDITION, details: errorText(error) });
+        return;
+      }
+      done(null, new Uint8Array(0));
+    };
+    void answer();
   }
 
   private async admit(call: Call): Promise<number> {

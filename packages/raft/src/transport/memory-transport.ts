@@ -29,10 +29,12 @@ export class MemoryNetwork {
         for (const [to, batch] of Map.groupBy(messages, (m) => m.to)) {
           // As bytes: neither side may see what the other does to a message later.
           const bytes = encodeMessages(batch);
-          void peer(to).then((target) => {
+          const deliver = async (): Promise<void> => {
+            const target = await peer(to);
             if (target === undefined) self?.unreachable(to);
             else target.receive(decodeMessages(bytes));
-          });
+          };
+          void deliver();
         }
       },
       async sendSnapshot(message, snapshot) {

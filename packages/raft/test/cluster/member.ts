@@ -57,10 +57,12 @@ async function answer(request: Request): Promise<unknown> {
   }
 }
 
-void node.done.then((error) => {
+async function endWithNode(): Promise<void> {
+  const error = await node.done;
   say({ ended: error?.code ?? "closed" });
   process.exit(error === undefined ? 0 : 1);
-});
+}
+void endWithNode();
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line) as Request;
   answer(request).then(

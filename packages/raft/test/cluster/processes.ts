@@ -60,7 +60,7 @@ export class Processes implements AsyncDisposable {
       program,
       JSON.stringify(settings),
     ];
-    const child = spawn(command as string, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(command, rest, { stdio: ["pipe", "pipe", "inherit"] });
     const member = speak(id, child);
     this.running.set(id, member.process);
     await member.ready;
@@ -115,7 +115,7 @@ function speak(id: number, child: ChildProcess): { process: MemberProcess; ready
     if (said.error === undefined) request?.resolve(said.result);
     else request?.reject(new Error(said.error));
   });
-  void exited.then(() => {
+  child.once("exit", () => {
     ready.reject(new Error(`member ${id} exited before it was ready`));
     for (const { reject } of waiting.values()) reject(new Error("exited"));
   });
