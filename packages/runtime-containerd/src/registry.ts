@@ -20,7 +20,7 @@ export const indexTypes: readonly string[] = [
   "application/vnd.oci.image.index.v1+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-export const manifestTypes: readonly string[] = [
+const manifestTypes: readonly string[] = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
