@@ -13,6 +13,7 @@ export interface Reference {
 
 const grammar =
   /^(?<name>[a-zA-Z0-9.:/_[\]-]+?)(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?<digest>sha256:[0-9a-f]{64}))?$/;
+const hostGrammar = /^(?:[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::\d{1,5})?$/;
 const repositoryGrammar = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 /** @throws RuntimeError `RUNTIME_REFERENCE_INVALID` */
@@ -25,7 +26,7 @@ export function parseReference(ref: string): Reference {
   const registry = hasHost ? head : "docker.io";
   const path = hasHost ? name.slice(slash + 1) : name;
   const repository = registry === "docker.io" && !path.includes("/") ? `library/${path}` : path;
-  if (!repositoryGrammar.test(repository)) {
+  if (!hostGrammar.test(registry) || !repositoryGrammar.test(repository)) {
     throw new RuntimeError(
       { code: "RUNTIME_REFERENCE_INVALID", ref },
       `"${ref}" is not an image reference: write [HOST/]NAME[:TAG][@sha256:DIGEST], NAME in lower case`,

@@ -1,0 +1,112 @@
+import { expect, test } from "vitest";
+import { chainIds } from "../src/image-store.ts";
+import { commandLine, platformManifest, type ImageConfig } from "../src/image-config.ts";
+import { parseReference } from "../src/reference.ts";
+import { Registry, digestOf } from "../src/registry.ts";
+
+const manifest = JSON.stringify({ mediaType: "application/vnd.oci.image.manifest.v1+json", layers: [] });
+const digest = digestOf(manifest);
+
+/** A registry that answers by `answer` and keeps what it was asked. */
+function fake(answer: (url: URL, headers: Headers) => Response): { fetcher: typeof fetch; asked: string[] } {
+  const asked: string[] = [];
+  const fetcher: typeof fetch = (input, init) => {
+    const url = new URL(input instanceof Request ? input.url : input);
+    asked.push(url.href);
+    return Promise.resolve(answer(url, new Headers(init?.headers)));
+  };
+  return { fetcher, asked };
+}
+
+test.each([
+  ["nginx", "docker.io", "library/nginx", "latest", "docker.io/library/nginx:latest"],
+  ["me/app:2", "docker.io", "me/app", "2", "docker.io/me/app:2"],
+  ["localhost:5000/a/b", "localhost:5000", "a/b", "latest", "localhost:5000/a/b:latest"],
+  [`r.test/x@${digest}`, "r.test", "x", digest, `r.test/x@${digest}`],
+  [`r.test/x:1@${digest}`, "r.test", "x", digest, `r.test/x:1@${digest}`],
+])("%s is read as Docker reads it", (ref, registry, repository, selector, full) => {
+  expect(parseReference(ref)).toEqual({ registry, repository, selector, full });
+});
+
+test.each(["", "Upper", "a//b", "a:b:c", "x@sha256:12", "r.test/", "../x"])("%j is refused as a name", (ref) => {
+  expect(() => parseReference(ref)).toThrow(expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }));
+});
+
+test("a bearer challenge is answered with a token for this repository, asked for with the login", async () => {
+  const { fetcher, asked } = fake((url, headers) => {
+    if (url.pathname === "/token")
+      return headers.get("authorization") === `Basic ${btoa("me:secret")}`
+        ? Response.json({ token: "T" })
+        : new Response("", { status: 401 });
+    if (headers.get("authorization") === "Bearer T") return new Response(manifest);
+    const challenge = 'Bearer realm="https://auth.test/token",service="reg",scope="repository:x:pull"';
+    return new Response("", { status: 401, headers: { "www-authenticate": challenge } });
+  });
+  const reference = parseReference("r.test/x:1");
+  const found = await new Registry(reference, { username: "me", password: "secret" }, fetcher).manifest("1");
+  expect(found.descriptor.digest).toBe(digest);
+  expect(asked[1]).toBe("https://auth.test/token?scope=repository%3Ax%3Apull&service=reg");
+  const anonymous = new Registry(reference, undefined, fetcher).manifest("1");
+  await expect(anonymous).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", retryable: true });
+});
+
+test("a login is never sent to a token server over plain HTTP", async () => {
+  const { fetcher, asked } = fake(
+    () => new Response("", { status: 401, headers: { "www-authenticate": 'Bearer realm="http://auth.test/token"' } }),
+  );
+  const registry = new Registry(parseReference("r.test/x"), { username: "me", password: "secret" }, fetcher);
+  await expect(registry.manifest("latest")).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED" });
+  expect(asked).toEqual(["https://r.test/v2/x/manifests/latest"]);
+});
+
+test("plain HTTP is for loopback alone", async () => {
+  for (const [host, scheme] of [
+    ["127.0.0.1:5", "http"],
+    ["localhost:5", "http"],
+    ["127.0.0.1.evil.test", "https"],
+    ["10.0.0.1:5", "https"],
+  ]) {
+    const { fetcher, asked } = fake(() => new Response(manifest));
+    await new Registry(parseReference(`${host}/x`), undefined, fetcher).manifest("latest");
+    expect(asked[0]).toBe(`${scheme}://${host}/v2/x/manifests/latest`);
+  }
+});
+
+test("a manifest that is not what its digest says is refused", async () => {
+  const { fetcher } = fake(() => new Response("{}"));
+  await expect(new Registry(parseReference("r.test/x"), undefined, fetcher).manifest(digest)).rejects.toMatchObject({
+    failure: { code: "RUNTIME_DIGEST_MISMATCH", expected: digest },
+  });
+});
+
+test.each([206, 200])("a blob goes on from its offset, where the registry answers %i", async (status) => {
+  const { fetcher } = fake((_, headers) => {
+    expect(headers.get("range")).toBe("bytes=4-");
+    return new Response(status === 206 ? "4567" : "01234567", { status });
+  });
+  const parts: string[] = [];
+  for await (const part of new Registry(parseReference("r.test/x"), undefined, fetcher).blob(digest, 4))
+    parts.push(Buffer.from(part).toString());
+  expect(parts.join("")).toBe("4567");
+});
+
+test("a command drops the image's arguments; arguments alone keep its entrypoint", () => {
+  const image = { config: { Entrypoint: ["/e"], Cmd: ["c"] } } as unknown as ImageConfig;
+  expect(commandLine(image, undefined, undefined)).toEqual(["/e", "c"]);
+  expect(commandLine(image, undefined, ["a"])).toEqual(["/e", "a"]);
+  expect(commandLine(image, ["/x"], undefined)).toEqual(["/x"]);
+  expect(() => commandLine({} as ImageConfig, undefined, undefined)).toThrow(
+    expect.objectContaining({ code: "RUNTIME_SPEC_INVALID" }),
+  );
+});
+
+test("a missing platform is told with what there is", () => {
+  const index = { manifests: [{ mediaType: "", digest, size: 1, platform: { os: "linux", architecture: "arm64" } }] };
+  expect(platformManifest("x", index, "arm64").digest).toBe(digest);
+  expect(() => platformManifest("x", index, "amd64")).toThrow("x has no image for linux/amd64, only for linux/arm64");
+});
+
+test("a chain id covers all layers up to it, by OCI's formula", () => {
+  const [a, b] = [digestOf("a"), digestOf("b")];
+  expect(chainIds([a, b])).toEqual([a, digestOf(`${a} ${b}`)]);
+});
