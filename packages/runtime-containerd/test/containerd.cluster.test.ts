@@ -211,3 +211,58 @@ test("an image that is here is used when its registry is gone", async () => {
   await brief[Symbol.asyncDispose]();
   expect(await runtime.pull(ref)).toEqual(pulled);
 });
+
+test("a layer that is not what its digest says is refused and leaves nothing that a later pull builds on", async () => {
+  const ref = await pushImage(registry, "altered:1", { files: { once: "upon a time" } });
+  const altering: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (!addressOf(input).includes("/blobs/")) return response;
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    return new Response(bytes, { status: response.status });
+  };
+  const options = { address: containerd.address, runDir: join(containerd.directory, "run") };
+  await using deceived = await connectContainerd({ fetch: altering }, options);
+  await expect(deceived.pull(ref)).rejects.toMatchObject({ code: "RUNTIME_DIGEST_MISMATCH", retryable: true });
+  expect(await runtime.pull(ref)).toMatchObject({ ref });
+});
+
+test("a layer that broke off goes on from where it stopped", async () => {
+  const ref = await pushImage(registry, "broken:1", {
+    files: { tale: Array.from({ length: 20_000 }, () => Math.random()).join() },
+  });
+  const cutting: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    const bytes = new Uint8Array(await response.clone().arrayBuffer());
+    return addressOf(input).includes("/blobs/") && bytes.length > 50_000
+      ? new Response(cut(bytes.subarray(0, 50_000)))
+      : response;
+  };
+  const options = { address: containerd.address, runDir: join(containerd.directory, "run") };
+  await using unlucky = await connectContainerd({ fetch: cutting }, options);
+  await expect(unlucky.pull(ref)).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNREACHABLE" });
+  const ranges: (string | null)[] = [];
+  const watching: typeof fetch = (input, init) => {
+    ranges.push(new Headers(init?.headers).get("range"));
+    return fetch(input, init);
+  };
+  await using lucky = await connectContainerd({ fetch: watching }, options);
+  expect(await lucky.pull(ref)).toMatchObject({ ref });
+  expect(ranges).toContain("bytes=50000-");
+});
+
+/** A body that ends as a lost connection does. */
+function cut(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  let sent = false;
+  return new ReadableStream({
+    pull(controller) {
+      if (sent) controller.error(new Error("connection lost"));
+      else controller.enqueue(bytes);
+      sent = true;
+    },
+  });
+}
+
+function addressOf(input: Parameters<typeof fetch>[0]): string {
+  return input instanceof Request ? input.url : input.toString();
+}
