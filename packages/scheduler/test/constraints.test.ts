@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import { matchConstraints, parseConstraints, SchedulerError, type ConstrainedNode } from "../src/index.ts";
+
+const node: ConstrainedNode = {
+  id: "n1",
+  hostname: "edge-3",
+  role: "worker",
+  address: "10.1.2.3",
+  platform: { os: "linux", arch: "arm64" },
+  labels: { Zone: "North", empty: "" },
+  engineLabels: { disk: "ssd" },
+};
+const sixth: ConstrainedNode = { id: "n6", role: "manager", address: "2001:db8::2" };
+
+describe("constraints", () => {
+  it.each<[string, boolean]>([
+    ["node.id == N1", true],
+    ["NODE.ID==n1", true],
+    ["node.id != n1", false],
+    ["node.hostname == edge-*", true],
+    ["node.hostname == *ge*3", true],
+    ["node.hostname == edge-3*3", false],
+    ["node.hostname != edge-*", false],
+    ["node.hostname == edge.3", false],
+    ["node.role == Worker", true],
+    ["node.platform.os == linux", true],
+    ["node.platform.arch != amd64", true],
+    ["node.labels.Zone == north", true],
+    ["node.labels.zone == north", false],
+    ["node.labels.absent != x", true],
+    ["node.labels.toString exists", false],
+    ["engine.labels.disk == ssd", true],
+    ["node.ip == 10.1.2.3", true],
+    ["node.ip != 10.1.2.3", false],
+    ["node.ip == 10.1.0.0/16", true],
+    ["node.ip != 10.2.0.0/16", true],
+    ["node.ip == 10.1.0.0/33", false],
+    ["node.ip != nonsense", false],
+    ["node.colour != red", false],
+    ["node.labels.Zone in (south, north)", true],
+    ["node.labels.Zone not in (south, north)", false],
+    ["node.labels.absent notin (south)", true],
+    ["node.labels.empty exists", true],
+    ["node.labels.absent exists", false],
+  ])("%s is %s", (expression, expected) => {
+    expect(matchConstraints(parseConstraints([expression]), node)).toBe(expected);
+  });
+
+  it("an IPv6 address is compared as an address, not as text", () => {
+    expect(matchConstraints(parseConstraints(["node.ip == 2001:DB8:0::2"]), sixth)).toBe(true);
+    expect(matchConstraints(parseConstraints(["node.ip == 2001:db8::/32"]), sixth)).toBe(true);
+    expect(matchConstraints(parseConstraints(["node.ip == 10.0.0.0/8"]), sixth)).toBe(false);
+  });
+
+  it("every constraint must hold", () => {
+    expect(matchConstraints(parseConstraints(["node.id == n1", "node.role == manager"]), node)).toBe(false);
+    expect(matchConstraints([], node)).toBe(true);
+  });
+
+  it.each([
+    "node.id",
+    "node.id = n1",
+    "== n1",
+    "node id == n1",
+    "node.id ==",
+    "node.id == a>b",
+    "node.id in ()",
+    "1x == y",
+  ])("%j is refused", (expression) => {
+    expect(() => parseConstraints([expression])).toThrow(SchedulerError);
+  });
+});
