@@ -1,7 +1,7 @@
 /**
  * Placements per second of `@warren/scheduler`, the p99 of one incremental decision, and memory.
  *
- * Run from the repository: `tools/bench scheduler`, or this file with `--conditions=warren-source`. Prints a JSON line for each case.
+ * Run from the repository: `./tools/pnpm bench:scheduler`. Prints a JSON line for each case.
  */
 import { Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
 
@@ -56,7 +56,7 @@ function run(each: Case): void {
     times.push(performance.now() - from);
   }
   times.sort((a, b) => a - b);
-  const p99 = times[Math.floor(increments * 0.99)] as number;
+  const p99 = times[Math.floor(increments * 0.99)];
   console.log(
     JSON.stringify({
       ...each,

@@ -72,7 +72,7 @@ const maxPerNode: Filter = {
 export const defaultFilters: readonly Filter[] = [ready, constraints, platform, hostPorts, maxPerNode, resources];
 
 /** How much of `kind` no task on `node` has reserved. */
-export function free(node: NodeView, kind: string): number {
+function free(node: NodeView, kind: string): number {
   return (node.state.resources?.[kind] ?? 0) - (node.used.get(kind) ?? 0);
 }
 
