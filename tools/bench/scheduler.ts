@@ -56,7 +56,7 @@ function run(each: Case): void {
     times.push(performance.now() - from);
   }
   times.sort((a, b) => a - b);
-  const p99 = times[Math.floor(increments * 0.99)];
+  const p99 = times.at(Math.floor(increments * 0.99)) ?? Number.NaN;
   console.log(
     JSON.stringify({
       ...each,
