@@ -1,4 +1,5 @@
 /** The real disk: LevelDB through classic-level, and files beside it. */
+import { constants } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -30,10 +31,8 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
       }
     },
     async overwrite(name, bytes, { sync }) {
-      await using file = await open(path(name), "a+", 0o600).then(async (made) => {
-        await made.close();
-        return open(path(name), "r+");
-      });
+      // Neither emptied nor appended to: an overwrite of a few bytes is all or nothing to whoever reads after a kill.
+      await using file = await open(path(name), constants.O_RDWR | constants.O_CREAT, 0o600);
       await file.write(bytes, 0, bytes.length, 0);
       await file.truncate(bytes.length);
       if (!sync) return;

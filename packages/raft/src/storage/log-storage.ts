@@ -2,8 +2,9 @@
  * The durable log on a `Disk`: a record an entry, one for the state, a file a snapshot, and a small marker file.
  *
  * D1: entries, state and last index go in one synced batch. D2: the marker file never names more than what is durable,
- * and is written after each batch without a sync: it outlives the process, mostly the machine, and shows a lost tail.
- * It is lowered durably before the log is truncated. D3: one write at a time.
+ * and is written behind each batch without a sync: it outlives the process, mostly the machine, and shows a lost tail.
+ * It may lag behind the log, never lead it: it is lowered durably, behind any write of it that is under way, before the
+ * log is truncated. D3: one write at a time.
  */
 import { assert, serially } from "@warren/std";
 
@@ -77,6 +78,8 @@ class LogStorage implements RaftStorage {
   private cachedFrom = 1;
   private cachedBytes = 0;
   private failure: RaftError | undefined;
+  private markDue: number | undefined;
+  private marking: Promise<void> | undefined;
   private readonly inTurn = serially(); // D3
 
   constructor(disk: Disk, kv: KeyValue, identity: Identity, files: SnapshotFiles, state: State, cacheLimit: number) {
@@ -162,12 +165,12 @@ class LogStorage implements RaftStorage {
         return;
       }
       await this.guard(async () => {
-        if (first !== undefined && first <= before.last) await this.mark(first - 1, true); // D2
+        if (first !== undefined && first <= before.last) await this.mark(first - 1); // D2
         const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
         for (const entry of entries) ops.push({ type: "put", key: entryKey(entry.index), value: encodeEntry(entry) });
         for (let index = state.last + 1; index <= before.last; index++) ops.push({ type: "del", key: entryKey(index) });
         await this.kv.batch(ops, { sync: true }); // D1
-        if (first !== undefined) await this.mark(state.last, false);
+        if (first !== undefined) this.markLater(state.last);
       });
       this.state = state;
       if (first !== undefined) this.forgetFrom(first);
@@ -203,12 +206,12 @@ class LogStorage implements RaftStorage {
       const before = this.state;
       const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
       await this.guard(async () => {
-        if (before.last > index) await this.mark(index, true); // D2
+        if (before.last > index) await this.mark(index); // D2
         // Synced apart from the removal: entries below the compaction index are never read, those above go with it.
         const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
         for (let at = index + 1; at <= before.last; at++) ops.push({ type: "del", key: entryKey(at) });
         await this.kv.batch(ops, { sync: true });
-        await this.mark(index, false);
+        this.markLater(index);
         this.state = state;
         this.terms = [];
         this.cache = [];
@@ -247,8 +250,9 @@ class LogStorage implements RaftStorage {
       if (this.failure === undefined) {
         const value = seal(this.state);
         await this.guard(() => this.kv.batch([{ type: "put", key: stateKey, value }], { sync: true }));
-        await this.guard(() => this.mark(this.state.last, true));
+        await this.guard(() => this.mark(this.state.last));
       }
+      await this.marking;
       await this.kv.close();
     });
   }
@@ -290,8 +294,32 @@ class LogStorage implements RaftStorage {
     while ((this.terms.at(-1)?.from ?? 0) >= index) this.terms.pop();
   }
 
-  private async mark(last: number, sync: boolean): Promise<void> {
-    await this.disk.overwrite(markerName, seal({ format, last }), { sync });
+  /** Writes the marker durably, after any that is being written. */
+  private async mark(last: number): Promise<void> {
+    this.markDue = undefined;
+    await this.marking;
+    if (this.failure !== undefined) throw this.failure;
+    await this.disk.overwrite(markerName, seal({ format, last }), { sync: true });
+  }
+
+  /** Writes the marker without a sync and without keeping anyone waiting; of several that are due, the last. */
+  private markLater(last: number): void {
+    this.markDue = last;
+    this.marking ??= this.writeMarks();
+  }
+
+  private async writeMarks(): Promise<void> {
+    try {
+      for (let last = this.markDue; last !== undefined; last = this.markDue) {
+        this.markDue = undefined;
+        await this.disk.overwrite(markerName, seal({ format, last }), { sync: false });
+      }
+    } catch (cause) {
+      // The next write reports it.
+      this.failure ??= storageFailed(cause);
+    } finally {
+      this.marking = undefined;
+    }
   }
 
   /** S1: after one failed write nothing is known about the disk. */
@@ -300,11 +328,7 @@ class LogStorage implements RaftStorage {
     try {
       await work();
     } catch (cause) {
-      this.failure = new RaftError(
-        { code: "RAFT_STORAGE_FAILED" },
-        "a write to the log failed, so what is on disk is unknown; mend the disk and start again",
-        { cause },
-      );
+      this.failure = storageFailed(cause);
       throw this.failure;
     }
   }
@@ -357,6 +381,11 @@ function readState(kv: KeyValue): State {
   const state = unseal(asBuffer(stored)) as State | undefined;
   if (state === undefined) throw stateCorrupt();
   return state;
+}
+
+function storageFailed(cause: unknown): RaftError {
+  const text = "a write to the log failed, so what is on disk is unknown; mend the disk and start again";
+  return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
 }
 
 const remedy = "remove this member and add it again under a new id";
