@@ -14,7 +14,7 @@ import { ImagesService } from "./generated/containerd/images.ts";
 import { LeasesService } from "./generated/containerd/leases.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { platformManifest, type ImageConfig, type Manifest } from "./image-config.ts";
-import { parseReference, type Reference } from "./reference.ts";
+import { parseReference, type Reference } from "@warren/runtime";
 import { Registry, digestOf, indexTypes, mismatch, type Descriptor, type Document } from "./registry.ts";
 
 export const snapshotter = "overlayfs";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { errorText } from "@warren/std";
 import { RuntimeError, type RegistryAuth } from "@warren/runtime";
-import type { Reference } from "./reference.ts";
+import type { Reference } from "@warren/runtime";
 
 /** Something in a registry, named by its content. */
 export interface Descriptor {

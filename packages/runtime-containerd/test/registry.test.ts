@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { chainIds } from "../src/image-store.ts";
 import { commandLine, platformManifest, type ImageConfig } from "../src/image-config.ts";
-import { parseReference } from "../src/reference.ts";
+import { parseReference } from "@warren/runtime";
 import { Registry, digestOf } from "../src/registry.ts";
 
 const manifest = JSON.stringify({ mediaType: "application/vnd.oci.image.manifest.v1+json", layers: [] });
@@ -17,20 +17,6 @@ function fake(answer: (url: URL, headers: Headers) => Response): { fetcher: type
   };
   return { fetcher, asked };
 }
-
-test.each([
-  ["nginx", "docker.io", "library/nginx", "latest", "docker.io/library/nginx:latest"],
-  ["me/app:2", "docker.io", "me/app", "2", "docker.io/me/app:2"],
-  ["localhost:5000/a/b", "localhost:5000", "a/b", "latest", "localhost:5000/a/b:latest"],
-  [`r.test/x@${digest}`, "r.test", "x", digest, `r.test/x@${digest}`],
-  [`r.test/x:1@${digest}`, "r.test", "x", digest, `r.test/x:1@${digest}`],
-])("%s is read as Docker reads it", (ref, registry, repository, selector, full) => {
-  expect(parseReference(ref)).toEqual({ registry, repository, selector, full });
-});
-
-test.each(["", "Upper", "a//b", "a:b:c", "x@sha256:12", "r.test/", "../x"])("%j is refused as a name", (ref) => {
-  expect(() => parseReference(ref)).toThrow(expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }));
-});
 
 test("a bearer challenge is answered with a token for this repository, asked for with the login", async () => {
   const { fetcher, asked } = fake((url, headers) => {

@@ -16,8 +16,9 @@ export interface Resources {
   readonly pidsLimit?: number;
 }
 
-/** `name` without `RLIMIT_`, in lower case, as `ulimit` and Docker have it: `nofile`, `nproc`, `core`. */
+/** -1 is no limit. */
 export interface Ulimit {
+  /** Without `RLIMIT_`, in lower case, as `ulimit` and Docker have it: `nofile`, `nproc`, `core`. */
   readonly name: string;
   readonly soft: number;
   readonly hard: number;
@@ -36,6 +37,14 @@ export interface Dns {
   readonly servers: readonly string[];
   readonly search?: readonly string[];
   readonly options?: readonly string[];
+}
+
+/** How much of a container's output is kept: the newest `files` of `fileBytes` each; the oldest goes first. */
+export interface LogRotation {
+  /** A file that has grown past this is the next to be closed. @default 10485760 (10 MiB) */
+  readonly fileBytes?: number;
+  /** @default 3 */
+  readonly files?: number;
 }
 
 /**
@@ -78,8 +87,10 @@ export interface ContainerSpec {
   readonly dns?: Dns;
   /** A small init as PID 1, which reaps and forwards signals. */
   readonly init?: boolean;
+  /** The process gets a terminal of 80 × 24; all its output is then told as `stdout`. */
   readonly tty?: boolean;
   readonly noNewPrivileges?: boolean;
   /** `TERM`, `SIGTERM` or a number. @default the image's, else SIGTERM */
   readonly stopSignal?: string;
+  readonly log?: LogRotation;
 }

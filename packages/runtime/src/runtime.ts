@@ -103,15 +103,20 @@ export interface ExecProcess {
 }
 
 export interface LogLine {
-  /** Wall time at which the line's end was read, ms since 1970. */
+  /** Wall time at which the line's end was read, ms since 1970, with a fraction where the runtime knows it. */
   readonly at: number;
   readonly stream: "stdout" | "stderr";
   /** Without its line feed; bytes, since a container may write anything. */
   readonly line: Uint8Array;
+  /**
+   * No line feed came after it: it was the last thing written, or the line is longer than a runtime holds at once
+   * (16 KiB at least) and goes on in the stream's next one.
+   */
+  readonly partial: boolean;
 }
 
 export interface LogOptions {
-  /** Go on with lines that come later, until the container is removed or `signal` aborts. */
+  /** Go on with lines that come later, until the container has ended or is removed, or `signal` aborts. */
   readonly follow?: boolean;
   /** Only lines at or after, ms since 1970. */
   readonly since?: number;
@@ -153,17 +158,34 @@ export interface Runtime extends AsyncDisposable {
 
   create(spec: ContainerSpec): Promise<ContainerStatus>;
   start(id: string): Promise<void>;
-  /** Sends a signal to the first process; without one, the container's stop signal. An ended one is left alone. */
+  /** Sends a signal to the first process; without one, the container's stop signal. One that does not run is left alone. */
   kill(id: string, signal?: string): Promise<void>;
+  /** Resolves when it has ended, at once if it had. @throws RuntimeError `RUNTIME_WRONG_STATE` if it was never started */
   wait(id: string, signal?: AbortSignal): Promise<ExitStatus>;
   /** Ends it if it runs. */
   remove(id: string): Promise<void>;
   list(): Promise<readonly ContainerStatus[]>;
-  /** All events from now on, `lost` first. */
+  /**
+   * Removes every container that `keep` does not name, and every piece of one (a root, a mount, a namespace, a log)
+   * that a killed process left half made or half removed; gives the ids. What this object is making just then stays.
+   */
+  collectOrphans(keep: ReadonlySet<string>): Promise<readonly string[]>;
+  /**
+   * All events from now on, `lost` first. Ends when `signal` aborts; throws `RUNTIME_UNAVAILABLE` when the runtime goes
+   * away. Called while it is away, it waits until it is back, so a reader may call again at once.
+   */
   events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
 
+  /**
+   * Starts a process beside the first.
+   *
+   * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run, `RUNTIME_SPEC_INVALID` (`args`) if there
+   *   is no such program in it
+   */
   exec(id: string, spec: ExecSpec, streams?: ExecStreams): Promise<ExecProcess>;
+  /** What it wrote, oldest first, from both streams in the order in which it came. */
   logs(id: string, options?: LogOptions): AsyncIterable<LogLine>;
+  /** @throws RuntimeError `RUNTIME_WRONG_STATE` if it does not run */
   stats(id: string): Promise<ContainerStats>;
 
   close(): Promise<void>;

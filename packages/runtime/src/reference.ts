@@ -1,4 +1,4 @@
-import { RuntimeError } from "@warren/runtime";
+import { RuntimeError } from "./errors.ts";
 
 /** An image's name in parts, with Docker's defaults filled in. */
 export interface Reference {

@@ -1,0 +1,280 @@
+import { createHash } from "node:crypto";
+import { systemClock, type Clock } from "@warren/std";
+import type { ContainerSpec } from "../container-spec.ts";
+import { RuntimeError, type RuntimeFailure } from "../errors.ts";
+import { parseReference } from "../reference.ts";
+import type {
+  ContainerEvent,
+  ContainerState,
+  ContainerStats,
+  ContainerStatus,
+  Image,
+  LogLine,
+  RegistryAuth,
+  RuntimeInfo,
+} from "../runtime.ts";
+import { RunningProcess, type FakeProgram } from "./fake-process.ts";
+
+/** The calls of a Runtime that a script can fail, hold and count. */
+export type RuntimeCall =
+  | "info"
+  | "pull"
+  | "images"
+  | "removeUnusedImages"
+  | "create"
+  | "start"
+  | "kill"
+  | "wait"
+  | "remove"
+  | "list"
+  | "collectOrphans"
+  | "exec"
+  | "logs"
+  | "stats";
+
+/** Calls that wait, and the word for them to go on. */
+export interface FakeHold {
+  /** How many wait now. */
+  readonly waiting: number;
+  /** Lets those that wait go on, and later ones through. */
+  release(): void;
+}
+
+export interface FakeMachineOptions {
+  readonly clock?: Clock;
+  readonly info?: Partial<RuntimeInfo>;
+  /** What containers do. @default run until a signal ends them */
+  readonly program?: FakeProgram;
+}
+
+interface Published {
+  readonly image: Image;
+  readonly auth: RegistryAuth | undefined;
+}
+
+/** The newest lines that a fake keeps of one container. */
+const keptLines = 100_000;
+
+export class FakeContainer {
+  readonly spec: ContainerSpec;
+  readonly image: string;
+  readonly lines: LogLine[] = [];
+  process: RunningProcess | undefined;
+  lost: boolean = false;
+  stats: ContainerStats | undefined;
+  removed: boolean = false;
+  readonly execs: Set<RunningProcess> = new Set();
+  readonly #rest = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+  #changed = Promise.withResolvers<void>();
+
+  constructor(spec: ContainerSpec, image: string) {
+    this.spec = spec;
+    this.image = image;
+  }
+
+  get state(): ContainerState {
+    if (this.lost) return { kind: "unknown" };
+    if (this.process === undefined) return { kind: "created" };
+    const { exitStatus, pid } = this.process;
+    return exitStatus === undefined ? { kind: "running", pid } : { kind: "exited", exit: exitStatus };
+  }
+
+  /** Resolves with the next line, end or removal. */
+  get changed(): Promise<void> {
+    return this.#changed.promise;
+  }
+
+  change(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  write(at: number, stream: "stdout" | "stderr", data: Uint8Array): void {
+    let rest = Buffer.concat([this.#rest[stream], data]);
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+      this.lines.push({ at, stream, line: rest.subarray(0, end), partial: false });
+      rest = rest.subarray(end + 1);
+    }
+    this.#rest[stream] = rest;
+    this.lines.splice(0, this.lines.length - keptLines);
+    this.change();
+  }
+
+  flush(at: number): void {
+    for (const stream of ["stdout", "stderr"] as const)
+      if (this.#rest[stream].length > 0) this.lines.push({ at, stream, line: this.#rest[stream], partial: true });
+    this.change();
+  }
+}
+
+/**
+ * What a fake runtime runs on: containers, images, a registry and their faults. It outlives a FakeRuntime, as
+ * containers outlive a worker, and is what a test's script works on.
+ */
+export class FakeMachine {
+  readonly clock: Clock;
+  readonly info: RuntimeInfo;
+  /** Plays what is started from now on. */
+  program: FakeProgram;
+  /** All calls since the beginning, in order; `subject` is a container's id or an image's name. */
+  readonly calls: { readonly call: RuntimeCall; readonly subject: string }[] = [];
+  readonly containers: Map<string, FakeContainer> = new Map();
+  readonly images: Map<string, Image> = new Map();
+  readonly #published = new Map<string, Published>();
+  readonly #failures = new Map<RuntimeCall, { readonly failure: RuntimeFailure; times: number }>();
+  readonly #holds = new Map<RuntimeCall, { waiting: number; readonly gate: PromiseWithResolvers<void> }>();
+  readonly #listeners = new Set<(event: ContainerEvent | { readonly kind: "away" }) => void>();
+  #back: PromiseWithResolvers<void> | undefined;
+  #nextPid = 1000;
+
+  constructor(options: FakeMachineOptions = {}) {
+    this.clock = options.clock ?? systemClock;
+    this.program = options.program ?? ((): void => undefined);
+    this.info = {
+      version: "fake 1",
+      os: "linux",
+      architecture: "amd64",
+      cpus: 4,
+      memoryBytes: 8 * 2 ** 30,
+      cgroupVersion: 2,
+      ...options.info,
+    };
+  }
+
+  /** Puts an image in the registry; with `auth`, for those who show it. A later one of the same name replaces it. */
+  publish(ref: string, options: { readonly digest?: string; readonly auth?: RegistryAuth } = {}): Image {
+    const { full } = parseReference(ref);
+    const digest = options.digest ?? `sha256:${createHash("sha256").update(full).digest("hex")}`;
+    const image = { ref: full, digest };
+    this.#published.set(full, { image, auth: options.auth });
+    return image;
+  }
+
+  published(full: string): Published | undefined {
+    return this.#published.get(full);
+  }
+
+  /** The next `times` such calls fail with this. */
+  fail(call: RuntimeCall, failure: RuntimeFailure, times = 1): void {
+    this.#failures.set(call, { failure, times });
+  }
+
+  /** Such calls wait, before they do anything, until released. */
+  hold(call: RuntimeCall): FakeHold {
+    const hold = { waiting: 0, gate: Promise.withResolvers<void>() };
+    this.#holds.set(call, hold);
+    return {
+      get waiting() {
+        return hold.waiting;
+      },
+      release: () => {
+        if (this.#holds.get(call) === hold) this.#holds.delete(call);
+        hold.gate.resolve();
+      },
+    };
+  }
+
+  /** The runtime is away: calls fail with `RUNTIME_UNAVAILABLE`, streams of events break; containers go on. */
+  disconnect(): void {
+    this.#back ??= Promise.withResolvers();
+    for (const listener of this.#listeners) listener({ kind: "away" });
+  }
+
+  reconnect(): void {
+    this.#back?.resolve();
+    this.#back = undefined;
+  }
+
+  /** Ends a container's process. */
+  exit(id: string, code: number): void {
+    this.#running(id).exit(code);
+  }
+
+  /** Ends it for want of memory. */
+  outOfMemory(id: string): void {
+    this.#running(id).outOfMemory();
+  }
+
+  /** The runtime loses sight of it, as when its shim is killed. */
+  lose(id: string): void {
+    const container = this.#container(id);
+    container.process?.exit(137);
+    container.lost = true;
+  }
+
+  write(id: string, stream: "stdout" | "stderr", data: string | Uint8Array): void {
+    this.#container(id).write(this.clock.now(), stream, typeof data === "string" ? Buffer.from(data) : data);
+  }
+
+  setStats(id: string, stats: ContainerStats): void {
+    this.#container(id).stats = stats;
+  }
+
+  /** What every call of a FakeRuntime begins with. */
+  async enter(call: RuntimeCall, subject: string, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    this.calls.push({ call, subject });
+    await Promise.resolve();
+    const hold = this.#holds.get(call);
+    if (hold !== undefined) {
+      hold.waiting += 1;
+      await orAbort(hold.gate.promise, signal).finally(() => (hold.waiting -= 1));
+    }
+    if (this.#back !== undefined)
+      throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime can't be asked: it is away");
+    const scripted = this.#failures.get(call);
+    if (scripted === undefined) return;
+    scripted.times -= 1;
+    if (scripted.times <= 0) this.#failures.delete(call);
+    throw new RuntimeError(scripted.failure, `${call} ${subject} fails, as scripted: ${scripted.failure.code}`);
+  }
+
+  /** Resolves when the runtime is there. */
+  async present(signal: AbortSignal): Promise<void> {
+    while (this.#back !== undefined) await orAbort(this.#back.promise, signal);
+  }
+
+  listen(listener: (event: ContainerEvent | { readonly kind: "away" }) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  tell(event: ContainerEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  nextPid(): number {
+    return this.#nextPid++;
+  }
+
+  status(container: FakeContainer): ContainerStatus {
+    const { spec, image, state } = container;
+    return { id: spec.id, image, labels: spec.labels ?? {}, state, netnsPath: `/run/fake/${spec.id}/netns` };
+  }
+
+  #container(id: string): FakeContainer {
+    const container = this.containers.get(id);
+    if (container === undefined) throw new Error(`the script names "${id}", and there is no such container`);
+    return container;
+  }
+
+  #running(id: string): RunningProcess {
+    const { process } = this.#container(id);
+    if (process === undefined || process.exitStatus !== undefined)
+      throw new Error(`the script ends "${id}", which does not run`);
+    return process;
+  }
+}
+
+/** As `promise`, unless `signal` aborts first. */
+export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

@@ -1,0 +1,99 @@
+import { constants } from "node:os";
+import type { ContainerSpec } from "../container-spec.ts";
+import type { ExecSpec, ExitStatus } from "../runtime.ts";
+import { signalNumber } from "../signals.ts";
+
+/** A process of a fake container, as the program that plays it sees it. */
+export interface FakeProcess {
+  readonly container: ContainerSpec;
+  /** Undefined for the container's first process. */
+  readonly exec: ExecSpec | undefined;
+  /** Command and arguments as given; those of an image are not known here. */
+  readonly args: readonly string[];
+  /** At its end at once where nothing was passed. */
+  readonly stdin: AsyncIterable<Uint8Array>;
+  /** Resolves when a reader took it; at once for a container's log. */
+  write(stream: "stdout" | "stderr", data: string | Uint8Array): Promise<void>;
+  exit(code: number): void;
+  /** Ends it as the kernel does for want of memory. */
+  outOfMemory(): void;
+  /** What it does on a signal (`SIGTERM`) instead of ending with 128 + n. Nothing helps against `SIGKILL`. */
+  onSignal(handler: (signal: string) => void): void;
+  onResize(handler: (columns: number, rows: number) => void): void;
+}
+
+/** Plays a process: called once, when it starts. One that calls nothing runs until a signal ends it. */
+export type FakeProgram = (process: FakeProcess) => void;
+
+/** The machine's side of a process. */
+export class RunningProcess implements FakeProcess {
+  readonly container: ContainerSpec;
+  readonly exec: ExecSpec | undefined;
+  readonly args: readonly string[];
+  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly pid: number;
+  readonly ended: Promise<ExitStatus>;
+  readonly #resolve: (exit: ExitStatus) => void;
+  readonly #now: () => number;
+  readonly #output: (stream: "stdout" | "stderr", data: Uint8Array) => Promise<void>;
+  #exit: ExitStatus | undefined;
+  #onSignal: ((signal: string) => void) | undefined;
+  #onResize: ((columns: number, rows: number) => void) | undefined;
+
+  constructor(
+    what: Pick<FakeProcess, "container" | "exec" | "args" | "stdin"> & { readonly pid: number },
+    now: () => number,
+    output: (stream: "stdout" | "stderr", data: Uint8Array) => Promise<void>,
+  ) {
+    this.container = what.container;
+    this.exec = what.exec;
+    this.args = what.args;
+    this.stdin = what.stdin;
+    this.pid = what.pid;
+    this.#now = now;
+    this.#output = output;
+    const { promise, resolve } = Promise.withResolvers<ExitStatus>();
+    this.ended = promise;
+    this.#resolve = resolve;
+  }
+
+  get exitStatus(): ExitStatus | undefined {
+    return this.#exit;
+  }
+
+  async write(stream: "stdout" | "stderr", data: string | Uint8Array): Promise<void> {
+    if (this.#exit !== undefined) return;
+    const tty = this.exec === undefined ? this.container.tty : this.exec.tty;
+    await this.#output(tty ? "stdout" : stream, typeof data === "string" ? Buffer.from(data) : data);
+  }
+
+  exit(code: number, oomKilled = false): void {
+    if (this.#exit !== undefined) return;
+    this.#exit = { code, oomKilled, finishedAt: this.#now() };
+    this.#resolve(this.#exit);
+  }
+
+  outOfMemory(): void {
+    this.exit(128 + constants.signals.SIGKILL, true);
+  }
+
+  onSignal(handler: (signal: string) => void): void {
+    this.#onSignal = handler;
+  }
+
+  onResize(handler: (columns: number, rows: number) => void): void {
+    this.#onResize = handler;
+  }
+
+  signal(signal: string): void {
+    if (this.#exit !== undefined) return;
+    const number = signalNumber(signal);
+    const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? String(number);
+    if (this.#onSignal !== undefined && number !== constants.signals.SIGKILL) this.#onSignal(name);
+    else this.exit(128 + number);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#onResize?.(columns, rows);
+  }
+}

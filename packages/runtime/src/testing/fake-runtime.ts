@@ -1,0 +1,280 @@
+import { AsyncQueue } from "@warren/std";
+import type { ContainerSpec } from "../container-spec.ts";
+import { RuntimeError } from "../errors.ts";
+import { parseReference } from "../reference.ts";
+import type {
+  ContainerEvent,
+  ContainerStats,
+  ContainerStatus,
+  ExecProcess,
+  ExecSpec,
+  ExecStreams,
+  ExitStatus,
+  Image,
+  LogLine,
+  LogOptions,
+  PullOptions,
+  Runtime,
+  RuntimeInfo,
+} from "../runtime.ts";
+import { signalNumber } from "../signals.ts";
+import { checkContainerSpec } from "../spec-validation.ts";
+import { FakeContainer, FakeMachine, orAbort, type RuntimeCall } from "./fake-machine.ts";
+import { RunningProcess } from "./fake-process.ts";
+
+/** A layer's worth, for `onProgress`. */
+const imageBytes = 1_000_000;
+
+/** A runtime in memory. What happens in it is scripted on its `machine`; two with one machine see the same containers. */
+export class FakeRuntime implements Runtime {
+  readonly machine: FakeMachine;
+  readonly #closed = new AbortController();
+
+  constructor(machine: FakeMachine = new FakeMachine()) {
+    this.machine = machine;
+  }
+
+  async info(): Promise<RuntimeInfo> {
+    await this.#enter("info", "");
+    return this.machine.info;
+  }
+
+  async pull(ref: string, options: PullOptions = {}): Promise<Image> {
+    const { full, registry } = parseReference(ref);
+    const present = this.machine.images.get(full);
+    try {
+      await this.#enter("pull", full, options.signal);
+    } catch (error) {
+      if (RuntimeError.is(error, "RUNTIME_REGISTRY_UNREACHABLE") && present !== undefined) return present;
+      throw error;
+    }
+    const published = this.machine.published(full);
+    if (published === undefined)
+      throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${registry} has no ${full}`);
+    const { auth, image } = published;
+    if (auth && (options.auth?.username !== auth.username || options.auth.password !== auth.password))
+      throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} wants a login`);
+    if (present?.digest !== image.digest) options.onProgress?.({ doneBytes: imageBytes, totalBytes: imageBytes });
+    this.machine.images.set(full, image);
+    return image;
+  }
+
+  async images(): Promise<readonly Image[]> {
+    await this.#enter("images", "");
+    return [...this.machine.images.values()];
+  }
+
+  async removeUnusedImages(keep: ReadonlySet<string>): Promise<readonly Image[]> {
+    await this.#enter("removeUnusedImages", "");
+    const used = new Set([...keep].map((ref) => parseReference(ref).full));
+    for (const { image } of this.machine.containers.values()) used.add(image);
+    const removed = [...this.machine.images.values()].filter(({ ref }) => !used.has(ref));
+    for (const { ref } of removed) this.machine.images.delete(ref);
+    return removed;
+  }
+
+  async create(spec: ContainerSpec): Promise<ContainerStatus> {
+    checkContainerSpec(spec);
+    const { full } = parseReference(spec.image);
+    await this.#enter("create", spec.id);
+    if (!this.machine.images.has(full))
+      throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
+    if (this.machine.containers.has(spec.id))
+      throw new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id: spec.id }, `there is a "${spec.id}" already`);
+    const container = new FakeContainer(spec, full);
+    this.machine.containers.set(spec.id, container);
+    return this.machine.status(container);
+  }
+
+  async start(id: string): Promise<void> {
+    await this.#enter("start", id);
+    const container = this.#container(id);
+    if (container.state.kind !== "created") throw wrongState(container);
+    const { machine } = this;
+    const args = [...(container.spec.command ?? []), ...(container.spec.args ?? [])];
+    const process = new RunningProcess(
+      { container: container.spec, exec: undefined, args, stdin: nothing(), pid: machine.nextPid() },
+      () => machine.clock.now(),
+      (stream, data) => Promise.resolve(container.write(machine.clock.now(), stream, data)),
+    );
+    container.process = process;
+    machine.tell({ kind: "started", id, pid: process.pid });
+    void process.ended.then((exit) => {
+      for (const exec of container.execs) exec.exit(137);
+      container.flush(exit.finishedAt);
+      if (exit.oomKilled) machine.tell({ kind: "oom", id });
+      machine.tell({ kind: "exited", id, exit });
+    });
+    machine.program(process);
+  }
+
+  async kill(id: string, signal?: string): Promise<void> {
+    if (signal !== undefined) signalNumber(signal);
+    await this.#enter("kill", id);
+    const container = this.#container(id);
+    container.process?.signal(signal ?? container.spec.stopSignal ?? "SIGTERM");
+  }
+
+  async wait(id: string, signal?: AbortSignal): Promise<ExitStatus> {
+    await this.#enter("wait", id, signal);
+    const container = this.#container(id);
+    if (container.process === undefined) throw wrongState(container);
+    return orAbort(container.process.ended, signal);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#enter("remove", id);
+    this.#drop(id);
+  }
+
+  async list(): Promise<readonly ContainerStatus[]> {
+    await this.#enter("list", "");
+    return [...this.machine.containers.values()].map((container) => this.machine.status(container));
+  }
+
+  async collectOrphans(keep: ReadonlySet<string>): Promise<readonly string[]> {
+    await this.#enter("collectOrphans", "");
+    const orphans = [...this.machine.containers.keys()].filter((id) => !keep.has(id));
+    for (const id of orphans) this.#drop(id);
+    return orphans;
+  }
+
+  async *events(signal: AbortSignal): AsyncGenerator<ContainerEvent, void, void> {
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    const queue = new AsyncQueue<ContainerEvent>();
+    const close = (): void => queue.close();
+    ended.addEventListener("abort", close, { once: true });
+    let forget = (): void => undefined;
+    try {
+      await this.machine.present(ended);
+      forget = this.machine.listen((event) => {
+        if (event.kind === "away") queue.fail(new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime went"));
+        else queue.push(event);
+      });
+      yield { kind: "lost" };
+      yield* queue;
+    } catch (error) {
+      if (!ended.aborted) throw error;
+    } finally {
+      forget();
+      ended.removeEventListener("abort", close);
+    }
+  }
+
+  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}): Promise<ExecProcess> {
+    await this.#enter("exec", id);
+    const container = this.#container(id);
+    if (container.state.kind !== "running") throw wrongState(container);
+    const writers = { stdout: streams.stdout?.getWriter(), stderr: streams.stderr?.getWriter() };
+    let written: Promise<unknown> = Promise.resolve();
+    const process = new RunningProcess(
+      {
+        container: container.spec,
+        exec: spec,
+        args: spec.args,
+        stdin: streams.stdin ?? nothing(),
+        pid: this.machine.nextPid(),
+      },
+      () => this.machine.clock.now(),
+      (stream, data) => {
+        // A reader that has gone is no fault of the process.
+        const next = written.then(() => writers[stream]?.write(data)).catch(() => undefined);
+        written = next;
+        return next;
+      },
+    );
+    container.execs.add(process);
+    const exit = process.ended.then(async (status) => {
+      container.execs.delete(process);
+      await written;
+      await Promise.allSettled([writers.stdout?.close(), writers.stderr?.close()]);
+      return status;
+    });
+    this.machine.program(process);
+    return {
+      exit,
+      resize: async (columns, rows) => process.resize(columns, rows),
+      signal: async (name) => process.signal(name),
+    };
+  }
+
+  async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, void> {
+    const { follow = false, since = Number.NEGATIVE_INFINITY, tail, signal } = options;
+    if (signal?.aborted) return;
+    await this.#enter("logs", id);
+    const container = this.#container(id);
+    const wanted = container.lines.filter(({ at }) => at >= since);
+    let next: LogLine | undefined;
+    let last = container.lines.at(-1);
+    yield* tail === undefined ? wanted : wanted.slice(Math.max(0, wanted.length - tail));
+    if (!follow) return;
+    const ended = signal ? AbortSignal.any([signal, this.#closed.signal]) : this.#closed.signal;
+    try {
+      for (;;) {
+        ended.throwIfAborted();
+        const { changed } = container;
+        for (let at = last === undefined ? 0 : container.lines.lastIndexOf(last) + 1; ; at += 1) {
+          next = container.lines[at];
+          if (next === undefined) break;
+          last = next;
+          if (next.at >= since) yield next;
+        }
+        if (container.removed || container.state.kind === "exited" || container.state.kind === "unknown") return;
+        await orAbort(changed, ended);
+      }
+    } catch (error) {
+      if (!ended.aborted) throw error;
+    }
+  }
+
+  async stats(id: string): Promise<ContainerStats> {
+    await this.#enter("stats", id);
+    const container = this.#container(id);
+    if (container.state.kind !== "running") throw wrongState(container);
+    return (
+      container.stats ?? {
+        cpuUsageNs: 1_000_000n,
+        memoryBytes: 1_000_000,
+        memoryLimitBytes: container.spec.resources?.memoryLimitBytes,
+        pids: 1,
+        readBytes: 0n,
+        writeBytes: 0n,
+      }
+    );
+  }
+
+  close(): Promise<void> {
+    this.#closed.abort();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #drop(id: string): void {
+    const container = this.machine.containers.get(id);
+    if (container === undefined) return;
+    container.process?.exit(137);
+    container.removed = true;
+    this.machine.containers.delete(id);
+    container.change();
+  }
+
+  async #enter(call: RuntimeCall, subject: string, signal?: AbortSignal): Promise<void> {
+    await this.machine.enter(call, subject, signal);
+  }
+
+  #container(id: string): FakeContainer {
+    const container = this.machine.containers.get(id);
+    if (container === undefined)
+      throw new RuntimeError({ code: "RUNTIME_NOT_FOUND", id }, `there is no container "${id}"`);
+    return container;
+  }
+}
+
+function wrongState({ spec: { id }, state }: FakeContainer): RuntimeError {
+  return new RuntimeError({ code: "RUNTIME_WRONG_STATE", id, state: state.kind }, `"${id}" is ${state.kind}`);
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array, void, void> {}

@@ -1,0 +1,93 @@
+import { signalNumber } from "../signals.ts";
+import type { FakeProcess } from "./fake-process.ts";
+
+/** One thing that a process of the contract suite does. */
+export type Step =
+  | { readonly do: "print"; readonly text: string; readonly to?: "stdout" | "stderr" }
+  /** Copies standard input to standard output until its end. */
+  | { readonly do: "copy" }
+  /** Prints `NAME=value`, or `NAME=` where it is not set. */
+  | { readonly do: "env"; readonly name: string }
+  /** Goes on only when this signal came. */
+  | { readonly do: "await"; readonly signal: "USR1" }
+  /** From here on a SIGTERM does nothing. */
+  | { readonly do: "ignore-term" }
+  | { readonly do: "eat-memory" }
+  /** Ends it; without one a program ends with 0. */
+  | { readonly do: "exit"; readonly code: number }
+  /** Goes on until a signal ends it. */
+  | { readonly do: "run" };
+
+export type Program = readonly Step[];
+
+/** For `sh -c`, as the container's first process too, where a signal without a handler does nothing. */
+export function shellScript(program: Program): string {
+  const lines = program.map((step) => {
+    switch (step.do) {
+      case "print":
+        return `printf %s '${step.text.replaceAll("'", `'\\''`)}'${step.to === "stderr" ? " >&2" : ""}`;
+      case "copy":
+        return "cat";
+      case "env":
+        return `echo "${step.name}=$${step.name}"`;
+      case "await":
+        return `while [ -z "$came" ]; do wait_a_bit; done; came=`;
+      case "ignore-term":
+        return "trap : TERM";
+      case "eat-memory":
+        return "exec tail /dev/zero";
+      case "exit":
+        return `exit ${step.code}`;
+      case "run":
+        return "while :; do wait_a_bit; done";
+      default:
+        return step satisfies never;
+    }
+  });
+  // A trap interrupts `wait`, not `sleep`; the second bounds what a signal between two commands costs.
+  return `trap 'exit 143' TERM\ntrap 'came=1' USR1\nwait_a_bit() { sleep 1 & wait $!; }\n${lines.join("\n")}`;
+}
+
+/** The same for a fake. */
+export function playProgram(program: Program, process: FakeProcess): void {
+  let term = true;
+  let came: PromiseWithResolvers<void> = Promise.withResolvers();
+  process.onSignal((signal) => {
+    if (signal === "SIGUSR1") came.resolve();
+    else if (signal !== "SIGTERM") process.exit(128 + signalNumber(signal));
+    else if (term) process.exit(143);
+  });
+  void (async (): Promise<void> => {
+    for (const step of program) {
+      switch (step.do) {
+        case "print":
+          await process.write(step.to ?? "stdout", step.text);
+          break;
+        case "copy":
+          for await (const chunk of process.stdin) await process.write("stdout", chunk);
+          break;
+        case "env": {
+          const env = { ...process.container.env, ...process.exec?.env };
+          await process.write("stdout", `${step.name}=${env[step.name] ?? ""}\n`);
+          break;
+        }
+        case "await":
+          await came.promise;
+          came = Promise.withResolvers();
+          break;
+        case "ignore-term":
+          term = false;
+          break;
+        case "eat-memory":
+          return process.outOfMemory();
+        case "exit":
+          return process.exit(step.code);
+        case "run":
+          return;
+        default:
+          step satisfies never;
+      }
+    }
+    process.exit(0);
+  })();
+}

@@ -1,0 +1,447 @@
+/** What every `Runtime` must do: cases for any test runner, each failing by a throw. */
+import { assert } from "@warren/std";
+import { until } from "@warren/std/testing";
+import type { ContainerSpec } from "../container-spec.ts";
+import { RuntimeError } from "../errors.ts";
+import type { ContainerEvent, ContainerState, ExecStreams, ExitStatus, LogLine, Runtime } from "../runtime.ts";
+import type { Program } from "./program.ts";
+
+export interface ContractCase<T> {
+  readonly title: string;
+  run(subject: T): Promise<void>;
+}
+
+/** A machine with a runtime, for one case or many; a case removes its containers and expects none of its ids. */
+export interface RuntimeUnderTest {
+  /** A runtime on this machine, as a worker opens it when it starts; the case closes it. */
+  open(): Promise<Runtime>;
+  /** In the registry, with a shell or what else `program` needs. */
+  readonly image: string;
+  /** In the registry too; no container ever uses it. */
+  readonly otherImage: string;
+  /** Not in the registry, which answers. */
+  readonly missingImage: string;
+  /** The command and arguments that do this, in a container of `image` and in an exec alike. */
+  program(program: Program): readonly string[];
+}
+
+const memoryLimitBytes = 16 * 1024 * 1024;
+
+/** The runtime of a case, with what a case does often. */
+class Rig implements AsyncDisposable {
+  readonly runtime: Runtime;
+  readonly subject: RuntimeUnderTest;
+  readonly #ids = new Set<string>();
+
+  constructor(runtime: Runtime, subject: RuntimeUnderTest) {
+    this.runtime = runtime;
+    this.subject = subject;
+  }
+
+  async create(id: string, program: Program, more: Partial<ContainerSpec> = {}): Promise<void> {
+    this.#ids.add(id);
+    await this.runtime.create({ id, image: this.subject.image, command: this.subject.program(program), ...more });
+  }
+
+  async start(id: string, program: Program, more: Partial<ContainerSpec> = {}): Promise<void> {
+    await this.create(id, program, more);
+    await this.runtime.start(id);
+  }
+
+  async state(id: string): Promise<ContainerState["kind"] | "none"> {
+    return (await this.runtime.list()).find((each) => each.id === id)?.state.kind ?? "none";
+  }
+
+  /** Reads a container's output on, until it has `text`. */
+  async saw(id: string, text: string): Promise<void> {
+    for await (const { line } of this.runtime.logs(id, { follow: true })) if (decode(line).includes(text)) return;
+    throw new Error(`${id} ended without writing "${text}"`);
+  }
+
+  async exec(
+    id: string,
+    program: Program,
+    { input, ...more }: { input?: string; env?: Record<string, string> } = {},
+  ): Promise<{ exit: ExitStatus; stdout: string; stderr: string }> {
+    const stdout = collector();
+    const stderr = collector();
+    const streams: ExecStreams = {
+      stdout: stdout.stream,
+      stderr: stderr.stream,
+      ...(input !== undefined && { stdin: new Blob([input]).stream() }),
+    };
+    const process = await this.runtime.exec(id, { args: this.subject.program(program), ...more }, streams);
+    return { exit: await process.exit, stdout: stdout.text(), stderr: stderr.text() };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const id of this.#ids) await this.runtime.remove(id);
+    await this.runtime.close();
+  }
+}
+
+function decode(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString();
+}
+
+function collector(): { stream: WritableStream<Uint8Array>; text: () => string } {
+  const chunks: Uint8Array[] = [];
+  const stream = new WritableStream<Uint8Array>({
+    write(chunk) {
+      chunks.push(Uint8Array.from(chunk));
+    },
+  });
+  return { stream, text: () => Buffer.concat(chunks).toString() };
+}
+
+async function code(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (error) {
+    if (RuntimeError.is(error)) return error.code;
+    throw error;
+  }
+  return "none";
+}
+
+async function all(lines: AsyncIterable<LogLine>): Promise<LogLine[]> {
+  const read: LogLine[] = [];
+  for await (const line of lines) read.push(line);
+  return read;
+}
+
+const show = (lines: readonly LogLine[]): string =>
+  lines.map((l) => `${l.stream === "stderr" ? "!" : ""}${decode(l.line)}${l.partial ? "…" : ""}`).join("|");
+
+async function withRig(subject: RuntimeUnderTest, work: (rig: Rig) => Promise<void>): Promise<void> {
+  await using rig = new Rig(await subject.open(), subject);
+  await rig.runtime.pull(subject.image);
+  await work(rig);
+}
+
+const caseOf = (title: string, work: (rig: Rig) => Promise<void>): ContractCase<RuntimeUnderTest> => ({
+  title,
+  run: (subject) => withRig(subject, work),
+});
+
+const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
+  caseOf("a container is created, runs, ends, and is gone when removed", async (rig) => {
+    const { runtime } = rig;
+    await rig.create("c-life", [{ do: "run" }], { labels: { task: "t1" } });
+    const [status] = (await runtime.list()).filter(({ id }) => id === "c-life");
+    assert(status?.state.kind === "created", "it is created and nothing runs");
+    assert(status.labels["task"] === "t1" && Object.keys(status.labels).length === 1, "its labels are those given");
+    assert(status.netnsPath !== "", "its namespace has a path");
+    await runtime.start("c-life");
+    assert((await rig.state("c-life")) === "running", "it runs");
+    await runtime.kill("c-life", "SIGKILL");
+    const exit = await runtime.wait("c-life");
+    assert(exit.code === 137 && !exit.oomKilled && exit.finishedAt > 0, `told as killed, not ${JSON.stringify(exit)}`);
+    assert((await rig.state("c-life")) === "exited", "it is listed with its end");
+    await runtime.kill("c-life");
+    await runtime.remove("c-life");
+    assert((await rig.state("c-life")) === "none", "it is gone");
+    await runtime.remove("c-life");
+  }),
+  caseOf("an exit code is told by wait, by list and as an event, and its events come in order", async (rig) => {
+    const abort = new AbortController();
+    const events: ContainerEvent[] = [];
+    const reading = (async (): Promise<void> => {
+      for await (const event of rig.runtime.events(abort.signal)) events.push(event);
+    })();
+    await until("the stream begins", () => events.length > 0);
+    assert(events[0]?.kind === "lost", "lost comes first");
+    await rig.start("c-seven", [{ do: "exit", code: 7 }]);
+    assert((await rig.runtime.wait("c-seven")).code === 7, "wait tells it");
+    const [status] = (await rig.runtime.list()).filter(({ id }) => id === "c-seven");
+    assert(status?.state.kind === "exited" && status.state.exit.code === 7, "list tells it");
+    const mine = (): ContainerEvent[] => events.filter((e) => e.kind !== "lost" && e.id === "c-seven");
+    await until("the exit is told", () => mine().length >= 2);
+    const [started, exited] = mine();
+    assert(started?.kind === "started" && exited?.kind === "exited", "started, then exited");
+    assert(exited.exit.code === 7, "the event tells it");
+    abort.abort();
+    await reading;
+  }),
+  caseOf("kill sends the stop signal, or the one named; a program may take its time", async (rig) => {
+    await rig.start("c-term", [{ do: "print", text: "ready\n" }, { do: "run" }]);
+    await rig.saw("c-term", "ready");
+    await rig.runtime.kill("c-term");
+    assert((await rig.runtime.wait("c-term")).code === 143, "SIGTERM by default");
+    const stubborn: Program = [
+      { do: "ignore-term" },
+      { do: "print", text: "ready\n" },
+      { do: "await", signal: "USR1" },
+      { do: "exit", code: 5 },
+    ];
+    await rig.start("c-stubborn", stubborn, { stopSignal: "USR1" });
+    await rig.saw("c-stubborn", "ready");
+    await rig.runtime.kill("c-stubborn", "TERM");
+    assert((await rig.state("c-stubborn")) === "running", "it ignores SIGTERM");
+    await rig.runtime.kill("c-stubborn");
+    assert((await rig.runtime.wait("c-stubborn")).code === 5, "its own stop signal ends it");
+  }),
+  caseOf("a container that runs is removed with all that runs in it", async (rig) => {
+    await rig.start("c-busy", [{ do: "print", text: "ready\n" }, { do: "run" }]);
+    await rig.saw("c-busy", "ready");
+    const waiting = rig.runtime.wait("c-busy").catch((error: unknown) => error);
+    await rig.runtime.remove("c-busy");
+    await waiting;
+    assert((await rig.state("c-busy")) === "none", "it is gone");
+    await rig.create("c-busy", [{ do: "run" }]);
+    assert((await rig.state("c-busy")) === "created", "and its id is free");
+  }),
+  caseOf("memory that runs out is told as that, in the exit and as an event", async (rig) => {
+    const abort = new AbortController();
+    const events: ContainerEvent[] = [];
+    const reading = (async (): Promise<void> => {
+      for await (const event of rig.runtime.events(abort.signal)) events.push(event);
+    })();
+    await until("the stream begins", () => events.length > 0);
+    await rig.start("c-oom", [{ do: "eat-memory" }], { resources: { memoryLimitBytes } });
+    const exit = await rig.runtime.wait("c-oom");
+    assert(exit.code === 137 && exit.oomKilled, `told as out of memory, not ${JSON.stringify(exit)}`);
+    await until("oom and exit are told", () => {
+      const mine = events.filter((e) => e.kind !== "lost" && e.id === "c-oom").map((e) => e.kind);
+      return mine.includes("oom") && mine.includes("exited");
+    });
+    abort.abort();
+    await reading;
+  }),
+  {
+    title:
+      "containers outlive a runtime: the next one lists them, waits for them, and tells those that ended meanwhile",
+    async run(subject) {
+      await withRig(subject, async (rig) => {
+        await rig.start("c-goes-on", [{ do: "print", text: "before\n" }, { do: "run" }]);
+        await rig.start("c-ends", [
+          { do: "await", signal: "USR1" },
+          { do: "exit", code: 9 },
+        ]);
+        await rig.saw("c-goes-on", "before");
+        await rig.runtime.close();
+        await using next = await subject.open();
+        const state = async (id: string): Promise<ContainerState | undefined> =>
+          (await next.list()).find((each) => each.id === id)?.state;
+        assert((await state("c-goes-on"))?.kind === "running", "it still runs");
+        await next.kill("c-ends", "USR1");
+        await next.wait("c-ends");
+        await next.close();
+        await using third = await subject.open();
+        const ended = (await third.list()).find(({ id }) => id === "c-ends")?.state;
+        assert(ended?.kind === "exited" && ended.exit.code === 9, "its exit is kept");
+        assert(show(await all(third.logs("c-goes-on"))) === "before", "its output is kept");
+        await third.kill("c-goes-on", "KILL");
+        assert((await third.wait("c-goes-on")).code === 137, "and it can be ended");
+        for (const id of ["c-goes-on", "c-ends"]) await third.remove(id);
+      });
+    },
+  },
+];
+
+const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
+  caseOf("of two that create one id at once one wins, and its container is whole", async (rig) => {
+    const results = await Promise.allSettled(
+      Array.from({ length: 5 }, () => rig.create("c-race", [{ do: "print", text: "whole\n" }])),
+    );
+    const lost = results.flatMap((r) => (r.status === "rejected" ? [r.reason as unknown] : []));
+    assert(lost.length === 4, `four of five lose, not ${lost.length}`);
+    for (const error of lost) assert(RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS"), "told that it exists");
+    await rig.runtime.start("c-race");
+    assert((await rig.runtime.wait("c-race")).code === 0, "the winner's container runs");
+    assert(show(await all(rig.runtime.logs("c-race"))) === "whole", "and writes");
+    assert((await code(rig.create("c-race", []))) === "RUNTIME_ALREADY_EXISTS", "a later one loses too");
+    assert((await rig.state("c-race")) === "exited", "and changes nothing");
+  }),
+  caseOf("what can't be done is refused by code and leaves nothing", async (rig) => {
+    const { runtime, subject } = rig;
+    const at = async (id: string): Promise<string> => rig.state(id);
+    assert((await code(rig.create("c-bad", [], { workingDir: "x" }))) === "RUNTIME_SPEC_INVALID", "a bad field");
+    const absent = runtime.create({ id: "c-bad", image: subject.missingImage });
+    assert((await code(absent)) === "RUNTIME_IMAGE_NOT_FOUND", "an image that was not pulled");
+    assert((await at("c-bad")) === "none", "nothing is left");
+    const none = "c-none";
+    const calls = [
+      runtime.start(none),
+      runtime.kill(none),
+      runtime.wait(none),
+      runtime.stats(none),
+      runtime.exec(none, { args: ["true"] }),
+      all(runtime.logs(none)),
+    ];
+    for (const call of calls) assert((await code(call)) === "RUNTIME_NOT_FOUND", "no such container");
+    await rig.create("c-idle", [{ do: "run" }]);
+    const early = [runtime.wait("c-idle"), runtime.stats("c-idle"), runtime.exec("c-idle", { args: ["true"] })];
+    for (const call of early) assert((await code(call)) === "RUNTIME_WRONG_STATE", "it does not run yet");
+    await runtime.kill("c-idle");
+    assert((await at("c-idle")) === "created", "a signal to what does not run does nothing");
+    await runtime.start("c-idle");
+    assert((await code(runtime.start("c-idle"))) === "RUNTIME_WRONG_STATE", "it is started once");
+    await runtime.kill("c-idle", "KILL");
+    await runtime.wait("c-idle");
+    assert((await code(runtime.start("c-idle"))) === "RUNTIME_WRONG_STATE", "and not again");
+    assert((await code(runtime.exec("c-idle", { args: ["true"] }))) === "RUNTIME_WRONG_STATE", "it has ended");
+  }),
+  caseOf("a wait that is given up leaves the container alone", async (rig) => {
+    await rig.start("c-patient", [{ do: "run" }]);
+    const abort = new AbortController();
+    const waiting = rig.runtime.wait("c-patient", abort.signal).catch((error: unknown) => error);
+    abort.abort(new Error("given up"));
+    assert(((await waiting) as Error).message === "given up", "it rejects with the signal's reason");
+    assert((await rig.state("c-patient")) === "running", "it runs on");
+  }),
+  caseOf("orphans are collected, and what is kept is not touched", async (rig) => {
+    await rig.start("c-kept", [{ do: "run" }]);
+    await rig.start("c-orphan", [{ do: "run" }]);
+    await rig.create("c-unborn", [{ do: "run" }]);
+    const gone = await rig.runtime.collectOrphans(new Set(["c-kept"]));
+    assert([...gone].sort().join() === "c-orphan,c-unborn", `those not named are removed, not ${gone.join()}`);
+    assert((await rig.state("c-kept")) === "running", "the other runs on");
+    assert((await rig.state("c-orphan")) === "none" && (await rig.state("c-unborn")) === "none", "they are gone");
+    assert((await rig.runtime.collectOrphans(new Set(["c-kept"]))).length === 0, "nothing is left to collect");
+  }),
+];
+
+const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
+  caseOf("logs tell both streams' lines in order, whole, with what had no line feed", async (rig) => {
+    const steps: Program = [
+      { do: "print", text: "one\ntw" },
+      { do: "print", text: "o\n\n" },
+      { do: "print", text: "bad\n", to: "stderr" },
+      { do: "print", text: "rest" },
+    ];
+    await rig.start("c-logs", steps);
+    await rig.runtime.wait("c-logs");
+    const lines = await all(rig.runtime.logs("c-logs", { follow: true }));
+    const out = show(lines.filter(({ stream }) => stream === "stdout"));
+    assert(out === "one|two||rest…", `stdout is told, not ${out}`);
+    assert(show(lines.filter(({ stream }) => stream === "stderr")) === "!bad", "stderr is told");
+    assert(
+      lines.every(({ at }, i) => i === 0 || at >= (lines[i - 1]?.at ?? 0)),
+      "times never go back",
+    );
+    assert(show(await all(rig.runtime.logs("c-logs", { tail: 1 }))) === "rest…", "the last");
+    assert((await all(rig.runtime.logs("c-logs", { tail: 0 }))).length === 0, "none");
+    assert((await all(rig.runtime.logs("c-logs", { tail: 99 }))).length === lines.length, "all there are");
+    const last = lines.at(-1)?.at ?? 0;
+    assert((await all(rig.runtime.logs("c-logs", { since: last }))).length > 0, "since is inclusive");
+    assert((await all(rig.runtime.logs("c-logs", { since: last + 1000 }))).length === 0, "and leaves out the earlier");
+  }),
+  caseOf(
+    "a follower gets what comes later, and ends with the container, its removal or its own signal",
+    async (rig) => {
+      const steps: Program = [
+        { do: "print", text: "first\n" },
+        { do: "await", signal: "USR1" },
+        { do: "print", text: "second\n" },
+        { do: "await", signal: "USR1" },
+      ];
+      await rig.start("c-follow", steps);
+      const seen: string[] = [];
+      const reading = (async (): Promise<void> => {
+        for await (const { line } of rig.runtime.logs("c-follow", { follow: true })) seen.push(decode(line));
+      })();
+      const tailing = all(rig.runtime.logs("c-follow", { follow: true, tail: 0 }));
+      await until("the first line came", () => seen.length === 1);
+      await rig.runtime.kill("c-follow", "USR1");
+      await until("the second line came", () => seen.length === 2);
+      const abort = new AbortController();
+      const aborted = all(rig.runtime.logs("c-follow", { follow: true, signal: abort.signal }));
+      abort.abort();
+      await aborted;
+      await rig.runtime.kill("c-follow", "USR1");
+      await reading;
+      assert(seen.join() === "first,second", `lines in order, not ${seen.join()}`);
+      await tailing;
+      await rig.start("c-follow-2", [{ do: "print", text: "here\n" }, { do: "run" }]);
+      const cut = all(rig.runtime.logs("c-follow-2", { follow: true }));
+      await rig.saw("c-follow-2", "here");
+      await rig.runtime.remove("c-follow-2");
+      await cut;
+    },
+  ),
+  caseOf("a process beside the first has its own streams, environment and exit code", async (rig) => {
+    await rig.start("c-exec", [{ do: "run" }], { env: { OURS: "1" } });
+    const steps: Program = [
+      { do: "copy" },
+      { do: "env", name: "OURS" },
+      { do: "env", name: "ITS" },
+      { do: "print", text: "oops", to: "stderr" },
+      { do: "exit", code: 3 },
+    ];
+    const { exit, stdout, stderr } = await rig.exec("c-exec", steps, { input: "in\n", env: { ITS: "2" } });
+    assert(stdout === "in\nOURS=1\nITS=2\n", `its output comes, not ${JSON.stringify(stdout)}`);
+    assert(stderr === "oops" && exit.code === 3, "so do its errors and its code");
+    const silent = await rig.exec("c-exec", [{ do: "copy" }]);
+    assert(silent.exit.code === 0 && silent.stdout === "", "without input it reads the end at once");
+    assert((await rig.state("c-exec")) === "running", "the container is not touched");
+    assert(show(await all(rig.runtime.logs("c-exec"))) === "", "nor its log");
+  }),
+  caseOf("a process beside the first takes signals, and ends with the container", async (rig) => {
+    await rig.start("c-exec-2", [{ do: "run" }]);
+    const steps: Program = [{ do: "print", text: "ready" }, { do: "run" }];
+    const run = async (): Promise<{ exit: Promise<ExitStatus>; signal: (name: string) => Promise<void> }> => {
+      const stdout = collector();
+      const process = await rig.runtime.exec(
+        "c-exec-2",
+        { args: rig.subject.program(steps) },
+        { stdout: stdout.stream },
+      );
+      await until("it is ready", () => stdout.text() === "ready");
+      return process;
+    };
+    const first = await run();
+    await first.signal("SIGTERM");
+    assert((await first.exit).code === 143, "a signal ends it");
+    const second = await run();
+    await rig.runtime.kill("c-exec-2", "KILL");
+    assert((await second.exit).code !== 0, "the container's end is its end");
+  }),
+  caseOf("usage is told while it runs", async (rig) => {
+    await rig.start("c-stats", [{ do: "print", text: "up\n" }, { do: "run" }], { resources: { memoryLimitBytes } });
+    await rig.saw("c-stats", "up");
+    const stats = await rig.runtime.stats("c-stats");
+    assert(stats.cpuUsageNs > 0n && stats.memoryBytes > 0 && stats.pids >= 1, "it uses something");
+    assert(stats.memoryBytes <= memoryLimitBytes && stats.memoryLimitBytes === memoryLimitBytes, "and has its limit");
+  }),
+];
+
+const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
+  caseOf("an image is pulled once, listed, and told missing where it is not", async ({ runtime, subject }) => {
+    const first = await runtime.pull(subject.image);
+    assert(first.digest.startsWith("sha256:"), "it has a digest");
+    const again = await runtime.pull(subject.image);
+    assert(again.ref === first.ref && again.digest === first.digest, "a second pull gives the same");
+    assert(
+      (await runtime.images()).some(({ ref }) => ref === first.ref),
+      "it is listed",
+    );
+    const missing = await runtime.pull(subject.missingImage).catch((error: unknown) => error);
+    assert(RuntimeError.is(missing, "RUNTIME_IMAGE_NOT_FOUND") && missing instanceof RuntimeError, "none is told");
+    assert(missing.retryable, "and may come");
+    assert((await code(runtime.pull("No Image"))) === "RUNTIME_REFERENCE_INVALID", "no name is told");
+    const given = AbortSignal.abort(new Error("given up"));
+    const aborted = await runtime.pull(subject.otherImage, { signal: given }).catch((error: unknown) => error);
+    assert((aborted as Error).message === "given up", "a pull that is given up rejects with the reason");
+  }),
+  caseOf("images that nobody uses are removed, the used and the kept stay", async (rig) => {
+    const { runtime, subject } = rig;
+    await runtime.pull(subject.otherImage);
+    await rig.start("c-user", [{ do: "run" }]);
+    const kept = await runtime.removeUnusedImages(new Set([subject.otherImage]));
+    assert(kept.length === 0, "what is used or kept stays");
+    const removed = await runtime.removeUnusedImages(new Set());
+    assert(removed.length === 1 && (await runtime.images()).length === 1, "the other goes");
+    assert((await rig.state("c-user")) === "running", "the container runs on");
+    await runtime.pull(subject.otherImage);
+    await runtime.removeUnusedImages(new Set());
+  }),
+];
+
+/** Run each on a machine where nothing else is made meanwhile. */
+export const runtimeContract: readonly ContractCase<RuntimeUnderTest>[] = [
+  ...lifeCases,
+  ...refusalCases,
+  ...ioCases,
+  ...imageCases,
+];
