@@ -1,0 +1,14 @@
+/**
+ * What Warren's daemons share, so that each app only composes.
+ *
+ * - `logger.ts`        pinoLogger: pino as std's Logger
+ * - `metrics.ts`       prometheusMetrics: prom-client as std's Metrics
+ * - `health-server.ts` startHealthServer: `/metrics`, `/healthz`, `/readyz`
+ * - `signals.ts`       terminationSignal: SIGTERM and SIGINT as an AbortSignal
+ * - `errors.ts`        DaemonError
+ */
+export { pinoLogger, logLevels, type LogLevel, type PinoLoggerOptions } from "./logger.ts";
+export { prometheusMetrics, type PrometheusMetrics } from "./metrics.ts";
+export { startHealthServer, type HealthServer, type HealthServerOptions } from "./health-server.ts";
+export { terminationSignal } from "./signals.ts";
+export { DaemonError, type DaemonFailure } from "./errors.ts";

@@ -1,0 +1,71 @@
+import { DaemonError, logLevels, pinoLogger, prometheusMetrics, startHealthServer } from "@warren/daemon";
+import { WarrenError } from "@warren/std";
+import { expect, test } from "vitest";
+
+function recordingLogger() {
+  const lines: Record<string, unknown>[] = [];
+  const write = (text: string): void => void lines.push(JSON.parse(text) as Record<string, unknown>);
+  return { lines, log: pinoLogger({ level: "info", destination: { write } }) };
+}
+
+test("a line is an object with level, event and the fields of the logger and its parents", () => {
+  const { log, lines } = recordingLogger();
+  log.child({ component: "raft" }).info("leader elected", { term: 3 });
+  expect(lines).toMatchObject([{ level: "info", msg: "leader elected", component: "raft", term: 3 }]);
+});
+
+test("lines below the level are dropped", () => {
+  const { log, lines } = recordingLogger();
+  for (const level of logLevels) log[level]("event");
+  expect(lines.map(({ level }) => level)).toEqual(["info", "warn", "error"]);
+});
+
+test("an expected error is told by its text and causes, an unexpected one with its stack too", () => {
+  const { log, lines } = recordingLogger();
+  log.error("failed", { error: new WarrenError({ code: "X" }, "no disk", { cause: new Error("EIO") }) });
+  log.error("failed", { error: new TypeError("bug") });
+  expect(lines[0]).toMatchObject({ error: "no disk: EIO" });
+  expect(lines[0]).not.toHaveProperty("errorStack");
+  expect(lines[1]?.["errorStack"]).toMatch(/daemon\.test/);
+});
+
+test("/metrics has every kind of metric, and a name asked for twice is one", async () => {
+  const prometheus = prometheusMetrics();
+  const { metrics } = prometheus;
+  for (const _ of [1, 2]) metrics.counter({ name: "c_total", help: "c", labels: ["kind"] }).add(2, { kind: "a" });
+  metrics.gauge({ name: "g_bytes", help: "g" }).set(7);
+  metrics.histogram({ name: "h_seconds", help: "h", buckets: [1, 2] }).observe(1.5);
+  await using server = await startHealthServer(prometheus, () => undefined, { address: "127.0.0.1:0" });
+  const response = await fetch(`http://${server.address}/metrics`);
+  expect(response.headers.get("content-type")).toMatch(/^text\/plain; version=0\.0\.4/);
+  const text = await response.text();
+  for (const line of ['c_total{kind="a"} 4', "g_bytes 7", 'h_seconds_bucket{le="2"} 1']) expect(text).toContain(line);
+  expect(text).toContain("process_resident_memory_bytes");
+});
+
+test("/healthz answers while the process lives, /readyz says why not", async () => {
+  let reason: string | undefined = "no leader";
+  await using server = await startHealthServer(prometheusMetrics(), () => reason, { address: "127.0.0.1:0" });
+  const get = async (path: string, method = "GET") => {
+    const response = await fetch(`http://${server.address}${path}`, { method });
+    return [response.status, await response.text()];
+  };
+  expect(await get("/healthz")).toEqual([200, "ok\n"]);
+  expect(await get("/readyz")).toEqual([503, "no leader\n"]);
+  reason = undefined;
+  expect(await get("/readyz")).toEqual([200, "ok\n"]);
+  expect(await get("/readyz", "HEAD")).toEqual([200, ""]);
+  expect(await get("/")).toEqual([404, "there is /metrics, /healthz and /readyz\n"]);
+  expect(await get("/metrics", "POST")).toEqual([405, "only GET and HEAD\n"]);
+});
+
+test("an address that is taken or unreadable is refused with what to do", async () => {
+  await using server = await startHealthServer(prometheusMetrics(), () => undefined, { address: "[::1]:0" });
+  const again = startHealthServer(prometheusMetrics(), () => undefined, { address: server.address });
+  await expect(again).rejects.toMatchObject({ code: "DAEMON_ADDRESS_IN_USE" });
+  await expect(again).rejects.toBeInstanceOf(DaemonError);
+  for (const address of ["9090", "::1:9", "host:99999"]) {
+    const refused = startHealthServer(prometheusMetrics(), () => undefined, { address });
+    await expect(refused).rejects.toMatchObject({ code: "DAEMON_ADDRESS_INVALID" });
+  }
+});
