@@ -1,0 +1,341 @@
+import { errorText, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { AnswerCache, type CachedAnswer } from "./answer-cache.ts";
+import { readAnswer, replyFrom, type Answer } from "./cached-answer.ts";
+import { exchangeTcp, exchangeUdp, type Accepts } from "./exchange.ts";
+import {
+  flag,
+  headerBytes,
+  opcodeMask,
+  optBytes,
+  putUint16,
+  questionKey,
+  rcode,
+  rcodeMask,
+  recordType,
+  sameQuestion,
+  uint16,
+  type Query,
+} from "./message.ts";
+import type { DnsMetrics } from "./metrics.ts";
+import type { Endpoint, ResolvedOptions } from "./options.ts";
+import { ReplyBuilder, rcodeName, type ExtendedError } from "./reply.ts";
+import type { Client } from "./types.ts";
+
+/** Codes of RFC 8914. */
+const staleAnswer = 3;
+const staleNxdomain = 19;
+const noReachableAuthority = 22;
+const otherError = 0;
+
+/** A stale answer is given when upstream has said nothing for so long, ms; RFC 8767 §5. */
+const staleAfterMs = 1_800;
+/** TTL of a stale answer, seconds, and for how long after a failure stale is given at once; RFC 8767 §5. */
+const staleTtlSeconds = 30;
+/** A question that failed is not asked upstream again for so long, ms. RFC 9520 wants one second or more. */
+const failureMs = 5_000;
+/** Failures remembered. */
+const failureLimit = 4_096;
+/** An upstream that did not answer in time comes after the others for so long, ms. */
+const penaltyMs = 30_000;
+/** Each upstream is tried so often for a question. */
+const rounds = 2;
+
+type Outcome = { readonly answer: Answer } | { readonly failure: string };
+
+interface Upstream {
+  readonly endpoint: Endpoint;
+  /** It refused EDNS; it is asked without. */
+  plain: boolean;
+  /** Until when it comes after the others, in `monotonic()` time. */
+  penaltyUntilMs: number;
+  failing: boolean;
+}
+
+export interface ForwarderDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: DnsMetrics;
+}
+
+/**
+ * Asks upstream what is not ours, and remembers.
+ *
+ * - Equal questions under way are one question upstream. So a loop (an upstream that asks us) ends at its first turn.
+ * - Tries overlap: an upstream that has not answered within `retryMs` is left listening while the next is asked, so a
+ *   link of seconds works. One that fails is followed by the next at once.
+ * - While no upstream answers, expired answers serve on for days.
+ */
+export class Forwarder {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Logger;
+  readonly #metrics: DnsMetrics;
+  readonly #options: ResolvedOptions;
+  readonly #cache: AnswerCache;
+  readonly #pending = new Map<string, Promise<Outcome>>();
+  readonly #waiting = new Map<string, number>();
+  #waitingTotal = 0;
+  /** When each question last failed, in `monotonic()` time, oldest first. */
+  readonly #failures = new Map<string, number>();
+  readonly #closed = new AbortController();
+  #upstreams: readonly Upstream[] = [];
+
+  constructor({ clock, random, log, metrics }: ForwarderDependencies, options: ResolvedOptions) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#log = log;
+    this.#metrics = metrics;
+    this.#options = options;
+    this.#cache = new AnswerCache(clock, options.cache.bytes, options.cache.staleSeconds);
+  }
+
+  /** Asks these from the next question on. What failed before is asked again. */
+  setUpstreams(endpoints: readonly Endpoint[]): void {
+    const known = this.#upstreams;
+    this.#failures.clear();
+    this.#upstreams = endpoints.map(
+      (endpoint) =>
+        known.find((each) => each.endpoint.address === endpoint.address && each.endpoint.port === endpoint.port) ?? {
+          endpoint,
+          plain: false,
+          penaltyUntilMs: 0,
+          failing: false,
+        },
+    );
+  }
+
+  close(): void {
+    this.#closed.abort(new DOMException("closed", "AbortError"));
+  }
+
+  /** At once where the cache or a limit decides. */
+  reply(query: Query, client: Client, limit: number): Buffer | Promise<Buffer> {
+    const key = this.#key(query);
+    const cached = this.#cache.get(key);
+    if (cached?.fresh === true) {
+      this.#metrics.count("cache");
+      return this.#from(cached.answer, query, limit, cached.ageSeconds);
+    }
+    const sinceFailureMs = this.#clock.monotonic() - (this.#failures.get(key) ?? Number.NEGATIVE_INFINITY);
+    if (cached !== undefined && sinceFailureMs < staleTtlSeconds * 1_000) return this.#stale(cached, query, limit);
+    if (sinceFailureMs < failureMs)
+      return this.#failed(query, limit, { infoCode: noReachableAuthority, text: "no upstream answered a moment ago" });
+    if ((query.flags & flag.recursionDesired) === 0) return this.#empty(query, rcode.REFUSED, limit);
+    const waiting = this.#waiting.get(client.address) ?? 0;
+    if (waiting >= this.#options.forward.pendingPerClient || this.#waitingTotal >= this.#options.forward.pending)
+      return this.#failed(query, limit, { infoCode: otherError, text: "too many questions are under way" });
+    return this.#wait(query, client.address, key, limit, cached);
+  }
+
+  async #wait(
+    query: Query,
+    client: string,
+    key: string,
+    limit: number,
+    cached: CachedAnswer | undefined,
+  ): Promise<Buffer> {
+    this.#waiting.set(client, (this.#waiting.get(client) ?? 0) + 1);
+    this.#waitingTotal += 1;
+    try {
+      const outcome = await this.#outcomeOrLate(key, query, cached !== undefined);
+      if (outcome !== "late" && "answer" in outcome) {
+        this.#metrics.count("upstream");
+        return this.#from(outcome.answer, query, limit, 0);
+      }
+      if (cached !== undefined) return this.#stale(cached, query, limit);
+      const text = outcome === "late" ? "" : outcome.failure;
+      return this.#failed(query, limit, { infoCode: noReachableAuthority, text });
+    } finally {
+      this.#waitingTotal -= 1;
+      const left = (this.#waiting.get(client) ?? 1) - 1;
+      if (left === 0) this.#waiting.delete(client);
+      else this.#waiting.set(client, left);
+    }
+  }
+
+  /** What upstream says; where there is something stale to give instead, only within `staleAfterMs`. */
+  async #outcomeOrLate(key: string, query: Query, impatient: boolean): Promise<Outcome | "late"> {
+    const lookup = this.#pending.get(key) ?? this.#look(key, query);
+    if (!impatient) return lookup;
+    const late = Promise.withResolvers<"late">();
+    const timer = this.#clock.setTimeout(() => late.resolve("late"), staleAfterMs);
+    try {
+      return await Promise.race([lookup, late.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Questions that differ in DO or CD have different answers. */
+  #key(query: Query): string {
+    const bits = (query.edns?.dnssecOk === true ? 1 : 0) | ((query.flags & flag.checkingDisabled) === 0 ? 0 : 2);
+    return `${bits}${questionKey(query.bytes, query.end)}`;
+  }
+
+  #look(key: string, query: Query): Promise<Outcome> {
+    const beginMs = this.#clock.monotonic();
+    const lookup = this.#tryAll(query).then((outcome) => {
+      this.#pending.delete(key);
+      this.#failures.delete(key);
+      if ("answer" in outcome) {
+        this.#metrics.upstreamSeconds.observe((this.#clock.monotonic() - beginMs) / 1_000);
+        this.#cache.put(key, outcome.answer);
+        this.#metrics.cacheBytes.set(this.#cache.bytes);
+      } else {
+        this.#failures.set(key, this.#clock.monotonic());
+        const [oldest] = this.#failures.keys();
+        if (this.#failures.size > failureLimit && oldest !== undefined) this.#failures.delete(oldest);
+      }
+      return outcome;
+    });
+    this.#pending.set(key, lookup);
+    return lookup;
+  }
+
+  /** Those that answered lately first; then in the order that was given. */
+  #plan(): Upstream[] {
+    const now = this.#clock.monotonic();
+    const [late, good] = [true, false].map((isLate) =>
+      this.#upstreams.filter(({ penaltyUntilMs }) => penaltyUntilMs > now === isLate),
+    ) as [Upstream[], Upstream[]];
+    return Array.from({ length: rounds }, () => [...good, ...late]).flat();
+  }
+
+  #tryAll(query: Query): Promise<Outcome> {
+    const plan = this.#plan();
+    if (plan.length === 0) return Promise.resolve({ failure: "no upstream name server is known" });
+    const { retryMs, timeoutMs } = this.#options.forward;
+    const ended = new AbortController();
+    const signal = AbortSignal.any([ended.signal, this.#closed.signal]);
+    return new Promise((resolve) => {
+      let begun = 0;
+      let failed = 0;
+      let retry: Timer | undefined;
+      const finish = (outcome: Outcome): void => {
+        if (ended.signal.aborted) return;
+        retry?.cancel();
+        deadline.cancel();
+        ended.abort(new DOMException("another try was faster", "AbortError"));
+        resolve(outcome);
+      };
+      const deadline = this.#clock.setTimeout(
+        () => finish({ failure: `no upstream answered within ${timeoutMs} ms` }),
+        timeoutMs,
+      );
+      const tryNext = (): void => {
+        retry?.cancel();
+        const upstream = plan[begun];
+        if (upstream === undefined) return;
+        begun += 1;
+        retry = this.#clock.setTimeout(() => {
+          this.#penalise(upstream, `no answer within ${retryMs} ms`);
+          tryNext();
+        }, retryMs);
+        this.#try(upstream, query, signal).then(
+          (answer) => {
+            if (ended.signal.aborted) return;
+            this.#metrics.tries.add(1, { outcome: "answered" });
+            this.#praise(upstream);
+            finish({ answer });
+          },
+          (error: unknown) => {
+            if (ended.signal.aborted) return;
+            this.#metrics.tries.add(1, { outcome: "failed" });
+            failed += 1;
+            this.#penalise(upstream, errorText(error));
+            if (failed === plan.length || this.#closed.signal.aborted)
+              finish({ failure: `${upstream.endpoint.address}: ${errorText(error)}` });
+            else tryNext();
+          },
+        );
+      };
+      tryNext();
+    });
+  }
+
+  #penalise(upstream: Upstream, why: string): void {
+    upstream.penaltyUntilMs = this.#clock.monotonic() + penaltyMs;
+    if (upstream.failing || this.#closed.signal.aborted) return;
+    upstream.failing = true;
+    this.#log.warn("an upstream name server fails", { upstream: upstream.endpoint, why });
+  }
+
+  #praise(upstream: Upstream): void {
+    upstream.penaltyUntilMs = 0;
+    if (!upstream.failing) return;
+    upstream.failing = false;
+    this.#log.info("an upstream name server answers again", { upstream: upstream.endpoint });
+  }
+
+  async #try(upstream: Upstream, query: Query, signal: AbortSignal): Promise<Answer> {
+    for (;;) {
+      const { plain } = upstream;
+      const message = this.#message(query, plain);
+      const accepts: Accepts = (reply) => isAnswer(reply, message, query.end);
+      let reply = await exchangeUdp(upstream.endpoint, message, accepts, signal);
+      if ((uint16(reply, 2) & flag.truncated) !== 0)
+        reply = await exchangeTcp(upstream.endpoint, message, accepts, signal);
+      const bare = uint16(reply, 4) === 0;
+      const reading = bare ? undefined : readAnswer(reply, this.#options.cache);
+      if (!bare && reading === undefined) throw new Error("its answer is malformed");
+      const code = reading?.rcode ?? uint16(reply, 2) & rcodeMask;
+      if (reading !== undefined && (code === rcode.NOERROR || code === rcode.NXDOMAIN)) return reading.answer;
+      // RFC 6891 §7: who does not know EDNS says so.
+      if (plain || reading?.edns === true || (code !== rcode.FORMERR && code !== rcode.NOTIMP))
+        throw new Error(`it answered ${rcodeName.get(code) ?? code}`);
+      upstream.plain = true;
+    }
+  }
+
+  /** The question as it goes upstream: an id that nobody can guess, and EDNS of our own. */
+  #message({ bytes, end, flags, edns }: Query, plain: boolean): Buffer {
+    const message = Buffer.alloc(plain ? end : end + optBytes);
+    bytes.copy(message, headerBytes, headerBytes, end);
+    putUint16(message, 0, this.#random.int(0x1_0000));
+    putUint16(message, 2, flag.recursionDesired | (flags & flag.checkingDisabled));
+    putUint16(message, 4, 1);
+    if (plain) return message;
+    putUint16(message, 10, 1);
+    putUint16(message, end + 1, recordType.OPT);
+    putUint16(message, end + 3, this.#options.maxUdpBytes);
+    putUint16(message, end + 7, edns?.dnssecOk === true ? 0x8000 : 0);
+    return message;
+  }
+
+  #from(answer: Answer, query: Query, limit: number, ageSeconds: number): Buffer {
+    return replyFrom(answer, query, { limit, maxUdpBytes: this.#options.maxUdpBytes, ageSeconds });
+  }
+
+  #stale({ answer, ageSeconds }: CachedAnswer, query: Query, limit: number): Buffer {
+    this.#metrics.count("stale");
+    const infoCode = answer.rcode === rcode.NXDOMAIN ? staleNxdomain : staleAnswer;
+    const error: ExtendedError = { infoCode, text: `no upstream answers; this is ${ageSeconds} s old` };
+    return replyFrom(answer, query, {
+      limit,
+      maxUdpBytes: this.#options.maxUdpBytes,
+      ageSeconds,
+      staleTtlSeconds,
+      error,
+    });
+  }
+
+  #failed(query: Query, limit: number, error: ExtendedError): Buffer {
+    return this.#empty(query, rcode.SERVFAIL, limit, error);
+  }
+
+  #empty(query: Query, code: number, limit: number, error?: ExtendedError): Buffer {
+    this.#metrics.count("error");
+    return new ReplyBuilder(query, code, 0, 0, limit, this.#options.maxUdpBytes, error).finish();
+  }
+}
+
+/** Whether `reply` is a response to `message`, whose question ends at `end`. */
+function isAnswer(reply: Buffer, message: Buffer, end: number): boolean {
+  if (reply.length < headerBytes || uint16(reply, 0) !== uint16(message, 0)) return false;
+  const flags = uint16(reply, 2);
+  if ((flags & flag.response) === 0 || (flags & opcodeMask) !== 0) return false;
+  // Who could not read the question may not repeat it.
+  if (uint16(reply, 4) === 0) return (flags & rcodeMask) !== rcode.NOERROR && (flags & rcodeMask) !== rcode.NXDOMAIN;
+  return uint16(reply, 4) === 1 && sameQuestion(message, end, reply);
+}

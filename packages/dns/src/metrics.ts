@@ -1,0 +1,62 @@
+import { noMetrics, type Clock, type Counter, type Gauge, type Histogram, type Metrics, type Timer } from "@warren/std";
+
+/** Where a reply came from. `error`: we had none to give. */
+export type Source = "names" | "cache" | "stale" | "upstream" | "error";
+
+const flushMs = 1_000;
+
+/**
+ * What a name server counts. Replies are counted in plain numbers and passed on once a second while there are any: at
+ * a hundred thousand of them a second the handles themselves would be what is measured.
+ */
+export class DnsMetrics {
+  readonly tries: Counter;
+  readonly dropped: Counter;
+  readonly upstreamSeconds: Histogram;
+  readonly cacheBytes: Gauge;
+  readonly connections: Gauge;
+  readonly #replies: Counter;
+  readonly #clock: Clock;
+  readonly #counts = { names: 0, cache: 0, stale: 0, upstream: 0, error: 0 };
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, metrics: Metrics = noMetrics) {
+    this.#clock = clock;
+    this.#replies = metrics.counter({
+      name: "warren_dns_replies_total",
+      help: "Replies to clients, by where they came from.",
+      labels: ["source"],
+    });
+    this.tries = metrics.counter({
+      name: "warren_dns_upstream_tries_total",
+      help: "Questions sent to upstream name servers, by outcome: answered, failed.",
+      labels: ["outcome"],
+    });
+    this.dropped = metrics.counter({
+      name: "warren_dns_dropped_total",
+      help: "What was not answered: unreadable messages, replies that could not be sent, connections past the limit.",
+      labels: ["reason"],
+    });
+    this.upstreamSeconds = metrics.histogram({
+      name: "warren_dns_upstream_seconds",
+      help: "Time from a question that the cache did not hold to its answer from upstream.",
+      buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3],
+    });
+    this.cacheBytes = metrics.gauge({ name: "warren_dns_cache_bytes", help: "Memory that cached answers take." });
+    this.connections = metrics.gauge({ name: "warren_dns_tcp_connections", help: "Open TCP connections of clients." });
+  }
+
+  count(source: Source): void {
+    this.#counts[source] += 1;
+    this.#timer ??= this.#clock.setTimeout(() => this.flush(), flushMs);
+  }
+
+  flush(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    for (const source of Object.keys(this.#counts) as Source[]) {
+      if (this.#counts[source] > 0) this.#replies.add(this.#counts[source], { source });
+      this.#counts[source] = 0;
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import type { Client, Resolved, Resolver } from "./types.ts";
+
+/** A service as its names see it. */
+export interface NamedService {
+  /** Case does not count. `stack_web` is a name too. */
+  readonly name: string;
+  /** Other names that lead to it. Services of one network may share one, and then both answer. */
+  readonly aliases?: readonly string[];
+  /** Ids of the networks that its tasks are on. */
+  readonly networks: readonly string[];
+  /** Without one the name leads to the tasks' own addresses. */
+  readonly vip?: string;
+  readonly tasks: readonly NamedTask[];
+}
+
+export interface NamedTask {
+  /** From 1. Two tasks share a slot while one replaces the other. */
+  readonly slot: number;
+  readonly address: string;
+  /** Running, healthy, and not draining. */
+  readonly healthy: boolean;
+}
+
+export interface ServiceNamesOptions {
+  /** The name under which every service is found, too. @default "warren" */
+  readonly domain?: string;
+  /** Ids of the networks that the task of this address is on; none for who is no task. */
+  readonly clientNetworks: (address: string) => readonly string[];
+}
+
+interface Entry {
+  readonly networks: readonly string[];
+  /** What the bare name leads to. */
+  readonly entrance: readonly string[];
+  readonly tasks: readonly string[];
+  readonly slots: ReadonlyMap<string, readonly string[]>;
+}
+
+interface ReverseEntry {
+  readonly networks: readonly string[];
+  readonly name: string;
+}
+
+/**
+ * The names of a cluster's services, as each client may know them: `web` and `web.warren` → VIP, `tasks.web` → the
+ * healthy tasks' addresses, `1.web` → that slot's, healthy or not, since the members of a cluster have to find each
+ * other before any is.
+ *
+ * A service is visible to who shares a network with it. A name that the client may not see does not exist for it, and
+ * is not asked upstream either. Of services that share an alias each visible one answers.
+ */
+export class ServiceNames implements Resolver {
+  readonly #suffix: string;
+  readonly #clientNetworks: (address: string) => readonly string[];
+  #names: ReadonlyMap<string, readonly Entry[]> = new Map();
+  #addresses: ReadonlyMap<string, ReverseEntry> = new Map();
+
+  constructor(options: ServiceNamesOptions) {
+    this.#suffix = `.${options.domain ?? "warren"}`;
+    this.#clientNetworks = options.clientNetworks;
+  }
+
+  /** The names are exactly those of these services, from the next question on. */
+  update(services: readonly NamedService[]): void {
+    const names = new Map<string, Entry[]>();
+    const addresses = new Map<string, ReverseEntry>();
+    for (const service of services) {
+      const entry = entryOf(service);
+      for (const name of new Set([service.name, ...(service.aliases ?? [])].map((each) => each.toLowerCase()))) {
+        const same = names.get(name);
+        if (same === undefined) names.set(name, [entry]);
+        else same.push(entry);
+      }
+      const { networks } = service;
+      const name = service.name.toLowerCase() + this.#suffix;
+      if (service.vip !== undefined) addresses.set(service.vip, { networks, name });
+      for (const { slot, address } of service.tasks) addresses.set(address, { networks, name: `${slot}.${name}` });
+    }
+    this.#names = names;
+    this.#addresses = addresses;
+  }
+
+  resolve(asked: string, client: Client): Resolved {
+    const name = asked.endsWith(this.#suffix) ? asked.slice(0, -this.#suffix.length) : asked;
+    const exact = this.#names.get(name);
+    if (exact !== undefined) return this.#visible(exact, client, ({ entrance }) => entrance);
+    const dot = name.indexOf(".");
+    if (dot < 0) return undefined;
+    const service = this.#names.get(name.slice(dot + 1));
+    if (service === undefined) return undefined;
+    const head = name.slice(0, dot);
+    if (head === "tasks") return this.#visible(service, client, ({ tasks }) => tasks);
+    if (!/^[1-9]\d*$/.test(head)) return undefined;
+    const addresses = this.#visible(service, client, ({ slots }) => slots.get(head) ?? []);
+    return addresses.length === 0 ? "NXDOMAIN" : addresses;
+  }
+
+  reverse(address: string, client: Client): string | undefined {
+    const entry = this.#addresses.get(address);
+    return entry !== undefined && meet(entry.networks, this.#clientNetworks(client.address)) ? entry.name : undefined;
+  }
+
+  #visible(
+    entries: readonly Entry[],
+    client: Client,
+    of: (entry: Entry) => readonly string[],
+  ): readonly string[] | "NXDOMAIN" {
+    const networks = this.#clientNetworks(client.address);
+    let found: readonly string[] | undefined;
+    for (const entry of entries) {
+      if (!meet(entry.networks, networks)) continue;
+      const addresses = of(entry);
+      found = found === undefined ? addresses : [...found, ...addresses];
+    }
+    return found ?? "NXDOMAIN";
+  }
+}
+
+function meet(some: readonly string[], others: readonly string[]): boolean {
+  for (const network of some) if (others.includes(network)) return true;
+  return false;
+}
+
+function entryOf({ networks, vip, tasks }: NamedService): Entry {
+  const healthy = tasks.filter((task) => task.healthy).map(({ address }) => address);
+  const slots = new Map<string, string[]>();
+  // The healthy of a slot hide the others: while a task is replaced, the one that answers is meant.
+  for (const wanted of [true, false]) {
+    const filled = new Set(slots.keys());
+    for (const { slot, address } of tasks.filter((task) => task.healthy === wanted && !filled.has(String(task.slot)))) {
+      const same = slots.get(String(slot));
+      if (same === undefined) slots.set(String(slot), [address]);
+      else same.push(address);
+    }
+  }
+  return { networks, entrance: vip === undefined ? healthy : [vip], tasks: healthy, slots };
+}
