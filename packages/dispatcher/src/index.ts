@@ -1,0 +1,2 @@
+/** The manager's side of a node session. */
+export {};

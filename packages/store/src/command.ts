@@ -1,0 +1,186 @@
+/**
+ * What a transaction is in the log, and what applying it does.
+ *
+ * C1: deterministic. Ids and times come with the command, versions and event ids from its place in the log.
+ * C2: all or nothing. A conflict leaves the state as it was, and is the result.
+ */
+import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, StoreResult, type StoreObject } from "@warren/api";
+
+import type { StoreChange } from "./change.ts";
+import { StoreError } from "./errors.ts";
+import { frozen } from "./frozen.ts";
+import type { State } from "./state.ts";
+import { definitions, idOf, tableOfKind, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
+
+/** Of commands and snapshots. Raised whenever a Warren that knows only the one before would read them wrongly. */
+export const storeFormat = 1;
+
+/** Events that are kept; older ones go as new ones come. */
+export const maxEvents = 10_000;
+
+/** One object's part in a transaction. */
+export interface Write {
+  readonly kind: "create" | "update" | "delete";
+  readonly table: TableName;
+  /** Of a deleted object only its id counts. */
+  readonly object: StoredObject;
+  /** The version that was read; 0 with `create`. */
+  readonly expectedVersion: number;
+}
+
+const actionKinds = {
+  create: StoreAction_Kind.CREATE,
+  update: StoreAction_Kind.UPDATE,
+  delete: StoreAction_Kind.DELETE,
+} as const;
+
+export function encodeCommand(at: Date, writes: Iterable<Write>): Uint8Array {
+  const actions = Array.from(writes, ({ kind, table, object, expectedVersion }) => {
+    const definition = definitions[table];
+    const meta = { id: idOf(object), version: 0, createdAt: undefined, updatedAt: undefined };
+    const value = kind === "delete" ? definition.normalise({ meta } as StoredObject) : { ...object, meta };
+    return { kind: actionKinds[kind], expectedVersion, object: storeObject(definition, value) };
+  });
+  return StoreCommand.encode({ format: storeFormat, at, actions }).finish();
+}
+
+export function storeObject(definition: TableDefinition, value: StoredObject): StoreObject {
+  return { object: { $case: definition.kind, value } as NonNullable<StoreObject["object"]> };
+}
+
+/** @throws StoreError `STORE_FORMAT_UNKNOWN`, `STORE_DAMAGED` */
+export function decodeCommand(bytes: Uint8Array): StoreCommand & { readonly at: Date } {
+  let command: StoreCommand;
+  try {
+    command = StoreCommand.decode(bytes);
+  } catch (cause) {
+    throw damaged("its bytes are no command", cause);
+  }
+  if (command.format !== storeFormat) throw formatUnknown("command", command.format);
+  const { at } = command;
+  if (at === undefined) throw damaged("it has no time");
+  return { ...command, at };
+}
+
+interface Checked {
+  readonly kind: StoreAction_Kind;
+  readonly definition: TableDefinition;
+  readonly id: string;
+  readonly before: StoredObject | undefined;
+  readonly object: StoredObject;
+}
+
+export interface Outcome {
+  readonly state: State;
+  readonly result: StoreResult;
+  readonly changes: readonly StoreChange[];
+}
+
+/** @throws StoreError for commands that no transaction makes */
+export function applyCommand(
+  state: State,
+  { at, actions }: StoreCommand & { readonly at: Date },
+  index: number,
+): Outcome {
+  const conflicts: StoreResult["conflicts"] = [];
+  const checked: Checked[] = [];
+  const seen = new Set<string>();
+  let events = 0;
+  for (const { kind, expectedVersion, object: wrapped } of actions) {
+    const definition = tableOfKind(wrapped?.object?.$case);
+    const object = wrapped?.object?.value;
+    if (definition === undefined || object === undefined) throw formatUnknown("command", storeFormat + 1);
+    const id = definition.name === "events" ? eventId(index, events++) : idOf(object);
+    if (id === "") throw damaged(`an object of ${definition.name} has no id`);
+    const before = state.table(definition.name).get(id);
+    const conflict = check(kind, before, expectedVersion, seen.has(definition.name + id));
+    if (conflict !== undefined) conflicts.push({ table: definition.name, id, kind: conflict });
+    seen.add(definition.name + id);
+    checked.push({ kind, definition, id, before, object });
+  }
+  const draft = state.copy(index);
+  const changes: StoreChange[] = [];
+  if (conflicts.length === 0) {
+    for (const action of checked) changes.push(perform(draft, action, at, index));
+    // After all are in place, so that a name may pass from one object to another in any order.
+    for (const { kind, definition, id, object } of checked) {
+      if (kind === StoreAction_Kind.DELETE || !definition.uniqueNames) continue;
+      const name = definition.indexes.get("name")?.(object)[0];
+      if (name === undefined || draft.table(definition.name).find("name", name).length < 2) continue;
+      conflicts.push({ table: definition.name, id, kind: StoreConflict_Kind.NAME_TAKEN });
+    }
+  }
+  if (conflicts.length > 0) return { state, result: { conflicts }, changes: [] };
+  if (events > 0) trimEvents(draft, changes);
+  return { state: changes.length === 0 ? state : draft, result: { conflicts }, changes };
+}
+
+function check(
+  kind: StoreAction_Kind,
+  before: StoredObject | undefined,
+  expectedVersion: number,
+  repeated: boolean,
+): StoreConflict_Kind | undefined {
+  if (repeated) throw damaged("it writes one object twice");
+  switch (kind) {
+    case StoreAction_Kind.CREATE:
+      return before === undefined ? undefined : StoreConflict_Kind.ID_TAKEN;
+    case StoreAction_Kind.UPDATE:
+    case StoreAction_Kind.DELETE:
+      if (before === undefined) return StoreConflict_Kind.MISSING;
+      return before.meta?.version === expectedVersion ? undefined : StoreConflict_Kind.STALE;
+    default:
+      throw formatUnknown("command", storeFormat + 1);
+  }
+}
+
+function perform(
+  draft: State,
+  { kind, definition, id, before, object }: Checked,
+  at: Date,
+  index: number,
+): StoreChange {
+  const table = draft.own(definition.name);
+  if (kind === StoreAction_Kind.DELETE) {
+    table.remove(id);
+    return { table: definition.name, kind: "delete", object: before, before } as StoreChange;
+  }
+  const createdAt = before === undefined ? at : before.meta?.createdAt;
+  const stored = { ...object, meta: { id, version: index, createdAt, updatedAt: at } };
+  if (definition.name === "events") (stored as { at?: Date }).at = at;
+  const after = frozen(stored);
+  table.put(after);
+  return before === undefined
+    ? ({ table: definition.name, kind: "create", object: after } as StoreChange)
+    : ({ table: definition.name, kind: "update", object: after, before } as StoreChange);
+}
+
+function trimEvents(draft: State, changes: StoreChange[]): void {
+  const events = draft.own("events");
+  while (events.size > maxEvents) {
+    const oldest = events.first();
+    if (oldest === undefined) return;
+    events.remove(idOf(oldest));
+    changes.push({ table: "events", kind: "delete", object: oldest, before: oldest } as StoreChange);
+  }
+}
+
+/** 25 characters in the order of the log, then of the command. */
+function eventId(index: number, ordinal: number): string {
+  return index.toString(36).padStart(19, "0") + ordinal.toString(36).padStart(6, "0");
+}
+
+export function formatUnknown(what: "command" | "snapshot", found: number): StoreError {
+  return new StoreError(
+    { code: "STORE_FORMAT_UNKNOWN", what, found },
+    `the ${what} has format ${found} and this Warren knows ${storeFormat}; start one at least as new as the one that wrote it`,
+  );
+}
+
+export function damaged(why: string, cause?: unknown, what: "command" | "snapshot" = "command"): StoreError {
+  return new StoreError(
+    { code: "STORE_DAMAGED", what, why },
+    `the ${what} is damaged: ${why}; restore this manager from another or from a backup`,
+    { cause },
+  );
+}

@@ -1,0 +1,49 @@
+import { WarrenError } from "@warren/std";
+
+import type { TableName } from "./tables.ts";
+
+/** Why an object could not be written. */
+export type ConflictKind =
+  /** It was changed since it was read. */
+  | "stale"
+  /** It is gone. */
+  | "missing"
+  | "id-taken"
+  | "name-taken";
+
+/** What can go wrong in operation; `code` is public API. */
+export type StoreFailure =
+  /** This manager does not lead, so it takes no writes. Nothing was written. */
+  | { readonly code: "STORE_NOT_LEADER"; readonly leader: string | undefined }
+  /** The transaction may be applied or not: read before you retry. */
+  | { readonly code: "STORE_OUTCOME_UNKNOWN" }
+  /** Nothing was written; retry later. */
+  | { readonly code: "STORE_UNAVAILABLE"; readonly reason: string }
+  /** Another writer was first, every time, or the object that was to be written is not the one that is there. */
+  | {
+      readonly code: "STORE_CONFLICT";
+      readonly table: TableName;
+      readonly id: string;
+      readonly kind: ConflictKind;
+      readonly attempts: number;
+    }
+  /** Names are unique in `table`; `id` holds this one. */
+  | { readonly code: "STORE_NAME_TAKEN"; readonly table: TableName; readonly name: string; readonly id: string }
+  | { readonly code: "STORE_NOT_FOUND"; readonly table: TableName; readonly ref: string }
+  | {
+      readonly code: "STORE_AMBIGUOUS";
+      readonly table: TableName;
+      readonly ref: string;
+      /** The first ten. */
+      readonly candidates: readonly { readonly id: string; readonly name: string }[];
+    }
+  /** One transaction's bytes are more than the log takes at once. */
+  | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }
+  /** A watcher left more than `limit` batches unread. */
+  | { readonly code: "STORE_WATCH_LAGGED"; readonly limit: number }
+  /** Bytes of the log or of a snapshot were written by a newer Warren. */
+  | { readonly code: "STORE_FORMAT_UNKNOWN"; readonly what: "command" | "snapshot"; readonly found: number }
+  /** Bytes of the log or of a snapshot are not what was written. */
+  | { readonly code: "STORE_DAMAGED"; readonly what: "command" | "snapshot"; readonly why: string };
+
+export class StoreError extends WarrenError<StoreFailure> {}

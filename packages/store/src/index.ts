@@ -1,0 +1,27 @@
+/**
+ * The cluster's state on a replicated log: `Store` for reads, transactions and watches; `StoreStateMachine` for what
+ * consensus drives; `Proposer` between the two.
+ *
+ * - `store.ts`          Store: reads, updates, watches
+ * - `transaction.ts`    Transaction: what `work` is given
+ * - `view.ts`           View: reads of one version
+ * - `tables.ts`         Tables and their indexes
+ * - `change.ts`         StoreChange, ChangeBatch
+ * - `state-machine.ts`  StoreStateMachine: apply, snapshot, restore, watch
+ * - `proposer.ts`       Proposer; `raft-proposer.ts` makes one of a raft member
+ * - `errors.ts`         StoreError and its codes
+ * - `command.ts`        what a transaction is in the log, and what applying it does
+ * - `snapshot.ts`       a state as bytes
+ * - `state.ts`          all tables at one version; `table.ts`, `sorted-map.ts` one of them
+ * - `testing/`          memoryStore and the Proposer's contract, as `@warren/store/testing`
+ */
+export { Store, type StoreDependencies } from "./store.ts";
+export type { StoreOptions } from "./options.ts";
+export type { EventInput, Transaction } from "./transaction.ts";
+export type { View } from "./view.ts";
+export type { ChangeBatch, StoreChange } from "./change.ts";
+export type { IndexName, Indexes, TableName, Tables } from "./tables.ts";
+export { StoreError, type ConflictKind, type StoreFailure } from "./errors.ts";
+export type { Proposer } from "./proposer.ts";
+export { raftProposer, type RaftLike } from "./raft-proposer.ts";
+export { StoreStateMachine, type Watch, type WatchOptions } from "./state-machine.ts";

@@ -1,0 +1,135 @@
+import { AsyncQueue, noMetrics, type Metrics } from "@warren/std";
+import { StoreResult } from "@warren/api";
+
+import { difference, type ChangeBatch, type StoreChange } from "./change.ts";
+import { applyCommand, decodeCommand } from "./command.ts";
+import { StoreError } from "./errors.ts";
+import { storeMetrics, type StoreMetrics } from "./metrics.ts";
+import { readSnapshot, writeSnapshot } from "./snapshot.ts";
+import { State } from "./state.ts";
+import { tableNames, type TableName } from "./tables.ts";
+import { StateView, type View } from "./view.ts";
+
+export interface WatchOptions {
+  /** Only changes of these. @default all */
+  readonly tables?: readonly TableName[];
+  /** Batches that may wait to be read; a watcher with more is ended with `STORE_WATCH_LAGGED`. @default 10000 */
+  readonly limit?: number;
+  /** Ends the watch. */
+  readonly signal: AbortSignal;
+}
+
+export interface Watch {
+  /** The state that the changes follow upon. */
+  readonly view: View;
+  /** To be read once. Ends when the signal is aborted. @throws StoreError `STORE_WATCH_LAGGED` */
+  readonly changes: AsyncIterable<ChangeBatch>;
+}
+
+interface Watcher {
+  readonly tables: ReadonlySet<TableName> | undefined;
+  readonly limit: number;
+  readonly queue: AsyncQueue<ChangeBatch>;
+  readonly end: () => void;
+}
+
+const defaultWatchLimit = 10_000;
+
+/**
+ * The state that consensus drives; `apply`, `snapshot` and `restore` have the shape of `@warren/raft`'s StateMachine.
+ *
+ * Every member applies the same commands in the same order and has the same state, whatever it was restored from.
+ */
+export class StoreStateMachine {
+  readonly #metrics: StoreMetrics;
+  readonly #watchers = new Set<Watcher>();
+  #state: State = State.empty();
+  #view: View | undefined;
+
+  constructor({ metrics }: { readonly metrics?: Metrics } = {}) {
+    this.#metrics = storeMetrics(metrics ?? noMetrics);
+  }
+
+  /** The state as applied. */
+  view(): View {
+    this.#view ??= new StateView(this.#state);
+    return this.#view;
+  }
+
+  /** For the store's transactions. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** The state and the changes after it, with nothing lost between them. */
+  watch({ tables, limit = defaultWatchLimit, signal }: WatchOptions): Watch {
+    const queue = new AsyncQueue<ChangeBatch>(limit);
+    const end = (): void => {
+      signal.removeEventListener("abort", end);
+      this.#watchers.delete(watcher);
+      this.#metrics.watchers.set(this.#watchers.size);
+      queue.drain();
+      queue.close();
+    };
+    const watcher: Watcher = { tables: tables === undefined ? undefined : new Set(tables), limit, queue, end };
+    const view = this.view();
+    if (signal.aborted) {
+      queue.close();
+    } else {
+      signal.addEventListener("abort", end, { once: true });
+      this.#watchers.add(watcher);
+      this.#metrics.watchers.set(this.#watchers.size);
+    }
+    return { view, changes: endingWith(queue, end) };
+  }
+
+  /** @throws StoreError for a command that this Warren does not know: it must not go on with another state */
+  apply(batch: readonly { readonly index: number; readonly data: Uint8Array }[]): Uint8Array[] {
+    return batch.map(({ index, data }) => {
+      const { state, result, changes } = applyCommand(this.#state, decodeCommand(data), index);
+      this.#metrics.commands.add(1, { result: result.conflicts.length > 0 ? "conflict" : "applied" });
+      if (state !== this.#state) this.#publish(state, changes);
+      return StoreResult.encode(result).finish();
+    });
+  }
+
+  /** The state as of this call. */
+  snapshot(): AsyncIterable<Uint8Array> {
+    return writeSnapshot(this.#state);
+  }
+
+  /** Replaces the state, once `chunks` has been read to its end; before that, or if it throws, nothing changes. */
+  async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const state = await readSnapshot(chunks);
+    this.#publish(state, this.#watchers.size === 0 ? [] : difference(this.#state, state));
+  }
+
+  #publish(state: State, changes: readonly StoreChange[]): void {
+    this.#state = state;
+    this.#view = undefined;
+    this.#metrics.version.set(state.version);
+    for (const table of tableNames) this.#metrics.objects.set(state.table(table).size, { table });
+    for (const watcher of this.#watchers) {
+      const { tables, queue, limit } = watcher;
+      const wanted = tables === undefined ? changes : changes.filter(({ table }) => tables.has(table));
+      if (wanted.length === 0 || queue.push({ version: state.version, changes: wanted })) continue;
+      this.#metrics.lagged.add();
+      queue.fail(
+        new StoreError(
+          { code: "STORE_WATCH_LAGGED", limit },
+          `a watcher left more than ${limit} changes unread and was ended; watch again from a new snapshot`,
+        ),
+      );
+      watcher.end();
+    }
+  }
+}
+
+/** The queue's values; `end` runs however the reader stops. */
+async function* endingWith(queue: AsyncQueue<ChangeBatch>, end: () => void): AsyncGenerator<ChangeBatch, void, void> {
+  try {
+    yield* queue;
+  } finally {
+    end();
+  }
+}

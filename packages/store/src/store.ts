@@ -1,0 +1,221 @@
+import { assert, noMetrics, silentLogger, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { StoreConflict_Kind, StoreResult, type StoreConflict } from "@warren/api";
+
+import { encodeCommand } from "./command.ts";
+import { StoreError, type ConflictKind } from "./errors.ts";
+import { storeMetrics, type StoreMetrics } from "./metrics.ts";
+import { resolveOptions, type StoreOptions } from "./options.ts";
+import type { Proposer } from "./proposer.ts";
+import type { State } from "./state.ts";
+import type { StoreStateMachine, Watch, WatchOptions } from "./state-machine.ts";
+import type { TableName } from "./tables.ts";
+import { conflict, StoreTransaction, WriteSet, type Transaction } from "./transaction.ts";
+import type { View } from "./view.ts";
+
+export interface StoreDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The same that the proposer's consensus applies to. */
+  readonly machine: StoreStateMachine;
+  readonly proposer: Proposer;
+  readonly log?: Logger;
+  readonly metrics?: Metrics;
+}
+
+/** A call of `update` that has not ended. */
+interface Pending {
+  readonly work: (tx: Transaction) => unknown;
+  readonly sinceMs: number;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  attempts: number;
+}
+
+/** What a run of its work came to; delivered only once what it had read is committed. */
+interface Ran {
+  readonly pending: Pending;
+  readonly outcome:
+    | { readonly kind: "value"; readonly value: unknown }
+    | { readonly kind: "error"; readonly error: unknown };
+}
+
+/**
+ * The cluster's state on this manager: reads of what is applied here, and transactions that are applied everywhere.
+ *
+ * Transactions of this manager run one behind the other; those that come while a command is being committed become the
+ * next command together. So one fsync serves many writers, and none of them can overlook another.
+ */
+export class Store {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #machine: StoreStateMachine;
+  readonly #proposer: Proposer;
+  readonly #log: Logger;
+  readonly #metrics: StoreMetrics;
+  readonly #options: Required<StoreOptions>;
+  #waiting: Pending[] = [];
+  #committing = false;
+
+  /** @throws RangeError for options out of range */
+  constructor(dependencies: StoreDependencies, options: StoreOptions = {}) {
+    this.#clock = dependencies.clock;
+    this.#random = dependencies.random;
+    this.#machine = dependencies.machine;
+    this.#proposer = dependencies.proposer;
+    this.#log = (dependencies.log ?? silentLogger).child({ component: "store" });
+    this.#metrics = storeMetrics(dependencies.metrics ?? noMetrics);
+    this.#options = resolveOptions(options);
+  }
+
+  /** The state as applied here; it does not change under its reader. */
+  view(): View {
+    return this.#machine.view();
+  }
+
+  /** A snapshot and the changes after it, in one step. */
+  watch(options: WatchOptions): Watch {
+    return this.#machine.watch(options);
+  }
+
+  /**
+   * Runs `work` and proposes what it wrote as one step; resolves with its result once that is applied here.
+   *
+   * `work` is synchronous and may run several times: after a conflict it is run again on the new state, at most
+   * `maxAttempts` times. What it throws rejects the update, and nothing of it is written. Without writes nothing is
+   * proposed, so that it works on any manager.
+   *
+   * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`
+   */
+  update<R>(work: (tx: Transaction) => R): Promise<R> {
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    this.#waiting.push({
+      work,
+      sinceMs: this.#clock.monotonic(),
+      resolve: resolve as (value: unknown) => void,
+      reject,
+      attempts: 0,
+    });
+    if (!this.#committing) {
+      this.#committing = true;
+      // After this turn's other calls, so that they share the command.
+      queueMicrotask(() => void this.#commit());
+    }
+    return promise;
+  }
+
+  async #commit(): Promise<void> {
+    let limit = this.#options.maxUpdatesPerCommand;
+    while (this.#waiting.length > 0) {
+      const { ran, writes } = this.#run(limit);
+      limit = this.#options.maxUpdatesPerCommand;
+      if (writes.size === 0) {
+        this.#settle(ran);
+        continue;
+      }
+      const command = encodeCommand(new Date(this.#clock.now()), writes.values());
+      if (command.length > this.#options.maxCommandBytes) {
+        limit = this.#split(ran, command.length);
+        continue;
+      }
+      try {
+        const { conflicts } = StoreResult.decode(await this.#proposer.propose(command));
+        if (conflicts[0] === undefined) this.#settle(ran);
+        else this.#retry(ran, conflicts[0]);
+      } catch (error) {
+        for (const { pending } of ran) this.#fail(pending, error);
+      }
+    }
+    this.#committing = false;
+  }
+
+  /** Runs what waits, as much as one command takes. */
+  #run(limit: number): { readonly ran: readonly Ran[]; readonly writes: WriteSet } {
+    const ran: Ran[] = [];
+    const writes = new WriteSet();
+    const deferred: Pending[] = [];
+    let state: State = this.#machine.state;
+    while (this.#waiting.length > 0 && ran.length < limit && writes.size < this.#options.maxWritesPerCommand) {
+      const pending = this.#waiting.shift() as Pending;
+      const tx = new StoreTransaction(state, writes, this.#random);
+      const outcome = attempt(pending.work, tx);
+      const after = tx.close();
+      if (tx.deferred) {
+        deferred.push(pending);
+        continue;
+      }
+      if (outcome.kind === "value") {
+        for (const write of tx.writes) writes.add(write);
+        state = after;
+      }
+      ran.push({ pending, outcome });
+    }
+    this.#waiting.unshift(...deferred);
+    return { ran, writes };
+  }
+
+  #retry(ran: readonly Ran[], { table, id, kind }: StoreConflict): void {
+    this.#log.debug("conflict", { table, id, updates: ran.length });
+    const again: Pending[] = [];
+    for (const { pending } of ran) {
+      pending.attempts += 1;
+      if (pending.attempts < this.#options.maxAttempts) again.push(pending);
+      else this.#fail(pending, conflict(table as TableName, id, conflictKinds[kind], pending.attempts));
+    }
+    this.#metrics.retries.add(again.length);
+    this.#waiting.unshift(...again);
+  }
+
+  /** Too much for one command: half as many go next. One alone is refused. */
+  #split(ran: readonly Ran[], bytes: number): number {
+    const limit = this.#options.maxCommandBytes;
+    const [first] = ran;
+    assert(first !== undefined, "a command without updates");
+    if (ran.length === 1) {
+      const text = `the transaction is ${bytes} bytes and at most ${limit} are taken at once; write less in one`;
+      this.#fail(first.pending, new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text));
+      return this.#options.maxUpdatesPerCommand;
+    }
+    this.#waiting.unshift(...ran.map(({ pending }) => pending));
+    return Math.ceil(ran.length / 2);
+  }
+
+  #settle(ran: readonly Ran[]): void {
+    this.#metrics.updatesPerCommand.observe(ran.length);
+    for (const { pending, outcome } of ran) {
+      if (outcome.kind === "error") {
+        this.#fail(pending, outcome.error);
+        continue;
+      }
+      this.#metrics.updates.add(1, { result: "ok" });
+      this.#metrics.updateSeconds.observe((this.#clock.monotonic() - pending.sinceMs) / 1_000);
+      pending.resolve(outcome.value);
+    }
+  }
+
+  #fail(pending: Pending, error: unknown): void {
+    this.#metrics.updates.add(1, { result: StoreError.is(error) ? error.code : "error" });
+    pending.reject(error);
+  }
+}
+
+const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
+  [StoreConflict_Kind.UNSPECIFIED]: "stale",
+  [StoreConflict_Kind.STALE]: "stale",
+  [StoreConflict_Kind.MISSING]: "missing",
+  [StoreConflict_Kind.ID_TAKEN]: "id-taken",
+  [StoreConflict_Kind.NAME_TAKEN]: "name-taken",
+};
+
+function attempt(work: Pending["work"], tx: StoreTransaction): Ran["outcome"] {
+  try {
+    const value = work(tx);
+    assert(!isThenable(value), "a transaction's work is synchronous; await before or after it");
+    return { kind: "value", value };
+  } catch (error) {
+    return { kind: "error", error };
+  }
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}

@@ -1,0 +1,182 @@
+/**
+ * A transaction as its writer sees it, and how several become one command.
+ *
+ * T1: a transaction that runs behind others in one command sees what they wrote, so that all that are run on one
+ *     manager are serial. T2: but one that would change what those changed waits for the next command, where versions
+ *     tell whether it had read the change.
+ */
+import { newId, type Random } from "@warren/std";
+import type { Event, ObjectKind } from "@warren/api";
+
+import type { Write } from "./command.ts";
+import { StoreError, type ConflictKind } from "./errors.ts";
+import { frozen } from "./frozen.ts";
+import type { State } from "./state.ts";
+import { definitions, idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
+import { StateView, type View } from "./view.ts";
+
+/** What an event is about, and what happened. */
+export interface EventInput {
+  readonly kind: ObjectKind;
+  readonly objectId: string;
+  readonly objectName: string;
+  /** A word for programs. */
+  readonly action: string;
+  /** One line for people. */
+  readonly message: string;
+}
+
+/**
+ * Reads see what it wrote. What it wrote is a draft: `meta.version` and the times are set when it is applied.
+ * It is used only while `work` runs.
+ */
+export interface Transaction extends View {
+  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT` */
+  create<T extends TableName>(table: T, object: Tables[T]): string;
+  /**
+   * Replaces the object by one derived from it.
+   *
+   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`
+   */
+  update<T extends TableName>(table: T, object: Tables[T]): void;
+  /** @throws StoreError `STORE_CONFLICT` if it is gone */
+  delete(table: TableName, id: string): void;
+  /** Records an event, if the transaction is applied. */
+  emit(event: EventInput): void;
+}
+
+/** The writes of one command, one for each object. */
+export class WriteSet {
+  readonly #writes = new Map<string, Write>();
+
+  get size(): number {
+    return this.#writes.size;
+  }
+
+  has(table: TableName, id: string): boolean {
+    return this.#writes.has(`${table}/${id}`);
+  }
+
+  values(): Iterable<Write> {
+    return this.#writes.values();
+  }
+
+  add(write: Write): void {
+    const key = `${write.table}/${idOf(write.object)}`;
+    const before = this.#writes.get(key);
+    if (before?.kind === "create" && write.kind === "delete") this.#writes.delete(key);
+    else if (before === undefined) this.#writes.set(key, write);
+    else if (write.kind === "delete") this.#writes.set(key, { ...write, expectedVersion: before.expectedVersion });
+    else this.#writes.set(key, { ...before, object: write.object });
+  }
+}
+
+export class StoreTransaction extends StateView implements Transaction {
+  readonly #random: Random;
+  readonly #earlier: WriteSet;
+  readonly #deleted = new Set<string>();
+  #open = true;
+  /** In the order of the calls. */
+  readonly writes: Write[] = [];
+  /** T2: set even if `work` swallowed what was thrown. */
+  deferred = false;
+
+  /** On `state`, which holds what `earlier` transactions of the same command wrote. */
+  constructor(state: State, earlier: WriteSet, random: Random) {
+    super(state.copy());
+    this.#earlier = earlier;
+    this.#random = random;
+  }
+
+  /** The state with its writes; it takes no more. */
+  close(): State {
+    this.#open = false;
+    return this.state;
+  }
+
+  create<T extends TableName>(table: T, object: Tables[T]): string {
+    this.#mustBeOpen();
+    const id = idOf(object) === "" ? newId(this.#random) : idOf(object);
+    const draft = this.#draft(table, object, id, 0);
+    if (this.state.table(table).get(id) !== undefined || this.#deleted.has(`${table}/${id}`))
+      throw conflict(table, id, "id-taken");
+    this.#mustBeUnique(table, draft);
+    this.#write({ kind: "create", table, object: draft, expectedVersion: 0 });
+    return id;
+  }
+
+  update<T extends TableName>(table: T, object: Tables[T]): void {
+    this.#mustBeOpen();
+    const id = idOf(object);
+    const version = this.#mustMatch(table, id, object.meta?.version ?? 0);
+    const draft = this.#draft(table, object, id, version);
+    this.#mustBeUnique(table, draft);
+    this.#write({ kind: "update", table, object: draft, expectedVersion: version });
+  }
+
+  delete(table: TableName, id: string): void {
+    this.#mustBeOpen();
+    const version = this.#mustMatch(table, id, undefined);
+    const object = this.state.table(table).get(id) as StoredObject;
+    this.#deleted.add(`${table}/${id}`);
+    this.writes.push({ kind: "delete", table, object, expectedVersion: version });
+    this.state.own(table).remove(id);
+  }
+
+  emit({ kind, objectId, objectName, action, message }: EventInput): void {
+    this.#mustBeOpen();
+    const event: Event = { meta: undefined, at: undefined, kind, objectId, objectName, action, message };
+    this.create("events", event);
+  }
+
+  #write(write: Write): void {
+    this.writes.push(write);
+    this.state.own(write.table).put(write.object);
+  }
+
+  #draft(table: TableName, object: StoredObject, id: string, version: number): StoredObject {
+    const copy = definitions[table].normalise(object);
+    const { createdAt, updatedAt } = copy.meta ?? { createdAt: undefined, updatedAt: undefined };
+    copy.meta = { id, version, createdAt, updatedAt };
+    return frozen(copy);
+  }
+
+  #mustMatch(table: TableName, id: string, version: number | undefined): number {
+    if (this.#earlier.has(table, id)) {
+      this.deferred = true;
+      throw new Error("this transaction is run again in the next command; its work must not catch this");
+    }
+    const current = this.state.table(table).get(id);
+    if (current === undefined) throw conflict(table, id, "missing");
+    const found = current.meta?.version ?? 0;
+    if (version !== undefined && version !== found) throw conflict(table, id, "stale");
+    return found;
+  }
+
+  #mustBeUnique(table: TableName, object: StoredObject): void {
+    const definition = definitions[table];
+    if (!definition.uniqueNames) return;
+    const name = nameOf(definition, object);
+    const holder = this.state.table(table).find("name", name)[0];
+    if (holder === undefined || idOf(holder) === idOf(object)) return;
+    throw new StoreError(
+      { code: "STORE_NAME_TAKEN", table, name, id: idOf(holder) },
+      `the name "${name}" is taken among the ${table} by ${idOf(holder)}; choose another or delete that one first`,
+    );
+  }
+
+  #mustBeOpen(): void {
+    if (!this.#open) throw new Error("assertion failed: a transaction was used after its work had returned");
+  }
+}
+
+export function conflict(table: TableName, id: string, kind: ConflictKind, attempts = 1): StoreError {
+  const what = {
+    stale: "was changed since it was read; read it again and repeat",
+    missing: "is gone",
+    "id-taken": "is there already; create with another id",
+    "name-taken": "has a name that another took; choose another",
+  }[kind];
+  const tries = attempts > 1 ? ` (after ${attempts} attempts)` : "";
+  return new StoreError({ code: "STORE_CONFLICT", table, id, kind, attempts }, `${id} of the ${table} ${what}${tries}`);
+}

@@ -1,0 +1,77 @@
+import { StoreError } from "./errors.ts";
+import type { State } from "./state.ts";
+import { idOf, nameOf, type IndexName, type StoredObject, type TableName, type Tables } from "./tables.ts";
+
+/** The state at one version, which never changes under its reader; objects are deeply frozen. */
+export interface View {
+  /** The log index of the last transaction in it. */
+  readonly version: number;
+  get<T extends TableName>(table: T, id: string): Tables[T] | undefined;
+  /** In the order of their ids; events in the order in which they happened. */
+  list<T extends TableName>(table: T): readonly Tables[T][];
+  /** Those that have `value` in `index`, in the order of their ids. Costs what is found, not what is stored. */
+  find<T extends TableName>(table: T, index: IndexName<T>, value: string): readonly Tables[T][];
+  /**
+   * The one object with that name, id, or id that begins so; in this order.
+   *
+   * @throws StoreError `STORE_NOT_FOUND`, `STORE_AMBIGUOUS`
+   */
+  resolve<T extends TableName>(table: T, ref: string): Tables[T];
+}
+
+/** Candidates that an ambiguous reference lists. */
+const maxCandidates = 10;
+
+export class StateView implements View {
+  /** Replaced as a transaction writes; of a published view it stays. */
+  protected state: State;
+
+  constructor(state: State) {
+    this.state = state;
+  }
+
+  get version(): number {
+    return this.state.version;
+  }
+
+  get<T extends TableName>(table: T, id: string): Tables[T] | undefined {
+    return this.state.table(table).get(id) as Tables[T] | undefined;
+  }
+
+  list<T extends TableName>(table: T): readonly Tables[T][] {
+    return this.state.table(table).list() as readonly Tables[T][];
+  }
+
+  find<T extends TableName>(table: T, index: IndexName<T>, value: string): readonly Tables[T][] {
+    return this.state.table(table).find(index, value) as readonly Tables[T][];
+  }
+
+  resolve<T extends TableName>(table: T, ref: string): Tables[T] {
+    const rows = this.state.table(table);
+    if (ref === "") throw notFound(table, ref);
+    const named = rows.definition.indexes.has("name") ? rows.find("name", ref) : [];
+    if (named.length === 1) return named[0] as Tables[T];
+    if (named.length > 1) throw this.#ambiguous(table, ref, named.slice(0, maxCandidates));
+    const exact = rows.get(ref);
+    if (exact !== undefined) return exact as Tables[T];
+    const begun = rows.withPrefix(ref, maxCandidates);
+    if (begun.length > 1) throw this.#ambiguous(table, ref, begun);
+    const [only] = begun;
+    if (only === undefined) throw notFound(table, ref);
+    return only as Tables[T];
+  }
+
+  #ambiguous(table: TableName, ref: string, found: readonly StoredObject[]): StoreError {
+    const { definition } = this.state.table(table);
+    const candidates = found.map((object) => ({ id: idOf(object), name: nameOf(definition, object) }));
+    const listed = candidates.map(({ id, name }) => (id === name ? id : `${name} (${id})`)).join(", ");
+    return new StoreError(
+      { code: "STORE_AMBIGUOUS", table, ref, candidates },
+      `"${ref}" fits several of the ${table}: ${listed}; give more of the id`,
+    );
+  }
+}
+
+function notFound(table: TableName, ref: string): StoreError {
+  return new StoreError({ code: "STORE_NOT_FOUND", table, ref }, `there is no "${ref}" among the ${table}`);
+}
