@@ -35,6 +35,7 @@ export class Proposals {
   private queue: { readonly sequence: number; readonly data: Uint8Array }[] = [];
   private sequence = 0;
   private bytes = 0;
+  private idlers: (() => void)[] = [];
 
   constructor(clock: Clock, limits: ProposalLimits, metrics: RaftMetrics) {
     this.clock = clock;
@@ -42,8 +43,9 @@ export class Proposals {
     this.metrics = metrics;
   }
 
-  get pending(): number {
-    return this.waiting.size;
+  /** Resolves once none is pending. */
+  idle(): Promise<void> {
+    return this.waiting.size === 0 ? Promise.resolve() : new Promise((resolve) => void this.idlers.push(resolve));
   }
 
   /** Queues a proposal for the end of the turn. Rejects `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`. */
@@ -113,6 +115,7 @@ export class Proposals {
     if (waiting === undefined) return undefined;
     this.waiting.delete(sequence);
     this.bytes -= waiting.bytes;
+    if (this.waiting.size === 0) for (const resolve of this.idlers.splice(0)) resolve();
     return waiting;
   }
 }

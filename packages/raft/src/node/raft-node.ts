@@ -334,12 +334,9 @@ export class RaftNode implements AsyncDisposable {
   async drain({ graceMs }: { readonly graceMs: number }): Promise<void> {
     if (this.state !== "open") return this.close();
     this.state = "draining";
-    const deadline = this.clock.monotonic() + graceMs;
     const late = Promise.withResolvers<void>();
     const timer = this.clock.setTimeout(late.resolve, graceMs);
-    while (this.proposals.pending > 0 && this.clock.monotonic() < deadline) {
-      await Promise.race([late.promise, new Promise<void>((resolve) => this.defer(resolve))]);
-    }
+    await Promise.race([late.promise, this.proposals.idle()]);
     if (this.leadership().isLeader && this.mostCaughtUp() !== undefined) {
       const handover = this.transferLeadership().catch((error: unknown) =>
         this.log.warn("leadership was not handed over", { error: errorText(error) }),

@@ -2,5 +2,20 @@
  * What others need to test against us.
  *
  * - `storage-contract.ts` what every `Disk` must give the log
+ * - `simulation/`         a cluster in a seed: production's code on simulated machines, with faults, clients and a judge
  */
-export { storageContract } from "./storage-contract.ts";
+export { storageContract, type ContractCase } from "./storage-contract.ts";
+export {
+  checkLinearizable,
+  planOf,
+  readHistory,
+  simulate,
+  Violation,
+  writeHistory,
+  type Operation,
+  type Plan,
+  type SimulationOptions,
+  type SimulationReport,
+  type Trouble,
+  type Verdict,
+} from "./simulation/index.ts";

@@ -1,0 +1,244 @@
+/** Simulated machines: each a disk, a clock, and the member that runs on them, from start to crash to start. */
+import { WarrenError, type Random } from "@warren/std";
+
+import { RaftError } from "../../errors.ts";
+import { startRaftNode, type RaftNode } from "../../node/index.ts";
+import { openLogStorage, type RaftStorage } from "../../storage/index.ts";
+import type { Member } from "../../transport/transport.ts";
+import { SimulatedDisk, type Damage } from "./disk.ts";
+import type { Invariants } from "./invariants.ts";
+import { RegisterMachine } from "./machine.ts";
+import type { SimulatedNetwork } from "./network.ts";
+import type { Plan } from "./plan.ts";
+import { MachineClock, Process, type Scheduler } from "./scheduler.ts";
+
+export class Machine {
+  readonly member: Member;
+  readonly clock: MachineClock;
+  /** Whether it is one of the first, which make the cluster, or joined later. */
+  readonly founder: boolean;
+  disk: SimulatedDisk;
+  process: Process | undefined;
+  /** Present while it runs. */
+  node: RaftNode | undefined;
+  registers: RegisterMachine | undefined;
+  /** `lost`: its log is gone or damaged, and it is to be replaced; `retired`: nobody starts it again. */
+  state: "down" | "up" | "lost" | "retired" = "down";
+  damage: Damage | undefined;
+  /** A fault was put in for which its member may stop. */
+  blamed = false;
+  /** Until when its state machine takes its time. */
+  wedgedUntilMs = 0;
+
+  constructor(member: Member, clock: MachineClock, founder: boolean, disk: SimulatedDisk) {
+    this.member = member;
+    this.clock = clock;
+    this.founder = founder;
+    this.disk = disk;
+  }
+
+  get id(): number {
+    return this.member.id;
+  }
+}
+
+/** What damage may be refused as. */
+const refusals = new Set([
+  "RAFT_LOG_CORRUPT",
+  "RAFT_LOG_HOLE",
+  "RAFT_LOG_TAIL_LOST",
+  "RAFT_STATE_CORRUPT",
+  "RAFT_SNAPSHOT_CORRUPT",
+  "RAFT_FORMAT_UNKNOWN",
+]);
+
+export interface MachinesParts {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly network: SimulatedNetwork;
+  readonly invariants: Invariants;
+  readonly plan: Plan;
+  readonly note: (what: string) => void;
+}
+
+export class Machines {
+  readonly all: Map<number, Machine> = new Map();
+  private readonly parts: MachinesParts;
+  private readonly founders: readonly Member[];
+  /** Processes whose log refused a write: they must end. */
+  private readonly failedWrites = new Set<Process>();
+
+  constructor(parts: MachinesParts) {
+    this.parts = parts;
+    this.founders = Array.from({ length: parts.plan.members }, (_, at) => memberOf(at + 1));
+    for (const { id } of this.founders) this.add(id, true);
+  }
+
+  running(): Machine[] {
+    return [...this.all.values()].filter(({ node, state }) => node !== undefined && state === "up");
+  }
+
+  /** The one that leads in the highest term. */
+  leader(): Machine | undefined {
+    let found: Machine | undefined;
+    for (const machine of this.running()) {
+      const leadership = machine.node?.leadership();
+      if (leadership?.isLeader !== true) continue;
+      if (found === undefined || leadership.term > (found.node as RaftNode).leadership().term) found = machine;
+    }
+    return found;
+  }
+
+  add(id: number, founder: boolean): Machine {
+    const { scheduler, random, plan } = this.parts;
+    const rate = 1 + (2 * random.next() - 1) * plan.drift;
+    const machine = new Machine(memberOf(id), new MachineClock(scheduler, rate), founder, this.newDisk(id));
+    this.all.set(id, machine);
+    return machine;
+  }
+
+  /** Starts a member, if it is down. */
+  start(machine: Machine): void {
+    if (machine.process !== undefined || machine.state === "retired") return;
+    const process = new Process();
+    machine.process = process;
+    machine.blamed = machine.disk.full || machine.state === "lost";
+    this.parts.note(`start ${machine.id}`);
+    this.boot(machine, process).catch((error: unknown) => this.refused(machine, process, error));
+  }
+
+  /** Ends a member abruptly, as `kill -9` does, or by cutting its machine's power. */
+  crash(machine: Machine, power: boolean): void {
+    this.parts.note(`crash ${machine.id} power=${power}`);
+    machine.process?.kill();
+    this.gone(machine);
+    machine.disk.crash(power);
+  }
+
+  /** Gives a member an empty disk. */
+  wipe(machine: Machine): void {
+    this.crash(machine, true);
+    this.parts.note(`wipe ${machine.id}`);
+    machine.disk = this.newDisk(machine.id);
+    machine.state = "lost";
+  }
+
+  retire(machine: Machine): void {
+    if (machine.process !== undefined) this.crash(machine, false);
+    machine.state = "retired";
+  }
+
+  /** 15: whoever could not write has ended. */
+  checkFailedWrites(): void {
+    for (const machine of this.all.values()) {
+      const { process } = machine;
+      const goesOn = process?.alive === true && this.failedWrites.has(process) && machine.node !== undefined;
+      this.parts.invariants.expect(!goesOn, 15, `member ${machine.id} goes on though its log could not be written`);
+    }
+  }
+
+  private newDisk(id: number): SimulatedDisk {
+    const { scheduler, random, plan, invariants } = this.parts;
+    const disk: SimulatedDisk = new SimulatedDisk(scheduler, random, {
+      durable: () => invariants.written(id, disk),
+      failed: (process) => void this.failedWrites.add(process),
+    });
+    disk.syncMs = plan.syncMs;
+    invariants.addDisk(id, disk);
+    return disk;
+  }
+
+  private async boot(machine: Machine, process: Process): Promise<void> {
+    const { scheduler, random, network, invariants, plan } = this.parts;
+    const { id, disk } = machine;
+    const storage = await openLogStorage(disk.mount(process), {
+      clusterId: "simulation",
+      nodeId: id,
+      newIncarnation: () => String(random.int(2 ** 32)),
+      cacheBytes: plan.cacheBytes,
+    });
+    invariants.expect(
+      storage.lastIndex() === disk.readableState().last,
+      15,
+      `member ${id} opened a log to ${storage.lastIndex()}; on disk it ends at ${disk.readableState().last}`,
+    );
+    const registers = new RegisterMachine(
+      {
+        applied: (index, data, result) => process.alive && invariants.applied(id, index, data, result),
+        restored: (image) => invariants.restored(id, image, newestIndex(storage)),
+      },
+      () => {
+        const leftMs = machine.wedgedUntilMs - scheduler.nowMs;
+        const pauseMs = leftMs > 0 ? leftMs : random.int(8) === 0 ? random.next() * 3 : 0;
+        if (pauseMs === 0) return undefined;
+        return new Promise((resolve) => scheduler.after(pauseMs, resolve, process));
+      },
+    );
+    const first = machine.founder ? { bootstrap: this.founders } : { join: this.founders };
+    const node = await startRaftNode(
+      {
+        clock: machine.clock.of(process),
+        random,
+        storage,
+        transport: network.transport(process),
+        fsm: registers,
+        defer: (run) => void scheduler.after(0, run, process),
+      },
+      { ...plan.options, ...first },
+    );
+    invariants.expect(machine.damage === undefined, 15, `member ${id} did not notice ${machine.damage}`);
+    invariants.started(id, node, storage);
+    machine.node = node;
+    machine.registers = registers;
+    if (machine.state !== "lost") machine.state = "up";
+    void node.done.then((error) => this.ended(machine, process, error));
+  }
+
+  /** A member ended by itself. */
+  private ended(machine: Machine, process: Process, error: RaftError | undefined): void {
+    if (machine.process !== process) return;
+    const { note, invariants, scheduler, random } = this.parts;
+    note(`ended ${machine.id} ${error?.message ?? ""}`);
+    const blamed = machine.blamed || machine.state !== "up";
+    process.kill();
+    this.gone(machine);
+    const text = `member ${machine.id} stopped: ${String(error?.cause ?? error)}`;
+    invariants.expect(error === undefined || blamed, 0, text);
+    machine.disk.crash(random.int(2) === 0);
+    scheduler.after(200 + random.int(800), () => this.start(machine));
+  }
+
+  private refused(machine: Machine, process: Process, error: unknown): void {
+    if (machine.process !== process) return;
+    const { note, invariants, scheduler, random } = this.parts;
+    note(`refused ${machine.id} ${String(error)}`);
+    process.kill();
+    this.gone(machine);
+    machine.disk.crash(false);
+    if (machine.damage !== undefined) {
+      const known = WarrenError.is(error) && refusals.has(error.code);
+      invariants.expect(known, 15, `member ${machine.id} refused ${machine.damage} as ${String(error)}`);
+      machine.state = "lost";
+      return;
+    }
+    invariants.expect(machine.blamed, 15, `member ${machine.id} did not start: ${String(error)}`);
+    scheduler.after(300 + random.int(700), () => this.start(machine));
+  }
+
+  private gone(machine: Machine): void {
+    this.parts.invariants.ended(machine.id);
+    machine.process = undefined;
+    machine.node = undefined;
+    machine.registers = undefined;
+    if (machine.state === "up") machine.state = "down";
+  }
+}
+
+function memberOf(id: number): Member {
+  return { id, address: `machine-${id}` };
+}
+
+/** What a member restores is its newest snapshot. */
+function newestIndex(storage: RaftStorage): number {
+  return storage.snapshots()[0]?.index ?? 0;
+}

@@ -1,0 +1,156 @@
+/** The operator of a simulated cluster: adds, promotes, demotes, exchanges and removes members, one thing at a time. */
+import type { Random } from "@warren/std";
+
+import type { ConfState } from "../../core/index.ts";
+import type { RaftNode } from "../../node/index.ts";
+import { encodeAction } from "./machine.ts";
+import type { Machine, Machines } from "./machines.ts";
+import type { Plan } from "./plan.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** How long the operator waits for anything, ms. */
+const patienceMs = 4_000;
+const mostMembers = 7;
+
+export interface OperatorParts {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly machines: Machines;
+  readonly plan: Plan;
+  readonly note: (what: string) => void;
+}
+
+export class Operator {
+  private readonly parts: OperatorParts;
+  private stopped = false;
+  /** Something was asked for, and its outcome is not known yet. */
+  private busy = false;
+  private nextId: number;
+  private proposals = 0;
+
+  constructor(parts: OperatorParts) {
+    this.parts = parts;
+    this.nextId = parts.plan.members + 1;
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** One lost voter at a time, of three at least, all settled: the others are a majority then, and stay one. */
+  mayLose(machine: Machine): boolean {
+    const { machines } = this.parts;
+    const leader = machines.leader();
+    if (this.busy || this.stopped || leader === undefined) return false;
+    const { voters, votersOutgoing } = confStateOf(leader.node as RaftNode);
+    const lost = [...machines.all.values()].some(({ state, damage }) => state === "lost" || damage !== undefined);
+    return !lost && votersOutgoing.length === 0 && voters.length >= 3 && machine.state === "up";
+  }
+
+  async run(): Promise<void> {
+    const { random, machines, plan } = this.parts;
+    while (!this.stopped) {
+      await this.wait(200 + random.int(1_000));
+      const leader = machines.leader();
+      if (leader === undefined || this.stopped) continue;
+      if (await this.replaceLost()) continue;
+      if (plan.troubles.has("membership")) await this.attempt((node) => this.change(node));
+    }
+  }
+
+  /** Removes members that lost their logs, and switches off those that are none any more; true once all is so. */
+  async tidy(): Promise<boolean> {
+    if (await this.replaceLost()) return false;
+    const confState = await this.settled();
+    if (confState === undefined || confState.votersOutgoing.length > 0) return false;
+    const present = new Set([...confState.voters, ...confState.learners]);
+    for (const machine of this.parts.machines.all.values()) {
+      if (!present.has(machine.id) && machine.state !== "retired") this.parts.machines.retire(machine);
+    }
+    return true;
+  }
+
+  /** True if a member is lost, and was or is to be removed. */
+  private async replaceLost(): Promise<boolean> {
+    const { machines } = this.parts;
+    const lost = [...machines.all.values()].find(({ state, damage }) => state === "lost" && (damage ?? true));
+    if (lost === undefined) return false;
+    await this.attempt(async (node) => {
+      const { voters, votersOutgoing, learners } = confStateOf(node);
+      if (![...voters, ...votersOutgoing, ...learners].includes(lost.id)) {
+        machines.retire(lost);
+        lost.damage = undefined;
+        return;
+      }
+      await node.remove(lost.id);
+    });
+    return true;
+  }
+
+  private async change(node: RaftNode): Promise<void> {
+    const { random, machines, plan, note } = this.parts;
+    const { voters, votersOutgoing, learners, learnersNext } = confStateOf(node);
+    if (votersOutgoing.length > 0) return;
+    const fewest = Math.min(3, plan.members);
+    const candidates = voters.filter((id) => id !== node.id);
+    const victim = candidates[random.int(candidates.length)];
+    const learner = learners[random.int(learners.length)];
+    const roll = random.int(6);
+    note(`operator ${roll} voters ${voters.join()} learners ${learners.join()}`);
+    if (roll < 2 && voters.length + learners.length + learnersNext.length < mostMembers) {
+      const machine = machines.add(this.nextId++, false);
+      machines.start(machine);
+      await node.addLearner(machine.member);
+    } else if (roll === 2 && learner !== undefined) {
+      await node.promote(learner);
+    } else if (roll === 3 && victim !== undefined && voters.length > fewest) {
+      await node.demote(victim);
+    } else if (roll === 4 && victim !== undefined && voters.length > fewest) {
+      await node.remove(victim);
+    } else if (roll === 5 && victim !== undefined && learner !== undefined) {
+      await node.changeMembers([
+        { type: "ConfChangeAddNode", nodeId: learner },
+        { type: "ConfChangeRemoveNode", nodeId: victim },
+      ]);
+    }
+  }
+
+  /** Does something through the leader, and whatever came of it, waits until that is decided. */
+  private async attempt(work: (node: RaftNode) => Promise<void>): Promise<void> {
+    const leader = this.parts.machines.leader();
+    if (leader?.node === undefined) return;
+    this.busy = true;
+    const done = await Promise.race([
+      work(leader.node).then(
+        () => true,
+        () => false,
+      ),
+      this.wait(patienceMs).then(() => false),
+    ]);
+    if (!done) while ((await this.settled()) === undefined) await this.wait(100);
+    this.busy = false;
+  }
+
+  /** Commits something new: whatever was proposed before is in the log before it, or never will be. The configuration then. */
+  private async settled(): Promise<ConfState | undefined> {
+    const node = this.parts.machines.leader()?.node;
+    if (node === undefined) return undefined;
+    const mark = encodeAction(-++this.proposals, { kind: "put", key: "operator", value: "" });
+    const committed = await Promise.race([
+      node.propose(mark).then(
+        () => true,
+        () => false,
+      ),
+      this.wait(patienceMs).then(() => false),
+    ]);
+    return committed && node.leadership().isLeader ? confStateOf(node) : undefined;
+  }
+
+  private wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.parts.scheduler.after(delayMs, resolve));
+  }
+}
+
+export function confStateOf(node: RaftNode): ConfState {
+  return node["raw"].confState();
+}

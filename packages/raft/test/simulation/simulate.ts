@@ -1,0 +1,42 @@
+/** Replays seeds: `pnpm --filter @warren/raft simulate --seed 7 --trace`. */
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { simulate, writeHistory } from "../../src/testing/index.ts";
+
+const usage = `usage: simulate --seed N [--seeds COUNT] [--trace] [--history FILE]
+
+Runs the simulated cluster of a seed, or of COUNT seeds from it on, and says what it did.
+
+  --trace         a line for each thing that happens
+  --history FILE  writes what the clients saw, as JSON lines (form: src/testing/simulation/history.ts)
+`;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string" },
+    seeds: { type: "string", default: "1" },
+    trace: { type: "boolean", default: false },
+    history: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+if (values.help || values.seed === undefined) {
+  process.stdout.write(usage);
+  process.exit(values.help ? 0 : 2);
+}
+const first = Number(values.seed);
+let failed = 0;
+for (let seed = first; seed < first + Number(values.seeds); seed++) {
+  const trace = values.trace ? { trace: (line: string) => void process.stdout.write(`${line}\n`) } : {};
+  const report = await simulate(seed, trace);
+  const { violation, hash, events, simulatedMs, committed, history } = report;
+  const verdict = violation === undefined ? "holds" : violation.message;
+  process.stdout.write(
+    `seed ${seed}: ${verdict} (trace ${hash.toString(16).padStart(8, "0")}, ${events} events in ` +
+      `${(simulatedMs / 1_000).toFixed(1)} s, ${committed} entries, ${history.length} operations)\n`,
+  );
+  if (values.history !== undefined) await writeFile(values.history, writeHistory(history));
+  if (violation !== undefined) failed++;
+}
+process.exitCode = failed === 0 ? 0 : 1;
