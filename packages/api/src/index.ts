@@ -2,6 +2,11 @@
  * The contract between Warren's parts.
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
+ * - `errors.ts`  ApiError: what a call can fail with
+ * - `rpc.ts`     what generated services and messages have in common
+ * - `client/`    as `@warren/api/client`
+ * - `server/`    as `@warren/api/server`
+ * - `json/`      as `@warren/api/json`
  */
 export * from "./generated/warren/v1/cluster.ts";
 export * from "./generated/warren/v1/container.ts";
@@ -14,3 +19,22 @@ export * from "./generated/warren/v1/registry.ts";
 export * from "./generated/warren/v1/service.ts";
 export * from "./generated/warren/v1/store.ts";
 export * from "./generated/warren/v1/task.ts";
+export { HealthCheckResponse_ServingStatus, HealthDefinition } from "./generated/grpc/health/v1/health.ts";
+export {
+  ApiError,
+  invalid,
+  precondition,
+  type ApiCode,
+  type ApiErrorOptions,
+  type ApiFailure,
+  type FieldViolation,
+  type PreconditionViolation,
+} from "./errors.ts";
+export type {
+  MessageType,
+  MethodDefinition,
+  PartialRequestOf,
+  RequestOf,
+  ResponseOf,
+  ServiceDefinition,
+} from "./rpc.ts";

@@ -1,0 +1,193 @@
+import {
+  Metadata,
+  type CallOptions as GrpcCallOptions,
+  type ClientDuplexStream,
+  type Client as GrpcClient,
+  type ClientReadableStream,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import { ApiError } from "../errors.ts";
+import type { MessageType, MethodDefinition, PartialRequestOf, ResponseOf } from "../rpc.ts";
+import { detailsTrailer, errorFromStatus, grpcStatus } from "../status.ts";
+import { pump } from "../stream.ts";
+import type { CallOptions, ResolvedConnectOptions } from "./options.ts";
+
+export interface UnaryCall<M extends MethodDefinition> {
+  (request: PartialRequestOf<M>, options?: CallOptions): Promise<ResponseOf<M>>;
+}
+export interface StreamCall<M extends MethodDefinition> {
+  /** Starts when it is iterated, once. Leaving the loop ends the call. The server is held back while nobody reads. */
+  (request: PartialRequestOf<M>, options?: CallOptions): AsyncIterable<ResponseOf<M>>;
+}
+export interface DuplexCall<M extends MethodDefinition> {
+  /**
+   * Starts when the answers are iterated, once. `requests` is read only as fast as the server takes them; its end is
+   * told to the server, its failure cancels the call, and it is asked to end when the answers have ended.
+   */
+  (requests: AsyncIterable<PartialRequestOf<M>>, options?: CallOptions): AsyncIterable<ResponseOf<M>>;
+}
+
+type AnyMessage = MessageType & { fromPartial(object: unknown): unknown };
+
+/** What a call needs of its connection. */
+export interface Channel {
+  readonly grpc: GrpcClient;
+  readonly options: ResolvedConnectOptions;
+}
+
+function serialize(type: MessageType): (request: unknown) => Buffer {
+  return (request) => Buffer.from(type.encode((type as AnyMessage).fromPartial(request)).finish());
+}
+
+function grpcOptions(deadlineMs: number): GrpcCallOptions {
+  return deadlineMs > 0 ? { deadline: Date.now() + deadlineMs } : {};
+}
+
+export function unaryCall(channel: Channel, path: string, method: MethodDefinition): UnaryCall<MethodDefinition> {
+  const encode = serialize(method.requestType);
+  const decode = (bytes: Buffer): unknown => method.responseType.decode(bytes);
+  return (request, { signal, deadlineMs = channel.options.deadlineMs } = {}) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(cancelled(path, signal));
+        return;
+      }
+      const cancel = (): void => call.cancel();
+      const call = channel.grpc.makeUnaryRequest(
+        path,
+        encode,
+        decode,
+        request as unknown,
+        new Metadata(),
+        grpcOptions(deadlineMs),
+        (error, response) => {
+          signal?.removeEventListener("abort", cancel);
+          if (error === null) resolve(response);
+          else reject(signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket));
+        },
+      );
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+}
+
+export function streamCall(channel: Channel, path: string, method: MethodDefinition): StreamCall<MethodDefinition> {
+  const encode = serialize(method.requestType);
+  const decode = (bytes: Buffer): unknown => method.responseType.decode(bytes);
+  return (request, options = {}) =>
+    once(path, async function* () {
+      if (options.signal?.aborted) throw cancelled(path, options.signal);
+      const call = channel.grpc.makeServerStreamRequest(
+        path,
+        encode,
+        decode,
+        request as unknown,
+        new Metadata(),
+        grpcOptions(options.deadlineMs ?? 0),
+      );
+      yield* responses(channel, path, call, options.signal);
+    });
+}
+
+export function duplexCall(channel: Channel, path: string, method: MethodDefinition): DuplexCall<MethodDefinition> {
+  const encode = serialize(method.requestType);
+  const decode = (bytes: Buffer): unknown => method.responseType.decode(bytes);
+  return (requests, options = {}) =>
+    once(path, async function* () {
+      if (options.signal?.aborted) throw cancelled(path, options.signal);
+      const call = channel.grpc.makeBidiStreamRequest(
+        path,
+        encode,
+        decode,
+        new Metadata(),
+        grpcOptions(options.deadlineMs ?? 0),
+      );
+      const over = new AbortController();
+      let failure: { readonly error: unknown } | undefined;
+      const sending = pump(requests as AsyncIterable<unknown>, call, over.signal).then(
+        () => call.end(),
+        (error: unknown) => {
+          failure = { error };
+          call.cancel();
+        },
+      );
+      try {
+        yield* responses(channel, path, call, options.signal);
+      } catch (error) {
+        // The caller's own failure is the cause; that the call was cancelled is its consequence.
+        throw failure === undefined ? error : failure.error;
+      } finally {
+        over.abort();
+        await sending;
+      }
+    });
+}
+
+/** The answers of a call, which ends with the loop. */
+async function* responses(
+  channel: Channel,
+  path: string,
+  call: ClientReadableStream<unknown> | ClientDuplexStream<unknown, unknown>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<unknown, void, void> {
+  const cancel = (): void => call.cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  call.on("error", () => undefined); // The iterator throws it; after the iterator has gone it is only our own cancel.
+  try {
+    // The iterator must not destroy the stream: a half of a duplex one may still be written.
+    for await (const response of call.iterator({ destroyOnReturn: false })) yield response;
+  } catch (error) {
+    throw signal?.aborted
+      ? cancelled(path, signal)
+      : fromServiceError(error as ServiceError, channel.options.socket);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    call.cancel();
+  }
+}
+
+function once(path: string, start: () => AsyncGenerator<unknown, void, void>): AsyncIterable<unknown> {
+  let started = false;
+  return {
+    [Symbol.asyncIterator]() {
+      if (started) throw new TypeError(`${path}: the answers of a call can be read once`);
+      started = true;
+      return start();
+    },
+  };
+}
+
+function cancelled(path: string, signal: AbortSignal): ApiError {
+  return new ApiError({ code: "API_CANCELLED" }, `${path} was cancelled`, { cause: signal.reason });
+}
+
+function fromServiceError(error: ServiceError, socket: string): ApiError {
+  if (typeof error.code !== "number") {
+    return new ApiError({ code: "API_INTERNAL", id: "" }, `the answer can't be read: ${error.message}`, { cause: error });
+  }
+  const [trailer] = error.metadata?.get(detailsTrailer) ?? [];
+  const details = Buffer.isBuffer(trailer) ? trailer : undefined;
+  if (details !== undefined) return errorFromStatus(error.code, error.details, details);
+  switch (error.code) {
+    case grpcStatus.UNAVAILABLE: {
+      const denied = error.details.includes("EACCES");
+      return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${socket}: ${error.details}`, {
+        cause: error,
+        remedy: denied
+          ? "this socket belongs to another user: run the command as that user (root), or with sudo"
+          : "start the manager (systemctl start warren-manager), or name the socket of another with --host",
+      });
+    }
+    case grpcStatus.DEADLINE_EXCEEDED:
+      return new ApiError({ code: "API_DEADLINE" }, "the manager did not answer in time; it may still do what was asked", {
+        cause: error,
+        remedy: "see what is there before you try again",
+      });
+    case grpcStatus.UNIMPLEMENTED:
+      return new ApiError({ code: "API_UNIMPLEMENTED" }, `the manager does not know this call: ${error.details}`, {
+        cause: error,
+        remedy: "use a command line of the manager's version",
+      });
+    default:
+      return errorFromStatus(error.code, error.details, undefined, error);
+  }
+}

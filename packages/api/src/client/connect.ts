@@ -1,0 +1,79 @@
+import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
+import { ClustersDefinition } from "../generated/warren/v1/cluster.ts";
+import { DispatcherDefinition } from "../generated/warren/v1/dispatcher.ts";
+import { EventsDefinition } from "../generated/warren/v1/event.ts";
+import { NetworksDefinition } from "../generated/warren/v1/network.ts";
+import { NodesDefinition } from "../generated/warren/v1/node.ts";
+import { RegistriesDefinition } from "../generated/warren/v1/registry.ts";
+import { ServicesDefinition } from "../generated/warren/v1/service.ts";
+import { TasksDefinition } from "../generated/warren/v1/task.ts";
+import { methodPath, type MethodDefinition, type ServiceDefinition } from "../rpc.ts";
+import { duplexCall, streamCall, unaryCall, type Channel, type DuplexCall, type StreamCall, type UnaryCall } from "./calls.ts";
+import { resolveConnectOptions, type ConnectOptions } from "./options.ts";
+
+type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true
+  ? DuplexCall<M>
+  : M["responseStream"] extends true
+    ? StreamCall<M>
+    : UnaryCall<M>;
+
+/** A service's methods as functions. */
+export type ServiceClient<D extends ServiceDefinition> = {
+  readonly [Name in keyof D["methods"]]: ClientMethod<D["methods"][Name]>;
+};
+
+/** A connection to a manager. Every call fails with ApiError and nothing else. */
+export interface ApiClient extends Disposable {
+  readonly clusters: ServiceClient<ClustersDefinition>;
+  readonly services: ServiceClient<ServicesDefinition>;
+  readonly tasks: ServiceClient<TasksDefinition>;
+  readonly nodes: ServiceClient<NodesDefinition>;
+  readonly networks: ServiceClient<NetworksDefinition>;
+  readonly registries: ServiceClient<RegistriesDefinition>;
+  readonly events: ServiceClient<EventsDefinition>;
+  readonly dispatcher: ServiceClient<DispatcherDefinition>;
+  /** The client of any other generated service on the same connection, such as `HealthDefinition`. */
+  service<D extends ServiceDefinition>(definition: D): ServiceClient<D>;
+  /** No more calls are taken; the connection ends with the last that is under way. */
+  close(): void;
+}
+
+/**
+ * Nothing is dialled before the first call; a connection that breaks is made again by a later call.
+ *
+ * @throws ApiError `API_INVALID` if an option is wrong
+ */
+export function connect(options: ConnectOptions): ApiClient {
+  const resolved = resolveConnectOptions(options);
+  const grpc = new GrpcClient(`unix:${resolved.socket}`, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": resolved.maxMessageBytes,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 2_000,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.use_local_subchannel_pool": 1,
+  });
+  const channel: Channel = { grpc, options: resolved };
+  const service = <D extends ServiceDefinition>(definition: D): ServiceClient<D> => clientOf(channel, definition);
+  const close = (): void => grpc.close();
+  return {
+    clusters: service(ClustersDefinition),
+    services: service(ServicesDefinition),
+    tasks: service(TasksDefinition),
+    nodes: service(NodesDefinition),
+    networks: service(NetworksDefinition),
+    registries: service(RegistriesDefinition),
+    events: service(EventsDefinition),
+    dispatcher: service(DispatcherDefinition),
+    service,
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+function clientOf<D extends ServiceDefinition>(channel: Channel, definition: D): ServiceClient<D> {
+  const methods = Object.entries(definition.methods).map(([name, method]) => {
+    const make = method.requestStream ? duplexCall : method.responseStream ? streamCall : unaryCall;
+    return [name, make(channel, methodPath(definition, method), method)];
+  });
+  return Object.fromEntries(methods) as ServiceClient<D>;
+}

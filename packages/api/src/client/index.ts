@@ -1,0 +1,11 @@
+/**
+ * Typed calls to a manager, light enough for a command line: no checks of specs and no JSON are loaded with it.
+ *
+ * - `connect.ts` connect, ApiClient: one connection, a client for each service
+ * - `calls.ts`   the three kinds of call: one answer, a stream of them, both ways
+ * - `options.ts` ConnectOptions, CallOptions
+ */
+export { connect, type ApiClient, type ServiceClient } from "./connect.ts";
+export type { CallOptions, ConnectOptions } from "./options.ts";
+export type { DuplexCall, StreamCall, UnaryCall } from "./calls.ts";
+export { ApiError, type ApiCode, type ApiFailure, type FieldViolation, type PreconditionViolation } from "../errors.ts";

@@ -1,0 +1,11 @@
+import { createFileRegistry, fromBinary, type FileRegistry } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { descriptorSetBase64 } from "./generated/descriptors.ts";
+
+let loaded: FileRegistry | undefined;
+
+/** The descriptors of everything that is in `proto/` for the API; read at the first use. */
+export function descriptors(): FileRegistry {
+  loaded ??= createFileRegistry(fromBinary(FileDescriptorSetSchema, Buffer.from(descriptorSetBase64, "base64")));
+  return loaded;
+}

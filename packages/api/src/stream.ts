@@ -1,0 +1,71 @@
+import type { Writable } from "node:stream";
+
+/**
+ * Writes each value of `source`, waiting where the other side is slow. Ends early when `ended` is aborted: `source` is
+ * then asked to end, but not waited for, since it may hang in something that only the abort of its own signal ends.
+ *
+ * Does not end `sink`.
+ */
+export async function pump<T>(source: AsyncIterable<T>, sink: Writable, ended: AbortSignal): Promise<void> {
+  for await (const value of until(source, ended)) {
+    if (!sink.write(value)) await drained(sink, ended);
+  }
+}
+
+/**
+ * The values of `source` until `ended` is aborted, at once even if `source` hangs. Leaving the loop asks `source` to
+ * end and does not wait for it.
+ */
+export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): AsyncGenerator<T, void, void> {
+  const iterator = source[Symbol.asyncIterator]();
+  let finished = false;
+  try {
+    while (!ended.aborted) {
+      const result = await orAbort(iterator.next(), ended);
+      if (result === undefined) return;
+      if (result.done === true) {
+        finished = true;
+        return;
+      }
+      yield result.value;
+    }
+  } catch (error) {
+    finished = true;
+    throw error;
+  } finally {
+    if (!finished) iterator.return?.()?.then(undefined, () => undefined);
+  }
+}
+
+/** Resolves when the sink takes more, or at the abort. */
+async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
+  if (sink.destroyed) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const fire = (): void => resolve();
+  sink.once("drain", fire).once("close", fire);
+  await orAbort(promise, ended);
+  sink.off("drain", fire).off("close", fire);
+}
+
+/**
+ * What `work` resolves to, or undefined at the abort. Not `Promise.race`: that leaves something behind on the promise
+ * that lasts, at each turn.
+ */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => resolve(undefined);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = (): void => signal.removeEventListener("abort", onAbort);
+    work.then(
+      (value) => {
+        forget();
+        resolve(value);
+      },
+      (error: unknown) => {
+        forget();
+        reject(error as Error);
+      },
+    );
+  });
+}
