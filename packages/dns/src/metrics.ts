@@ -19,6 +19,7 @@ export class DnsMetrics {
   readonly #clock: Clock;
   readonly #counts = { names: 0, cache: 0, stale: 0, upstream: 0, error: 0 };
   #timer: Timer | undefined;
+  #open = true;
 
   constructor(clock: Clock, metrics: Metrics = noMetrics) {
     this.#clock = clock;
@@ -48,10 +49,16 @@ export class DnsMetrics {
 
   count(source: Source): void {
     this.#counts[source] += 1;
-    this.#timer ??= this.#clock.setTimeout(() => this.flush(), flushMs);
+    if (this.#open) this.#timer ??= this.#clock.setTimeout(() => this.#flush(), flushMs);
   }
 
-  flush(): void {
+  /** Passes on what is counted; what is counted later is not. */
+  close(): void {
+    this.#open = false;
+    this.#flush();
+  }
+
+  #flush(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
     for (const source of Object.keys(this.#counts) as Source[]) {

@@ -34,7 +34,7 @@ export async function startDnsServer(
   await using started = new AsyncDisposableStack();
   started.defer(() => {
     forwarder.close();
-    metrics.flush();
+    metrics.close();
   });
   const addresses: Endpoint[] = [];
   for (const endpoint of resolved.listen) {
