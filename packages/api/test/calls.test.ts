@@ -344,27 +344,34 @@ describe("both ways", () => {
   });
 
   it("cancels the call when the caller's half fails, and tells that failure", async () => {
-    const gone = Promise.withResolvers<unknown>();
+    let gone = Promise.withResolvers<unknown>();
+    let entered = Promise.withResolvers<void>();
     const { client } = await serve([
       tasks(async function* (requests) {
         try {
-          for await (const _ of requests) yield { message: { $case: "started", value: true } };
+          for await (const _ of requests) entered.resolve();
+          gone.resolve("the half was ended, as if all were well");
         } catch (error) {
           gone.resolve(error);
           throw error;
         }
       }),
     ]);
-    const responses = Array.fromAsync(
-      client.tasks.exec(
-        (async function* () {
-          yield { message: { $case: "stdinEnd" as const, value: true } };
-          throw new Error("terminal closed");
-        })(),
-      ),
-    );
-    await expect(responses).rejects.toThrow("terminal closed");
-    expect(await gone.promise).toMatchObject({ code: "API_CANCELLED" });
+    for (let turn = 0; turn < 50; turn += 1) {
+      gone = Promise.withResolvers();
+      entered = Promise.withResolvers();
+      const responses = Array.fromAsync(
+        client.tasks.exec(
+          (async function* () {
+            yield { message: { $case: "stdinEnd" as const, value: true } };
+            await entered.promise;
+            throw new Error("terminal closed");
+          })(),
+        ),
+      );
+      await expect(responses).rejects.toThrow("terminal closed");
+      expect(await gone.promise).toMatchObject({ code: "API_CANCELLED" });
+    }
   });
 
   it("holds the caller's half back while the server does not read", async () => {

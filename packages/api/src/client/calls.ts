@@ -63,7 +63,7 @@ export function unaryCall(channel: Channel, path: string, method: MethodDefiniti
         (error, response) => {
           signal?.removeEventListener("abort", cancel);
           if (error === null) resolve(response);
-          else reject(signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket));
+          else reject(signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket, "unary"));
         },
       );
       signal?.addEventListener("abort", cancel, { once: true });
@@ -138,7 +138,7 @@ async function* responses(
   } catch (error) {
     throw signal?.aborted
       ? cancelled(path, signal)
-      : fromServiceError(error as ServiceError, channel.options.socket);
+      : fromServiceError(error as ServiceError, channel.options.socket, "stream");
   } finally {
     signal?.removeEventListener("abort", cancel);
     call.cancel();
@@ -160,34 +160,45 @@ function cancelled(path: string, signal: AbortSignal): ApiError {
   return new ApiError({ code: "API_CANCELLED" }, `${path} was cancelled`, { cause: signal.reason });
 }
 
-function fromServiceError(error: ServiceError, socket: string): ApiError {
+/** Of a status that came with our details, what it says; of one that gRPC itself made, what it means here. */
+function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "stream"): ApiError {
+  const cause = error;
   if (typeof error.code !== "number") {
-    return new ApiError({ code: "API_INTERNAL", id: "" }, `the answer can't be read: ${error.message}`, { cause: error });
+    return new ApiError({ code: "API_INTERNAL", id: "" }, `the answer can't be read: ${error.message}`, { cause });
   }
   const [trailer] = error.metadata?.get(detailsTrailer) ?? [];
-  const details = Buffer.isBuffer(trailer) ? trailer : undefined;
-  if (details !== undefined) return errorFromStatus(error.code, error.details, details);
+  if (Buffer.isBuffer(trailer)) return errorFromStatus(error.code, error.details, trailer);
   switch (error.code) {
-    case grpcStatus.UNAVAILABLE: {
-      const denied = error.details.includes("EACCES");
-      return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${socket}: ${error.details}`, {
-        cause: error,
-        remedy: denied
-          ? "this socket belongs to another user: run the command as that user (root), or with sudo"
-          : "start the manager (systemctl start warren-manager), or name the socket of another with --host",
-      });
+    case grpcStatus.UNAVAILABLE:
+    case grpcStatus.CANCELLED: {
+      const neverSent = /no connection established|connect E[A-Z]+/i.test(error.details);
+      if (neverSent) return noManager(error, socket);
+      if (kind === "stream")
+        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${socket} has gone: ${error.details}`, { cause });
+      const text = `the manager at ${socket} went before it answered: ${error.details}`;
+      return new ApiError({ code: "API_OUTCOME_UNKNOWN" }, text, { cause, remedy: lookFirst });
     }
-    case grpcStatus.DEADLINE_EXCEEDED:
-      return new ApiError({ code: "API_DEADLINE" }, "the manager did not answer in time; it may still do what was asked", {
-        cause: error,
-        remedy: "see what is there before you try again",
-      });
+    case grpcStatus.DEADLINE_EXCEEDED: {
+      const text = "the manager did not answer in time; it may still do what was asked";
+      return new ApiError({ code: "API_DEADLINE" }, text, { cause, remedy: lookFirst });
+    }
     case grpcStatus.UNIMPLEMENTED:
       return new ApiError({ code: "API_UNIMPLEMENTED" }, `the manager does not know this call: ${error.details}`, {
-        cause: error,
+        cause,
         remedy: "use a command line of the manager's version",
       });
     default:
       return errorFromStatus(error.code, error.details, undefined, error);
   }
+}
+
+const lookFirst = "see what is there before you try again";
+
+function noManager(error: ServiceError, socket: string): ApiError {
+  return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${socket}: ${error.details}`, {
+    cause: error,
+    remedy: error.details.includes("EACCES")
+      ? "this socket belongs to another user: run the command as that user (root), or with sudo"
+      : "start the manager (systemctl start warren-manager), or name the socket of another with --host",
+  });
 }

@@ -197,5 +197,8 @@ async function* requestsOf(
 ): AsyncGenerator<unknown, void, void> {
   // The iterator must not destroy the stream: answers are still to be written.
   for await (const bytes of until(call.iterator({ destroyOnReturn: false }), signal)) yield read(type, bytes as Buffer);
+  // grpc-js shows the end of a stream that was reset as if the caller had ended its half, and the reset just after, in
+  // the same turn of the event loop. So an end is believed once a turn has passed without one.
+  await new Promise((resolve) => setImmediate(resolve));
   if (signal.aborted) throw signal.reason;
 }
