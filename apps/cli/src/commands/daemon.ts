@@ -1,0 +1,77 @@
+import { Flags } from "@oclif/core";
+import { folderFlags } from "../folder-flags.ts";
+import { WarrenCommand } from "../warren-command.ts";
+
+const daemonFlags = {
+  ...folderFlags,
+  "log-level": Flags.option({
+    options: ["debug", "info", "warn", "error"] as const,
+    description: "least level logged",
+    default: "info" as const,
+  })(),
+};
+
+/** A daemon has no manager to speak to as the command line has. */
+abstract class DaemonCommand extends WarrenCommand {
+  static override baseFlags: typeof WarrenCommand.baseFlags = {} as typeof WarrenCommand.baseFlags;
+}
+
+export class ManagerCommand extends DaemonCommand {
+  static override summary = "Run this machine's manager in the foreground.";
+  static override flags = {
+    ...daemonFlags,
+    "metrics-addr": Flags.string({
+      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      default: "127.0.0.1:9090",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(ManagerCommand);
+    const { runManager } = await import("@warren/manager");
+    await runManager({
+      dataDir: flags["data-dir"],
+      runDir: flags["run-dir"],
+      logLevel: flags["log-level"],
+      version: this.config.version,
+      ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
+    });
+  }
+}
+
+export class WorkerCommand extends DaemonCommand {
+  static override summary = "Run this machine's worker in the foreground.";
+  static override flags = {
+    ...daemonFlags,
+    "metrics-addr": Flags.string({
+      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      default: "127.0.0.1:9091",
+    }),
+    manager: Flags.string({ description: "the manager's socket; default: manager.sock in the run dir" }),
+    containerd: Flags.string({
+      description: "containerd's socket; where none answers, the worker runs a containerd of its own",
+      default: "/run/containerd/containerd.sock",
+    }),
+    "registry-mirror": Flags.string({ description: "REGISTRY=URL: asked before the registry itself", multiple: true }),
+    "dns-upstream": Flags.string({
+      description: "name server for all other names; default: those of /etc/resolv.conf",
+      multiple: true,
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(WorkerCommand);
+    const { runWorker } = await import("@warren/worker");
+    await runWorker({
+      dataDir: flags["data-dir"],
+      runDir: flags["run-dir"],
+      logLevel: flags["log-level"],
+      version: this.config.version,
+      managerSocket: flags.manager ?? `${flags["run-dir"]}/manager.sock`,
+      containerdSocket: flags.containerd,
+      registryMirrors: flags["registry-mirror"] ?? [],
+      ...(flags["dns-upstream"] === undefined ? {} : { dnsUpstreams: flags["dns-upstream"] }),
+      ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
+    });
+  }
+}

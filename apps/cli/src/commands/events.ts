@@ -1,0 +1,69 @@
+import { Flags } from "@oclif/core";
+import { Event, ListEventsResponse } from "@warren/api";
+import { toJson } from "@warren/api/json";
+import { printable, render, type Format } from "../output.ts";
+import { pages } from "../pages.ts";
+import { parseMoment } from "../units.ts";
+import { eventColumns } from "../views.ts";
+import { outputFlag, WarrenCommand } from "../warren-command.ts";
+
+export class Events extends WarrenCommand {
+  static override summary = "Show what happened in the cluster.";
+  static override flags = {
+    ...outputFlag,
+    follow: Flags.boolean({
+      char: "f",
+      description: "go on with events as they happen; json is then an object a line",
+    }),
+    since: Flags.string({ description: "only events after: 10m (ago) or 2026-11-24T10:00:00Z" }),
+    object: Flags.string({ description: "only of this object: name, id or unique id prefix" }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Events);
+    const client = await this.connect(flags.host);
+    const since = flags.since === undefined ? undefined : parseMoment(flags.since, Date.now());
+    const ref = flags.object ?? "";
+    if (!flags.follow) {
+      const events = await pages(
+        (page) => client.events.list({ page, since, ref }),
+        (answer) => answer.events,
+      );
+      return this.print(flags.output, {
+        rows: events,
+        columns: eventColumns,
+        name: ({ meta }) => meta?.id ?? "",
+        json: () => toJson(ListEventsResponse, { events, nextPageToken: "" }),
+      });
+    }
+    const signal = this.interrupted;
+    try {
+      for await (const event of client.events.follow({ since, ref }, { signal })) {
+        process.stdout.write(`${await line(event, flags.output as Format)}\n`);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+}
+
+/** One event, without waiting for others to align with. */
+async function line(event: Event, format: Format): Promise<string> {
+  switch (format) {
+    case "table":
+      return eventColumns.map(({ value }) => printable(value(event))).join("  ");
+    case "json":
+      return JSON.stringify(toJson(Event, event));
+    case "yaml":
+    case "name": {
+      const json = (): unknown => toJson(Event, event);
+      const text = await render(format, {
+        rows: [event],
+        columns: eventColumns,
+        name: ({ meta }) => meta?.id ?? "",
+        json,
+      });
+      return format === "yaml" ? `---\n${text}` : text;
+    }
+  }
+}

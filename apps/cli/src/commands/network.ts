@@ -1,0 +1,74 @@
+import { Args, Flags } from "@oclif/core";
+import { ListNetworksResponse, Network } from "@warren/api";
+import { toJson } from "@warren/api/json";
+import { pages } from "../pages.ts";
+import { parseKeyValue } from "../service/flag-syntax.ts";
+import { networkColumns } from "../views.ts";
+import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+
+const networkArg = { network: Args.string({ required: true, description: "name, id or unique id prefix" }) };
+
+export class NetworkCreate extends WarrenCommand {
+  static override summary = "Create a network: a set of who may talk to whom.";
+  static override args = { name: Args.string({ required: true }) };
+  static override flags = { label: Flags.string({ char: "l", multiple: true, description: "KEY=VALUE" }) };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NetworkCreate);
+    const client = await this.connect(flags.host);
+    const labels = Object.fromEntries((flags.label ?? []).map(parseKeyValue));
+    const network = await client.networks.create({ spec: { name: args.name, labels } });
+    process.stdout.write(`${network.meta?.id ?? ""}\n`);
+  }
+}
+
+export class NetworkList extends WarrenCommand {
+  static override summary = "List networks.";
+  static override flags = outputFlag;
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(NetworkList);
+    const client = await this.connect(flags.host);
+    const networks = await pages(
+      (page) => client.networks.list({ page }),
+      (answer) => answer.networks,
+    );
+    await this.print(flags.output, {
+      rows: networks,
+      columns: networkColumns,
+      name: ({ spec }) => spec?.name ?? "",
+      json: () => toJson(ListNetworksResponse, { networks, nextPageToken: "" }),
+    });
+  }
+}
+
+export class NetworkInspect extends WarrenCommand {
+  static override summary = "Show a network in full.";
+  static override args = networkArg;
+  static override flags = inspectFlag;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NetworkInspect);
+    const client = await this.connect(flags.host);
+    const network = await client.networks.get({ ref: args.network });
+    await this.print(flags.output, {
+      rows: [network],
+      columns: networkColumns,
+      name: ({ spec }) => spec?.name ?? "",
+      json: () => toJson(Network, network),
+    });
+  }
+}
+
+export class NetworkDelete extends WarrenCommand {
+  static override summary = "Delete networks that no service is on.";
+  static override usage = "network delete NETWORK…";
+  static override strict = false;
+  static override args = networkArg;
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(NetworkDelete);
+    const client = await this.connect(flags.host);
+    for (const ref of argv as string[]) await client.networks.delete({ ref });
+  }
+}

@@ -1,0 +1,132 @@
+import { Args, Flags } from "@oclif/core";
+import { ListNodesResponse, Node, NodeSpec_Availability } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
+import { toJson } from "@warren/api/json";
+import { pages } from "../pages.ts";
+import { parseKeyValue } from "../service/flag-syntax.ts";
+import { UnitError } from "../units.ts";
+import { nodeColumns } from "../views.ts";
+import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+
+const nodeArg = { node: Args.string({ required: true, description: "hostname, id or unique id prefix" }) };
+
+/** Node id → host name. */
+export async function hostnames(client: ApiClient): Promise<ReadonlyMap<string, string>> {
+  const nodes = await listNodes(client);
+  return new Map(nodes.map(({ meta, description }) => [meta?.id ?? "", description?.hostname ?? ""]));
+}
+
+function listNodes(client: ApiClient): Promise<Node[]> {
+  return pages(
+    (page) => client.nodes.list({ page }),
+    (answer) => answer.nodes,
+  );
+}
+
+export class NodeList extends WarrenCommand {
+  static override summary = "List nodes.";
+  static override flags = outputFlag;
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(NodeList);
+    const nodes = await listNodes(await this.connect(flags.host));
+    await this.print(flags.output, {
+      rows: nodes,
+      columns: nodeColumns,
+      name: ({ description }) => description?.hostname ?? "",
+      json: () => toJson(ListNodesResponse, { nodes, nextPageToken: "" }),
+    });
+  }
+}
+
+export class NodeInspect extends WarrenCommand {
+  static override summary = "Show a node in full.";
+  static override args = nodeArg;
+  static override flags = inspectFlag;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodeInspect);
+    const client = await this.connect(flags.host);
+    const node = await client.nodes.get({ ref: args.node });
+    await this.print(flags.output, {
+      rows: [node],
+      columns: nodeColumns,
+      name: ({ description }) => description?.hostname ?? "",
+      json: () => toJson(Node, node),
+    });
+  }
+}
+
+abstract class NodeChange extends WarrenCommand {
+  protected async change(host: string, ref: string, change: (spec: NonNullable<Node["spec"]>) => void): Promise<void> {
+    const client = await this.connect(host);
+    const { meta, spec } = await client.nodes.get({ ref });
+    const next = { labels: { ...spec?.labels }, availability: spec?.availability ?? NodeSpec_Availability.ACTIVE };
+    change(next);
+    await client.nodes.update({ ref: meta?.id ?? ref, version: meta?.version ?? 0, spec: next });
+  }
+}
+
+export class NodeDrain extends NodeChange {
+  static override summary = "Move a node's tasks away and give it no new ones.";
+  static override args = nodeArg;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodeDrain);
+    await this.change(flags.host, args.node, (spec) => void (spec.availability = NodeSpec_Availability.DRAIN));
+  }
+}
+
+export class NodePause extends NodeChange {
+  static override summary = "Leave a node its tasks, but give it no new ones.";
+  static override args = nodeArg;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodePause);
+    await this.change(flags.host, args.node, (spec) => void (spec.availability = NodeSpec_Availability.PAUSE));
+  }
+}
+
+export class NodeActivate extends NodeChange {
+  static override summary = "Let a node have tasks again.";
+  static override args = nodeArg;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodeActivate);
+    await this.change(flags.host, args.node, (spec) => void (spec.availability = NodeSpec_Availability.ACTIVE));
+  }
+}
+
+export class NodeUpdate extends NodeChange {
+  static override summary = "Change a node's labels.";
+  static override args = nodeArg;
+  static override flags = {
+    label: Flags.string({ char: "l", multiple: true, description: "KEY=VALUE" }),
+    "label-rm": Flags.string({ multiple: true, description: "KEY" }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodeUpdate);
+    const added = (flags.label ?? []).map(parseKeyValue);
+    const gone = flags["label-rm"] ?? [];
+    if (added.length + gone.length === 0) throw new UnitError("nothing to change: give --label or --label-rm");
+    await this.change(flags.host, args.node, ({ labels }) => {
+      for (const key of gone) {
+        if (!Object.hasOwn(labels, key)) throw new UnitError(`--label-rm: the node has no '${key}' to take away`);
+        delete labels[key];
+      }
+      Object.assign(labels, Object.fromEntries(added));
+    });
+  }
+}
+
+export class NodeRemove extends WarrenCommand {
+  static override summary = "Forget a node that is down.";
+  static override args = nodeArg;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(NodeRemove);
+    const client = await this.connect(flags.host);
+    await client.nodes.remove({ ref: args.node });
+  }
+}

@@ -1,0 +1,64 @@
+import { readFileSync } from "node:fs";
+import { Args, Flags } from "@oclif/core";
+import { ListRegistriesResponse } from "@warren/api";
+import { toJson } from "@warren/api/json";
+import { pages } from "../pages.ts";
+import { UnitError } from "../units.ts";
+import { registryColumns } from "../views.ts";
+import { outputFlag, WarrenCommand } from "../warren-command.ts";
+
+const registryArg = {
+  registry: Args.string({ required: true, description: "as in image references: docker.io, registry.example:5000" }),
+};
+
+export class RegistryLogin extends WarrenCommand {
+  static override summary = "Store what the cluster logs in with at an image registry.";
+  static override examples = ["<%= config.bin %> registry login registry.example -u me --password-stdin < password"];
+  static override args = registryArg;
+  static override flags = {
+    username: Flags.string({ char: "u", required: true, description: "who" }),
+    "password-stdin": Flags.boolean({ description: "read the password from stdin" }),
+    password: Flags.string({ char: "p", description: "the password; other users of this machine can see it" }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(RegistryLogin);
+    if (flags["password-stdin"] === (flags.password !== undefined)) {
+      throw new UnitError("give the password by --password-stdin or by --password, one of them");
+    }
+    const password = flags.password ?? readFileSync(0, "utf8").replace(/\r?\n$/, "");
+    const client = await this.connect(flags.host);
+    await client.registries.login({ registry: args.registry, auth: { username: flags.username, password } });
+  }
+}
+
+export class RegistryLogout extends WarrenCommand {
+  static override summary = "Forget what was stored for a registry.";
+  static override args = registryArg;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(RegistryLogout);
+    const client = await this.connect(flags.host);
+    await client.registries.logout({ registry: args.registry });
+  }
+}
+
+export class RegistryList extends WarrenCommand {
+  static override summary = "List the registries that the cluster logs in at.";
+  static override flags = outputFlag;
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(RegistryList);
+    const client = await this.connect(flags.host);
+    const registries = await pages(
+      (page) => client.registries.list({ page }),
+      (answer) => answer.registries,
+    );
+    await this.print(flags.output, {
+      rows: registries,
+      columns: registryColumns,
+      name: ({ registry }) => registry,
+      json: () => toJson(ListRegistriesResponse, { registries, nextPageToken: "" }),
+    });
+  }
+}

@@ -1,0 +1,254 @@
+import { Args, Flags } from "@oclif/core";
+import { ListServicesResponse, ListTasksResponse, Service, ServiceSpec } from "@warren/api";
+import { toJson } from "@warren/api/json";
+import { followLogs, logFlags } from "../logs.ts";
+import { pages } from "../pages.ts";
+import { progressOutput } from "../progress-output.ts";
+import { follow } from "../service/convergence.ts";
+import { applyServiceFlags, removalFlags, serviceFlags } from "../service/service-flags.ts";
+import { parseDuration, UnitError } from "../units.ts";
+import { serviceColumns, taskColumns } from "../views.ts";
+import { CommandFailed, inspectFlag, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
+import { hostnames } from "./node.ts";
+
+const serviceArg = { service: Args.string({ required: true, description: "name, id or unique id prefix" }) };
+
+interface WaitFlags {
+  readonly host: string;
+  readonly detach: boolean;
+  readonly timeout: string;
+}
+
+abstract class ServiceCommand extends WarrenCommand {
+  /** Shows progress until the service is as wanted. @throws CommandFailed where it stops, goes, or takes too long */
+  protected async converge(service: Service, flags: WaitFlags): Promise<void> {
+    const id = service.meta?.id ?? "";
+    if (flags.detach) return;
+    const client = await this.connect(flags.host);
+    const late = AbortSignal.timeout(parseDuration(flags.timeout));
+    const signal = AbortSignal.any([late, this.interrupted]);
+    const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput());
+    const name = service.spec?.name ?? id;
+    switch (last.kind) {
+      case "converged":
+        return;
+      case "gone":
+      case "stopped":
+        throw new CommandFailed(`${last.text}; 'warren why ${name}' tells more`);
+      case "waiting":
+        if (late.aborted) {
+          throw new CommandFailed(
+            `${last.text}; not done after ${flags.timeout}: it goes on, 'warren why ${name}' tells more`,
+          );
+        }
+        throw new CommandFailed(`${last.text}; no longer watched, but it goes on: see 'warren service tasks ${name}'`);
+    }
+  }
+
+  /** The part of the command line before `--`, and what is after it. */
+  protected splitArgv(): { readonly own: string[]; readonly rest: string[] | undefined } {
+    const at = this.argv.indexOf("--");
+    return at === -1
+      ? { own: this.argv, rest: undefined }
+      : { own: this.argv.slice(0, at), rest: this.argv.slice(at + 1) };
+  }
+
+  protected printId(service: Service): void {
+    process.stdout.write(`${service.meta?.id ?? ""}\n`);
+  }
+}
+
+export class ServiceCreate extends ServiceCommand {
+  static override summary = "Create a service and wait until its tasks run.";
+  static override usage = "service create NAME --image IMAGE [FLAGS] [-- ARGUMENT…]";
+  static override examples = [
+    "<%= config.bin %> service create web --image nginx --replicas 3 -p 8080:80 --health-http 80/",
+    "<%= config.bin %> service create tick --image busybox --entrypoint 'sh -c' -- 'while date; do sleep 1; done'",
+  ];
+  static override args = { name: Args.string({ required: true, description: "of the service, and its DNS name" }) };
+  static override flags = {
+    ...serviceFlags,
+    replicas: Flags.integer({ description: "how many tasks", default: 1, min: 0 }),
+    ...waitFlags,
+  };
+
+  async run(): Promise<void> {
+    const { own, rest } = this.splitArgv();
+    const { args, flags } = await this.parse(ServiceCreate, own);
+    if (!("image" in flags)) throw new UnitError("which image? give --image, as --image nginx:1.27");
+    const blank = ServiceSpec.fromPartial({
+      name: args.name,
+      mode: { $case: "replicated", value: { replicas: flags.replicas } },
+    });
+    const client = await this.connect(flags.host);
+    const service = await client.services.create({ spec: applyServiceFlags(blank, flags, rest) });
+    this.printId(service);
+    await this.converge(service, flags);
+  }
+}
+
+export class ServiceUpdate extends ServiceCommand {
+  static override summary = "Change a service and wait until its tasks are replaced.";
+  static override description =
+    "Flags that are given replace what there is, or add to it by key; all else stays. NAME-rm flags take away.";
+  static override usage = "service update SERVICE [FLAGS] [-- ARGUMENT…]";
+  static override args = serviceArg;
+  static override flags = {
+    ...serviceFlags,
+    ...removalFlags,
+    replicas: Flags.integer({ description: "how many tasks", min: 0 }),
+    force: Flags.boolean({ description: "replace all tasks even if nothing changes" }),
+    ...waitFlags,
+  };
+
+  async run(): Promise<void> {
+    const { own, rest } = this.splitArgv();
+    const { args, flags } = await this.parse(ServiceUpdate, own);
+    const client = await this.connect(flags.host);
+    const before = await client.services.get({ ref: args.service });
+    const spec = applyServiceFlags(before.spec ?? ServiceSpec.create({}), flags, rest);
+    if (flags.replicas !== undefined) spec.mode = { $case: "replicated", value: { replicas: flags.replicas } };
+    if (flags.force && spec.task !== undefined) spec.task.forceUpdate += 1;
+    const ref = before.meta?.id ?? args.service;
+    const service = await client.services.update({ ref, version: before.meta?.version ?? 0, spec });
+    this.printId(service);
+    await this.converge(service, flags);
+  }
+}
+
+export class ServiceScale extends ServiceCommand {
+  static override summary = "Set how many tasks services have.";
+  static override usage = "service scale SERVICE=REPLICAS…";
+  static override examples = ["<%= config.bin %> service scale web=5 db=1"];
+  static override strict = false;
+  static override args = { scale: Args.string({ required: true, description: "SERVICE=REPLICAS" }) };
+  static override flags = waitFlags;
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(ServiceScale);
+    const wanted = (argv as string[]).map((text) => {
+      const [, ref, replicas] = /^(.+)=(\d+)$/.exec(text) ?? [];
+      if (ref === undefined) throw new UnitError(`'${text}': want SERVICE=REPLICAS, as web=3`);
+      return { ref, replicas: Number(replicas) };
+    });
+    const client = await this.connect(flags.host);
+    const scaled: Service[] = [];
+    for (const request of wanted) scaled.push(await client.services.scale(request));
+    for (const service of scaled) await this.converge(service, flags);
+  }
+}
+
+export class ServiceRollback extends ServiceCommand {
+  static override summary = "Return a service to what it was before its last update.";
+  static override args = serviceArg;
+  static override flags = waitFlags;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ServiceRollback);
+    const client = await this.connect(flags.host);
+    await this.converge(await client.services.rollback({ ref: args.service }), flags);
+  }
+}
+
+export class ServiceList extends WarrenCommand {
+  static override summary = "List services.";
+  static override flags = {
+    ...outputFlag,
+    label: Flags.string({ char: "l", multiple: true, description: "only those with this label: KEY or KEY=VALUE" }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(ServiceList);
+    const client = await this.connect(flags.host);
+    const labels = Object.fromEntries(
+      (flags.label ?? []).map((text) => [text.split("=")[0] ?? "", text.split("=").slice(1).join("=")]),
+    );
+    const services = await pages(
+      (page) => client.services.list({ page, labels }),
+      (answer) => answer.services,
+    );
+    await this.print(flags.output, {
+      rows: services,
+      columns: serviceColumns,
+      name: ({ spec }) => spec?.name ?? "",
+      json: () => toJson(ListServicesResponse, { services, nextPageToken: "" }),
+    });
+  }
+}
+
+export class ServiceInspect extends WarrenCommand {
+  static override summary = "Show a service in full.";
+  static override args = serviceArg;
+  static override flags = inspectFlag;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ServiceInspect);
+    const client = await this.connect(flags.host);
+    const service = await client.services.get({ ref: args.service });
+    await this.print(flags.output, {
+      rows: [service],
+      columns: serviceColumns,
+      name: ({ spec }) => spec?.name ?? "",
+      json: () => toJson(Service, service),
+    });
+  }
+}
+
+export class ServiceTasks extends WarrenCommand {
+  static override summary = "List a service's tasks, the ended ones that are kept included.";
+  static override args = serviceArg;
+  static override flags = outputFlag;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ServiceTasks);
+    const client = await this.connect(flags.host);
+    // Named by id, so that a prefix that two services share is refused here and not merged.
+    const service = await client.services.get({ ref: args.service });
+    const tasks = await pages(
+      (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
+      (answer) => answer.tasks,
+    );
+    tasks.sort((a, b) => a.slot - b.slot || (b.meta?.version ?? 0) - (a.meta?.version ?? 0));
+    await this.print(flags.output, {
+      rows: tasks,
+      columns: taskColumns(Date.now(), await hostnames(client)),
+      name: ({ meta }) => meta?.id ?? "",
+      json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+    });
+  }
+}
+
+export class ServiceLogs extends WarrenCommand {
+  static override summary = "Print what a service's tasks wrote.";
+  static override args = serviceArg;
+  static override flags = logFlags;
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ServiceLogs);
+    await followLogs(await this.connect(flags.host), args.service, flags, this.interrupted);
+  }
+}
+
+export class ServiceDelete extends ServiceCommand {
+  static override summary = "Delete services and wait until their tasks are gone.";
+  static override strict = false;
+  static override usage = "service delete SERVICE…";
+  static override args = serviceArg;
+  static override flags = waitFlags;
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(ServiceDelete);
+    const client = await this.connect(flags.host);
+    const services: Service[] = [];
+    for (const ref of argv as string[]) services.push(await client.services.get({ ref }));
+    for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
+    if (flags.detach) return;
+    for (const { meta, spec } of services) {
+      const late = AbortSignal.timeout(parseDuration(flags.timeout));
+      const signal = AbortSignal.any([late, this.interrupted]);
+      const last = await follow(client.events.watch({ service: meta?.id ?? "" }, { signal }), progressOutput());
+      if (last.kind !== "gone")
+        throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
+    }
+  }
+}

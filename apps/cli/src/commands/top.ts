@@ -1,0 +1,113 @@
+import { Args, Flags } from "@oclif/core";
+import { delay, systemClock } from "@warren/std";
+import { StatsResponse, type TaskStats } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
+import { toJson } from "@warren/api/json";
+import { table, type Column } from "../output.ts";
+import { formatBytes, parseDuration, UnitError } from "../units.ts";
+import { shortId, taskName } from "../views.ts";
+import { outputFlag, WarrenCommand } from "../warren-command.ts";
+import { hostnames } from "./node.ts";
+
+/** CPU use is the difference of two answers; this far apart for one look, ms. */
+const sampleMs = 500;
+
+interface Row {
+  readonly stats: TaskStats;
+  /** Of one core; undefined at the first look. */
+  readonly cpuShare: number | undefined;
+}
+
+export class Top extends WarrenCommand {
+  static override summary = "Show what running tasks use: once, or again and again on a terminal.";
+  static override usage = "top [SERVICE|TASK…]";
+  static override strict = false;
+  static override args = { ref: Args.string({ description: "services or tasks; default: all" }) };
+  static override flags = {
+    ...outputFlag,
+    once: Flags.boolean({ description: "look once, also on a terminal" }),
+    interval: Flags.string({ description: "between looks", default: "2s", helpValue: "DURATION" }),
+  };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Top);
+    const intervalMs = parseDuration(flags.interval);
+    if (intervalMs < 100) throw new UnitError("--interval: give 100ms or more");
+    const client = await this.connect(flags.host);
+    const refs = argv as string[];
+    const first = await client.tasks.stats({ refs });
+    if (flags.output !== "table") {
+      return this.print(flags.output, {
+        rows: first.stats,
+        columns: [],
+        name: ({ taskId }) => taskId,
+        json: () => toJson(StatsResponse, first),
+      });
+    }
+    const names = await hostnames(client);
+    if (flags.once || process.stdout.isTTY !== true) {
+      await delay(systemClock, sampleMs);
+      process.stdout.write(`${view(first, await client.tasks.stats({ refs }), names)}\n`);
+      return;
+    }
+    await this.#repeat(client, refs, first, intervalMs, names);
+  }
+
+  /** Writes over itself until interrupted. */
+  async #repeat(
+    client: ApiClient,
+    refs: string[],
+    first: StatsResponse,
+    intervalMs: number,
+    names: ReadonlyMap<string, string>,
+  ): Promise<void> {
+    const { createLogUpdate } = await import("log-update");
+    const update = createLogUpdate(process.stdout);
+    const signal = this.interrupted;
+    let before = first;
+    let waitMs = sampleMs;
+    try {
+      for (;;) {
+        await delay(systemClock, waitMs, signal);
+        const now = await client.tasks.stats({ refs }, { signal });
+        update(view(before, now, names));
+        before = now;
+        waitMs = intervalMs;
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      update.done();
+    }
+  }
+}
+
+/** Two answers as a table, the busiest task first. Pure. */
+export function view(before: StatsResponse, now: StatsResponse, names: ReadonlyMap<string, string>): string {
+  const earlier = new Map(before.stats.map((stats) => [stats.taskId, stats]));
+  const rows = now.stats
+    .map((stats) => ({ stats, cpuShare: cpuShare(earlier.get(stats.taskId), stats) }))
+    .toSorted((a, b) => (b.cpuShare ?? 0) - (a.cpuShare ?? 0) || b.stats.memoryBytes - a.stats.memoryBytes);
+  const missing = now.unreachableNodes.map((id) => names.get(id) ?? shortId(id));
+  const note = missing.length === 0 ? "" : `\nno answer from: ${missing.join(", ")}`;
+  return table(rows, columns(names)) + note;
+}
+
+function cpuShare(before: TaskStats | undefined, now: TaskStats): number | undefined {
+  const ms = (now.at?.getTime() ?? 0) - (before?.at?.getTime() ?? 0);
+  if (before === undefined || ms <= 0) return undefined;
+  return Math.max(0, now.cpuUsageNs - before.cpuUsageNs) / (ms * 1e6);
+}
+
+function columns(names: ReadonlyMap<string, string>): readonly Column<Row>[] {
+  return [
+    { title: "TASK", value: ({ stats }) => taskName(stats) },
+    { title: "NODE", value: ({ stats }) => names.get(stats.nodeId) ?? shortId(stats.nodeId) },
+    { title: "CPU", value: ({ cpuShare: share }) => (share === undefined ? "" : `${(share * 100).toFixed(1)} %`) },
+    { title: "MEMORY", value: ({ stats }) => formatBytes(stats.memoryBytes) },
+    { title: "LIMIT", value: ({ stats }) => (stats.memoryLimitBytes === 0 ? "" : formatBytes(stats.memoryLimitBytes)) },
+    { title: "PIDS", value: ({ stats }) => String(stats.pids) },
+    { title: "READ", value: ({ stats }) => formatBytes(stats.readBytes) },
+    { title: "WRITTEN", value: ({ stats }) => formatBytes(stats.writeBytes) },
+  ];
+}

@@ -1,0 +1,112 @@
+/**
+ * Starting and stopping this machine's daemons from the command line: by their systemd units where they are installed,
+ * else as processes of their own.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, openSync, watch } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { CommandFailed } from "./warren-command.ts";
+
+export type DaemonName = "manager" | "worker";
+
+/** Where a machine's daemons keep what they have. */
+export interface Folders {
+  readonly dataDir: string;
+  readonly runDir: string;
+}
+
+/** Flags of this command line that the daemon it starts gets too. */
+export interface DaemonStart extends Folders {
+  readonly name: DaemonName;
+  readonly flags: readonly string[];
+}
+
+/** How the daemon runs: as a unit, or with this log. */
+export type Started =
+  | { readonly kind: "unit"; readonly unit: string }
+  | { readonly kind: "process"; readonly log: string };
+
+/** Starts the daemon unless it runs. Resolves once it was started; that it is ready shows on its socket. */
+export async function startDaemon(start: DaemonStart): Promise<Started> {
+  const unit = `warren-${start.name}.service`;
+  const log = join(start.dataDir, `${start.name}.log`);
+  if (await hasUnit(unit)) {
+    await systemctl(["enable", "--now", unit]);
+    return { kind: "unit", unit };
+  }
+  if ((await runningPid(start.name, start.runDir)) !== undefined) return { kind: "process", log };
+  mkdirSync(start.dataDir, { recursive: true, mode: 0o700 });
+  const output = openSync(log, "a", 0o600);
+  const own = [...process.execArgv, process.argv[1] ?? ""];
+  const folders = ["--data-dir", start.dataDir, "--run-dir", start.runDir];
+  const child = spawn(process.execPath, [...own, start.name, ...folders, ...start.flags], {
+    detached: true,
+    stdio: ["ignore", output, output],
+    cwd: "/",
+  });
+  await once(child, "spawn");
+  child.unref();
+  return { kind: "process", log };
+}
+
+/** Stops the daemon, if it runs, and resolves when it has ended. */
+export async function stopDaemon(name: DaemonName, { runDir }: Folders): Promise<void> {
+  const unit = `warren-${name}.service`;
+  if (await hasUnit(unit)) return systemctl(["disable", "--now", unit]);
+  const pid = await runningPid(name, runDir);
+  if (pid === undefined) return;
+  // The daemon removes its file as the last thing it does.
+  const gone = removal(pidFile(name, runDir));
+  process.kill(pid, "SIGTERM");
+  if (!(await gone)) throw new CommandFailed(`the ${name} (pid ${pid}) does not end: see its log`);
+}
+
+/** The file that a running daemon keeps its process id in. */
+export function pidFile(name: DaemonName, runDir: string): string {
+  return join(runDir, `${name}.pid`);
+}
+
+async function runningPid(name: DaemonName, runDir: string): Promise<number | undefined> {
+  const pid = Number(await readFile(pidFile(name, runDir), "utf8").catch(() => ""));
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  // A number that was taken by somebody else since is not ours.
+  return commandLine.split("\0").includes(name) ? pid : undefined;
+}
+
+/** How long a daemon may take to end, ms: the longest grace that it gives itself, and some. */
+const stopLimitMs = 30_000;
+
+/** True once the file is gone. */
+function removal(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const finish = (gone: boolean): void => {
+      clearTimeout(timer);
+      watcher.close();
+      resolve(gone);
+    };
+    const look = (): void =>
+      void readFile(path).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") finish(true);
+      });
+    const timer = setTimeout(() => finish(false), stopLimitMs);
+    const watcher = watch(dirname(path), look);
+    look();
+  });
+}
+
+async function hasUnit(unit: string): Promise<boolean> {
+  const booted = await readFile("/proc/1/comm", "utf8").catch(() => "");
+  if (booted.trim() !== "systemd") return false;
+  const child = spawn("systemctl", ["cat", unit], { stdio: "ignore" });
+  const [code] = (await once(child, "exit")) as [number | null];
+  return code === 0;
+}
+
+async function systemctl(args: readonly string[]): Promise<void> {
+  const child = spawn("systemctl", args, { stdio: ["ignore", "inherit", "inherit"] });
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code !== 0) throw new CommandFailed(`systemctl ${args.join(" ")} failed: see journalctl -u ${args.at(-1) ?? ""}`);
+}

@@ -1,0 +1,59 @@
+/** Prints log lines as they come. */
+import { once } from "node:events";
+import { styleText } from "node:util";
+import { Flags } from "@oclif/core";
+import type { LogLine } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
+import { parseMoment } from "./units.ts";
+import { taskName } from "./views.ts";
+
+export const logFlags = {
+  follow: Flags.boolean({ char: "f", description: "go on with lines that come later" }),
+  since: Flags.string({ description: "only lines after: 10m (ago) or 2026-11-24T10:00:00Z" }),
+  tail: Flags.integer({ char: "n", description: "of each task the last so many lines", min: 0 }),
+  timestamps: Flags.boolean({ char: "t", description: "put its time before each line" }),
+  "no-names": Flags.boolean({ description: "leave out the task's name before each line" }),
+};
+
+interface LogFlagValues {
+  readonly follow: boolean;
+  readonly since?: string | undefined;
+  readonly tail?: number | undefined;
+  readonly timestamps: boolean;
+  readonly "no-names": boolean;
+}
+
+/** Lines of stdout go to stdout, those of stderr to stderr. Ends with the lines, or quietly at `signal`. */
+export async function followLogs(
+  client: ApiClient,
+  ref: string,
+  flags: LogFlagValues,
+  signal: AbortSignal,
+): Promise<void> {
+  const since = flags.since === undefined ? undefined : parseMoment(flags.since, Date.now());
+  const request = { ref, follow: flags.follow, since, tail: flags.tail };
+  try {
+    for await (const { lines } of client.tasks.logs(request, { signal })) {
+      for (const line of lines) {
+        const stream = line.stderr ? process.stderr : process.stdout;
+        if (!stream.write(formatLine(line, flags))) await once(stream, "drain");
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+const colors = ["cyan", "magenta", "yellow", "green", "blue"] as const;
+
+/** The container's bytes are passed on as they are. Pure. */
+export function formatLine(
+  line: LogLine,
+  flags: { readonly timestamps: boolean; readonly "no-names": boolean },
+): Buffer {
+  const name = taskName(line);
+  const color = colors[line.slot % colors.length] ?? "cyan";
+  const names = flags["no-names"] ? "" : `${styleText(color, name, { stream: process.stdout })} | `;
+  const time = flags.timestamps ? `${line.at?.toISOString() ?? ""} ` : "";
+  return Buffer.concat([Buffer.from(names + time), line.line, Buffer.from("\n")]);
+}

@@ -1,0 +1,74 @@
+/** What reads print: a table for people, JSON, YAML or names for programs. */
+import { styleText } from "node:util";
+import Table from "cli-table3";
+
+export const formats = ["table", "json", "yaml", "name"] as const;
+export type Format = (typeof formats)[number];
+
+export interface Column<T> {
+  readonly title: string;
+  value(row: T): string;
+}
+
+/** How one kind of answer is printed. */
+export interface Printable<T> {
+  /** For `table`: a row each. */
+  readonly rows: readonly T[];
+  readonly columns: readonly Column<T>[];
+  /** For `name`: what names a row in other commands. */
+  name(row: T): string;
+  /** For `json` and `yaml`: the API's message, in proto3 JSON. */
+  json(): unknown;
+}
+
+export async function render<T>(format: Format, printable: Printable<T>): Promise<string> {
+  switch (format) {
+    case "table":
+      return table(printable.rows, printable.columns);
+    case "name":
+      return printable.rows.map((row) => printable.name(row)).join("\n");
+    case "json":
+      return JSON.stringify(printable.json(), undefined, 2);
+    case "yaml": {
+      const { stringify } = await import("yaml");
+      return stringify(printable.json()).trimEnd();
+    }
+  }
+}
+
+const bare = {
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "  ",
+};
+
+/** Columns without lines; control characters of values are shown, not obeyed. */
+export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
+  const out = new Table({ chars: bare, style: { "padding-left": 0, "padding-right": 0, head: [], border: [] } });
+  out.push(columns.map(({ title }) => styleText("bold", title, { stream: process.stdout })));
+  for (const row of rows) out.push(columns.map(({ value }) => printable(value(row))));
+  return out
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** One line that a terminal can't be steered by. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (char) =>
+    char === "\n" ? " " : JSON.stringify(char).slice(1, -1),
+  );
+}

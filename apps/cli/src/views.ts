@@ -1,0 +1,101 @@
+/** How objects look in tables. Pure. */
+import {
+  NodeSpec_Availability,
+  NodeStatus_State,
+  PortSpec_Mode,
+  PortSpec_Protocol,
+  TaskState,
+  type Event,
+  type Network,
+  type Node,
+  type PortSpec,
+  type RegistryCredential,
+  type Service,
+  type Task,
+} from "@warren/api";
+import type { Column } from "./output.ts";
+import { formatAge } from "./units.ts";
+
+function nameOf(states: Readonly<Record<string, number>>, state: number | undefined): string {
+  const [name = "unknown"] = Object.entries(states).find(([, value]) => value === state) ?? [];
+  return name.toLowerCase().replaceAll("_", "-");
+}
+
+/** `running`, `rejected`, … */
+export function stateName(state: TaskState | undefined): string {
+  return nameOf(TaskState, state ?? TaskState.UNSPECIFIED);
+}
+
+function portText({ target, published, protocol, mode }: PortSpec): string {
+  const host = mode === PortSpec_Mode.HOST ? " host" : "";
+  return `${published}->${target}/${protocol === PortSpec_Protocol.UDP ? "udp" : "tcp"}${host}`;
+}
+
+/** Ids are long; this much tells them apart in practice, and is accepted wherever it is unique. */
+export function shortId(id: string | undefined): string {
+  return (id ?? "").slice(0, 12);
+}
+
+function age(at: Date | undefined, now: number): string {
+  return at === undefined ? "" : formatAge(now - at.getTime());
+}
+
+export const serviceColumns: readonly Column<Service>[] = [
+  { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
+  { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+  {
+    title: "RUNNING",
+    value: ({ summary, deleting }) => (deleting ? "deleting" : `${summary?.running ?? 0}/${summary?.desired ?? 0}`),
+  },
+  { title: "IMAGE", value: ({ spec }) => spec?.task?.container?.image ?? "" },
+  { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
+  { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
+];
+
+export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>): readonly Column<Task>[] {
+  return [
+    { title: "TASK", value: taskName },
+    { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+    { title: "NODE", value: ({ nodeId }) => hostnames.get(nodeId) ?? shortId(nodeId) },
+    { title: "DESIRED", value: ({ desiredState }) => stateName(desiredState) },
+    { title: "STATE", value: ({ status }) => stateName(status?.state) },
+    { title: "FOR", value: ({ status }) => age(status?.at, now) },
+    { title: "ADDRESS", value: ({ status }) => status?.container?.address ?? "" },
+    { title: "MESSAGE", value: ({ status }) => status?.message ?? "" },
+  ];
+}
+
+export function taskName({ serviceName, slot }: { readonly serviceName: string; readonly slot: number }): string {
+  return `${serviceName}.${slot}`;
+}
+
+export const nodeColumns: readonly Column<Node>[] = [
+  { title: "HOSTNAME", value: ({ description }) => description?.hostname ?? "" },
+  { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+  { title: "STATE", value: ({ status }) => nameOf(NodeStatus_State, status?.state) },
+  {
+    title: "AVAILABILITY",
+    value: ({ spec }) => nameOf(NodeSpec_Availability, spec?.availability || NodeSpec_Availability.ACTIVE),
+  },
+  { title: "SUBNET", value: ({ subnet }) => subnet },
+  { title: "PLATFORM", value: ({ description }) => `${description?.os ?? ""}/${description?.architecture ?? ""}` },
+  { title: "RUNTIME", value: ({ description }) => description?.runtime ?? "" },
+  { title: "MESSAGE", value: ({ status }) => status?.message ?? "" },
+];
+
+export const networkColumns: readonly Column<Network>[] = [
+  { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
+  { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+];
+
+export const registryColumns: readonly Column<RegistryCredential>[] = [
+  { title: "REGISTRY", value: ({ registry }) => registry },
+  { title: "USER", value: ({ auth }) => auth?.username ?? "" },
+];
+
+export const eventColumns: readonly Column<Event>[] = [
+  { title: "AT", value: ({ at }) => at?.toISOString() ?? "" },
+  { title: "OBJECT", value: ({ objectName, objectId }) => (objectName === "" ? shortId(objectId) : objectName) },
+  { title: "ACTION", value: ({ action }) => action },
+  { title: "MESSAGE", value: ({ message }) => message },
+];

@@ -1,0 +1,95 @@
+import { Command, Errors, Flags } from "@oclif/core";
+import { errorText, WarrenError } from "@warren/std";
+import type { ApiClient } from "@warren/api/client";
+import { formats, render, type Format, type Printable } from "./output.ts";
+import { UnitError } from "./units.ts";
+
+/** Where a manager is found when nobody says otherwise. */
+const defaultHost = "unix:/run/warren/manager.sock";
+
+/** Exit codes: 0 done, 1 refused or failed, 2 usage. */
+const exitFailed = 1;
+const exitUsage = 2;
+
+const output = {
+  char: "o",
+  description: "table for people; json, yaml or name for programs",
+  options: [...formats],
+  helpGroup: "GLOBAL",
+} as const;
+
+/** The flag of every command that prints what it read. */
+export const outputFlag = { output: Flags.string({ ...output, default: "table" }) };
+/** The same for one object in full, which a table has no room for. */
+export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }) };
+
+/** The flag of every command that waits for what it began. */
+export const waitFlags = {
+  detach: Flags.boolean({ char: "d", description: "return at once" }),
+  timeout: Flags.string({ description: "how long to wait", default: "10m", helpValue: "DURATION" }),
+};
+
+/** A command that was refused or failed: one line that says what, why and what to do. */
+export class CommandFailed extends Error {}
+
+/** What all commands of `warren` share: the manager they speak to, how they print and how they fail. */
+export abstract class WarrenCommand extends Command {
+  static override baseFlags = {
+    host: Flags.string({
+      description: "the manager: unix:PATH",
+      env: "WARREN_HOST",
+      default: defaultHost,
+      helpGroup: "GLOBAL",
+    }),
+  };
+
+  readonly #ending = new AbortController();
+  #client: ApiClient | undefined;
+
+  /** Aborted by SIGINT and SIGTERM once somebody asked for it; without that they end the process. */
+  protected get interrupted(): AbortSignal {
+    for (const name of ["SIGINT", "SIGTERM"] as const) {
+      if (process.listenerCount(name) > 0) continue;
+      process.once(name, () => this.#ending.abort(new DOMException(name, "AbortError")));
+    }
+    return this.#ending.signal;
+  }
+
+  /** The manager's API. One connection a command. */
+  protected async connect(host: string): Promise<ApiClient> {
+    const { connect } = await import("@warren/api/client");
+    return (this.#client ??= connect(parseHost(host)));
+  }
+
+  protected async print<T>(format: string, printable: Printable<T>): Promise<void> {
+    const text = await render(format as Format, printable);
+    if (text !== "") process.stdout.write(`${text}\n`);
+  }
+
+  protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<never> {
+    if (error instanceof Errors.ExitError) throw error;
+    const usage = error instanceof UnitError || error instanceof Errors.CLIError;
+    // What is not one of ours is a bug, and its stack is what its finder can report.
+    const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
+    const remedy = (error as { remedy?: string }).remedy ?? "";
+    const text = expected
+      ? errorText(error).replace(/\nSee more help with --help$/, "")
+      : (error.stack ?? error.message);
+    process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
+    if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
+    return this.exit(usage ? exitUsage : exitFailed);
+  }
+
+  protected override async finally(): Promise<void> {
+    this.#client?.close();
+  }
+}
+
+/** @throws UnitError */
+function parseHost(host: string): { readonly socket: string } {
+  const path = host.startsWith("unix:") ? host.slice("unix:".length) : host;
+  if (path.startsWith("//") || !path.startsWith("/")) {
+    throw new UnitError(`--host ${host}: give unix:/PATH; managers are not reached over TCP yet`);
+  }
+  return { socket: path };
+}
