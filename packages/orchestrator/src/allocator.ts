@@ -1,0 +1,213 @@
+/**
+ * Virtual addresses and published ports of services, task subnets of nodes.
+ *
+ * What is given out stands in the service or node that has it, so the store is the allocator's whole state: what is
+ * deleted is free again, and a new leader can't give anything out twice. Kept here is only where the search for
+ * something free goes on, so that a released address rests for as long as the pool allows.
+ */
+import {
+  PortSpec_Mode,
+  PortSpec_Protocol,
+  type Cluster,
+  type Node,
+  type PortSpec,
+  type Service,
+  type ServiceEndpoint,
+} from "@warren/api";
+import type { View } from "@warren/store";
+import { addressText, nextFree, parseNetwork, sizeOf, type Ipv4Network } from "./ipv4.ts";
+import { idOf } from "./task.ts";
+
+export const defaultTaskPool = "10.77.0.0/16";
+export const defaultVipPool = "10.96.0.0/16";
+
+/** Ports that are chosen where none is asked for; both ends included. */
+export const chosenPorts = { first: 30_000, last: 32_767 } as const;
+
+/** Each node's part of the task pool. */
+const subnetPrefix = 24;
+
+export type Allocation<T> =
+  /** `changed`: it is not what was held before. */
+  | { readonly kind: "given"; readonly value: T; readonly changed: boolean }
+  /** Nothing was changed. `reason` continues `waits: `. */
+  | { readonly kind: "short"; readonly reason: string };
+
+export class Allocator {
+  #nextVip = 0;
+  #nextPort = 0;
+  #nextSubnet = 0;
+  /** What the services in a transaction hold, read once for each. */
+  readonly #held = new WeakMap<View, HeldEndpoints>();
+
+  /** The endpoint that `service` is to have: what it has already as far as that still fits its spec. */
+  endpoint(view: View, service: Service): Allocation<ServiceEndpoint> {
+    const { endpoint } = service;
+    if (endpoint !== undefined && fits(service, endpoint)) return { kind: "given", value: endpoint, changed: false };
+
+    const held = this.#heldIn(view);
+    const vip = endpoint?.vip || this.#vip(view, held);
+    if (vip === undefined) return { kind: "short", reason: `no address is left in the pool ${vipPool(view)}` };
+    const ports: PortSpec[] = [];
+    for (const wanted of service.spec?.ports ?? []) {
+      const given = this.#port(wanted, service, held, ports);
+      if (typeof given === "string") return { kind: "short", reason: given };
+      ports.push(given);
+    }
+    const value = { vip, ports };
+    held.put(service, value);
+    return { kind: "given", value, changed: true };
+  }
+
+  /** The subnet that `node` is to have. */
+  subnet(view: View, node: Node): Allocation<string> {
+    if (node.subnet !== "") return { kind: "given", value: node.subnet, changed: false };
+    const pool = parseNetwork(taskPool(view));
+    if (pool === undefined || pool.prefix > subnetPrefix)
+      return { kind: "short", reason: `the task pool ${taskPool(view)} holds no /${subnetPrefix}` };
+    const taken = new Set(view.list("nodes").map(({ subnet }) => subnet));
+    const nameOf = (index: number): string =>
+      `${addressText(pool.first + index * sizeOf(subnetPrefix))}/${subnetPrefix}`;
+    const count = 2 ** (subnetPrefix - pool.prefix);
+    const index = nextFree(count, this.#nextSubnet, (each) => taken.has(nameOf(each)));
+    if (index === undefined) return { kind: "short", reason: `no subnet is left in the task pool ${taskPool(view)}` };
+    this.#nextSubnet = index + 1;
+    return { kind: "given", value: nameOf(index), changed: true };
+  }
+
+  #heldIn(view: View): HeldEndpoints {
+    let held = this.#held.get(view);
+    if (held === undefined) this.#held.set(view, (held = new HeldEndpoints(view.list("services"))));
+    return held;
+  }
+
+  #vip(view: View, held: HeldEndpoints): string | undefined {
+    const pool = parseNetwork(vipPool(view));
+    if (pool === undefined) return undefined;
+    const { first, count } = hosts(pool);
+    const index = nextFree(count, this.#nextVip, (each) => held.vips.has(addressText(first + each)));
+    if (index === undefined) return undefined;
+    this.#nextVip = index + 1;
+    return addressText(first + index);
+  }
+
+  /** The port, or why there is none. `before` it stand those that the service gets in the same step. */
+  #port(wanted: PortSpec, service: Service, held: HeldEndpoints, before: readonly PortSpec[]): PortSpec | string {
+    const port = { ...wanted, protocol: protocolOf(wanted), mode: modeOf(wanted) };
+    if (wanted.published !== 0) {
+      const holder = held.holder(port, service);
+      return holder === undefined ? port : `port ${portKey(port)} is published by the service ${holder}`;
+    }
+    const own = service.endpoint?.ports ?? [];
+    const kept = own.find(
+      (each) =>
+        isChosen(each) && samePort({ ...each, published: 0 }, port) && !before.some((other) => samePort(other, each)),
+    );
+    if (kept !== undefined && held.holder(kept, service) === undefined) return kept;
+    const reserved = new Set([...own, ...before, ...(service.spec?.ports ?? [])].map(portKey));
+    const at = (index: number): PortSpec => ({ ...port, published: chosenPorts.first + index });
+    const index = nextFree(
+      chosenPorts.last - chosenPorts.first + 1,
+      this.#nextPort,
+      (each) => reserved.has(portKey(at(each))) || held.ports.has(portKey(at(each))),
+    );
+    if (index === undefined)
+      return `every port from ${chosenPorts.first} to ${chosenPorts.last} is published by some service`;
+    this.#nextPort = index + 1;
+    return at(index);
+  }
+}
+
+interface PortHolder {
+  readonly serviceName: string;
+  readonly mode: PortSpec_Mode;
+}
+
+/** Addresses and ports of all services, with what the same transaction gave out. */
+class HeldEndpoints {
+  readonly vips = new Set<string>();
+  /** `8080/tcp` → service id → how it holds it. */
+  readonly ports = new Map<string, Map<string, PortHolder>>();
+
+  constructor(services: readonly Service[]) {
+    for (const service of services) if (service.endpoint !== undefined) this.put(service, service.endpoint);
+  }
+
+  put(service: Service, { vip, ports }: ServiceEndpoint): void {
+    this.vips.add(vip);
+    for (const port of ports) {
+      const holders = this.ports.get(portKey(port)) ?? new Map<string, PortHolder>();
+      holders.set(idOf(service), { serviceName: service.spec?.name ?? "", mode: modeOf(port) });
+      this.ports.set(portKey(port), holders);
+    }
+  }
+
+  /** The name of another service that keeps `service` from having `port`. Two host-mode ports are on different nodes. */
+  holder(port: PortSpec, service: Service): string | undefined {
+    for (const [id, { serviceName, mode }] of this.ports.get(portKey(port)) ?? []) {
+      if (id === idOf(service) || (mode === PortSpec_Mode.HOST && port.mode === PortSpec_Mode.HOST)) continue;
+      return serviceName;
+    }
+    return undefined;
+  }
+}
+
+/** Whether `endpoint` is what the spec asks for. */
+function fits(service: Service, { vip, ports }: ServiceEndpoint): boolean {
+  const wanted = service.spec?.ports ?? [];
+  return (
+    vip !== "" &&
+    wanted.length === ports.length &&
+    wanted.every((each, index) => {
+      const given = ports[index];
+      if (given === undefined) return false;
+      return samePort(each, each.published === 0 && isChosen(given) ? { ...given, published: 0 } : given);
+    })
+  );
+}
+
+function isChosen({ published }: PortSpec): boolean {
+  return published >= chosenPorts.first && published <= chosenPorts.last;
+}
+
+function samePort(a: PortSpec, b: PortSpec): boolean {
+  return (
+    a.target === b.target && a.published === b.published && protocolOf(a) === protocolOf(b) && modeOf(a) === modeOf(b)
+  );
+}
+
+function protocolOf({ protocol }: PortSpec): PortSpec_Protocol {
+  return protocol === PortSpec_Protocol.UDP ? PortSpec_Protocol.UDP : PortSpec_Protocol.TCP;
+}
+
+function modeOf({ mode }: PortSpec): PortSpec_Mode {
+  return mode === PortSpec_Mode.HOST ? PortSpec_Mode.HOST : PortSpec_Mode.INGRESS;
+}
+
+/** `8080/tcp` */
+function portKey(port: PortSpec): string {
+  return `${port.published}/${protocolOf(port) === PortSpec_Protocol.UDP ? "udp" : "tcp"}`;
+}
+
+/** Without the network's own address and the broadcast address. */
+function hosts({ first, prefix }: Ipv4Network): { readonly first: number; readonly count: number } {
+  const size = sizeOf(prefix);
+  return size <= 2 ? { first, count: size } : { first: first + 1, count: size - 2 };
+}
+
+function clusterOf(view: View): Cluster | undefined {
+  return view.list("clusters")[0];
+}
+
+function taskPool(view: View): string {
+  return clusterOf(view)?.spec?.taskPool || defaultTaskPool;
+}
+
+function vipPool(view: View): string {
+  return clusterOf(view)?.spec?.vipPool || defaultVipPool;
+}
+
+/** Ended tasks that each slot keeps. */
+export function taskHistory(view: View): number {
+  return clusterOf(view)?.spec?.taskHistory ?? 5;
+}

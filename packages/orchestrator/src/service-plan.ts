@@ -1,0 +1,354 @@
+/**
+ * One pass over one service: what its slots need, as writes. Pure; whatever was done of it before, the next pass does
+ * the rest.
+ *
+ * P1: a slot's tasks are ordered by their run; what follows a task that ended is read from that task's record.
+ * P2: a task in desired READY starts when its `start_at` has passed and, unless the service starts first, all other
+ *     tasks of its slot have ended or can't be reached. So no slot runs two tasks by itself.
+ * P3: a task that runs is told to stop only once another is ready to take its place, except where it must leave its
+ *     node or holds what the other needs.
+ */
+import {
+  TaskState,
+  UpdateStatus_State,
+  type Node,
+  type Service,
+  type ServiceEndpoint,
+  type SlotRecord,
+  type Task,
+} from "@warren/api";
+import { newId, type Random } from "@warren/std";
+import type { Allocation } from "./allocator.ts";
+import { displacement, type Displacement } from "./displacement.ts";
+import { handOver } from "./handover.ts";
+import { trimHistory } from "./history.ts";
+import { Plan } from "./plan.ts";
+import { decideRestart, durationText, endText, nextRecord, type RestartDecision } from "./restarts.ts";
+import { decideRollout, isStartFirst, phaseOf, type Rollout } from "./rollout.ts";
+import { resize } from "./scaling.ts";
+import { isCurrent, isOccupied, lastRun, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
+import { hasEnded, idOf, isLive, isStopping, remaining, replicasOf, stateOf } from "./task.ts";
+
+export interface ServiceSituation {
+  readonly serviceId: string;
+  /** Undefined: it is gone, and its tasks are to follow. */
+  readonly service: Service | undefined;
+  /** All of the service. */
+  readonly tasks: readonly Task[];
+  readonly nodeOf: (nodeId: string) => Node | undefined;
+  readonly endpoint: Allocation<ServiceEndpoint>;
+  /** Ids of the networks that its tasks join, or why they can't. */
+  readonly networks: readonly string[] | { readonly missing: string };
+  /** Ended tasks that a slot keeps. */
+  readonly history: number;
+  readonly downGraceMs: number;
+  /** Writes after which the rest is left to the next pass. */
+  readonly budget: number;
+  readonly now: number;
+  readonly random: Random;
+}
+
+/** What all decisions on a service's slots share. */
+export interface ServicePass {
+  readonly plan: Plan;
+  readonly service: Service;
+  readonly now: number;
+  readonly random: Random;
+  readonly startFirst: boolean;
+  readonly rollingOut: boolean;
+  readonly networks: readonly string[];
+  /** Why tasks can't be offered to the scheduler; empty if they can. */
+  readonly unallocated: string;
+  readonly displacementOf: (task: Task) => Displacement;
+}
+
+export function planService(situation: ServiceSituation): Plan {
+  const plan = new Plan(situation.now);
+  const { service } = situation;
+  if (service === undefined || service.deleting) planRemoval(plan, situation);
+  else planSlots(plan, service, situation);
+  return plan;
+}
+
+/** Tasks go first, then the service. */
+function planRemoval(plan: Plan, { service, tasks, budget }: ServiceSituation): void {
+  for (const task of tasks) {
+    if (full(plan, budget)) return;
+    plan.retire(task, TaskState.REMOVE);
+  }
+  if (service === undefined || !tasks.every((task) => plan.isDeleted(task))) return;
+  plan.deleteService(service);
+  plan.tellOfService(service, "removed", "its last task is gone, and so is the service");
+}
+
+function planSlots(plan: Plan, service: Service, situation: ServiceSituation): void {
+  const { tasks, budget, endpoint, now } = situation;
+  if (endpoint.kind === "given" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
+
+  const displacementOf = memo((task: Task) =>
+    displacement(task, situation.nodeOf(task.nodeId), situation.downGraceMs, now),
+  );
+  const slots = slotsOf(tasks);
+  const read = (slot: Slot, rolling: boolean): SlotReading => readSlot(slot, service, displacementOf, rolling);
+  const occupied = [...slots.values()].filter(isOccupied).map((slot) => read(slot, phaseOf(service) !== "paused"));
+  const { remove, add } = resize(occupied, replicasOf(service));
+
+  const given = new Set(remove);
+  for (const slot of slots.values()) {
+    if (full(plan, budget)) return;
+    if (given.has(slot.number) || !isOccupied(slot)) for (const task of slot.tasks) plan.retire(task, TaskState.REMOVE);
+  }
+
+  const kept = occupied.filter(({ slot }) => !given.has(slot.number));
+  const rollout = decideRollout(service, kept, now);
+  if (!recordRollout(plan, service, rollout)) return;
+
+  const pass = passOf(plan, service, situation, rollout, displacementOf);
+  const move = rollout.kind === "rolling" ? rollout.move : new Set<number>();
+  for (const { slot } of kept) {
+    if (full(plan, budget)) return;
+    planSlot(pass, read(slot, rollout.kind !== "paused"), move.has(slot.number));
+    trimHistory(plan, slot, Math.max(situation.history, rollout.kind === "none" ? 0 : 1));
+  }
+  for (const number of add) {
+    if (full(plan, budget)) return;
+    const slot = slots.get(number) ?? { number, tasks: [] };
+    start(pass, slot, undefined, { record: { ...nextRecord(undefined), run: lastRun(slot) + 1 } });
+  }
+}
+
+/** False where the service's spec is another from here on, so that nothing else of this pass holds. */
+function recordRollout(plan: Plan, service: Service, rollout: Rollout): boolean {
+  switch (rollout.kind) {
+    case "none":
+      return true;
+    case "rolling":
+      if (rollout.wakeInMs !== undefined) plan.wakeIn(rollout.wakeInMs);
+      if (rollout.status === undefined) return true;
+      plan.putService({ updateStatus: rollout.status }, service);
+      plan.tellOfService(service, "update-started", rollout.status.message);
+      return true;
+    case "paused":
+      if (rollout.status === undefined) return true;
+      plan.putService({ updateStatus: rollout.status }, service);
+      plan.tellOfService(service, "update-paused", rollout.status.message);
+      return true;
+    case "done":
+      plan.putService({ updateStatus: rollout.status }, service);
+      plan.tellOfService(service, "update-completed", rollout.status.message);
+      return true;
+    case "roll-back":
+      rollBack(plan, service, rollout.why);
+      return false;
+  }
+}
+
+function passOf(
+  plan: Plan,
+  service: Service,
+  { endpoint, networks, now, random }: ServiceSituation,
+  rollout: Rollout,
+  displacementOf: (task: Task) => Displacement,
+): ServicePass {
+  const missing = "missing" in networks ? networks.missing : "";
+  return {
+    plan,
+    service,
+    now,
+    random,
+    startFirst: isStartFirst(service),
+    rollingOut: rollout.kind === "rolling",
+    networks: "missing" in networks ? [] : networks,
+    unallocated: endpoint.kind === "short" ? endpoint.reason : missing,
+    displacementOf,
+  };
+}
+
+function planSlot(pass: ServicePass, reading: SlotReading, move: boolean): void {
+  const { plan, service } = pass;
+  const { slot, keeper, displaced, decider } = reading;
+  for (const task of slot.tasks) {
+    if (!isLive(task)) continue;
+    if (stateOf(task) === TaskState.NEW && pass.unallocated === "") offer(pass, task);
+    if (task.specVersion !== service.specVersion && isCurrent(task, service))
+      plan.change(task, { specVersion: service.specVersion });
+    const where = pass.displacementOf(task);
+    if (where.kind === "grace") plan.wakeIn(where.inMs);
+  }
+
+  if (move) replaceByCurrent(pass, reading);
+  else if (keeper !== undefined) handOver(pass, reading, keeper);
+  else if (displaced.length > 0) moveAway(pass, reading);
+  else if (decider !== undefined) followEnd(pass, slot, decider);
+
+  for (const task of slot.tasks) if (hasEnded(task)) plan.aim(task, TaskState.SHUTDOWN);
+}
+
+/** The rollout's step: a task of the new spec enters the slot, beside the old one if that still runs. */
+function replaceByCurrent(pass: ServicePass, { slot, decider }: SlotReading): void {
+  const { plan, service } = pass;
+  const tried = slot.tasks.findLast((task) => task.specVersion === service.specVersion && hasEnded(task));
+  if (tried === undefined) {
+    if (decider !== undefined) tellEnd(plan, decider, "it is replaced by the new spec now");
+    start(pass, slot, undefined, { record: { ...nextRecord(undefined), run: lastRun(slot) + 1 } });
+    return;
+  }
+  const decision = decideRestart(service.spec?.task?.restart, tried, pass.now, pass.random.next());
+  if (decision.kind === "settled") return settle(plan, tried, decision.why);
+  tellEnd(plan, tried, followText(decision));
+  start(pass, slot, undefined, decision);
+}
+
+/** All that live here have to leave: their node is drained, down or gone, or no longer fits. */
+function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading): void {
+  const leaving = displaced.at(-1);
+  if (leaving === undefined) return;
+  const where = pass.displacementOf(leaving);
+  const why = where.kind === "must-go" || where.kind === "lost" ? where.why : "";
+  pass.plan.tellOfTask(leaving, "moved", `another takes its place, since ${why}`);
+  const record = { ...nextRecord(leaving), run: lastRun(slot) + 1 };
+  start(pass, slot, current ? undefined : leaving, { record });
+}
+
+/** Nothing lives in the slot: whether and when something follows. */
+function followEnd(pass: ServicePass, slot: Slot, decider: Task): void {
+  const { plan, service } = pass;
+  if ((decider.record?.settled ?? "") !== "") return;
+  const same = isCurrent(decider, service) ? undefined : decider;
+  if (isStopping(decider)) {
+    start(pass, slot, same, { record: { ...nextRecord(decider), run: lastRun(slot) + 1 } });
+    return;
+  }
+  const decision = decideRestart(decider.spec?.restart, decider, pass.now, pass.random.next());
+  if (decision.kind === "settled") return settle(plan, decider, decision.why);
+  tellEnd(plan, decider, followText(decision));
+  start(pass, slot, same, decision);
+}
+
+/** Puts a task into the slot, made from the service's spec or, as long as the rollout has not come to it, as `like` was. */
+function start(
+  pass: ServicePass,
+  slot: Slot,
+  like: Task | undefined,
+  {
+    record: given,
+    delayMs = 0,
+    prepare = true,
+  }: { readonly record: SlotRecord; readonly delayMs?: number; readonly prepare?: boolean },
+): void {
+  const { plan, service, now } = pass;
+  const record = { ...given, run: lastRun(slot) + 1 };
+  const waitMs = record.startAt === undefined ? 0 : remaining(record.startAt.getTime() - delayMs, delayMs, now);
+  const held = !pass.startFirst && slot.tasks.some((task) => blocks(pass, task));
+  const desiredState =
+    waitMs > 0 ? (prepare ? TaskState.READY : TaskState.PENDING) : held ? TaskState.READY : TaskState.RUNNING;
+  if (waitMs > 0) plan.wakeIn(waitMs);
+  const wait = waitMs > 0 ? ` until ${clockTime(now + waitMs)} (${durationText(waitMs)})` : "";
+  const message =
+    pass.unallocated === ""
+      ? prepare || wait === ""
+        ? "waits for a node"
+        : `waits${wait}, then is tried again`
+      : `waits: ${pass.unallocated}`;
+  plan.create({
+    meta: { id: newId(pass.random), version: 0, createdAt: undefined, updatedAt: undefined },
+    serviceId: idOf(service),
+    serviceName: service.spec?.name ?? "",
+    slot: slot.number,
+    nodeId: "",
+    spec: like === undefined ? service.spec?.task : like.spec,
+    specVersion: like === undefined ? service.specVersion : like.specVersion,
+    desiredState,
+    status: {
+      state: pass.unallocated === "" ? TaskState.PENDING : TaskState.NEW,
+      at: new Date(now),
+      message,
+      code: "",
+      container: undefined,
+      pending: undefined,
+    },
+    networks: like === undefined ? [...pass.networks] : like.networks,
+    record,
+  });
+}
+
+/** P2: whether a task keeps another of its slot from starting. */
+export function blocks(pass: ServicePass, task: Task): boolean {
+  return !hasEnded(task) && task.nodeId !== "" && pass.displacementOf(task).kind !== "lost";
+}
+
+function offer({ plan, networks }: ServicePass, task: Task): void {
+  plan.offer(task);
+  plan.change(task, { networks: [...networks] });
+}
+
+function settle(plan: Plan, ended: Task, why: string): void {
+  if ((ended.record?.settled ?? "") !== "") return;
+  plan.change(ended, { record: { ...(ended.record ?? nextRecord(undefined)), settled: why } });
+  plan.tellOfTask(ended, "settled", `${endText(ended)}; it is not restarted, since ${why}`);
+}
+
+/** Told once: while the end has not been answered. */
+function tellEnd(plan: Plan, ended: Task, follows: string): void {
+  if (!hasEnded(ended) || ended.desiredState > TaskState.RUNNING) return;
+  const action = endActions[stateOf(ended)] ?? "ended";
+  plan.tellOfTask(ended, action, `${endText(ended)}; ${follows}`);
+}
+
+const endActions: { readonly [state: number]: string } = {
+  [TaskState.COMPLETE]: "completed",
+  [TaskState.FAILED]: "failed",
+  [TaskState.REJECTED]: "rejected",
+  [TaskState.ORPHANED]: "lost",
+  [TaskState.SHUTDOWN]: "stopped",
+};
+
+function followText({ delayMs }: Extract<RestartDecision, { kind: "restart" }>): string {
+  return delayMs > 0 ? `another starts in ${durationText(delayMs)}` : "another starts now";
+}
+
+function rollBack(plan: Plan, service: Service, why: string): void {
+  const { previousSpec } = service;
+  if (previousSpec === undefined) return;
+  const specVersion = service.specVersion + 1;
+  plan.putService(
+    {
+      spec: previousSpec,
+      previousSpec: undefined,
+      specVersion,
+      updateStatus: {
+        state: UpdateStatus_State.ROLLING_BACK,
+        startedAt: new Date(plan.now),
+        completedAt: undefined,
+        message: `rolling back, ${why}`,
+        specVersion,
+      },
+    },
+    service,
+  );
+  plan.tellOfService(service, "rollback-started", `returns to the spec before, ${why}`);
+  plan.again = true;
+}
+
+/** Whether the rest is left to the next pass. */
+function full(plan: Plan, budget: number): boolean {
+  if (plan.size < budget) return false;
+  plan.again = true;
+  return true;
+}
+
+/** `12:00:05Z` */
+function clockTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(11, 19)}Z`;
+}
+
+function memo<K extends object, V>(of: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const value = of(key);
+    known.set(key, value);
+    return value;
+  };
+}
