@@ -243,8 +243,9 @@ function readIndex(r: Raft, m: Message): void {
 
 function serveRead(r: Raft, m: Message): void {
   const index = r.log.committed;
-  if (r.tracker.isSingleton() || leaseValid(r)) {
-    answerRead(r, m, index);
+  const byLease = leaseValid(r);
+  if (byLease || r.tracker.isSingleton()) {
+    answerRead(r, m, index, byLease);
     return;
   }
   if (r.readOnly.join(m, index)) return;
@@ -264,12 +265,13 @@ function confirmReads(r: Raft): void {
   const { reads, startedMs } = r.readOnly.advance(r.tracker.config);
   const { lease } = r.config;
   if (startedMs !== undefined && lease !== undefined) r.leaseUntilMs = startedMs + lease.durationMs;
-  for (const { request, index } of reads) answerRead(r, request, index);
+  for (const { request, index } of reads) answerRead(r, request, index, false);
 }
 
-function answerRead(r: Raft, m: Message, index: number): void {
+function answerRead(r: Raft, m: Message, index: number, byLease: boolean): void {
   if (m.from === None || m.from === r.id) {
-    r.readStates.push({ index, context: (m.entries[0] as Entry).data });
+    const { data: context } = m.entries[0] as Entry;
+    r.readStates.push(byLease ? { index, context, byLease } : { index, context });
   } else {
     r.send(message("MsgReadIndexResp", { to: m.from, index, entries: m.entries }));
   }
@@ -282,5 +284,7 @@ function answerRead(r: Raft, m: Message, index: number): void {
 export function leaseValid(r: Raft): boolean {
   const { lease, readOnlyOption } = r.config;
   if (readOnlyOption !== "lease" || lease === undefined) return false;
-  return r.isLeader() && !r.transferSent && r.committedInTerm() && lease.nowMs() < r.leaseUntilMs;
+  if (!r.isLeader() || !r.committedInTerm()) return false;
+  // Without a lone voter nobody is elected, and nobody answers its heartbeats.
+  return r.tracker.isSingleton() || (!r.transferSent && lease.nowMs() < r.leaseUntilMs);
 }

@@ -121,6 +121,8 @@ export interface Message {
 export interface ReadState {
   readonly index: number;
   readonly context: Uint8Array;
+  /** This leader answered by its lease alone: check `leaseValid()` again as the reply leaves. */
+  readonly byLease?: boolean;
 }
 
 /** What the driver must do now; each list may be empty. The order is in `RawNode.ready`. */

@@ -99,6 +99,8 @@ export class RaftNode implements AsyncDisposable {
   private readonly raw: RawNode;
   private readonly listeners = new Set<(leadership: Leadership) => void>();
   private readonly ended = Promise.withResolvers<RaftError | undefined>();
+  /** Who a member that joins knows so far. */
+  private readonly acquaintances: Map<NodeId, Member>;
   private inbox: Message[] = [];
   private scheduled = false;
   private timer: Timer | undefined;
@@ -111,6 +113,7 @@ export class RaftNode implements AsyncDisposable {
   constructor(dependencies: RaftNodeDependencies, options: ResolvedOptions) {
     const { clock, random, storage, transport, fsm } = dependencies;
     this.options = options;
+    this.acquaintances = new Map(options.join.map((member) => [member.id, member]));
     this.clock = clock;
     this.storage = storage;
     this.transport = transport;
@@ -162,11 +165,20 @@ export class RaftNode implements AsyncDisposable {
   /** Restores the state machine and joins the others. Called once, by `startRaftNode`. */
   async start(): Promise<void> {
     const newest = this.storage.snapshots()[0];
-    if (newest === undefined) this.transport.setPeers(this.options.join);
+    if (newest === undefined) this.transport.setPeers([...this.acquaintances.values()]);
     else await this.applier.restore(this.storage, newest.index);
     const { clusterId, incarnation } = this.storage.identity;
+    const { applier, id } = this;
+    const hello: Hello = {
+      clusterId,
+      incarnation,
+      from: id,
+      get address() {
+        return applier.members.get(id)?.address;
+      },
+    };
     await this.transport.start({
-      hello: { clusterId, incarnation, from: this.id },
+      hello,
       admit: (peer) => this.admit(peer),
       receive: (messages) => {
         for (const m of messages) this.inbox.push(m);
@@ -367,22 +379,24 @@ export class RaftNode implements AsyncDisposable {
     await this.writer.idle();
     await this.applier.idle();
     await this.snapshotting;
-    await this.storage.close();
-    this.ended.resolve(error);
+    let reason = error;
+    try {
+      await this.storage.close();
+    } catch (late) {
+      // What was acknowledged is on disk all the same.
+      this.log.error("closing the log failed", { error: errorText(late) });
+      reason ??= asFailure(late);
+    }
+    this.ended.resolve(reason);
   }
 
   private fail(cause: unknown): void {
     if (this.state === "closed") return;
-    const text = "this member stopped: its log or its core is in a state it must not go on from";
-    const error = RaftError.is(cause)
-      ? (cause as RaftError)
-      : new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
+    const error = asFailure(cause);
     this.log.error("raft node stops", { error: errorText(error) });
     this.state = "closed";
     // Not awaited here: it waits for the very work that failed.
-    this.closing ??= this.end(error).catch((late: unknown) =>
-      this.log.error("closing failed", { error: errorText(late) }),
-    );
+    this.closing ??= this.end(error);
   }
 
   private refusal(): RaftError {
@@ -502,8 +516,7 @@ export class RaftNode implements AsyncDisposable {
   }
 
   private serveReads(): void {
-    const byLease = this.options.reads === "lease" && this.leadership().isLeader;
-    this.reads.serve(this.applier.index, () => !byLease || this.raw.leaseValid());
+    this.reads.serve(this.applier.index, () => this.raw.leaseValid());
   }
 
   private sendSnapshot(m: Message): void {
@@ -535,9 +548,26 @@ export class RaftNode implements AsyncDisposable {
 
   private async admit(peer: Hello): Promise<string | undefined> {
     if (peer.clusterId !== this.storage.identity.clusterId) return `it belongs to cluster ${peer.clusterId}`;
-    if (await this.storage.rememberPeer(peer.from, peer.incarnation)) return undefined;
+    let known: boolean;
+    try {
+      known = await this.storage.rememberPeer(peer.from, peer.incarnation);
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+    if (known) {
+      this.meet(peer);
+      return undefined;
+    }
     this.log.warn("member refused: it lost its log and came back under its old id", { peer: peer.from });
     return `member ${peer.from} lost its log; remove it and add it again under a new id`;
+  }
+
+  /** A member that joins knows some of the others, and answers whoever finds it. */
+  private meet({ from, address }: Hello): void {
+    if (address === undefined || this.applier.members.size > 0) return;
+    this.acquaintances.set(from, { id: from, address });
+    this.transport.setPeers([...this.acquaintances.values()]);
   }
 
   private membersChanged(members: readonly Member[], removed: readonly number[]): void {
@@ -575,6 +605,12 @@ export class RaftNode implements AsyncDisposable {
     if (event.kind === "conf-change-refused") this.lastRefusal = event.why;
     this.log.debug("raft event", { ...event });
   }
+}
+
+function asFailure(cause: unknown): RaftError {
+  if (RaftError.is(cause)) return cause as RaftError;
+  const text = "this member stopped: its log or its core is in a state it must not go on from";
+  return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
 }
 
 function refused(why: string): RaftError {

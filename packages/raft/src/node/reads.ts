@@ -15,6 +15,13 @@ interface Round {
   readonly readers: readonly Reader[];
 }
 
+interface Confirmed {
+  readonly index: number;
+  /** By this leader's lease alone, which may have run out when the answer leaves. */
+  readonly byLease: boolean;
+  readonly readers: readonly Reader[];
+}
+
 export interface ReadLimits {
   readonly origin: number;
   readonly boot: number;
@@ -29,7 +36,7 @@ export class Reads {
   /** Asked, by the number in their context. */
   private readonly asked = new Map<number, Round>();
   /** Answered, waiting for this index to be applied. */
-  private confirmed: { readonly index: number; readonly readers: readonly Reader[] }[] = [];
+  private confirmed: Confirmed[] = [];
   private round = 0;
 
   constructor(clock: Clock, limits: ReadLimits) {
@@ -56,25 +63,25 @@ export class Reads {
     this.waiting = [];
   }
 
-  confirm({ index, context }: ReadState): void {
+  confirm({ index, context, byLease = false }: ReadState): void {
     if (context.length !== 20) return;
     const view = new DataView(context.buffer, context.byteOffset, 20);
     if (view.getFloat64(0, true) !== this.limits.origin || view.getUint32(8, true) !== this.limits.boot) return;
     const round = view.getFloat64(12, true);
     const readers = this.asked.get(round)?.readers;
     this.asked.delete(round);
-    if (readers !== undefined) this.confirmed.push({ index, readers });
+    if (readers !== undefined) this.confirmed.push({ index, byLease, readers });
   }
 
-  /** Serves what `applied` covers, unless `stillValid` says that the answer may have aged: then it is asked again. */
-  serve(applied: number, stillValid: () => boolean): void {
+  /** Serves what `applied` covers. What was answered by a lease that is not valid any more is asked again. */
+  serve(applied: number, leaseValid: () => boolean): void {
     if (this.confirmed.length === 0) return;
     const due = this.confirmed.filter(({ index }) => index <= applied);
     if (due.length === 0) return;
     this.confirmed = this.confirmed.filter(({ index }) => index > applied);
-    const valid = stillValid();
-    for (const { readers } of due) {
-      if (valid) for (const { resolve } of readers) resolve(applied);
+    const valid = leaseValid();
+    for (const { readers, byLease } of due) {
+      if (valid || !byLease) for (const { resolve } of readers) resolve(applied);
       else this.waiting.push(...readers);
     }
   }
@@ -88,8 +95,15 @@ export class Reads {
       this.waiting.push(...readers);
     }
     const late = ({ sinceMs }: Reader): boolean => now - sinceMs >= this.limits.timeoutMs;
-    for (const { reject } of this.waiting.filter(late)) reject(timedOut());
-    this.waiting = this.waiting.filter((reader) => !late(reader));
+    const giveUp = (readers: readonly Reader[]): Reader[] => {
+      for (const { reject } of readers.filter(late)) reject(timedOut());
+      return readers.filter((reader) => !late(reader));
+    };
+    this.waiting = giveUp(this.waiting);
+    // Confirmed, but the state machine does not get there.
+    this.confirmed = this.confirmed
+      .map((one) => ({ ...one, readers: giveUp(one.readers) }))
+      .filter(({ readers }) => readers.length > 0);
   }
 
   close(): void {

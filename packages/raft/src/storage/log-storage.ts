@@ -4,7 +4,8 @@
  * D1: entries, state and last index go in one synced batch. D2: the marker file never names more than what is durable,
  * and is written behind each batch without a sync: it outlives the process, mostly the machine, and shows a lost tail.
  * It may lag behind the log, never lead it: it is lowered durably, behind any write of it that is under way, before the
- * log is truncated. D3: one write at a time.
+ * log is truncated. D3: one write at a time. D4: what is found at open may have been written by a process that died before
+ * its sync was done; a sync of our own makes it durable before anyone relies on it.
  */
 import { assert, serially } from "@warren/std";
 
@@ -57,6 +58,7 @@ export async function openLogStorage(disk: Disk, options: LogStorageOptions): Pr
     const state = readState(kv);
     const log = new LogStorage(disk, kv, identity, snapshots, state, options.cacheBytes ?? 16 * 1024 * 1024);
     await log.load(marker);
+    await kv.batch([{ type: "put", key: stateKey, value: seal(state) }], { sync: true }); // D4
     return log;
   } catch (error) {
     await kv.close();
@@ -247,13 +249,15 @@ class LogStorage implements RaftStorage {
 
   close(): Promise<void> {
     return this.inTurn(async () => {
-      if (this.failure === undefined) {
+      try {
+        if (this.failure !== undefined) return;
         const value = seal(this.state);
         await this.guard(() => this.kv.batch([{ type: "put", key: stateKey, value }], { sync: true }));
         await this.guard(() => this.mark(this.state.last));
+      } finally {
+        await this.marking;
+        await this.kv.close();
       }
-      await this.marking;
-      await this.kv.close();
     });
   }
 

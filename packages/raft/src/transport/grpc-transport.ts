@@ -179,6 +179,7 @@ class GrpcTransport implements Transport {
       clusterId: text("warren-raft-cluster"),
       from: Number(text("warren-raft-from")),
       incarnation: text("warren-raft-incarnation"),
+      address: text("warren-raft-address") || undefined,
     };
     const why = await handler.admit(peer);
     return why === undefined ? peer.from : refuse(why);
@@ -328,6 +329,7 @@ class Peer {
     metadata.set("warren-raft-from", String(hello.from));
     metadata.set("warren-raft-to", String(this.id));
     metadata.set("warren-raft-incarnation", hello.incarnation);
+    if (hello.address !== undefined) metadata.set("warren-raft-address", hello.address);
     return metadata;
   }
 }

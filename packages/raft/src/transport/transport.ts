@@ -13,6 +13,8 @@ export interface Hello {
   readonly clusterId: string;
   readonly from: NodeId;
   readonly incarnation: string;
+  /** Where others find the sender, once it knows itself; a member that joins answers there. */
+  readonly address?: string | undefined;
 }
 
 /** The node's side of a transport. */
@@ -26,7 +28,10 @@ export interface TransportHandler {
   unreachable(peer: NodeId): void;
 }
 
-/** Carries messages between members. May lose, delay, repeat and reorder them; never alters one. */
+/**
+ * Carries messages between members. May lose, delay, repeat and reorder them; never alters one, and never repeats a
+ * `MsgProp`, which would be applied twice.
+ */
 export interface Transport {
   start(handler: TransportHandler): Promise<void>;
   /** The members there are, and where; others are disconnected. */

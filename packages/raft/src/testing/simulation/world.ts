@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 
 import { seededRandom } from "@warren/std/testing";
 
-import { describeMessage } from "../../core/describe.ts";
+import { describeConfState, describeMessage } from "../../core/describe.ts";
 import { decodeMessages } from "../../transport/wire.ts";
 import { Clients } from "./clients.ts";
 import { Faults } from "./faults.ts";
@@ -169,6 +169,7 @@ class World {
       if (reads.every(Boolean) && this.apart(leader) === "") return;
       why = "reads are not answered";
     }
+    for (const machine of this.machines.all.values()) this.say(describeMachine(machine));
     this.invariants.violated(16, `${healingMs} ms after the last fault ${why}`);
   }
 
@@ -215,4 +216,15 @@ class World {
   private wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.scheduler.after(delayMs, resolve));
   }
+}
+
+function describeMachine({ id, state, node }: Machine): string {
+  if (node === undefined) return `member ${id} is ${state}`;
+  const { raft, applied } = glance(node);
+  const { log, term, lead, tracker } = raft;
+  const configuration = describeConfState(tracker.confState());
+  return (
+    `member ${id} is ${state}, ${raft.state} of term ${term}, lead ${lead}, applied ${applied}, committed ` +
+    `${log.committed}, last ${log.lastIndex()}, on disk below ${log.unstable.offset}, ${configuration}`
+  );
 }
