@@ -51,16 +51,21 @@ export class Interfaces {
     this.#options = options;
   }
 
-  /** What the node needs once: forwarding, and an answer for addresses of its subnet that no task has. */
+  /**
+   * What the node needs once: forwarding, an answer for addresses of its subnet that no task has, and the gateway's
+   * address before there is a task, so that what serves tasks can listen on it.
+   */
   async prepare(): Promise<void> {
     await mkdir(this.#options.netnsDirectory, { recursive: true });
     await this.#netlink.writeSysctls({ "net/ipv4/ip_forward": "1" });
     await this.#netlink.putRoute({ destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 });
+    await this.#netlink.addAddress("lo", `${this.#options.gateway}/32`);
   }
 
   async unprepare(): Promise<void> {
     const route = { destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 } as const;
     await tolerating(["ESRCH"], this.#netlink.deleteRoute(route));
+    await tolerating(["EADDRNOTAVAIL"], this.#netlink.deleteAddress("lo", `${this.#options.gateway}/32`));
   }
 
   ownPath(taskId: string): string {

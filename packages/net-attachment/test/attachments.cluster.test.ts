@@ -108,6 +108,16 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(a.call("127.0.0.1", 9_090)).rejects.toMatchObject({ code: "ETIMEDOUT" });
   });
 
+  test("the gateway's address is there before the first task and goes with the last of ours, so that a name server can listen", async () => {
+    const has = async (): Promise<boolean> =>
+      (await rig.node.netlink.addresses()).some(({ address }) => address === "169.254.1.1/32");
+    expect(await has()).toBe(true);
+    await rig.start();
+    expect(await has()).toBe(true);
+    await rig.attachments.removeAll();
+    expect(await has()).toBe(false);
+  });
+
   test("a task that takes another's address reaches nobody with it", async () => {
     await rig.task("b", "10.77.1.3", ["front"]);
     await rig.attachments.attach({ taskId: "a", address: "10.77.1.2", networks: ["front"] });
