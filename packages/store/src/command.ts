@@ -16,7 +16,7 @@ import { definitions, idOf, tableOfKind, type StoredObject, type TableDefinition
 export const storeFormat = 1;
 
 /** Events that are kept; older ones go as new ones come. */
-export const maxEvents = 10_000;
+const maxEvents = 10_000;
 
 /** One object's part in a transaction. */
 export interface Write {

@@ -34,8 +34,8 @@ export type StoreFailure =
       readonly code: "STORE_AMBIGUOUS";
       readonly table: TableName;
       readonly ref: string;
-      /** The first ten. */
-      readonly candidates: readonly { readonly id: string; readonly name: string }[];
+      /** Ids of the first ten. */
+      readonly candidates: readonly string[];
     }
   /** One transaction's bytes are more than the log takes at once. */
   | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }

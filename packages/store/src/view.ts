@@ -63,11 +63,14 @@ export class StateView implements View {
 
   #ambiguous(table: TableName, ref: string, found: readonly StoredObject[]): StoreError {
     const { definition } = this.state.table(table);
-    const candidates = found.map((object) => ({ id: idOf(object), name: nameOf(definition, object) }));
-    const listed = candidates.map(({ id, name }) => (id === name ? id : `${name} (${id})`)).join(", ");
+    const candidates = found.map(idOf);
+    const listed = found.map((object) => {
+      const name = nameOf(definition, object);
+      return name === idOf(object) ? name : `${name} (${idOf(object)})`;
+    });
     return new StoreError(
       { code: "STORE_AMBIGUOUS", table, ref, candidates },
-      `"${ref}" fits several of the ${table}: ${listed}; give more of the id`,
+      `"${ref}" fits several of the ${table}: ${listed.join(", ")}; give more of the id`,
     );
   }
 }

@@ -1,16 +1,533 @@
-import { Network, Task, TaskState } from "@warren/api";
-import { expect, test } from "vitest";
+import { Network, Node, ObjectKind, RegistryCredential, Service, Task, TaskState } from "@warren/api";
+import { FakeClock, RecordingMetrics, seededRandom } from "@warren/std/testing";
+import { describe, expect, test } from "vitest";
 
+import { Store, StoreStateMachine, type StoreFailure, type Tables } from "../src/index.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
-test("smoke", async () => {
-  const { store } = memoryStore();
-  const id = await store.update((tx) => tx.create("networks", Network.create({ spec: { name: "default" } })));
-  expect(store.view().resolve("networks", "default").meta).toMatchObject({ id, version: 1 });
-  await store.update((tx) => {
-    tx.create("tasks", Task.create({ serviceId: "s", slot: 1, desiredState: TaskState.RUNNING }));
-    tx.emit({ kind: 3, objectId: "s", objectName: "web", action: "created", message: "hello" });
+const network = (name: string, id = ""): Network => Network.create({ meta: { id }, spec: { name } });
+const task = (id: string, slot = 1, desiredState: TaskState = TaskState.RUNNING): Task =>
+  Task.create({ meta: { id }, serviceId: "web", slot, nodeId: "n1", desiredState, networks: ["net"] });
+const failure = (work: Promise<unknown>): Promise<StoreFailure> =>
+  work.then(
+    () => expect.unreachable("it should have failed"),
+    (error: { failure: StoreFailure }) => error.failure,
+  );
+
+describe("a transaction", () => {
+  test("sets id, version and times when it is applied", async () => {
+    const clock = new FakeClock();
+    const { store } = memoryStore({ clock, random: seededRandom(1) });
+    const id = await store.update((tx) => tx.create("networks", network("default")));
+    expect(id).toMatch(/^[0-9a-z]{25}$/);
+    const first = new Date(clock.now());
+    expect(store.view().get("networks", id)?.meta).toEqual({ id, version: 1, createdAt: first, updatedAt: first });
+    clock.advance(1_000);
+    await store.update((tx) => tx.update("networks", { ...tx.resolve("networks", "default") }));
+    expect(store.view().get("networks", id)?.meta).toEqual({
+      id,
+      version: 2,
+      createdAt: first,
+      updatedAt: new Date(clock.now()),
+    });
   });
-  expect(store.view().find("tasks", "slot", "s/1")).toHaveLength(1);
-  expect(store.view().list("events")).toHaveLength(1);
+
+  test("reads what it wrote, which nobody else sees before it is applied", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => {
+      tx.create("tasks", task("a"));
+      tx.create("tasks", task("b", 2));
+      expect(tx.list("tasks").map(({ meta }) => meta?.id)).toEqual(["a", "b"]);
+      expect(tx.find("tasks", "slot", "web/2")).toHaveLength(1);
+      tx.update("tasks", { ...tx.resolve("tasks", "b"), slot: 3 });
+      expect(tx.find("tasks", "slot", "web/2")).toHaveLength(0);
+      tx.delete("tasks", "a");
+      expect(tx.get("tasks", "a")).toBeUndefined();
+      expect(store.view().list("tasks")).toEqual([]);
+    });
+    expect(
+      store
+        .view()
+        .list("tasks")
+        .map(({ slot }) => slot),
+    ).toEqual([3]);
+  });
+
+  test("is applied whole or not at all", async () => {
+    const { store } = memoryStore();
+    await expect(
+      store.update((tx) => {
+        tx.create("tasks", task("a"));
+        throw new Error("changed my mind");
+      }),
+    ).rejects.toThrow("changed my mind");
+    expect(store.view().version).toBe(0);
+  });
+
+  test("without writes proposes nothing, so that any manager answers it", async () => {
+    const { store, proposer } = memoryStore();
+    proposer.leader = false;
+    expect(await store.update((tx) => tx.list("nodes").length)).toBe(0);
+    expect(proposer.applied).toEqual([]);
+  });
+
+  test("that makes and deletes one object writes nothing", async () => {
+    const { store, proposer } = memoryStore();
+    await store.update((tx) => tx.delete("networks", tx.create("networks", network("brief"))));
+    expect(proposer.applied).toEqual([]);
+  });
+
+  test("refuses an object that was changed since it was read", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    const read = store.view().get("tasks", "a") as Task;
+    await store.update((tx) => tx.update("tasks", { ...read, slot: 2 }));
+    expect(await failure(store.update((tx) => tx.update("tasks", { ...read, slot: 3 })))).toEqual({
+      code: "STORE_CONFLICT",
+      table: "tasks",
+      id: "a",
+      kind: "stale",
+      attempts: 1,
+    });
+  });
+
+  test("refuses it also when both updates are asked for at once", async () => {
+    const { store, proposer } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    const read = store.view().get("tasks", "a") as Task;
+    const both = [2, 3].map((slot) => store.update((tx) => tx.update("tasks", { ...read, slot })));
+    const results = await Promise.allSettled(both);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect(store.view().get("tasks", "a")?.slot).toBe(2);
+    expect(proposer.applied).toHaveLength(2);
+  });
+
+  test("is not fooled by work that swallows the store's own error", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    const add = store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: 10 }));
+    const swallow = store.update((tx) => {
+      try {
+        tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: (tx.get("tasks", "a") as Task).slot + 1 });
+      } catch {
+        return "swallowed"; // The first time, since the other's change is not applied yet.
+      }
+      return "written";
+    });
+    await add;
+    expect(await swallow).toBe("written");
+    expect(store.view().get("tasks", "a")?.slot).toBe(11);
+  });
+
+  test("refuses what is gone and an id that is taken", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    for (const [work, kind] of [
+      [(tx: Parameters<Parameters<Store["update"]>[0]>[0]) => tx.delete("tasks", "b"), "missing"],
+      [(tx: Parameters<Parameters<Store["update"]>[0]>[0]) => tx.update("tasks", task("b")), "missing"],
+      [(tx: Parameters<Parameters<Store["update"]>[0]>[0]) => tx.create("tasks", task("a")), "id-taken"],
+    ] as const)
+      expect(await failure(store.update(work))).toMatchObject({ code: "STORE_CONFLICT", kind });
+    const again = store.update((tx) => {
+      tx.delete("tasks", "a");
+      tx.create("tasks", task("a"));
+    });
+    expect(await failure(again)).toMatchObject({ code: "STORE_CONFLICT", kind: "id-taken" });
+  });
+
+  test("can't be used after its work has returned, nor be asynchronous", async () => {
+    const { store } = memoryStore();
+    const leaked = await store.update((tx) => ({ tx }));
+    expect(() => leaked.tx.delete("tasks", "a")).toThrow("after its work had returned");
+    await expect(store.update(async (tx) => tx.create("tasks", task("a")))).rejects.toThrow("synchronous");
+    expect(store.view().version).toBe(0);
+  });
+
+  test("that is larger than the log takes at once is refused, and its neighbours are not", async () => {
+    const { store, proposer } = memoryStore({}, { maxCommandBytes: 2_000 });
+    const labels = { filler: "x".repeat(600) };
+    const wide = (name: string): Network => Network.create({ spec: { name, labels } });
+    const release = proposer.hold();
+    const fits = Array.from({ length: 7 }, (_, n) => store.update((tx) => tx.create("networks", wide(`n${n}`))));
+    const tooLarge = store.update((tx) => {
+      for (let n = 10; n < 14; n++) tx.create("networks", wide(`n${n}`));
+    });
+    release();
+    expect(await failure(tooLarge)).toMatchObject({ code: "STORE_TOO_LARGE", limit: 2_000 });
+    await Promise.all(fits);
+    expect(store.view().list("networks")).toHaveLength(7);
+    expect(proposer.applied.every(({ data }) => data.length <= 2_000)).toBe(true);
+  });
 });
+
+describe("names", () => {
+  test("are unique among services, networks and registries", async () => {
+    const { store } = memoryStore();
+    const id = await store.update((tx) => {
+      tx.create("services", Service.create({ spec: { name: "web" } }));
+      tx.create("registries", RegistryCredential.create({ registry: "docker.io" }));
+      return tx.create("networks", network("web"));
+    });
+    expect(await failure(store.update((tx) => tx.create("networks", network("web"))))).toEqual({
+      code: "STORE_NAME_TAKEN",
+      table: "networks",
+      name: "web",
+      id,
+    });
+    const registry = RegistryCredential.create({ registry: "docker.io" });
+    expect(await failure(store.update((tx) => tx.create("registries", registry)))).toMatchObject({
+      code: "STORE_NAME_TAKEN",
+      name: "docker.io",
+    });
+  });
+
+  test("of two that are created at once one wins, and both are answered", async () => {
+    const { store } = memoryStore();
+    const results = await Promise.allSettled(
+      ["a", "b"].map((id) => store.update((tx) => tx.create("networks", network("web", id)))),
+    );
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect(store.view().resolve("networks", "web").meta?.id).toBe("a");
+  });
+
+  test("are free again in the transaction that deletes their holder, and pass from one to another", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("networks", network("web", "a")));
+    await store.update((tx) => {
+      tx.update("networks", { ...tx.resolve("networks", "web"), spec: { name: "old", labels: {} } });
+      tx.create("networks", network("web", "b"));
+    });
+    expect(store.view().resolve("networks", "web").meta?.id).toBe("b");
+    await store.update((tx) => {
+      tx.delete("networks", "b");
+      tx.create("networks", network("web", "c"));
+    });
+    expect(
+      store
+        .view()
+        .find("networks", "name", "web")
+        .map(({ meta }) => meta?.id),
+    ).toEqual(["c"]);
+  });
+});
+
+describe("a reference", () => {
+  const filled = async (): Promise<Store> => {
+    const { store } = memoryStore();
+    await store.update((tx) => {
+      for (const id of ["abc1", "abc2", "xyz"]) tx.create("networks", network(`net-${id}`, id));
+      tx.create("networks", network("abc", "q1"));
+      for (const id of ["n1", "n2"])
+        tx.create("nodes", Node.create({ meta: { id }, description: { hostname: "edge" } }));
+    });
+    return store;
+  };
+
+  test("is a name, else an id, else the unique beginning of one", async () => {
+    const view = (await filled()).view();
+    const id = (ref: string): string | undefined => view.resolve("networks", ref).meta?.id;
+    expect([id("net-abc1"), id("abc2"), id("x"), id("abc")]).toEqual(["abc1", "abc2", "xyz", "q1"]);
+  });
+
+  test("that fits several or none says so", async () => {
+    const view = (await filled()).view();
+    const fail = (work: () => unknown): unknown => {
+      try {
+        return work();
+      } catch (error) {
+        return (error as { failure: StoreFailure }).failure;
+      }
+    };
+    expect(fail(() => view.resolve("networks", "ab"))).toMatchObject({
+      code: "STORE_AMBIGUOUS",
+      candidates: ["abc1", "abc2"],
+    });
+    expect(fail(() => view.resolve("nodes", "edge"))).toMatchObject({
+      code: "STORE_AMBIGUOUS",
+      candidates: ["n1", "n2"],
+    });
+    expect(fail(() => view.resolve("networks", "nope"))).toMatchObject({ code: "STORE_NOT_FOUND", ref: "nope" });
+    expect(fail(() => view.resolve("networks", ""))).toMatchObject({ code: "STORE_NOT_FOUND" });
+  });
+});
+
+test("a view does not change, and neither do its objects", async () => {
+  const { store } = memoryStore();
+  await store.update((tx) => tx.create("tasks", task("a")));
+  const before = store.view();
+  await store.update((tx) => tx.delete("tasks", "a"));
+  const old = before.get("tasks", "a") as Task;
+  expect([before.version, old.slot]).toEqual([1, 1]);
+  expect(store.view().list("tasks")).toEqual([]);
+  expect(() => old.networks.push("other")).toThrow(TypeError);
+  expect(() => (before.list("tasks") as Task[]).push(old)).toThrow(TypeError);
+});
+
+test("what is given to a transaction stays the caller's", async () => {
+  const { store } = memoryStore();
+  const mine = task("a");
+  await store.update((tx) => {
+    tx.create("tasks", mine);
+    mine.networks.push("later");
+  });
+  expect(store.view().get("tasks", "a")?.networks).toEqual(["net"]);
+});
+
+test("an index finds a value that holds another value's separator", async () => {
+  const { store } = memoryStore();
+  await store.update((tx) => {
+    tx.create("nodes", Node.create({ meta: { id: "n1" }, description: { hostname: "edge" } }));
+    tx.create("nodes", Node.create({ meta: { id: "n2" }, description: { hostname: "edge\u0000x" } }));
+  });
+  expect(
+    store
+      .view()
+      .find("nodes", "name", "edge")
+      .map(({ meta }) => meta?.id),
+  ).toEqual(["n1"]);
+  expect(
+    store
+      .view()
+      .find("nodes", "name", "edge\u0000x")
+      .map(({ meta }) => meta?.id),
+  ).toEqual(["n2"]);
+});
+
+describe("events", () => {
+  const emit = (tx: { emit: (event: never) => void }, objectId: string): void =>
+    tx.emit({ kind: ObjectKind.SERVICE, objectId, objectName: objectId, action: "created", message: "made" } as never);
+
+  test("come in the order in which they happened, with the time of their transaction", async () => {
+    const clock = new FakeClock();
+    const { store } = memoryStore({ clock });
+    await store.update((tx) => {
+      for (let n = 0; n < 12; n++) emit(tx, `o${n}`);
+    });
+    await store.update((tx) => emit(tx, "last"));
+    const events = store.view().list("events");
+    expect(events.map(({ objectId }) => objectId)).toEqual([...Array.from({ length: 12 }, (_, n) => `o${n}`), "last"]);
+    expect(events[0]?.at).toEqual(new Date(clock.now()));
+    expect(store.view().find("events", "object", "last")).toHaveLength(1);
+  });
+
+  test("are kept up to 10,000, and watchers are told which went", async () => {
+    const { store } = memoryStore();
+    const chunk = 2_500;
+    for (let from = 0; from < 10_000; from += chunk)
+      await store.update((tx) => {
+        for (let n = from; n < from + chunk; n++) emit(tx, `o${n}`);
+      });
+    using stop = disposableAbort();
+    const { changes } = store.watch({ tables: ["events"], signal: stop.signal });
+    await store.update((tx) => {
+      emit(tx, "a");
+      emit(tx, "b");
+    });
+    const events = store.view().list("events");
+    expect([events.length, events[0]?.objectId, events.at(-1)?.objectId]).toEqual([10_000, "o2", "b"]);
+    for await (const { changes: batch } of changes) {
+      expect(batch.map(({ kind, object }) => [kind, (object as Tables["events"]).objectId])).toEqual([
+        ["create", "a"],
+        ["create", "b"],
+        ["delete", "o0"],
+        ["delete", "o1"],
+      ]);
+      break;
+    }
+  });
+});
+
+describe("a conflict", () => {
+  test("is retried on the new state", async () => {
+    const { store, proposer } = memoryStore();
+    proposer.failNext("conflict", "conflict");
+    let runs = 0;
+    await store.update((tx) => {
+      runs += 1;
+      tx.create("tasks", task("a"));
+    });
+    expect([runs, store.view().list("tasks").length]).toEqual([3, 1]);
+  });
+
+  test("that does not end is told, with its reason", async () => {
+    const metrics = new RecordingMetrics();
+    const { store, proposer } = memoryStore({ metrics }, { maxAttempts: 3 });
+    proposer.failNext("conflict", "conflict", "conflict");
+    expect(await failure(store.update((tx) => tx.create("tasks", task("a"))))).toEqual({
+      code: "STORE_CONFLICT",
+      table: "nodes",
+      id: "elsewhere",
+      kind: "stale",
+      attempts: 3,
+    });
+    expect(metrics.values.get("warren_store_retries_total")).toBe(2);
+    expect(metrics.values.get('warren_store_updates_total{result="STORE_CONFLICT"}')).toBe(1);
+  });
+
+  test("between two managers keeps the first write and runs the other again", async () => {
+    // Two stores on one log: the second's view is the same machine, but it is made to run its work before the first's
+    // command is applied.
+    const { store, proposer, machine } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    const other = new Store({ clock: new FakeClock(), random: seededRandom(2), machine, proposer });
+    const release = proposer.hold();
+    const add = (target: Store): Promise<void> =>
+      target.update((tx) => {
+        const read = tx.get("tasks", "a") as Task;
+        tx.update("tasks", { ...read, slot: read.slot + 1 });
+      });
+    const both = [add(store), add(other)];
+    release();
+    await Promise.all(both);
+    expect(store.view().get("tasks", "a")?.slot).toBe(3);
+  });
+});
+
+describe("what consensus answers", () => {
+  test.each([
+    ["unavailable", "STORE_UNAVAILABLE", 0],
+    ["outcome-unknown-lost", "STORE_OUTCOME_UNKNOWN", 0],
+    ["outcome-unknown-applied", "STORE_OUTCOME_UNKNOWN", 1],
+  ] as const)("%s reaches every transaction of the command", async (fault, code, version) => {
+    const { store, proposer } = memoryStore();
+    proposer.failNext(fault);
+    const both = ["a", "b"].map((id) => failure(store.update((tx) => tx.create("tasks", task(id)))));
+    expect(await Promise.all(both)).toMatchObject([{ code }, { code }]);
+    expect(store.view().version).toBe(version);
+    await store.update((tx) => tx.create("tasks", task("c")));
+  });
+
+  test("not leader is told, and the store goes on when it leads again", async () => {
+    const { store, proposer } = memoryStore();
+    proposer.leader = false;
+    const refused = await failure(store.update((tx) => tx.create("tasks", task("a"))));
+    expect(refused).toEqual({ code: "STORE_NOT_LEADER", leader: undefined });
+    proposer.leader = true;
+    await store.update((tx) => tx.create("tasks", task("a")));
+  });
+});
+
+describe("concurrent updates", () => {
+  test("that come while a command is committed share the next one, and none is lost", async () => {
+    const { store, proposer } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("counter", 0)));
+    const release = proposer.hold();
+    const increments = Array.from({ length: 50 }, (_, n) =>
+      store.update((tx) => {
+        tx.create("networks", network(`n${n}`));
+        return tx.list("networks").length;
+      }),
+    );
+    release();
+    expect((await Promise.all(increments)).sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, n) => n + 1));
+    expect(proposer.applied.length).toBeLessThanOrEqual(3);
+  });
+
+  test("on one object are applied one by one", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("counter", 0)));
+    const seen = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        store.update((tx) => {
+          const read = tx.get("tasks", "counter") as Task;
+          tx.update("tasks", { ...read, slot: read.slot + 1 });
+          return read.slot;
+        }),
+      ),
+    );
+    expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n));
+    expect(store.view().get("tasks", "counter")?.slot).toBe(20);
+  });
+
+  test("that each look whether there is one, and make one if not, make one", async () => {
+    const { store } = memoryStore();
+    const ensure = (): Promise<void> =>
+      store.update((tx) => {
+        if (tx.list("tasks").length === 0) tx.create("tasks", task(""));
+      });
+    await Promise.all([ensure(), ensure(), ensure()]);
+    expect(store.view().list("tasks")).toHaveLength(1);
+  });
+});
+
+describe("a watch", () => {
+  test("gives the state and each later transaction, with what was before", async () => {
+    const { store } = memoryStore();
+    await store.update((tx) => tx.create("tasks", task("a")));
+    using stop = disposableAbort();
+    const { view, changes } = store.watch({ tables: ["tasks"], signal: stop.signal });
+    await store.update((tx) => tx.create("networks", network("unwatched")));
+    await store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: 2 }));
+    await store.update((tx) => tx.delete("tasks", "a"));
+    expect(view.get("tasks", "a")?.slot).toBe(1);
+    const seen: unknown[] = [];
+    for await (const { version, changes: batch } of changes) {
+      for (const { table, kind, object, before } of batch)
+        seen.push([version, table, kind, (object as Task).slot, (before as Task | undefined)?.slot]);
+      if (seen.length === 2) break;
+    }
+    expect(seen).toEqual([
+      [3, "tasks", "update", 2, 1],
+      [4, "tasks", "delete", 2, 2],
+    ]);
+  });
+
+  test("that nobody reads is ended, and says so", async () => {
+    const metrics = new RecordingMetrics();
+    const { store } = memoryStore({ metrics });
+    using stop = disposableAbort();
+    const { changes } = store.watch({ limit: 2, signal: stop.signal });
+    for (let n = 0; n < 3; n++) await store.update((tx) => tx.create("networks", network(`n${n}`)));
+    expect(metrics.values.get("warren_store_watchers")).toBe(0);
+    const read = (async () => {
+      for await (const batch of changes) expect.unreachable(String(batch.version));
+    })();
+    expect(await failure(read)).toEqual({ code: "STORE_WATCH_LAGGED", limit: 2 });
+  });
+
+  test("ends with its signal, and when its reader leaves", async () => {
+    const metrics = new RecordingMetrics();
+    const { store } = memoryStore({ metrics });
+    const stop = new AbortController();
+    const { changes } = store.watch({ signal: stop.signal });
+    const ended = (async () => {
+      for await (const batch of changes) expect.unreachable(String(batch.version));
+      return "ended";
+    })();
+    stop.abort();
+    expect(await ended).toBe("ended");
+    using other = disposableAbort();
+    const left = store.watch({ signal: other.signal });
+    await store.update((tx) => tx.create("networks", network("a")));
+    for await (const { version } of left.changes) {
+      expect(version).toBe(1);
+      break;
+    }
+    expect(metrics.values.get("warren_store_watchers")).toBe(0);
+    const late = store.watch({ signal: AbortSignal.abort() });
+    for await (const batch of late.changes) expect.unreachable(String(batch.version));
+  });
+});
+
+test("options out of range are refused", () => {
+  const { machine, proposer } = memoryStore();
+  const clock = new FakeClock();
+  const make = (): Store => new Store({ clock, random: seededRandom(1), machine, proposer }, { maxAttempts: 0 });
+  expect(make).toThrow(RangeError);
+});
+
+test("the machine counts what it holds", async () => {
+  const metrics = new RecordingMetrics();
+  const machine = new StoreStateMachine({ metrics });
+  expect(machine.view().version).toBe(0);
+  const { store } = memoryStore({ metrics });
+  await store.update((tx) => tx.create("tasks", task("a")));
+  expect(metrics.values.get('warren_store_objects{table="tasks"}')).toBe(1);
+  expect(metrics.values.get('warren_store_commands_total{result="applied"}')).toBe(1);
+  expect(metrics.observations.get("warren_store_updates_per_command")).toEqual([1]);
+});
+
+function disposableAbort(): AbortController & Disposable {
+  const controller = new AbortController();
+  return Object.assign(controller, { [Symbol.dispose]: () => controller.abort() });
+}

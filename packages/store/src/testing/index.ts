@@ -1,5 +1,10 @@
 /**
- * What others need to test against us: `memoryStore`, a whole store in memory, whose proposer fails when told.
+ * What others need to test against us.
+ *
+ * - `memory-store.ts`      memoryStore: the real store on a log in memory
+ * - `memory-proposer.ts`   that log, which fails when told
+ * - `proposer-contract.ts` what every `Proposer` does
  */
 export { memoryStore, type MemoryStore, type MemoryStoreDependencies } from "./memory-store.ts";
 export { MemoryProposer, type ProposerFault } from "./memory-proposer.ts";
+export { proposerContract, type ProposerContractCase, type ProposerUnderTest } from "./proposer-contract.ts";

@@ -1,0 +1,196 @@
+/** Random histories: what must be equal is, on every machine and by every way to its state. */
+import { Network, Node, ObjectKind, Service, Task, type TaskState } from "@warren/api";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+
+import {
+  StoreStateMachine,
+  type Store,
+  type StoreChange,
+  type TableName,
+  type Tables,
+  type Transaction,
+  type View,
+} from "../src/index.ts";
+import { definitions, tableNames } from "../src/tables.ts";
+import { memoryStore } from "../src/testing/index.ts";
+
+type Table = "tasks" | "networks" | "services" | "nodes";
+
+interface Op {
+  readonly kind: "create" | "update" | "delete" | "emit";
+  readonly table: Table;
+  readonly id: string;
+  readonly name: string;
+  readonly number: number;
+}
+
+const op: fc.Arbitrary<Op> = fc.record({
+  kind: fc.constantFrom("create", "create", "update", "update", "delete", "emit"),
+  table: fc.constantFrom<Table>("tasks", "networks", "services", "nodes"),
+  id: fc.constantFrom("a", "b", "c", "d", "e", "f"),
+  name: fc.constantFrom("x", "y", "z", ""),
+  number: fc.nat(4),
+});
+/** Transactions in turns: those of one turn are asked for at once. */
+const history = fc.array(fc.array(fc.array(op, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 }), {
+  maxLength: 12,
+});
+
+function objectOf({ table, id, name, number }: Op): Tables[Table] {
+  const meta = { id };
+  switch (table) {
+    case "tasks":
+      return Task.create({
+        meta,
+        serviceId: name,
+        slot: number,
+        nodeId: name,
+        networks: [name, "n"],
+        desiredState: (number * 10) as TaskState,
+        status: { at: new Date(number * 1_000), container: { exitCode: number } },
+      });
+    case "networks":
+      return Network.create({ meta, spec: { name, labels: { [name]: String(number) } } });
+    case "services":
+      return Service.create({
+        meta,
+        spec: { name, update: { maxFailureRatio: number / 3 }, task: { networks: [{ network: name }] } },
+      });
+    case "nodes":
+      return Node.create({ meta, description: { hostname: name, memoryBytes: number * 2 ** 40 } });
+  }
+}
+
+function run(tx: Transaction, ops: readonly Op[]): void {
+  for (const each of ops) {
+    const { kind, table, id, name } = each;
+    const there = tx.get(table, id);
+    if (kind === "emit")
+      tx.emit({ kind: ObjectKind.TASK, objectId: id, objectName: name, action: kind, message: name });
+    else if (kind === "create") tx.create(table, objectOf(each));
+    else if (there === undefined) continue;
+    else if (kind === "delete") tx.delete(table, id);
+    else tx.update(table, { ...objectOf(each), meta: there.meta });
+  }
+}
+
+/** Runs a history; refused transactions are part of it. */
+async function play(store: Store, turns: readonly (readonly (readonly Op[])[])[]): Promise<void> {
+  for (const turn of turns) await Promise.allSettled(turn.map((ops) => store.update((tx) => run(tx, ops))));
+}
+
+function image(view: View): unknown {
+  return [view.version, ...tableNames.map((table) => view.list(table))];
+}
+
+function expectIndexesToHold(view: View): void {
+  for (const table of tableNames) {
+    for (const [index, keysOf] of definitions[table].indexes) {
+      const all: readonly Tables[TableName][] = view.list(table);
+      for (const value of new Set(all.flatMap((object) => keysOf(object)))) {
+        const found = (view.find as (t: TableName, i: string, v: string) => readonly unknown[])(table, index, value);
+        expect(found).toEqual(all.filter((object) => keysOf(object).includes(value)));
+      }
+    }
+  }
+}
+
+test("two machines that apply one log are equal, in any batches, and their indexes hold", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, fc.nat(5), async (turns, batch) => {
+      const { store, machine, proposer } = memoryStore();
+      await play(store, turns);
+      const replayed = new StoreStateMachine();
+      for (let from = 0; from < proposer.applied.length; from += batch + 1)
+        replayed.apply(proposer.applied.slice(from, from + batch + 1));
+      expect(image(replayed.view())).toEqual(image(machine.view()));
+      expectIndexesToHold(machine.view());
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test("a snapshot anywhere and the log after it lead where the whole log leads", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, fc.double({ min: 0, max: 1, noNaN: true }), async (turns, share) => {
+      const { store, machine, proposer } = memoryStore();
+      await play(store, turns);
+      const cut = Math.floor(share * proposer.applied.length);
+      const first = new StoreStateMachine();
+      first.apply(proposer.applied.slice(0, cut));
+      const second = new StoreStateMachine();
+      await second.restore(first.snapshot());
+      expect(image(second.view())).toEqual(image(first.view()));
+      second.apply(proposer.applied.slice(cut));
+      expect(image(second.view())).toEqual(image(machine.view()));
+      expectIndexesToHold(second.view());
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test("a watcher that folds the changes into its snapshot has the view, also over a restored snapshot", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, history, history, async (before, during, beyond) => {
+      const { store, machine, proposer } = memoryStore();
+      await play(store, before);
+      const stop = new AbortController();
+      const { view, changes } = store.watch({ signal: stop.signal });
+      await play(store, during);
+      const ahead = new StoreStateMachine();
+      await ahead.restore(machine.snapshot());
+      const elsewhere = memoryStore();
+      await play(elsewhere.store, beyond);
+      const from = (proposer.applied.at(-1)?.index ?? 0) + 1;
+      ahead.apply(elsewhere.proposer.applied.map(({ index, data }) => ({ index: index + from, data })));
+      await machine.restore(ahead.snapshot());
+      const folded = new Map(
+        tableNames.map((table) => [
+          table,
+          new Map(view.list(table).map((object) => [object.meta?.id, object as unknown])),
+        ]),
+      );
+      let { version } = view;
+      const fold = ({ table, kind, object, before: old }: StoreChange): void => {
+        const rows = folded.get(table)!;
+        expect(rows.get(object.meta?.id)).toEqual(old);
+        if (kind === "delete") rows.delete(object.meta?.id);
+        else rows.set(object.meta?.id, object);
+      };
+      if (machine.view().version !== version)
+        for await (const batch of changes) {
+          expect(batch.version).toBeGreaterThan(version);
+          version = batch.version;
+          batch.changes.forEach(fold);
+          if (version === machine.view().version) break;
+        }
+      stop.abort();
+      for (const table of tableNames)
+        expect(new Map(folded.get(table))).toEqual(
+          new Map(
+            machine
+              .view()
+              .list(table)
+              .map((object) => [object.meta?.id, object]),
+          ),
+        );
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("a view that was taken stays as it was whatever follows", async () => {
+  await fc.assert(
+    fc.asyncProperty(history, history, async (before, after) => {
+      const { store } = memoryStore();
+      await play(store, before);
+      const view = store.view();
+      const taken = structuredClone(image(view));
+      await play(store, after);
+      expect(image(view)).toEqual(taken);
+      expectIndexesToHold(view);
+    }),
+    { numRuns: 100 },
+  );
+});
