@@ -1,0 +1,121 @@
+import type { ContainerEvent, ContainerStatus, ExitStatus, Runtime } from "@warren/runtime";
+import { Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
+import { Changes, isUnavailable } from "./waiting.ts";
+
+/** A container has ended; `exit` is undefined where nobody knows how. */
+export interface Ending {
+  readonly exit: ExitStatus | undefined;
+}
+
+const rank = { created: 0, running: 1, exited: 2, unknown: 3 } as const;
+
+/**
+ * The state of each of this node's containers, by the runtime's events. A container only moves forward, so an answer
+ * that comes late never takes back what an event has told.
+ */
+export class Containers {
+  readonly #runtime: Pick<Runtime, "events" | "list">;
+  readonly #known = new Map<string, ContainerStatus>();
+  readonly #changes = new Changes();
+  #listed = false;
+
+  constructor(runtime: Pick<Runtime, "events" | "list">) {
+    this.#runtime = runtime;
+  }
+
+  get(id: string): ContainerStatus | undefined {
+    return this.#known.get(id);
+  }
+
+  /** Resolves when the runtime has told once of all that there is. */
+  async listed(signal: AbortSignal): Promise<void> {
+    await this.#changes.until(() => (this.#listed ? true : undefined), signal);
+  }
+
+  /** Takes note of a container that was made or found. */
+  put(status: ContainerStatus): ContainerStatus {
+    const known = this.#known.get(status.id);
+    const newer = known === undefined || rank[status.state.kind] >= rank[known.state.kind] ? status : known;
+    this.#known.set(status.id, newer);
+    this.#changes.tell();
+    return newer;
+  }
+
+  forget(id: string): void {
+    this.#known.delete(id);
+    this.#changes.tell();
+  }
+
+  /** Resolves when the container is there. */
+  async present(id: string, signal: AbortSignal): Promise<ContainerStatus> {
+    return this.#changes.until(() => this.#known.get(id), signal);
+  }
+
+  /** Resolves with its process id once it is known to run. */
+  async running(id: string, signal: AbortSignal): Promise<number> {
+    return this.#changes.until(() => {
+      const state = this.#known.get(id)?.state;
+      return state?.kind === "running" ? state.pid : undefined;
+    }, signal);
+  }
+
+  /** Resolves when it has ended, at once if it had, or is gone. */
+  async ended(id: string, signal: AbortSignal): Promise<Ending> {
+    return this.#changes.until(() => {
+      const state = this.#known.get(id)?.state;
+      if (state === undefined || state.kind === "unknown") return { exit: undefined };
+      return state.kind === "exited" ? { exit: state.exit } : undefined;
+    }, signal);
+  }
+
+  /** Looks for itself, where an event may have been missed. */
+  async refresh(): Promise<void> {
+    const before = new Set(this.#known.keys());
+    const listed = await this.#runtime.list();
+    for (const status of listed) this.put(status);
+    const there = new Set(listed.map(({ id }) => id));
+    // Only what was there before the question can be missing from the answer.
+    for (const id of before) if (!there.has(id)) this.#known.delete(id);
+    this.#listed = true;
+    this.#changes.tell();
+  }
+
+  /** Follows the runtime's events until the signal aborts, through any absence of the runtime. */
+  async run(
+    dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const backoff = new Backoff(dependencies.random);
+    while (!signal.aborted) {
+      try {
+        for await (const event of this.#runtime.events(signal)) {
+          if (event.kind === "lost") await this.refresh();
+          else this.#take(event);
+          backoff.reset();
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isUnavailable(error)) dependencies.log.error("the runtime's events can't be followed", { error });
+        await delay(dependencies.clock, backoff.next(), signal);
+      }
+    }
+  }
+
+  #take(event: Exclude<ContainerEvent, { readonly kind: "lost" }>): void {
+    const known = this.#known.get(event.id);
+    if (known === undefined) return;
+    switch (event.kind) {
+      case "started":
+        this.put({ ...known, state: { kind: "running", pid: event.pid } });
+        break;
+      case "exited":
+        this.put({ ...known, state: { kind: "exited", exit: event.exit } });
+        break;
+      case "oom":
+        // Told by the exit.
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import type { HealthCheck } from "@warren/api";
+import { delay, errorText, type Clock } from "@warren/std";
+
+/** Gap to the second probe while none has passed, ms; it doubles up to the interval. */
+const firstGapMs = 100;
+
+export interface HealthTimes {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly retries: number;
+  readonly startPeriodMs: number;
+}
+
+export function healthTimes(check: HealthCheck): HealthTimes {
+  return {
+    intervalMs: check.intervalMs || 10_000,
+    timeoutMs: check.timeoutMs || 5_000,
+    retries: check.retries || 3,
+    startPeriodMs: check.startPeriodMs,
+  };
+}
+
+/**
+ * What the outcomes of probes say of a task. Pure; times are ms since the task's start.
+ *
+ * Until one has passed, probes come faster than the interval, so that a task which is soon ready is soon in use. Those
+ * do not count more often than once an interval, nor before the start period is over: a task has at least
+ * `startPeriodMs`, and `retries` intervals, to become healthy.
+ */
+export class HealthTracker {
+  readonly #times: HealthTimes;
+  #passed: boolean;
+  #failures = 0;
+  #countedAtMs: number;
+  #gapMs = firstGapMs;
+
+  /** `passed`: it was healthy before this worker started. */
+  constructor(times: HealthTimes, passed: boolean) {
+    this.#times = times;
+    this.#passed = passed;
+    this.#countedAtMs = Math.max(0, times.startPeriodMs - times.intervalMs);
+  }
+
+  /** Failures in a row that count. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  get unhealthy(): boolean {
+    return this.#failures >= this.#times.retries;
+  }
+
+  record(healthy: boolean, atMs: number): void {
+    if (healthy) {
+      this.#passed = true;
+      this.#failures = 0;
+    } else if (this.#passed) this.#failures += 1;
+    else if (atMs >= this.#times.startPeriodMs && atMs - this.#countedAtMs >= this.#times.intervalMs) {
+      this.#failures += 1;
+      this.#countedAtMs = atMs;
+    }
+  }
+
+  /** From the end of one probe to the next. */
+  nextGapMs(): number {
+    if (this.#passed) return this.#times.intervalMs;
+    const gap = Math.min(this.#gapMs, this.#times.intervalMs);
+    this.#gapMs *= 2;
+    return gap;
+  }
+}
+
+export interface ProbeOutcome {
+  readonly healthy: boolean;
+  /** Of a failure: why. */
+  readonly reason: string;
+}
+
+/** Thrown by a probe that could not be made, which says nothing of the task. */
+export class ProbeSkipped extends Error {}
+
+export interface HealthWatch {
+  readonly times: HealthTimes;
+  /** Rejects where the task is not healthy, with the reason. Ends at the signal. */
+  readonly probe: (signal: AbortSignal) => Promise<void>;
+  /** How long the task has run, ms. */
+  readonly startedMsAgo: number;
+  readonly passed: boolean;
+  readonly onOutcome: (outcome: ProbeOutcome) => void;
+}
+
+/** Probes until the task is unhealthy; resolves with why. Rejects when the signal aborts. */
+export async function watchHealth(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<{ reason: string; failures: number }> {
+  const tracker = new HealthTracker(watch.times, watch.passed);
+  const startedAt = clock.monotonic() - watch.startedMsAgo;
+  for (;;) {
+    const outcome = await probeOnce(clock, watch, signal);
+    signal.throwIfAborted();
+    if (outcome !== undefined) {
+      tracker.record(outcome.healthy, clock.monotonic() - startedAt);
+      watch.onOutcome(outcome);
+      if (tracker.unhealthy) return { reason: outcome.reason, failures: tracker.failures };
+    }
+    await delay(clock, tracker.nextGapMs(), signal);
+  }
+}
+
+/** Undefined where nothing was learnt. */
+async function probeOnce(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<ProbeOutcome | undefined> {
+  const over = new AbortController();
+  const { timeoutMs } = watch.times;
+  const timer = clock.setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  try {
+    await watch.probe(AbortSignal.any([signal, over.signal]));
+    return { healthy: true, reason: "" };
+  } catch (error) {
+    if (over.signal.aborted) return { healthy: false, reason: errorText(over.signal.reason) };
+    return error instanceof ProbeSkipped ? undefined : { healthy: false, reason: errorText(error) };
+  } finally {
+    timer.cancel();
+  }
+}

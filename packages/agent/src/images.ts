@@ -1,0 +1,136 @@
+import { parseReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
+import type { Clock, Logger, Timer } from "@warren/std";
+import { orAbort } from "./waiting.ts";
+
+interface Pull {
+  readonly image: Promise<Image>;
+  readonly abort: AbortController;
+  waiters: number;
+}
+
+/**
+ * Images of this node: pulled once for all that wait for the same, and removed when no task has used them for a while.
+ * Collection follows the end of a task's use; nothing looks for work.
+ */
+export class Images {
+  readonly #runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #graceMs: number;
+  /** References of the tasks assigned, ended ones included. */
+  readonly #inUse: () => Iterable<string>;
+  readonly #pulls = new Map<string, Pull>();
+  /** When a collection first found the image unused, in monotonic time, by full reference. */
+  readonly #unusedSince = new Map<string, number>();
+  #timer: Timer | undefined;
+  #collecting: Promise<void> = Promise.resolve();
+
+  constructor(
+    dependencies: {
+      readonly runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+      readonly clock: Clock;
+      readonly log: Logger;
+    },
+    graceMs: number,
+    inUse: () => Iterable<string>,
+  ) {
+    this.#runtime = dependencies.runtime;
+    this.#clock = dependencies.clock;
+    this.#log = dependencies.log;
+    this.#graceMs = graceMs;
+    this.#inUse = inUse;
+  }
+
+  /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */
+  async pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+    try {
+      return await this.#pullOnce(ref, auth, signal);
+    } catch (error) {
+      if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
+      if ((await this.#removeUnused(0)) === 0) throw error;
+      return this.#pullOnce(ref, auth, signal);
+    }
+  }
+
+  /** A task that used an image is gone: looks now, and again when what is unused has been so for long enough. */
+  released(signal: AbortSignal): void {
+    if (signal.aborted) return;
+    // One after the other; a failure is told, and the next event tries again.
+    this.#collecting = this.#collecting.then(() => this.#collect(signal));
+  }
+
+  async #collect(signal: AbortSignal): Promise<void> {
+    try {
+      signal.throwIfAborted();
+      await this.#removeUnused(this.#graceMs);
+      const oldest = Math.min(...this.#unusedSince.values());
+      this.#timer?.cancel();
+      if (!Number.isFinite(oldest) || signal.aborted) return;
+      const timer = this.#clock.setTimeout(
+        () => this.released(signal),
+        Math.max(0, oldest + this.#graceMs - this.#clock.monotonic()),
+      );
+      this.#timer = timer;
+      signal.addEventListener("abort", () => timer.cancel(), { once: true });
+    } catch (error) {
+      if (!signal.aborted) this.#log.warn("unused images could not be removed", { error });
+    }
+  }
+
+  /** Removes what has been unused for so long; gives how many. */
+  async #removeUnused(graceMs: number): Promise<number> {
+    const now = this.#clock.monotonic();
+    const used = new Set([...this.#inUse(), ...this.#pulls.keys()].map(fullReference));
+    const present = await this.#runtime.images();
+    const refs = new Set(present.map(({ ref }) => ref));
+    for (const ref of this.#unusedSince.keys()) if (used.has(ref) || !refs.has(ref)) this.#unusedSince.delete(ref);
+    for (const ref of refs) if (!used.has(ref) && !this.#unusedSince.has(ref)) this.#unusedSince.set(ref, now);
+    const due = [...this.#unusedSince].filter(([, since]) => now - since >= graceMs).map(([ref]) => ref);
+    if (due.length === 0) return 0;
+    const keep = new Set([...refs, ...used].filter((ref) => !due.includes(ref)));
+    const removed = await this.#runtime.removeUnusedImages(keep);
+    // What the runtime keeps although no task here uses it is looked at again in good time, not at once.
+    for (const ref of due) this.#unusedSince.delete(ref);
+    if (removed.length > 0) this.#log.info("removed unused images", { images: removed.map(({ ref }) => ref) });
+    return removed.length;
+  }
+
+  async #pullOnce(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+    const key = auth === undefined ? ref : `${ref} ${auth.username} ${auth.password}`;
+    const pull = this.#pulls.get(key) ?? this.#begin(key, ref, auth);
+    pull.waiters += 1;
+    try {
+      return await orAbort(pull.image, signal);
+    } finally {
+      pull.waiters -= 1;
+      if (pull.waiters === 0) {
+        // The next to ask begins anew, since this one is over or being ended.
+        if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
+        pull.abort.abort(new DOMException("nobody waits for the image any more", "AbortError"));
+      }
+    }
+  }
+
+  #begin(key: string, ref: string, auth: RegistryAuth | undefined): Pull {
+    const abort = new AbortController();
+    const image = this.#runtime.pull(ref, { signal: abort.signal, ...(auth !== undefined && { auth }) });
+    const pull: Pull = { image, abort, waiters: 0 };
+    this.#pulls.set(key, pull);
+    const forget = (): void => {
+      if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
+    };
+    // Who waits is told by `image` itself.
+    image.then(forget, forget);
+    return pull;
+  }
+}
+
+/** A key of a pull begins with the reference; one that can't be read is used by nobody. */
+function fullReference(key: string): string {
+  const [ref = ""] = key.split(" ");
+  try {
+    return parseReference(ref).full;
+  } catch {
+    return ref;
+  }
+}

@@ -1,0 +1,114 @@
+import { request } from "node:http";
+import { connect } from "node:net";
+import type { HealthCheck } from "@warren/api";
+import { RuntimeError, type Runtime } from "@warren/runtime";
+import { AgentError } from "./errors.ts";
+import { ProbeSkipped } from "./health.ts";
+import type { ProbeTransport } from "./seams.ts";
+import { orAbort } from "./waiting.ts";
+
+/** Bytes of a failed probe's output that are told. */
+const toldBytes = 200;
+
+/** HTTP and TCP from this process. */
+export const nodeProbes: ProbeTransport = {
+  http: ({ address, port, path }, signal) =>
+    new Promise((resolve, reject) => {
+      const call = request({ host: address, port, path, signal, agent: false }, (response) => {
+        resolve(response.statusCode ?? 0);
+        response.on("error", () => undefined);
+        response.destroy();
+      });
+      call.on("error", reject);
+      call.end();
+    }),
+  tcp: ({ address, port }, signal) =>
+    new Promise((resolve, reject) => {
+      const socket = connect({ host: address, port });
+      const abort = (): void => void socket.destroy(signal.reason as Error);
+      signal.addEventListener("abort", abort, { once: true });
+      socket.on("close", () => signal.removeEventListener("abort", abort));
+      socket.on("error", reject);
+      socket.on("connect", () => {
+        resolve();
+        socket.destroy();
+      });
+      if (signal.aborted) abort();
+    }),
+};
+
+export interface ProbedTask {
+  readonly containerId: string;
+  readonly address: string;
+}
+
+/** The probe that a health check asks for. @throws AgentError `AGENT_SPEC_INVALID` if it names none */
+export function probeOf(
+  check: HealthCheck,
+  task: ProbedTask,
+  dependencies: { readonly runtime: Pick<Runtime, "exec">; readonly transport: ProbeTransport },
+): (signal: AbortSignal) => Promise<void> {
+  const { probe } = check;
+  const { address } = task;
+  switch (probe?.$case) {
+    case "http": {
+      const { port, path } = probe.value;
+      return async (signal) => {
+        const status = await dependencies.transport.http({ address, port, path: path || "/" }, signal);
+        if (status < 200 || status > 399) throw new Error(`GET :${port}${path || "/"} answers ${status}`);
+      };
+    }
+    case "tcp": {
+      const { port } = probe.value;
+      return (signal) => dependencies.transport.tcp({ address, port }, signal);
+    }
+    case "exec": {
+      const { command } = probe.value;
+      return (signal) => execProbe(dependencies.runtime, task.containerId, command, signal);
+    }
+    case undefined:
+      throw new AgentError(
+        { code: "AGENT_SPEC_INVALID", field: "container.health_check" },
+        "container.health_check: has no probe: give http, tcp or exec",
+      );
+    default:
+      return probe satisfies never;
+  }
+}
+
+async function execProbe(
+  runtime: Pick<Runtime, "exec">,
+  containerId: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  let told = Buffer.alloc(0);
+  const keep = (): WritableStream<Uint8Array> =>
+    new WritableStream({
+      write: (chunk) => {
+        told = Buffer.concat([told, chunk]).subarray(0, toldBytes);
+      },
+    });
+  let process;
+  try {
+    process = await orAbort(runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }), signal);
+  } catch (error) {
+    if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE") || RuntimeError.is(error, "RUNTIME_WRONG_STATE"))
+      throw new ProbeSkipped("the runtime can't be asked", { cause: error });
+    throw error;
+  }
+  try {
+    const { code } = await orAbort(process.exit, signal);
+    if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(told)}`);
+  } catch (error) {
+    // Told too late, or to one that has ended: nothing is left to end.
+    if (signal.aborted) await process.signal("KILL").catch(() => undefined);
+    if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) throw new ProbeSkipped("the runtime went", { cause: error });
+    throw error;
+  }
+}
+
+function tail(told: Buffer): string {
+  const text = told.toString("utf8").trim().replaceAll(/\s+/g, " ");
+  return text === "" ? "" : `: ${text}`;
+}

@@ -1,0 +1,88 @@
+import type { ExecOpen, ExecRequest } from "@warren/api";
+import type { ExecProcess } from "@warren/runtime";
+import { RelayRefused, relayStatus, type Relay, type RelayDependencies } from "./relay.ts";
+import { orAbort, within } from "./waiting.ts";
+
+/** From SIGHUP, which tells a process that its caller has gone, to SIGKILL, ms. */
+const hangupGraceMs = 5_000;
+
+/** Runs a process in a task's container for a caller far away. `open.ref` is the task's id. */
+export async function relayExec(
+  { runtime, tasks, containers, clock }: RelayDependencies,
+  open: ExecOpen,
+  relay: Relay,
+  signal: AbortSignal,
+): Promise<void> {
+  const task = tasks().find(({ id }) => id === open.ref);
+  if (task === undefined) throw new RelayRefused(relayStatus.notFound, `task ${open.ref} is not on this node`);
+  if (containers.get(task.id)?.state.kind !== "running")
+    throw new RelayRefused(relayStatus.failedPrecondition, `task ${task.id} does not run`);
+  const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
+    new WritableStream({
+      write: (chunk) =>
+        relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),
+    });
+  const stdin = new TransformStream<Uint8Array, Uint8Array>();
+  const process = await runtime.exec(
+    task.id,
+    {
+      args: open.command,
+      env: open.env,
+      tty: open.tty,
+      ...(open.user !== "" && { user: open.user }),
+      ...(open.workingDir !== "" && { workingDir: open.workingDir }),
+    },
+    { stdin: stdin.readable, stdout: output("stdout"), stderr: output("stderr") },
+  );
+  const exit = process.exit;
+  const input = takeInput(process, open, relay.received, stdin.writable.getWriter());
+  try {
+    await relay.send({ $case: "exec", value: { message: { $case: "started", value: true } } });
+    const { code } = await orAbort(Promise.race([exit, input.then(() => exit)]), signal);
+    await relay.send({ $case: "exec", value: { message: { $case: "exitCode", value: code } } });
+  } catch (error) {
+    await hangUp(process, () => within(clock, hangupGraceMs, exit, new AbortController().signal));
+    throw error;
+  }
+}
+
+/** Until the caller has no more to say. What comes too late for the process is dropped. */
+async function takeInput(
+  process: ExecProcess,
+  { tty, size }: ExecOpen,
+  received: AsyncIterable<ExecRequest>,
+  stdin: WritableStreamDefaultWriter<Uint8Array>,
+): Promise<void> {
+  // A process that has ended takes nothing, which is no fault.
+  const late = (): undefined => undefined;
+  stdin.closed.catch(late);
+  if (tty && size !== undefined) await process.resize(size.columns, size.rows);
+  for await (const { message } of received) {
+    switch (message?.$case) {
+      case "stdin":
+        await stdin.write(message.value).catch(late);
+        break;
+      case "stdinEnd":
+        await stdin.close().catch(late);
+        break;
+      case "resize":
+        await process.resize(message.value.columns, message.value.rows).catch(late);
+        break;
+      case "signal":
+        await process.signal(message.value);
+        break;
+      case "open":
+      case undefined:
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+  await stdin.close().catch(late);
+}
+
+async function hangUp(process: ExecProcess, ends: () => Promise<boolean>): Promise<void> {
+  const gone = (): undefined => undefined;
+  await process.signal("HUP").catch(gone);
+  if (!(await ends().catch(() => true))) await process.signal("KILL").catch(gone);
+}

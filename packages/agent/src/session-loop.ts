@@ -1,0 +1,176 @@
+import type {
+  AssignmentsMessage,
+  NodeDescription,
+  RelayRequest,
+  SessionMessage,
+  TaskStatusUpdate,
+} from "@warren/api";
+import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
+import { AgentError } from "./errors.ts";
+import type { AgentMetrics } from "./metrics.ts";
+import type { Session } from "./seams.ts";
+import type { StatusReporter } from "./status-reporter.ts";
+
+export interface SessionHandlers {
+  readonly nodeId: string;
+  readonly describe: (signal: AbortSignal) => Promise<NodeDescription>;
+  readonly reporter: StatusReporter;
+  /** Each message of a session, the first included. */
+  readonly onNode: (message: SessionMessage) => void;
+  /** False: the message does not follow on the one before, and the stream is opened again. */
+  readonly onAssignments: (message: AssignmentsMessage, first: boolean) => boolean;
+  /** Serves a request until it or the signal ends; fails only where the way to the manager does. */
+  readonly onRelay: (request: RelayRequest, sessionId: string, signal: AbortSignal) => Promise<void>;
+}
+
+export interface SessionLoopDependencies {
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: AgentMetrics;
+}
+
+/** Keeps a session with a manager, and opens another when it breaks: after 100 ms at first, then up to 8 s. */
+export class SessionLoop {
+  readonly #dependencies: SessionLoopDependencies;
+  readonly #handlers: SessionHandlers;
+  readonly #timeoutMs: number;
+  #connected = false;
+
+  constructor(dependencies: SessionLoopDependencies, handlers: SessionHandlers, timeoutMs: number) {
+    this.#dependencies = dependencies;
+    this.#handlers = handlers;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#dependencies;
+    const backoff = new Backoff(random);
+    for (;;) {
+      const lasted = new AbortController();
+      try {
+        await this.#session(AbortSignal.any([signal, lasted.signal]), () => backoff.reset());
+        log.info("the manager ended the session");
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn("no session with a manager", { error });
+      } finally {
+        lasted.abort();
+        this.#setConnected(false);
+      }
+      await delay(clock, backoff.next(), signal);
+    }
+  }
+
+  /** One session, until any part of it fails or the manager ends it. */
+  async #session(signal: AbortSignal, stable: () => void): Promise<void> {
+    const { session } = this.#dependencies;
+    const { nodeId, describe } = this.#handlers;
+    const messages = session.open({ nodeId, description: await describe(signal) }, signal)[Symbol.asyncIterator]();
+    const first = await this.#inTime("registering the node", signal, () => messages.next());
+    if (first.done === true) throw ended("the session before it began");
+    const { sessionId } = first.value;
+    this.#setConnected(true);
+    this.#dependencies.log.info("session with a manager", { session: sessionId });
+    const broken = Promise.withResolvers<never>();
+    await using parts = new TaskGroup((_name, error) => broken.reject(error as Error), signal);
+    parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
+    parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
+    parts.run("status", (ending) => this.#handlers.reporter.run((updates) => this.#send(sessionId, updates, ending), ending));
+    const reading = (async (): Promise<void> => {
+      for (let next: IteratorResult<SessionMessage, unknown> = first; next.done !== true; next = await messages.next())
+        this.#take(next.value, parts);
+    })();
+    await Promise.race([reading, broken.promise]);
+  }
+
+  #take(message: SessionMessage, parts: TaskGroup): void {
+    if (message.node !== undefined) this.#handlers.onNode(message);
+    const { relay } = message;
+    if (relay === undefined) return;
+    parts.run("relay", async (ending) => {
+      try {
+        await this.#handlers.onRelay(relay, message.sessionId, ending);
+      } catch (error) {
+        // Its caller hears of it; the session has its own ways of knowing.
+        if (!ending.aborted) this.#dependencies.log.warn("a relay broke off", { relay: relay.relayId, error });
+      }
+    });
+  }
+
+  async #heartbeat(sessionId: string, stable: () => void, signal: AbortSignal): Promise<void> {
+    const { session, clock } = this.#dependencies;
+    const { nodeId } = this.#handlers;
+    for (let beats = 0; ; beats += 1) {
+      const { periodMs } = await this.#inTime("heartbeat", signal, (inTime) =>
+        session.heartbeat({ nodeId, sessionId }, inTime),
+      );
+      // Not by the first: two workers with one id that end each other's sessions get that far.
+      if (beats === 1) stable();
+      await delay(clock, periodMs, signal);
+    }
+  }
+
+  async #assignments(sessionId: string, signal: AbortSignal): Promise<void> {
+    const { session, clock, random, log } = this.#dependencies;
+    const { nodeId, onAssignments } = this.#handlers;
+    const backoff = new Backoff(random);
+    for (;;) {
+      let first = true;
+      for await (const message of session.assignments({ nodeId, sessionId }, signal)) {
+        if (!onAssignments(message, first)) {
+          log.warn("an assignment was missed: all are asked for again");
+          break;
+        }
+        first = false;
+        backoff.reset();
+      }
+      await delay(clock, backoff.next(), signal);
+    }
+  }
+
+  async #send(sessionId: string, updates: TaskStatusUpdate[], signal: AbortSignal): Promise<void> {
+    const { session } = this.#dependencies;
+    const { nodeId } = this.#handlers;
+    await this.#inTime("telling the tasks' states", signal, (inTime) =>
+      session.updateTaskStatus({ nodeId, sessionId, updates }, inTime),
+    );
+  }
+
+  /** Fails where the manager does not answer in time. */
+  async #inTime<T>(what: string, signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController();
+    const timeout = Promise.withResolvers<never>();
+    const timer = this.#dependencies.clock.setTimeout(() => {
+      const error = new AgentError(
+        { code: "AGENT_SESSION_FAILED", status: deadlineExceeded },
+        `${what}: no answer within ${this.#timeoutMs} ms`,
+      );
+      timeout.reject(error);
+      late.abort(error);
+    }, this.#timeoutMs);
+    try {
+      return await Promise.race([call(AbortSignal.any([signal, late.signal])), timeout.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #setConnected(connected: boolean): void {
+    this.#connected = connected;
+    this.#dependencies.metrics.connected.set(connected ? 1 : 0);
+  }
+}
+
+/** gRPC's numbers. */
+const deadlineExceeded = 4;
+const unavailable = 14;
+
+function ended(what: string): AgentError {
+  return new AgentError({ code: "AGENT_SESSION_FAILED", status: unavailable }, `the manager ended ${what}`);
+}
