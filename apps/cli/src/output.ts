@@ -7,7 +7,7 @@ export type Format = (typeof formats)[number];
 
 export interface Column<T> {
   readonly title: string;
-  value(row: T): string;
+  readonly value: (row: T) => string;
 }
 
 /** How one kind of answer is printed. */
@@ -68,7 +68,5 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): str
 
 /** One line that a terminal can't be steered by. */
 export function printable(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (char) =>
-    char === "\n" ? " " : JSON.stringify(char).slice(1, -1),
-  );
+  return text.replaceAll(/\p{Cc}/gu, (char) => (char === "\n" ? " " : JSON.stringify(char).slice(1, -1)));
 }

@@ -3,7 +3,7 @@ import { createLogUpdate } from "log-update";
 import type { ProgressOutput } from "./service/convergence.ts";
 
 export function progressOutput(): ProgressOutput {
-  if (process.stderr.isTTY !== true) {
+  if (!process.stderr.isTTY) {
     return { show: (text) => void process.stderr.write(`${text}\n`), end: () => undefined };
   }
   const update = createLogUpdate(process.stderr);

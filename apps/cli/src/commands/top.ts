@@ -45,7 +45,7 @@ export class Top extends WarrenCommand {
       });
     }
     const names = await hostnames(client);
-    if (flags.once || process.stdout.isTTY !== true) {
+    if (flags.once || !process.stdout.isTTY) {
       await delay(systemClock, sampleMs);
       process.stdout.write(`${view(first, await client.tasks.stats({ refs }), names)}\n`);
       return;

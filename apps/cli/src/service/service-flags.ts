@@ -61,13 +61,13 @@ interface FlagUse {
     | "RESTART"
     | "LOG";
   readonly options?: readonly string[];
-  set(draft: Draft, value: string): void;
+  readonly set: (draft: Draft, value: string) => void;
 }
 interface SwitchUse {
   readonly help: string;
   readonly char?: "t";
   readonly group: FlagUse["group"];
-  turn(draft: Draft, on: boolean): void;
+  readonly turn: (draft: Draft, on: boolean) => void;
 }
 
 /** Adds, or replaces the entry with the same key. */
@@ -460,7 +460,9 @@ const switches: Readonly<Record<string, SwitchUse>> = {
 };
 
 /** What `update` can take away again, by key. */
-const removals: Readonly<Record<string, { readonly help: string; take(draft: Draft, key: string): boolean }>> = {
+const removals: Readonly<
+  Record<string, { readonly help: string; readonly take: (draft: Draft, key: string) => boolean }>
+> = {
   "env-rm": { help: "KEY", take: ({ container }, key) => drop(container.env, key) },
   "label-rm": { help: "KEY", take: ({ spec }, key) => drop(spec.labels, key) },
   "container-label-rm": { help: "KEY", take: ({ container }, key) => drop(container.labels, key) },

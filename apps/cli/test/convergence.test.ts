@@ -1,0 +1,99 @@
+import { Service, Task, TaskState, UpdateStatus_State, type WatchResponse } from "@warren/api";
+import { expect, test } from "vitest";
+import { follow, observe, progress, type Observed } from "../src/service/convergence.ts";
+
+const service = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Service =>
+  Service.fromPartial({
+    meta: { id: "s" },
+    spec: { name: "web", mode: { $case: "replicated", value: { replicas: 2 } } },
+    specVersion: 1,
+    ...partial,
+  });
+const task = (slot: number, state: TaskState, partial: Parameters<typeof Task.fromPartial>[0] = {}): Task =>
+  Task.fromPartial({
+    meta: { id: `t${slot}-${state}` },
+    slot,
+    specVersion: 1,
+    desiredState: TaskState.RUNNING,
+    status: { state },
+    ...partial,
+  });
+function observed(of: Service | undefined, tasks: readonly Task[]): Observed {
+  return { service: of, tasks: new Map(tasks.map((each) => [each.meta?.id ?? "", each])), synced: true };
+}
+
+test("a service has converged when all that is wanted runs as it is now", () => {
+  const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
+  expect(progress(observed(service(), tasks))).toEqual({ kind: "converged", text: "web: 2 of 2 tasks running" });
+});
+
+test("tasks of an older spec do not count, and hold it up", () => {
+  const old = task(2, TaskState.RUNNING, { specVersion: 0 });
+  expect(progress(observed(service(), [task(1, TaskState.RUNNING), old])).kind).toBe("waiting");
+});
+
+test("a task too many holds it up", () => {
+  const tasks = [1, 2, 3].map((slot) => task(slot, TaskState.RUNNING));
+  expect(progress(observed(service(), tasks)).kind).toBe("waiting");
+});
+
+test("what waits is told by its slowest task and the last failure of its slot", () => {
+  const rejected = task(2, TaskState.REJECTED, {
+    desiredState: TaskState.SHUTDOWN,
+    status: { state: TaskState.REJECTED, message: "no such image" },
+  });
+  const next = task(2, TaskState.READY, { status: { state: TaskState.READY, message: "waits 5 s" } });
+  expect(progress(observed(service(), [task(1, TaskState.RUNNING), rejected, next]))).toEqual({
+    kind: "waiting",
+    text: "web: 1 of 2 tasks running; 2 ready (waits 5 s); the one before: no such image",
+  });
+});
+
+test("an update that was paused or rolled back has stopped, with its reason", () => {
+  const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
+  const paused = service({ updateStatus: { state: UpdateStatus_State.PAUSED, message: "2 tasks failed" } });
+  expect(progress(observed(paused, tasks))).toMatchObject({
+    kind: "stopped",
+    text: expect.stringContaining("2 tasks failed") as string,
+  });
+  const back = service({ updateStatus: { state: UpdateStatus_State.ROLLED_BACK, message: "2 tasks failed" } });
+  expect(progress(observed(back, tasks)).kind).toBe("stopped");
+  const rolling = service({ updateStatus: { state: UpdateStatus_State.UPDATING } });
+  expect(progress(observed(rolling, tasks)).kind).toBe("waiting");
+});
+
+test("a service without tasks wanted has converged at once, one that is deleted when it is gone", () => {
+  const none = service({ spec: { name: "web", mode: { $case: "replicated", value: { replicas: 0 } } } });
+  expect(progress(observed(none, [])).kind).toBe("converged");
+  expect(progress(observed(service({ deleting: true }), [task(1, TaskState.RUNNING)]))).toEqual({
+    kind: "waiting",
+    text: "web: 1 task left to stop",
+  });
+  expect(progress(observed(undefined, [])).kind).toBe("gone");
+});
+
+test("nothing is decided before all that there is has been seen", () => {
+  const seen: Observed = { service: undefined, tasks: new Map(), synced: false };
+  expect(progress(seen).kind).toBe("waiting");
+  observe(seen, { message: { $case: "synced", value: 1 } });
+  expect(progress(seen).kind).toBe("gone");
+});
+
+test("following ends with convergence and shows each change once", async () => {
+  const change = (
+    object: NonNullable<NonNullable<WatchResponse["message"]> & { $case: "change" }>["value"]["object"],
+  ): WatchResponse => ({
+    message: { $case: "change", value: { version: 1, deleted: false, object } },
+  });
+  async function* watch(): AsyncGenerator<WatchResponse> {
+    yield change({ $case: "service", value: service() });
+    yield change({ $case: "task", value: task(1, TaskState.RUNNING) });
+    yield { message: { $case: "synced", value: 1 } };
+    yield change({ $case: "task", value: task(2, TaskState.RUNNING) });
+    throw new Error("read on after the end");
+  }
+  const shown: string[] = [];
+  const last = await follow(watch(), { show: (text) => void shown.push(text), end: () => void shown.push("end") });
+  expect(last.kind).toBe("converged");
+  expect(shown).toEqual(["web: 1 of 2 tasks running", "web: 2 of 2 tasks running", "end"]);
+});
