@@ -24,7 +24,12 @@ export type ApiFailure =
   /** NOT_FOUND */
   | { readonly code: "API_NOT_FOUND"; readonly kind: string; readonly ref: string }
   /** A prefix of several ids. FAILED_PRECONDITION */
-  | { readonly code: "API_AMBIGUOUS"; readonly kind: string; readonly ref: string; readonly candidates: readonly string[] }
+  | {
+      readonly code: "API_AMBIGUOUS";
+      readonly kind: string;
+      readonly ref: string;
+      readonly candidates: readonly string[];
+    }
   /** ALREADY_EXISTS */
   | { readonly code: "API_ALREADY_EXISTS"; readonly kind: string; readonly name: string }
   /** FAILED_PRECONDITION */

@@ -3,6 +3,7 @@
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: what a call can fail with
+ * - `spec/`      checks and defaults of specs
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
@@ -38,3 +39,6 @@ export type {
   ResponseOf,
   ServiceDefinition,
 } from "./rpc.ts";
+export { checkServiceSpec, publishedKey } from "./spec/service.ts";
+export { checkClusterSpec, checkNetworkSpec, checkNodeSpec, checkRegistryLogin } from "./spec/objects.ts";
+export { limits } from "./spec/limits.ts";

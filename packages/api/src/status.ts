@@ -97,7 +97,11 @@ export function encodeDetails(error: WarrenError): Uint8Array {
     }));
     details.push(any(PreconditionFailure, { violations }));
   }
-  return Status.encode({ code: statusOf(error) ?? grpcStatus.INTERNAL, message: clip(error.message), details }).finish();
+  return Status.encode({
+    code: statusOf(error) ?? grpcStatus.INTERNAL,
+    message: clip(error.message),
+    details,
+  }).finish();
 }
 
 /** An error from a status as it came, with or without our details. Never throws: what can't be read is left out. */

@@ -161,7 +161,9 @@ describe("one answer", () => {
         },
       }),
     ]);
-    expect((await failure(client.networks.get({ ref: "x" }, { signal: AbortSignal.abort() }))).code).toBe("API_CANCELLED");
+    expect((await failure(client.networks.get({ ref: "x" }, { signal: AbortSignal.abort() }))).code).toBe(
+      "API_CANCELLED",
+    );
     const abort = new AbortController();
     const call = failure(client.networks.get({ ref: "x" }, { signal: abort.signal }));
     await entered.promise;

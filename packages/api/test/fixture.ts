@@ -49,7 +49,10 @@ export function events(handlers: Partial<Handlers<EventsDefinition>>): BoundServ
 }
 
 export function tasks(
-  exec: (requests: AsyncIterable<ExecRequest>, context: { readonly signal: AbortSignal }) => AsyncIterable<ExecResponse>,
+  exec: (
+    requests: AsyncIterable<ExecRequest>,
+    context: { readonly signal: AbortSignal },
+  ) => AsyncIterable<ExecResponse>,
 ): BoundService {
   return bind(TasksDefinition, {
     get: ({ ref }) => Task.fromPartial({ meta: { id: ref } }),

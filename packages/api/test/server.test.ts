@@ -127,9 +127,12 @@ describe("who may call", () => {
 
   it("a refused call never reaches its handler", async () => {
     let reached = false;
-    const { client } = await serve([networks({ list: () => ((reached = true), { networks: [], nextPageToken: "" }) })], {
-      authorize: (identity, path) => authorizeByRole({ ...identity, roles: ["worker"] }, path),
-    });
+    const { client } = await serve(
+      [networks({ list: () => ((reached = true), { networks: [], nextPageToken: "" }) })],
+      {
+        authorize: (identity, path) => authorizeByRole({ ...identity, roles: ["worker"] }, path),
+      },
+    );
     await expect(client.networks.list({})).rejects.toMatchObject({ code: "API_DENIED" });
     expect(reached).toBe(false);
   });

@@ -63,7 +63,10 @@ export function unaryCall(channel: Channel, path: string, method: MethodDefiniti
         (error, response) => {
           signal?.removeEventListener("abort", cancel);
           if (error === null) resolve(response);
-          else reject(signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket, "unary"));
+          else
+            reject(
+              signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket, "unary"),
+            );
         },
       );
       signal?.addEventListener("abort", cancel, { once: true });
@@ -174,7 +177,9 @@ function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "
       const neverSent = /no connection established|connect E[A-Z]+/i.test(error.details);
       if (neverSent) return noManager(error, socket);
       if (kind === "stream")
-        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${socket} has gone: ${error.details}`, { cause });
+        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${socket} has gone: ${error.details}`, {
+          cause,
+        });
       const text = `the manager at ${socket} went before it answered: ${error.details}`;
       return new ApiError({ code: "API_OUTCOME_UNKNOWN" }, text, { cause, remedy: lookFirst });
     }

@@ -8,7 +8,15 @@ import { RegistriesDefinition } from "../generated/warren/v1/registry.ts";
 import { ServicesDefinition } from "../generated/warren/v1/service.ts";
 import { TasksDefinition } from "../generated/warren/v1/task.ts";
 import { methodPath, type MethodDefinition, type ServiceDefinition } from "../rpc.ts";
-import { duplexCall, streamCall, unaryCall, type Channel, type DuplexCall, type StreamCall, type UnaryCall } from "./calls.ts";
+import {
+  duplexCall,
+  streamCall,
+  unaryCall,
+  type Channel,
+  type DuplexCall,
+  type StreamCall,
+  type UnaryCall,
+} from "./calls.ts";
 import { resolveConnectOptions, type ConnectOptions } from "./options.ts";
 
 type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true

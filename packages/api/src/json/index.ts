@@ -32,7 +32,9 @@ export function fromJson<T>(type: MessageType<T>, json: JsonValue): T {
   }
 }
 
-function schemaOf(type: { readonly $type: string }): NonNullable<ReturnType<ReturnType<typeof descriptors>["getMessage"]>> {
+function schemaOf(type: {
+  readonly $type: string;
+}): NonNullable<ReturnType<ReturnType<typeof descriptors>["getMessage"]>> {
   const schema = descriptors().getMessage(type.$type);
   if (schema === undefined) throw new TypeError(`${type.$type} is no message of the API`);
   return schema;

@@ -24,7 +24,10 @@ export interface Identity {
  * Whoever can open the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its
  * worker at once, and never another manager.
  */
-export const localIdentity: Identity = Object.freeze({ name: "local", roles: Object.freeze(["client", "worker"] as const) });
+export const localIdentity: Identity = Object.freeze({
+  name: "local",
+  roles: Object.freeze(["client", "worker"] as const),
+});
 
 /** Decides about a call before anything of it is read. Throws ApiError API_DENIED to refuse. */
 export type Authorize = (identity: Identity, path: string) => void;

@@ -143,7 +143,10 @@ class BoundMethod {
     if (signal.aborted) return refusalOf(callerGone(this.#path), grpcStatus.CANCELLED);
     const id = newId(random).slice(0, 12);
     log.error("call failed by a fault of ours", { id, method: this.#path, error });
-    const told = new ApiError({ code: "API_INTERNAL", id }, `internal error ${id}; the manager's log has more under this id`);
+    const told = new ApiError(
+      { code: "API_INTERNAL", id },
+      `internal error ${id}; the manager's log has more under this id`,
+    );
     return refusalOf(told, grpcStatus.INTERNAL);
   }
 

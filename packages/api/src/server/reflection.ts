@@ -39,7 +39,10 @@ function answer({ messageRequest: request }: ServerReflectionRequest, services: 
         ? notFound(`message ${request.value}`)
         : { $case: "allExtensionNumbersResponse", value: { baseTypeName: request.value, extensionNumber: [] } };
     case undefined:
-      return { $case: "errorResponse", value: { errorCode: grpcStatus.INVALID_ARGUMENT, errorMessage: "nothing is asked" } };
+      return {
+        $case: "errorResponse",
+        value: { errorCode: grpcStatus.INVALID_ARGUMENT, errorMessage: "nothing is asked" },
+      };
   }
 }
 

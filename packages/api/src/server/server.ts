@@ -1,4 +1,9 @@
-import { Server, ServerCredentials, type UntypedServiceImplementation, type ServiceDefinition as GrpcService } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  type UntypedServiceImplementation,
+  type ServiceDefinition as GrpcService,
+} from "@grpc/grpc-js";
 import {
   noMetrics,
   silentLogger,
