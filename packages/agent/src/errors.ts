@@ -11,8 +11,8 @@ export type AgentFailure =
   /** Its container ended, or the runtime lost sight of it, and how it ended is not known. */
   | { readonly code: "AGENT_CONTAINER_LOST" }
   | { readonly code: "AGENT_UNHEALTHY"; readonly failures: number }
-  /** A manager could not be asked, or refused; `status` is gRPC's. */
-  | { readonly code: "AGENT_SESSION_FAILED"; readonly status: number }
+  /** A manager did not answer in time, or ended a stream that should last. */
+  | { readonly code: "AGENT_SESSION_FAILED" }
   /** What an earlier process wrote cannot be read: written by a later version, or damaged. */
   | { readonly code: "AGENT_RECORD_UNREADABLE"; readonly key: string };
 

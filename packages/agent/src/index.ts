@@ -35,6 +35,7 @@ export type {
   TaskAttachment,
   TaskNetwork,
 } from "./seams.ts";
+export { grpcSession } from "./grpc-session.ts";
 export { openLevelState } from "./level-state.ts";
 export { nodeProbes } from "./probes.ts";
 export { AgentError, type AgentFailure } from "./errors.ts";

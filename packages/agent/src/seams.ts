@@ -12,8 +12,8 @@ import type {
 } from "@warren/api";
 
 /**
- * The way to a manager's Dispatcher; `grpcSession` is one. Every call fails with `AGENT_SESSION_FAILED` when the
- * manager can't be reached or refuses, and ends at once when its signal aborts.
+ * The way to a manager's Dispatcher; `grpcSession` is one. Every call fails when the manager can't be reached or
+ * refuses, whatever the error, and ends at once when its signal aborts.
  */
 export interface Session {
   /** Registers the node, for as long as the stream is read. */

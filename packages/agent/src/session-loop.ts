@@ -73,7 +73,7 @@ export class SessionLoop {
     const { nodeId, describe } = this.#handlers;
     const messages = session.open({ nodeId, description: await describe(signal) }, signal)[Symbol.asyncIterator]();
     const first = await this.#inTime("registering the node", signal, () => messages.next());
-    if (first.done === true) throw ended("the session before it began");
+    if (first.done === true) throw sessionFailed("the manager ended the session before it began");
     const { sessionId } = first.value;
     this.#setConnected(true);
     this.#dependencies.log.info("session with a manager", { session: sessionId });
@@ -147,10 +147,7 @@ export class SessionLoop {
     const late = new AbortController();
     const timeout = Promise.withResolvers<never>();
     const timer = this.#dependencies.clock.setTimeout(() => {
-      const error = new AgentError(
-        { code: "AGENT_SESSION_FAILED", status: deadlineExceeded },
-        `${what}: no answer within ${this.#timeoutMs} ms`,
-      );
+      const error = sessionFailed(`${what}: no answer within ${this.#timeoutMs} ms`);
       timeout.reject(error);
       late.abort(error);
     }, this.#timeoutMs);
@@ -167,10 +164,6 @@ export class SessionLoop {
   }
 }
 
-/** gRPC's numbers. */
-const deadlineExceeded = 4;
-const unavailable = 14;
-
-function ended(what: string): AgentError {
-  return new AgentError({ code: "AGENT_SESSION_FAILED", status: unavailable }, `the manager ended ${what}`);
+function sessionFailed(why: string): AgentError {
+  return new AgentError({ code: "AGENT_SESSION_FAILED" }, why);
 }
