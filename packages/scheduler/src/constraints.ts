@@ -62,76 +62,101 @@ function invalid(expression: string, why: string): SchedulerError {
 
 /** Whether `node` meets every constraint. A key that is not one of Swarm's is met by no node, whatever the operator. */
 export function matchConstraints(constraints: readonly Constraint[], node: ConstrainedNode): boolean {
-  return constraints.every((each) => matches(each, node));
+  return constraints.every((each) => constraintTest(each)(node));
 }
 
-function matches({ key, operator, values }: Constraint, node: ConstrainedNode): boolean {
-  if (key.toLowerCase() === "node.ip") return matchesAddress(operator, values, node.address ?? "");
-  const actual = attribute(key, node);
-  if (actual === undefined) return false;
-  if (operator === "exists") return actual.present;
-  const equal = values.some((value) => matchesGlob(value, actual.value));
-  return operator === "==" || operator === "in" ? equal : !equal;
+/** The test that a constraint is, made once for many nodes. */
+export function constraintTest({ key, operator, values }: Constraint): (node: ConstrainedNode) => boolean {
+  if (key.toLowerCase() === "node.ip") return addressTest(operator, values);
+  const read = topologyOf(key);
+  if (read === undefined) return () => false;
+  if (operator === "exists") return (node) => read(node) !== undefined;
+  const globs = values.map(globTest);
+  const negated = operator === "!=" || operator === "not in";
+  // Absent is as empty: `==` fails and `!=` holds.
+  return (node) => {
+    const actual = (read(node) ?? "").toLowerCase();
+    return globs.some((matches) => matches(actual)) !== negated;
+  };
 }
 
-interface Attribute {
-  readonly present: boolean;
-  /** Empty where it is absent: `==` fails and `!=` holds. */
-  readonly value: string;
+/** Whether `==` and `in` with these values name whole values, so that an index can find the nodes. */
+export function isExact({ key, operator, values }: Constraint): boolean {
+  const positive = operator === "==" || operator === "in";
+  return positive && key.toLowerCase() !== "node.ip" && values.every((value) => !/[*?]/.test(value));
 }
 
-/** Names of attributes match in any case, names of labels exactly. */
-function attribute(key: string, node: ConstrainedNode): Attribute | undefined {
+const attributes: ReadonlyMap<string, (node: ConstrainedNode) => string | undefined> = new Map([
+  ["node.id", (node: ConstrainedNode) => node.id],
+  ["node.hostname", (node: ConstrainedNode) => node.hostname],
+  ["node.role", (node: ConstrainedNode) => node.role],
+  ["node.platform.os", (node: ConstrainedNode) => node.platform?.os],
+  ["node.platform.arch", (node: ConstrainedNode) => node.platform?.arch],
+]);
+
+/** Reads what a key names, or undefined if it names nothing. Names of attributes match in any case, names of labels exactly. */
+export function topologyOf(key: string): ((node: ConstrainedNode) => string | undefined) | undefined {
   const lower = key.toLowerCase();
-  if (lower === "node.id") return present(node.id);
-  if (lower === "node.hostname") return present(node.hostname);
-  if (lower === "node.role") return present(node.role);
-  if (lower === "node.platform.os") return present(node.platform?.os);
-  if (lower === "node.platform.arch") return present(node.platform?.arch);
-  for (const [prefix, labels] of [
-    ["node.labels.", node.labels],
-    ["engine.labels.", node.engineLabels],
-  ] as const) {
+  const attribute = attributes.get(lower);
+  if (attribute !== undefined) return attribute;
+  for (const prefix of ["node.labels.", "engine.labels."] as const) {
     if (!lower.startsWith(prefix) || lower.length === prefix.length) continue;
     const name = key.slice(prefix.length);
-    return present(labels !== undefined && Object.hasOwn(labels, name) ? labels[name] : undefined);
+    return (node) => {
+      const labels = prefix === "node.labels." ? node.labels : node.engineLabels;
+      return labels !== undefined && Object.hasOwn(labels, name) ? labels[name] : undefined;
+    };
   }
   return undefined;
 }
 
-function present(value: string | undefined): Attribute {
-  return { present: value !== undefined, value: value ?? "" };
+/** `*` stands for any run of characters, `?` for any one, all else for itself; both sides are lower case. */
+function globTest(pattern: string): (value: string) => boolean {
+  const glob = pattern.toLowerCase();
+  return /[*?]/.test(glob) ? (value) => matchesGlob(glob, value) : (value) => value === glob;
 }
 
-/** `*` stands for any run of characters; all else for itself, in any case. */
-function matchesGlob(pattern: string, value: string): boolean {
-  const [first = "", ...rest] = pattern.toLowerCase().split("*");
-  const text = value.toLowerCase();
-  if (rest.length === 0) return text === first;
-  if (!text.startsWith(first)) return false;
-  const last = rest.pop() ?? "";
-  let at = first.length;
-  for (const part of rest) {
-    const found = text.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
+/** Goes back to the last `*` only, so it costs at most the product of the lengths. */
+function matchesGlob(glob: string, text: string): boolean {
+  let [at, in_, star, mark] = [0, 0, -1, 0];
+  while (in_ < text.length) {
+    if (glob[at] === "*") [star, mark] = [at++, in_];
+    else if (at < glob.length && (glob[at] === "?" || glob[at] === text[in_])) [at, in_] = [at + 1, in_ + 1];
+    else if (star >= 0) [at, in_] = [star + 1, ++mark];
+    else return false;
   }
-  return text.length - last.length >= at && text.endsWith(last);
+  while (glob[at] === "*") at += 1;
+  return at === glob.length;
 }
 
 /** A malformed address or network is met by no node, for `!=` too. */
-function matchesAddress(operator: ConstraintOperator, values: readonly string[], address: string): boolean {
-  if (operator === "exists") return isIP(address) !== 0;
+function addressTest(operator: ConstraintOperator, values: readonly string[]): (node: ConstrainedNode) => boolean {
+  if (operator === "exists") return ({ address = "" }) => isIP(address) !== 0;
   const list = new BlockList();
   for (const value of values) {
     const [network = "", prefix, more] = value.split("/");
     const family = isIP(network);
-    if (family === 0 || more !== undefined) return false;
     const bits = family === 4 ? 32 : 128;
-    if (prefix !== undefined && (!/^\d{1,3}$/.test(prefix) || Number(prefix) > bits)) return false;
-    list.addSubnet(network, prefix === undefined ? bits : Number(prefix), family === 4 ? "ipv4" : "ipv6");
+    if (family === 0 || more !== undefined) return () => false;
+    if (prefix !== undefined && (!/^\d{1,3}$/.test(prefix) || Number(prefix) > bits)) return () => false;
+    const plain = unmapped(network);
+    const isPlain = plain === network;
+    const length = prefix === undefined ? bits : Number(prefix);
+    list.addSubnet(plain, isPlain ? length : Math.max(0, length - 96), ipFamily(plain));
   }
-  const family = isIP(address);
-  const within = family !== 0 && list.check(address, family === 4 ? "ipv4" : "ipv6");
-  return operator === "==" || operator === "in" ? within : !within;
+  const negated = operator === "!=" || operator === "not in";
+  return ({ address = "" }) => {
+    const plain = unmapped(address);
+    return (isIP(plain) !== 0 && list.check(plain, ipFamily(plain))) !== negated;
+  };
+}
+
+/** `::ffff:10.0.0.1` is 10.0.0.1. */
+function unmapped(address: string): string {
+  const tail = /^::ffff:(.*)$/i.exec(address)?.[1];
+  return tail !== undefined && isIP(tail) === 4 ? tail : address;
+}
+
+function ipFamily(address: string): "ipv4" | "ipv6" {
+  return isIP(address) === 4 ? "ipv4" : "ipv6";
 }

@@ -2,26 +2,41 @@
  * Placement that explains itself; pure and synchronous.
  *
  * - `scheduler.ts`    Scheduler: deltas in, decisions out
- * - `filters.ts`      defaultFilters: the rules a node must pass
- * - `constraints.ts`  parseConstraints, matchConstraints
  * - `types.ts`        what goes in and comes out
- * - `nodes.ts`        the nodes in order of load; `heap.ts` a heap
+ * - `rules.ts`        Filter, Scorer: what a rule is, and what it sees
+ * - `filters/`        defaultFilters: the rules a node must pass, a file each
+ * - `scorers/`        defaultScorers: the rules that prefer one node to another
+ * - `constraints.ts`  parseConstraints, matchConstraints
+ * - `what-if.ts`      capacity, drain; `rebalance.ts`
+ * - `ask.ts`          what a group of tasks asks, compiled; `picker.ts` picks its nodes; `preemption.ts` makes room
+ * - `waiting-room.ts` who waits, and for what; `explanation.ts` says why
+ * - `state/`          nodes, what they hold, and the indexes over both
  * - `errors.ts`       SchedulerError
  */
 export { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 export { matchConstraints, parseConstraints, type Constraint, type ConstraintOperator } from "./constraints.ts";
-export { defaultFilters } from "./filters.ts";
+export { defaultFilters } from "./filters/index.ts";
+export { defaultScorers, type Strategy } from "./scorers/index.ts";
 export { SchedulerError, type SchedulerFailure } from "./errors.ts";
+export type { Capacity, Drain } from "./what-if.ts";
+export type { Move, RebalanceOptions } from "./rebalance.ts";
+export type { Explanation, Filter, NodeOrder, NodeView, Partition, Scorer, World } from "./rules.ts";
 export type {
+  AffinityTerm,
   ConstrainedNode,
+  Decided,
   Decision,
   Delta,
-  Filter,
   HostPort,
+  NamedResources,
   NodeState,
-  NodeView,
+  Placed,
   Platform,
   Refusal,
   Resources,
+  Taint,
   TaskState,
+  Toleration,
+  Victim,
+  Waiting,
 } from "./types.ts";

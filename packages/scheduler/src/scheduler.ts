@@ -1,217 +1,334 @@
-import { parseConstraints } from "./constraints.ts";
+import { type Ask, askOf, type Rules } from "./ask.ts";
 import { SchedulerError } from "./errors.ts";
-import { defaultFilters } from "./filters.ts";
-import { Heap } from "./heap.ts";
-import { type Node, Nodes, tieBreak } from "./nodes.ts";
-import type { Decision, Delta, Filter, NodeView, Refusal, TaskState } from "./types.ts";
+import { Explainer, type Explanation } from "./explanation.ts";
+import { defaultFilters } from "./filters/index.ts";
+import { type Choice, Picker } from "./picker.ts";
+import { findVictims } from "./preemption.ts";
+import { type Move, rebalance, type RebalanceOptions } from "./rebalance.ts";
+import type { Filter, Scorer } from "./rules.ts";
+import { defaultScorers, type Strategy } from "./scorers/index.ts";
+import { packing } from "./scorers/load.ts";
+import type { Node } from "./state/node.ts";
+import { Pools } from "./state/pools.ts";
+import { World } from "./state/world.ts";
+import { listText } from "./text.ts";
+import type { Decision, Delta, Placed, TaskState, Victim, Waiting } from "./types.ts";
+import { validateNode, validateTask } from "./validation.ts";
+import { compareGroups, type Group, WaitingRoom } from "./waiting-room.ts";
+import { capacity, type Capacity, drain, type Drain } from "./what-if.ts";
 
 export interface SchedulerOptions {
   /** Orders nodes that are equal in all else; the same seed and state give the same placements. @default 0 */
   readonly seed?: number;
+  /** `spread` evens out the service's own tasks, then load; `binpack` fills nodes up. @default "spread" */
+  readonly strategy?: Strategy;
   /** @default defaultFilters */
   readonly filters?: readonly Filter[];
+  /**
+   * Must hold one that has an `order`, and one only: those of the house are `load` and `packing`.
+   *
+   * @default defaultScorers[strategy]
+   * @throws SchedulerError `SCHEDULER_OPTIONS_INVALID`
+   */
+  readonly scorers?: readonly Scorer[];
 }
 
-/** Groups up to this size look for each node from the least loaded on; larger ones sort the nodes that pass once. */
-const smallGroup = 8;
+/** Nodes that one `schedule()` reads to tell tasks that wait already what has changed for them; `explain` tells at any time. */
+const retellReads = 4_096;
 
-/** Places pending tasks, spread: on the node with the fewest of the service's tasks, then with the fewest tasks. */
+/** Places pending tasks by deltas: nothing is recomputed that did not change. */
 export class Scheduler {
-  readonly #filters: readonly Filter[];
-  readonly #nodes: Nodes;
+  readonly #options: SchedulerOptions;
+  readonly #rules: Rules;
+  readonly #world: World;
+  readonly #pools: Pools;
+  readonly #explainer: Explainer;
+  readonly #room = new WaitingRoom();
   readonly #tasks = new Map<string, TaskState>();
-  /** Pending tasks by group. */
-  readonly #pending = new Map<string, Map<string, TaskState>>();
-  /** Groups whose answer may have changed since they were last asked. */
-  readonly #due = new Set<string>();
+  /** Waiting groups that were told something that may be out of date. */
+  readonly #stale = new Set<Group>();
 
   constructor(options: SchedulerOptions = {}) {
-    this.#filters = options.filters ?? defaultFilters;
-    this.#nodes = new Nodes(options.seed ?? 0);
+    this.#options = options;
+    this.#rules = rulesOf(options);
+    this.#world = new World(options.seed ?? 0);
+    this.#pools = new Pools(this.#world, this.#rules.order);
+    this.#explainer = new Explainer(this.#world, this.#pools);
   }
 
   /**
    * Takes a change in. A change that can't be read leaves the state as it was.
    *
-   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`
+   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`
    */
   apply(delta: Delta): void {
     switch (delta.kind) {
       case "node":
-        this.#nodes.put(delta.node);
-        return this.#askAllAgain();
+        validateNode(delta.node);
+        this.#room.roomier(this.#world.put(delta.node));
+        return this.#room.nodesChanged();
       case "node-gone":
-        return this.#nodes.remove(delta.nodeId);
+        if (this.#world.remove(delta.nodeId) !== undefined) this.#room.nodesChanged();
+        return;
       case "task":
-        validate(delta.task);
+        validateTask(delta.task);
         return this.#put(delta.task);
       case "task-gone":
         return this.#forget(delta.taskId);
+      case "failure":
+        return this.#world.fail(delta);
+      case "time":
+        return this.#world.failures.advance(delta.now);
     }
   }
 
   /**
-   * Decides for every pending task whose answer may have changed. A placed task holds its node from here on, as if
-   * its delta had come; a caller that fails to record a placement applies the pending task again.
+   * Decides for every pending task whose answer may have changed: each is told once that it waits, and once where it
+   * is placed; one that waits is told again when the reason changed, as far as a fixed effort allows. A placed task
+   * holds its node from here on, and its victims none, as if their deltas had come; a caller that fails to record a
+   * placement applies the pending task, and the victims, again.
+   *
+   * Groups of higher priority come first, then by service and version; tasks by id.
    */
   schedule(): Decision[] {
-    const groups = [...this.#due].map((key) => [...(this.#pending.get(key)?.values() ?? [])].toSorted(byId));
-    this.#due.clear();
-    return groups.toSorted(byGroup).flatMap((tasks) => this.#scheduleGroup(tasks));
+    const placed = new Map<Group, Placed[]>();
+    const failed = new Map<Group, Ask>();
+    const hopeless = new Set<string>();
+    for (let due = this.#room.takeDue(); due.length > 0; due = this.#room.takeDue()) {
+      for (const group of due) {
+        failed.delete(group);
+        const decisions = this.#scheduleGroup(group, hopeless, failed);
+        if (decisions.length > 0) placed.set(group, [...(placed.get(group) ?? []), ...decisions]);
+      }
+    }
+    const waiting = this.#tellWaiting(failed);
+    const groups = new Set([...placed.keys(), ...waiting.keys()]);
+    return [...groups]
+      .toSorted(compareGroups)
+      .flatMap((group) => [...(placed.get(group) ?? []), ...(waiting.get(group) ?? [])]);
+  }
+
+  /** Why a pending task waits, as things are now; undefined for a task that is unknown or holds a node. */
+  explain(taskId: string): Waiting | undefined {
+    const task = this.#tasks.get(taskId);
+    if (task === undefined || task.nodeId !== undefined) return undefined;
+    return { kind: "waiting", taskId, ...this.#explainer.explain(askOf(task, this.#rules, this.#world)) };
+  }
+
+  /** How many more tasks like this one fit, all placed as they would be. Changes nothing. */
+  capacity(task: TaskState): Capacity {
+    validateTask(task);
+    return capacity(this.#world, this.#rules, () => this.#fork(false), task);
+  }
+
+  /**
+   * Where the node's tasks would go if it were drained, and which would wait. Changes nothing.
+   *
+   * @throws SchedulerError `SCHEDULER_NODE_UNKNOWN`
+   */
+  drain(nodeId: string): Drain {
+    const node = this.#world.node(nodeId);
+    if (node?.known !== true) {
+      throw new SchedulerError(
+        { code: "SCHEDULER_NODE_UNKNOWN", nodeId },
+        `node ${nodeId} is not known: name one that was applied`,
+      );
+    }
+    return drain(this.#fork(true), node);
+  }
+
+  /**
+   * The moves that would even the cluster out, fewest that do; none for a gain too small to matter, and none where
+   * nodes are packed. Changes nothing.
+   *
+   * @throws SchedulerError `SCHEDULER_OPTIONS_INVALID`
+   */
+  rebalance(options: RebalanceOptions): Move[] {
+    return this.#rules.orderScorer === packing ? [] : rebalance(this.#fork(false), this.#world, options);
+  }
+
+  /** Another scheduler with the same options and state; what is done with one leaves the other alone. */
+  #fork(withPending: boolean): Scheduler {
+    const other = new Scheduler(this.#options);
+    for (const node of this.#world.nodes()) other.apply({ kind: "node", node: node.state });
+    for (const task of this.#tasks.values()) if (withPending || task.nodeId !== undefined) other.#put(task);
+    other.#world.failures.copy(this.#world.failures, (id) => other.#world.node(id));
+    return other;
   }
 
   #put(task: TaskState): void {
     const before = this.#tasks.get(task.id);
-    // The usual echo of a placement: nothing is freed, so nothing is asked again.
     if (before !== undefined && before.nodeId === task.nodeId && sameNeeds(before, task)) {
-      this.#tasks.set(task.id, task);
-      if (task.nodeId === undefined) this.#pend(task);
-      return;
+      if (task.nodeId === undefined) {
+        this.#tasks.set(task.id, task);
+        return this.#room.add(task);
+      }
+      // The usual echo of a placement: nothing is freed, so nothing is asked again.
+      const { named = before.named } = task;
+      const told = named === undefined ? task : { ...task, named };
+      if (JSON.stringify(named) === JSON.stringify(before.named)) {
+        this.#tasks.set(task.id, told);
+        return this.#world.retell(task.nodeId, told);
+      }
     }
     this.#forget(task.id);
     this.#tasks.set(task.id, task);
-    if (task.nodeId === undefined) this.#pend(task);
-    else this.#nodes.hold(task.nodeId, task);
-  }
-
-  #pend(task: TaskState): void {
-    const key = groupOf(task);
-    const group = this.#pending.get(key) ?? new Map<string, TaskState>();
-    this.#pending.set(key, group.set(task.id, task));
-    this.#due.add(key);
+    if (task.nodeId === undefined) return this.#room.add(task);
+    this.#world.hold(task.nodeId, task);
+    this.#room.taskMoved(task);
   }
 
   #forget(taskId: string): void {
     const task = this.#tasks.get(taskId);
     if (task === undefined) return;
     this.#tasks.delete(taskId);
-    if (task.nodeId === undefined) return this.#unpend(task);
-    this.#nodes.release(task.nodeId, task);
-    this.#askAllAgain();
+    if (task.nodeId === undefined) return this.#room.remove(task);
+    this.#room.roomier(this.#world.release(task.nodeId, task));
+    this.#room.taskMoved(task);
   }
 
-  #unpend(task: TaskState): void {
-    const key = groupOf(task);
-    const group = this.#pending.get(key);
-    group?.delete(task.id);
-    if (group?.size === 0) this.#pending.delete(key);
-  }
-
-  #askAllAgain(): void {
-    for (const key of this.#pending.keys()) this.#due.add(key);
-  }
-
-  #scheduleGroup(tasks: readonly TaskState[]): Decision[] {
+  #scheduleGroup(group: Group, hopeless: Set<string>, failed: Map<Group, Ask>): Placed[] {
+    const tasks = [...group.tasks.values()].toSorted(byId);
     const [first] = tasks;
     if (first === undefined) return [];
-    const { serviceId } = first;
-    const checks = this.#filters.map((filter) => filter.check(first)).filter((check) => check !== undefined);
-    const passes = (node: NodeView): boolean => checks.every((check) => check(node));
-    const own = (node: Node): number => node.services.get(serviceId) ?? 0;
-    const rank = (a: Node, b: Node): number => own(a) - own(b) || a.load - b.load || tieBreak(a, b);
-    let heap: Heap<Node> | undefined;
-
-    const next = (): Node | undefined => {
-      if (heap === undefined && tasks.length <= smallGroup) {
-        for (const node of this.#nodes.inOrder()) if (own(node) === 0 && passes(node)) return node;
-      }
-      heap ??= new Heap([...this.#nodes.inOrder()].filter(passes), rank);
-      return heap.pop();
-    };
-
-    const decisions: Decision[] = [];
+    const decisions: Placed[] = [];
+    let ask = askOf(first, this.#rules, this.#world);
+    let picker: Picker | undefined;
     for (const [index, task] of tasks.entries()) {
-      const node = next();
-      if (node === undefined) return [...decisions, ...this.#wait(tasks.slice(index))];
-      decisions.push(placed(task, node, own(node)));
-      this.#place(task, node);
-      if (heap !== undefined && passes(node)) heap.push(node);
+      if (ask.group !== undefined && hopeless.has(ask.group)) break;
+      picker ??= new Picker(this.#world, this.#pools, this.#rules, ask, tasks.length - index);
+      const choice = picker.next();
+      if (choice !== undefined) {
+        decisions.push(this.#place(task, choice));
+        picker.took(choice.node);
+        continue;
+      }
+      picker.done();
+      const displaced = this.#displace(task, ask);
+      if (displaced === undefined) {
+        if (ask.group !== undefined) hopeless.add(ask.group);
+        break;
+      }
+      // Room was made, so what was hopeless may not be, and what the picker has seen is out of date.
+      hopeless.clear();
+      decisions.push(displaced);
+      ask = askOf(first, this.#rules, this.#world);
+      picker = undefined;
+    }
+    picker?.done();
+    if (group.tasks.size > 0) {
+      this.#room.wait(group, ask);
+      failed.set(group, ask);
     }
     return decisions;
   }
 
-  #place(task: TaskState, node: Node): void {
-    this.#unpend(task);
-    const held = { ...task, nodeId: node.state.id };
+  #place(task: TaskState, { node, decided, text }: Choice, victims: readonly TaskState[] = []): Placed {
+    const nodeId = node.state.id;
+    const named = namesFor(task, node);
+    const decision: Placed = {
+      kind: "placed",
+      taskId: task.id,
+      nodeId,
+      serviceTasks: node.services.get(task.serviceId) ?? 0,
+      nodeTasks: node.load,
+      decided,
+      ...(named === undefined ? {} : { named }),
+      ...(victims.length === 0 ? {} : { victims: victims.map(victimOf) }),
+      text,
+    };
+    const held = named === undefined ? { ...task, nodeId } : { ...task, nodeId, named };
+    this.#room.remove(task);
     this.#tasks.set(task.id, held);
-    this.#nodes.hold(held.nodeId, held);
+    this.#world.hold(nodeId, held);
+    this.#room.taskMoved(held);
+    return decision;
   }
 
-  /** Tasks of a group ask for the same, so one reading of the nodes answers for all. */
-  #wait(tasks: readonly TaskState[]): Decision[] {
-    const [first] = tasks;
-    if (first === undefined) return [];
-    const refusals = this.#refusals(first);
-    const nodes = this.#nodes.size;
-    const text =
-      nodes === 0
-        ? "there are no nodes"
-        : refusals.map((each) => `${each.nodes} of ${nodes} ${nodes === 1 ? "node" : "nodes"} ${each.text}`).join("; ");
-    return tasks.map((task) => ({ kind: "waiting", taskId: task.id, nodes, refusals, text }));
+  #displace(task: TaskState, ask: Ask): Placed | undefined {
+    const eviction = findVictims(this.#world, ask);
+    if (eviction === undefined) return undefined;
+    const { node, victims } = eviction;
+    for (const victim of victims) this.#forget(victim.id);
+    const names = listText(victims.map((each) => each.id));
+    const text = `no node has room; displaces ${victims.length} of lower priority, the fewest and lowest: ${names}`;
+    return this.#place(task, { node, decided: { by: "preemption" }, text }, victims);
   }
 
-  #refusals(task: TaskState): Refusal[] {
-    const checks = this.#filters.map((filter) => ({ filter, check: filter.check(task) }));
-    const found = new Map<Filter, { nodes: number; nearest: Node; distance: number }>();
-    for (const node of this.#nodes.inOrder()) {
-      const filter = checks.find(({ check }) => check?.(node) === false)?.filter;
-      if (filter === undefined) continue;
-      const distance = filter.distance?.(task, node) ?? 0;
-      const entry = found.get(filter);
-      if (entry === undefined) {
-        found.set(filter, { nodes: 1, nearest: node, distance });
-        continue;
-      }
-      entry.nodes += 1;
-      if (distance > entry.distance || (distance === entry.distance && node.state.id > entry.nearest.state.id))
-        continue;
-      entry.nearest = node;
-      entry.distance = distance;
+  /** Tells new waiters, and others while the effort lasts. Explains last, so that all are told of the same world. */
+  #tellWaiting(failed: ReadonlyMap<Group, Ask>): Map<Group, Waiting[]> {
+    if (this.#room.takeStirred()) for (const group of this.#room.waiting()) this.#stale.add(group);
+    const decisions = new Map<Group, Waiting[]>();
+    for (const group of failed.keys()) {
+      if (group.told.size < group.tasks.size) this.#tell(group, decisions);
+      else this.#stale.add(group);
     }
-    return [...found]
-      .map(([filter, { nodes, nearest }]) => ({
-        filter: filter.name,
-        nodes,
-        nearestNodeId: nearest.state.id,
-        text: filter.explain(task, nearest),
-      }))
-      .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
+    const enough = this.#explainer.reads + retellReads;
+    for (const group of this.#stale) {
+      if (this.#explainer.reads >= enough || this.#world.size > retellReads) break;
+      this.#stale.delete(group);
+      if (group.tasks.size > 0) this.#tell(group, decisions);
+    }
+    return decisions;
+  }
+
+  #tell(group: Group, decisions: Map<Group, Waiting[]>): void {
+    this.#stale.delete(group);
+    const [first] = group.tasks.values();
+    if (first === undefined) return;
+    const explanation: Explanation = this.#explainer.explain(askOf(first, this.#rules, this.#world));
+    const all = explanation.text !== group.text;
+    group.text = explanation.text;
+    const told: Waiting[] = [];
+    for (const task of [...group.tasks.values()].toSorted(byId)) {
+      if (!all && group.told.has(task.id)) continue;
+      group.told.add(task.id);
+      told.push({ kind: "waiting", taskId: task.id, ...explanation });
+    }
+    if (told.length > 0) decisions.set(group, told);
   }
 }
 
-function placed(task: TaskState, node: Node, serviceTasks: number): Decision {
-  const nodeTasks = node.load;
-  const text = `fewest tasks of its service (${serviceTasks}), then fewest tasks (${nodeTasks}), of the nodes that pass`;
-  return { kind: "placed", taskId: task.id, nodeId: node.state.id, serviceTasks, nodeTasks, text };
-}
-
-function validate(task: TaskState): void {
-  parseConstraints(task.constraints ?? []);
-  for (const [kind, amount] of Object.entries(task.reservations ?? {})) {
-    if (Number.isSafeInteger(amount) && amount >= 0) continue;
+function rulesOf({
+  strategy = "spread",
+  filters = defaultFilters,
+  scorers = defaultScorers[strategy],
+}: SchedulerOptions): Rules {
+  const at = scorers.findIndex((each) => each.order !== undefined);
+  const orderScorer = scorers[at];
+  if (orderScorer?.order === undefined || scorers.findLastIndex((each) => each.order !== undefined) !== at) {
     throw new SchedulerError(
-      { code: "SCHEDULER_TASK_INVALID", taskId: task.id },
-      `task ${task.id} reserves ${amount} of ${kind}: give a whole number, 0 or more, in its smallest unit`,
+      { code: "SCHEDULER_OPTIONS_INVALID", option: "scorers" },
+      "the scorers need one order of nodes: take in either load or packing",
     );
   }
+  return { filters, lead: scorers.slice(0, at), orderScorer, order: orderScorer.order, tail: scorers.slice(at + 1) };
 }
 
-function groupOf(task: TaskState): string {
-  return JSON.stringify([task.serviceId, task.specVersion]);
+/** Names for what the task reserves of kinds whose pieces have names on this node. */
+function namesFor(
+  { reservations, named: before }: TaskState,
+  node: Node,
+): Record<string, readonly string[]> | undefined {
+  const { named } = node.state;
+  if (named === undefined || reservations === undefined) return before;
+  let names: Record<string, readonly string[]> | undefined;
+  for (const [kind, amount] of Object.entries(reservations)) {
+    if (amount > 0 && Object.hasOwn(named, kind)) names = { ...names, [kind]: node.freeNames(kind, amount) };
+  }
+  return names;
+}
+
+function victimOf({ id, serviceId, priority = 0 }: TaskState): Victim {
+  return { taskId: id, serviceId, priority };
 }
 
 function sameNeeds(a: TaskState, b: TaskState): boolean {
-  const { nodeId: _a, ...left } = a;
-  const { nodeId: _b, ...right } = b;
+  const { nodeId: _a, named: _an, ...left } = a;
+  const { nodeId: _b, named: _bn, ...right } = b;
   return JSON.stringify(left) === JSON.stringify(right);
 }
 
 function byId(a: TaskState, b: TaskState): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-}
-
-function byGroup([a]: readonly TaskState[], [b]: readonly TaskState[]): number {
-  if (a === undefined || b === undefined) return a === b ? 0 : a === undefined ? 1 : -1;
-  if (a.serviceId !== b.serviceId) return a.serviceId < b.serviceId ? -1 : 1;
-  return a.specVersion - b.specVersion;
 }

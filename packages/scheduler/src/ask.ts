@@ -1,0 +1,111 @@
+import { partitionBy } from "./filters/affinity.ts";
+import { needsOf, resources } from "./filters/resources.ts";
+import type { Filter, NodeOrder, Partition, Scorer } from "./rules.ts";
+import type { Node } from "./state/node.ts";
+import type { Needs } from "./state/ordered-nodes.ts";
+import type { PoolAsk } from "./state/pools.ts";
+import type { World } from "./state/world.ts";
+import type { TaskState } from "./types.ts";
+
+/** The rules that a scheduler goes by. */
+export interface Rules {
+  readonly filters: readonly Filter[];
+  /** Asked before the order, strictly. */
+  readonly lead: readonly Scorer[];
+  readonly orderScorer: Scorer;
+  readonly order: NodeOrder;
+  /** Asked among nodes that are equal until then. */
+  readonly tail: readonly Scorer[];
+}
+
+export interface Check {
+  readonly filter: Filter;
+  readonly test: (node: Node) => boolean;
+}
+
+export interface Score {
+  readonly scorer: Scorer;
+  readonly of: (node: Node) => number;
+}
+
+/** What a group's tasks ask, against the world as it is now; good until something is told or placed outside the group. */
+export interface Ask extends PoolAsk {
+  readonly task: TaskState;
+  /** Equal for tasks that every filter answers alike; undefined where a filter looks at who they are. */
+  readonly group: string | undefined;
+  /** All filters that the task concerns, in order. */
+  readonly checks: readonly Check[];
+  /** Those of them that no pool answers. */
+  readonly unshared: readonly Check[];
+  /** Those whose answer is one for all nodes of a part. */
+  readonly ofParts: readonly Check[];
+  /** Whether a filter's answer for a node can change by what happens on another. */
+  readonly worldly: boolean;
+  readonly needs: Needs;
+  readonly lead: readonly Score[];
+  readonly tail: readonly Score[];
+  /** Nodes whose lead scores are not those of their part; undefined: all nodes. */
+  readonly exceptions: readonly Iterable<Node>[] | undefined;
+  /** How many of the partitions, from the first, are spread preferences. */
+  readonly levels: number;
+}
+
+export function askOf(task: TaskState, rules: Rules, world: World): Ask {
+  const checks: Check[] = [];
+  const unshared: Check[] = [];
+  const ofParts: Check[] = [];
+  const shared: { key: string; test: Check["test"]; general: boolean }[] = [];
+  const partitions = (task.preferences ?? []).map((each) => partitionBy(spreadKey(each) ?? ""));
+  const levels = partitions.length;
+  let worldly = false;
+  for (const filter of rules.filters) {
+    const test = filter.check(task, world);
+    if (test === undefined) continue;
+    const check = { filter, test };
+    checks.push(check);
+    const key = filter.share?.(task, world);
+    if (key === undefined) unshared.push(check);
+    else shared.push({ key: `${filter.name}:${key}`, test, general: key === "" });
+    if (key === undefined && filter.reads === undefined) {
+      worldly = true;
+      const parts = filter.partitions?.(task, world);
+      if (parts === undefined) continue;
+      addAll(partitions, parts);
+      ofParts.push(check);
+    }
+  }
+  const lead: Score[] = [];
+  let exceptions: Iterable<Node>[] | undefined = [];
+  for (const scorer of rules.lead) {
+    const of = scorer.score(task, world);
+    if (of === undefined) continue;
+    lead.push({ scorer, of });
+    const varies = scorer.varies?.(task, world);
+    if (varies === undefined) {
+      exceptions = undefined;
+      continue;
+    }
+    if (varies.nodes !== undefined) exceptions?.push(varies.nodes as Iterable<Node>);
+    addAll(partitions, varies.partitions ?? []);
+  }
+  const tail: Score[] = [];
+  for (const scorer of rules.tail) {
+    const of = scorer.score(task, world);
+    if (of !== undefined) tail.push({ scorer, of });
+  }
+  const needs = needsOf(task).map(([kind, amount]) => [world.kind(kind), amount] as const);
+  const alike = !worldly && unshared.every(({ filter }) => filter === resources);
+  const group = alike
+    ? `${task.priority ?? 0}${shared.map(({ key }) => `\n${key}`).join("")}\n${needs.join()}`
+    : undefined;
+  return { task, group, checks, shared, unshared, ofParts, worldly, needs, lead, tail, exceptions, partitions, levels };
+}
+
+/** The key of `spread=KEY`. */
+export function spreadKey(preference: string): string | undefined {
+  return /^\s*spread\s*=\s*(\S+)\s*$/i.exec(preference)?.[1];
+}
+
+function addAll(partitions: Partition[], more: readonly Partition[]): void {
+  for (const each of more) if (!partitions.some(({ key }) => key === each.key)) partitions.push(each);
+}

@@ -1,0 +1,178 @@
+/**
+ * Why a task waits: each node is counted for the first filter that refuses it, and each filter names its nearest miss.
+ *
+ * In general that is one reading of all nodes. Two cases need less, so that a crowd of waiting services stays cheap:
+ * a lookup that leaves few nodes (`node.id == x`), and asks that differ in amounts of resources only.
+ */
+import type { Ask, Check } from "./ask.ts";
+import { ready } from "./filters/ready.ts";
+import { resources } from "./filters/resources.ts";
+import type { Node } from "./state/node.ts";
+import type { Pools } from "./state/pools.ts";
+import type { World } from "./state/world.ts";
+import { clip } from "./text.ts";
+import type { Refusal } from "./types.ts";
+
+export interface Explanation {
+  readonly nodes: number;
+  readonly refusals: readonly Refusal[];
+  readonly text: string;
+  readonly help?: string;
+}
+
+interface Count {
+  nodes: number;
+  nearest: Node;
+  distance: number;
+}
+
+type Counts = Map<Check, Count>;
+
+/** Characters of one refusal's text. */
+const textLength = 400;
+/** Up to this many nodes nothing is worth a short cut. */
+const smallWorld = 1_024;
+/** Nodes beyond a lookup that are read for the nearest miss. */
+const nearestReads = 1_000;
+
+export class Explainer {
+  readonly #world: World;
+  readonly #pools: Pools;
+  /** By what is shared, while the nodes are as they were. */
+  readonly #shared = new Map<string, ReadonlyMap<string, Count>>();
+  #nodesVersion = -1;
+  /** By group, while nothing changed. */
+  readonly #known = new Map<string, Explanation>();
+  #version = -1;
+  /** Nodes read so far. */
+  reads = 0;
+
+  constructor(world: World, pools: Pools) {
+    this.#world = world;
+    this.#pools = pools;
+  }
+
+  explain(ask: Ask): Explanation {
+    if (this.#version !== this.#world.version) this.#known.clear();
+    this.#version = this.#world.version;
+    const known = ask.group === undefined ? undefined : this.#known.get(ask.group);
+    if (known !== undefined) return known;
+    const counts = this.#count(ask);
+    const explanation = this.#tell(ask, counts);
+    if (ask.group !== undefined) this.#known.set(ask.group, explanation);
+    return explanation;
+  }
+
+  #count(ask: Ask): Counts {
+    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByPool(ask) ?? this.#read(ask);
+    return this.#read(ask);
+  }
+
+  #read(ask: Ask, nodes: Iterable<Node> = this.#world.nodes(), counts: Counts = new Map()): Counts {
+    for (const node of nodes) {
+      this.reads += 1;
+      const check = ask.checks.find(({ test }) => !test(node));
+      if (check !== undefined) this.#add(ask, counts, check, node);
+    }
+    return counts;
+  }
+
+  #add({ task }: Ask, counts: Counts, check: Check, node: Node): void {
+    const distance = check.filter.distance?.(task, node, this.#world) ?? 0;
+    const entry = counts.get(check);
+    if (entry === undefined) {
+      counts.set(check, { nodes: 1, nearest: node, distance });
+      return;
+    }
+    entry.nodes += 1;
+    if (distance > entry.distance || (distance === entry.distance && node.state.id > entry.nearest.state.id)) return;
+    entry.nearest = node;
+    entry.distance = distance;
+  }
+
+  /** The second filter asked is one that a lookup answers, after `ready`: all other nodes that are up fail it. */
+  #countByLookup(ask: Ask): Counts | undefined {
+    const [first, second] = ask.checks;
+    if (first?.filter !== ready || second === undefined) return undefined;
+    const found = second.filter.among?.(ask.task, this.#world) as ReadonlySet<Node> | undefined;
+    if (found === undefined || found.size > smallWorld) return undefined;
+    const counts = this.#read(ask, found);
+    const isUp = ({ state }: Node): boolean => state.ready && state.active;
+    const upFound = [...found].filter(isUp).length;
+    const down = this.#world.down.size - (found.size - upFound);
+    const up = this.#world.size - this.#world.down.size - upFound;
+    this.#merge(ask, counts, first, down, this.#world.down, (node) => !found.has(node));
+    this.#merge(ask, counts, second, up, this.#world.nodes(), (node) => isUp(node) && !found.has(node));
+    return counts;
+  }
+
+  /** Counts `nodes` more for a check, of which the first so many of `all` that are `meant` are read for the nearest. */
+  #merge(
+    ask: Ask,
+    counts: Counts,
+    check: Check,
+    nodes: number,
+    all: Iterable<Node>,
+    meant: (node: Node) => boolean,
+  ): void {
+    if (nodes === 0) return;
+    const total = (counts.get(check)?.nodes ?? 0) + nodes;
+    let reads = nearestReads;
+    for (const node of all) {
+      reads -= 1;
+      if (meant(node)) this.#add(ask, counts, check, node);
+      if (reads <= 0 && counts.has(check)) break;
+    }
+    this.reads += nearestReads - reads;
+    (counts.get(check) as Count).nodes = total;
+  }
+
+  /** All but amounts of resources is shared and told by the nodes' states: one reading serves all such tasks. */
+  #countByPool(ask: Ask): Counts | undefined {
+    const last = ask.checks.at(-1);
+    if (last?.filter !== resources || ask.unshared.length !== 1) return undefined;
+    if (ask.checks.some(({ filter }) => filter.reads !== "state" && filter !== resources)) return undefined;
+    const pool = this.#pools.whole(ask.shared);
+    if (this.#nodesVersion !== this.#world.nodesVersion) this.#shared.clear();
+    this.#nodesVersion = this.#world.nodesVersion;
+    const key = ask.shared.map((each) => each.key).join("\n");
+    let shared = this.#shared.get(key);
+    if (shared === undefined) {
+      const counts = this.#read({ ...ask, checks: ask.checks.slice(0, -1) });
+      shared = new Map([...counts].map(([check, count]) => [check.filter.name, count]));
+      this.#shared.set(key, shared);
+    }
+    const counts: Counts = new Map();
+    for (const check of ask.checks) {
+      const count = shared.get(check.filter.name);
+      if (count !== undefined) counts.set(check, { ...count });
+    }
+    const nearest = pool.nearest(ask.needs);
+    if (nearest !== undefined) counts.set(last, { nodes: pool.size, nearest, distance: 0 });
+    return counts;
+  }
+
+  #tell({ task }: Ask, counts: Counts): Explanation {
+    const nodes = this.#world.size;
+    if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
+    const refusals = [...counts]
+      .map(([{ filter }, count]): Refusal => {
+        const said = filter.explain(task, count.nearest, this.#world);
+        const { text, help, data } = typeof said === "string" ? { text: said } : said;
+        return {
+          filter: filter.name,
+          nodes: count.nodes,
+          nearestNodeId: count.nearest.state.id,
+          text: clip(text, textLength),
+          ...(help === undefined ? {} : { help: clip(help, textLength) }),
+          ...(data === undefined ? {} : { data }),
+        };
+      })
+      .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
+    const text = refusals
+      .map((each) => `${each.nodes} of ${nodes} ${nodes === 1 ? "node" : "nodes"} ${each.text}`)
+      .join("; ");
+    const help = refusals.find((each) => each.help !== undefined)?.help;
+    return { nodes, refusals, text, ...(help === undefined ? {} : { help }) };
+  }
+}

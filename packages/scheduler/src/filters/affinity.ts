@@ -1,0 +1,139 @@
+import { topologyOf } from "../constraints.ts";
+import type { Filter, NodeView, Partition, World } from "../rules.ts";
+import { isNarrow } from "../state/topology.ts";
+import { clip, nameOf } from "../text.ts";
+import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
+
+/** What a topology says of a node; undefined where the node is in no domain. */
+export function domainOf(topology: string, node: NodeState): string | undefined {
+  return topologyOf(topology)?.(node);
+}
+
+/** Divides by domain; nodes in none are a part of their own. */
+export function partitionBy(topology: string): Partition {
+  return {
+    key: topology,
+    of(node) {
+      const value = domainOf(topology, node);
+      return value === undefined ? "" : `=${value}`;
+    },
+  };
+}
+
+function terms({ affinity }: TaskState, kind: AffinityTerm["kind"]): readonly AffinityTerm[] {
+  if (affinity === undefined) return [];
+  return affinity.filter((term) => term.kind === kind && term.required !== false);
+}
+
+/** A service whose tasks want to be together may begin anywhere. */
+function begins(task: TaskState, { service }: AffinityTerm, world: World): boolean {
+  return service === task.serviceId && world.nodesOf(service).size === 0;
+}
+
+function holds({ service, topology }: AffinityTerm, node: NodeView, world: World): boolean {
+  const value = domainOf(topology, node.state);
+  return value !== undefined && world.tasksIn(service, topology, value) > 0;
+}
+
+/** Required: the domain holds a task of each service named. */
+export const affinity: Filter = {
+  name: "affinity",
+  check(task, world) {
+    const wanted = terms(task, "affinity");
+    if (wanted.length === 0) return undefined;
+    return (node) => wanted.every((term) => holds(term, node, world) || begins(task, term, world));
+  },
+  among(task, world) {
+    for (const term of terms(task, "affinity")) {
+      if (begins(task, term, world)) continue;
+      if (term.topology === "node.id") return new Set(world.nodesOf(term.service).keys());
+      if (isNarrow(term.topology)) return domainsOf(term, world);
+    }
+    return undefined;
+  },
+  partitions(task) {
+    const all = terms(task, "affinity");
+    return all.some((term) => isNarrow(term.topology)) ? undefined : wide(all);
+  },
+  watches: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
+  explain(task, node, world) {
+    const unmet = terms(task, "affinity").find((term) => !holds(term, node, world));
+    const { service = "", topology = "" } = unmet ?? {};
+    const running = world.nodesOf(service).size > 0;
+    return {
+      text: `are not beside service ${clip(service)}, by ${clip(topology)}: ${running ? `${nameOf(node)} is elsewhere` : "it has no task anywhere"}`,
+      help: running ? "make room in its domain" : `start service ${clip(service)}`,
+      data: { service: clip(service), topology: clip(topology) },
+    };
+  },
+  distance: (task, node, world) => terms(task, "affinity").filter((term) => !holds(term, node, world)).length,
+};
+
+/** Required, both ways: the domain holds no task of the services named, and none that keeps this service away. */
+export const antiAffinity: Filter = {
+  name: "anti-affinity",
+  check(task, world) {
+    const unwanted = terms(task, "anti-affinity");
+    const away = world.repulsions(task.serviceId);
+    if (unwanted.length === 0 && away.size === 0) return undefined;
+    return (node) => !unwanted.some((term) => holds(term, node, world)) && !isRepelled(task, node, world);
+  },
+  share(task, world) {
+    const unwanted = terms(task, "anti-affinity");
+    const away = world.repulsions(task.serviceId);
+    const keys = [...unwanted.map((term) => term.topology), ...away.keys()];
+    if (keys.length === 0 || !keys.every(isNarrow)) return undefined;
+    return JSON.stringify([away.size > 0 ? task.serviceId : "", unwanted.map((term) => [term.service, term.topology])]);
+  },
+  partitions(task, world) {
+    const unwanted = terms(task, "anti-affinity");
+    const keys = [...unwanted.map((term) => term.topology), ...world.repulsions(task.serviceId).keys()];
+    return keys.some(isNarrow) ? undefined : keys.map(partitionBy);
+  },
+  watches: (task) => [
+    ...terms(task, "anti-affinity").map((term) => `service:${term.service}`),
+    `repelled:${task.serviceId}`,
+  ],
+  explain(task, node, world) {
+    const met = terms(task, "anti-affinity").find((term) => holds(term, node, world));
+    if (met === undefined) {
+      return {
+        text: `hold a task that keeps service ${clip(task.serviceId)} away: ${nameOf(node)}`,
+        help: "add a node in another domain",
+        data: { service: clip(task.serviceId) },
+      };
+    }
+    const value = clip(domainOf(met.topology, node.state) ?? "");
+    return {
+      text: `are beside service ${clip(met.service)}: ${nameOf(node)} is in ${clip(met.topology)} "${value}"`,
+      help: `add a node in another ${clip(met.topology)}`,
+      data: { service: clip(met.service), topology: clip(met.topology), value },
+    };
+  },
+  distance(task, node, world) {
+    const met = terms(task, "anti-affinity").filter((term) => holds(term, node, world)).length;
+    return met + (isRepelled(task, node, world) ? 1 : 0);
+  },
+};
+
+function isRepelled(task: TaskState, node: NodeView, world: World): boolean {
+  for (const [topology, counts] of world.repulsions(task.serviceId)) {
+    const value = domainOf(topology, node.state);
+    if (value !== undefined && counts.has(value)) return true;
+  }
+  return false;
+}
+
+export function wide(list: readonly AffinityTerm[]): Partition[] {
+  return list.filter((term) => !isNarrow(term.topology)).map((term) => partitionBy(term.topology));
+}
+
+/** The nodes of all domains that hold a task of the term's service. */
+export function domainsOf({ service, topology }: AffinityTerm, world: World): Set<NodeView> {
+  const found = new Set<NodeView>();
+  for (const node of world.nodesOf(service).keys()) {
+    const value = domainOf(topology, node.state);
+    if (value !== undefined) for (const each of world.domain(topology, value)) found.add(each);
+  }
+  return found;
+}

@@ -1,0 +1,26 @@
+import type { Filter } from "../rules.ts";
+import { affinity, antiAffinity } from "./affinity.ts";
+import { constraints } from "./constraints.ts";
+import { hostPorts } from "./host-ports.ts";
+import { maxPerNode } from "./max-per-node.ts";
+import { localVolumes, networks, volumes } from "./offers.ts";
+import { platform } from "./platform.ts";
+import { ready } from "./ready.ts";
+import { resources } from "./resources.ts";
+import { taints } from "./taints.ts";
+
+/** In the order in which they are asked; a node is counted for the first that refuses it. */
+export const defaultFilters: readonly Filter[] = [
+  ready,
+  constraints,
+  platform,
+  taints,
+  networks,
+  volumes,
+  localVolumes,
+  affinity,
+  antiAffinity,
+  hostPorts,
+  maxPerNode,
+  resources,
+];

@@ -1,0 +1,196 @@
+/**
+ * The fewest moves that even a cluster out, tried one by one on a fork: a task is taken off, and the scheduler says
+ * where it would go now. A move counts only if it pays:
+ *
+ * - it brings a service's tasks closer: two tasks or more between the parts of a preference, or between the nodes;
+ * - or it brings loads closer, by two tasks and a fifth of the mean, and leaves the service spread as well as it was.
+ */
+import { partitionBy } from "./filters/affinity.ts";
+import { spreadKey } from "./ask.ts";
+import { SchedulerError } from "./errors.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Node } from "./state/node.ts";
+import type { World } from "./state/world.ts";
+import type { TaskState } from "./types.ts";
+
+export interface Move {
+  readonly taskId: string;
+  readonly serviceId: string;
+  readonly fromNodeId: string;
+  readonly toNodeId: string;
+  readonly text: string;
+}
+
+export interface RebalanceOptions {
+  /** Moves at most. */
+  readonly maxMoves: number;
+}
+
+/** Part of the mean load that a difference of loads must reach. */
+const meaningful = 0.2;
+/** The priority of a task that shall displace nobody. */
+const modest = Number.MIN_SAFE_INTEGER;
+
+/** A node's tasks, as they are after the moves so far. */
+class Place {
+  readonly node: Node;
+  readonly tasks: Map<string, TaskState>;
+
+  constructor(node: Node) {
+    this.node = node;
+    this.tasks = new Map(node.tasks);
+  }
+
+  get id(): string {
+    return this.node.state.id;
+  }
+
+  of(serviceId: string): TaskState[] {
+    return [...this.tasks.values()].filter((task) => task.serviceId === serviceId).toSorted(byId);
+  }
+
+  /** One task of each service, by service. */
+  samples(): TaskState[] {
+    const found = new Map<string, TaskState>();
+    for (const task of [...this.tasks.values()].toSorted(byId)) found.set(task.serviceId, task);
+    return [...found.values()].toSorted((a, b) => (a.serviceId < b.serviceId ? -1 : 1));
+  }
+}
+
+export function rebalance(fork: Scheduler, world: World, { maxMoves }: RebalanceOptions): Move[] {
+  if (!Number.isSafeInteger(maxMoves) || maxMoves < 0) {
+    throw new SchedulerError(
+      { code: "SCHEDULER_OPTIONS_INVALID", option: "maxMoves" },
+      `maxMoves is ${maxMoves}: give 0 or more`,
+    );
+  }
+  const plan = new Plan(fork, world, maxMoves);
+  plan.spreadServices();
+  plan.levelLoads();
+  return plan.moves;
+}
+
+class Plan {
+  readonly moves: Move[] = [];
+  readonly #fork: Scheduler;
+  readonly #most: number;
+  readonly #places = new Map<string, Place>();
+  readonly #services = new Map<string, Set<Place>>();
+
+  constructor(fork: Scheduler, world: World, most: number) {
+    this.#fork = fork;
+    this.#most = most;
+    for (const node of world.nodes()) {
+      const place = new Place(node);
+      this.#places.set(place.id, place);
+      for (const serviceId of node.services.keys()) this.#enter(serviceId, place);
+    }
+  }
+
+  /** Services first whose tasks are most crowded. */
+  spreadServices(): void {
+    const crowded = [...this.#services]
+      .map(([serviceId, places]) => {
+        const counts = [...places].map((place) => place.of(serviceId).length);
+        const prefers = [...places].some((place) => (place.of(serviceId)[0]?.preferences ?? []).length > 0);
+        return { serviceId, most: Math.max(...counts), prefers };
+      })
+      .filter(({ most, prefers }) => most > 1 || prefers)
+      .toSorted((a, b) => b.most - a.most || (a.serviceId < b.serviceId ? -1 : 1));
+    for (const { serviceId } of crowded) while (this.#spreadOne(serviceId));
+  }
+
+  /** The most loaded nodes first; a node none of whose tasks can pay is left alone. */
+  levelLoads(): void {
+    const stuck = new Set<Place>();
+    while (this.moves.length < this.#most) {
+      const places = [...this.#places.values()];
+      const least = Math.min(...places.filter((place) => isUp(place.node)).map((place) => place.tasks.size));
+      const [fullest] = places
+        .filter((place) => !stuck.has(place) && place.tasks.size - least >= this.#gap())
+        .toSorted((a, b) => b.tasks.size - a.tasks.size || (a.id < b.id ? -1 : 1));
+      if (fullest === undefined) return;
+      if (!fullest.samples().some((task) => this.#try(fullest, task))) stuck.add(fullest);
+    }
+  }
+
+  #spreadOne(serviceId: string): boolean {
+    if (this.moves.length >= this.#most) return false;
+    const places = [...(this.#services.get(serviceId) ?? [])];
+    const parts = this.#parts(serviceId, places);
+    const weight = (place: Place): number[] => [...parts(place), place.of(serviceId).length, place.tasks.size];
+    const [worst] = places.toSorted((a, b) => compareLists(weight(b), weight(a)) || (a.id < b.id ? -1 : 1));
+    const task = worst?.of(serviceId).at(-1);
+    return worst !== undefined && task !== undefined && this.#try(worst, task);
+  }
+
+  /** Takes the task off and lets the scheduler choose; keeps the move if it pays. */
+  #try(from: Place, task: TaskState): boolean {
+    const { serviceId } = task;
+    const { nodeId: _, named: _names, ...pending } = task;
+    this.#fork.apply({ kind: "task", task: { ...pending, priority: modest } });
+    const decision = this.#fork.schedule().find((each) => each.taskId === task.id);
+    const to = decision?.kind === "placed" ? this.#places.get(decision.nodeId) : undefined;
+    const text = to === undefined || to === from ? undefined : this.#gain(from, to, task);
+    if (to === undefined || text === undefined) {
+      this.#fork.apply({ kind: "task", task });
+      return false;
+    }
+    from.tasks.delete(task.id);
+    to.tasks.set(task.id, { ...task, nodeId: to.id });
+    this.#enter(serviceId, to);
+    if (from.of(serviceId).length === 0) this.#services.get(serviceId)?.delete(from);
+    this.moves.push({ taskId: task.id, serviceId, fromNodeId: from.id, toNodeId: to.id, text });
+    return true;
+  }
+
+  /** What a move gains, or undefined if that is too little. */
+  #gain(from: Place, to: Place, { serviceId }: TaskState): string | undefined {
+    const parts = this.#parts(serviceId, [...(this.#services.get(serviceId) ?? [])]);
+    for (const [level, count] of parts(from).entries()) {
+      const other = parts(to)[level] ?? 0;
+      if (count - other >= 2) return `its part holds ${count} of its service, the other ${other}`;
+      if (count !== other) return undefined;
+    }
+    const [own, there] = [from.of(serviceId).length, to.of(serviceId).length];
+    if (own - there >= 2) return `${own} of its service are there, ${there} on the other node`;
+    const [load, less] = [from.tasks.size, to.tasks.size];
+    if (own > there && load - less >= this.#gap()) return `${load} tasks are there, ${less} on the other node`;
+    return undefined;
+  }
+
+  #gap(): number {
+    let tasks = 0;
+    for (const place of this.#places.values()) tasks += place.tasks.size;
+    return Math.max(2, Math.ceil((meaningful * tasks) / Math.max(1, this.#places.size)));
+  }
+
+  /** How many of a service's tasks are in a node's part, by level of its preferences. */
+  #parts(serviceId: string, places: readonly Place[]): (place: Place) => number[] {
+    const keys = (places[0]?.of(serviceId)[0]?.preferences ?? []).map((each) => partitionBy(spreadKey(each) ?? ""));
+    const paths = ({ node }: Place): string[] =>
+      keys.map((_, level) => JSON.stringify(keys.slice(0, level + 1).map((key) => key.of(node.state))));
+    const counts = new Map<string, number>();
+    for (const place of keys.length === 0 ? [] : places) {
+      for (const path of paths(place)) counts.set(path, (counts.get(path) ?? 0) + place.of(serviceId).length);
+    }
+    return (place) => paths(place).map((path) => counts.get(path) ?? 0);
+  }
+
+  #enter(serviceId: string, place: Place): void {
+    this.#services.set(serviceId, (this.#services.get(serviceId) ?? new Set()).add(place));
+  }
+}
+
+function isUp({ state }: Node): boolean {
+  return state.ready && state.active;
+}
+
+function byId(a: TaskState, b: TaskState): number {
+  return a.id < b.id ? -1 : 1;
+}
+
+function compareLists(a: readonly number[], b: readonly number[]): number {
+  for (const [at, value] of a.entries()) if (value !== b[at]) return value - (b[at] ?? 0);
+  return 0;
+}

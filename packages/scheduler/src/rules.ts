@@ -1,0 +1,122 @@
+/**
+ * Filters and scorers: what a rule is, and what it sees. Those of the house are in `filters/` and `scorers/`; they are
+ * plain objects, as yours may be.
+ */
+import type { NodeState, TaskState } from "./types.ts";
+
+/** A node as rules see it: what it is, and what it holds now. */
+export interface NodeView {
+  readonly state: NodeState;
+  /** Tasks on it. */
+  readonly load: number;
+  readonly used: ReadonlyMap<string, number>;
+  /** `80/tcp` → tasks that hold it. */
+  readonly hostPorts: ReadonlyMap<string, number>;
+  /** serviceId → tasks. */
+  readonly services: ReadonlyMap<string, number>;
+  /** How much of `kind` the node has. */
+  capacity(kind: string): number;
+  /** How much of `kind` no task has reserved; below zero where the node shrank. */
+  free(kind: string): number;
+  /** The least of its shares of CPU, memory, disk and pids that are free, 0 to 1; 1 where it offers none of them. */
+  readonly headroom: number;
+}
+
+/** The rest of the world, for rules that look beyond one node. All of it is kept up to date by deltas. */
+export interface World {
+  /** Nodes that hold tasks of a service, known or not. */
+  nodesOf(serviceId: string): ReadonlyMap<NodeView, number>;
+  /** Tasks of `serviceId` on nodes whose `topology` is `value`. */
+  tasksIn(serviceId: string, topology: string, value: string): number;
+  /** Known nodes whose `topology` is `value`, in any case; undefined where too many keys are in use to index another. */
+  nodesWith(topology: string, value: string): ReadonlySet<NodeView> | undefined;
+  /** Known nodes whose `topology` is `value`, exactly. */
+  domain(topology: string, value: string): ReadonlySet<NodeView>;
+  /** Topologies over which held tasks keep `serviceId` away, and the domains where they do. */
+  repulsions(serviceId: string): ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** Nodes where a local volume is. */
+  volumeHomes(name: string): ReadonlyMap<NodeView, number>;
+  /** Nodes where the task's service and version failed five times in the last five minutes. */
+  failing(task: TaskState): ReadonlySet<NodeView>;
+  /** Whether any node has a taint of that effect. */
+  readonly softTaints: boolean;
+}
+
+/** A way to divide the nodes; a rule whose answer is the same throughout a part is asked once for the part. */
+export interface Partition {
+  /** Partitions of the same key divide alike. */
+  readonly key: string;
+  of(node: NodeState): string;
+}
+
+export interface Explanation {
+  /** Continues `2 of 5 nodes `. */
+  readonly text: string;
+  readonly help?: string;
+  readonly data?: Readonly<Record<string, string | number>>;
+}
+
+/**
+ * A rule that a node must pass.
+ *
+ * Only `name`, `check` and `explain` are needed; such a filter is asked of each node for each task. The others are
+ * promises that let the scheduler ask less. All must be pure. Within one group a node that was refused stays refused.
+ */
+export interface Filter {
+  readonly name: string;
+  /** The test of a node, or undefined where the task does not ask for anything here. Runs once a group. */
+  check(task: TaskState, world: World): ((node: NodeView) => boolean) | undefined;
+  /** Why `nearest` was refused. */
+  explain(task: TaskState, nearest: NodeView, world: World): string | Explanation;
+  /** How far a refused node is from passing: the smallest is the nearest miss. Absent: all are equal, the first by id is named. */
+  distance?(task: TaskState, node: NodeView, world: World): number;
+  /**
+   * Promises that the answer for a node depends on no other: on its `state` alone, or on the `node` with what it
+   * holds. Absent: on anything in the world.
+   */
+  readonly reads?: "state" | "node";
+  /**
+   * Promises, for this task, that `check` reads no more of it than this text, and no other node: tasks of equal text
+   * share a list of nodes that pass. An empty text is for what nearly every task asks.
+   */
+  share?(task: TaskState, world: World): string | undefined;
+  /** The only nodes that can pass, where a lookup tells. */
+  among?(task: TaskState, world: World): ReadonlySet<NodeView> | undefined;
+  /** Promises, unless undefined, that all nodes of a part get the same answer. */
+  partitions?(task: TaskState, world: World): readonly Partition[] | undefined;
+  /** For one without `reads`: `service:ID` or `volume:NAME`, whose tasks' coming and going may change the answer. Absent: any change may. */
+  watches?(task: TaskState): readonly string[];
+}
+
+/**
+ * A rule that prefers one node to another. Scorers are asked in order, and the first that sees a difference decides.
+ *
+ * Those before the strategy's own (`load` or `packing`) bind strictly. Those after it choose among the first
+ * 64 nodes that are equal until then.
+ */
+export interface Scorer {
+  readonly name: string;
+  /** Lower is better; undefined where the task gives it nothing to judge. Runs once a group. */
+  score(task: TaskState, world: World): ((node: NodeView) => number) | undefined;
+  /** What a value means, for people: `no task of its service`. */
+  explain(value: number): string;
+  /**
+   * Promises that, apart from `nodes`, all nodes of a part get the same score. Absent: every node is asked for every
+   * task.
+   */
+  varies?(
+    task: TaskState,
+    world: World,
+  ): { readonly partitions?: readonly Partition[]; readonly nodes?: Iterable<NodeView> };
+  /** Set on the two that are the scheduler's own order of nodes. */
+  readonly order?: NodeOrder;
+}
+
+/** An order that is kept for all nodes: by load, or by what is left. */
+export interface NodeOrder {
+  /** The scorer's own value, then one that breaks ties after the scorers behind it. */
+  keys(node: NodeView): readonly [number, number];
+  /** What breaks ties, for people. */
+  readonly tie: string;
+  explainTie(value: number): string;
+}

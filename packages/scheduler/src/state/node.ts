@@ -1,0 +1,74 @@
+import type { NodeView } from "../rules.ts";
+import type { NodeState, TaskState } from "../types.ts";
+
+/** The kinds whose free share is a node's headroom. */
+const sharedKinds = ["cpu", "memory", "disk", "pids"];
+
+/** A node and what it holds. Only `World` changes one. */
+export class Node implements NodeView {
+  state: NodeState;
+  /** False for a node that is known only by name, from a task that says it is there. */
+  known = false;
+  readonly hash: number;
+  readonly tasks: Map<string, TaskState> = new Map();
+  readonly used: Map<string, number> = new Map();
+  readonly hostPorts: Map<string, number> = new Map();
+  readonly services: Map<string, number> = new Map();
+  /** Names held, by kind. */
+  readonly names: Map<string, Set<string>> = new Map();
+  /** What is free of the kinds that any task ever reserved, by their number; so blocks of nodes can be passed over. */
+  readonly freeOf: number[] = [];
+  headroom = 1;
+
+  constructor(id: string, hash: number) {
+    this.state = { id, role: "worker", ready: false, active: false };
+    this.hash = hash;
+  }
+
+  get load(): number {
+    return this.tasks.size;
+  }
+
+  capacity(kind: string): number {
+    return this.state.named?.[kind]?.length ?? this.state.resources?.[kind] ?? 0;
+  }
+
+  free(kind: string): number {
+    return this.capacity(kind) - (this.used.get(kind) ?? 0);
+  }
+
+  /** The first `amount` names of `kind` that no task holds. */
+  freeNames(kind: string, amount: number): string[] {
+    const held = this.names.get(kind);
+    const names = this.state.named?.[kind] ?? [];
+    return names.filter((name) => held?.has(name) !== true).slice(0, amount);
+  }
+
+  /** After a change of what it is or holds. */
+  reckon(kinds: readonly string[]): void {
+    for (let at = 0; at < kinds.length; at += 1) this.freeOf[at] = this.free(kinds[at] as string);
+    let least = 1;
+    const offers = this.state.resources;
+    if (offers !== undefined) {
+      for (const kind of sharedKinds) {
+        const all = offers[kind] ?? 0;
+        if (all > 0) least = Math.min(least, Math.max(0, (all - (this.used.get(kind) ?? 0)) / all));
+      }
+    }
+    this.headroom = least;
+  }
+}
+
+/** The order of nodes that are equal in all else. */
+export function tieBreak(a: Node, b: Node): number {
+  if (a.hash !== b.hash) return a.hash - b.hash;
+  return a.state.id < b.state.id ? -1 : a.state.id > b.state.id ? 1 : 0;
+}
+
+/** FNV-1a, 32 bits, stirred at the end: names that differ in their last letter are far apart. */
+export function hashOf(seed: number, text: string): number {
+  let hash = 0x811c9dc5 ^ seed;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x45d9f3b);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

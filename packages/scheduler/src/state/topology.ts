@@ -1,0 +1,70 @@
+import type { ConstrainedNode } from "../types.ts";
+import type { Node } from "./node.ts";
+
+interface Domain {
+  readonly nodes: Set<Node>;
+  /** serviceId → tasks on its nodes. */
+  readonly tasks: Map<string, number>;
+}
+
+const noNodes: ReadonlySet<Node> = new Set();
+
+/** Whether a key's domains are single nodes, or as good as: such a domain is not worth a list of its own. */
+export function isNarrow(key: string): boolean {
+  const lower = key.toLowerCase();
+  return lower === "node.id" || lower === "node.hostname";
+}
+
+/** Known nodes by the value that a key has on them, and what their domains hold. */
+export class Topology {
+  readonly #read: (node: ConstrainedNode) => string | undefined;
+  readonly #domains = new Map<string, Domain>();
+  readonly narrow: boolean;
+
+  constructor(read: (node: ConstrainedNode) => string | undefined, narrow = false) {
+    this.#read = read;
+    this.narrow = narrow;
+  }
+
+  nodes(value: string): ReadonlySet<Node> {
+    return this.#domains.get(value)?.nodes ?? noNodes;
+  }
+
+  tasks(value: string, serviceId: string): number {
+    return this.#domains.get(value)?.tasks.get(serviceId) ?? 0;
+  }
+
+  enter(node: Node): void {
+    const value = this.#read(node.state);
+    if (value === undefined) return;
+    const domain = this.#domains.get(value) ?? { nodes: new Set(), tasks: new Map() };
+    domain.nodes.add(node);
+    for (const [serviceId, count] of node.services) addTo(domain.tasks, serviceId, count);
+    this.#domains.set(value, domain);
+  }
+
+  leave(node: Node): void {
+    const value = this.#read(node.state);
+    const domain = value === undefined ? undefined : this.#domains.get(value);
+    if (value === undefined || domain === undefined) return;
+    domain.nodes.delete(node);
+    for (const [serviceId, count] of node.services) addTo(domain.tasks, serviceId, -count);
+    if (domain.nodes.size === 0) this.#domains.delete(value);
+  }
+
+  /** Counts a task; the domain's value if that made it hold its first of the service, or none. */
+  count(node: Node, serviceId: string, by: 1 | -1): string | undefined {
+    const value = this.#read(node.state);
+    const domain = value === undefined ? undefined : this.#domains.get(value);
+    if (domain === undefined) return undefined;
+    const now = addTo(domain.tasks, serviceId, by);
+    return now === 0 || (now === 1 && by === 1) ? value : undefined;
+  }
+}
+
+function addTo(counts: Map<string, number>, key: string, by: number): number {
+  const sum = (counts.get(key) ?? 0) + by;
+  if (sum === 0) counts.delete(key);
+  else counts.set(key, sum);
+  return sum;
+}
