@@ -38,6 +38,8 @@ export class FakeManager {
   nodeId = "";
   subnet = "10.77.1.0/24";
   sessions = 0;
+  /** Statuses that were behind one told before. */
+  regressions = 0;
   heartbeats = 0;
   periodMs = 5_000;
   /** Fails calls that change states, though the manager is there. */
@@ -182,6 +184,11 @@ export class FakeManager {
   #store(taskId: string, status: TaskStatus): void {
     const task = this.tasks.get(taskId);
     if (task === undefined) return;
+    if (status.state < (this.statuses.get(taskId)?.state ?? 0)) {
+      // A worker that was killed may know less than it has told; a manager goes by the furthest.
+      this.regressions += 1;
+      return;
+    }
     this.statuses.set(taskId, status);
     this.tasks.set(taskId, { ...task, state: Math.max(task.state, status.state) as TaskState });
     const told = this.told.get(taskId) ?? [];

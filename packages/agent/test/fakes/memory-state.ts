@@ -6,7 +6,6 @@ export class MemoryDisk {
   readonly entries: Map<string, Uint8Array> = new Map();
   /** Writes that fail, as on a full disk. */
   failures = 0;
-  writes = 0;
   readonly #random: Random;
 
   constructor(random: Random) {
@@ -17,14 +16,15 @@ export class MemoryDisk {
     return {
       load: () => Promise.resolve(new Map(this.entries)),
       write: async (changes) => {
+        if (killed.aborted) return new Promise(() => undefined);
+        const failing = this.failures > 0;
+        if (failing) this.failures -= 1;
+        // On disk some time before it is said to be; a killed process never hears of it.
+        const early = !failing && this.#random.int(2) === 0;
+        if (early) this.#apply(changes);
         await new Promise((resolve) => setImmediate(resolve));
-        if (killed.aborted && this.#random.int(2) === 0) return;
-        if (this.failures > 0) {
-          this.failures -= 1;
-          throw new Error("ENOSPC: no space left on device");
-        }
-        this.writes += 1;
-        this.#apply(changes);
+        if (failing) throw new Error("ENOSPC: no space left on device");
+        if (!early && !killed.aborted) this.#apply(changes);
       },
       close: () => Promise.resolve(),
     };

@@ -1,6 +1,7 @@
 import { tmpdir } from "node:os";
 import { AssignedTask, Endpoint, TaskState } from "@warren/api";
-import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
+import { RuntimeError, type Runtime } from "@warren/runtime";
+import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { startAgent, type Agent, type AgentOptions, type ProbeTransport } from "../../src/index.ts";
@@ -38,6 +39,8 @@ export class World implements AsyncDisposable {
   readonly metrics: RecordingMetrics = new RecordingMetrics();
   readonly random: Random;
   readonly disk: MemoryDisk;
+  /** Calls of the runtime that will be done, and then seem to have failed. */
+  readonly unheard: RuntimeCall[] = [];
   /** Set: health probes over the network go there. */
   probes: ProbeTransport = {
     http: () => Promise.resolve(200),
@@ -66,7 +69,7 @@ export class World implements AsyncDisposable {
     const killed = kill.signal;
     const agent = await startAgent(
       {
-        runtime: severable(new FakeRuntime(this.machine), killed),
+        runtime: severable(this.#unreliable(new FakeRuntime(this.machine)), killed),
         network: severable(this.network.connect(), killed),
         session: severable(this.manager.connect(), killed),
         state: this.disk.open(killed),
@@ -115,6 +118,24 @@ export class World implements AsyncDisposable {
   calls(call: string, subject?: string): number {
     return this.machine.calls.filter((each) => each.call === call && (subject === undefined || each.subject === subject))
       .length;
+  }
+
+  #unreliable(runtime: Runtime): Runtime {
+    return new Proxy(runtime, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          const result: unknown = Reflect.apply(value, target, args);
+          const at = this.unheard.indexOf(name as RuntimeCall);
+          if (at < 0 || !(result instanceof Promise)) return result;
+          this.unheard.splice(at, 1);
+          return result.then(() => {
+            throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, `${String(name)} was done, and its answer lost`);
+          });
+        };
+      },
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
