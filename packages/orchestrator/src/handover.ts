@@ -3,7 +3,7 @@
  * was down is back.
  */
 import { TaskState, type PendingExplanation, type Task } from "@warren/api";
-import { blocks, type ServicePass } from "./service-plan.ts";
+import { blocks, type ServicePass } from "./service-pass.ts";
 import type { SlotReading } from "./slots.ts";
 import { isRunning, remaining, stateOf } from "./task.ts";
 
@@ -13,7 +13,8 @@ const freedByStopping: ReadonlySet<string> = new Set(["resources", "host-ports",
 /** Brings `keeper` one step nearer to running, and the others of its slot one step nearer to their end. */
 export function handOver(pass: ServicePass, { slot, live }: SlotReading, keeper: Task): void {
   const { plan } = pass;
-  const others = live.filter((task) => task !== keeper);
+  const others = live.filter((task) => task !== keeper && task.nodeId !== "");
+  for (const task of live) if (task !== keeper && task.nodeId === "") plan.retire(task, TaskState.REMOVE);
   if (isRunning(keeper)) {
     for (const task of others) plan.retire(task, hasStarted(task) ? TaskState.SHUTDOWN : TaskState.REMOVE);
     return;

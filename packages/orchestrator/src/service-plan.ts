@@ -17,7 +17,7 @@ import {
   type SlotRecord,
   type Task,
 } from "@warren/api";
-import { newId, type Random } from "@warren/std";
+import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
 import { displacement, type Displacement } from "./displacement.ts";
 import { handOver } from "./handover.ts";
@@ -26,8 +26,9 @@ import { Plan } from "./plan.ts";
 import { decideRestart, durationText, endText, nextRecord, type RestartDecision } from "./restarts.ts";
 import { decideRollout, isStartFirst, phaseOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
-import { isCurrent, isOccupied, lastRun, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
-import { hasEnded, idOf, isLive, isStopping, remaining, replicasOf, stateOf } from "./task.ts";
+import { enter, type ServicePass } from "./service-pass.ts";
+import { isCurrent, isOccupied, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
+import { hasEnded, isLive, isStopping, replicasOf, stateOf } from "./task.ts";
 
 export interface ServiceSituation {
   readonly serviceId: string;
@@ -46,20 +47,6 @@ export interface ServiceSituation {
   readonly budget: number;
   readonly now: number;
   readonly random: Random;
-}
-
-/** What all decisions on a service's slots share. */
-export interface ServicePass {
-  readonly plan: Plan;
-  readonly service: Service;
-  readonly now: number;
-  readonly random: Random;
-  readonly startFirst: boolean;
-  readonly rollingOut: boolean;
-  readonly networks: readonly string[];
-  /** Why tasks can't be offered to the scheduler; empty if they can. */
-  readonly unallocated: string;
-  readonly displacementOf: (task: Task) => Displacement;
 }
 
 export function planService(situation: ServiceSituation): Plan {
@@ -113,7 +100,7 @@ function planSlots(plan: Plan, service: Service, situation: ServiceSituation): v
   for (const number of add) {
     if (full(plan, budget)) return;
     const slot = slots.get(number) ?? { number, tasks: [] };
-    start(pass, slot, undefined, { record: { ...nextRecord(undefined), run: lastRun(slot) + 1 } });
+    enter(pass, slot, undefined, { record: nextRecord(undefined) });
   }
 }
 
@@ -190,13 +177,13 @@ function replaceByCurrent(pass: ServicePass, { slot, decider }: SlotReading): vo
   const tried = slot.tasks.findLast((task) => task.specVersion === service.specVersion && hasEnded(task));
   if (tried === undefined) {
     if (decider !== undefined) tellEnd(plan, decider, "it is replaced by the new spec now");
-    start(pass, slot, undefined, { record: { ...nextRecord(undefined), run: lastRun(slot) + 1 } });
+    enter(pass, slot, undefined, { record: nextRecord(undefined) });
     return;
   }
   const decision = decideRestart(service.spec?.task?.restart, tried, pass.now, pass.random.next());
   if (decision.kind === "settled") return settle(plan, tried, decision.why);
   tellEnd(plan, tried, followText(decision));
-  start(pass, slot, undefined, decision);
+  enter(pass, slot, undefined, decision);
 }
 
 /** All that live here have to leave: their node is drained, down or gone, or no longer fits. */
@@ -206,8 +193,7 @@ function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading):
   const where = pass.displacementOf(leaving);
   const why = where.kind === "must-go" || where.kind === "lost" ? where.why : "";
   pass.plan.tellOfTask(leaving, "moved", `another takes its place, since ${why}`);
-  const record = { ...nextRecord(leaving), run: lastRun(slot) + 1 };
-  start(pass, slot, current ? undefined : leaving, { record });
+  enter(pass, slot, current ? undefined : leaving, { record: nextRecord(leaving) });
 }
 
 /** Nothing lives in the slot: whether and when something follows. */
@@ -216,65 +202,13 @@ function followEnd(pass: ServicePass, slot: Slot, decider: Task): void {
   if ((decider.record?.settled ?? "") !== "") return;
   const same = isCurrent(decider, service) ? undefined : decider;
   if (isStopping(decider)) {
-    start(pass, slot, same, { record: { ...nextRecord(decider), run: lastRun(slot) + 1 } });
+    enter(pass, slot, same, { record: nextRecord(decider) });
     return;
   }
   const decision = decideRestart(decider.spec?.restart, decider, pass.now, pass.random.next());
   if (decision.kind === "settled") return settle(plan, decider, decision.why);
   tellEnd(plan, decider, followText(decision));
-  start(pass, slot, same, decision);
-}
-
-/** Puts a task into the slot, made from the service's spec or, as long as the rollout has not come to it, as `like` was. */
-function start(
-  pass: ServicePass,
-  slot: Slot,
-  like: Task | undefined,
-  {
-    record: given,
-    delayMs = 0,
-    prepare = true,
-  }: { readonly record: SlotRecord; readonly delayMs?: number; readonly prepare?: boolean },
-): void {
-  const { plan, service, now } = pass;
-  const record = { ...given, run: lastRun(slot) + 1 };
-  const waitMs = record.startAt === undefined ? 0 : remaining(record.startAt.getTime() - delayMs, delayMs, now);
-  const held = !pass.startFirst && slot.tasks.some((task) => blocks(pass, task));
-  const desiredState =
-    waitMs > 0 ? (prepare ? TaskState.READY : TaskState.PENDING) : held ? TaskState.READY : TaskState.RUNNING;
-  if (waitMs > 0) plan.wakeIn(waitMs);
-  const wait = waitMs > 0 ? ` until ${clockTime(now + waitMs)} (${durationText(waitMs)})` : "";
-  const message =
-    pass.unallocated === ""
-      ? prepare || wait === ""
-        ? "waits for a node"
-        : `waits${wait}, then is tried again`
-      : `waits: ${pass.unallocated}`;
-  plan.create({
-    meta: { id: newId(pass.random), version: 0, createdAt: undefined, updatedAt: undefined },
-    serviceId: idOf(service),
-    serviceName: service.spec?.name ?? "",
-    slot: slot.number,
-    nodeId: "",
-    spec: like === undefined ? service.spec?.task : like.spec,
-    specVersion: like === undefined ? service.specVersion : like.specVersion,
-    desiredState,
-    status: {
-      state: pass.unallocated === "" ? TaskState.PENDING : TaskState.NEW,
-      at: new Date(now),
-      message,
-      code: "",
-      container: undefined,
-      pending: undefined,
-    },
-    networks: like === undefined ? [...pass.networks] : like.networks,
-    record,
-  });
-}
-
-/** P2: whether a task keeps another of its slot from starting. */
-export function blocks(pass: ServicePass, task: Task): boolean {
-  return !hasEnded(task) && task.nodeId !== "" && pass.displacementOf(task).kind !== "lost";
+  enter(pass, slot, same, decision);
 }
 
 function offer({ plan, networks }: ServicePass, task: Task): void {
@@ -335,11 +269,6 @@ function full(plan: Plan, budget: number): boolean {
   if (plan.size < budget) return false;
   plan.again = true;
   return true;
-}
-
-/** `12:00:05Z` */
-function clockTime(ms: number): string {
-  return `${new Date(ms).toISOString().slice(11, 19)}Z`;
 }
 
 function memo<K extends object, V>(of: (key: K) => V): (key: K) => V {
