@@ -99,7 +99,7 @@ export class RaftNode implements AsyncDisposable {
   private readonly raw: RawNode;
   private readonly listeners = new Set<(leadership: Leadership) => void>();
   private readonly ended = Promise.withResolvers<RaftError | undefined>();
-  /** Who a member that joins knows so far. */
+  /** Whom this member knows beside those that its log names: by `join`, or since they found it. */
   private readonly acquaintances: Map<NodeId, Member>;
   private inbox: Message[] = [];
   private scheduled = false;
@@ -165,7 +165,7 @@ export class RaftNode implements AsyncDisposable {
   /** Restores the state machine and joins the others. Called once, by `startRaftNode`. */
   async start(): Promise<void> {
     const newest = this.storage.snapshots()[0];
-    if (newest === undefined) this.transport.setPeers([...this.acquaintances.values()]);
+    if (newest === undefined) this.setPeers();
     else await this.applier.restore(this.storage, newest.index);
     const { clusterId, incarnation } = this.storage.identity;
     const { applier, id } = this;
@@ -548,9 +548,13 @@ export class RaftNode implements AsyncDisposable {
 
   private async admit(peer: Hello): Promise<string | undefined> {
     if (peer.clusterId !== this.storage.identity.clusterId) return `it belongs to cluster ${peer.clusterId}`;
+    const { from, incarnation, address } = peer;
+    // It comes again when it knows; without an address it would never hear an answer.
+    if (address === undefined && !this.applier.members.has(from) && !this.acquaintances.has(from))
+      return `nobody here knows the address of member ${from} yet`;
     let known: boolean;
     try {
-      known = await this.storage.rememberPeer(peer.from, peer.incarnation);
+      known = await this.storage.rememberPeer(from, incarnation);
     } catch (error) {
       this.fail(error);
       throw error;
@@ -563,15 +567,23 @@ export class RaftNode implements AsyncDisposable {
     return `member ${peer.from} lost its log; remove it and add it again under a new id`;
   }
 
-  /** A member that joins knows some of the others, and answers whoever finds it. */
+  /** One whose log is behind does not know all members, a leader among them perhaps, and answers whoever finds it. */
   private meet({ from, address }: Hello): void {
-    if (address === undefined || this.applier.members.size > 0) return;
+    if (address === undefined || this.applier.members.has(from)) return;
     this.acquaintances.set(from, { id: from, address });
-    this.transport.setPeers([...this.acquaintances.values()]);
+    this.setPeers();
+  }
+
+  private setPeers(): void {
+    const peers = new Map([...this.acquaintances, ...this.applier.members]);
+    peers.delete(this.id);
+    this.transport.setPeers([...peers.values()]);
   }
 
   private membersChanged(members: readonly Member[], removed: readonly number[]): void {
-    this.transport.setPeers(members.filter(({ id }) => id !== this.id));
+    for (const { id } of members) this.acquaintances.delete(id);
+    for (const id of removed) this.acquaintances.delete(id);
+    this.setPeers();
     for (const id of removed) this.storage.forgetPeer(id).catch((error: unknown) => this.fail(error));
   }
 

@@ -14,10 +14,12 @@ export class MemoryNetwork {
     const peer = async (to: number): Promise<TransportHandler | undefined> => {
       const target = this.handlers.get(to);
       if (self === undefined || target === undefined || !this.reaches(self.hello.from, to)) return undefined;
-      const key = to;
-      let refusal = admitted.get(key);
-      if (refusal === undefined) admitted.set(key, (refusal = target.admit(self.hello)));
-      return (await refusal) === undefined ? target : undefined;
+      let answer = admitted.get(to);
+      if (answer === undefined) admitted.set(to, (answer = target.admit(self.hello)));
+      if ((await answer) === undefined) return target;
+      // Asked again with the next message.
+      if (admitted.get(to) === answer) admitted.delete(to);
+      return undefined;
     };
     return {
       start: async (handler) => {

@@ -139,12 +139,7 @@ export class Clients {
     return answer;
   }
 
-  private async write(
-    client: number,
-    machine: Machine,
-    session: Session | undefined,
-    action: Action,
-  ): Promise<Answer> {
+  private async write(client: number, machine: Machine, session: Session | undefined, action: Action): Promise<Answer> {
     const operation = this.begin(client, action);
     const data = encodeAction(operation.operation, action);
     let answer: Answer;

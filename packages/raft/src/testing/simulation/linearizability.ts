@@ -11,7 +11,12 @@ import type { Operation } from "./history.ts";
 export type Verdict =
   | { readonly linearizable: true }
   /** `longest`: as many operations as could be ordered; the ones that then could not come next. */
-  | { readonly linearizable: false; readonly key: string; readonly longest: number; readonly stuck: readonly Operation[] }
+  | {
+      readonly linearizable: false;
+      readonly key: string;
+      readonly longest: number;
+      readonly stuck: readonly Operation[];
+    }
   /** The search was given up: neither is known. */
   | { readonly linearizable: undefined; readonly key: string };
 

@@ -1,5 +1,5 @@
 /** Simulated machines: each a disk, a clock, and the member that runs on them, from start to crash to start. */
-import { WarrenError, type Random } from "@warren/std";
+import { errorText, WarrenError, type Random } from "@warren/std";
 
 import { RaftError } from "../../errors.ts";
 import { startRaftNode, type RaftNode } from "../../node/index.ts";
@@ -104,7 +104,10 @@ export class Machines {
     machine.process = process;
     machine.blamed = machine.disk.full || machine.state === "lost";
     this.parts.note(`start ${machine.id}`);
-    this.boot(machine, process).catch((error: unknown) => this.refused(machine, process, error));
+    // What it throws is kept as a violation.
+    this.boot(machine, process)
+      .catch((error: unknown) => this.refused(machine, process, error))
+      .catch(() => undefined);
   }
 
   /** Ends a member abruptly, as `kill -9` does, or by cutting its machine's power. */
@@ -191,7 +194,7 @@ export class Machines {
     machine.node = node;
     machine.registers = registers;
     if (machine.state !== "lost") machine.state = "up";
-    void node.done.then((error) => this.ended(machine, process, error));
+    node.done.then((error) => this.ended(machine, process, error)).catch(() => undefined);
   }
 
   /** A member ended by itself. */
@@ -215,13 +218,13 @@ export class Machines {
     process.kill();
     this.gone(machine);
     machine.disk.crash(false);
-    if (machine.damage !== undefined) {
+    if (machine.damage !== undefined && !faulted(error)) {
       const known = WarrenError.is(error) && refusals.has(error.code);
       invariants.expect(known, 15, `member ${machine.id} refused ${machine.damage} as ${String(error)}`);
       machine.state = "lost";
       return;
     }
-    invariants.expect(machine.blamed, 15, `member ${machine.id} did not start: ${String(error)}`);
+    invariants.expect(machine.blamed || faulted(error), 15, `member ${machine.id} did not start: ${String(error)}`);
     scheduler.after(300 + random.int(700), () => this.start(machine));
   }
 
@@ -232,6 +235,11 @@ export class Machines {
     machine.registers = undefined;
     if (machine.state === "up") machine.state = "down";
   }
+}
+
+/** Whether it is a write error that was put in. */
+function faulted(error: unknown): boolean {
+  return errorText(error).includes("simulated");
 }
 
 function memberOf(id: number): Member {

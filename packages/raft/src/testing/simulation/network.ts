@@ -228,7 +228,13 @@ class SimulatedTransport implements Transport {
     if (answer === undefined) {
       // A member that can't say whether it knows us is one that ends.
       answer = endpoint.handler.admit(handler.hello).catch(() => "it failed");
-      this.admitted.set(endpoint.process, answer);
+      const asked = answer.then((refusal) => {
+        // Asked again with the next message.
+        if (refusal !== undefined) this.admitted.delete(endpoint.process);
+        return refusal;
+      });
+      this.admitted.set(endpoint.process, asked);
+      return asked;
     }
     return answer;
   }

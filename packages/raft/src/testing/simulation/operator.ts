@@ -43,8 +43,7 @@ export class Operator {
     const leader = machines.leader();
     if (this.busy || this.stopped || leader === undefined) return false;
     const { voters, votersOutgoing } = confStateOf(leader.node as RaftNode);
-    const lost = [...machines.all.values()].some(({ state, damage }) => state === "lost" || damage !== undefined);
-    return !lost && votersOutgoing.length === 0 && voters.length >= 3 && machine.state === "up";
+    return !this.lossExpected() && votersOutgoing.length === 0 && voters.length >= 3 && machine.state === "up";
   }
 
   async run(): Promise<void> {
@@ -54,7 +53,7 @@ export class Operator {
       const leader = machines.leader();
       if (leader === undefined || this.stopped) continue;
       if (await this.replaceLost()) continue;
-      if (plan.troubles.has("membership")) await this.attempt((node) => this.change(node));
+      if (plan.troubles.has("membership") && !this.lossExpected()) await this.attempt((node) => this.change(node));
     }
   }
 
@@ -70,16 +69,22 @@ export class Operator {
     return true;
   }
 
+  /** Whether a member is lost, or will be found so when it starts. */
+  lossExpected(): boolean {
+    return [...this.parts.machines.all.values()].some(
+      ({ state, damage }) => state === "lost" || (damage !== undefined && state !== "retired"),
+    );
+  }
+
   /** True if a member is lost, and was or is to be removed. */
   private async replaceLost(): Promise<boolean> {
     const { machines } = this.parts;
-    const lost = [...machines.all.values()].find(({ state, damage }) => state === "lost" && (damage ?? true));
+    const lost = [...machines.all.values()].find(({ state }) => state === "lost");
     if (lost === undefined) return false;
     await this.attempt(async (node) => {
       const { voters, votersOutgoing, learners } = confStateOf(node);
       if (![...voters, ...votersOutgoing, ...learners].includes(lost.id)) {
         machines.retire(lost);
-        lost.damage = undefined;
         return;
       }
       await node.remove(lost.id);

@@ -9,6 +9,8 @@ export interface ProbeHooks {
   quorumReached(index: number, config: Configuration): void;
   /** This member takes `entries` for committed. */
   committed(entries: readonly Entry[]): void;
+  /** The state machine is to take the snapshot at `index`. */
+  restoring(index: number): void;
   /** The membership change at `index` was applied. */
   configured(index: number, confState: ConfState): void;
 }
@@ -44,6 +46,11 @@ export function attach(node: RaftNode, hooks: ProbeHooks): void {
     return moved;
   };
   const applier = node["applier"];
+  const restore = applier.restore.bind(applier);
+  applier.restore = (storage, index) => {
+    hooks.restoring(index);
+    return restore(storage, index);
+  };
   const applyChange = applier["applyChange"].bind(applier);
   applier["applyChange"] = (entry: Entry) => {
     applyChange(entry);

@@ -154,7 +154,7 @@ class World {
     let why = "";
     while (this.scheduler.nowMs < deadline) {
       await this.wait(100);
-      tidy ||= await this.operator.tidy();
+      tidy = (tidy && !this.operator.lossExpected()) || (await this.operator.tidy());
       const leader = this.machines.leader();
       if (!tidy || leader === undefined) {
         why = tidy ? "nobody leads" : "members are not settled";
