@@ -225,8 +225,9 @@ export class TaskController {
   async #start(signal: AbortSignal): Promise<void> {
     const { containers, record, runtime, starts } = this.#env;
     if (containers.get(this.#id)?.state.kind !== "created") return;
+    // I1. Told only then, so that a task which is told to have started has a record here.
+    await record.durable(signal);
     this.#advance(TaskState.STARTING, "starting");
-    await record.durable(signal); // I1
     await persistently(this.#env, "starting a container", signal, () =>
       starts.run(signal, async () => {
         try {

@@ -97,12 +97,14 @@ function assigned(id: string, slot: number, behaviour: Behaviour, desired: TaskS
   });
 }
 
-async function apply(world: World, step: Step, made: string[]): Promise<void> {
+/** `blamed`: tasks that have a reason to fail. */
+async function apply(world: World, step: Step, made: string[], blamed: Set<string>): Promise<void> {
   const { manager, machine } = world;
   switch (step.do) {
     case "assign": {
       const id = `t${made.length}`;
       made.push(id);
+      if (step.behaviour !== "run" && step.behaviour !== "deaf") blamed.add(id);
       manager.assign(assigned(id, made.length, step.behaviour, TaskState[step.desired]));
       return;
     }
@@ -122,6 +124,7 @@ async function apply(world: World, step: Step, made: string[]): Promise<void> {
     case "oom": {
       const id = made[step.task % made.length] ?? "";
       if (machine.containers.get(id)?.state.kind !== "running") return;
+      blamed.add(id);
       if (step.do === "exit") machine.exit(id, 1);
       else if (step.do === "oom") machine.outOfMemory(id);
       else machine.lose(id);
@@ -205,7 +208,8 @@ test("whatever is assigned and whatever is killed, the end is what was asked for
       world.machine.program = (process) => play(process, starts);
       const made: string[] = [];
       await world.start();
-      for (const each of steps) await apply(world, each, made);
+      const blamed = new Set<string>();
+      for (const each of steps) await apply(world, each, made, blamed);
       world.manager.reconnect();
       world.machine.reconnect();
       let last: string[] = [];
@@ -218,6 +222,11 @@ test("whatever is assigned and whatever is killed, the end is what was asked for
           throw new Error(`${String(error)}: ${last.join("; ")}`);
         });
       expect([...starts].filter(([, count]) => count > 1)).toEqual([]);
+      // What no task did, no kill and no lost answer did to it.
+      const harmed = [...world.manager.statuses].filter(
+        ([id, { code }]) => !blamed.has(id) && code !== "" && code !== "RUNTIME_REGISTRY_UNREACHABLE",
+      );
+      expect(harmed).toEqual([]);
       expect(world.network.overlaps).toBe(0);
       const failures = world.log.records.filter(({ event }) => event === "background work failed");
       expect(failures).toEqual([]);
