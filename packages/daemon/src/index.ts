@@ -5,10 +5,12 @@
  * - `metrics.ts`       prometheusMetrics: prom-client as std's Metrics
  * - `health-server.ts` startHealthServer: `/metrics`, `/healthz`, `/readyz`
  * - `signals.ts`       terminationSignal: SIGTERM and SIGINT as an AbortSignal
+ * - `pid-file.ts`      writePidFile, runningPid
  * - `errors.ts`        DaemonError
  */
 export { pinoLogger, logLevels, type LogLevel, type PinoLoggerOptions } from "./logger.ts";
 export { prometheusMetrics, type PrometheusMetrics } from "./metrics.ts";
 export { startHealthServer, type HealthServer, type HealthServerOptions } from "./health-server.ts";
 export { terminationSignal } from "./signals.ts";
+export { runningPid, writePidFile, type PidFile } from "./pid-file.ts";
 export { DaemonError, type DaemonFailure } from "./errors.ts";

@@ -1,4 +1,18 @@
-import { DaemonError, logLevels, pinoLogger, prometheusMetrics, startHealthServer } from "@warren/daemon";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  DaemonError,
+  logLevels,
+  pinoLogger,
+  prometheusMetrics,
+  runningPid,
+  startHealthServer,
+  writePidFile,
+} from "@warren/daemon";
 import { WarrenError } from "@warren/std";
 import { expect, test } from "vitest";
 
@@ -68,4 +82,25 @@ test("an address that is taken or unreadable is refused with what to do", async 
     const refused = startHealthServer(prometheusMetrics(), () => undefined, { address });
     await expect(refused).rejects.toMatchObject({ code: "DAEMON_ADDRESS_INVALID" });
   }
+});
+
+test("a daemon's process id is there while it runs, and a second one is refused", async () => {
+  const path = join(await mkdtemp(join(tmpdir(), "warren-pid-")), "run/worker.pid");
+  const other = spawn(process.execPath, ["-e", "process.stdin.resume()", "worker"], { stdio: ["pipe", "ignore", "ignore"] });
+  await once(other, "spawn");
+  {
+    await using file = await writePidFile(path, "worker");
+    expect(await readFile(file.path, "utf8")).toBe(`${process.pid}\n`);
+    await writeFile(path, `${other.pid}\n`);
+    expect(await runningPid(path, "worker")).toBe(other.pid);
+    await expect(writePidFile(path, "worker")).rejects.toMatchObject({ code: "DAEMON_ALREADY_RUNS" });
+    // The number is somebody else's by now: not a manager.
+    expect(await runningPid(path, "manager")).toBeUndefined();
+  }
+  expect(existsSync(path)).toBe(false);
+  await writeFile(path, `${other.pid}\n`);
+  other.stdin.end();
+  await once(other, "exit");
+  await using taken = await writePidFile(path, "worker");
+  expect(await readFile(taken.path, "utf8")).toBe(`${process.pid}\n`);
 });
