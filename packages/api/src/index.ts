@@ -42,3 +42,4 @@ export type {
 export { checkServiceSpec, publishedKey } from "./spec/service.ts";
 export { checkClusterSpec, checkNetworkSpec, checkNodeSpec, checkRegistryLogin } from "./spec/objects.ts";
 export { limits } from "./spec/limits.ts";
+export { errorFromStatus } from "./status.ts";

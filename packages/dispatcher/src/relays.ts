@@ -1,0 +1,212 @@
+/**
+ * Ways from a caller of the API to a node: the node is told in its session, opens a stream, and what it sends there
+ * goes to the caller as fast as the caller takes it. When either has gone the other is told.
+ */
+import { newId, type Clock, type Random } from "@warren/std";
+import {
+  ApiError,
+  type ExecOpen,
+  type ExecRequest,
+  type ExecResponse,
+  type LogLines,
+  type RelayDown,
+  type RelayLogs,
+  type RelayRequest,
+  type RelayStats,
+  type RelayUp,
+  type StatsResponse,
+} from "@warren/api";
+
+import { abortable, aborted } from "./abortable.ts";
+import { callerGone, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
+import type { DispatcherMetrics } from "./metrics.ts";
+import type { NodeSession } from "./node-session.ts";
+import type { DispatcherOptions } from "./options.ts";
+
+/**
+ * What is asked of a node on behalf of a caller. All throw ApiError: `API_UNAVAILABLE` if the node can't be reached or
+ * goes away, and what the node itself answers. They end when `signal` is aborted, or when their reader leaves.
+ */
+export interface Relay {
+  logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
+  /** `request.ref` is a task's id; `input` is all that the caller sends after it. */
+  exec(
+    nodeId: string,
+    request: ExecOpen,
+    input: AsyncIterable<ExecRequest>,
+    signal: AbortSignal,
+  ): AsyncIterable<ExecResponse>;
+  stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
+}
+
+export interface RelaysDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly metrics: DispatcherMetrics;
+  readonly sessionOf: (nodeId: string) => NodeSession | undefined;
+}
+
+type Up = NonNullable<RelayUp["message"]>;
+type What = NonNullable<RelayRequest["what"]>;
+
+export class Relays {
+  readonly #dependencies: RelaysDependencies;
+  readonly #options: Required<DispatcherOptions>;
+  readonly #calls = new Map<string, RelayCall>();
+
+  constructor(dependencies: RelaysDependencies, options: Required<DispatcherOptions>) {
+    this.#dependencies = dependencies;
+    this.#options = options;
+  }
+
+  /** What the node answers. */
+  async *call(
+    nodeId: string,
+    what: What,
+    signal: AbortSignal,
+    input?: AsyncIterable<ExecRequest>,
+  ): AsyncGenerator<Up, void, void> {
+    const { clock, random, metrics, sessionOf } = this.#dependencies;
+    const { maxRelaysPerNode, relayOpenMs } = this.#options;
+    signal.throwIfAborted();
+    const session = sessionOf(nodeId);
+    if (session === undefined) throw nodeUnreachable(nodeId, "it has no session with a manager");
+    const open = [...this.#calls.values()].filter((call) => call.nodeId === nodeId).length;
+    if (open >= maxRelaysPerNode) throw tooManyRelays(nodeId, maxRelaysPerNode);
+    const relayId = newId(random);
+    const call = new RelayCall(nodeId, input);
+    this.#calls.set(relayId, call);
+    metrics.relays.set(this.#calls.size);
+    const onGone = (): void => call.end(callerGone());
+    const onLost = (): void => call.end(nodeUnreachable(nodeId, "its session ended"));
+    signal.addEventListener("abort", onGone, { once: true });
+    session.signal.addEventListener("abort", onLost, { once: true });
+    const late = clock.setTimeout(
+      () => call.end(nodeUnreachable(nodeId, `it did not answer within ${relayOpenMs} ms`)),
+      relayOpenMs,
+    );
+    try {
+      if (!session.send({ relay: { relayId, what } })) throw nodeUnreachable(nodeId, "it does not read its messages");
+      const up = await call.opened();
+      late.cancel();
+      yield* call.answers(up);
+    } finally {
+      late.cancel();
+      signal.removeEventListener("abort", onGone);
+      session.signal.removeEventListener("abort", onLost);
+      call.end(callerGone());
+      this.#calls.delete(relayId);
+      metrics.relays.set(this.#calls.size);
+    }
+  }
+
+  /** The node's stream for a relay; what it is sent. @throws ApiError `API_NOT_FOUND` if nobody waits for it */
+  serve(
+    relayId: string,
+    nodeId: string,
+    up: AsyncIterator<RelayUp>,
+    signal: AbortSignal,
+  ): AsyncGenerator<RelayDown, void, void> {
+    const call = this.#calls.get(relayId);
+    if (call === undefined || call.nodeId !== nodeId || !call.join(up)) throw relayUnknown(relayId);
+    return call.serve(signal);
+  }
+}
+
+class RelayCall {
+  readonly nodeId: string;
+  readonly #input: AsyncIterable<ExecRequest> | undefined;
+  readonly #over = new AbortController();
+  readonly #opened = Promise.withResolvers<AsyncIterator<RelayUp>>();
+  #joined = false;
+
+  constructor(nodeId: string, input: AsyncIterable<ExecRequest> | undefined) {
+    this.nodeId = nodeId;
+    this.#input = input;
+  }
+
+  /** Ends both sides; the first reason stays. */
+  end(error: Error): void {
+    this.#over.abort(error);
+  }
+
+  join(up: AsyncIterator<RelayUp>): boolean {
+    if (this.#joined || this.#over.signal.aborted) return false;
+    this.#joined = true;
+    this.#opened.resolve(up);
+    return true;
+  }
+
+  opened(): Promise<AsyncIterator<RelayUp>> {
+    return abortable(this.#opened.promise, this.#over.signal);
+  }
+
+  /** The node's messages, each read when the one before has been taken. */
+  async *answers(up: AsyncIterator<RelayUp>): AsyncGenerator<Up, void, void> {
+    for (;;) {
+      const next = await abortable(this.#next(up), this.#over.signal);
+      if (next.done === true) return;
+      const { message } = next.value;
+      if (message?.$case === "failure") throw refusedByNode(this.nodeId, message.value);
+      // A newer worker may send what is not known here.
+      if (message !== undefined) yield message;
+    }
+  }
+
+  async #next(up: AsyncIterator<RelayUp>): Promise<IteratorResult<RelayUp>> {
+    try {
+      return await up.next();
+    } catch (cause) {
+      throw nodeUnreachable(this.nodeId, "it went away in the middle", cause);
+    }
+  }
+
+  /** What the caller sends, then the end. */
+  async *serve(signal: AbortSignal): AsyncGenerator<RelayDown, void, void> {
+    const lost = (): void => this.end(nodeUnreachable(this.nodeId, "it went away in the middle"));
+    signal.addEventListener("abort", lost, { once: true });
+    if (signal.aborted) lost();
+    const over = this.#over.signal;
+    try {
+      if (this.#input !== undefined) yield* this.#sent(this.#input);
+      await aborted(over);
+      yield { message: { $case: "end", value: true } };
+    } finally {
+      signal.removeEventListener("abort", lost);
+      lost();
+    }
+  }
+
+  /** What the caller sends, until it has sent all or the relay is over. */
+  async *#sent(input: AsyncIterable<ExecRequest>): AsyncGenerator<RelayDown, void, void> {
+    const iterator = input[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await abortable(iterator.next(), this.#over.signal);
+        if (next.done === true) return;
+        yield { message: { $case: "exec", value: next.value } };
+      }
+    } catch (error) {
+      // The caller's stream broke, which ends the relay; or that is over already.
+      this.end(ApiError.is(error) ? error : callerGone());
+    }
+  }
+}
+
+export function relayOf(relays: () => Relays): Relay {
+  return {
+    async *logs(nodeId, request, signal) {
+      for await (const up of relays().call(nodeId, { $case: "logs", value: request }, signal))
+        if (up.$case === "logs") yield up.value;
+    },
+    async *exec(nodeId, request, input, signal) {
+      for await (const up of relays().call(nodeId, { $case: "exec", value: request }, signal, input))
+        if (up.$case === "exec") yield up.value;
+    },
+    async stats(nodeId, request, signal) {
+      for await (const up of relays().call(nodeId, { $case: "stats", value: request }, signal))
+        if (up.$case === "stats") return up.value;
+      throw nodeUnreachable(nodeId, "it measured nothing");
+    },
+  };
+}

@@ -1,0 +1,202 @@
+/**
+ * Which nodes are here: sessions, heartbeats, and the deadline after which a node that is not heard of is down.
+ *
+ * S1: a node has one session; a later one ends it.
+ * S2: a session is in the table before its node is stored as ready, and a node is stored as down only if it has none
+ *     in the table; so of a node that comes back in the moment of its deadline the last word is ready.
+ */
+import { Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { NodeStatus_State, type NodeDescription, type SessionMessage, type SessionRequest } from "@warren/api";
+import { StoreError, type Store, type StoreChange, type Transaction } from "@warren/store";
+
+import { abortable } from "./abortable.ts";
+import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, silent, superseded } from "./errors.ts";
+import type { DispatcherMetrics } from "./metrics.ts";
+import { NodeSession } from "./node-session.ts";
+import { checkSessionRequest, doubt, fallSilent, register } from "./node-status.ts";
+import type { DispatcherOptions } from "./options.ts";
+
+/** As `ClusterSpec` has them. */
+const defaultTaskPool = "10.77.0.0/16";
+const defaultVipPool = "10.96.0.0/16";
+
+/** Deadlines of nodes that the last leader knew are this many times as long. */
+const newLeaderFactor = 2;
+
+export interface SessionsDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: Store;
+  readonly log: Logger;
+  readonly metrics: DispatcherMetrics;
+  /** Runs work that the lead's end ends. */
+  readonly background: (name: string, work: (signal: AbortSignal) => Promise<void>) => void;
+}
+
+export class Sessions {
+  readonly #dependencies: SessionsDependencies;
+  readonly #options: Required<DispatcherOptions>;
+  readonly #sessions = new Map<string, NodeSession>();
+  readonly #deadlines = new Map<string, Timer>();
+
+  constructor(dependencies: SessionsDependencies, options: Required<DispatcherOptions>) {
+    this.#dependencies = dependencies;
+    this.#options = options;
+  }
+
+  /** Marks the nodes that were there as unknown, until they are heard of or their deadline passes. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#dependencies;
+    const nodes = await this.#persist((tx) => doubt(tx, new Date(clock.now())), signal);
+    for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
+  }
+
+  /** Ends every session. */
+  stop(error: Error): void {
+    for (const timer of this.#deadlines.values()) timer.cancel();
+    this.#deadlines.clear();
+    for (const session of this.#sessions.values()) this.#end(session, error);
+  }
+
+  /** Registers the node; the messages of its session, until its caller goes or something else ends it. */
+  async *open(request: SessionRequest, caller: AbortSignal): AsyncGenerator<SessionMessage, void, void> {
+    const { random, store, log, metrics } = this.#dependencies;
+    const { nodeId, description } = checkSessionRequest(request);
+    const [cluster] = store.view().list("clusters");
+    if (cluster === undefined) throw noCluster();
+    const session = new NodeSession(newId(random), nodeId);
+    const before = this.#sessions.get(nodeId);
+    if (before !== undefined) this.#end(before, superseded(nodeId));
+    this.#sessions.set(nodeId, session);
+    metrics.sessions.set(this.#sessions.size);
+    const leave = (): void => this.#end(session, callerGone());
+    caller.addEventListener("abort", leave, { once: true });
+    try {
+      await abortable(this.#register(session, description), session.signal);
+      log.info("node has a session", { node: nodeId, hostname: description.hostname, session: session.id });
+      yield* session.messages({
+        sessionId: session.id,
+        clusterId: cluster.meta?.id ?? "",
+        taskPool: cluster.spec?.taskPool || defaultTaskPool,
+        vipPool: cluster.spec?.vipPool || defaultVipPool,
+      });
+    } finally {
+      caller.removeEventListener("abort", leave);
+      leave();
+    }
+  }
+
+  /** @throws ApiError `API_NOT_FOUND` */
+  find(nodeId: string, sessionId: string): NodeSession {
+    const session = this.#sessions.get(nodeId);
+    if (session === undefined || session.id !== sessionId) throw sessionUnknown(nodeId, sessionId);
+    return session;
+  }
+
+  ofNode(nodeId: string): NodeSession | undefined {
+    const session = this.#sessions.get(nodeId);
+    return session?.isOpen === true ? session : undefined;
+  }
+
+  /** When the next heartbeat is due, ms. @throws ApiError `API_NOT_FOUND` */
+  heartbeat(nodeId: string, sessionId: string): number {
+    this.find(nodeId, sessionId);
+    this.#expect(nodeId, this.#graceMs());
+    const { heartbeatMs, heartbeatJitterMs } = this.#options;
+    return Math.round(heartbeatMs + (2 * this.#dependencies.random.next() - 1) * heartbeatJitterMs);
+  }
+
+  /** Looks at all nodes that have a session, as at a change of each. */
+  resync(): void {
+    for (const nodeId of this.#sessions.keys()) this.#nodeChanged(nodeId);
+  }
+
+  follow(changes: readonly StoreChange[]): void {
+    for (const { table, object } of changes) if (table === "nodes") this.#nodeChanged(object.meta?.id ?? "");
+  }
+
+  #nodeChanged(nodeId: string): void {
+    const node = this.#dependencies.store.view().get("nodes", nodeId);
+    const session = this.#sessions.get(nodeId);
+    if (node === undefined) {
+      this.#deadlines.get(nodeId)?.cancel();
+      this.#deadlines.delete(nodeId);
+    }
+    if (session?.isOpen !== true) return;
+    if (node === undefined) {
+      this.#end(session, nodeRemoved(nodeId));
+      return;
+    }
+    if (!session.tellNode(node)) this.#end(session, nodeUnreachable(nodeId, "it does not read its messages"));
+    const { description } = node;
+    if (node.status?.state !== NodeStatus_State.READY && description !== undefined)
+      this.#dependencies.background("set a node ready", () => this.#register(session, description));
+  }
+
+  async #register(session: NodeSession, description: NodeDescription): Promise<void> {
+    const { clock, store } = this.#dependencies;
+    const { nodeId, signal } = session;
+    this.#expect(nodeId, this.#graceMs());
+    await store.update((tx) => {
+      // The node has another session, or none.
+      if (signal.aborted) throw signal.reason;
+      register(tx, nodeId, description, new Date(clock.now()));
+    });
+    signal.throwIfAborted();
+    const node = store.view().get("nodes", nodeId);
+    if (node === undefined) throw nodeRemoved(nodeId);
+    session.tellNode(node);
+  }
+
+  #end(session: NodeSession, error: Error): void {
+    session.end(error);
+    if (this.#sessions.get(session.nodeId) !== session) return;
+    this.#sessions.delete(session.nodeId);
+    const { log, metrics } = this.#dependencies;
+    metrics.sessions.set(this.#sessions.size);
+    log.info("session ended", { node: session.nodeId, session: session.id, why: error.message });
+  }
+
+  #graceMs(): number {
+    return (this.#options.heartbeatMs + this.#options.heartbeatJitterMs) * this.#options.missedHeartbeats;
+  }
+
+  /** The node is to be heard of within `graceMs`. */
+  #expect(nodeId: string, graceMs: number): void {
+    this.#deadlines.get(nodeId)?.cancel();
+    const timer = this.#dependencies.clock.setTimeout(() => {
+      this.#deadlines.delete(nodeId);
+      const session = this.#sessions.get(nodeId);
+      if (session !== undefined) this.#end(session, silent(nodeId));
+      this.#dependencies.background("set a node down", (signal) => this.#fallSilent(nodeId, graceMs, signal));
+    }, graceMs);
+    this.#deadlines.set(nodeId, timer);
+  }
+
+  async #fallSilent(nodeId: string, graceMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, log, metrics } = this.#dependencies;
+    const fell = await this.#persist(
+      (tx) => !this.#sessions.has(nodeId) && fallSilent(tx, nodeId, graceMs, new Date(clock.now())), // S2
+      signal,
+    );
+    if (!fell) return;
+    metrics.nodesDown.add();
+    log.warn("node is down", { node: nodeId, silentMs: graceMs });
+  }
+
+  /** Runs a transaction that may be repeated until it is applied or the lead ends. */
+  async #persist<R>(work: (tx: Transaction) => R, signal: AbortSignal): Promise<R> {
+    const { clock, random, store, log } = this.#dependencies;
+    const backoff = new Backoff(random);
+    for (;;) {
+      try {
+        return await store.update(work);
+      } catch (error) {
+        if (!StoreError.is(error)) throw error;
+        signal.throwIfAborted();
+        log.warn("a write is tried again", { error });
+        await delay(clock, backoff.next(), signal);
+      }
+    }
+  }
+}
