@@ -1,10 +1,9 @@
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { Lab } from "@warren/netlink-napi/testing";
+import { runReadmeExample } from "@warren/std/testing";
 
-const folder = new URL("../", import.meta.url);
-
-// Here for all three: this package is the one that reaches the other two.
+// Here for all three: they need the same rig.
 test.each([
   ["netlink-napi", "10.0.0.2/24"],
   ["net-loadbalancer", ""],
@@ -12,17 +11,11 @@ test.each([
 ])("the example that the README of %s begins with runs, and leaves nothing behind", async (name, output) => {
   await using lab = await Lab.open();
   const node = await lab.host("node");
-  const readme = await readFile(new URL(`../${name}/README.md`, folder), "utf8");
-  const example = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? "";
   const links = await node.netlink.links();
-  const finished = await node.run(
-    "sh",
-    [
-      "-c",
-      `cd '${folder.pathname}' && exec '${process.execPath}' --conditions=warren-source --input-type=module -e "$(cat)"`,
-    ],
-    example,
-  );
+  const finished = await runReadmeExample(new URL(`../../${name}/`, import.meta.url), [
+    "nsenter",
+    `--net=${node.path}`,
+  ]);
   await rm("/run/demo-netns", { recursive: true, force: true });
   expect(finished.stderr).toBe("");
   expect(finished.code).toBe(0);

@@ -1,19 +1,11 @@
-import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { runReadmeExample } from "@warren/std/testing";
 
 test("the README's example runs as printed and prints what it says", async () => {
-  const folder = fileURLToPath(new URL("..", import.meta.url));
-  const readme = await readFile(`${folder}/README.md`, "utf8");
-  const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ["--conditions=warren-source", "--input-type=module-typescript", "--eval", example],
-    { cwd: folder },
-  );
-  const told = [...example.matchAll(/console\.log\(.*\/\/ (.*)/g)].map(([, text]) => text);
+  const { code, stdout, stderr, source } = await runReadmeExample(new URL("..", import.meta.url));
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
+  const told = [...source.matchAll(/console\.log\(.*\/\/ (.*)/g)].map(([, text]) => text);
   expect(told).toHaveLength(3);
   expect(stdout.trim().split("\n")).toEqual(told);
 });

@@ -1,17 +1,34 @@
-import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { runReadmeExample } from "@warren/std/testing";
 
 test("the README's example runs as printed and prints what it says", async () => {
-  const folder = fileURLToPath(new URL("..", import.meta.url));
-  const readme = await readFile(`${folder}/README.md`, "utf8");
-  const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ["--conditions=warren-source", "--input-type=module-typescript", "--eval", example],
-    { cwd: folder },
-  );
+  const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
   expect(stdout).toBe("warm\ndry\ndark\n");
+});
+
+test("an example's exit and words are told, through another program too, and a README without one is refused", async () => {
+  const path = await mkdtemp(`${tmpdir()}/warren-readme-`);
+  const folder = pathToFileURL(`${path}/`);
+  try {
+    const source = 'console.log(process.env["SEASON"] as string);\nconsole.error("no");\nprocess.exitCode = 3;\n';
+    await writeFile(
+      `${path}/README.md`,
+      `# A\n\n\`\`\`sh\nls\n\`\`\`\n\n\`\`\`ts\n${source}\`\`\`\n\n\`\`\`ts\nsecond\n\`\`\`\n`,
+    );
+    expect(await runReadmeExample(folder, ["env", "SEASON=winter"])).toEqual({
+      source,
+      code: 3,
+      stdout: "winter\n",
+      stderr: "no\n",
+    });
+    await writeFile(`${path}/README.md`, "# A\n");
+    await expect(runReadmeExample(folder)).rejects.toThrow("no block of ts");
+  } finally {
+    await rm(path, { recursive: true });
+  }
 });

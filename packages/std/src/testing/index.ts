@@ -1,8 +1,9 @@
 /**
- * Fakes of what `@warren/std` declares: `FakeClock`, `seededRandom`, `RecordingLogger`, `RecordingMetrics`, `until`.
+ * Fakes of what `@warren/std` declares: `FakeClock`, `seededRandom`, `RecordingLogger`, `RecordingMetrics`; `until`, `runReadmeExample`.
  */
 export { FakeClock } from "./fake-clock.ts";
 export { seededRandom } from "./seeded-random.ts";
 export { RecordingLogger, type LogRecord } from "./recording-logger.ts";
 export { RecordingMetrics } from "./recording-metrics.ts";
+export { runReadmeExample, type ReadmeExample } from "./readme-example.ts";
 export { until } from "./until.ts";

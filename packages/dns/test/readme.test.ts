@@ -1,0 +1,9 @@
+import { expect, test } from "vitest";
+import { runReadmeExample } from "@warren/std/testing";
+
+test("the README's example runs as printed and prints what it says", async () => {
+  const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
+  expect(stdout).toBe("[ '10.96.0.10' ] [ '10.77.1.2' ] [ '1.web.warren' ]\nENOTFOUND\n");
+});
