@@ -1,4 +1,12 @@
-import { Client, Metadata, credentials, status, type ClientDuplexStream, type ServiceError } from "@grpc/grpc-js";
+import {
+  Client,
+  Metadata,
+  credentials,
+  status,
+  type ClientDuplexStream,
+  type ClientUnaryCall,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { RuntimeError } from "@warren/runtime";
 
 interface Method<Q, S> {
@@ -7,13 +15,25 @@ interface Method<Q, S> {
   readonly responseDeserialize: (bytes: Buffer) => S;
 }
 
+interface CallOptions {
+  /** What the call makes belongs to this lease, so that garbage collection leaves it. */
+  readonly lease?: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Waits for a containerd that is away, instead of failing. */
+  readonly waitForReady?: boolean;
+}
+
 /** containerd's largest message; its default for both ways. */
 const messageBytes = 16 * 1024 * 1024;
 
 /** One channel to containerd's socket, in one namespace. Errors come out as RuntimeError. */
 export class Connection {
   readonly #client: Client;
+  /** Calls under way; `close` ends them. */
+  readonly #calls = new Set<{ cancel(): void }>();
   readonly #namespace: string;
+
+  #closed = false;
 
   constructor(address: string, namespace: string) {
     this.#client = new Client(`unix:${address}`, credentials.createInsecure(), {
@@ -27,38 +47,48 @@ export class Connection {
     this.#namespace = namespace;
   }
 
-  /** @param lease what the call makes belongs to it, so that garbage collection leaves it */
-  unary<Q, S>(method: Method<Q, S>, request: Q, options: { lease?: string; signal?: AbortSignal } = {}): Promise<S> {
+  unary<Q, S>(method: Method<Q, S>, request: Q, options: CallOptions = {}): Promise<S> {
     return new Promise((resolve, reject) => {
       options.signal?.throwIfAborted();
+      this.#assertOpen();
       const cancel = (): void => call.cancel();
-      const call = this.#client.makeUnaryRequest(
+      const call: ClientUnaryCall = this.#client.makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        this.#metadata(options.lease),
+        this.#metadata(options),
         (error, response) => {
           options.signal?.removeEventListener("abort", cancel);
+          this.#calls.delete(call);
           if (options.signal?.aborted) reject(options.signal.reason as Error);
           else if (error !== null) reject(fromGrpc(error));
           else resolve(response as S);
         },
       );
+      this.#calls.add(call);
       options.signal?.addEventListener("abort", cancel, { once: true });
     });
   }
 
   /** The answers, in order. Ends without an error when `signal` aborts. */
-  async *serverStream<Q, S>(method: Method<Q, S>, request: Q, signal?: AbortSignal): AsyncGenerator<S, void, void> {
+  async *serverStream<Q, S>(
+    method: Method<Q, S>,
+    request: Q,
+    options: CallOptions = {},
+  ): AsyncGenerator<S, void, void> {
+    const { signal } = options;
+    if (signal?.aborted) return;
+    this.#assertOpen();
     const call = this.#client.makeServerStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
       request,
-      this.#metadata(),
+      this.#metadata(options),
     );
     const cancel = (): void => call.cancel();
+    this.#calls.add(call);
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       for await (const message of call) yield message as S;
@@ -66,25 +96,32 @@ export class Connection {
       if (!signal?.aborted) throw fromGrpc(error as ServiceError);
     } finally {
       signal?.removeEventListener("abort", cancel);
+      this.#calls.delete(call);
       call.cancel();
     }
   }
 
-  duplex<Q, S>(method: Method<Q, S>, lease?: string): ClientDuplexStream<Q, S> {
+  duplex<Q, S>(method: Method<Q, S>, options: CallOptions = {}): ClientDuplexStream<Q, S> {
     return this.#client.makeBidiStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
-      this.#metadata(lease),
+      this.#metadata(options),
     );
   }
 
   close(): void {
+    this.#closed = true;
+    for (const call of this.#calls) call.cancel();
     this.#client.close();
   }
 
-  #metadata(lease?: string): Metadata {
-    const metadata = new Metadata();
+  #assertOpen(): void {
+    if (this.#closed) throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "this runtime was closed");
+  }
+
+  #metadata({ lease, waitForReady = false }: CallOptions): Metadata {
+    const metadata = new Metadata({ waitForReady });
     metadata.set("containerd-namespace", this.#namespace);
     if (lease !== undefined) metadata.set("containerd-lease", lease);
     return metadata;
@@ -109,6 +146,7 @@ export function fromGrpc(error: ServiceError): RuntimeError {
     case status.ALREADY_EXISTS:
       return new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id: why }, `containerd: ${why}`, cause);
     case status.UNAVAILABLE:
+    case status.CANCELLED:
       return new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, `containerd can't be asked: ${why}`, cause);
     default:
       return new RuntimeError({ code: "RUNTIME_FAILED", status: error.code }, `containerd: ${why}`, cause);

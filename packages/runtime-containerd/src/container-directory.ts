@@ -1,26 +1,34 @@
-import { execFile } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { ContainerSpec } from "@warren/runtime";
+import type { NativeProgram } from "./native-program.ts";
 import { hostnameOf, type Surroundings } from "./oci-spec.ts";
 
-const run = promisify(execFile);
+/** Magic number of the file system that namespaces live in (`NSFS_MAGIC`). */
+const namespaceFileSystem = 0x6e736673;
 
-/** What a container has beside containerd's records: a directory with its three files and its network namespace. */
+/**
+ * What a container has beside containerd's records: a directory with its three files and its network namespace, on a
+ * tmpfs, and one with its log, on disk.
+ */
 export class ContainerDirectory {
   readonly path: string;
+  readonly logPath: string;
 
-  constructor(runDir: string, id: string) {
+  constructor(runDir: string, dataDir: string, id: string) {
     this.path = join(runDir, "containers", id);
+    this.logPath = join(dataDir, "logs", id);
   }
 
   get netnsPath(): string {
     return join(this.path, "netns");
   }
 
-  async make(spec: ContainerSpec): Promise<Surroundings["files"]> {
-    await mkdir(this.path, { recursive: true, mode: 0o711 });
+  async make(spec: ContainerSpec, program: NativeProgram): Promise<Surroundings["files"]> {
+    await Promise.all([
+      mkdir(this.path, { recursive: true, mode: 0o711 }),
+      mkdir(this.logPath, { recursive: true, mode: 0o700 }),
+    ]);
     const files = { "/etc/hosts": "hosts", "/etc/hostname": "hostname", "/etc/resolv.conf": "resolv.conf" } as const;
     const text = {
       "/etc/hosts": hosts(spec),
@@ -28,23 +36,45 @@ export class ContainerDirectory {
       "/etc/resolv.conf": resolvConf(spec),
     };
     const paths = {} as Record<keyof typeof files, string>;
-    for (const target of Object.keys(files) as (keyof typeof files)[]) {
+    const write = async (target: keyof typeof files): Promise<void> => {
       paths[target] = join(this.path, files[target]);
       await writeFile(paths[target], text[target], { mode: 0o644 });
-    }
-    await writeFile(this.netnsPath, "");
-    // The namespace lives by its mount, with no process in it; loopback is brought up as a container expects.
-    await run("unshare", [`--net=${this.netnsPath}`, "ip", "link", "set", "lo", "up"]);
+    };
+    await Promise.all([
+      ...(Object.keys(files) as (keyof typeof files)[]).map(write),
+      program.createNetns(this.netnsPath),
+    ]);
     return paths;
   }
 
-  async remove(): Promise<void> {
-    await run("umount", ["-q", this.netnsPath]).catch((error: { code?: number }) => {
-      // 32: it is not mounted, which is what is wanted.
-      if (error.code !== 32) throw error;
-    });
-    await rm(this.path, { recursive: true, force: true });
+  /** From here on it is not `created` any more, whatever becomes of its task. */
+  async markStarted(): Promise<void> {
+    await writeFile(join(this.path, "started"), "");
   }
+
+  async unmarkStarted(): Promise<void> {
+    await rm(join(this.path, "started"), { force: true });
+  }
+
+  /** Whether nothing has run in it and it is whole; not after a reboot, which takes the namespace. */
+  async isFresh(): Promise<boolean> {
+    const started = await stat(join(this.path, "started")).catch(absent);
+    if (started !== undefined) return false;
+    return (await statfs(this.netnsPath).catch(absent))?.type === namespaceFileSystem;
+  }
+
+  async remove(program: NativeProgram): Promise<void> {
+    if ((await stat(this.netnsPath).catch(absent)) !== undefined) await program.deleteNetns(this.netnsPath);
+    await Promise.all([
+      rm(this.path, { recursive: true, force: true }),
+      rm(this.logPath, { recursive: true, force: true }),
+    ]);
+  }
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+  throw error;
 }
 
 function hosts(spec: ContainerSpec): string {

@@ -1,28 +1,43 @@
-import { access } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
-import { silentLogger, systemRandom, type Logger, type Random } from "@warren/std";
+import { join } from "node:path";
+import { newId, silentLogger, systemRandom, type Logger, type Random } from "@warren/std";
 import {
   RuntimeError,
+  checkContainerSpec,
+  signalNumber,
   type ContainerEvent,
   type ContainerSpec,
   type ContainerState,
+  type ContainerStats,
   type ContainerStatus,
+  type ExecProcess,
+  type ExecSpec,
+  type ExecStreams,
   type ExitStatus,
   type Image,
+  type LogLine,
+  type LogOptions,
   type PullOptions,
   type Runtime,
   type RuntimeInfo,
 } from "@warren/runtime";
+import { Cgroups } from "./cgroup.ts";
 import { Connection, unless } from "./connection.ts";
 import { ContainerDirectory } from "./container-directory.ts";
+import { ContainerLog } from "./container-log.ts";
+import { taskEvents } from "./event-stream.ts";
+import { startExec } from "./exec-process.ts";
 import { ContainersService, type Container } from "./generated/containerd/containers.ts";
-import { EventsService, TaskExit, TaskOOM, TaskStart, type Envelope } from "./generated/containerd/events.ts";
-import { SnapshotsService } from "./generated/containerd/snapshots.ts";
+import { Kind, SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
+import type { Mount } from "./generated/containerd/types.ts";
 import { VersionService } from "./generated/containerd/version.ts";
 import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
-import { ImageStore, snapshotter } from "./image-store.ts";
-import { ociSpec } from "./oci-spec.ts";
+import { ImageStore, snapshotter, type UnpackedImage } from "./image-store.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { NativeProgram, builtProgram } from "./native-program.ts";
+import { execProcess, ociSpec } from "./oci-spec.ts";
 import { processUser } from "./process-user.ts";
 
 export interface ContainerdDependencies {
@@ -35,38 +50,37 @@ export interface ContainerdDependencies {
 export interface ContainerdOptions {
   /** containerd's socket. @default "/run/containerd/containerd.sock" */
   readonly address?: string;
-  /** containerd's namespace, ours alone. @default "warren" */
+  /** containerd's namespace, ours alone: one worker a namespace. @default "warren" */
   readonly namespace?: string;
   /** Where containers' network namespaces and small files are; on a tmpfs, so that a reboot clears it. @default "/run/warren/runtime" */
   readonly runDir?: string;
+  /** Where logs are; on disk. @default "/var/lib/warren/runtime" */
+  readonly dataDir?: string;
+  /**
+   * The small program that keeps logs and is containers' init. It must stay where it is while containers run.
+   *
+   * @default the one that is built in this package's `bin/`
+   */
+  readonly program?: string;
+  /**
+   * Other places to ask for a registry's images, tried in order before the registry itself: `docker.io` to
+   * `["https://mirror.test"]`. A login for the registry is never shown to them.
+   */
+  readonly mirrors?: Readonly<Record<string, readonly string[]>>;
 }
-
-/** The part of the seam that is here. The rest (exec, logs, stats, collecting images) is absent, not faked. */
-export type ContainerdRuntimePart = Pick<
-  Runtime,
-  | "info"
-  | "pull"
-  | "images"
-  | "create"
-  | "start"
-  | "kill"
-  | "wait"
-  | "remove"
-  | "list"
-  | "events"
-  | "close"
-  | typeof Symbol.asyncDispose
->;
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const shim = "io.containerd.runc.v2";
 const stopSignalLabel = "warren.stop-signal";
+/** How its main process' output is kept; written at create, used at start. */
+const logUriLabel = "warren.log";
+const idGrammar = /^[a-z0-9][a-z0-9-]{0,75}$/;
 
 /** Connects to a containerd that runs. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
 export async function connectContainerd(
   dependencies: ContainerdDependencies = {},
   options: ContainerdOptions = {},
-): Promise<ContainerdRuntimePart> {
+): Promise<Runtime> {
   const runtime = new ContainerdRuntime(dependencies, options);
   try {
     await runtime.info();
@@ -77,15 +91,29 @@ export async function connectContainerd(
   }
 }
 
-class ContainerdRuntime implements ContainerdRuntimePart {
+/**
+ * C1 A container's record in containerd is made last and removed last: what `list` does not show is only pieces, which
+ *    a new `create` of the id, `remove` and `collectOrphans` clear away.
+ * C2 Calls that change one container run one after another.
+ */
+class ContainerdRuntime implements Runtime {
   readonly #connection: Connection;
   readonly #images: ImageStore;
   readonly #namespace: string;
   readonly #runDir: string;
+  readonly #dataDir: string;
   readonly #architecture: string;
   readonly #log: Logger;
-  /** Containers that the kernel ran out of memory for, by events; an exit that follows is told as that. */
-  readonly #outOfMemory = new Set<string>();
+  readonly #random: Random;
+  readonly #program: NativeProgram;
+  readonly #cgroups = new Cgroups();
+  readonly #closed = new AbortController();
+  /** C2. */
+  readonly #byId = new KeyedQueue();
+  /** Their state is neither here nor there until `start` is done; they are told as `created`. */
+  readonly #starting = new Set<string>();
+  /** Names of the directories of execs that are ours. */
+  readonly #execs = new Set<string>();
 
   constructor(
     { log = silentLogger, random = systemRandom, fetch: fetcher = fetch }: ContainerdDependencies,
@@ -93,25 +121,27 @@ class ContainerdRuntime implements ContainerdRuntimePart {
   ) {
     this.#namespace = options.namespace ?? "warren";
     this.#runDir = options.runDir ?? "/run/warren/runtime";
+    this.#dataDir = options.dataDir ?? "/var/lib/warren/runtime";
+    this.#program = new NativeProgram(options.program ?? builtProgram);
     this.#log = log.child({ component: "runtime-containerd" });
+    this.#random = random;
     this.#connection = new Connection(options.address ?? "/run/containerd/containerd.sock", this.#namespace);
     this.#architecture = machine() === "aarch64" ? "arm64" : "amd64";
-    this.#images = new ImageStore(this.#connection, this.#architecture, random, fetcher);
+    this.#images = new ImageStore(
+      { connection: this.#connection, random, fetch: fetcher },
+      { architecture: this.#architecture, mirrors: options.mirrors ?? {} },
+    );
   }
 
   async info(): Promise<RuntimeInfo> {
     const { version } = await this.#connection.unary(VersionService.version, {});
-    const unified = await access("/sys/fs/cgroup/cgroup.controllers").then(
-      () => true,
-      () => false,
-    );
     return {
       version: `containerd ${version}`,
       os: "linux",
       architecture: this.#architecture,
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
-      cgroupVersion: unified ? 2 : 1,
+      cgroupVersion: this.#cgroups.version,
     };
   }
 
@@ -123,61 +153,70 @@ class ContainerdRuntime implements ContainerdRuntimePart {
     return this.#images.list();
   }
 
+  removeUnusedImages(keep: ReadonlySet<string>): Promise<readonly Image[]> {
+    return this.#images.removeUnused(keep, async () => {
+      const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
+      return containers.map(({ image }) => image);
+    });
+  }
+
   async create(spec: ContainerSpec): Promise<ContainerStatus> {
-    check(spec);
+    checkContainerSpec(spec);
     const image = await this.#images.get(spec.image);
-    const { id } = spec;
-    const taken = await unless(this.#connection.unary(ContainersService.get, { id }), "RUNTIME_NOT_FOUND");
-    if (taken !== undefined)
-      throw new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id }, `there is a container "${id}" already`);
-    const directory = new ContainerDirectory(this.#runDir, id);
-    return this.#images.lease(async (lease) => {
-      try {
-        const { mounts } = await this.#connection.unary(
-          SnapshotsService.prepare,
-          { snapshotter, key: id, parent: image.chainId, labels: {} },
-          { lease },
+    return this.#byId.run(spec.id, async () => {
+      if ((await this.#record(spec.id)) !== undefined)
+        throw new RuntimeError(
+          { code: "RUNTIME_ALREADY_EXISTS", id: spec.id },
+          `there is a container "${spec.id}" already`,
         );
-        const user = await processUser(spec.user ?? image.config.config?.User ?? "", spec.groups ?? [], mounts);
-        const files = await directory.make(spec);
-        const oci = await ociSpec(spec, image.config, {
-          architecture: this.#architecture,
-          netnsPath: directory.netnsPath,
-          cgroupsPath: `/${this.#namespace}/${id}`,
-          user,
-          files,
-        });
-        const container: Container = {
-          id,
-          labels: {
-            ...spec.labels,
-            [stopSignalLabel]: spec.stopSignal ?? image.config.config?.StopSignal ?? "SIGTERM",
-          },
-          image: image.ref,
-          runtime: { name: shim, options: undefined },
-          spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(oci)) },
-          snapshotter,
-          snapshotKey: id,
-        };
-        await this.#connection.unary(ContainersService.create, { container });
-        return this.#status(container, undefined);
+      try {
+        return await this.#make(spec, image);
       } catch (error) {
-        await this.remove(id);
+        // The first failure is the one to tell; pieces that can't be removed now are found later (C1).
+        await this.#removePieces(spec.id).catch((also: unknown) =>
+          this.#log.warn("pieces of a container that was not made are left", { id: spec.id, error: also }),
+        );
         throw error;
       }
     });
   }
 
-  async start(id: string): Promise<void> {
-    const { mounts } = await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id });
-    const none = { stdin: "", stdout: "", stderr: "", terminal: false, options: undefined };
-    await this.#connection.unary(TasksService.create, { containerId: id, rootfs: mounts, ...none });
-    await this.#connection.unary(TasksService.start, { containerId: id, execId: "" });
+  start(id: string): Promise<void> {
+    return this.#byId.run(id, async () => {
+      const record = await this.#recordOf(id);
+      const state = await this.#state(id, await this.#task(id));
+      if (state.kind !== "created") throw wrongState(id, state);
+      const directory = this.#directory(id);
+      const { mounts } = await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id });
+      this.#starting.add(id);
+      await directory.markStarted();
+      const { uri, tty } = JSON.parse(record.labels[logUriLabel] ?? "{}") as { uri?: string; tty?: boolean };
+      const io = { stdin: "", stdout: uri ?? "", stderr: tty ? "" : (uri ?? ""), terminal: tty ?? false };
+      try {
+        await this.#connection.unary(TasksService.create, {
+          containerId: id,
+          rootfs: mounts,
+          ...io,
+          options: undefined,
+        });
+        await this.#connection.unary(TasksService.start, { containerId: id, execId: "" });
+      } catch (error) {
+        // What containerd told us failed did not start; where it could not tell, `list` will.
+        if (!RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) {
+          await this.#endTask(id);
+          await directory.unmarkStarted();
+        }
+        throw error;
+      } finally {
+        this.#starting.delete(id);
+      }
+    });
   }
 
   async kill(id: string, signal?: string): Promise<void> {
-    const container = await this.#container(id);
-    const number = signalNumber(signal ?? container.labels[stopSignalLabel] ?? "SIGTERM");
+    const given = signal === undefined ? undefined : signalNumber(signal);
+    const record = await this.#recordOf(id);
+    const number = given ?? signalNumber(record.labels[stopSignalLabel] ?? "SIGTERM");
     await unless(
       this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all: false }),
       "RUNTIME_NOT_FOUND",
@@ -185,51 +224,135 @@ class ContainerdRuntime implements ContainerdRuntimePart {
   }
 
   async wait(id: string, signal?: AbortSignal): Promise<ExitStatus> {
-    const { exitStatus, exitedAt } = await this.#connection.unary(
-      TasksService.wait,
-      { containerId: id, execId: "" },
-      signal && { signal },
+    const ended = await unless(
+      this.#connection.unary(TasksService.wait, { containerId: id, execId: "" }, { signal }),
+      "RUNTIME_NOT_FOUND",
     );
-    return this.#exit(id, exitStatus, exitedAt);
+    if (ended !== undefined) return this.#exit(id, ended.exitStatus, ended.exitedAt);
+    await this.#recordOf(id);
+    throw wrongState(id, await this.#state(id, undefined));
   }
 
-  async remove(id: string): Promise<void> {
-    const task = await this.#task(id);
-    if (task !== undefined) {
-      const ended = this.#connection.unary(TasksService.wait, { containerId: id, execId: "" });
-      if (task.status === Status.RUNNING || task.status === Status.PAUSED) {
-        const all = { containerId: id, execId: "", signal: constants.signals.SIGKILL, all: true };
-        await unless(this.#connection.unary(TasksService.kill, all), "RUNTIME_NOT_FOUND");
-      }
-      if (task.status !== Status.CREATED) await unless(ended, "RUNTIME_NOT_FOUND");
-      else ended.catch((error: unknown) => this.#log.debug("wait for a task that never ran ended", { id, error }));
-      await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
-    }
-    await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
-    await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
-    await new ContainerDirectory(this.#runDir, id).remove();
-    this.#outOfMemory.delete(id);
+  remove(id: string): Promise<void> {
+    return this.#byId.run(id, async () => {
+      await this.#endTask(id);
+      await this.#removePieces(id);
+      await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
+    });
   }
 
   async list(): Promise<readonly ContainerStatus[]> {
+    // Records first: one whose task is not in the list that is made later has none.
     const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
     const { tasks } = await this.#connection.unary(TasksService.list, { filter: "" });
     const byId = new Map(tasks.map((task) => [task.id, task]));
-    return containers.map((container) => this.#status(container, byId.get(container.id)));
+    return Promise.all(containers.map((container) => this.#status(container, byId.get(container.id))));
+  }
+
+  async collectOrphans(keep: ReadonlySet<string>): Promise<readonly string[]> {
+    const found = new Set<string>();
+    const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
+    const { tasks } = await this.#connection.unary(TasksService.list, { filter: "" });
+    for (const { id } of [...containers, ...tasks]) found.add(id);
+    const filters = ["kind==active"];
+    for await (const { info } of this.#connection.serverStream(SnapshotsService.list, { snapshotter, filters })) {
+      // What a pull unpacks has a key with a space in it.
+      for (const { name, kind } of info) if (kind === Kind.ACTIVE && idGrammar.test(name)) found.add(name);
+    }
+    for (const folder of [join(this.#runDir, "containers"), join(this.#dataDir, "logs")])
+      for (const name of await namesIn(folder)) found.add(name);
+    const orphans = [...found].filter((id) => !keep.has(id) && !this.#byId.has(id));
+    await Promise.all(orphans.map((id) => this.remove(id)));
+    await this.#endForeignExecs();
+    await this.#cgroups.removeLeftovers(this.#namespace, (name) => keep.has(name) || this.#byId.has(name));
+    return orphans;
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<ContainerEvent, void, void> {
-    const filters = ["start", "exit", "oom"].map((what) => `namespace==${this.#namespace},topic=="/tasks/${what}"`);
-    const stream = this.#connection.serverStream(EventsService.subscribe, { filters }, signal);
-    const first = stream.next();
-    yield { kind: "lost" };
-    for (let step = await first; !step.done; step = await stream.next()) {
-      const event = this.#event(step.value);
-      if (event !== undefined) yield event;
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    for await (const event of taskEvents(this.#connection, this.#namespace, ended)) {
+      if (event.kind === "subscribed") yield { kind: "lost" };
+      else if (event.kind !== "exited") yield event;
+      else yield { kind: "exited", id: event.id, exit: await this.#exit(event.id, event.code, event.at) };
     }
   }
 
+  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}): Promise<ExecProcess> {
+    const record = await this.#running(id);
+    const text = Buffer.from(record.spec?.value ?? []).toString();
+    const user = spec.user === undefined ? undefined : await processUser(spec.user, [], await this.#mounts(id));
+    const execId = newId(this.#random);
+    const name = `${id}.${execId}`;
+    this.#execs.add(name);
+    const forget = (): void => void this.#execs.delete(name);
+    const around = {
+      connection: this.#connection,
+      program: this.#program,
+      directory: join(this.#runDir, "execs", name),
+      containerId: id,
+      execId,
+      process: execProcess(text, spec, user),
+      exitStatus: (code: number, at: Timestamp | undefined): Promise<ExitStatus> => this.#exit(id, code, at),
+    };
+    try {
+      const process = await startExec(around, spec, streams);
+      process.exit.then(forget, forget);
+      return process;
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  }
+
+  async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, void> {
+    const signal = options.signal ? AbortSignal.any([options.signal, this.#closed.signal]) : this.#closed.signal;
+    if (signal.aborted) return;
+    await this.#recordOf(id);
+    const log = new ContainerLog(this.#directory(id).logPath);
+    if (!options.follow) {
+      // What a process wrote last may still be on its way when its end is told.
+      if ((await this.#task(id))?.status === Status.STOPPED) await log.settled(signal);
+      yield* log.read({ ...options, signal });
+      return;
+    }
+    const done = new AbortController();
+    const settling = this.#settleAtEnd(id, log, AbortSignal.any([signal, done.signal]));
+    try {
+      yield* log.read({ ...options, signal });
+    } finally {
+      done.abort();
+      await settling;
+    }
+  }
+
+  /** Until the container has ended, whatever becomes of containerd meanwhile; then tells its logger. */
+  async #settleAtEnd(id: string, log: ContainerLog, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const event of taskEvents(this.#connection, this.#namespace, signal)) {
+          const ended =
+            event.kind === "subscribed"
+              ? (await this.#task(id))?.status === Status.STOPPED
+              : event.kind === "exited" && event.id === id;
+          if (!ended) continue;
+          await log.settle();
+          return;
+        }
+      } catch (error) {
+        if (!RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) throw error;
+      }
+    }
+  }
+
+  async stats(id: string): Promise<ContainerStats> {
+    await this.#running(id);
+    const stats = await this.#cgroups.stats(this.#cgroupPath(id));
+    if (stats === undefined) throw wrongState(id, { kind: "unknown" });
+    return stats;
+  }
+
   close(): Promise<void> {
+    this.#closed.abort();
     this.#connection.close();
     return Promise.resolve();
   }
@@ -238,60 +361,151 @@ class ContainerdRuntime implements ContainerdRuntimePart {
     return this.close();
   }
 
-  #event({ topic, event }: Envelope): ContainerEvent | undefined {
-    const value = event?.value ?? new Uint8Array();
-    switch (topic) {
-      case "/tasks/start": {
-        const { containerId, pid } = TaskStart.decode(value);
-        return { kind: "started", id: containerId, pid };
-      }
-      case "/tasks/oom": {
-        const { containerId } = TaskOOM.decode(value);
-        this.#outOfMemory.add(containerId);
-        return { kind: "oom", id: containerId };
-      }
-      case "/tasks/exit": {
-        const { containerId, id, exitStatus, exitedAt } = TaskExit.decode(value);
-        // Another id is that of a process beside the first.
-        return id === containerId ? { kind: "exited", id, exit: this.#exit(id, exitStatus, exitedAt) } : undefined;
-      }
-      default:
-        return undefined;
+  async #make(spec: ContainerSpec, image: UnpackedImage): Promise<ContainerStatus> {
+    const { id } = spec;
+    const directory = this.#directory(id);
+    const [mounts, files] = await Promise.all([
+      this.#snapshot(id, image),
+      directory.remove(this.#program).then(() => directory.make(spec, this.#program)),
+    ]);
+    const user = await processUser(spec.user ?? image.config.config?.User ?? "", spec.groups ?? [], mounts);
+    const oci = await ociSpec(spec, image.config, {
+      architecture: this.#architecture,
+      netnsPath: directory.netnsPath,
+      cgroupsPath: `/${this.#cgroupPath(id)}`,
+      cgroups: this.#cgroups,
+      initProgram: this.#program.path,
+      user,
+      files,
+    });
+    const uri = new ContainerLog(directory.logPath).uri(this.#program.path, spec);
+    const container: Container = {
+      id,
+      labels: {
+        ...spec.labels,
+        [stopSignalLabel]: spec.stopSignal ?? image.config.config?.StopSignal ?? "SIGTERM",
+        [logUriLabel]: JSON.stringify({ uri, tty: spec.tty ?? false }),
+      },
+      image: image.ref,
+      runtime: { name: shim, options: undefined },
+      spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(oci)) },
+      snapshotter,
+      snapshotKey: id,
+    };
+    await this.#connection.unary(ContainersService.create, { container });
+    return this.#status(container, undefined);
+  }
+
+  /** The container's own layer. It is a root of garbage collection until the record refers to it, and after. */
+  async #snapshot(id: string, image: UnpackedImage): Promise<readonly Mount[]> {
+    const labels = { "containerd.io/gc.root": new Date().toISOString() };
+    const prepare = async (): Promise<readonly Mount[]> =>
+      (
+        await this.#connection.unary(SnapshotsService.prepare, {
+          snapshotter,
+          key: id,
+          parent: image.chainId,
+          labels,
+        })
+      ).mounts;
+    try {
+      const mounts = await unless(prepare(), "RUNTIME_ALREADY_EXISTS");
+      if (mounts !== undefined) return mounts;
+      // Left by a create that was cut off: there is no record of it.
+      await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
+      return await prepare();
+    } catch (error) {
+      if (!RuntimeError.is(error, "RUNTIME_NOT_FOUND")) throw error;
+      throw new RuntimeError(
+        { code: "RUNTIME_IMAGE_NOT_FOUND", ref: image.ref },
+        `${image.ref} was removed meanwhile: pull it again`,
+        { cause: error },
+      );
     }
   }
 
-  #exit(id: string, code: number, at: Timestamp | undefined): ExitStatus {
+  /** All but the record (C1). */
+  async #removePieces(id: string): Promise<void> {
+    await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
+    await this.#directory(id).remove(this.#program);
+  }
+
+  async #endTask(id: string): Promise<void> {
+    const task = await this.#task(id);
+    if (task === undefined) return;
+    const ids = { containerId: id, execId: "" };
+    if (task.status === Status.RUNNING || task.status === Status.PAUSED || task.status === Status.PAUSING) {
+      const kill = { ...ids, signal: constants.signals.SIGKILL, all: true };
+      await unless(this.#connection.unary(TasksService.kill, kill), "RUNTIME_NOT_FOUND");
+      await unless(this.#connection.unary(TasksService.wait, ids), "RUNTIME_NOT_FOUND");
+    }
+    await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
+  }
+
+  /** Processes that an earlier worker started beside containers' first: nobody reads them any more. */
+  async #endForeignExecs(): Promise<void> {
+    const folder = join(this.#runDir, "execs");
+    for (const name of await namesIn(folder)) {
+      if (this.#execs.has(name)) continue;
+      const [containerId = "", execId = ""] = name.split(".");
+      const ids = { containerId, execId };
+      const kill = { ...ids, signal: constants.signals.SIGKILL, all: false };
+      if ((await unless(this.#connection.unary(TasksService.kill, kill), "RUNTIME_NOT_FOUND")) !== undefined)
+        await unless(this.#connection.unary(TasksService.wait, ids), "RUNTIME_NOT_FOUND");
+      await unless(this.#connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
+      await rm(join(folder, name), { recursive: true, force: true });
+    }
+  }
+
+  /** The record of one that runs. */
+  async #running(id: string): Promise<Container> {
+    const [record, task] = await Promise.all([this.#recordOf(id), this.#task(id)]);
+    const state = await this.#state(id, task);
+    if (state.kind !== "running") throw wrongState(id, state);
+    return record;
+  }
+
+  async #mounts(id: string): Promise<readonly Mount[]> {
+    return (await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id })).mounts;
+  }
+
+  async #exit(id: string, code: number, at: Timestamp | undefined): Promise<ExitStatus> {
     const finishedAt = (at?.seconds ?? 0) * 1_000 + Math.floor((at?.nanos ?? 0) / 1e6);
-    return { code, oomKilled: code === 137 && this.#outOfMemory.has(id), finishedAt };
+    const killed = code === 128 + constants.signals.SIGKILL;
+    return { code, oomKilled: killed && (await this.#cgroups.outOfMemory(this.#cgroupPath(id))), finishedAt };
   }
 
-  #status(container: Container, task: Process | undefined): ContainerStatus {
-    const { [stopSignalLabel]: _, ...labels } = container.labels;
-    const { netnsPath } = new ContainerDirectory(this.#runDir, container.id);
-    return { id: container.id, image: container.image, labels, netnsPath, state: this.#state(task) };
+  async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
+    const { [stopSignalLabel]: _, [logUriLabel]: __, ...labels } = container.labels;
+    const { id, image } = container;
+    return { id, image, labels, netnsPath: this.#directory(id).netnsPath, state: await this.#state(id, task) };
   }
 
-  #state(task: Process | undefined): ContainerState {
+  async #state(id: string, task: Process | undefined): Promise<ContainerState> {
     switch (task?.status) {
-      case undefined:
-      case Status.CREATED:
-        return { kind: "created" };
       case Status.RUNNING:
       case Status.PAUSED:
       case Status.PAUSING:
         return { kind: "running", pid: task.pid };
       case Status.STOPPED:
-        return { kind: "exited", exit: this.#exit(task.id, task.exitStatus, task.exitedAt) };
+        return { kind: "exited", exit: await this.#exit(id, task.exitStatus, task.exitedAt) };
+      case undefined:
+        if (this.#starting.has(id)) return { kind: "created" };
+        return (await this.#directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown" };
       default:
-        return { kind: "unknown" };
+        // A start that was cut off, or a shim that does not answer.
+        return { kind: this.#starting.has(id) ? "created" : "unknown" };
     }
   }
 
-  async #container(id: string): Promise<Container> {
-    const found = await unless(this.#connection.unary(ContainersService.get, { id }), "RUNTIME_NOT_FOUND");
-    if (found?.container === undefined)
-      throw new RuntimeError({ code: "RUNTIME_NOT_FOUND", id }, `there is no container "${id}"`);
-    return found.container;
+  async #record(id: string): Promise<Container | undefined> {
+    return (await unless(this.#connection.unary(ContainersService.get, { id }), "RUNTIME_NOT_FOUND"))?.container;
+  }
+
+  async #recordOf(id: string): Promise<Container> {
+    const record = await this.#record(id);
+    if (record !== undefined) return record;
+    throw new RuntimeError({ code: "RUNTIME_NOT_FOUND", id }, `there is no container "${id}"`);
   }
 
   async #task(id: string): Promise<Process | undefined> {
@@ -299,26 +513,21 @@ class ContainerdRuntime implements ContainerdRuntimePart {
       await unless(this.#connection.unary(TasksService.get, { containerId: id, execId: "" }), "RUNTIME_NOT_FOUND")
     )?.process;
   }
+
+  #directory(id: string): ContainerDirectory {
+    return new ContainerDirectory(this.#runDir, this.#dataDir, id);
+  }
+
+  #cgroupPath(id: string): string {
+    return `${this.#namespace}/${id}`;
+  }
 }
 
-/** What can't be done is refused before anything is made. */
-function check(spec: ContainerSpec): void {
-  const refuse = (field: string, why: string): never => {
-    throw new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field }, `${field}: ${why}`);
-  };
-  if (!/^[a-z0-9](?:[a-z0-9-]{0,74}[a-z0-9])?$/.test(spec.id))
-    refuse("id", `"${spec.id}" is not 1 to 76 of a-z, 0-9 and inner dashes`);
-  if (spec.tty) refuse("tty", "this runtime gives no terminal");
-  if (spec.init) refuse("init", "this runtime brings no init");
-  if (spec.workingDir !== undefined && !spec.workingDir.startsWith("/"))
-    refuse("workingDir", "must be an absolute path");
-  if (spec.stopSignal !== undefined) signalNumber(spec.stopSignal);
+function wrongState(id: string, { kind }: ContainerState): RuntimeError {
+  return new RuntimeError({ code: "RUNTIME_WRONG_STATE", id, state: kind }, `container "${id}" is ${kind}`);
 }
 
-/** @throws RuntimeError `RUNTIME_SPEC_INVALID` */
-function signalNumber(signal: string): number {
-  const name = signal.toUpperCase().startsWith("SIG") ? signal.toUpperCase() : `SIG${signal.toUpperCase()}`;
-  const number = /^\d+$/.test(signal) ? Number(signal) : constants.signals[name as NodeJS.Signals];
-  if (number !== undefined && number > 0 && number < 65) return number;
-  throw new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field: "stopSignal" }, `"${signal}" is no signal`);
+async function namesIn(folder: string): Promise<string[]> {
+  await mkdir(folder, { recursive: true });
+  return readdir(folder);
 }

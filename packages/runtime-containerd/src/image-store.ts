@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { newId, type Random } from "@warren/std";
-import { RuntimeError, type Image, type PullOptions } from "@warren/runtime";
+import { assert, newId, type Random } from "@warren/std";
+import { RuntimeError, parseReference, type Image, type PullOptions, type Reference } from "@warren/runtime";
 import type { ServiceError } from "@grpc/grpc-js";
 import { fromGrpc, unless, type Connection } from "./connection.ts";
 import {
@@ -14,7 +14,7 @@ import { ImagesService } from "./generated/containerd/images.ts";
 import { LeasesService } from "./generated/containerd/leases.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { platformManifest, type ImageConfig, type Manifest } from "./image-config.ts";
-import { parseReference, type Reference } from "@warren/runtime";
+import { KeyedQueue } from "./keyed-queue.ts";
 import { Registry, digestOf, indexTypes, mismatch, type Descriptor, type Document } from "./registry.ts";
 
 export const snapshotter = "overlayfs";
@@ -27,54 +27,111 @@ export interface UnpackedImage {
   readonly chainId: string;
 }
 
+const tooManyRequests = 429;
+
 /** Most bytes in one message to the content store. */
 const chunkBytes = 1024 * 1024;
 
-/** Images in containerd: brought from registries, kept under leases until their record refers to them, unpacked. */
+/** How long what a broken pull brought is kept for the next try, ms. */
+const leaseMs = 24 * 3_600_000;
+/** Image configs that are remembered; a container's start then asks for one thing less. */
+const rememberedImages = 256;
+
+export interface ImageStoreOptions {
+  /** In OCI's words. */
+  readonly architecture: string;
+  readonly mirrors: Readonly<Record<string, readonly string[]>>;
+}
+
+/**
+ * Images in containerd: brought from registries, kept under leases until their record refers to them, unpacked.
+ *
+ * P1 One pull of a name at a time, one download of a blob, one unpacking of a layer: the others find it done.
+ * P2 Nothing is removed while something is pulled, which may build on it.
+ */
 export class ImageStore {
   readonly #connection: Connection;
   readonly #random: Random;
   readonly #fetch: typeof fetch;
-  readonly #architecture: string;
-  /** Blobs on their way, so that images pulled together bring a shared layer once. */
-  readonly #inFlight = new Map<string, Promise<void>>();
+  readonly #options: ImageStoreOptions;
+  readonly #queue = new KeyedQueue();
+  readonly #pulls = new Set<Promise<unknown>>();
+  #removal: Promise<unknown> = Promise.resolve();
+  readonly #remembered = new Map<string, Omit<UnpackedImage, "ref">>();
 
-  constructor(connection: Connection, architecture: string, random: Random, fetcher: typeof fetch) {
+  constructor(
+    {
+      connection,
+      random,
+      fetch: fetcher,
+    }: { readonly connection: Connection; readonly random: Random; readonly fetch: typeof fetch },
+    options: ImageStoreOptions,
+  ) {
     this.#connection = connection;
-    this.#architecture = architecture;
     this.#random = random;
     this.#fetch = fetcher;
+    this.#options = options;
   }
 
   async pull(ref: string, options: PullOptions): Promise<Image> {
     const reference = parseReference(ref);
-    const registry = new Registry(reference, options.auth, this.#fetch);
+    await this.#removal;
+    options.signal?.throwIfAborted();
+    const pull = this.#queue.run(`pull ${reference.full}`, () => this.#pull(reference, options));
+    const settled = pull.catch(() => undefined).finally(() => this.#pulls.delete(settled));
+    this.#pulls.add(settled);
+    return pull;
+  }
+
+  async #pull(reference: Reference, options: PullOptions): Promise<Image> {
+    options.signal?.throwIfAborted();
+    const present = await this.#record(reference);
+    // A digest names one thing for ever: what is here is it.
+    if (present !== undefined && present.digest === reference.selector) return present;
+    const registry = new Registry(reference, {
+      auth: options.auth,
+      fetch: this.#fetch,
+      mirrors: this.#options.mirrors[reference.registry] ?? [],
+    });
     let root: Document;
     try {
       root = await registry.manifest(reference.selector, options.signal);
     } catch (error) {
-      const present = RuntimeError.is(error, "RUNTIME_REGISTRY_UNREACHABLE")
-        ? await this.#record(reference)
-        : undefined;
-      if (present === undefined) throw error;
+      if (present === undefined || !isAway(error)) throw error;
       return present;
     }
-    const present = await this.#record(reference);
     if (present?.digest === root.descriptor.digest) return present;
-    return this.lease(async (lease) => {
+    return this.#lease(`warren-pull-${digestOf(reference.full).slice("sha256:".length)}`, async (lease) => {
       await this.#bring(reference, registry, root, lease, options);
       return { ref: reference.full, digest: root.descriptor.digest };
     });
   }
 
+  /**
+   * @param users the names of images that containers use, asked for when nothing is pulled any more
+   */
+  async removeUnused(keep: ReadonlySet<string>, users: () => Promise<readonly string[]>): Promise<Image[]> {
+    const kept = new Set([...keep].map((ref) => parseReference(ref).full));
+    const before = this.#removal;
+    const removal = (async (): Promise<Image[]> => {
+      await before;
+      await Promise.all(this.#pulls); // P2
+      const used = new Set(await users());
+      const unused = (await this.list()).filter(({ ref }) => !kept.has(ref) && !used.has(ref));
+      for (const [i, { ref: name }] of unused.entries()) {
+        // With the last of them containerd collects what only they referred to, before it answers.
+        const sync = i === unused.length - 1;
+        await unless(this.#connection.unary(ImagesService.delete, { name, sync }), "RUNTIME_NOT_FOUND");
+      }
+      return unused;
+    })();
+    this.#removal = removal.catch(() => undefined);
+    return removal;
+  }
+
   async list(): Promise<Image[]> {
     const { images } = await this.#connection.unary(ImagesService.list, { filters: [] });
     return images.map(({ name, target }) => ({ ref: name, digest: target?.digest ?? "" }));
-  }
-
-  /** Removes the record; containerd collects what only it referred to before this returns. */
-  async remove(ref: string): Promise<void> {
-    await unless(this.#connection.unary(ImagesService.delete, { name: ref, sync: true }), "RUNTIME_NOT_FOUND");
   }
 
   /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it was not pulled */
@@ -87,25 +144,32 @@ export class ImageStore {
         { code: "RUNTIME_IMAGE_NOT_FOUND", ref: full },
         `${full} is not on this machine: pull it first`,
       );
+    const remembered = this.#remembered.get(target.digest);
+    if (remembered !== undefined) return { ref: full, ...remembered };
     let document: unknown = await this.#json(target.digest);
     if (indexTypes.includes(target.mediaType))
       document = await this.#json(
-        platformManifest(full, document as { manifests: Descriptor[] }, this.#architecture).digest,
+        platformManifest(full, document as { manifests: Descriptor[] }, this.#options.architecture).digest,
       );
     const config = (await this.#json((document as Manifest).config.digest)) as ImageConfig;
-    return { ref: full, config, chainId: chainIds(config.rootfs.diff_ids).at(-1) ?? "" };
+    const unpacked = { config, chainId: chainIds(config.rootfs.diff_ids).at(-1) ?? "" };
+    const [oldest] = this.#remembered.keys();
+    if (oldest !== undefined && this.#remembered.size >= rememberedImages) this.#remembered.delete(oldest);
+    this.#remembered.set(target.digest, unpacked);
+    return { ref: full, ...unpacked };
   }
 
-  /** Runs `work`; what it makes in containerd outlives it only if a record refers to it by then. */
-  async lease<T>(work: (lease: string) => Promise<T>): Promise<T> {
-    const id = `warren-${newId(this.#random)}`;
-    const expires = new Date(Date.now() + 24 * 3_600_000).toISOString().replace(/\.\d+Z$/, "Z");
-    await this.#connection.unary(LeasesService.create, { id, labels: { "containerd.io/gc.expire": expires } });
-    try {
-      return await work(id);
-    } finally {
-      await unless(this.#connection.unary(LeasesService.delete, { id, sync: false }), "RUNTIME_NOT_FOUND");
-    }
+  /**
+   * Runs `work`, whose makings are kept by the lease until a record refers to them. When it fails, or this process
+   * ends, the lease stays for a day: the next pull of the name takes it over and goes on from there.
+   */
+  async #lease<T>(id: string, work: (lease: string) => Promise<T>): Promise<T> {
+    const expires = new Date(Date.now() + leaseMs).toISOString().replace(/\.\d+Z$/, "Z");
+    const lease = { id, labels: { "containerd.io/gc.expire": expires } };
+    await unless(this.#connection.unary(LeasesService.create, lease), "RUNTIME_ALREADY_EXISTS");
+    const result = await work(id);
+    await unless(this.#connection.unary(LeasesService.delete, { id, sync: false }), "RUNTIME_NOT_FOUND");
+    return result;
   }
 
   async #record({ full }: Reference): Promise<Image | undefined> {
@@ -116,7 +180,7 @@ export class ImageStore {
   async #bring(ref: Reference, registry: Registry, root: Document, lease: string, options: PullOptions): Promise<void> {
     let document = root;
     if (indexTypes.includes(root.descriptor.mediaType)) {
-      const chosen = platformManifest(ref.full, parse(root) as { manifests: Descriptor[] }, this.#architecture);
+      const chosen = platformManifest(ref.full, parse(root) as { manifests: Descriptor[] }, this.#options.architecture);
       document = await registry.manifest(chosen.digest, options.signal);
     }
     const manifest = parse(document) as Manifest;
@@ -134,9 +198,9 @@ export class ImageStore {
     await fetchBlob(manifest.config, false);
     await Promise.all(manifest.layers.map((layer) => fetchBlob(layer, true)));
     const config = (await this.#json(manifest.config.digest)) as ImageConfig;
-    if (config.os !== "linux" || config.architecture !== this.#architecture) {
+    if (config.os !== "linux" || config.architecture !== this.#options.architecture) {
       const offered = `${config.os}/${config.architecture}`;
-      const wanted = `linux/${this.#architecture}`;
+      const wanted = `linux/${this.#options.architecture}`;
       throw new RuntimeError(
         { code: "RUNTIME_PLATFORM_MISSING", ref: ref.full, wanted, offered: [offered] },
         `${ref.full} is for ${offered}, this machine is ${wanted}`,
@@ -165,18 +229,14 @@ export class ImageStore {
       );
     let parent = "";
     for (const [i, name] of chain.entries()) {
-      const there = await unless(
-        this.#connection.unary(SnapshotsService.stat, { snapshotter, key: name }),
-        "RUNTIME_NOT_FOUND",
-      );
-      if (there === undefined)
-        await this.#applyLayer(
-          manifest.layers[i] as Descriptor,
-          config.rootfs.diff_ids[i] as string,
-          name,
-          parent,
-          lease,
-        );
+      const under = parent;
+      await this.#queue.run(name, async () => {
+        const there = this.#connection.unary(SnapshotsService.stat, { snapshotter, key: name });
+        if ((await unless(there, "RUNTIME_NOT_FOUND")) !== undefined) return;
+        const [layer, diffId] = [manifest.layers[i], config.rootfs.diff_ids[i]];
+        assert(layer !== undefined && diffId !== undefined, "as many layers as names of them");
+        await this.#applyLayer(layer, diffId, name, under, lease);
+      });
       parent = name;
     }
     return parent;
@@ -206,16 +266,10 @@ export class ImageStore {
     await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key }), "RUNTIME_NOT_FOUND");
   }
 
-  async #blob(registry: Registry, descriptor: Descriptor, lease: string, signal?: AbortSignal): Promise<void> {
-    const running = this.#inFlight.get(descriptor.digest);
-    if (running !== undefined) await running.catch(() => undefined); // its failure is its own pull's
-    const work = this.#write(descriptor, lease, {}, (offset) => registry.blob(descriptor.digest, offset, signal));
-    this.#inFlight.set(descriptor.digest, work);
-    try {
-      await work;
-    } finally {
-      if (this.#inFlight.get(descriptor.digest) === work) this.#inFlight.delete(descriptor.digest);
-    }
+  #blob(registry: Registry, descriptor: Descriptor, lease: string, signal?: AbortSignal): Promise<void> {
+    return this.#queue.run(descriptor.digest, () =>
+      this.#write(descriptor, lease, {}, (offset) => registry.blob(descriptor.digest, offset, signal)),
+    );
   }
 
   async #put({ descriptor, bytes }: Document, labels: Record<string, string>, lease: string): Promise<void> {
@@ -291,7 +345,7 @@ class WriteStream {
   readonly #failure: Promise<never>;
 
   constructor(connection: Connection, lease: string) {
-    this.#call = connection.duplex(ContentService.write, lease);
+    this.#call = connection.duplex(ContentService.write, { lease });
     this.#failure = once(this.#call, "error").then(([error]) => {
       throw fromGrpc(error as ServiceError);
     });
@@ -312,6 +366,13 @@ class WriteStream {
 
 function parse({ bytes }: Document): unknown {
   return JSON.parse(new TextDecoder().decode(bytes));
+}
+
+/** Whether a registry could not serve, as opposed to would not: what is here then does. */
+function isAway(error: unknown): boolean {
+  if (RuntimeError.is(error, "RUNTIME_REGISTRY_UNREACHABLE")) return true;
+  const failure = error instanceof RuntimeError ? error.failure : undefined;
+  return failure?.code === "RUNTIME_REGISTRY_REFUSED" && (failure.status >= 500 || failure.status === tooManyRequests);
 }
 
 /** Each layer's name: the digest of all up to it (OCI image spec, "layer chain id"). */

@@ -1,17 +1,18 @@
 /**
- * The runtime on containerd: images and the life of containers.
+ * The runtime on containerd.
  *
- * - `containerd-runtime.ts`  connectContainerd: the calls of the seam that are here
- * - `image-store.ts`         pull into containerd: leases, blobs, unpacking
- * - `registry.ts`            the registry protocol, read side; `reference.ts` image names
+ * - `containerd-runtime.ts`  connectContainerd: the seam's calls
+ * - `image-store.ts`         pull into containerd: leases, blobs, unpacking, collection
+ * - `registry.ts`            the registry protocol, read side
  * - `image-config.ts`        an image's manifest and config, Docker's rules for the command
  * - `oci-spec.ts`            ContainerSpec → OCI runtime spec; `capabilities.ts`, `seccomp.ts`, `process-user.ts`
  * - `container-directory.ts` network namespace, hosts, hostname, resolv.conf
- * - `connection.ts`          gRPC to containerd, errors
+ * - `container-log.ts`       reads what the logger beside each container keeps
+ * - `exec-process.ts`        a process beside a container's first
+ * - `event-stream.ts`        containerd's events of tasks
+ * - `cgroup.ts`              usage, and deaths for want of memory, of both cgroup versions
+ * - `connection.ts`          gRPC to containerd, errors; `keyed-queue.ts` one thing at a time by key
+ * - `native-program.ts`      the program in `native/`: logger, init, namespaces, pipes
+ * - `testing/`               a private containerd, a registry, images, as `@warren/runtime-containerd/testing`
  */
-export {
-  connectContainerd,
-  type ContainerdDependencies,
-  type ContainerdOptions,
-  type ContainerdRuntimePart,
-} from "./containerd-runtime.ts";
+export { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "./containerd-runtime.ts";

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
-import { RuntimeError, type ContainerSpec, type Device, type Mount } from "@warren/runtime";
+import { RuntimeError, type ContainerSpec, type Device, type ExecSpec, type Mount } from "@warren/runtime";
 import { capabilitiesOf } from "./capabilities.ts";
+import type { Cgroups } from "./cgroup.ts";
 import { commandLine, type ImageConfig } from "./image-config.ts";
 import { seccompProfile } from "./seccomp.ts";
 
@@ -16,6 +17,9 @@ export interface Surroundings {
   readonly architecture: string;
   readonly netnsPath: string;
   readonly cgroupsPath: string;
+  readonly cgroups: Pick<Cgroups, "version" | "limitsSwap">;
+  /** The program that is the container's init, on this machine. */
+  readonly initProgram: string;
   readonly user: ProcessUser;
   /** Made by us for this container; mounted over the image's. */
   readonly files: Readonly<Record<"/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf", string>>;
@@ -83,6 +87,11 @@ const usualDevices = [
   { allow: true, type: "b", access: "m" },
 ];
 
+/** Where the init is in the container: on the tmpfs, so that no image and no layer is touched. */
+const initPath = "/dev/warren-init";
+/** Until somebody says how large the terminal is. */
+const consoleSize = { width: 80, height: 24 };
+
 const cpuPeriodUs = 100_000;
 /** The kernel's weight of one core's worth. */
 const sharesPerCore = 1024;
@@ -91,30 +100,28 @@ const sharesPerCore = 1024;
 export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: Surroundings): Promise<object> {
   const capabilities = [...capabilitiesOf(spec)];
   const devices = await Promise.all((spec.devices ?? []).map(describeDevice));
-  const { uid, gid, groups } = around.user;
-  // A process that is not root starts with none and may gain them only by a file that grants them.
-  const effective = uid === 0 ? capabilities : [];
+  const command = commandLine(image, spec.command, spec.args);
   return {
     ociVersion: "1.0.2",
     hostname: hostnameOf(spec),
     root: { path: "rootfs", readonly: spec.readOnlyRoot ?? false },
     process: {
-      terminal: false,
-      user: { uid, gid, additionalGids: groups },
-      args: commandLine(image, spec.command, spec.args),
+      ...terminal(spec.tty ?? false),
+      ...identity(around.user, capabilities),
+      args: spec.init ? [initPath, "init", "--", ...command] : command,
       env: environment(spec, image),
       cwd: spec.workingDir ?? (image.config?.WorkingDir || "/"),
-      capabilities: { bounding: capabilities, effective, permitted: effective },
       noNewPrivileges: spec.noNewPrivileges ?? false,
       rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({
         type: `RLIMIT_${name.toUpperCase()}`,
-        soft,
-        hard,
+        soft: resourceLimit(soft),
+        hard: resourceLimit(hard),
       })),
-    },
+    } satisfies OciProcess,
     mounts: [
       ...systemMounts,
       ...Object.entries(around.files).map(([destination, source]) => bind(source, destination, true)),
+      ...(spec.init ? [bind(around.initProgram, initPath, true)] : []),
       ...(spec.mounts ?? []).map(userMount),
     ],
     linux: {
@@ -122,8 +129,13 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
       namespaces: [
         ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
         { type: "network", path: around.netnsPath },
+        // As Docker does: with version 1, a namespace would hide nothing.
+        ...(around.cgroups.version === 2 ? [{ type: "cgroup" }] : []),
       ],
-      resources: { ...resources(spec), devices: [...usualDevices, ...devices.map((d) => d.rule)] },
+      resources: {
+        ...resources(spec, around.cgroups.limitsSwap),
+        devices: [...usualDevices, ...devices.map((d) => d.rule)],
+      },
       devices: devices.map((d) => d.node),
       sysctl: sysctls(spec),
       maskedPaths,
@@ -131,6 +143,56 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
       seccomp: seccompProfile(around.architecture, new Set(capabilities)),
     },
   };
+}
+
+/** OCI's `process`, as far as it is written here. */
+interface OciProcess {
+  readonly terminal: boolean;
+  readonly user: object;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly capabilities: { readonly bounding: readonly string[] };
+  readonly noNewPrivileges: boolean;
+  readonly rlimits: readonly object[];
+}
+
+/** OCI's `process` of one that joins the container whose spec is `text`. */
+export function execProcess(text: string, exec: ExecSpec, user: ProcessUser | undefined): object {
+  const { process } = JSON.parse(text) as { readonly process: OciProcess };
+  const env = new Map(process.env.map(splitEntry));
+  if (exec.tty && !env.has("TERM")) env.set("TERM", "xterm");
+  for (const [name, value] of Object.entries(exec.env ?? {})) env.set(name, value);
+  return {
+    ...process,
+    consoleSize: undefined,
+    ...terminal(exec.tty ?? false),
+    ...(user && identity(user, process.capabilities.bounding)),
+    args: exec.args,
+    env: [...env].map(([name, value]) => `${name}=${value}`),
+    cwd: exec.workingDir ?? process.cwd,
+  };
+}
+
+function terminal(tty: boolean): { readonly terminal: boolean; readonly consoleSize?: object } {
+  return tty ? { terminal: true, consoleSize } : { terminal: false };
+}
+
+function identity(
+  { uid, gid, groups }: ProcessUser,
+  bounding: readonly string[],
+): Pick<OciProcess, "user" | "capabilities"> {
+  // A process that is not root starts with none and may gain them only by a file that grants them.
+  const effective = uid === 0 ? bounding : [];
+  const capabilities = { bounding, effective, permitted: effective };
+  return { user: { uid, gid, additionalGids: groups }, capabilities };
+}
+
+/** The kernel's "no limit", which a JavaScript number can't hold. */
+const unlimited = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON("18446744073709551615");
+
+function resourceLimit(value: number): unknown {
+  return value === -1 ? unlimited : value;
 }
 
 export function hostnameOf({ hostname, id }: ContainerSpec): string {
@@ -142,15 +204,18 @@ function environment(spec: ContainerSpec, image: ImageConfig): string[] {
     ["PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     ["HOSTNAME", hostnameOf(spec)],
   ]);
-  for (const entry of image.config?.Env ?? []) {
-    const [name = "", ...value] = entry.split("=");
-    env.set(name, value.join("="));
-  }
+  if (spec.tty) env.set("TERM", "xterm");
+  for (const entry of image.config?.Env ?? []) env.set(...splitEntry(entry));
   for (const [name, value] of Object.entries(spec.env ?? {})) env.set(name, value);
   return [...env].map(([name, value]) => `${name}=${value}`);
 }
 
-function resources({ resources: r = {} }: ContainerSpec): object {
+function splitEntry(entry: string): [name: string, value: string] {
+  const [name = "", ...value] = entry.split("=");
+  return [name, value.join("=")];
+}
+
+function resources({ resources: r = {} }: ContainerSpec, limitsSwap: boolean): object {
   return {
     cpu: {
       ...(r.cpuLimit !== undefined && {
@@ -161,7 +226,10 @@ function resources({ resources: r = {} }: ContainerSpec): object {
     },
     memory: {
       // Swap counts too, so that a limit is one where there is swap.
-      ...(r.memoryLimitBytes !== undefined && { limit: r.memoryLimitBytes, swap: r.memoryLimitBytes }),
+      ...(r.memoryLimitBytes !== undefined && {
+        limit: r.memoryLimitBytes,
+        ...(limitsSwap && { swap: r.memoryLimitBytes }),
+      }),
       ...(r.memoryReservationBytes !== undefined && { reservation: r.memoryReservationBytes }),
     },
     ...(r.pidsLimit !== undefined && { pids: { limit: r.pidsLimit } }),

@@ -29,10 +29,13 @@ test("a bearer challenge is answered with a token for this repository, asked for
     return new Response("", { status: 401, headers: { "www-authenticate": challenge } });
   });
   const reference = parseReference("r.test/x:1");
-  const found = await new Registry(reference, { username: "me", password: "secret" }, fetcher).manifest("1");
+  const found = await new Registry(reference, {
+    auth: { username: "me", password: "secret" },
+    fetch: fetcher,
+  }).manifest("1");
   expect(found.descriptor.digest).toBe(digest);
   expect(asked[1]).toBe("https://auth.test/token?scope=repository%3Ax%3Apull&service=reg");
-  const anonymous = new Registry(reference, undefined, fetcher).manifest("1");
+  const anonymous = new Registry(reference, { fetch: fetcher }).manifest("1");
   await expect(anonymous).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", retryable: true });
 });
 
@@ -40,7 +43,10 @@ test("a login is never sent to a token server over plain HTTP", async () => {
   const { fetcher, asked } = fake(
     () => new Response("", { status: 401, headers: { "www-authenticate": 'Bearer realm="http://auth.test/token"' } }),
   );
-  const registry = new Registry(parseReference("r.test/x"), { username: "me", password: "secret" }, fetcher);
+  const registry = new Registry(parseReference("r.test/x"), {
+    auth: { username: "me", password: "secret" },
+    fetch: fetcher,
+  });
   await expect(registry.manifest("latest")).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED" });
   expect(asked).toEqual(["https://r.test/v2/x/manifests/latest"]);
 });
@@ -53,14 +59,14 @@ test("plain HTTP is for loopback alone", async () => {
     ["10.0.0.1:5", "https"],
   ]) {
     const { fetcher, asked } = fake(() => new Response(manifest));
-    await new Registry(parseReference(`${host}/x`), undefined, fetcher).manifest("latest");
+    await new Registry(parseReference(`${host}/x`), { fetch: fetcher }).manifest("latest");
     expect(asked[0]).toBe(`${scheme}://${host}/v2/x/manifests/latest`);
   }
 });
 
 test("a manifest that is not what its digest says is refused", async () => {
   const { fetcher } = fake(() => new Response("{}"));
-  await expect(new Registry(parseReference("r.test/x"), undefined, fetcher).manifest(digest)).rejects.toMatchObject({
+  await expect(new Registry(parseReference("r.test/x"), { fetch: fetcher }).manifest(digest)).rejects.toMatchObject({
     failure: { code: "RUNTIME_DIGEST_MISMATCH", expected: digest },
   });
 });
@@ -71,7 +77,7 @@ test.each([206, 200])("a blob goes on from its offset, where the registry answer
     return new Response(status === 206 ? "4567" : "01234567", { status });
   });
   const parts: string[] = [];
-  for await (const part of new Registry(parseReference("r.test/x"), undefined, fetcher).blob(digest, 4))
+  for await (const part of new Registry(parseReference("r.test/x"), { fetch: fetcher }).blob(digest, 4))
     parts.push(Buffer.from(part).toString());
   expect(parts.join("")).toBe("4567");
 });

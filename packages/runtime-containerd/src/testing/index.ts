@@ -5,13 +5,16 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile, copyFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, symlink, writeFile, copyFile } from "node:fs/promises";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import type { Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
+import { Cgroups } from "../cgroup.ts";
+import { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "../containerd-runtime.ts";
 
 const run = promisify(execFile);
 
@@ -19,28 +22,101 @@ export interface PrivateContainerd extends AsyncDisposable {
   readonly address: string;
   /** Its directories; anything else under here is removed with them. */
   readonly directory: string;
+  readonly pid: number;
+  /** Where it writes its log. */
+  readonly logPath: string;
+  /** Ends it as a crash does; its containers go on. */
+  kill(): Promise<void>;
+  /** Starts it again on the same directories, after `kill`. */
+  restart(): Promise<void>;
 }
 
-/** Starts the containerd that `WARREN_TEST_CONTAINERD` names, else the one of the PATH. */
-export async function startPrivateContainerd(): Promise<PrivateContainerd> {
-  const directory = await mkdtemp(join(tmpdir(), "warren-containerd-"));
-  const address = join(directory, "containerd.sock");
-  const config = join(directory, "config.toml");
+/**
+ * Starts the containerd that `WARREN_TEST_CONTAINERD` names, else the one of the PATH. Shims are looked for beside it.
+ *
+ * @param directory made and removed with it. @default one under the system's temporary directory
+ */
+export async function startPrivateContainerd(directory?: string): Promise<PrivateContainerd> {
+  const home = directory ?? (await mkdtemp(join(tmpdir(), "warren-containerd-")));
+  await mkdir(home, { recursive: true });
+  const address = join(home, "containerd.sock");
+  const config = join(home, "config.toml");
+  const logPath = join(home, "containerd.log");
   await writeFile(
     config,
-    `version = 2\nroot = "${directory}/root"\nstate = "${directory}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${address}"\n`,
+    `version = 2\nroot = "${home}/root"\nstate = "${home}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${address}"\n`,
   );
   const program = process.env["WARREN_TEST_CONTAINERD"] ?? "containerd";
-  const child = spawn(program, ["--config", config, "--log-level", "warn"], { stdio: "ignore" });
-  await until("containerd listens", () => listens(child, { path: address }));
+  const env = { ...process.env, PATH: `${dirname(program)}:${process.env["PATH"]}:/usr/sbin:/sbin` };
+  const start = async (): Promise<ChildProcess> => {
+    const log = await open(logPath, "a");
+    const child = spawn(program, ["--config", config, "--log-level", "warn"], {
+      stdio: ["ignore", log.fd, log.fd],
+      env: program.includes("/") ? env : process.env,
+    });
+    await log.close();
+    await until("containerd listens", () => listens(child, { path: address }));
+    return child;
+  };
+  let child = await start();
   return {
     address,
-    directory,
+    directory: home,
+    logPath,
+    get pid() {
+      return child.pid ?? 0;
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    },
+    async restart() {
+      child = await start();
+    },
     async [Symbol.asyncDispose]() {
       await end(child);
-      await rm(directory, { recursive: true, force: true });
+      await rm(home, { recursive: true, force: true });
     },
   };
+}
+
+/** A containerd, a registry and what a runtime needs to use them: what a cluster test or a demo stands on. */
+export interface RuntimeBed extends AsyncDisposable {
+  readonly containerd: PrivateContainerd;
+  readonly registry: TestRegistry;
+  /** For `connectContainerd`: socket and directories, all the bed's own. */
+  readonly options: ContainerdOptions & { readonly address: string; readonly runDir: string; readonly dataDir: string };
+  open(dependencies?: ContainerdDependencies, more?: ContainerdOptions): Promise<Runtime>;
+  /** Pushes a busybox image with these contents; gives its name. */
+  push(nameAndTag: string, contents?: ImageContents): Promise<string>;
+}
+
+/** Closing it removes all containers, ends both and leaves nothing: no process, mount, namespace, cgroup or file. */
+export async function startRuntimeBed(): Promise<RuntimeBed> {
+  const [containerd, registry] = await Promise.all([startPrivateContainerd(), startRegistry()]);
+  const options = {
+    address: containerd.address,
+    // A name of its own, since cgroups of one name are one cgroup on all of a machine's containerds.
+    namespace: `warren-${containerd.pid}`,
+    runDir: join(containerd.directory, "run"),
+    dataDir: join(containerd.directory, "data"),
+  };
+  const bed: RuntimeBed = {
+    containerd,
+    registry,
+    options,
+    open: (dependencies = {}, more = {}) => connectContainerd(dependencies, { ...options, ...more }),
+    push: (nameAndTag, contents) => pushImage(registry, nameAndTag, contents),
+    async [Symbol.asyncDispose]() {
+      await using runtime = await bed.open();
+      await runtime.collectOrphans(new Set());
+      await registry[Symbol.asyncDispose]();
+      await containerd[Symbol.asyncDispose]();
+      const cgroups = new Cgroups();
+      await cgroups.removeLeftovers("", (name) => name !== options.namespace);
+    },
+  };
+  return bed;
 }
 
 export interface TestRegistry extends AsyncDisposable {

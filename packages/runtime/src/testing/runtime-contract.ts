@@ -212,29 +212,29 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     title:
       "containers outlive a runtime: the next one lists them, waits for them, and tells those that ended meanwhile",
     async run(subject) {
-      await withRig(subject, async (rig) => {
-        await rig.start("c-goes-on", [{ do: "print", text: "before\n" }, { do: "run" }]);
-        await rig.start("c-ends", [
-          { do: "await", signal: "USR1" },
-          { do: "exit", code: 9 },
-        ]);
-        await rig.saw("c-goes-on", "before");
-        await rig.runtime.close();
-        await using next = await subject.open();
-        const state = async (id: string): Promise<ContainerState | undefined> =>
-          (await next.list()).find((each) => each.id === id)?.state;
-        assert((await state("c-goes-on"))?.kind === "running", "it still runs");
-        await next.kill("c-ends", "USR1");
-        await next.wait("c-ends");
-        await next.close();
-        await using third = await subject.open();
-        const ended = (await third.list()).find(({ id }) => id === "c-ends")?.state;
-        assert(ended?.kind === "exited" && ended.exit.code === 9, "its exit is kept");
-        assert(show(await all(third.logs("c-goes-on"))) === "before", "its output is kept");
-        await third.kill("c-goes-on", "KILL");
-        assert((await third.wait("c-goes-on")).code === 137, "and it can be ended");
-        for (const id of ["c-goes-on", "c-ends"]) await third.remove(id);
-      });
+      const first = new Rig(await subject.open(), subject);
+      await first.runtime.pull(subject.image);
+      await first.start("c-goes-on", [{ do: "print", text: "before\n" }, { do: "run" }]);
+      await first.start("c-ends", [
+        { do: "await", signal: "USR1" },
+        { do: "exit", code: 9 },
+      ]);
+      await first.saw("c-goes-on", "before");
+      await first.runtime.close();
+      await using next = await subject.open();
+      const state = async (id: string): Promise<ContainerState | undefined> =>
+        (await next.list()).find((each) => each.id === id)?.state;
+      assert((await state("c-goes-on"))?.kind === "running", "it still runs");
+      await next.kill("c-ends", "USR1");
+      await next.wait("c-ends");
+      await next.close();
+      await using third = await subject.open();
+      const ended = (await third.list()).find(({ id }) => id === "c-ends")?.state;
+      assert(ended?.kind === "exited" && ended.exit.code === 9, "its exit is kept");
+      assert(show(await all(third.logs("c-goes-on"))) === "before", "its output is kept");
+      await third.kill("c-goes-on", "KILL");
+      assert((await third.wait("c-goes-on")).code === 137, "and it can be ended");
+      for (const id of ["c-goes-on", "c-ends"]) await third.remove(id);
     },
   },
 ];
@@ -269,10 +269,11 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
       runtime.exec(none, { args: ["true"] }),
       all(runtime.logs(none)),
     ];
-    for (const call of calls) assert((await code(call)) === "RUNTIME_NOT_FOUND", "no such container");
+    for (const told of await Promise.all(calls.map(code))) assert(told === "RUNTIME_NOT_FOUND", "no such container");
     await rig.create("c-idle", [{ do: "run" }]);
     const early = [runtime.wait("c-idle"), runtime.stats("c-idle"), runtime.exec("c-idle", { args: ["true"] })];
-    for (const call of early) assert((await code(call)) === "RUNTIME_WRONG_STATE", "it does not run yet");
+    for (const told of await Promise.all(early.map(code)))
+      assert(told === "RUNTIME_WRONG_STATE", "it does not run yet");
     await runtime.kill("c-idle");
     assert((await at("c-idle")) === "created", "a signal to what does not run does nothing");
     await runtime.start("c-idle");

@@ -1,0 +1,320 @@
+//! Keeps a container's output in numbered files of its directory: `1.log`, `2.log`…, a record a line (`record.rs`).
+//!
+//! L1 The container is never held up: what can't be written (a full disk) is dropped and counted, and the next record
+//!    that can be written tells how much is missing.
+//! L2 A file is complete once the next number is there, so a reader needs no lock.
+//! L3 `logger` is in the directory, with our process number, for as long as more may come: until both ends are closed,
+//!    or a SIGUSR1 says that the container has ended. A shim holds its ends open, and this process' number in mind, for
+//!    as long as it remembers the container; so we stay until it closes them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::record::{self, Stamp};
+
+/// Descriptors that a shim passes: the container's output, its errors, and one that is closed to say "go on".
+const STDOUT: i32 = 3;
+const STDERR: i32 = 4;
+const READY: i32 = 5;
+/// A longer line is kept in pieces.
+const PIECE_BYTES: usize = 16 * 1024;
+/// What a pipe holds.
+const READ_BYTES: usize = 64 * 1024;
+
+pub struct Options {
+    directory: PathBuf,
+    file_bytes: u64,
+    files: u64,
+    /// All output is on the first descriptor; nobody ever closes the second.
+    tty: bool,
+}
+
+impl Options {
+    pub fn parse(pairs: &[&str]) -> Option<Self> {
+        let value = |key: &str| pairs.chunks(2).find(|pair| pair[0] == key).map(|pair| pair[1]);
+        Some(Self {
+            directory: PathBuf::from(value("directory")?),
+            file_bytes: value("file-bytes")?.parse().ok()?,
+            files: value("files")?.parse().ok().filter(|n| *n > 0)?,
+            tty: value("tty").is_some(),
+        })
+    }
+}
+
+static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
+static CONTAINER_ENDED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_signal(number: libc::c_int) {
+    let flag = if number == libc::SIGTERM { &ASKED_TO_END } else { &CONTAINER_ENDED };
+    flag.store(true, Ordering::Relaxed);
+}
+
+/// Takes both signals; they are let in only while `ppoll` waits with the mask that this gives, so none is missed.
+fn take_signals() -> libc::sigset_t {
+    // SAFETY: plain system calls; the sets are written before they are read.
+    unsafe {
+        let mut ours: libc::sigset_t = std::mem::zeroed();
+        let mut waiting: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut ours);
+        for number in [libc::SIGTERM, libc::SIGUSR1] {
+            libc::sigaddset(&mut ours, number);
+            libc::signal(number, on_signal as *const () as libc::sighandler_t);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &ours, &mut waiting);
+        for number in [libc::SIGTERM, libc::SIGUSR1] {
+            libc::sigdelset(&mut waiting, number);
+        }
+        for number in [libc::SIGINT, libc::SIGHUP] {
+            libc::signal(number, libc::SIG_IGN);
+        }
+        waiting
+    }
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let waiting = take_signals();
+    let mut sources = vec![Source::open("stdout", STDOUT)?];
+    if !options.tty {
+        sources.push(Source::open("stderr", STDERR)?);
+    }
+    let mut files = Files::open(options);
+    // SAFETY: the descriptor is ours and used nowhere else.
+    unsafe { libc::close(READY) };
+    let mut last = Stamp { seconds: 0, nanos: 0 };
+    let mut batch = Vec::new();
+    let mut settled = false;
+    while !sources.is_empty() {
+        let ending = ASKED_TO_END.load(Ordering::Relaxed);
+        // A terminal's end is told by its pipe, after what the shim still had of it.
+        let settling = !settled && !options.tty && CONTAINER_ENDED.load(Ordering::Relaxed);
+        let ready = wait(&sources, &waiting, ending || settling)?;
+        let idle = !ready.contains(&true);
+        // Time may be set back; the order of records says more than the clock.
+        last = last.max(Stamp::now());
+        batch.clear();
+        for (source, ready) in sources.iter_mut().zip(ready) {
+            if ready {
+                source.read(&mut batch, last);
+            }
+            source.open &= !(idle && ending);
+            if !source.open || (idle && settling) {
+                source.flush(&mut batch, last);
+            }
+        }
+        sources.retain(|source| source.open);
+        files.write(&batch, last);
+        if idle && settling {
+            settled = true;
+            files.settle();
+        }
+    }
+    files.settle();
+    Ok(())
+}
+
+/// Which sources have something, or their end. With `at_once` it does not wait.
+fn wait(sources: &[Source], mask: &libc::sigset_t, at_once: bool) -> Result<Vec<bool>> {
+    let mut polled: Vec<libc::pollfd> = sources
+        .iter()
+        .map(|source| libc::pollfd { fd: source.file.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let timeout = if at_once { &now as *const _ } else { std::ptr::null() };
+    // SAFETY: the pointers live through the call.
+    let found = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout, mask) };
+    if found < 0 {
+        let error = Error::last_os_error();
+        return if error.kind() == ErrorKind::Interrupted { Ok(vec![false; sources.len()]) } else { Err(error) };
+    }
+    Ok(polled.iter().map(|one| one.revents != 0).collect())
+}
+
+struct Source {
+    name: &'static str,
+    file: File,
+    open: bool,
+    /// What came after the last line feed; shorter than a piece.
+    rest: Vec<u8>,
+}
+
+impl Source {
+    fn open(name: &'static str, fd: i32) -> Result<Self> {
+        // SAFETY: the shim passed it; nothing else here owns it.
+        let file = unsafe {
+            let flags = libc::fcntl(fd, libc::F_GETFL);
+            if flags < 0 || libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) < 0 {
+                return Err(Error::last_os_error());
+            }
+            File::from_raw_fd(fd)
+        };
+        Ok(Self { name, file, open: true, rest: Vec::new() })
+    }
+
+    /// Reads once, and appends what became whole.
+    fn read(&mut self, out: &mut Vec<u8>, at: Stamp) {
+        let mut buffer = [0; READ_BYTES];
+        match self.file.read(&mut buffer) {
+            Ok(0) => self.open = false,
+            Ok(length) => self.take(&buffer[..length], out, at),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.open = false,
+        }
+    }
+
+    fn take(&mut self, mut data: &[u8], out: &mut Vec<u8>, at: Stamp) {
+        while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+            self.push(&data[..end], out, at);
+            record::append(out, at, self.name, true, &self.rest);
+            self.rest.clear();
+            data = &data[end + 1..];
+        }
+        self.push(data, out, at);
+    }
+
+    /// Adds to the line that is not whole yet. A piece goes out only when more than it follows, so that the last
+    /// piece of a line is never empty.
+    fn push(&mut self, mut data: &[u8], out: &mut Vec<u8>, at: Stamp) {
+        while self.rest.len() + data.len() > PIECE_BYTES {
+            let (now, later) = data.split_at(PIECE_BYTES - self.rest.len());
+            self.rest.extend_from_slice(now);
+            record::append(out, at, self.name, false, &self.rest);
+            self.rest.clear();
+            data = later;
+        }
+        self.rest.extend_from_slice(data);
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>, at: Stamp) {
+        if !self.rest.is_empty() {
+            record::append(out, at, self.name, false, &self.rest);
+            self.rest.clear();
+        }
+    }
+}
+
+struct Files<'a> {
+    options: &'a Options,
+    /// Of the newest file.
+    number: u64,
+    file: Option<File>,
+    bytes: u64,
+    /// Dropped since the last record that could be written (L1).
+    missing: u64,
+}
+
+impl<'a> Files<'a> {
+    fn open(options: &'a Options) -> Self {
+        let mut files = Self { options, number: newest(&options.directory), file: None, bytes: 0, missing: 0 };
+        let pid = std::process::id().to_string();
+        // L3. Where it can't be written the reader takes the log for ended, which is better than none.
+        let _ = fs::write(options.directory.join("logger"), pid);
+        let _ = files.next();
+        files
+    }
+
+    /// L2: the next file is made once nothing more goes to the last one.
+    fn next(&mut self) -> Result<()> {
+        let path = self.path(self.number + 1);
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        self.number += 1;
+        self.file = Some(file);
+        self.bytes = 0;
+        if self.number > self.options.files {
+            let _ = fs::remove_file(self.path(self.number - self.options.files));
+        }
+        Ok(())
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.options.directory.join(format!("{number}.log"))
+    }
+
+    fn write(&mut self, batch: &[u8], at: Stamp) {
+        if batch.is_empty() && self.missing == 0 {
+            return;
+        }
+        if self.bytes >= self.options.file_bytes || self.file.is_none() {
+            // Without room for a new file the last one goes on.
+            let _ = self.next();
+        }
+        if self.missing > 0 {
+            let mut notice = Vec::new();
+            let text = format!("[{} bytes of output are missing here: they could not be written]", self.missing);
+            record::append(&mut notice, at, "stderr", true, text.as_bytes());
+            if self.append(&notice).is_ok() {
+                self.missing = 0;
+            }
+        }
+        if self.missing > 0 || self.append(batch).is_err() {
+            self.missing += batch.len() as u64;
+        }
+    }
+
+    /// All or nothing.
+    fn append(&mut self, data: &[u8]) -> Result<()> {
+        let Some(file) = self.file.as_mut() else { return Err(Error::from(ErrorKind::NotFound)) };
+        if let Err(error) = file.write_all(data) {
+            let _ = file.set_len(self.bytes);
+            return Err(error);
+        }
+        self.bytes += data.len() as u64;
+        Ok(())
+    }
+
+    /// L3. Removing needs no room on a full disk.
+    fn settle(&self) {
+        let _ = fs::remove_file(self.options.directory.join("logger"));
+    }
+}
+
+/// The number of the newest file in `directory`; 0 where there is none.
+fn newest(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".log")?.parse().ok()).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        Source { name: "stdout", file: File::open("/dev/null").unwrap(), open: true, rest: Vec::new() }
+    }
+
+    /// What stands after the stamp of each record.
+    fn shown(out: &[u8]) -> Vec<String> {
+        let text = String::from_utf8_lossy(out).into_owned();
+        text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    const AT: Stamp = Stamp { seconds: 1, nanos: 2 };
+
+    #[test]
+    fn lines_are_whole_however_they_are_cut() {
+        let mut out = Vec::new();
+        let mut source = source();
+        for part in ["on", "e\n\ntw", "o", "\nrest"] {
+            source.take(part.as_bytes(), &mut out, AT);
+        }
+        source.flush(&mut out, AT);
+        assert_eq!(shown(&out), ["stdout F one", "stdout F ", "stdout F two", "stdout P rest"]);
+    }
+
+    #[test]
+    fn a_long_line_is_kept_in_pieces_of_which_none_is_empty() {
+        for (length, pieces) in [(PIECE_BYTES, 1), (PIECE_BYTES + 1, 2), (3 * PIECE_BYTES, 3), (3 * PIECE_BYTES + 5, 4)]
+        {
+            let mut out = Vec::new();
+            source().take(&[&vec![b'x'; length][..], b"\n"].concat(), &mut out, AT);
+            let records = shown(&out);
+            assert_eq!(records.len(), pieces);
+            assert!(records[..pieces - 1].iter().all(|r| r.starts_with("stdout P x")));
+            assert!(records[pieces - 1].starts_with("stdout F x"));
+            assert_eq!(records.iter().map(|r| r.len() - "stdout F ".len()).sum::<usize>(), length);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The part of the runtime that must outlive a worker, or run inside a container, in one small static program:
+//!
+//! - `log`    keeps a container's output: containerd starts one beside each container (`binary://`)
+//! - `init`   is a container's first process: passes signals on and reaps what is orphaned
+//! - `netns`  makes and ends a container's network namespace
+//! - `fifo`   makes the pipes that an exec's streams go through
+
+mod fifo;
+mod init;
+mod log;
+mod netns;
+mod record;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: warren-runtime init -- COMMAND [ARG…]
+       warren-runtime netns-create PATH | netns-delete PATH
+       warren-runtime fifo PATH…
+       warren-runtime directory PATH file-bytes N files N [tty 1]   (started by a containerd shim)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["init", "--", command @ ..] if !command.is_empty() => return init::run(command),
+        ["netns-create", path] => netns::create(path),
+        ["netns-delete", path] => netns::delete(path),
+        ["fifo", paths @ ..] if !paths.is_empty() => fifo::create(paths),
+        // The shim passes what its URI asked for as pairs, in any order.
+        pairs if !pairs.is_empty() && pairs.len() % 2 == 0 => match log::Options::parse(pairs) {
+            Some(options) => log::run(&options),
+            None => return usage(),
+        },
+        _ => return usage(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("warren-runtime: {error}");
+            // Errno is the exit code, so that the caller need not read a text.
+            ExitCode::from(error.raw_os_error().and_then(|n| u8::try_from(n).ok()).unwrap_or(255))
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(254)
+}

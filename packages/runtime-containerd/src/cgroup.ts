@@ -1,0 +1,138 @@
+import { readFile, readdir, rmdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { ContainerStats } from "@warren/runtime";
+
+/** What one cgroup version keeps where. Paths are those of the container's cgroup under `root`. */
+interface Layout {
+  stats(): Promise<ContainerStats | undefined>;
+  /** How often the kernel ended something in it for want of memory. */
+  oomKills(): Promise<number>;
+}
+
+/** The kernel's word for no limit is a number near the top of 64 bits, by version of the kernel. */
+const noLimit = 2 ** 60;
+
+/**
+ * The cgroup of a container, of either version, read as files. containerd's `Tasks.Metrics` reads the same and sends
+ * it in two forms by version; the files are there while containerd is away, and after the end of the process, which is
+ * when the count of memory kills is asked for.
+ */
+export class Cgroups {
+  /** Where the kernel's tree is mounted. */
+  readonly #root: string;
+  readonly version: 1 | 2;
+
+  constructor(root: string = "/sys/fs/cgroup") {
+    this.#root = root;
+    this.version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
+  }
+
+  /** Whether a limit can count swap; a kernel may be built or booted without. */
+  get limitsSwap(): boolean {
+    return this.version === 2 || existsSync(join(this.#root, "memory/memory.memsw.limit_in_bytes"));
+  }
+
+  /** Undefined where there is no such cgroup. */
+  stats(path: string): Promise<ContainerStats | undefined> {
+    return this.#layout(path).stats();
+  }
+
+  async outOfMemory(path: string): Promise<boolean> {
+    return (await this.#layout(path).oomKills()) > 0;
+  }
+
+  /** Removes what a killed runtime left below `path`, and is not kept: empty cgroups. */
+  async removeLeftovers(path: string, keep: (name: string) => boolean): Promise<void> {
+    const trees =
+      this.version === 2 ? [this.#root] : (await readdir(this.#root)).map((controller) => join(this.#root, controller));
+    for (const tree of trees) {
+      const parent = join(tree, path);
+      const children = await readdir(parent, { withFileTypes: true }).catch(none);
+      for (const child of children ?? []) {
+        // EBUSY: something lives in it, which is not for us to end.
+        if (child.isDirectory() && !keep(child.name)) await rmdir(join(parent, child.name)).catch(none);
+      }
+    }
+  }
+
+  #layout(path: string): Layout {
+    return this.version === 2
+      ? unified((file) => join(this.#root, path, file))
+      : separate((controller, file) => join(this.#root, controller, path, file));
+  }
+}
+
+function unified(at: (file: string) => string): Layout {
+  return {
+    async stats() {
+      const cpu = await table(at("cpu.stat"));
+      const memory = await number(at("memory.current"));
+      if (cpu === undefined || memory === undefined) return undefined;
+      const io = await lines(at("io.stat"));
+      const sum = (key: string): bigint =>
+        io.reduce((total, line) => total + BigInt(new RegExp(`\\b${key}=(\\d+)`).exec(line)?.[1] ?? 0), 0n);
+      return {
+        cpuUsageNs: (cpu.get("usage_usec") ?? 0n) * 1_000n,
+        memoryBytes: Math.max(0, memory - Number((await table(at("memory.stat")))?.get("inactive_file") ?? 0n)),
+        memoryLimitBytes: limit(await number(at("memory.max"))),
+        pids: (await number(at("pids.current"))) ?? 0,
+        readBytes: sum("rbytes"),
+        writeBytes: sum("wbytes"),
+      };
+    },
+    oomKills: async () => Number((await table(at("memory.events")))?.get("oom_kill") ?? 0n),
+  };
+}
+
+function separate(at: (controller: string, file: string) => string): Layout {
+  return {
+    async stats() {
+      const [cpu] = await lines(at("cpuacct", "cpuacct.usage"));
+      const memory = await number(at("memory", "memory.usage_in_bytes"));
+      if (cpu === undefined || memory === undefined) return undefined;
+      const io = await lines(at("blkio", "blkio.throttle.io_service_bytes"));
+      const sum = (kind: string): bigint =>
+        io.reduce((total, line) => total + BigInt(new RegExp(`^\\S+ ${kind} (\\d+)`).exec(line)?.[1] ?? 0), 0n);
+      const inactive = (await table(at("memory", "memory.stat")))?.get("total_inactive_file") ?? 0n;
+      return {
+        cpuUsageNs: BigInt(cpu),
+        memoryBytes: Math.max(0, memory - Number(inactive)),
+        memoryLimitBytes: limit(await number(at("memory", "memory.limit_in_bytes"))),
+        pids: (await number(at("pids", "pids.current"))) ?? 0,
+        readBytes: sum("Read"),
+        writeBytes: sum("Write"),
+      };
+    },
+    oomKills: async () => Number((await table(at("memory", "memory.oom_control")))?.get("oom_kill") ?? 0n),
+  };
+}
+
+function limit(bytes: number | undefined): number | undefined {
+  return bytes === undefined || bytes >= noLimit ? undefined : bytes;
+}
+
+async function lines(path: string): Promise<string[]> {
+  const text = await readFile(path, "utf8").catch(none);
+  return text === undefined ? [] : text.trim().split("\n");
+}
+
+/** `max` is no number. */
+async function number(path: string): Promise<number | undefined> {
+  const [text] = await lines(path);
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+
+async function table(path: string): Promise<Map<string, bigint> | undefined> {
+  const rows = (await lines(path)).flatMap((line) => {
+    const [, key, value] = /^(\S+) (\d+)$/.exec(line) ?? [];
+    return key === undefined || value === undefined ? [] : [[key, BigInt(value)] as const];
+  });
+  return rows.length === 0 ? undefined : new Map(rows);
+}
+
+/** The cgroup went while it was read (ENODEV), or is not there, or is in use. */
+function none(error: NodeJS.ErrnoException): undefined {
+  if (["ENOENT", "ENOTDIR", "ENODEV", "EBUSY", "EOPNOTSUPP"].includes(error.code ?? "")) return undefined;
+  throw error;
+}

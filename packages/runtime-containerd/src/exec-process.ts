@@ -1,0 +1,236 @@
+import { close, constants, open } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { delay, systemClock } from "@warren/std";
+import {
+  RuntimeError,
+  signalNumber,
+  type ExecProcess,
+  type ExecSpec,
+  type ExecStreams,
+  type ExitStatus,
+} from "@warren/runtime";
+import { unless, type Connection } from "./connection.ts";
+import { TasksService } from "./generated/containerd/tasks.ts";
+import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
+import type { NativeProgram } from "./native-program.ts";
+
+/** A descriptor alone: a FileHandle would close it when it is collected. */
+const openDescriptor = promisify(open);
+
+/** How long nothing may come from a process that has ended before its pipes count as held by others, ms. */
+const quietMs = 100;
+
+const processType = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+
+export interface ExecSurroundings {
+  readonly connection: Connection;
+  readonly program: NativeProgram;
+  /** For this exec's pipes alone; made and removed here. */
+  readonly directory: string;
+  readonly containerId: string;
+  readonly execId: string;
+  /** OCI's `process`. */
+  readonly process: object;
+  readonly exitStatus: (code: number, at: Timestamp | undefined) => Promise<ExitStatus>;
+}
+
+/**
+ * Starts a process beside a container's first, its streams through named pipes between us and the shim.
+ *
+ * E1 A pipe is read to its end before the exit is told, however slow the reader.
+ * E2 What a process leaves behind in the background may hold its output open; it is cut off once nothing more comes.
+ */
+export async function startExec(
+  { connection, program, directory, containerId, execId, process, exitStatus }: ExecSurroundings,
+  spec: ExecSpec,
+  streams: ExecStreams,
+): Promise<ExecProcess> {
+  const path = (name: string): string => join(directory, name);
+  const names = [...(streams.stdin ? ["stdin"] : []), "stdout", ...(spec.tty ? [] : ["stderr"])];
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const ids = { containerId, execId };
+  const pumps: Pump[] = [];
+  const end = async (): Promise<void> => {
+    for (const pump of pumps) pump.close();
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await program.createFifos(...names.map(path));
+    // Our ends first: the shim waits for a reader when it opens its own.
+    pumps.push(await Pump.open(path("stdout"), streams.stdout));
+    if (!spec.tty) pumps.push(await Pump.open(path("stderr"), streams.stderr));
+    await connection.unary(TasksService.exec, {
+      ...ids,
+      stdin: streams.stdin ? path("stdin") : "",
+      stdout: path("stdout"),
+      stderr: spec.tty ? "" : path("stderr"),
+      terminal: spec.tty ?? false,
+      spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(process)) },
+    });
+    await connection.unary(TasksService.start, ids).catch(async (error: unknown) => {
+      await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
+      throw error;
+    });
+  } catch (error) {
+    await streams.stdin?.cancel(error);
+    await end();
+    // Which of a container's two command lines it was is known here.
+    if (RuntimeError.is(error, "RUNTIME_SPEC_INVALID"))
+      throw new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field: "args" }, error.message, { cause: error });
+    throw error;
+  }
+  const over = new AbortController();
+  const input = streams.stdin && feed(connection, ids, path("stdin"), streams.stdin, over.signal);
+  const exit = (async (): Promise<ExitStatus> => {
+    try {
+      const { exitStatus: code, exitedAt } = await connection.unary(TasksService.wait, ids);
+      over.abort();
+      const allRead = new AbortController();
+      const read = Promise.all(pumps.map((pump) => pump.done)).finally(() => allRead.abort());
+      // E2: deleting gives the shim's copying two seconds more, then closes its ends.
+      await Promise.race([read, quiet(pumps, allRead.signal)]);
+      await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
+      await read;
+      await input;
+      return await exitStatus(code, exitedAt);
+    } finally {
+      over.abort();
+      await end();
+    }
+  })();
+  exit.catch(() => undefined); // a caller may look at it later or never
+  return {
+    exit,
+    async resize(columns, rows) {
+      const size = { ...ids, width: columns, height: rows };
+      await unless(connection.unary(TasksService.resizePty, size), "RUNTIME_NOT_FOUND");
+    },
+    async signal(signal) {
+      const request = { ...ids, signal: signalNumber(signal), all: false };
+      await unless(connection.unary(TasksService.kill, request), "RUNTIME_NOT_FOUND");
+    },
+  };
+}
+
+/** Copies one pipe to a stream; a reader that has gone is no fault of the process, whose output is then dropped. */
+class Pump {
+  readonly done: Promise<void>;
+  readonly #socket: Socket;
+  #writing: Promise<void> | undefined;
+  #chunks = 0;
+
+  static async open(path: string, to: WritableStream<Uint8Array> | undefined): Promise<Pump> {
+    // Without O_NONBLOCK the open would wait for the shim, in one of the four threads that all files share.
+    return new Pump(await openDescriptor(path, constants.O_RDONLY | constants.O_NONBLOCK), to);
+  }
+
+  private constructor(fd: number, to: WritableStream<Uint8Array> | undefined) {
+    this.#socket = new Socket({ fd, readable: true, writable: false });
+    this.done = this.#run(to?.getWriter());
+  }
+
+  /** How many times something came. */
+  get chunks(): number {
+    return this.#chunks;
+  }
+
+  /** Resolves when what was read is written; undefined when that is so now. */
+  get busy(): Promise<void> | undefined {
+    return this.#writing;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  async #run(writer: WritableStreamDefaultWriter<Uint8Array> | undefined): Promise<void> {
+    let gone = writer === undefined;
+    const fail = (): void => {
+      gone = true;
+    };
+    writer?.closed.catch(fail);
+    try {
+      for await (const chunk of this.#socket as AsyncIterable<Uint8Array>) {
+        this.#chunks += 1;
+        if (gone) continue;
+        this.#writing = writer?.write(chunk).catch(fail);
+        await this.#writing;
+        this.#writing = undefined;
+      }
+    } catch (error) {
+      // Closed by us after the process ended, or before it began.
+      if ((error as NodeJS.ErrnoException).code !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+    } finally {
+      this.#writing = undefined;
+      if (!gone) await writer?.close().catch(fail);
+    }
+  }
+}
+
+/** Resolves when nothing came for a while though no reader was in the way. */
+async function quiet(pumps: readonly Pump[], over: AbortSignal): Promise<void> {
+  const came = (): number => pumps.reduce((sum, { chunks }) => sum + chunks, 0);
+  for (let before = -1; before !== came();) {
+    await Promise.all(pumps.map(({ busy }) => busy));
+    before = came();
+    await delay(systemClock, quietMs, over).catch(() => undefined);
+  }
+}
+
+/** Copies `from` into the process, and tells it the end. */
+async function feed(
+  connection: Connection,
+  ids: { readonly containerId: string; readonly execId: string },
+  path: string,
+  from: ReadableStream<Uint8Array>,
+  over: AbortSignal,
+): Promise<void> {
+  // The shim opens its end right after it started the process; this open waits for it.
+  const opening = openDescriptor(path, constants.O_WRONLY);
+  const release = (): void => {
+    // It never will: be the reader that the open waits for.
+    void openDescriptor(path, constants.O_RDONLY | constants.O_NONBLOCK).then(
+      (fd) => close(fd),
+      () => undefined, // its folder has gone, which an open that waits does not mind: it has the pipe
+    );
+  };
+  over.addEventListener("abort", release, { once: true });
+  const reader = from.getReader();
+  const stop = (): void => void reader.cancel().catch(() => undefined);
+  try {
+    const fd = await opening;
+    over.removeEventListener("abort", release);
+    over.addEventListener("abort", stop, { once: true });
+    const socket = new Socket({ fd, readable: false, writable: true });
+    const failed = new Promise<never>((_, reject) => socket.once("error", reject));
+    failed.catch(() => undefined);
+    try {
+      for (let step = await reader.read(); !step.done && !over.aborted; step = await reader.read()) {
+        const { value } = step;
+        await Promise.race([new Promise<void>((resolve) => socket.write(value, () => resolve())), failed, ends(over)]);
+      }
+      await Promise.race([new Promise<void>((resolve) => socket.end(() => resolve())), failed, ends(over)]);
+    } finally {
+      socket.destroy();
+    }
+    // The shim keeps the pipe open for those who attach later; this closes that too.
+    if (!over.aborted)
+      await unless(connection.unary(TasksService.closeIo, { ...ids, stdin: true }), "RUNTIME_NOT_FOUND");
+  } catch {
+    // The process has ended or closed its input: nobody wants the rest. A source that failed ends the input.
+    await unless(connection.unary(TasksService.closeIo, { ...ids, stdin: true }), "RUNTIME_NOT_FOUND").catch(
+      () => undefined,
+    );
+  } finally {
+    over.removeEventListener("abort", stop);
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+function ends(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
