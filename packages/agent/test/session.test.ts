@@ -1,0 +1,128 @@
+import { TaskState } from "@warren/api";
+import { expect, test } from "vitest";
+import { task, World } from "./fakes/world.ts";
+
+test("states are kept until a manager has stored them, the newest of each task, in batches", async () => {
+  await using world = new World();
+  await world.start();
+  await world.until("it is connected", () => world.manager.connected);
+  world.manager.refuseStatuses = true;
+  for (let slot = 1; slot <= 20; slot += 1) world.manager.assign(task(`t${slot}`, { slot }));
+  await world.until("all run", () => world.agent.tasks().filter(({ status }) => status.state === TaskState.RUNNING).length === 20);
+  expect(world.manager.statuses.size).toBe(0);
+  world.manager.refuseStatuses = false;
+  await world.until("all are told", () => world.manager.statuses.size === 20);
+  expect([...world.manager.told.values()].every((states) => states.length === 1)).toBe(true);
+  expect(world.manager.batches).toEqual([20]);
+});
+
+test("a manager that is away is tried again with back-off, from 100 ms to 8 s", async () => {
+  await using world = new World();
+  world.manager.disconnect();
+  await world.start();
+  await world.until("it has tried", () => world.log.records.some(({ event }) => event === "no session with a manager"));
+  await world.clock.advanceAsync(60_000);
+  const tries = world.log.records.filter(({ event }) => event === "no session with a manager").length;
+  expect(tries).toBeGreaterThan(12);
+  expect(tries).toBeLessThan(22);
+  world.manager.reconnect();
+  await world.clock.advanceAsync(8_000);
+  expect(world.manager.connected).toBe(true);
+  expect(world.metrics.values.get("warren_agent_connected")).toBe(1);
+});
+
+test("heartbeats come as often as the manager says", async () => {
+  await using world = new World();
+  world.manager.periodMs = 2_000;
+  await world.start();
+  await world.until("it beats", () => world.manager.heartbeats === 1);
+  await world.clock.advanceAsync(10_000);
+  expect(world.manager.heartbeats).toBe(6);
+  expect(world.manager.sessions).toBe(1);
+});
+
+test("a manager that answers no heartbeat is left, and another session opened", async () => {
+  await using world = new World();
+  await world.start();
+  await world.until("it is connected", () => world.manager.heartbeats === 1);
+  world.manager.silent = true;
+  await world.clock.advanceAsync(10_200);
+  world.manager.silent = false;
+  await world.until("there is another session", () => world.manager.sessions === 2);
+  await world.until("it beats", () => world.manager.heartbeats >= 2);
+});
+
+test("a missed link of the chain asks for all again, and what was missed is made good", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  world.manager.skip();
+  world.manager.assign(task("t2", { slot: 2 }));
+  await world.untilState("t2", TaskState.RUNNING);
+  expect(world.manager.sessions).toBe(1);
+});
+
+test("what a manager's full list does not name is removed", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1"));
+  world.manager.login({ registry: "private.example", auth: { username: "u", password: "p" } });
+  await world.untilState("t1", TaskState.RUNNING);
+  world.manager.disconnect();
+  world.manager.remove("t1");
+  world.manager.removeEndpoint("svc");
+  world.manager.logout("private.example");
+  world.manager.reconnect();
+  await world.until("it is gone", () => world.agent.tasks().length === 0);
+  await world.until("its record is gone", () => [...world.disk.entries.keys()].join() === "node");
+  expect(world.network.endpoints).toEqual([]);
+});
+
+test("the node's id is made once and kept; its network is taken up when the manager knows it", async () => {
+  await using world = new World();
+  world.manager.subnet = "";
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.PREPARING);
+  const id = world.agent.nodeId;
+  expect(id).toMatch(/^[0-9a-z]{25}$/);
+  expect(world.network.settings).toBeUndefined();
+  world.manager.subnet = "10.77.3.0/24";
+  world.manager.tellNode();
+  await world.untilState("t1", TaskState.RUNNING);
+  expect(world.network.settings).toEqual({
+    nodeSubnet: "10.77.3.0/24",
+    taskPool: "10.77.0.0/16",
+    vipPool: "10.96.0.0/16",
+  });
+  world.kill();
+  await world.start();
+  expect(world.agent.nodeId).toBe(id);
+});
+
+test("another subnet is for the next start: tasks that run keep their addresses", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  world.manager.subnet = "10.77.9.0/24";
+  world.manager.tellNode();
+  await world.until("it is told", () =>
+    world.log.records.some(({ event }) => event === "the node's network has changed: restart the worker to take it up"),
+  );
+  expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
+  await world.clock.advanceAsync(1_000);
+  world.kill();
+  await world.start();
+  await world.until("it is open", () => world.network.settings?.nodeSubnet === "10.77.9.0/24");
+});
+
+test("a network that can't be opened is tried again while tasks wait", async () => {
+  await using world = new World();
+  for (let times = 0; times < 5; times += 1) world.network.failures.push({ call: "open", message: "no nft here" });
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  expect(world.network.failures).toEqual([]);
+});
