@@ -93,7 +93,7 @@ export class SchedulingLoop {
     const id = idOf(change.object);
     switch (change.table) {
       case "nodes":
-        if (this.#tellNode(view, id)) this.#ring();
+        if (this.#tellNode(view, id) && this.#waiting.size > 0) this.#ring();
         return;
       case "tasks": {
         const { before, object } = change;
@@ -127,7 +127,7 @@ export class SchedulingLoop {
     return true;
   }
 
-  /** True if there may be something to decide: it waits, or has let go of its node. */
+  /** True if there may be something to decide: it waits, or has let go of what another waits for. */
   #tellTask(view: View, id: string): boolean {
     const task = view.get("tasks", id);
     const state = task === undefined ? undefined : placement(task, view.get("services", task.serviceId));
@@ -135,7 +135,7 @@ export class SchedulingLoop {
     if (state?.nodeId !== undefined || state === undefined) this.#waiting.delete(id);
     if (state === undefined) {
       this.#scheduler.apply({ kind: "task-gone", taskId: id });
-      return true;
+      return this.#waiting.size > 0;
     }
     try {
       this.#scheduler.apply({ kind: "task", task: state });
@@ -202,6 +202,7 @@ export class SchedulingLoop {
     const waiting: Waiting[] = decisions.filter((each) => each.kind === "waiting");
     for (const [taskId, text] of this.#unreadable)
       waiting.push({ kind: "waiting", taskId, nodes: 0, refusals: [], text });
+    for (const { taskId } of waiting) this.#waiting.add(taskId);
     await this.#write([...placed, ...waiting]);
     metrics.waiting.set(this.#waiting.size);
   }
@@ -217,9 +218,8 @@ export class SchedulingLoop {
         const view = store.view();
         for (const [index, { kind, taskId }] of batch.entries()) {
           const written = done[index];
-          if (kind === "waiting") this.#waiting.add(taskId);
-          else if (written === true) metrics.placements.add();
-          else if (this.#tellTask(view, taskId)) this.#ring();
+          if (kind === "placed" && written === true) metrics.placements.add();
+          else if (written !== true && this.#tellTask(view, taskId)) this.#ring();
         }
         metrics.transactions.add(1, { loop: "scheduling" });
         metrics.transactionSeconds.observe((clock.monotonic() - begun) / 1_000, { loop: "scheduling" });

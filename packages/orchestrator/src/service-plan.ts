@@ -28,7 +28,7 @@ import { decideRollout, isStartFirst, phaseOf, type Rollout } from "./rollout.ts
 import { resize } from "./scaling.ts";
 import { enter, type ServicePass } from "./service-pass.ts";
 import { isCurrent, isOccupied, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
-import { hasEnded, isLive, isStopping, replicasOf, stateOf } from "./task.ts";
+import { hasEnded, idOf, isLive, isStopping, replicasOf, stateOf } from "./task.ts";
 
 export interface ServiceSituation {
   readonly serviceId: string;
@@ -163,52 +163,59 @@ function planSlot(pass: ServicePass, reading: SlotReading, move: boolean): void 
     if (where.kind === "grace") plan.wakeIn(where.inMs);
   }
 
-  if (move) replaceByCurrent(pass, reading);
-  else if (keeper !== undefined) handOver(pass, reading, keeper);
-  else if (displaced.length > 0) moveAway(pass, reading);
-  else if (decider !== undefined) followEnd(pass, slot, decider);
+  const follows = move ? replaceByCurrent(pass, reading) : followUp(pass, reading);
+  for (const task of slot.tasks) if (hasEnded(task)) answer(plan, task, follows);
+}
 
-  for (const task of slot.tasks) if (hasEnded(task)) plan.aim(task, TaskState.SHUTDOWN);
+/** What happens in a slot that the rollout leaves alone; in words, for the task whose end led to it. */
+function followUp(pass: ServicePass, reading: SlotReading): string {
+  const { slot, keeper, displaced, decider } = reading;
+  if (keeper !== undefined) {
+    handOver(pass, reading, keeper);
+    return `the task ${idOf(keeper)} holds its slot`;
+  }
+  if (displaced.length > 0) return moveAway(pass, reading);
+  return decider === undefined ? "" : followEnd(pass, slot, decider);
 }
 
 /** The rollout's step: a task of the new spec enters the slot, beside the old one if that still runs. */
-function replaceByCurrent(pass: ServicePass, { slot, decider }: SlotReading): void {
-  const { plan, service } = pass;
+function replaceByCurrent(pass: ServicePass, { slot }: SlotReading): string {
+  const { service } = pass;
   const tried = slot.tasks.findLast((task) => task.specVersion === service.specVersion && hasEnded(task));
   if (tried === undefined) {
-    if (decider !== undefined) tellEnd(plan, decider, "it is replaced by the new spec now");
     enter(pass, slot, undefined, { record: nextRecord(undefined) });
-    return;
+    return "one with the new spec takes its place";
   }
   const decision = decideRestart(service.spec?.task?.restart, tried, pass.now, pass.random.next());
-  if (decision.kind === "settled") return settle(plan, tried, decision.why);
-  tellEnd(plan, tried, followText(decision));
+  if (decision.kind === "settled") return settle(pass.plan, tried, decision.why);
   enter(pass, slot, undefined, decision);
+  return followText(decision);
 }
 
 /** All that live here have to leave: their node is drained, down or gone, or no longer fits. */
-function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading): void {
+function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading): string {
   const leaving = displaced.at(-1);
-  if (leaving === undefined) return;
+  if (leaving === undefined) return "";
   const where = pass.displacementOf(leaving);
   const why = where.kind === "must-go" || where.kind === "lost" ? where.why : "";
   pass.plan.tellOfTask(leaving, "moved", `another takes its place, since ${why}`);
   enter(pass, slot, current ? undefined : leaving, { record: nextRecord(leaving) });
+  return "another takes its place";
 }
 
 /** Nothing lives in the slot: whether and when something follows. */
-function followEnd(pass: ServicePass, slot: Slot, decider: Task): void {
+function followEnd(pass: ServicePass, slot: Slot, decider: Task): string {
   const { plan, service } = pass;
-  if ((decider.record?.settled ?? "") !== "") return;
-  const same = isCurrent(decider, service) ? undefined : decider;
+  if ((decider.record?.settled ?? "") !== "") return "";
+  const like = isCurrent(decider, service) ? undefined : decider;
   if (isStopping(decider)) {
-    enter(pass, slot, same, { record: nextRecord(decider) });
-    return;
+    enter(pass, slot, like, { record: nextRecord(decider) });
+    return "another takes its place";
   }
   const decision = decideRestart(decider.spec?.restart, decider, pass.now, pass.random.next());
   if (decision.kind === "settled") return settle(plan, decider, decision.why);
-  tellEnd(plan, decider, followText(decision));
-  enter(pass, slot, same, decision);
+  enter(pass, slot, like, decision);
+  return followText(decision);
 }
 
 function offer({ plan, networks }: ServicePass, task: Task): void {
@@ -216,15 +223,18 @@ function offer({ plan, networks }: ServicePass, task: Task): void {
   plan.change(task, { networks: [...networks] });
 }
 
-function settle(plan: Plan, ended: Task, why: string): void {
-  if ((ended.record?.settled ?? "") !== "") return;
+/** The slot gets no further task. */
+function settle(plan: Plan, ended: Task, why: string): string {
   plan.change(ended, { record: { ...(ended.record ?? nextRecord(undefined)), settled: why } });
   plan.tellOfTask(ended, "settled", `${endText(ended)}; it is not restarted, since ${why}`);
+  return "";
 }
 
-/** Told once: while the end has not been answered. */
-function tellEnd(plan: Plan, ended: Task, follows: string): void {
-  if (!hasEnded(ended) || ended.desiredState > TaskState.RUNNING) return;
+/** The end of a task was taken note of: its node may clear up, and people are told once. */
+function answer(plan: Plan, ended: Task, follows: string): void {
+  if (ended.desiredState > TaskState.RUNNING) return;
+  plan.aim(ended, TaskState.SHUTDOWN);
+  if ((plan.drafted(ended).record?.settled ?? "") !== "") return;
   const action = endActions[stateOf(ended)] ?? "ended";
   plan.tellOfTask(ended, action, `${endText(ended)}; ${follows}`);
 }

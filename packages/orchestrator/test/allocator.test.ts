@@ -1,0 +1,129 @@
+import { Cluster, PortSpec_Mode as Mode, PortSpec_Protocol as Protocol, Service, type PortSpec } from "@warren/api";
+import { memoryStore } from "@warren/store/testing";
+import { describe, expect, test } from "vitest";
+import { Allocator, chosenPorts } from "../src/allocator.ts";
+import { addressText, nextFree, parseNetwork } from "../src/ipv4.ts";
+
+type Ports = NonNullable<Parameters<typeof Service.fromPartial>[0]["spec"]>["ports"];
+
+/** Allocates for services in turn, each by an allocator of its own, as leaders that follow one another would. */
+class Bench {
+  readonly #store = memoryStore().store;
+  #made = 0;
+
+  async init(vipPool = "10.96.0.0/16"): Promise<this> {
+    await this.#store.update((tx) => tx.create("clusters", Cluster.create({ meta: { id: "c" }, spec: { vipPool } })));
+    return this;
+  }
+
+  async give(ports: Ports = [], id = `s${(this.#made += 1)}`): Promise<{ vip: string; ports: PortSpec[] } | string> {
+    return this.#store.update((tx) => {
+      const before = tx.get("services", id);
+      const service = Service.create({ ...before, meta: before?.meta ?? { id }, spec: { name: id, ports } });
+      if (before === undefined) tx.create("services", service);
+      const given = new Allocator().endpoint(tx, before === undefined ? tx.get("services", id)! : service);
+      if (given.kind === "short") return given.reason;
+      tx.update("services", { ...(before === undefined ? tx.get("services", id)! : service), endpoint: given.value });
+      return given.value;
+    });
+  }
+
+  async drop(id: string): Promise<void> {
+    await this.#store.update((tx) => tx.delete("services", id));
+  }
+}
+
+describe("addresses", () => {
+  test("no two services have one, whoever gave it; a released one is given again; an empty pool says so", async () => {
+    const bench = await new Bench().init("10.96.0.0/29");
+    const vips = new Set<string>();
+    for (let index = 0; index < 6; index += 1) vips.add(((await bench.give()) as { vip: string }).vip);
+    expect([...vips]).toEqual(["10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.0.4", "10.96.0.5", "10.96.0.6"]);
+    expect(await bench.give()).toBe("no address is left in the pool 10.96.0.0/29");
+    await bench.drop("s3");
+    expect(await bench.give()).toMatchObject({ vip: "10.96.0.3" });
+  });
+
+  test("one allocator goes on to unused ones before it comes back to a released one", async () => {
+    const { store } = memoryStore();
+    const allocator = new Allocator();
+    const give = (id: string): Promise<string> =>
+      store.update((tx) => {
+        tx.create("services", Service.create({ meta: { id }, spec: { name: id } }));
+        const service = tx.get("services", id)!;
+        const given = allocator.endpoint(tx, service);
+        if (given.kind === "short") throw new Error(given.reason);
+        tx.update("services", { ...service, endpoint: given.value });
+        return given.value.vip;
+      });
+    expect(await give("a")).toBe("10.96.0.1");
+    await store.update((tx) => tx.delete("services", "a"));
+    expect(await give("b")).toBe("10.96.0.2");
+  });
+});
+
+describe("published ports", () => {
+  test("a port that is not asked for is chosen, and stays when the spec changes beside it", async () => {
+    const bench = await new Bench().init();
+    const first = (await bench.give([{ target: 80 }, { target: 53, protocol: Protocol.UDP }])) as { ports: PortSpec[] };
+    expect(first.ports).toEqual([
+      { target: 80, published: chosenPorts.first, protocol: Protocol.TCP, mode: Mode.INGRESS },
+      { target: 53, published: chosenPorts.first + 1, protocol: Protocol.UDP, mode: Mode.INGRESS },
+    ]);
+    const second = (await bench.give([{ target: 443, published: 443 }, { target: 80 }], "s1")) as { ports: PortSpec[] };
+    expect(second.ports.map(({ published }) => published)).toEqual([443, chosenPorts.first]);
+    expect(await bench.give([{ target: 80 }])).toMatchObject({ ports: [{ published: chosenPorts.first + 1 }] });
+  });
+
+  test("what one service publishes another can't, and is told whose it is", async () => {
+    const bench = await new Bench().init();
+    await bench.give([{ target: 80, published: 8080 }]);
+    expect(await bench.give([{ target: 80, published: 8080 }])).toBe("port 8080/tcp is published by the service s1");
+    expect(await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }])).toBe(
+      "port 8080/tcp is published by the service s1",
+    );
+    expect(await bench.give([{ target: 80, published: 8080, protocol: Protocol.UDP }])).toMatchObject({ ports: [{}] });
+  });
+
+  test("host ports of two services may be the same", async () => {
+    const bench = await new Bench().init();
+    await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }]);
+    expect(await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }])).toMatchObject({ ports: [{}] });
+    expect(await bench.give([{ target: 80, published: 8080 }])).toBe("port 8080/tcp is published by the service s1");
+  });
+
+  test("a chosen port is none that the same spec asks for", async () => {
+    const bench = await new Bench().init();
+    const { ports } = (await bench.give([{ target: 1 }, { target: 2, published: chosenPorts.first }])) as {
+      ports: PortSpec[];
+    };
+    expect(ports.map(({ published }) => published)).toEqual([chosenPorts.first + 1, chosenPorts.first]);
+  });
+
+  test("when all are taken, it says so", async () => {
+    const bench = await new Bench().init();
+    const all = Array.from({ length: chosenPorts.last - chosenPorts.first + 1 }, (_, index) => ({ target: index + 1 }));
+    await bench.give(all);
+    expect(await bench.give([{ target: 80 }])).toBe("every port from 30000 to 32767 is published by some service");
+  });
+});
+
+describe("networks as numbers", () => {
+  test("what is no network is none", () => {
+    expect(["10.0.0.0", "10.0.0.256/8", "10.0.0.0/33", "fd00::/8", ""].map(parseNetwork)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    const { first, prefix } = parseNetwork("255.255.255.255/24")!;
+    expect([addressText(first), prefix]).toEqual(["255.255.255.0", 24]);
+  });
+
+  test("the search goes round", () => {
+    expect(nextFree(4, 3, (index) => index === 3)).toBe(0);
+    expect(nextFree(4, 9, () => false)).toBe(1);
+    expect(nextFree(4, 0, () => true)).toBeUndefined();
+  });
+});
