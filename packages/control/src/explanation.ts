@@ -1,0 +1,232 @@
+/**
+ * `warren why`: what is known of a service or a task, as reasons in the order of time, each with what would help.
+ *
+ * Pure over one view: the same state gives the same answer.
+ */
+import {
+  NodeSpec_Availability,
+  NodeStatus_State,
+  ObjectKind,
+  TaskState,
+  UpdateStatus_State,
+  type ExplainResponse,
+  type Node,
+  type Reason,
+  type Service,
+  type Task,
+} from "@warren/api";
+import type { View } from "@warren/store";
+import { idOf, newestOf, nodeName, runOf, serviceName, taskName } from "./access.ts";
+import { replicasOf, summarize } from "./summary.ts";
+import { endText, hasEnded, isRunning, isWanted, stateOf, stateText, waitingText } from "./task-state.ts";
+
+/** Reasons of one answer; the newest are kept. */
+const mostReasons = 100;
+/** Ended tasks of one slot that are told. */
+const historyPerSlot = 3;
+
+export function explainService(view: View, service: Service): ExplainResponse {
+  const tasks = view.find("tasks", "service", idOf(service));
+  const slots = [...Map.groupBy(tasks, ({ slot }) => slot)].sort(([a], [b]) => a - b);
+  const reasons = [...ofService(service, tasks)];
+  for (const [, history] of slots) {
+    if (!history.some(isRunning) || history.some(endedBadly)) reasons.push(...ofSlot(view, history));
+  }
+  return {
+    kind: ObjectKind.SERVICE,
+    id: idOf(service),
+    name: serviceName(service),
+    summary: serviceSummary(view, service),
+    reasons: inOrder(reasons),
+  };
+}
+
+export function explainTask(view: View, task: Task): ExplainResponse {
+  const history = view
+    .find("tasks", "slot", `${task.serviceId}/${task.slot}`)
+    .filter((each) => runOf(each) <= runOf(task));
+  const node = nodeOf(view, task);
+  const where = node === undefined ? "" : ` on ${nodeName(node)}`;
+  const text = isRunning(task)
+    ? `runs${where}`
+    : !isWanted(task) && !hasEnded(task)
+      ? `is ${stateText(stateOf(task))}${where} and told to stop`
+      : hasEnded(task)
+        ? `${endText(task)}${where}`
+        : `waits: ${waitingText(task, node)}`;
+  return {
+    kind: ObjectKind.TASK,
+    id: idOf(task),
+    name: taskName(task),
+    summary: `task ${taskName(task)} ${text}`,
+    reasons: inOrder([...ofSlot(view, history)]),
+  };
+}
+
+function serviceSummary(view: View, service: Service): string {
+  const { desired, running, waiting } = summarize(view, service);
+  const name = `service ${serviceName(service)}`;
+  if (service.deleting) return `${name} is being deleted: it goes when its last task has ended`;
+  if (desired === 0) return `${name} is scaled to zero`;
+  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}`;
+  return `${name} runs ${running} of ${desired}; ${waiting}`;
+}
+
+function inOrder(reasons: readonly Reason[]): Reason[] {
+  const time = ({ at }: Reason): number => at?.getTime() ?? Number.POSITIVE_INFINITY;
+  return reasons.toSorted((a, b) => (time(a) === time(b) ? 0 : time(a) < time(b) ? -1 : 1)).slice(-mostReasons);
+}
+
+function* ofService(service: Service, tasks: readonly Task[]): Iterable<Reason> {
+  const about = (at: Date | undefined, text: string, remedy = ""): Reason => ({
+    at,
+    taskId: "",
+    slot: 0,
+    text,
+    remedy,
+  });
+  const { updateStatus: update, meta } = service;
+  const name = serviceName(service);
+  if (service.deleting) {
+    const left = tasks.filter((task) => !hasEnded(task)).length;
+    yield about(meta?.updatedAt, `asked to go; ${left} ${left === 1 ? "task has" : "tasks have"} not ended yet`);
+    return;
+  }
+  if (update !== undefined && update.specVersion === service.specVersion) {
+    yield about(
+      update.completedAt ?? update.startedAt,
+      updateText(update.state, update.message),
+      updateRemedy(update.state, name),
+    );
+  }
+  if (tasks.length === 0 && replicasOf(service) > 0)
+    yield about(meta?.createdAt, "no task has been made yet", "see whether a manager leads: warren cluster info");
+}
+
+function updateText(state: UpdateStatus_State, message: string): string {
+  const words: Readonly<Record<UpdateStatus_State, string>> = {
+    [UpdateStatus_State.UNSPECIFIED]: "update",
+    [UpdateStatus_State.UPDATING]: "an update is under way",
+    [UpdateStatus_State.PAUSED]: "the update is paused",
+    [UpdateStatus_State.COMPLETED]: "the update was completed",
+    [UpdateStatus_State.ROLLING_BACK]: "a rollback is under way",
+    [UpdateStatus_State.ROLLBACK_PAUSED]: "the rollback is paused",
+    [UpdateStatus_State.ROLLED_BACK]: "the service was rolled back",
+  };
+  return message === "" ? words[state] : `${words[state]}: ${message}`;
+}
+
+function updateRemedy(state: UpdateStatus_State, name: string): string {
+  if (state === UpdateStatus_State.PAUSED)
+    return `mend what failed and update again, or go back: warren service rollback ${name}`;
+  return state === UpdateStatus_State.ROLLBACK_PAUSED
+    ? `update to a spec that works: warren service update ${name}`
+    : "";
+}
+
+/** What led to the present state of a slot: its last ends, and what it does now. */
+function* ofSlot(view: View, history: readonly Task[]): Iterable<Reason> {
+  const ordered = history.toSorted((a, b) => runOf(a) - runOf(b));
+  const newest = newestOf(ordered);
+  const ended = ordered.filter((task) => hasEnded(task) && (endedBadly(task) || task === newest));
+  for (const task of ended.slice(-historyPerSlot)) yield ofEnd(view, task);
+  if (newest === undefined || hasEnded(newest)) return;
+  const node = nodeOf(view, newest);
+  if (isRunning(newest)) {
+    const text = `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`;
+    yield about(newest, text, "");
+    return;
+  }
+  yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(newest, node));
+  const startAt = newest.record?.startAt;
+  if (startAt !== undefined)
+    yield {
+      ...about(newest, `does not start before ${startAt.toISOString()}: back-off after what happened before`, ""),
+      at: startAt,
+    };
+  if (node !== undefined && node.status?.state === NodeStatus_State.DOWN) {
+    const text = `its node ${nodeName(node)} is down${node.status.message === "" ? "" : `: ${node.status.message}`}`;
+    yield {
+      ...about(newest, text, "bring the node back, or wait: the task is replaced elsewhere"),
+      at: node.status.at,
+    };
+  }
+}
+
+function ofEnd(view: View, task: Task): Reason {
+  const node = nodeOf(view, task);
+  const settled = task.record?.settled ?? "";
+  const where = node === undefined ? "" : ` on ${nodeName(node)}`;
+  const text = `${endText(task)}${where}${settled === "" ? "" : `; no further task follows: ${settled}`}`;
+  const again =
+    settled === "" || stateOf(task) === TaskState.COMPLETE
+      ? ""
+      : ` To try again: warren service update ${task.serviceName} --force.`;
+  return about(task, text, `${endRemedy(task)}${again}`.trim());
+}
+
+function about(task: Task, text: string, remedy: string): Reason {
+  return { at: task.status?.at ?? task.meta?.updatedAt, taskId: idOf(task), slot: task.slot, text, remedy };
+}
+
+function nodeOf(view: View, task: Task): Node | undefined {
+  return task.nodeId === "" ? undefined : view.get("nodes", task.nodeId);
+}
+
+function endedBadly(task: Task): boolean {
+  const state = stateOf(task);
+  return state === TaskState.FAILED || state === TaskState.REJECTED || state === TaskState.ORPHANED;
+}
+
+/** By the code of the error, which is public API; then by what the container's end says. */
+function endRemedy(task: Task): string {
+  const { code = "", container } = task.status ?? {};
+  if (container?.oomKilled === true)
+    return "give it more memory: warren service update --limit-memory, or find what uses it.";
+  const byCode = remedies[code];
+  if (byCode !== undefined) return byCode;
+  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list.";
+  if (stateOf(task) !== TaskState.FAILED) return "";
+  if (container?.exitCode === 127 || container?.exitCode === 126)
+    return "see whether the command is in the image and may be run.";
+  return `see what it wrote: warren task logs ${idOf(task)}.`;
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  RUNTIME_REFERENCE_INVALID: "mend the image's name.",
+  RUNTIME_IMAGE_NOT_FOUND:
+    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login.",
+  RUNTIME_IMAGE_INVALID: "push the image again.",
+  RUNTIME_DIGEST_MISMATCH:
+    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again.",
+  RUNTIME_PLATFORM_MISSING:
+    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==….",
+  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself.",
+  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login.",
+  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself.",
+  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself.",
+  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself.",
+};
+
+function waitingRemedy(task: Task, node: Node | undefined): string {
+  const { pending } = task.status ?? {};
+  if (stateOf(task) > TaskState.PENDING) {
+    return node?.spec?.availability === NodeSpec_Availability.DRAIN
+      ? "its node is drained; the task moves by itself"
+      : "";
+  }
+  if (pending === undefined) return "";
+  if (pending.nodes === 0) return "join a node: warren cluster join";
+  const [first] = pending.refusals;
+  return first === undefined ? "" : (filterRemedies.find(([pattern]) => pattern.test(first.filter))?.[1] ?? "");
+}
+
+/** By the name of the scheduler's filter. */
+const filterRemedies: readonly (readonly [RegExp, string])[] = [
+  [/ready/i, "bring a node back (warren node list), or activate one that is drained or paused: warren node activate"],
+  [/resource/i, "lower what the service reserves, stop something else, or add a node"],
+  [/constraint/i, "change the service's constraints, or label a node: warren node update --label"],
+  [/platform/i, "use an image for the nodes' platform, or add a node of the image's"],
+  [/port/i, "publish another port, or publish it in mode ingress"],
+  [/max/i, "raise the replicas allowed on each node, or add a node"],
+];

@@ -1,0 +1,46 @@
+/**
+ * The API's services on the store: `controlServices` for the server of a manager.
+ *
+ * - `dependencies.ts`      ControlDependencies; `relay.ts` Relay, the way to the nodes
+ * - `clusters.ts`          Clusters, createCluster
+ * - `services.ts`          Services; `service-admission.ts` what only the cluster's state tells of a spec
+ * - `tasks.ts`             Tasks; `logs.ts` and `log-merge.ts` lines of many tasks as one stream
+ * - `nodes.ts`             Nodes
+ * - `networks.ts`          Networks
+ * - `registries.ts`        Registries
+ * - `events.ts`            Events
+ * - `explanation.ts`       why a service or a task is as it is
+ * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-state.ts` states in words
+ * - `access.ts`            references, and the store in the caller's terms; `failures.ts` those terms
+ * - `pages.ts`             parts of a list; `limits.ts` how much there may be
+ * - `redaction.ts`         passwords never come out
+ */
+import type { BoundService } from "@warren/api/server";
+import { Access } from "./access.ts";
+import { clusters } from "./clusters.ts";
+import type { ControlDependencies } from "./dependencies.ts";
+import { events } from "./events.ts";
+import { networks } from "./networks.ts";
+import { nodes } from "./nodes.ts";
+import { registries } from "./registries.ts";
+import { services } from "./services.ts";
+import { tasks } from "./tasks.ts";
+
+export { createCluster } from "./clusters.ts";
+export type { ControlDependencies } from "./dependencies.ts";
+export { limits } from "./limits.ts";
+export type { Relay } from "./relay.ts";
+
+/** Clusters, Services, Tasks, Nodes, Networks, Registries and Events, for `startServer`. */
+export function controlServices(dependencies: ControlDependencies): readonly BoundService[] {
+  const access = new Access(dependencies.store);
+  return [
+    clusters(access, dependencies),
+    services(access, dependencies.clock),
+    tasks(access, dependencies),
+    nodes(access),
+    networks(access),
+    registries(access),
+    events(access),
+  ];
+}

@@ -1,0 +1,99 @@
+import {
+  Network,
+  NetworksDefinition,
+  ObjectKind,
+  checkNetworkSpec,
+  precondition,
+  type PreconditionViolation,
+} from "@warren/api";
+import { bind, type BoundService } from "@warren/api/server";
+import type { View } from "@warren/store";
+import { Access, idOf, networkName, resolve, serviceName, taskName } from "./access.ts";
+import { nameTaken, tooMany } from "./failures.ts";
+import { limits } from "./limits.ts";
+import { pageOf } from "./pages.ts";
+import { defaultNetwork } from "./service-admission.ts";
+import { hasEnded } from "./task-state.ts";
+
+export function networks(access: Access): BoundService {
+  return bind(NetworksDefinition, {
+    async create({ spec }, { signal }) {
+      const checked = checkNetworkSpec(spec);
+      const id = await access.update(signal, (tx) => {
+        if (tx.find("networks", "name", checked.name).length > 0) throw nameTaken("networks", checked.name);
+        if (tx.list("networks").length >= limits.networks) throw tooMany("networks", limits.networks);
+        const made = tx.create("networks", { meta: undefined, spec: checked });
+        tx.emit({
+          kind: ObjectKind.NETWORK,
+          objectId: made,
+          objectName: checked.name,
+          action: "created",
+          message: "created",
+        });
+        return made;
+      });
+      return resolve(access.view(), "networks", id);
+    },
+
+    get: ({ ref }) => resolve(access.view(), "networks", ref),
+
+    list({ page }) {
+      const { items, nextPageToken } = pageOf(page, {
+        of: "networks",
+        objects: access.view().list("networks"),
+        keyOf: networkName,
+        bytesOf: (network) => Network.encode(network).finish().length,
+      });
+      return { networks: [...items], nextPageToken };
+    },
+
+    async delete({ ref }, { signal }) {
+      await access.update(signal, (tx) => {
+        const network = resolve(tx, "networks", ref);
+        const name = networkName(network);
+        const obstacles = obstaclesTo(tx, network);
+        if (obstacles.length > 0) throw precondition(obstacles, "delete or update what is on it first");
+        tx.delete("networks", idOf(network));
+        tx.emit({
+          kind: ObjectKind.NETWORK,
+          objectId: idOf(network),
+          objectName: name,
+          action: "deleted",
+          message: "deleted",
+        });
+      });
+      return {};
+    },
+  });
+}
+
+/** Obstacles of one kind that are told. */
+const mostTold = 5;
+
+function obstaclesTo(view: View, network: Network): PreconditionViolation[] {
+  const name = networkName(network);
+  if (name === defaultNetwork) {
+    return [
+      {
+        type: "DEFAULT_NETWORK",
+        subject: `network/${name}`,
+        description: `network "${name}" is where services go that name none; it can't be deleted`,
+      },
+    ];
+  }
+  const inUse = (subject: string, who: string): PreconditionViolation => ({
+    type: "NETWORK_IN_USE",
+    subject,
+    description: `${who} is on network "${name}"`,
+  });
+  const services = view.find("services", "network", idOf(network));
+  if (services.length > 0) {
+    return services.slice(0, mostTold).map((service) => {
+      const serves = `service "${serviceName(service)}"${service.deleting ? ", which is being deleted," : ""}`;
+      return inUse(`service/${serviceName(service)}`, serves);
+    });
+  }
+  // Of a service that was updated away from it, until these have been replaced.
+  const tasks = view.find("tasks", "network", idOf(network)).filter((task) => !hasEnded(task));
+  return tasks.slice(0, mostTold).map((task) => inUse(`task/${idOf(task)}`, `task ${taskName(task)}`));
+}

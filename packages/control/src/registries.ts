@@ -1,0 +1,47 @@
+import { RegistriesDefinition, RegistryCredential, checkRegistryLogin } from "@warren/api";
+import { bind, type BoundService } from "@warren/api/server";
+import { Access, checkRef, idOf, resolve } from "./access.ts";
+import { notFound, tooMany } from "./failures.ts";
+import { limits } from "./limits.ts";
+import { pageOf } from "./pages.ts";
+import { redactCredential, restoreAuth } from "./redaction.ts";
+
+export function registries(access: Access): BoundService {
+  return bind(RegistriesDefinition, {
+    async login({ registry, auth }, { signal }) {
+      const id = await access.update(signal, (tx) => {
+        const [kept] = tx.find("registries", "name", registry);
+        const login = checkRegistryLogin({ registry, auth: restoreAuth(auth, kept?.auth) });
+        if (kept !== undefined) {
+          const { username, password } = login.auth;
+          if (kept.auth?.username === username && kept.auth.password === password) return idOf(kept);
+          tx.update("registries", { ...kept, auth: login.auth });
+          return idOf(kept);
+        }
+        if (tx.list("registries").length >= limits.registries) throw tooMany("registries", limits.registries);
+        return tx.create("registries", { meta: undefined, ...login });
+      });
+      return redactCredential(resolve(access.view(), "registries", id));
+    },
+
+    list({ page }) {
+      const { items, nextPageToken } = pageOf(page, {
+        of: "registries",
+        objects: access.view().list("registries"),
+        keyOf: ({ registry }) => registry,
+        bytesOf: (credential) => RegistryCredential.encode(credential).finish().length,
+      });
+      return { registries: items.map(redactCredential), nextPageToken };
+    },
+
+    async logout({ registry }, { signal }) {
+      checkRef(registry, "registry");
+      await access.update(signal, (tx) => {
+        const [kept] = tx.find("registries", "name", registry);
+        if (kept === undefined) throw notFound("registries", registry);
+        tx.delete("registries", idOf(kept));
+      });
+      return {};
+    },
+  });
+}

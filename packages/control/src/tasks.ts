@@ -1,0 +1,176 @@
+import {
+  ApiError,
+  Task,
+  TaskState,
+  TasksDefinition,
+  invalid,
+  precondition,
+  type ExecOpen,
+  type ExecRequest,
+  type FieldViolation,
+  type ListTasksRequest,
+  type TaskStats,
+} from "@warren/api";
+import { bind, type BoundService } from "@warren/api/server";
+import { delay } from "@warren/std";
+import type { View } from "@warren/store";
+import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, runOf, taskName } from "./access.ts";
+import type { ControlDependencies } from "./dependencies.ts";
+import { field } from "./failures.ts";
+import { logs } from "./logs.ts";
+import { ordinal, pageOf } from "./pages.ts";
+import { redactTask } from "./redaction.ts";
+import { isRunning, stateOf, stateText } from "./task-state.ts";
+
+/** How long nodes have to tell what their tasks use, ms. */
+const statsMs = 3_000;
+/** References that one request may name. */
+const mostRefs = 1_000;
+
+export function tasks(access: Access, dependencies: ControlDependencies): BoundService {
+  const { relay } = dependencies;
+  return bind(TasksDefinition, {
+    get: ({ ref }) => redactTask(resolveTask(access.view(), ref)),
+
+    list(request) {
+      const { items, nextPageToken } = pageOf(request.page, {
+        of: "tasks",
+        objects: selected(access.view(), request),
+        keyOf: (task) => `${task.serviceName}\0${ordinal(task.slot)}\0${ordinal(runOf(task))}\0${idOf(task)}`,
+        bytesOf: (task) => Task.encode(task).finish().length,
+      });
+      return { tasks: items.map(redactTask), nextPageToken };
+    },
+
+    logs: (request, { signal }) => logs(access, dependencies, request, signal),
+
+    async *exec(requests, { signal }) {
+      const input = requests[Symbol.asyncIterator]();
+      const first = await input.next();
+      const open = first.done === true || first.value.message?.$case !== "open" ? undefined : first.value.message.value;
+      if (open === undefined) throw field("open", "must be the first message");
+      checkExec(open);
+      const task = runningTask(access.view(), open.ref);
+      yield* relay.exec(task.nodeId, { ...open, ref: idOf(task) }, rest(input), signal);
+    },
+
+    async stats({ refs }, { signal }) {
+      if (refs.length > mostRefs)
+        throw field("refs", `want at most ${mostRefs.toLocaleString("en")}, not ${refs.length}`);
+      const running = measured(access.view(), refs);
+      const byNode = Map.groupBy(running, ({ nodeId }) => nodeId);
+      const stats: TaskStats[] = [];
+      const unreachableNodes: string[] = [];
+      const inTime = new AbortController();
+      const all = AbortSignal.any([signal, inTime.signal]);
+      const asked = [...byNode].map(async ([nodeId, some]) => {
+        try {
+          // The node may hang without its session being lost, so its answer is not waited for beyond the time.
+          const late = delay(dependencies.clock, statsMs, all).then(() => undefined);
+          const answer = await Promise.race([relay.stats(nodeId, { taskIds: some.map(idOf) }, all), late]);
+          if (answer === undefined) unreachableNodes.push(nodeId);
+          else stats.push(...answer.stats);
+        } catch (error) {
+          if (signal.aborted || !isUnreachable(error)) throw error;
+          unreachableNodes.push(nodeId);
+        }
+      });
+      try {
+        await Promise.all(asked);
+      } finally {
+        inTime.abort();
+      }
+      const order = (a: TaskStats, b: TaskStats): number =>
+        a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : a.slot - b.slot;
+      return { stats: stats.sort(order), unreachableNodes: unreachableNodes.sort() };
+    },
+  });
+}
+
+function isUnreachable(error: unknown): boolean {
+  return ApiError.is(error, "API_UNAVAILABLE") || ApiError.is(error, "API_DEADLINE");
+}
+
+function selected(view: View, { services, nodes, desiredStates }: ListTasksRequest): readonly Task[] {
+  if (services.length + nodes.length > mostRefs)
+    throw field("services", `want at most ${mostRefs.toLocaleString("en")} names in all`);
+  const serviceIds = services.map((ref, i) => idOf(resolve(view, "services", ref, `services[${i}]`)));
+  const nodeIds = new Set(nodes.map((ref, i) => idOf(resolve(view, "nodes", ref, `nodes[${i}]`))));
+  const ofServices =
+    services.length === 0
+      ? view.list("tasks")
+      : [...new Set(serviceIds)].flatMap((id) => view.find("tasks", "service", id));
+  return ofServices.filter(
+    ({ nodeId, desiredState }) =>
+      (nodes.length === 0 || nodeIds.has(nodeId)) &&
+      (desiredStates.length === 0 || desiredStates.includes(desiredState)),
+  );
+}
+
+/** Tasks that run, of those that are named; of all if none is. */
+function measured(view: View, refs: readonly string[]): readonly Task[] {
+  if (refs.length === 0) {
+    return view
+      .find("tasks", "desired", String(TaskState.RUNNING))
+      .filter((task) => isRunning(task) && task.nodeId !== "");
+  }
+  const found = new Map<string, Task>();
+  for (const ref of refs) {
+    const one = resolveServiceOrTask(view, ref);
+    const some = one.kind === "task" ? [one.task] : view.find("tasks", "service", idOf(one.service));
+    for (const task of some) if (isRunning(task) && task.nodeId !== "") found.set(idOf(task), task);
+  }
+  return [...found.values()];
+}
+
+function runningTask(view: View, ref: string): Task {
+  const task = resolveTask(view, ref, "open.ref");
+  if (stateOf(task) === TaskState.RUNNING && task.nodeId !== "") return task;
+  const name = taskName(task);
+  throw precondition(
+    [
+      {
+        type: "TASK_NOT_RUNNING",
+        subject: `task/${idOf(task)}`,
+        description: `task ${name} does not run: it is ${stateText(stateOf(task))}`,
+      },
+    ],
+    `see why: warren why ${idOf(task)}`,
+  );
+}
+
+/** What one command line may hold: the kernel's limit of one argument, and of all together about a quarter of its own. */
+const wordBytes = 131_071;
+const commandBytes = 524_288;
+
+function checkExec({ command, env, user, workingDir }: ExecOpen): void {
+  const violations: FieldViolation[] = [];
+  const fault = (name: string, description: string): void =>
+    void violations.push({ field: `open.${name}`, description });
+  if (command.length === 0 || command[0] === "") fault("command", "name a program");
+  const words = [...command, ...Object.entries(env).map(([key, value]) => `${key}=${value}`)];
+  if (words.some((word) => word.includes("\0"))) fault("command", "a NUL can't be passed to a program");
+  const bytes = words.map((word) => Buffer.byteLength(word));
+  if (bytes.some((each) => each > wordBytes) || bytes.reduce((sum, each) => sum + each, 0) > commandBytes)
+    fault("command", `want at most ${wordBytes} bytes a word and ${commandBytes} in all, the environment included`);
+  for (const key of Object.keys(env)) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key))
+      fault(`env[${JSON.stringify(key)}]`, "a variable's name is letters, digits and _, no digit first");
+  }
+  if (workingDir !== "" && !workingDir.startsWith("/")) fault("working_dir", "want an absolute path");
+  if (user.length > 128) fault("user", "want at most 128 characters");
+  if (violations.length > 0) throw invalid(violations);
+}
+
+async function* rest(input: AsyncIterator<ExecRequest>): AsyncGenerator<ExecRequest, void, void> {
+  try {
+    for (;;) {
+      const next = await input.next();
+      if (next.done === true) return;
+      if (next.value.message?.$case === "open") throw field("open", "must be the first message and no other");
+      yield next.value;
+    }
+  } finally {
+    await input.return?.();
+  }
+}
