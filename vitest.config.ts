@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{packages,apps}/*/test/**/*.test.ts"],
-          exclude: ["**/*.cluster.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.{cluster,sim}.test.ts", "**/node_modules/**"],
         },
       },
       { ...shared, test: { name: "simulation", include: ["packages/*/test/**/*.sim.test.ts"], testTimeout: 600_000 } },

@@ -59,7 +59,7 @@ export class Operator {
 
   /** Removes members that lost their logs, and switches off those that are none any more; true once all is so. */
   async tidy(): Promise<boolean> {
-    if (await this.replaceLost()) return false;
+    if (this.busy || (await this.replaceLost())) return false;
     const confState = await this.settled();
     if (confState === undefined || confState.votersOutgoing.length > 0) return false;
     const present = new Set([...confState.voters, ...confState.learners]);

@@ -65,7 +65,7 @@ export function planOf(random: Random): Plan {
     members: pick(1, 3, 3, 3, 3, 5),
     clients: 2 + random.int(3),
     keys: 2 + random.int(3),
-    chaosMs: pick(4_000, 8_000),
+    chaosMs: pick(4_000, 8_000, 16_000),
     faultEveryMs: pick(150, 400, 900),
     troubles: new Set(chosen),
     cacheBytes: pick(1, 2_000, 1_000_000),

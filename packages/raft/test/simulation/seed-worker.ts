@@ -1,0 +1,16 @@
+import { parentPort, workerData } from "node:worker_threads";
+
+import { simulate } from "../../src/testing/index.ts";
+import type { SeedResult } from "./seeds.ts";
+
+const { first, end, step } = workerData as { first: number; end: number; step: number };
+for (let seed = first; seed < end; seed += step) {
+  let result: SeedResult;
+  try {
+    const { hash, events, committed, history, violation } = await simulate(seed);
+    result = { seed, hash, events, committed, operations: history.length, violation: violation?.message };
+  } catch (error) {
+    result = { seed, hash: 0, events: 0, committed: 0, operations: 0, violation: String(error) };
+  }
+  parentPort?.postMessage(result);
+}
