@@ -50,7 +50,7 @@ export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSp
     noNewPrivileges,
     stopSignal,
     stopGraceMs: _oursAtTheStop,
-    healthCheck: _oursWhileItRuns,
+    healthCheck,
     logRotation,
     ...rest
   } = spec;
@@ -58,6 +58,8 @@ export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSp
   rest satisfies Record<string, never>;
   for (const key of Object.keys(labels))
     if (key.startsWith(labelPrefix)) throw invalid(`container.labels["${key}"]`, `names in ${labelPrefix} are ours`);
+  if (healthCheck !== undefined && healthCheck.probe === undefined)
+    throw invalid("container.health_check", "has no probe: give http, tcp or exec");
   return {
     id: task.id,
     image,

@@ -90,7 +90,11 @@ export interface HealthWatch {
 }
 
 /** Probes until the task is unhealthy; resolves with why. Rejects when the signal aborts. */
-export async function watchHealth(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<{ reason: string; failures: number }> {
+export async function watchHealth(
+  clock: Clock,
+  watch: HealthWatch,
+  signal: AbortSignal,
+): Promise<{ reason: string; failures: number }> {
   const tracker = new HealthTracker(watch.times, watch.passed);
   const startedAt = clock.monotonic() - watch.startedMsAgo;
   for (;;) {

@@ -37,5 +37,6 @@ export type {
 } from "./seams.ts";
 export { grpcSession } from "./grpc-session.ts";
 export { openLevelState } from "./level-state.ts";
+export { recordedNetwork } from "./local-record.ts";
 export { nodeProbes } from "./probes.ts";
 export { AgentError, type AgentFailure } from "./errors.ts";

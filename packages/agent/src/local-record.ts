@@ -220,3 +220,8 @@ function unreadable(key: string, why: string): AgentError {
     `the worker's record can't be read at "${key}": ${why}; run the version that wrote it, or remove the record's folder, which restarts this node's tasks`,
   );
 }
+
+/** The node's network as a worker that ran on this record knew it; for who takes its traces away. */
+export async function recordedNetwork(state: AgentState): Promise<NetworkSettings | undefined> {
+  return (await LocalRecord.load(state)).node?.network;
+}

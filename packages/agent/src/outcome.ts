@@ -31,7 +31,11 @@ export function outcomeOf({ assigned, verdict, told, ran, exit }: Ended): Outcom
   }
   if (told) {
     const how = exit === undefined ? "" : `, with exit code ${exit.code}`;
-    return { state: TaskState.SHUTDOWN, message: ran ? `stopped as told${how}` : "told to stop before it ran", code: "" };
+    return {
+      state: TaskState.SHUTDOWN,
+      message: ran ? `stopped as told${how}` : "told to stop before it ran",
+      code: "",
+    };
   }
   if (exit === undefined)
     return { state: TaskState.FAILED, message: containerLost().message, code: "AGENT_CONTAINER_LOST" };

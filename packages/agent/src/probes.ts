@@ -2,7 +2,6 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import type { HealthCheck } from "@warren/api";
 import { RuntimeError, type Runtime } from "@warren/runtime";
-import { AgentError } from "./errors.ts";
 import { ProbeSkipped } from "./health.ts";
 import type { ProbeTransport } from "./seams.ts";
 import { orAbort } from "./waiting.ts";
@@ -42,7 +41,7 @@ export interface ProbedTask {
   readonly address: string;
 }
 
-/** The probe that a health check asks for. @throws AgentError `AGENT_SPEC_INVALID` if it names none */
+/** The probe that a health check asks for. */
 export function probeOf(
   check: HealthCheck,
   task: ProbedTask,
@@ -67,10 +66,7 @@ export function probeOf(
       return (signal) => execProbe(dependencies.runtime, task.containerId, command, signal);
     }
     case undefined:
-      throw new AgentError(
-        { code: "AGENT_SPEC_INVALID", field: "container.health_check" },
-        "container.health_check: has no probe: give http, tcp or exec",
-      );
+      throw new Error("assertion failed: a health check without a probe was refused before");
     default:
       return probe satisfies never;
   }

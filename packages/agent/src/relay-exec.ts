@@ -19,8 +19,7 @@ export async function relayExec(
     throw new RelayRefused(relayStatus.failedPrecondition, `task ${task.id} does not run`);
   const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
     new WritableStream({
-      write: (chunk) =>
-        relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),
+      write: (chunk) => relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),
     });
   const stdin = new TransformStream<Uint8Array, Uint8Array>();
   const process = await runtime.exec(

@@ -8,6 +8,8 @@ const batchLines = 256;
 /** How long those of other tasks wait for one that may come later in time, ms. Past it a log is taken to be caught up. */
 const mergeWaitMs = 100;
 
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 interface TaskLine {
   readonly task: AssignedTask;
   readonly line: LogLine;
@@ -33,8 +35,7 @@ export async function relayLogs(
   const waiting: ApiLine[] = [];
   let sending = Promise.resolve();
   const flush = async (): Promise<void> => {
-    while (waiting.length > 0)
-      await relay.send({ $case: "logs", value: { lines: waiting.splice(0, batchLines) } });
+    while (waiting.length > 0) await relay.send({ $case: "logs", value: { lines: waiting.splice(0, batchLines) } });
   };
   const merged = mergeLines(sources, follow ? dependencies.clock : undefined);
   for await (const { task, line } of merged) {
@@ -48,8 +49,9 @@ export async function relayLogs(
       slot: task.slot,
       nodeId: dependencies.nodeId,
     });
-    // What comes while a message is on its way goes into the next; a reader that is slow holds up the reading.
-    if (waiting.length === 1) sending = sending.then(flush);
+    // What comes in one turn of the loop, or while a message is on its way, goes together; a reader that is slow holds
+    // up the reading.
+    if (waiting.length === 1) sending = sending.then(nextTurn).then(flush);
     if (waiting.length >= batchLines) await sending;
   }
   await sending;

@@ -14,8 +14,7 @@ export async function relayStats(
   signal: AbortSignal,
 ): Promise<void> {
   const wanted = tasks().filter(
-    ({ id }) =>
-      (taskIds.length === 0 || taskIds.includes(id)) && containers.get(id)?.state.kind === "running",
+    ({ id }) => (taskIds.length === 0 || taskIds.includes(id)) && containers.get(id)?.state.kind === "running",
   );
   const limiter = new Limiter(parallel);
   const measure = async (task: AssignedTask): Promise<TaskStats | undefined> => {
@@ -36,7 +35,8 @@ export async function relayStats(
       };
     } catch (error) {
       // It ended between the question and the answer.
-      if (RuntimeError.is(error, "RUNTIME_WRONG_STATE") || RuntimeError.is(error, "RUNTIME_NOT_FOUND")) return undefined;
+      if (RuntimeError.is(error, "RUNTIME_WRONG_STATE") || RuntimeError.is(error, "RUNTIME_NOT_FOUND"))
+        return undefined;
       throw error;
     }
   };

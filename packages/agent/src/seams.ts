@@ -51,7 +51,10 @@ export interface TaskNetwork {
    * Called once, before all else. Attachments that an earlier process left and that are `expected` stay without a
    * packet lost, and are given back by task id; all others are removed.
    */
-  open(settings: NetworkSettings, expected: readonly TaskAttachment[]): Promise<{ readonly adopted: readonly string[] }>;
+  open(
+    settings: NetworkSettings,
+    expected: readonly TaskAttachment[],
+  ): Promise<{ readonly adopted: readonly string[] }>;
   /**
    * Gives a task its interface and an address that no other has; packets flow when it resolves. `address` is one that
    * it had: it gets that again where it can be. Calls may overlap.
@@ -88,6 +91,9 @@ export interface AgentState {
 /** How health probes reach a task over the network; `nodeProbes` is the real one. Both throw where it does not answer. */
 export interface ProbeTransport {
   /** Resolves with the status of the answer; redirects are not followed. */
-  http(target: { readonly address: string; readonly port: number; readonly path: string }, signal: AbortSignal): Promise<number>;
+  http(
+    target: { readonly address: string; readonly port: number; readonly path: string },
+    signal: AbortSignal,
+  ): Promise<number>;
   tcp(target: { readonly address: string; readonly port: number }, signal: AbortSignal): Promise<void>;
 }

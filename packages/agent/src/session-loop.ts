@@ -1,10 +1,4 @@
-import type {
-  AssignmentsMessage,
-  NodeDescription,
-  RelayRequest,
-  SessionMessage,
-  TaskStatusUpdate,
-} from "@warren/api";
+import type { AssignmentsMessage, NodeDescription, RelayRequest, SessionMessage, TaskStatusUpdate } from "@warren/api";
 import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { AgentMetrics } from "./metrics.ts";
@@ -81,7 +75,9 @@ export class SessionLoop {
     await using parts = new TaskGroup((_name, error) => broken.reject(error as Error), signal);
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
     parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
-    parts.run("status", (ending) => this.#handlers.reporter.run((updates) => this.#send(sessionId, updates, ending), ending));
+    parts.run("status", (ending) =>
+      this.#handlers.reporter.run((updates) => this.#send(sessionId, updates, ending), ending),
+    );
     const reading = (async (): Promise<void> => {
       for (let next: IteratorResult<SessionMessage, unknown> = first; next.done !== true; next = await messages.next())
         this.#take(next.value, parts);

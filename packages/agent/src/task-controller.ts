@@ -3,7 +3,10 @@ import {
   parseReference,
   RuntimeError,
   type ContainerStatus as Container,
-  type ExitStatus, type RegistryAuth, type Runtime } from "@warren/runtime";
+  type ExitStatus,
+  type RegistryAuth,
+  type Runtime,
+} from "@warren/runtime";
 import type { Clock, Logger, Random } from "@warren/std";
 import type { Containers } from "./containers.ts";
 import { runtimeSpec } from "./container-spec.ts";

@@ -185,7 +185,10 @@ function problems(world: World): string[] {
       continue;
     }
     expectThat(desiredState <= TaskState.RUNNING, `${id} is in ${state} and should have ended`);
-    expectThat(state === (desiredState === TaskState.READY ? TaskState.READY : TaskState.RUNNING), `${id} is in ${state}`);
+    expectThat(
+      state === (desiredState === TaskState.READY ? TaskState.READY : TaskState.RUNNING),
+      `${id} is in ${state}`,
+    );
     expectThat(container === (desiredState === TaskState.READY ? "created" : "running"), `${id} is ${container}`);
     expectThat(attachment !== undefined, `${id} is not attached`);
     const uses = balanced.filter((address) => address === attachment?.address).length;

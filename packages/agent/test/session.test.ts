@@ -8,7 +8,10 @@ test("states are kept until a manager has stored them, the newest of each task, 
   await world.until("it is connected", () => world.manager.connected);
   world.manager.refuseStatuses = true;
   for (let slot = 1; slot <= 20; slot += 1) world.manager.assign(task(`t${slot}`, { slot }));
-  await world.until("all run", () => world.agent.tasks().filter(({ status }) => status.state === TaskState.RUNNING).length === 20);
+  await world.until(
+    "all run",
+    () => world.agent.tasks().filter(({ status }) => status.state === TaskState.RUNNING).length === 20,
+  );
   expect(world.manager.statuses.size).toBe(0);
   world.manager.refuseStatuses = false;
   await world.until("all are told", () => world.manager.statuses.size === 20);

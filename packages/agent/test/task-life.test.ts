@@ -44,24 +44,27 @@ test("a task waits in READY, created and attached, until it is wanted to run", a
 test.each([
   [0, TaskState.COMPLETE, "ended with exit code 0", ""],
   [3, TaskState.FAILED, "ended with exit code 3", "AGENT_TASK_EXITED"],
-])("a task whose process ends with %i is told so, detached, and its log kept", async (code, state, message, errorCode) => {
-  await using world = new World();
-  await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
-  world.machine.write("t1", "stdout", "last words\n");
-  world.machine.exit("t1", code);
-  await world.untilState("t1", state);
-  const status = world.manager.statuses.get("t1");
-  expect(status).toMatchObject({ message, code: errorCode });
-  expect(status?.container).toMatchObject({ exitCode: code, oomKilled: false, pid: 0 });
-  expect(status?.container?.finishedAt?.getTime()).toBe(world.clock.now());
-  await world.until("it is detached", () => !world.network.attached.has("t1"));
-  expect(world.network.serving("svc")).toEqual([]);
-  expect(world.machine.containers.get("t1")?.state.kind).toBe("exited");
-  world.manager.remove("t1");
-  await world.until("its log is gone", () => !world.machine.containers.has("t1"));
-});
+])(
+  "a task whose process ends with %i is told so, detached, and its log kept",
+  async (code, state, message, errorCode) => {
+    await using world = new World();
+    await world.start();
+    world.manager.assign(task("t1"));
+    await world.untilState("t1", TaskState.RUNNING);
+    world.machine.write("t1", "stdout", "last words\n");
+    world.machine.exit("t1", code);
+    await world.untilState("t1", state);
+    const status = world.manager.statuses.get("t1");
+    expect(status).toMatchObject({ message, code: errorCode });
+    expect(status?.container).toMatchObject({ exitCode: code, oomKilled: false, pid: 0 });
+    expect(status?.container?.finishedAt?.getTime()).toBe(world.clock.now());
+    await world.until("it is detached", () => !world.network.attached.has("t1"));
+    expect(world.network.serving("svc")).toEqual([]);
+    expect(world.machine.containers.get("t1")?.state.kind).toBe("exited");
+    world.manager.remove("t1");
+    await world.until("its log is gone", () => !world.machine.containers.has("t1"));
+  },
+);
 
 test("a task that runs out of memory is told as such, with its limit", async () => {
   await using world = new World();
@@ -251,7 +254,9 @@ test("a task that is unassigned while it runs is stopped with its grace, and the
   expect(world.calls("kill", "t1")).toBe(1);
   expect(world.machine.containers.size).toBe(0);
   expect(world.network.attached.size).toBe(0);
-  await world.until("its record is gone", () => [...world.disk.entries.keys()].every((key) => !key.startsWith("task/")));
+  await world.until("its record is gone", () =>
+    [...world.disk.entries.keys()].every((key) => !key.startsWith("task/")),
+  );
 });
 
 test("thirty tasks pull their image once, and at most eight containers are made at once", async () => {

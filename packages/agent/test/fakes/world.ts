@@ -116,8 +116,9 @@ export class World implements AsyncDisposable {
 
   /** How often the runtime was asked for this. */
   calls(call: string, subject?: string): number {
-    return this.machine.calls.filter((each) => each.call === call && (subject === undefined || each.subject === subject))
-      .length;
+    return this.machine.calls.filter(
+      (each) => each.call === call && (subject === undefined || each.subject === subject),
+    ).length;
   }
 
   #unreliable(runtime: Runtime): Runtime {

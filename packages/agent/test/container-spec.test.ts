@@ -1,0 +1,137 @@
+import { AssignedTask, ContainerSpec, Resources, TaskState } from "@warren/api";
+import type { ContainerSpec as RuntimeSpec } from "@warren/runtime";
+import { expect, test } from "vitest";
+import { image, task, World } from "./fakes/world.ts";
+
+type Given = Parameters<typeof ContainerSpec.fromPartial>[0];
+type Limits = Parameters<typeof Resources.fromPartial>[0];
+
+const tmpfs = (value: { sizeBytes?: number; mode?: number }): Given => ({
+  mounts: [{ source: { $case: "tmpfs", value }, target: "/t" }],
+});
+
+/** What is asked for, and what the runtime is then told beside the defaults. */
+const fields: readonly (readonly [
+  field: keyof ContainerSpec | keyof Resources,
+  given: Given,
+  Limits,
+  Partial<RuntimeSpec>,
+])[] = [
+  ["image", { image: "registry.example/web:1" }, {}, { image: "registry.example/web:1" }],
+  ["command", { command: ["a", "b"] }, {}, { command: ["a", "b"] }],
+  ["args", { args: ["c"] }, {}, { args: ["c"] }],
+  ["env", { env: { A: "1", EMPTY: "" } }, {}, { env: { A: "1", EMPTY: "" } }],
+  ["workingDir", { workingDir: "/srv" }, {}, { workingDir: "/srv" }],
+  ["user", { user: "1000:1000" }, {}, { user: "1000:1000" }],
+  ["groups", { groups: ["dialout", "20"] }, {}, { groups: ["dialout", "20"] }],
+  ["hostname", { hostname: "here" }, {}, { hostname: "here" }],
+  ["readOnlyRoot", { readOnlyRoot: true }, {}, { readOnlyRoot: true }],
+  ["capabilityAdd", { capabilityAdd: ["NET_ADMIN"] }, {}, { capabilityAdd: ["NET_ADMIN"] }],
+  ["capabilityDrop", { capabilityDrop: ["ALL"] }, {}, { capabilityDrop: ["ALL"] }],
+  ["sysctls", { sysctls: { "net.core.somaxconn": "1024" } }, {}, { sysctls: { "net.core.somaxconn": "1024" } }],
+  [
+    "ulimits",
+    { ulimits: [{ name: "nofile", soft: 10, hard: -1 }] },
+    {},
+    { ulimits: [{ name: "nofile", soft: 10, hard: -1 }] },
+  ],
+  [
+    "devices",
+    { devices: [{ source: "/dev/a" }, { source: "/dev/b", target: "/dev/c", permissions: "r" }] },
+    {},
+    { devices: [{ source: "/dev/a" }, { source: "/dev/b", target: "/dev/c", permissions: "r" }] },
+  ],
+  ["extraHosts", { extraHosts: { db: "10.0.0.1" } }, {}, { extraHosts: { db: "10.0.0.1" } }],
+  [
+    "dns",
+    { dns: { servers: ["9.9.9.9"], search: ["lan"], options: ["ndots:2"] } },
+    {},
+    { dns: { servers: ["9.9.9.9"], search: ["lan"], options: ["ndots:2"] } },
+  ],
+  ["dns", { dns: { search: ["lan"] } }, {}, { dns: { servers: ["169.254.1.1"], search: ["lan"], options: [] } }],
+  ["init", { init: true }, {}, { init: true }],
+  ["tty", { tty: true }, {}, { tty: true }],
+  ["noNewPrivileges", { noNewPrivileges: true }, {}, { noNewPrivileges: true }],
+  ["stopSignal", { stopSignal: "SIGINT" }, {}, { stopSignal: "SIGINT" }],
+  ["logRotation", { logRotation: { maxFileBytes: 5_000 } }, {}, { log: { fileBytes: 5_000, files: 5 } }],
+  ["logRotation", { logRotation: { maxFiles: 2 } }, {}, { log: { fileBytes: 10 * 2 ** 20, files: 2 } }],
+  ["mounts", tmpfs({}), {}, { mounts: [{ kind: "tmpfs", target: "/t", mode: 0o1777 }] }],
+  [
+    "mounts",
+    tmpfs({ sizeBytes: 4096, mode: 0o700 }),
+    {},
+    { mounts: [{ kind: "tmpfs", target: "/t", sizeBytes: 4096, mode: 0o700 }] },
+  ],
+  [
+    "mounts",
+    { mounts: [{ source: { $case: "bind", value: { path: "/proc" } }, target: "/b", readOnly: true }] },
+    {},
+    { mounts: [{ kind: "bind", source: "/proc", target: "/b", readOnly: true }] },
+  ],
+  ["cpuLimitNanos", {}, { cpuLimitNanos: 500_000_000 }, { resources: { cpuLimit: 0.5 } }],
+  ["cpuReservationNanos", {}, { cpuReservationNanos: 2_000_000_000 }, { resources: { cpuReservation: 2 } }],
+  ["memoryLimitBytes", {}, { memoryLimitBytes: 2 ** 25 }, { resources: { memoryLimitBytes: 2 ** 25 } }],
+  [
+    "memoryReservationBytes",
+    {},
+    { memoryReservationBytes: 2 ** 24 },
+    { resources: { memoryReservationBytes: 2 ** 24 } },
+  ],
+  ["pidsLimit", {}, { pidsLimit: 50 }, { resources: { pidsLimit: 50 } }],
+];
+
+const ours = {
+  "warren.task": "t1",
+  "warren.service": "svc",
+  "warren.service-name": "web",
+  "warren.slot": "1",
+};
+const defaults: RuntimeSpec = {
+  id: "t1",
+  image,
+  env: {},
+  groups: [],
+  resources: {},
+  mounts: [],
+  readOnlyRoot: false,
+  capabilityAdd: [],
+  capabilityDrop: [],
+  sysctls: {},
+  ulimits: [],
+  devices: [],
+  extraHosts: {},
+  dns: { servers: ["169.254.1.1"], search: [], options: [] },
+  init: false,
+  tty: false,
+  noNewPrivileges: false,
+  log: { fileBytes: 10 * 2 ** 20, files: 5 },
+};
+
+async function told(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
+  await using world = new World();
+  await world.start();
+  // Through the wire's form, as it comes from a manager.
+  const bytes = AssignedTask.encode(task("t1", { spec: { container, resources } })).finish();
+  world.manager.assign(AssignedTask.decode(bytes));
+  await world.untilState("t1", TaskState.RUNNING);
+  const spec = world.machine.containers.get("t1")?.spec;
+  const { "warren.node": node, ...labels } = spec?.labels ?? {};
+  expect(node).toBe(world.agent.nodeId);
+  return spec && { ...spec, labels };
+}
+
+test.each(fields)("%s arrives", async (_field, container, resources, expected) => {
+  expect(await told(container, resources)).toEqual({ ...defaults, labels: ours, ...expected });
+});
+
+test("labels arrive beside ours", async () => {
+  const spec = await told({ labels: { a: "b" } }, {});
+  expect(spec?.labels).toEqual({ a: "b", ...ours });
+});
+
+test("every field is in the table, or is the agent's own", () => {
+  const table = new Set<string>(fields.map(([field]) => field));
+  const elsewhere = ["labels", "stopGraceMs", "healthCheck"];
+  const all = [...Object.keys(ContainerSpec.create()), ...Object.keys(Resources.create())];
+  expect(all.filter((field) => !table.has(field) && !elsewhere.includes(field))).toEqual([]);
+});

@@ -1,0 +1,190 @@
+import { Health, HealthCheck, TaskState } from "@warren/api";
+import { describe, expect, test } from "vitest";
+import { healthTimes, HealthTracker } from "../src/health.ts";
+import { task, World } from "./fakes/world.ts";
+
+const times = { intervalMs: 1_000, timeoutMs: 500, retries: 3, startPeriodMs: 5_000 };
+
+/** Plays failures with the gaps that the tracker asks for; gives when it became unhealthy. */
+function unhealthyAt(tracker: HealthTracker, atMs = 0): number {
+  for (let now = atMs; now < 1_000_000; now += tracker.nextGapMs()) {
+    tracker.record(false, now);
+    if (tracker.unhealthy) return now;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+describe("a health tracker", () => {
+  test("has Docker's defaults for what is left out, but 10 s between probes and 5 s for one", () => {
+    expect(healthTimes(HealthCheck.create())).toEqual({
+      intervalMs: 10_000,
+      timeoutMs: 5_000,
+      retries: 3,
+      startPeriodMs: 0,
+    });
+  });
+
+  test("counts no failure of the start period, then one an interval", () => {
+    expect(unhealthyAt(new HealthTracker(times, false))).toBeGreaterThanOrEqual(7_000);
+    expect(unhealthyAt(new HealthTracker(times, false))).toBeLessThan(8_500);
+  });
+
+  test("without a start period gives as many intervals as there are retries", () => {
+    const at = unhealthyAt(new HealthTracker({ ...times, startPeriodMs: 0 }, false));
+    expect(at).toBeGreaterThanOrEqual(3_000);
+    expect(at).toBeLessThan(4_500);
+  });
+
+  test("probes sooner than the interval until one has passed, never later", () => {
+    const tracker = new HealthTracker(times, false);
+    const gaps = Array.from({ length: 6 }, () => tracker.nextGapMs());
+    expect(gaps).toEqual([100, 200, 400, 800, 1_000, 1_000]);
+    tracker.record(true, 100);
+    expect(tracker.nextGapMs()).toBe(1_000);
+  });
+
+  test("counts failures in a row once one has passed, even in the start period", () => {
+    const tracker = new HealthTracker(times, false);
+    tracker.record(true, 0);
+    for (const healthy of [false, false, true, false, false]) tracker.record(healthy, 100);
+    expect(tracker.unhealthy).toBe(false);
+    tracker.record(false, 100);
+    expect(tracker.unhealthy).toBe(true);
+  });
+});
+
+const http = {
+  probe: { $case: "http" as const, value: { port: 8080, path: "/ready" } },
+  intervalMs: 1_000,
+  retries: 2,
+};
+
+test("a task is STARTING and not balanced until its first passed probe", async () => {
+  await using world = new World();
+  const asked: unknown[] = [];
+  let status = 503;
+  world.probes = {
+    http: (target) => (asked.push(target), Promise.resolve(status)),
+    tcp: () => Promise.reject(new Error("not asked for")),
+  };
+  await world.start();
+  world.manager.assign(task("t1", { spec: { container: { healthCheck: { ...http, startPeriodMs: 60_000 } } } }));
+  await world.untilState("t1", TaskState.STARTING);
+  await world.clock.advanceAsync(30_000);
+  expect(world.state("t1")).toBe(TaskState.STARTING);
+  expect(world.manager.statuses.get("t1")?.message).toBe("not yet healthy: GET :8080/ready answers 503");
+  expect(world.network.serving("svc")).toEqual([]);
+  expect(asked[0]).toEqual({ address: "10.77.1.2", port: 8080, path: "/ready" });
+  status = 302;
+  await world.untilState("t1", TaskState.RUNNING);
+  expect(world.manager.statuses.get("t1")).toMatchObject({
+    message: "running and healthy",
+    container: { health: Health.HEALTHY },
+  });
+  expect(world.network.serving("svc")).toEqual(["10.77.1.2"]);
+});
+
+test("an unhealthy task leaves the balancer at once, is stopped, and fails with the reason", async () => {
+  await using world = new World();
+  let healthy = true;
+  world.probes = {
+    tcp: () => (healthy ? Promise.resolve() : Promise.reject(new Error("connect ECONNREFUSED"))),
+    http: () => Promise.reject(new Error("not asked for")),
+  };
+  const seen: number[] = [];
+  world.machine.program = (process) =>
+    process.onSignal(() => {
+      seen.push(world.network.endpoints.flatMap(({ backends }) => backends).length);
+      process.exit(0);
+    });
+  await world.start();
+  const healthCheck = { probe: { $case: "tcp" as const, value: { port: 80 } }, intervalMs: 1_000, retries: 3 };
+  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
+  await world.untilState("t1", TaskState.RUNNING);
+  await world.clock.advanceAsync(5_000);
+  healthy = false;
+  await world.until("a probe failed", () => world.manager.statuses.get("t1")?.container?.health === Health.UNHEALTHY);
+  expect(world.state("t1")).toBe(TaskState.RUNNING);
+  expect(world.network.serving("svc")).toHaveLength(1);
+  await world.untilState("t1", TaskState.FAILED);
+  expect(seen).toEqual([0]);
+  expect(world.manager.statuses.get("t1")).toMatchObject({
+    code: "AGENT_UNHEALTHY",
+    message: "unhealthy: 3 probes in a row failed: connect ECONNREFUSED",
+    container: { health: Health.UNHEALTHY, exitCode: 0 },
+  });
+  expect(world.metrics.values.get("warren_agent_probe_failures_total")).toBe(3);
+});
+
+test("a probe that gets no answer in time has failed", async () => {
+  await using world = new World();
+  world.probes = {
+    http: (_target, signal) =>
+      new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error))),
+    tcp: () => Promise.resolve(),
+  };
+  await world.start();
+  world.manager.assign(task("t1", { spec: { container: { healthCheck: { ...http, timeoutMs: 700, retries: 1 } } } }));
+  await world.untilState("t1", TaskState.FAILED);
+  expect(world.manager.statuses.get("t1")?.message).toBe("unhealthy: a probe failed: no answer within 700 ms");
+});
+
+test("an exec probe runs in the container; its output is told, and one that hangs is killed", async () => {
+  await using world = new World();
+  let behaviour: "pass" | "fail" | "hang" = "pass";
+  const killed: string[] = [];
+  world.machine.program = (process) => {
+    if (process.exec === undefined) return;
+    expect(process.args).toEqual(["check", "--quick"]);
+    if (behaviour === "pass") process.exit(0);
+    else if (behaviour === "fail") void process.write("stderr", "no\n db\n").then(() => process.exit(4));
+    else {
+      const exit = process.exit.bind(process);
+      process.exit = (code) => (killed.push(String(code)), exit(code));
+    }
+  };
+  await world.start();
+  const healthCheck = {
+    probe: { $case: "exec" as const, value: { command: ["check", "--quick"] } },
+    intervalMs: 1_000,
+    timeoutMs: 500,
+    retries: 2,
+  };
+  for (const id of ["t1", "t2"]) {
+    behaviour = "pass";
+    world.manager.assign(task(id, { spec: { container: { healthCheck } } }));
+    await world.untilState(id, TaskState.RUNNING);
+    behaviour = id === "t1" ? "fail" : "hang";
+    await world.untilState(id, TaskState.FAILED);
+  }
+  expect(world.manager.statuses.get("t1")?.message).toBe(
+    "unhealthy: 2 probes in a row failed: check exits with 4: no db",
+  );
+  expect(world.manager.statuses.get("t2")?.message).toBe(
+    "unhealthy: 2 probes in a row failed: no answer within 500 ms",
+  );
+  expect(killed).toEqual(["137", "137"]);
+});
+
+test("a runtime that is away makes no task unhealthy", async () => {
+  await using world = new World();
+  world.machine.program = (process) => void (process.exec !== undefined && process.exit(0));
+  await world.start();
+  const healthCheck = { probe: { $case: "exec" as const, value: { command: ["x"] } }, intervalMs: 1_000, retries: 1 };
+  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
+  await world.untilState("t1", TaskState.RUNNING);
+  world.machine.disconnect();
+  await world.clock.advanceAsync(60_000);
+  world.machine.reconnect();
+  await world.clock.advanceAsync(5_000);
+  expect(world.state("t1")).toBe(TaskState.RUNNING);
+});
+
+test("a health check without a probe fails its task", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1", { spec: { container: { healthCheck: { intervalMs: 1_000 } } } }));
+  await world.untilState("t1", TaskState.REJECTED);
+  expect(world.manager.statuses.get("t1")?.code).toBe("AGENT_SPEC_INVALID");
+  expect(world.calls("start")).toBe(0);
+});

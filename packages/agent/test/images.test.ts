@@ -1,0 +1,90 @@
+import { TaskState } from "@warren/api";
+import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
+import { FakeClock, RecordingLogger } from "@warren/std/testing";
+import { expect, test } from "vitest";
+import { Images } from "../src/images.ts";
+import { task, World } from "./fakes/world.ts";
+
+test("an image is removed when no task has used it for a while, and not before", async () => {
+  await using world = new World({ imageGraceMs: 60_000 });
+  world.machine.publish("registry.example/two:1");
+  await world.start();
+  world.manager.assign(task("t1"));
+  world.manager.assign(task("t2", { spec: { container: { image: "registry.example/two:1" } } }));
+  await world.untilState("t2", TaskState.RUNNING);
+  world.manager.remove("t2");
+  await world.until("it is gone", () => world.agent.tasks().length === 1);
+  await world.clock.advanceAsync(59_000);
+  expect(world.machine.images.size).toBe(2);
+  await world.clock.advanceAsync(2_000);
+  expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
+});
+
+test("an ended task that is kept keeps its image; one that comes back into use is left alone", async () => {
+  await using world = new World({ imageGraceMs: 60_000 });
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  world.machine.exit("t1", 0);
+  await world.untilState("t1", TaskState.COMPLETE);
+  await world.clock.advanceAsync(120_000);
+  expect(world.machine.images.size).toBe(1);
+  world.manager.remove("t1");
+  await world.clock.advanceAsync(30_000);
+  world.manager.assign(task("t2"));
+  await world.untilState("t2", TaskState.RUNNING);
+  await world.clock.advanceAsync(120_000);
+  expect(world.machine.images.size).toBe(1);
+});
+
+test("images that nobody uses when the worker starts are collected too", async () => {
+  await using world = new World({ imageGraceMs: 60_000 });
+  world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
+  await world.start();
+  await world.until("it is adopted", () => world.agent.adopted);
+  await world.clock.advanceAsync(61_000);
+  expect(world.machine.images.size).toBe(0);
+});
+
+test("a pull that does not fit removes what is unused, at once, and is tried once more", async () => {
+  await using world = new World();
+  world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
+  await world.start();
+  await world.until("it is connected", () => world.manager.connected);
+  world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
+  world.machine.publish("registry.example/big:1");
+  world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
+  world.manager.assign(task("t2", { spec: { container: { image: "registry.example/big:1" } } }));
+  await world.untilState("t2", TaskState.REJECTED);
+  expect(world.manager.statuses.get("t2")?.code).toBe("RUNTIME_DISK_FULL");
+});
+
+test("a pull goes on while anyone waits for it, and ends with the last who does", async () => {
+  const machine = new FakeMachine();
+  machine.publish("registry.example/a:1");
+  const runtime = new FakeRuntime(machine);
+  const images = new Images({ runtime, clock: new FakeClock(), log: new RecordingLogger() }, 1_000, () => []);
+  const hold = machine.hold("pull");
+  const [first, second] = [new AbortController(), new AbortController()];
+  const pull = (signal: AbortSignal): Promise<unknown> => images.pull("registry.example/a:1", undefined, signal);
+  const one = pull(first.signal);
+  const two = pull(second.signal);
+  first.abort(new Error("first has gone"));
+  await expect(one).rejects.toThrow("first has gone");
+  const three = pull(new AbortController().signal);
+  second.abort(new Error("second has gone"));
+  await expect(two).rejects.toThrow("second has gone");
+  hold.release();
+  await expect(three).resolves.toMatchObject({ ref: "registry.example/a:1" });
+  expect(machine.calls).toHaveLength(1);
+  const last = new AbortController();
+  const again = machine.hold("pull");
+  const four = pull(last.signal);
+  last.abort(new Error("nobody is left"));
+  await expect(four).rejects.toThrow("nobody is left");
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(again.waiting).toBe(0);
+});
