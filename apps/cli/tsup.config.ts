@@ -15,8 +15,7 @@ export default defineConfig({
   minifyWhitespace: true,
   dts: false,
   clean: true,
-  noExternal: [/.*/],
-  external: ["@warren/manager", "@warren/worker"],
+  noExternal: [/^(?!@warren\/(manager|worker)$)/],
   esbuildOptions(options) {
     options.conditions = ["warren-source", "node", "import", "default"];
   },

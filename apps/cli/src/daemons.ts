@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdirSync, openSync, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { runningPid } from "@warren/daemon";
 import { CommandFailed } from "./warren-command.ts";
 
 export type DaemonName = "manager" | "worker";
@@ -36,7 +37,7 @@ export async function startDaemon(start: DaemonStart): Promise<Started> {
     await systemctl(["enable", "--now", unit]);
     return { kind: "unit", unit };
   }
-  if ((await runningPid(start.name, start.runDir)) !== undefined) return { kind: "process", log };
+  if ((await runningPid(pidFile(start.name, start.runDir), start.name)) !== undefined) return { kind: "process", log };
   mkdirSync(start.dataDir, { recursive: true, mode: 0o700 });
   const output = openSync(log, "a", 0o600);
   const own = [...process.execArgv, process.argv[1] ?? ""];
@@ -55,7 +56,7 @@ export async function startDaemon(start: DaemonStart): Promise<Started> {
 export async function stopDaemon(name: DaemonName, { runDir }: Folders): Promise<void> {
   const unit = `warren-${name}.service`;
   if (await hasUnit(unit)) return systemctl(["disable", "--now", unit]);
-  const pid = await runningPid(name, runDir);
+  const pid = await runningPid(pidFile(name, runDir), name);
   if (pid === undefined) return;
   // The daemon removes its file as the last thing it does.
   const gone = removal(pidFile(name, runDir));
@@ -66,14 +67,6 @@ export async function stopDaemon(name: DaemonName, { runDir }: Folders): Promise
 /** The file that a running daemon keeps its process id in. */
 export function pidFile(name: DaemonName, runDir: string): string {
   return join(runDir, `${name}.pid`);
-}
-
-async function runningPid(name: DaemonName, runDir: string): Promise<number | undefined> {
-  const pid = Number(await readFile(pidFile(name, runDir), "utf8").catch(() => ""));
-  if (!Number.isInteger(pid) || pid <= 0) return undefined;
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  // A number that was taken by somebody else since is not ours.
-  return commandLine.split("\0").includes(name) ? pid : undefined;
 }
 
 /** How long a daemon may take to end, ms: the longest grace that it gives itself, and some. */

@@ -66,6 +66,14 @@ export abstract class WarrenCommand extends Command {
     if (text !== "") process.stdout.write(`${text}\n`);
   }
 
+  /** The part of the command line before `--`, and what is after it. To be asked for before `parse`, which takes it apart. */
+  protected splitArgv(): { readonly own: string[]; readonly rest: string[] | undefined } {
+    const at = this.argv.indexOf("--");
+    return at === -1
+      ? { own: this.argv, rest: undefined }
+      : { own: this.argv.slice(0, at), rest: this.argv.slice(at + 1) };
+  }
+
   protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<never> {
     if (error instanceof Errors.ExitError) throw error;
     const usage = error instanceof UnitError || error instanceof Errors.CLIError;

@@ -1,17 +1,21 @@
 import { LogLine } from "@warren/api";
 import { expect, test } from "vitest";
 import { formatLine } from "../src/logs.ts";
-import { render, table } from "../src/output.ts";
+import { render, table, type Column } from "../src/output.ts";
 
-const columns = [
-  { title: "NAME", value: ({ name }: { name: string }) => name },
-  { title: "N", value: ({ n }: { n: number }) => String(n) },
+interface Row {
+  readonly name: string;
+  readonly n: number;
+}
+const columns: readonly Column<Row>[] = [
+  { title: "NAME", value: ({ name }) => name },
+  { title: "N", value: ({ n }) => String(n) },
 ];
 const rows = [
   { name: "long-name", n: 1 },
   { name: "é", n: 22 },
 ];
-const printable = { rows, columns, name: ({ name }: { name: string }) => name, json: () => ({ rows }) };
+const printable = { rows, columns, name: ({ name }: Row) => name, json: () => ({ rows }) };
 
 test("a table's columns are aligned and have no lines around them", () => {
   expect(table(rows, columns)).toBe("NAME       N\nlong-name  1\né          22");

@@ -1,9 +1,11 @@
-export interface ManagerOptions {
-  readonly dataDir: string;
-  readonly runDir: string;
-  readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly version: string;
-  readonly metricsAddress?: string;
-}
-export async function runManager(_options: ManagerOptions): Promise<void> {}
-export async function resetManager(_folders: { readonly dataDir: string; readonly runDir: string }): Promise<void> {}
+/**
+ * The manager daemon.
+ *
+ * - `manager.ts`       runManager, resetManager: all parts, joined
+ * - `consensus.ts`     the log under the store
+ * - `cluster-id.ts`    whether there is a cluster yet, and which
+ * - `while-leading.ts` what runs while this manager leads
+ * - `options.ts`, `errors.ts`
+ */
+export { resetManager, runManager } from "./manager.ts";
+export type { ManagerOptions } from "./options.ts";

@@ -1,18 +1,12 @@
-export interface WorkerOptions {
-  readonly dataDir: string;
-  readonly runDir: string;
-  readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly version: string;
-  readonly managerSocket: string;
-  readonly containerdSocket: string;
-  readonly registryMirrors: readonly string[];
-  readonly dnsUpstreams?: readonly string[];
-  readonly metricsAddress?: string;
-}
-export async function runWorker(_options: WorkerOptions): Promise<void> {}
-export async function resetWorker(_options: {
-  readonly dataDir: string;
-  readonly runDir: string;
-  readonly keepVolumes: boolean;
-  readonly containerdSocket?: string;
-}): Promise<void> {}
+/**
+ * The worker daemon.
+ *
+ * - `worker.ts`            runWorker: all parts, joined
+ * - `container-runtime.ts` which containerd, and the way to it; `containerd-choice.ts`
+ * - `task-network.ts`      interfaces, balancing and names as the agent's network
+ * - `reset.ts`             resetWorker
+ * - `folders.ts`, `options.ts`
+ */
+export { runWorker } from "./worker.ts";
+export { resetWorker, type ResetOptions } from "./reset.ts";
+export type { WorkerOptions } from "./options.ts";

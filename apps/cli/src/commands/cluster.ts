@@ -110,7 +110,11 @@ export class ClusterLeave extends WarrenCommand {
     ...folderFlags,
     force: Flags.boolean({ description: "end the cluster: this is its only manager" }),
     volumes: Flags.boolean({ description: "remove the data of volumes too" }),
-    containerd: Flags.string({ description: "containerd's socket, where the worker was told another", default: "" }),
+    containerd: Flags.string({
+      description: "containerd's socket, as the worker was told",
+      default: "/run/containerd/containerd.sock",
+    }),
+    "containerd-namespace": Flags.string({ description: "its namespace, as the worker was told", default: "warren" }),
   };
 
   async run(): Promise<void> {
@@ -124,7 +128,8 @@ export class ClusterLeave extends WarrenCommand {
     await resetWorker({
       ...folders,
       keepVolumes: !flags.volumes,
-      ...(flags.containerd === "" ? {} : { containerdSocket: flags.containerd }),
+      containerdSocket: flags.containerd,
+      containerdNamespace: flags["containerd-namespace"],
     });
     const { resetManager } = await import("@warren/manager");
     await resetManager(folders);

@@ -1,5 +1,6 @@
 import { Flags } from "@oclif/core";
 import { folderFlags } from "../folder-flags.ts";
+import { parseKeyValue } from "../service/flag-syntax.ts";
 import { WarrenCommand } from "../warren-command.ts";
 
 const daemonFlags = {
@@ -52,6 +53,10 @@ export class WorkerCommand extends DaemonCommand {
       description: "containerd's socket; where none answers, the worker runs a containerd of its own",
       default: "/run/containerd/containerd.sock",
     }),
+    "containerd-namespace": Flags.string({
+      description: "containerd's namespace, this worker's alone",
+      default: "warren",
+    }),
     "registry-mirror": Flags.string({ description: "REGISTRY=URL: asked before the registry itself", multiple: true }),
     "dns-upstream": Flags.string({
       description: "name server for all other names; default: those of /etc/resolv.conf",
@@ -69,9 +74,17 @@ export class WorkerCommand extends DaemonCommand {
       version: this.config.version,
       managerSocket: flags.manager ?? `${flags["run-dir"]}/manager.sock`,
       containerdSocket: flags.containerd,
-      registryMirrors: flags["registry-mirror"] ?? [],
+      containerdNamespace: flags["containerd-namespace"],
+      mirrors: parseMirrors(flags["registry-mirror"] ?? []),
       ...(flags["dns-upstream"] === undefined ? {} : { dnsUpstreams: flags["dns-upstream"] }),
       ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
     });
   }
+}
+
+/** A registry may have several, asked in the order given. */
+function parseMirrors(texts: readonly string[]): Record<string, string[]> {
+  const mirrors: Record<string, string[]> = {};
+  for (const [registry, url] of texts.map(parseKeyValue)) (mirrors[registry] ??= []).push(url);
+  return mirrors;
 }

@@ -45,14 +45,6 @@ abstract class ServiceCommand extends WarrenCommand {
     }
   }
 
-  /** The part of the command line before `--`, and what is after it. */
-  protected splitArgv(): { readonly own: string[]; readonly rest: string[] | undefined } {
-    const at = this.argv.indexOf("--");
-    return at === -1
-      ? { own: this.argv, rest: undefined }
-      : { own: this.argv.slice(0, at), rest: this.argv.slice(at + 1) };
-  }
-
   protected printId(service: Service): void {
     process.stdout.write(`${service.meta?.id ?? ""}\n`);
   }

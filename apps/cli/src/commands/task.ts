@@ -81,9 +81,9 @@ export class TaskExec extends WarrenCommand {
   };
 
   async run(): Promise<void> {
-    const at = this.argv.indexOf("--");
-    const { args, flags, argv } = await this.parse(TaskExec, at === -1 ? this.argv : this.argv.slice(0, at));
-    const command = at === -1 ? (argv as string[]).slice(1) : this.argv.slice(at + 1);
+    const { own, rest } = this.splitArgv();
+    const { args, flags, argv } = await this.parse(TaskExec, own);
+    const command = rest ?? (argv as string[]).slice(1);
     if (command.length === 0) throw new UnitError("which command? give it after --, as: task exec web.1 -- ls /");
     if (flags.tty && !process.stdin.isTTY) {
       throw new UnitError("-t needs a terminal, and stdin is none: leave it out");

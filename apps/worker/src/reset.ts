@@ -1,0 +1,45 @@
+/** Takes a worker's traces from its machine. */
+import { existsSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { openLevelState, recordedNetwork } from "@warren/agent";
+import { noMetrics, silentLogger, systemClock, systemRandom } from "@warren/std";
+import { openRuntime } from "./container-runtime.ts";
+import { workerFolders } from "./folders.ts";
+import type { WorkerOptions } from "./options.ts";
+import { removeNodeNetwork } from "./task-network.ts";
+
+export interface ResetOptions extends Pick<
+  WorkerOptions,
+  "dataDir" | "runDir" | "containerdSocket" | "containerdNamespace"
+> {
+  /** Volumes' data stay. */
+  readonly keepVolumes: boolean;
+}
+
+/**
+ * Removes containers, images, interfaces, rules and the worker's record. It must have ended. Begun again after a break
+ * it goes on where it was.
+ */
+export async function resetWorker(options: ResetOptions): Promise<void> {
+  const folders = workerFolders(options);
+  if (!existsSync(folders.data)) return;
+  {
+    await using resources = new AsyncDisposableStack();
+    const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
+    const runtime = await openRuntime(base, { ...options, mirrors: {} }, resources, new AbortController().signal);
+    for (const { id } of await runtime.list()) await runtime.remove(id);
+    await runtime.removeUnusedImages(new Set());
+    const state = await openLevelState(folders.state);
+    resources.defer(() => state.close());
+    const network = await recordedNetwork(state);
+    if (network !== undefined) await removeNodeNetwork(network, { netnsDirectory: folders.netns });
+  }
+  const keep = options.keepVolumes ? new Set(["volumes"]) : new Set<string>();
+  for (const entry of await readdir(folders.data)) {
+    if (!keep.has(entry)) await rm(join(folders.data, entry), { recursive: true, force: true });
+  }
+  if (keep.size === 0) await rm(folders.data, { recursive: true, force: true });
+  await rm(join(options.dataDir, "worker.log"), { force: true });
+  await rm(options.runDir, { recursive: true, force: true });
+}

@@ -1,0 +1,53 @@
+/** The worker, joined: agent, container runtime, network, session. */
+import { hostname } from "node:os";
+import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
+import { connect } from "@warren/api/client";
+import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import { systemClock, systemRandom } from "@warren/std";
+import { openRuntime } from "./container-runtime.ts";
+import { workerFolders } from "./folders.ts";
+import type { WorkerOptions } from "./options.ts";
+import { NodeTaskNetwork } from "./task-network.ts";
+
+/** Runs a worker until SIGTERM or SIGINT. Its tasks go on without it. */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const signal = terminationSignal();
+  const log = pinoLogger({ level: options.logLevel });
+  const prometheus = prometheusMetrics();
+  const { metrics } = prometheus;
+  const folders = workerFolders(options);
+  const base = { clock: systemClock, random: systemRandom, log, metrics };
+  await using resources = new AsyncDisposableStack();
+  resources.use(await writePidFile(folders.pidFile, "worker"));
+
+  let agent: Agent | undefined;
+  if (options.metricsAddress !== undefined) {
+    const notReady = (): string | undefined => {
+      if (agent?.adopted !== true) return "the tasks that ran before are not taken up yet";
+      return undefined;
+    };
+    resources.use(await startHealthServer(prometheus, notReady, { address: options.metricsAddress }));
+  }
+  // First of all that outlives the process: LevelDB's lock keeps a second worker out.
+  const state = await openLevelState(folders.state);
+  resources.defer(() => state.close());
+  const runtime = await openRuntime(base, options, resources, signal);
+  const network = new NodeTaskNetwork(base, {
+    netnsDirectory: folders.netns,
+    ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
+  });
+  resources.defer(() => network.close());
+  const manager = connect({ socket: options.managerSocket });
+  resources.use(manager);
+  agent = await startAgent(
+    { ...base, runtime, network, session: grpcSession(manager.dispatcher), state },
+    { dataDir: folders.data, hostname: hostname(), version: options.version },
+  );
+  resources.use(agent);
+  log.info("worker runs", { nodeId: agent.nodeId });
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  log.info("worker ends; its tasks go on");
+}
