@@ -1,0 +1,302 @@
+import { ApiError, NodeStatus_State, type ApiCode } from "@warren/api";
+import { FakeClock, until } from "@warren/std/testing";
+import { describe, expect, test } from "vitest";
+
+import { Dispatcher } from "../src/index.ts";
+import { collect, context, description, failureOf, harness, nodeId, storedNode, type Harness } from "./harness.ts";
+
+const a = nodeId("a");
+const code = (error: unknown): ApiCode | undefined => (ApiError.is(error) ? error.code : undefined);
+const stateOf = (h: Harness, id: string): NodeStatus_State | undefined =>
+  h.store.view().get("nodes", id)?.status?.state;
+const actions = (h: Harness): string[] =>
+  h.store
+    .view()
+    .list("events")
+    .map(({ action }) => action);
+const isDown = (h: Harness, id: string) => (): boolean => stateOf(h, id) === NodeStatus_State.DOWN;
+
+describe("a node that comes", () => {
+  test("is stored as ready with what it says of itself, and told how it is stored", async () => {
+    await using h = await harness();
+    const { session } = await h.worker("a", "edge-1");
+    expect(h.store.view().get("nodes", a)).toMatchObject({
+      description: { hostname: "edge-1", architecture: "amd64" },
+      status: { state: NodeStatus_State.READY, at: new Date(h.clock.now()) },
+    });
+    expect(session.values[0]).toMatchObject({
+      clusterId: "cluster",
+      taskPool: "10.77.0.0/16",
+      vipPool: "10.96.0.0/16",
+      node: { meta: { id: a } },
+      relay: undefined,
+    });
+    expect(session.values[0]?.sessionId).toMatch(/^[0-9a-z]{25}$/);
+    expect(h.store.view().list("events")).toMatchObject([{ objectId: a, objectName: "edge-1", action: "created" }]);
+  });
+
+  test("again, saying the same, costs no write; another hostname does", async () => {
+    await using h = await harness();
+    const first = await h.worker("a", "edge-1");
+    first.session.leave();
+    await first.session.ended;
+    const { version } = h.store.view();
+    const second = await h.worker("a", "edge-1");
+    expect(h.store.view().version).toBe(version);
+    second.session.leave();
+    await h.worker("a", "edge-2");
+    expect(h.store.view().get("nodes", a)?.description?.hostname).toBe("edge-2");
+  });
+
+  test("while it has a session ends that one", async () => {
+    await using h = await harness();
+    const first = await h.worker("a");
+    const assignments = first.assignments();
+    await assignments.next(1);
+    const second = await h.worker("a");
+    expect(code(await first.session.ended)).toBe("API_ABORTED");
+    expect(code(await assignments.ended)).toBe("API_ABORTED");
+    expect(await first.heartbeat().catch(code)).toBe("API_NOT_FOUND");
+    expect(await second.heartbeat()).toBeGreaterThan(0);
+    expect(h.metrics.values.get("warren_dispatcher_sessions")).toBe(1);
+  });
+
+  test.each([
+    ["an id of another form", "../etc", description("edge"), "node_id"],
+    ["no description", a, undefined, "description"],
+    ["no hostname", a, description(""), "description.hostname"],
+    ["an endless hostname", a, description("x".repeat(300)), "description.hostname"],
+  ])("with %s is refused and not stored", async (_, id, described, field) => {
+    await using h = await harness();
+    const call = context(new AbortController().signal);
+    const stream = h.dispatcher.handlers.session({ nodeId: id, description: described }, call);
+    const refused = await collect(stream).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ failure: { code: "API_INVALID", violations: [{ field }] } });
+    expect(h.store.view().list("nodes")).toEqual([]);
+  });
+
+  test("before there is a cluster is told to wait", async () => {
+    await using h = await harness();
+    await h.store.update((tx) => tx.delete("clusters", "cluster"));
+    expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
+  });
+
+  test("speaks for itself only", async () => {
+    await using h = await harness();
+    const { sessionId } = await h.worker("a");
+    const other = context(new AbortController().signal, nodeId("b"));
+    const { handlers } = h.dispatcher;
+    const tried = [
+      async () => collect(handlers.session({ nodeId: a, description: description("x") }, other)),
+      async () => collect(handlers.assignments({ nodeId: a, sessionId }, other)),
+      async () => handlers.heartbeat({ nodeId: a, sessionId }, other),
+      async () => handlers.updateTaskStatus({ nodeId: a, sessionId, updates: [] }, other),
+    ];
+    for (const each of tried) expect(code(await failureOf(each))).toBe("API_DENIED");
+    const self = context(new AbortController().signal, a);
+    expect(await handlers.heartbeat({ nodeId: a, sessionId }, self)).toBeDefined();
+  });
+
+  test("is refused with the store's own error if it can't be stored, and may come again", async () => {
+    await using h = await harness();
+    await until("it leads", () => h.log.records.some(({ event }) => event === "serves workers"));
+    h.proposer.failNext("unavailable");
+    expect(await h.session(a).ended).toMatchObject({ failure: { code: "STORE_UNAVAILABLE" } });
+    await h.worker("a");
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+});
+
+describe("a node that is here", () => {
+  test("is told when its subnet or its spec changes, and not of its own state", async () => {
+    await using h = await harness();
+    const { session } = await h.worker("a");
+    await h.store.update((tx) => tx.update("nodes", { ...tx.resolve("nodes", a), subnet: "10.77.3.0/24" }));
+    expect((await session.next(2)).node?.subnet).toBe("10.77.3.0/24");
+    await h.store.update((tx) => {
+      const node = tx.resolve("nodes", a);
+      tx.update("nodes", { ...node, status: { ...node.status!, message: "fine" } });
+    });
+    await h.store.update((tx) =>
+      tx.update("nodes", { ...tx.resolve("nodes", a), spec: { labels: { zone: "north" }, availability: 0 } }),
+    );
+    expect((await session.next(3)).node?.spec?.labels).toEqual({ zone: "north" });
+  });
+
+  test("and is stored otherwise is set ready again", async () => {
+    await using h = await harness();
+    await h.worker("a");
+    await h.store.update((tx) => {
+      const node = tx.resolve("nodes", a);
+      tx.update("nodes", { ...node, status: { ...node.status!, state: NodeStatus_State.DOWN } });
+    });
+    await until("it is ready", () => stateOf(h, a) === NodeStatus_State.READY);
+  });
+
+  test("loses its session when it is removed, and can come back as a new one", async () => {
+    await using h = await harness();
+    const { session } = await h.worker("a");
+    await h.store.update((tx) => tx.delete("nodes", a));
+    expect(code(await session.ended)).toBe("API_ABORTED");
+    h.clock.advance(60_000);
+    await h.worker("a");
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+});
+
+describe("heartbeats", () => {
+  test("are asked for every 5 s, plus or minus half a second, each drawn anew", async () => {
+    await using h = await harness();
+    const { heartbeat } = await h.worker("a");
+    const periods: number[] = [];
+    for (let n = 0; n < 200; n++) periods.push(await heartbeat());
+    expect(Math.min(...periods)).toBeGreaterThanOrEqual(4_500);
+    expect(Math.max(...periods)).toBeLessThanOrEqual(5_500);
+    expect(new Set(periods).size).toBeGreaterThan(100);
+  });
+
+  test("keep a node ready for an hour, without a single write", async () => {
+    await using h = await harness();
+    const { heartbeat } = await h.worker("a");
+    const { version } = h.store.view();
+    for (let elapsed = 0; elapsed < 3_600_000;) {
+      const period = await heartbeat();
+      await h.clock.advanceAsync(period);
+      elapsed += period;
+    }
+    expect([stateOf(h, a), h.store.view().version]).toEqual([NodeStatus_State.READY, version]);
+  });
+
+  test("of which two are missed change nothing; three take the node down, and its session with it", async () => {
+    await using h = await harness();
+    const { session, heartbeat } = await h.worker("a");
+    await heartbeat();
+    await h.clock.advanceAsync(2 * 5_500);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+    await heartbeat();
+    await h.clock.advanceAsync(3 * 5_500);
+    await until("it is down", isDown(h, a));
+    expect(h.store.view().get("nodes", a)?.status?.message).toBe("no heartbeat for 16.5 s");
+    expect(code(await session.ended)).toBe("API_ABORTED");
+    expect(await heartbeat().catch(code)).toBe("API_NOT_FOUND");
+    await h.worker("a");
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+    expect(actions(h)).toEqual(["created", "down", "ready"]);
+    expect(h.metrics.values.get("warren_dispatcher_nodes_down_total")).toBe(1);
+  });
+
+  test("count on when the stream of the session breaks: a worker that is back in time was never away", async () => {
+    await using h = await harness();
+    const first = await h.worker("a");
+    first.session.leave();
+    await first.session.ended;
+    await h.clock.advanceAsync(16_000);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+    const second = await h.worker("a");
+    await h.clock.advanceAsync(16_000);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+    second.session.leave();
+    await h.clock.advanceAsync(16_600);
+    await until("it is down", isDown(h, a));
+  });
+
+  test("that stop take the node down even if the log refuses at first", async () => {
+    await using h = await harness();
+    await h.worker("a");
+    h.proposer.failNext("unavailable", "outcome-unknown-lost");
+    await h.clock.advanceAsync(16_500);
+    await until("it is down", async () => {
+      await h.clock.advanceAsync(100);
+      return isDown(h, a)();
+    });
+  });
+
+  test("stop at the moment the node comes back: the last word is ready", async () => {
+    await using h = await harness();
+    await h.worker("a");
+    const release = h.proposer.hold();
+    await h.clock.advanceAsync(16_500); // Its deadline: a write that says down is under way.
+    const again = h.session(a);
+    release();
+    await again.next(1);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+    await h.clock.advanceAsync(1_000);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+});
+
+describe("a manager that takes the lead", () => {
+  const ready = { state: NodeStatus_State.READY, message: "", at: new Date(0) };
+
+  test("doubts the nodes that were there, and gives them double time", async () => {
+    await using h = await harness({}, { leads: false });
+    const [b, c] = [nodeId("b"), nodeId("c")];
+    await h.store.update((tx) => {
+      tx.create("nodes", storedNode(a, ready));
+      tx.create("nodes", storedNode(b, ready));
+      tx.create("nodes", storedNode(c, { ...ready, state: NodeStatus_State.DOWN }));
+    });
+    h.lead();
+    await until("they are doubted", () => stateOf(h, a) === NodeStatus_State.UNKNOWN);
+    expect([stateOf(h, b), stateOf(h, c)]).toEqual([NodeStatus_State.UNKNOWN, NodeStatus_State.DOWN]);
+    await h.clock.advanceAsync(32_000);
+    const { heartbeat } = await h.worker("a");
+    expect([stateOf(h, a), stateOf(h, b)]).toEqual([NodeStatus_State.READY, NodeStatus_State.UNKNOWN]);
+    await h.clock.advanceAsync(1_000);
+    await until("b is down", isDown(h, b));
+    await heartbeat();
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+
+  test("takes no session before it has doubted them, so that none is doubted that is here", async () => {
+    await using h = await harness({}, { leads: false });
+    await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
+    h.proposer.failNext("unavailable");
+    h.lead();
+    const session = h.session(a);
+    await h.clock.advanceAsync(50);
+    expect(session.values).toEqual([]);
+    await h.clock.advanceAsync(100);
+    await session.next(1);
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+
+  test("and loses it ends every session and stream, refuses calls, and serves again when it leads again", async () => {
+    await using h = await harness({}, { leads: false });
+    expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
+    const stop = h.lead();
+    const worker = await h.worker("a");
+    const assignments = worker.assignments();
+    await assignments.next(1);
+    await stop();
+    expect(code(await worker.session.ended)).toBe("API_UNAVAILABLE");
+    expect(code(await assignments.ended)).toBe("API_UNAVAILABLE");
+    expect(await worker.heartbeat().catch(code)).toBe("API_UNAVAILABLE");
+    expect(await worker.tell().catch(code)).toBe("API_UNAVAILABLE");
+    expect(h.clock.pending).toBe(0);
+    expect(h.metrics.values.get("warren_store_watchers") ?? 0).toBe(0);
+    h.lead();
+    await h.worker("a");
+    expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
+  });
+
+  test("but loses it before it could start refuses who waits", async () => {
+    await using h = await harness({}, { leads: false });
+    await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
+    const release = h.proposer.hold();
+    const stop = h.lead();
+    const session = h.session(a);
+    const stopped = stop();
+    release();
+    await stopped;
+    expect(code(await session.ended)).toBe("API_UNAVAILABLE");
+  });
+});
+
+test("options out of range are refused", async () => {
+  await using h = await harness({}, { leads: false });
+  const make = (options: object) => (): Dispatcher =>
+    new Dispatcher({ clock: new FakeClock(), random: { next: () => 0 } as never, store: h.store }, options);
+  for (const options of [{ heartbeatMs: 0 }, { batchChanges: 0 }, { heartbeatMs: 100, heartbeatJitterMs: 100 }])
+    expect(make(options)).toThrow(RangeError);
+});
