@@ -127,7 +127,7 @@ test("a worker that dies ends its relays, and a manager that stops ends its work
   const up = (async function* (): AsyncGenerator<RelayUp> {
     yield { message: { $case: "open", value: { nodeId: a, sessionId, relayId: relay?.relayId ?? "" } } };
     yield { message: { $case: "logs", value: { lines: [] } } };
-    await new Promise((resolve) => gone.signal.addEventListener("abort", resolve));
+    await new Promise(() => undefined);
   })();
   const node = new Reading((signal) => client.dispatcher.relay(up, { signal: AbortSignal.any([signal, gone.signal]) }));
   await caller.next(1);

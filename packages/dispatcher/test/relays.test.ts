@@ -216,7 +216,6 @@ describe("a node's stream", () => {
   test("can't be opened by another node, twice, or without saying for what", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;
-    await caller;
     const { relayId } = await asked(worker);
     const other = await h.worker("b");
     expect(ApiError.is(await new NodeSide(h, other, relayId).down.ended, "API_NOT_FOUND")).toBe(true);
