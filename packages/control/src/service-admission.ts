@@ -13,8 +13,9 @@ import {
   type ServiceSpec,
 } from "@warren/api";
 import { SchedulerError, parseConstraints } from "@warren/scheduler";
-import { StoreError, type StoreFailure, type View } from "@warren/store";
+import type { StoreFailure, View } from "@warren/store";
 import { idOf, networkName, serviceName } from "./access.ts";
+import { isStoreError } from "./failures.ts";
 
 /** Made with the cluster; where a service goes that names no network. */
 export const defaultNetwork = "default";
@@ -27,7 +28,7 @@ export function checkSpec(spec: ServiceSpec | undefined): ServiceSpec {
     try {
       parseConstraints([constraint]);
     } catch (error) {
-      if (!SchedulerError.is(error)) throw error;
+      if (!SchedulerError.is(error, "SCHEDULER_CONSTRAINT_INVALID")) throw error;
       violations.push({ field: `spec.task.placement.constraints[${index}]`, description: error.message });
     }
   }
@@ -61,8 +62,8 @@ function attachments(view: View, wanted: readonly NetworkAttachment[]): NetworkA
       seen.set(id, index);
       return { ...attachment, network: id };
     } catch (error) {
-      if (!StoreError.is(error)) throw error;
-      violations.push({ field, description: networkFault(view, attachment.network, (error as StoreError).failure) });
+      if (!isStoreError(error)) throw error;
+      violations.push({ field, description: networkFault(view, attachment.network, error.failure) });
       return attachment;
     }
   });

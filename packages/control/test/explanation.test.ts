@@ -1,0 +1,181 @@
+import { NodeStatus_State, TaskState, UpdateStatus_State, type Service } from "@warren/api";
+import { describe, expect, it } from "vitest";
+import { addNode, addTask, control, failure, web, type Control } from "./fixture.ts";
+
+const at = (second: number): Date => new Date(second * 1_000);
+
+async function service(world: Control, replicas: number): Promise<string> {
+  const { meta } = await world.client.services.create({
+    spec: web({ mode: { $case: "replicated", value: { replicas } } }),
+  });
+  return meta?.id ?? "";
+}
+
+describe("why", () => {
+  it("a service that runs as asked for says so", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    await addTask(world, { serviceId, status: { state: TaskState.RUNNING, at: at(1) } });
+    expect(await world.client.services.explain({ ref: "web" })).toMatchObject({
+      summary: "service web runs as asked for: 1 of 1",
+      reasons: [],
+    });
+  });
+
+  it("a slot that fails tells its ends, the newest three, with what would help", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const nodeId = await addNode(world, "edge-1");
+    for (let run = 1; run <= 5; run += 1) {
+      await addTask(world, {
+        serviceId,
+        nodeId,
+        record: { run },
+        desiredState: TaskState.SHUTDOWN,
+        status: { state: TaskState.FAILED, at: at(run), message: "exited", container: { exitCode: run } },
+      });
+    }
+    const waiting = await addTask(world, {
+      serviceId,
+      record: { run: 6, startAt: at(60) },
+      status: { state: TaskState.READY, at: at(9), message: "waits 50 s after the failure" },
+    });
+    const { summary, reasons } = await world.client.services.explain({ ref: "web" });
+    expect(summary).toBe("service web runs 0 of 1; slot 1: ready: waits 50 s after the failure");
+    expect(reasons.map(({ text }) => text)).toEqual([
+      "failed with exit code 3: exited on edge-1",
+      "failed with exit code 4: exited on edge-1",
+      "failed with exit code 5: exited on edge-1",
+      "waits: ready: waits 50 s after the failure",
+      "does not start before 1970-01-01T00:01:00.000Z: back-off after what happened before",
+    ]);
+    expect(reasons[0]?.remedy).toContain("warren task logs");
+    expect(reasons[3]).toMatchObject({ taskId: waiting, slot: 1, at: at(9) });
+  });
+
+  it.each([
+    ["RUNTIME_IMAGE_NOT_FOUND", TaskState.REJECTED, /registry/],
+    ["RUNTIME_REGISTRY_UNAUTHORIZED", TaskState.REJECTED, /warren registry login/],
+    ["RUNTIME_DISK_FULL", TaskState.REJECTED, /make room/],
+    ["RUNTIME_PLATFORM_MISSING", TaskState.REJECTED, /platform/],
+    ["", TaskState.ORPHANED, /warren node list/],
+  ] as const)("a task with code %s has its remedy", async (code, state, remedy) => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const id = await addTask(world, { serviceId, status: { state, at: at(1), code, message: "why" } });
+    const { summary, reasons } = await world.client.services.explain({ ref: id });
+    expect(summary).toMatch(/^task web\.1 (rejected|orphaned): why$/);
+    expect(reasons.at(-1)?.remedy).toMatch(remedy);
+  });
+
+  it("a task out of memory, one without its program, and one that gets no more tries", async () => {
+    const world = await control();
+    const serviceId = await service(world, 3);
+    const end = (slot: number, container: { exitCode?: number; oomKilled?: boolean }, settled = "") =>
+      addTask(world, {
+        serviceId,
+        slot,
+        record: { settled },
+        status: { state: TaskState.FAILED, at: at(slot), container },
+      });
+    await end(1, { exitCode: 137, oomKilled: true });
+    await end(2, { exitCode: 127 });
+    await end(3, { exitCode: 1 }, "it was restarted 3 times, as often as its policy allows");
+    const { reasons } = await world.client.services.explain({ ref: "web" });
+    expect(reasons[0]).toMatchObject({ text: "ran out of memory and was killed" });
+    expect(reasons[0]?.remedy).toContain("--limit-memory");
+    expect(reasons[1]?.remedy).toContain("in the image");
+    expect(reasons[2]?.text).toContain("no further task follows: it was restarted 3 times");
+    expect(reasons[2]?.remedy).toContain("--force");
+  });
+
+  it.each([
+    [0, [], "there is no node", /warren cluster join/],
+    [
+      2,
+      [{ filter: "constraints", nodes: 2, text: "no zone north" }],
+      "none of 2 nodes can take it (2: no zone north)",
+      /label a node/,
+    ],
+    [1, [{ filter: "ready", nodes: 1, text: "" }], "the only node can't take it (1: ready)", /node list/],
+    [
+      1,
+      [{ filter: "host-port", nodes: 1, text: "80 is taken" }],
+      "the only node can't take it (1: 80 is taken)",
+      /another port/,
+    ],
+  ] as const)(
+    "a task that waits for one of %i nodes says which filter, and what would help",
+    async (nodes, refusals, text, remedy) => {
+      const world = await control();
+      const serviceId = await service(world, 1);
+      await addTask(world, {
+        serviceId,
+        status: { state: TaskState.PENDING, at: at(1), pending: { nodes, refusals: [...refusals] } },
+      });
+      const { summary, reasons } = await world.client.services.explain({ ref: "web.1" });
+      expect(summary).toBe(`task web.1 waits: ${text}`);
+      expect(reasons.at(-1)?.remedy).toMatch(remedy);
+    },
+  );
+
+  it("a task on a node that is down tells of the node", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const nodeId = await addNode(world, "edge-1", NodeStatus_State.DOWN);
+    await addTask(world, { serviceId, nodeId, status: { state: TaskState.PREPARING, at: at(1), message: "pulling" } });
+    const { reasons } = await world.client.services.explain({ ref: "web" });
+    expect(reasons.map(({ text }) => text)).toContain("its node edge-1 is down");
+    expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(
+      "task web.1 waits: preparing on edge-1: pulling",
+    );
+  });
+
+  it("an update that is paused, a service at zero, one that goes, and one that nobody has seen yet", async () => {
+    const world = await control();
+    const { client, store } = world;
+    await service(world, 1);
+    const explain = () => client.services.explain({ ref: "web" });
+    expect((await explain()).reasons[0]).toMatchObject({ text: "no task has been made yet" });
+    const updateStatus = {
+      state: UpdateStatus_State.PAUSED,
+      startedAt: at(1),
+      completedAt: undefined,
+      message: "2 failed",
+      specVersion: 1,
+    };
+    await store.update((tx) => {
+      const [found] = tx.find("services", "name", "web") as [Service];
+      tx.update("services", { ...found, updateStatus });
+    });
+    expect((await explain()).reasons[0]).toMatchObject({
+      text: "the update is paused: 2 failed",
+      remedy: "mend what failed and update again, or go back: warren service rollback web",
+    });
+    await client.services.scale({ ref: "web", replicas: 0 });
+    expect((await explain()).summary).toBe("service web is scaled to zero");
+    await client.services.delete({ ref: "web" });
+    expect(await explain()).toMatchObject({
+      summary: expect.stringContaining("is being deleted") as string,
+      reasons: [{ text: "asked to go; 0 tasks have not ended yet" }],
+    });
+    expect((await failure(client.services.explain({ ref: "db" }))).failure).toMatchObject({ kind: "service or task" });
+  });
+
+  it("a task that runs, that stops, and that was replaced", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const nodeId = await addNode(world, "edge-1");
+    const old = await addTask(world, {
+      serviceId,
+      nodeId,
+      record: { run: 1 },
+      desiredState: TaskState.SHUTDOWN,
+      status: { state: TaskState.RUNNING, at: at(1) },
+    });
+    await addTask(world, { serviceId, nodeId, record: { run: 2 }, status: { state: TaskState.RUNNING, at: at(2) } });
+    const summary = async (ref: string) => (await world.client.services.explain({ ref })).summary;
+    expect(await summary(old)).toBe("task web.1 is running on edge-1 and told to stop");
+    expect(await summary("web.1")).toBe("task web.1 runs on edge-1");
+  });
+});

@@ -1,0 +1,177 @@
+import { Node, NodeSpec_Availability, NodeStatus_State, Task, TaskState, checkClusterSpec } from "@warren/api";
+import { createCluster } from "@warren/control";
+import { describe, expect, it } from "vitest";
+import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
+
+describe("a cluster", () => {
+  it("is missed by every call but init, which makes it with its default network, once", async () => {
+    const { client } = await control({ empty: true });
+    for (const call of [client.clusters.get({}), client.services.list({}), client.services.create({ spec: web() })]) {
+      expect(await failure(call)).toMatchObject({
+        code: "API_UNAVAILABLE",
+        remedy: "make one with: warren cluster init",
+      });
+    }
+    expect(await faults(client.clusters.init({ spec: { taskPool: "10.0.0.0/30" } }))).toEqual(["spec.task_pool"]);
+    const cluster = await client.clusters.init({ spec: { taskPool: "10.50.0.0/16" } });
+    expect(cluster.spec).toEqual({ taskPool: "10.50.0.0/16", vipPool: "10.96.0.0/16", taskHistory: 5 });
+    const { networks } = await client.networks.list({});
+    expect(networks.map(({ spec }) => spec?.name)).toEqual(["default"]);
+    expect((await failure(client.clusters.init({}))).code).toBe("API_ALREADY_EXISTS");
+  });
+
+  it("is made by one of two inits at once", async () => {
+    const { client, proposer, store } = await control({ empty: true });
+    const release = proposer.hold();
+    const both = [client.clusters.init({}), failure(client.clusters.init({}))] as const;
+    expect((await both[1]).code).toBe("API_ABORTED");
+    release();
+    await both[0];
+    expect(store.view().list("clusters")).toHaveLength(1);
+    await expect(createCluster(store, checkClusterSpec(undefined))).rejects.toMatchObject({
+      code: "API_ALREADY_EXISTS",
+    });
+  });
+
+  it("can be tried again where init failed", async () => {
+    const { client, proposer } = await control({ empty: true });
+    proposer.failNext("unavailable");
+    expect((await failure(client.clusters.init({}))).code).toBe("API_UNAVAILABLE");
+    await client.clusters.init({});
+  });
+
+  it("is told with what it has", async () => {
+    const world = await control();
+    await addNode(world, "a");
+    await addNode(world, "b", NodeStatus_State.DOWN);
+    await world.client.services.create({ spec: web() });
+    await addTask(world, { serviceId: "s", status: { state: TaskState.RUNNING } });
+    await addTask(world, { serviceId: "s", status: { state: TaskState.FAILED } });
+    expect(await world.client.clusters.get({})).toMatchObject({
+      version: "1.2.3",
+      nodes: 2,
+      nodesReady: 1,
+      services: 1,
+      tasksRunning: 1,
+      cluster: { spec: { taskHistory: 5 } },
+    });
+  });
+});
+
+describe("nodes", () => {
+  it("are found by hostname and id and listed by hostname", async () => {
+    const world = await control();
+    const b = await addNode(world, "b");
+    const a = await addNode(world, "a");
+    expect((await world.client.nodes.get({ ref: "b" })).meta?.id).toBe(b);
+    expect((await world.client.nodes.get({ ref: a })).meta?.id).toBe(a);
+    const { nodes } = await world.client.nodes.list({});
+    expect(nodes.map(({ description }) => description?.hostname)).toEqual(["a", "b"]);
+    expect((await failure(world.client.nodes.get({ ref: "c" }))).code).toBe("API_NOT_FOUND");
+  });
+
+  it("two of one hostname are both listed, and ambiguous by name", async () => {
+    const world = await control();
+    await addNode(world, "a");
+    await addNode(world, "a");
+    const first = await world.client.nodes.list({ page: { size: 1 } });
+    const second = await world.client.nodes.list({ page: { size: 1, token: first.nextPageToken } });
+    expect(second.nodes[0]?.meta?.id).not.toBe(first.nodes[0]?.meta?.id);
+    expect((await failure(world.client.nodes.get({ ref: "a" }))).code).toBe("API_AMBIGUOUS");
+  });
+
+  it("are drained and labelled, with an event, at the version that was read", async () => {
+    const world = await control();
+    await addNode(world, "a");
+    const { client } = world;
+    const before = await client.nodes.get({ ref: "a" });
+    const spec = { labels: { zone: "n" }, availability: NodeSpec_Availability.DRAIN };
+    const drained = await client.nodes.update({ ref: "a", version: before.meta?.version ?? 0, spec });
+    expect(drained.spec).toEqual(spec);
+    const again = await client.nodes.update({ ref: "a", spec });
+    expect(again.meta?.version).toBe(drained.meta?.version);
+    expect((await failure(client.nodes.update({ ref: "a", version: before.meta?.version ?? 0, spec }))).code).toBe(
+      "API_ABORTED",
+    );
+    await client.nodes.update({ ref: "a", spec: { ...spec, labels: {} } });
+    const { events } = await client.events.list({ ref: "a" });
+    expect(events.map(({ action }) => action)).toEqual(["drained", "updated"]);
+    expect(await faults(client.nodes.update({ ref: "a" }))).toEqual(["spec"]);
+  });
+
+  it("are forgotten only when they are down", async () => {
+    const world = await control();
+    await addNode(world, "up");
+    await addNode(world, "down", NodeStatus_State.DOWN);
+    expect((await failure(world.client.nodes.remove({ ref: "up" }))).failure).toMatchObject({
+      violations: [{ type: "NODE_NOT_DOWN", subject: "node/up" }],
+    });
+    await world.client.nodes.remove({ ref: "down" });
+    expect((await world.client.nodes.list({})).nodes.map((node: Node) => node.description?.hostname)).toEqual(["up"]);
+  });
+});
+
+describe("networks", () => {
+  it("have unique names, and are deleted once nothing is on them", async () => {
+    const world = await control();
+    const { client, store } = world;
+    const blue = await client.networks.create({ spec: { name: "blue" } });
+    expect((await failure(client.networks.create({ spec: { name: "blue" } }))).code).toBe("API_ALREADY_EXISTS");
+    expect(await faults(client.networks.create({ spec: { name: "no name" } }))).toEqual(["spec.name"]);
+    expect((await client.networks.get({ ref: blue.meta?.id ?? "" })).spec?.name).toBe("blue");
+
+    await client.services.create({ spec: web({ task: { networks: [{ network: "blue" }] } }) });
+    expect((await failure(client.networks.delete({ ref: "blue" }))).failure).toMatchObject({
+      violations: [{ type: "NETWORK_IN_USE", subject: "service/web" }],
+    });
+    const task = await addTask(world, { serviceId: "s", networks: [blue.meta?.id ?? ""] });
+    await client.services.update({ ref: "web", spec: web() });
+    expect((await failure(client.networks.delete({ ref: "blue" }))).failure).toMatchObject({
+      violations: [{ type: "NETWORK_IN_USE", subject: `task/${task}` }],
+    });
+    await store.update((tx) =>
+      tx.update("tasks", {
+        ...(tx.get("tasks", task) as Task),
+        status: Task.fromPartial({ status: { state: 100 } }).status,
+      }),
+    );
+    await client.networks.delete({ ref: "blue" });
+    // What the service would return to is gone now, and told so.
+    expect(await faults(client.services.rollback({ ref: "web" }))).toEqual(["spec.task.networks[0].network"]);
+  });
+
+  it("the default one stays", async () => {
+    const { client } = await control();
+    expect((await failure(client.networks.delete({ ref: "default" }))).failure).toMatchObject({
+      violations: [{ type: "DEFAULT_NETWORK" }],
+    });
+  });
+});
+
+describe("registries", () => {
+  it("are logged in at, again, and out of; the password never comes back", async () => {
+    const { client, store } = await control();
+    const auth = { username: "ann", password: "s3cret" };
+    const first = await client.registries.login({ registry: "registry.example:5000", auth });
+    expect(first.auth).toEqual({ username: "ann", password: "" });
+    const same = await client.registries.login({ registry: "registry.example:5000", auth });
+    expect(same.meta?.version).toBe(first.meta?.version);
+    const stored = () =>
+      store
+        .view()
+        .list("registries")
+        .map((each) => each.auth?.password);
+    await client.registries.login({ registry: "registry.example:5000", auth: { username: "ann", password: "" } });
+    expect(stored()).toEqual(["s3cret"]);
+    await client.registries.login({ registry: "registry.example:5000", auth: { username: "ann", password: "new" } });
+    expect(stored()).toEqual(["new"]);
+    const { registries } = await client.registries.list({});
+    expect(registries.map(({ registry, auth: given }) => [registry, given])).toEqual([
+      ["registry.example:5000", { username: "ann", password: "" }],
+    ]);
+    expect(await faults(client.registries.login({ registry: "https://x", auth }))).toEqual(["registry"]);
+    expect(await faults(client.registries.login({ registry: "x" }))).toEqual(["auth"]);
+    await client.registries.logout({ registry: "registry.example:5000" });
+    expect((await failure(client.registries.logout({ registry: "registry.example:5000" }))).code).toBe("API_NOT_FOUND");
+  });
+});

@@ -1,0 +1,374 @@
+import { ObjectKind, PortSpec_Mode, ServiceSpec, TaskState, UpdateStatus_State, type Service } from "@warren/api";
+import { describe, expect, it } from "vitest";
+import { addTask, control, failure, faults, web } from "./fixture.ts";
+
+const spec = (service: Service): ServiceSpec => service.spec as ServiceSpec;
+
+describe("create", () => {
+  it("stores the completed spec on the default network, with an event, and says what is awaited", async () => {
+    const { client, store } = await control();
+    const service = await client.services.create({ spec: web() });
+    expect(service).toMatchObject({ specVersion: 1, deleting: false, summary: { desired: 1, running: 0 } });
+    expect(service.summary?.waiting).toBe("its tasks are not made yet");
+    expect(spec(service).task?.container?.stopGraceMs).toBe(10_000);
+    const [network] = store.view().find("networks", "name", "default");
+    expect(spec(service).task?.networks).toEqual([{ network: network?.meta?.id, aliases: [] }]);
+    const { events } = await client.events.list({ ref: "web" });
+    expect(events).toMatchObject([{ kind: ObjectKind.SERVICE, action: "created", objectId: service.meta?.id }]);
+  });
+
+  it("names every field that is wrong and stores nothing", async () => {
+    const { client, store } = await control();
+    const before = store.view().version;
+    expect(await faults(client.services.create({}))).toEqual(["spec"]);
+    expect(await faults(client.services.create({ spec: web({ name: "" }, { image: "" }) }))).toEqual([
+      "spec.name",
+      "spec.task.container.image",
+    ]);
+    const constraints = ["node.role == worker", "node.role ~ x", "?"];
+    expect(await faults(client.services.create({ spec: web({ task: { placement: { constraints } } }) }))).toEqual([
+      "spec.task.placement.constraints[1]",
+      "spec.task.placement.constraints[2]",
+    ]);
+    expect(store.view().version).toBe(before);
+  });
+
+  it("tells which network there is none of, and which there are", async () => {
+    const { client } = await control();
+    await client.networks.create({ spec: { name: "blue" } });
+    const networks = [{ network: "blue" }, { network: "green" }];
+    const error = await failure(client.services.create({ spec: web({ task: { networks } }) }));
+    expect(error.failure).toMatchObject({ violations: [{ field: "spec.task.networks[1].network" }] });
+    expect(error.message).toContain("blue, default");
+  });
+
+  it("takes a network by name or id, but not twice", async () => {
+    const { client } = await control();
+    const { meta } = await client.networks.create({ spec: { name: "blue" } });
+    const networks = [{ network: "blue" }, { network: meta?.id ?? "" }];
+    expect(await faults(client.services.create({ spec: web({ task: { networks } }) }))).toEqual([
+      "spec.task.networks[1].network",
+    ]);
+  });
+
+  it("refuses a name that is taken, of two at once too", async () => {
+    const { client } = await control();
+    const made = await Promise.allSettled([1, 2].map(() => client.services.create({ spec: web() })));
+    expect(made.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    const error = await failure(client.services.create({ spec: web() }));
+    expect(error.failure).toEqual({ code: "API_ALREADY_EXISTS", kind: "service", name: "web" });
+  });
+
+  it("tells which service holds a port, for ingress and host ports", async () => {
+    const { client, store } = await control();
+    const ports = (published: number, mode: PortSpec_Mode = PortSpec_Mode.INGRESS) => [{ target: 80, published, mode }];
+    await client.services.create({ spec: web({ ports: ports(80) }) });
+    await client.services.create({ spec: web({ name: "host", ports: ports(81, PortSpec_Mode.HOST) }) });
+    const error = await failure(
+      client.services.create({ spec: web({ name: "b", ports: ports(80, PortSpec_Mode.HOST) }) }),
+    );
+    expect(error.failure).toMatchObject({
+      code: "API_PRECONDITION",
+      violations: [{ type: "PORT_IN_USE", subject: "service/web" }],
+    });
+    expect(error.message).toContain("80/tcp");
+    expect((await failure(client.services.create({ spec: web({ name: "b", ports: ports(81) }) }))).code).toBe(
+      "API_PRECONDITION",
+    );
+    await client.services.create({ spec: web({ name: "b", ports: ports(81, PortSpec_Mode.HOST) }) });
+    await client.services.create({ spec: web({ name: "c", ports: [{ target: 80, published: 80, protocol: 2 }] }) });
+    // One that was chosen for a service is held too.
+    await client.services.create({ spec: web({ name: "any", ports: ports(0) }) });
+    await store.update((tx) => {
+      const [any] = tx.find("services", "name", "any") as [Service];
+      const endpoint = { vip: "10.96.0.9", ports: [{ target: 80, published: 30_000, protocol: 1, mode: 1 } as const] };
+      tx.update("services", { ...any, endpoint });
+    });
+    expect(
+      (await failure(client.services.create({ spec: web({ name: "d", ports: ports(30_000) }) }))).message,
+    ).toContain('"any"');
+  });
+
+  it("that is cut off before it is proposed is not done", async () => {
+    const { client, proposer, store } = await control();
+    const release = proposer.hold();
+    const first = client.services.create({ spec: web({ name: "first" }) });
+    const abort = new AbortController();
+    const second = failure(client.services.create({ spec: web({ name: "second" }) }, { signal: abort.signal }));
+    // Something else of this connection is answered, so the second has arrived and waits behind the first.
+    await client.services.list({});
+    abort.abort();
+    expect((await second).code).toBe("API_CANCELLED");
+    await client.services.list({});
+    release();
+    await first;
+    await client.services.create({ spec: web({ name: "third" }) });
+    const names = store
+      .view()
+      .list("services")
+      .map((service) => spec(service).name);
+    expect(names.sort()).toEqual(["first", "third"]);
+  });
+
+  it.each([
+    ["unavailable", "API_UNAVAILABLE"],
+    ["outcome-unknown-lost", "API_OUTCOME_UNKNOWN"],
+  ] as const)("tells the store's %s as %s", async (fault, code) => {
+    const { client, proposer } = await control();
+    proposer.failNext(fault);
+    expect((await failure(client.services.create({ spec: web() }))).code).toBe(code);
+  });
+
+  it("is UNAVAILABLE where this manager does not lead, and retried over a conflict", async () => {
+    const { client, proposer } = await control();
+    proposer.leader = false;
+    const error = await failure(client.services.create({ spec: web() }));
+    expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "STORE_NOT_LEADER" });
+    proposer.leader = true;
+    proposer.failNext("conflict");
+    await client.services.create({ spec: web() });
+  });
+});
+
+describe("get and list", () => {
+  it("finds by name, id and the beginning of an id, and says what to do else", async () => {
+    const { client } = await control();
+    const { meta } = await client.services.create({ spec: web() });
+    for (const ref of ["web", meta?.id ?? "", meta?.id.slice(0, 8) ?? ""])
+      expect((await client.services.get({ ref })).meta?.id).toBe(meta?.id);
+    const error = await failure(client.services.get({ ref: "wep" }));
+    expect(error).toMatchObject({
+      failure: { code: "API_NOT_FOUND", kind: "service", ref: "wep" },
+      remedy: "see what there is with: warren service list",
+    });
+    expect(await faults(client.services.get({ ref: "" }))).toEqual(["ref"]);
+    expect(await faults(client.services.get({ ref: "x".repeat(300) }))).toEqual(["ref"]);
+  });
+
+  it("tells the candidates of an ambiguous prefix", async () => {
+    const { client, store } = await control();
+    for (const id of ["abc1", "abc2"]) {
+      await store.update((tx) =>
+        tx.create("services", {
+          ...structuredClone(serviceOf(id)),
+          meta: { id, version: 0, createdAt: undefined, updatedAt: undefined },
+        }),
+      );
+    }
+    expect((await failure(client.services.get({ ref: "abc" }))).failure).toEqual({
+      code: "API_AMBIGUOUS",
+      kind: "service",
+      ref: "abc",
+      candidates: ["abc1", "abc2"],
+    });
+  });
+
+  it("pages by name, with tokens that outlive changes", async () => {
+    const { client } = await control();
+    for (const name of ["e", "b", "d", "a", "c"]) await client.services.create({ spec: web({ name }) });
+    const first = await client.services.list({ page: { size: 2 } });
+    expect(first.services.map((each) => spec(each).name)).toEqual(["a", "b"]);
+    await client.services.create({ spec: web({ name: "aa" }) });
+    await client.services.create({ spec: web({ name: "bb" }) });
+    const second = await client.services.list({ page: { size: 3, token: first.nextPageToken } });
+    expect(second.services.map((each) => spec(each).name)).toEqual(["bb", "c", "d"]);
+    const last = await client.services.list({ page: { size: 3, token: second.nextPageToken } });
+    expect(last.services.map((each) => spec(each).name)).toEqual(["e"]);
+    expect(last.nextPageToken).toBe("");
+    expect(await faults(client.services.list({ page: { token: "nonsense" } }))).toEqual(["page.token"]);
+    expect(await faults(client.networks.list({ page: { token: first.nextPageToken } }))).toEqual(["page.token"]);
+    expect(await faults(client.services.list({ page: { size: 1_001 } }))).toEqual(["page.size"]);
+  });
+
+  it("ends a page early when its objects are large, and loses none", async () => {
+    const { client } = await control();
+    const args = Array.from({ length: 2 }, () => "x".repeat(100_000));
+    for (let i = 0; i < 25; i += 1) await client.services.create({ spec: web({ name: `s${i}` }, { args }) });
+    const names: string[] = [];
+    let pages = 0;
+    let token = "";
+    do {
+      const answer = await client.services.list({ page: { size: 1_000, token } });
+      names.push(...answer.services.map((each) => spec(each).name));
+      token = answer.nextPageToken;
+      pages += 1;
+    } while (token !== "");
+    expect(new Set(names).size).toBe(25);
+    expect(pages).toBeGreaterThan(1);
+  });
+
+  it("filters by the beginning of names and by labels", async () => {
+    const { client } = await control();
+    await client.services.create({ spec: web({ name: "web", labels: { tier: "front" } }) });
+    await client.services.create({ spec: web({ name: "worker", labels: { tier: "back" } }) });
+    await client.services.create({ spec: web({ name: "db" }) });
+    const names = async (request: Parameters<typeof client.services.list>[0]): Promise<string[]> =>
+      (await client.services.list(request)).services.map((each) => spec(each).name);
+    expect(await names({ names: ["w"] })).toEqual(["web", "worker"]);
+    expect(await names({ names: ["db", "web"] })).toEqual(["db", "web"]);
+    expect(await names({ labels: { tier: "" } })).toEqual(["web", "worker"]);
+    expect(await names({ labels: { tier: "back" } })).toEqual(["worker"]);
+  });
+});
+
+describe("update", () => {
+  it("replaces the spec, keeps the one before, and counts only what replaces tasks", async () => {
+    const { client } = await control();
+    const created = await client.services.create({ spec: web() });
+    const relabelled = await client.services.update({
+      ref: "web",
+      version: created.meta?.version ?? 0,
+      spec: { ...spec(created), labels: { a: "b" } },
+    });
+    expect(relabelled).toMatchObject({ specVersion: 1, spec: { labels: { a: "b" } }, previousSpec: { labels: {} } });
+    const changed = await client.services.update({ ref: "web", spec: web({}, { image: "nginx:2" }) });
+    expect(changed.specVersion).toBe(2);
+    expect(changed.previousSpec?.labels).toEqual({ a: "b" });
+  });
+
+  it("with the same spec changes nothing, in whatever order its maps are", async () => {
+    const { client } = await control();
+    const created = await client.services.create({ spec: web({}, { env: { A: "1", B: "2" } }) });
+    const same = await client.services.update({ ref: "web", spec: web({}, { env: { B: "2", A: "1" } }) });
+    expect(same.meta?.version).toBe(created.meta?.version);
+    expect(same.previousSpec).toBeUndefined();
+  });
+
+  it("of what was changed meanwhile is ABORTED, with both versions", async () => {
+    const { client } = await control();
+    const created = await client.services.create({ spec: web() });
+    const now = await client.services.scale({ ref: "web", replicas: 2 });
+    const error = await failure(
+      client.services.update({ ref: "web", version: created.meta?.version ?? 0, spec: web({}, { image: "nginx:2" }) }),
+    );
+    expect(error.code).toBe("API_ABORTED");
+    expect(error.message).toContain(String(now.meta?.version));
+  });
+
+  it("can't rename, and keeps what it may not see", async () => {
+    const { client, store } = await control();
+    const registryAuth = { username: "ann", password: "s3cret" };
+    const created = await client.services.create({ spec: web({ task: { registryAuth } }) });
+    expect(created.spec?.task?.registryAuth).toEqual({ username: "ann", password: "" });
+    expect(await faults(client.services.update({ ref: "web", spec: web({ name: "www" }) }))).toEqual(["spec.name"]);
+    const echoed = await client.services.update({ ref: "web", spec: { ...spec(created), labels: { a: "" } } });
+    expect(echoed.specVersion).toBe(1);
+    const stored = (): Service => store.view().find("services", "name", "web")[0] as Service;
+    expect(stored().spec?.task?.registryAuth).toEqual(registryAuth);
+    expect(JSON.stringify(echoed)).not.toContain("s3cret");
+    const other = { username: "bob", password: "" };
+    expect(await faults(client.services.update({ ref: "web", spec: web({ task: { registryAuth: other } }) }))).toEqual([
+      "spec.task.registry_auth.password",
+    ]);
+    await client.services.update({ ref: "web", spec: web() });
+    expect(stored().spec?.task?.registryAuth).toBeUndefined();
+  });
+
+  it("keeps its own ports and may not take those of others", async () => {
+    const { client } = await control();
+    const ports = (published: number) => [{ target: 80, published }];
+    await client.services.create({ spec: web({ ports: ports(80) }) });
+    await client.services.create({ spec: web({ name: "b", ports: ports(81) }) });
+    await client.services.update({ ref: "web", spec: web({ ports: ports(80), labels: { x: "" } }) });
+    expect((await failure(client.services.update({ ref: "web", spec: web({ ports: ports(81) }) }))).code).toBe(
+      "API_PRECONDITION",
+    );
+  });
+});
+
+describe("scale, rollback, delete", () => {
+  it("scales without a version, up, down, to zero and no further", async () => {
+    const { client } = await control();
+    await client.services.create({ spec: web() });
+    for (const replicas of [3, 3, 0]) {
+      const { summary, specVersion } = await client.services.scale({ ref: "web", replicas });
+      expect(summary?.desired).toBe(replicas);
+      expect(specVersion).toBe(1);
+    }
+    expect(await faults(client.services.scale({ ref: "web", replicas: 10_001 }))).toEqual(["replicas"]);
+  });
+
+  it("returns to the spec before, which a scaling since then outlives", async () => {
+    const { client } = await control();
+    await client.services.create({ spec: web() });
+    expect((await failure(client.services.rollback({ ref: "web" }))).failure).toMatchObject({
+      violations: [{ type: "NO_PREVIOUS_SPEC" }],
+    });
+    await client.services.update({ ref: "web", spec: web({}, { image: "nginx:2" }) });
+    await client.services.scale({ ref: "web", replicas: 5 });
+    const back = await client.services.rollback({ ref: "web" });
+    expect(back).toMatchObject({
+      specVersion: 3,
+      spec: { task: { container: { image: "nginx:1" } }, mode: { value: { replicas: 5 } } },
+      updateStatus: { state: UpdateStatus_State.ROLLING_BACK, specVersion: 3 },
+    });
+    expect(back.previousSpec).toBeUndefined();
+    expect((await failure(client.services.rollback({ ref: "web" }))).code).toBe("API_PRECONDITION");
+  });
+
+  it("marks a service as going, once, and then lets nothing else be done with it", async () => {
+    const { client } = await control();
+    await client.services.create({ spec: web({ ports: [{ target: 80, published: 80 }] }) });
+    await client.services.delete({ ref: "web" });
+    const version = (await client.services.get({ ref: "web" })).meta?.version;
+    await client.services.delete({ ref: "web" });
+    const service = await client.services.get({ ref: "web" });
+    expect(service).toMatchObject({ deleting: true, meta: { version }, summary: { desired: 0 } });
+    for (const call of [
+      client.services.update({ ref: "web", spec: web() }),
+      client.services.scale({ ref: "web", replicas: 1 }),
+      client.services.rollback({ ref: "web" }),
+    ])
+      expect((await failure(call)).failure).toMatchObject({ violations: [{ type: "DELETING" }] });
+    const taken = await failure(
+      client.services.create({ spec: web({ name: "b", ports: [{ target: 1, published: 80 }] }) }),
+    );
+    expect(taken.message).toContain("is being deleted");
+    expect((await failure(client.services.delete({ ref: "nothing" }))).code).toBe("API_NOT_FOUND");
+  });
+});
+
+describe("the summary", () => {
+  it("counts what runs and tells why the first slot that does not waits", async () => {
+    const world = await control();
+    const { meta } = await world.client.services.create({
+      spec: web({ mode: { $case: "replicated", value: { replicas: 2 } } }),
+    });
+    const serviceId = meta?.id ?? "";
+    await addTask(world, { serviceId, slot: 1, status: { state: TaskState.RUNNING } });
+    await addTask(world, {
+      serviceId,
+      slot: 2,
+      record: { run: 1 },
+      status: { state: TaskState.FAILED, message: "boom" },
+    });
+    await addTask(world, {
+      serviceId,
+      slot: 2,
+      record: { run: 2 },
+      status: {
+        state: TaskState.PENDING,
+        pending: { nodes: 3, refusals: [{ filter: "resources", nodes: 3, text: "lack 1 GiB of memory" }] },
+      },
+    });
+    const { summary } = await world.client.services.get({ ref: "web" });
+    expect(summary).toEqual({
+      desired: 2,
+      running: 1,
+      waiting: "slot 2: none of 3 nodes can take it (3: lack 1 GiB of memory)",
+    });
+  });
+});
+
+function serviceOf(name: string): Service {
+  return {
+    meta: undefined,
+    spec: ServiceSpec.fromPartial(web({ name })),
+    previousSpec: undefined,
+    specVersion: 1,
+    endpoint: undefined,
+    updateStatus: undefined,
+    deleting: false,
+    summary: undefined,
+  };
+}
