@@ -31,9 +31,9 @@ type Counts = Map<Check, Count>;
 /** Characters of one refusal's text. */
 const textLength = 400;
 /** Up to this many nodes nothing is worth a short cut. */
-const smallWorld = 1_024;
+const smallWorld = 256;
 /** Nodes beyond a lookup that are read for the nearest miss. */
-const nearestReads = 1_000;
+const nearestReads = 256;
 
 export class Explainer {
   readonly #world: World;
@@ -68,7 +68,7 @@ export class Explainer {
     return this.#read(ask);
   }
 
-  #read(ask: Ask, nodes: Iterable<Node> = this.#world.nodes(), counts: Counts = new Map()): Counts {
+  #read(ask: Ask, nodes: Iterable<Node> = this.#world.known, counts: Counts = new Map()): Counts {
     for (const node of nodes) {
       this.reads += 1;
       const check = ask.checks.find(({ test }) => !test(node));
@@ -102,7 +102,7 @@ export class Explainer {
     const down = this.#world.down.size - (found.size - upFound);
     const up = this.#world.size - this.#world.down.size - upFound;
     this.#merge(ask, counts, first, down, this.#world.down, (node) => !found.has(node));
-    this.#merge(ask, counts, second, up, this.#world.nodes(), (node) => isUp(node) && !found.has(node));
+    this.#merge(ask, counts, second, up, this.#world.known, (node) => isUp(node) && !found.has(node));
     return counts;
   }
 

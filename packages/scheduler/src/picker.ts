@@ -13,25 +13,37 @@ import type { Ask, Rules, Score } from "./ask.ts";
 import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
 import type { Entry, OrderedNodes } from "./state/ordered-nodes.ts";
-import type { Cell, FoundPool, Pools } from "./state/pools.ts";
+import type { Cell, FoundPool, Pool, Pools } from "./state/pools.ts";
 import type { World } from "./state/world.ts";
 import type { Decided } from "./types.ts";
 
-/** Sets of nodes that a lookup yields are compared one by one up to this size. */
-const shortList = 256;
+/** Nodes that a lookup yields are always compared one by one up to this many. */
+const shortList = 32;
+/** The same, where the tasks of another service make the list. */
+const lookedUp = 256;
 /** Groups up to this size compare exceptions one by one for each task; larger ones heap them once. */
 const smallGroup = 4;
 /** How many nodes that are equal until then the tail scorers choose among. */
 const runLength = 64;
 
+interface Among {
+  readonly nodes: ReadonlySet<Node>;
+  /** Looks them up anew, for a pool; undefined if the task's place among other tasks decides. */
+  readonly lasting: (() => ReadonlySet<Node> | undefined) | undefined;
+}
+
 interface Lane {
   readonly values: readonly string[];
+  /** Its path of preferences, by level. */
+  readonly paths: readonly string[];
   /** One of its nodes. */
   readonly any: Node | undefined;
   readonly nodes: OrderedNodes | undefined;
   /** The last ordinary node that was looked at. */
   after: Entry | undefined;
   ended: boolean;
+  /** Nothing passes any more. */
+  closed: boolean;
   /** Ordinary nodes that pass, best first. */
   readonly run: Node[];
   exceptions: Node[];
@@ -51,7 +63,7 @@ export class Picker {
   readonly #rules: Rules;
   readonly #ask: Ask;
   readonly #found: FoundPool | undefined;
-  readonly #lanes: Lane[] = [];
+  #lanes: Lane[] = [];
   readonly #exceptional = new Set<Node>();
   /** Tasks of the service under each path of preferences. */
   readonly #branches = new Map<string, number>();
@@ -65,51 +77,58 @@ export class Picker {
     this.#ask = ask;
     this.#heaped = tasks > smallGroup && ask.exceptions !== undefined;
     const among = this.#among();
-    if (among !== undefined) {
-      this.#divide(among);
+    const short = among !== undefined && (among.lasting === undefined || among.nodes.size <= shortList);
+    this.#found = short ? undefined : pools.find(ask, among?.lasting);
+    const pool = this.#found?.pool;
+    if (pool === undefined) {
+      const nodes = among?.nodes ?? new Set();
+      this.#divide(nodes);
+      this.#wasted = nodes.size;
     } else {
-      this.#found = pools.find(ask);
       const byCell = new Map<Cell, Lane>();
-      for (const cell of this.#found.pool.cells()) {
+      for (const cell of pool.cells()) {
         const [any] = cell.nodes;
-        const lane = laneOf(cell.values, any, cell.nodes);
+        const lane = laneOf(cell.values, ask.levels, any, cell.nodes);
         byCell.set(cell, lane);
         this.#lanes.push(lane);
       }
-      this.#except(byCell);
+      this.#except(pool, byCell);
     }
     if (ask.levels > 0) this.#countBranches();
   }
 
   /** The best node for one more task, or undefined if none passes. */
   next(): Choice | undefined {
-    this.#found?.pool.sync();
+    this.#found?.pool?.sync();
     let best: Node | undefined;
     let bestLane: Lane | undefined;
     let second: Node | undefined;
     let secondLane: Lane | undefined;
-    for (let at = 0; at < this.#lanes.length; at += 1) {
-      const lane = this.#lanes[at] as Lane;
-      const [first, other] = this.#isOpen(lane) ? this.#top(lane) : none;
-      if (first === undefined) {
-        this.#lanes.splice(at, 1);
-        at -= 1;
-        continue;
-      }
-      for (const node of [first, other]) {
-        if (node === undefined) continue;
-        if (best === undefined || bestLane === undefined || this.#compareIn(lane, node, bestLane, best) < 0) {
-          [second, secondLane, best, bestLane] = [best, bestLane, node, lane];
-        } else if (
-          second === undefined ||
-          secondLane === undefined ||
-          this.#compareIn(lane, node, secondLane, second) < 0
-        ) {
-          [second, secondLane] = [node, lane];
-        }
+    let closed = 0;
+    for (const lane of this.#lanes) {
+      const [node] = this.#isOpen(lane) ? this.#top(lane, 1) : none;
+      if (node === undefined) {
+        lane.closed = true;
+        closed += 1;
+      } else if (best === undefined || bestLane === undefined || this.#compareIn(lane, node, bestLane, best) < 0) {
+        [second, secondLane, best, bestLane] = [best, bestLane, node, lane];
+      } else if (
+        second === undefined ||
+        secondLane === undefined ||
+        this.#compareIn(lane, node, secondLane, second) < 0
+      ) {
+        [second, secondLane] = [node, lane];
       }
     }
+    if (closed > 0) this.#lanes = this.#lanes.filter((lane) => !lane.closed);
     if (best === undefined || bestLane === undefined) return undefined;
+    const [, next] = this.#top(bestLane, 2);
+    if (
+      next !== undefined &&
+      (second === undefined || secondLane === undefined || this.#compareIn(bestLane, next, secondLane, second) < 0)
+    ) {
+      [second, secondLane] = [next, bestLane];
+    }
     const choice = this.#explain(best, bestLane, second, secondLane);
     this.#take(bestLane, best);
     return choice;
@@ -118,7 +137,7 @@ export class Picker {
   /** Tells that the last choice holds its task now. */
   took(node: Node): void {
     const lane = this.#lane as Lane;
-    for (let level = 1; level <= this.#ask.levels; level += 1) this.#countBranch(pathOf(lane.values, level), 1);
+    for (let level = 1; level <= this.#ask.levels; level += 1) this.#countBranch(lane.paths[level - 1] ?? "", 1);
     if (this.#heaped) {
       lane.heap ??= new Heap([], this.#compare);
       lane.heap.push(node);
@@ -133,14 +152,21 @@ export class Picker {
     this.#found?.wasted(this.#wasted);
   }
 
-  /** The shortest list that a filter can look up, if it is short. */
-  #among(): ReadonlySet<Node> | undefined {
-    let fewest: ReadonlySet<Node> | undefined;
-    for (const { filter } of this.#ask.checks) {
-      const nodes = filter.among?.(this.#ask.task, this.#world) as ReadonlySet<Node> | undefined;
-      if (nodes !== undefined && (fewest === undefined || nodes.size < fewest.size)) fewest = nodes;
+  /** The shortest list of the only nodes that can pass, where a filter has one. */
+  #among(): Among | undefined {
+    let found: Among | undefined;
+    const { task, checks } = this.#ask;
+    for (const { filter } of checks) {
+      const nodes = filter.among?.(task, this.#world) as ReadonlySet<Node> | undefined;
+      if (nodes === undefined || (found !== undefined && nodes.size >= found.nodes.size)) continue;
+      const lasts = filter.reads === "state";
+      if (!lasts && nodes.size > lookedUp) continue;
+      found = {
+        nodes,
+        lasting: lasts ? () => filter.among?.(task, this.#world) as ReadonlySet<Node> | undefined : undefined,
+      };
     }
-    return fewest === undefined || fewest.size > shortList ? undefined : fewest;
+    return found;
   }
 
   /** Lanes of a short list: every node is an exception. */
@@ -150,7 +176,7 @@ export class Picker {
       if (!node.known) continue;
       const values = this.#ask.partitions.map((each) => each.of(node.state));
       const key = values.length === 0 ? "" : JSON.stringify(values);
-      const lane = lanes.get(key) ?? laneOf(values, node, undefined);
+      const lane = lanes.get(key) ?? laneOf(values, this.#ask.levels, node, undefined);
       lanes.set(key, lane);
       lane.exceptions.push(node);
     }
@@ -158,8 +184,7 @@ export class Picker {
     this.#heapAll();
   }
 
-  #except(byCell: ReadonlyMap<Cell, Lane>): void {
-    const pool = this.#found?.pool;
+  #except(pool: Pool, byCell: ReadonlyMap<Cell, Lane>): void {
     if (this.#ask.exceptions === undefined) {
       for (const lane of this.#lanes) {
         for (const node of lane.nodes ?? []) lane.exceptions.push(node);
@@ -169,7 +194,7 @@ export class Picker {
     }
     for (const nodes of this.#ask.exceptions) {
       for (const node of nodes) {
-        const cell = pool?.cellOf(node);
+        const cell = pool.cellOf(node);
         if (cell === undefined || this.#exceptional.has(node)) continue;
         this.#exceptional.add(node);
         byCell.get(cell)?.exceptions.push(node);
@@ -192,13 +217,13 @@ export class Picker {
     return any === undefined || this.#ask.ofParts.every(({ test }) => test(any));
   }
 
-  /** The two best nodes of a lane that pass. */
-  #top(lane: Lane): Pair {
+  /** The best nodes of a lane that pass; the second only where it is wanted, or at hand. */
+  #top(lane: Lane, wanted: 1 | 2): Pair {
     if (this.#ask.worldly) {
       while (lane.run[0] !== undefined && !this.#passes(lane.run[0])) lane.run.shift();
       while (lane.run[1] !== undefined && !this.#passes(lane.run[1])) lane.run.splice(1, 1);
     }
-    while (lane.run.length < 2 && !lane.ended) this.#fill(lane);
+    while (lane.run.length < wanted && !lane.ended) this.#fill(lane, wanted - lane.run.length);
     const [first, second] = lane.run;
     return lane.heap === undefined ? this.#topOfList(lane, first, second) : this.#topOfHeap(lane, first, second);
   }
@@ -239,8 +264,8 @@ export class Picker {
     else lane.heap?.pop();
   }
 
-  /** Looks at ordinary nodes until two pass or, where there are tail scorers, until a run of equals is read. */
-  #fill(lane: Lane): void {
+  /** Looks at ordinary nodes until enough pass or, where there are tail scorers, until a run of equals is read. */
+  #fill(lane: Lane, wanted: number): void {
     const { unshared, checks, needs, tail } = this.#ask;
     const tests = this.#found?.whole === true ? unshared : checks;
     const counts = this.#found?.whole === false;
@@ -258,7 +283,7 @@ export class Picker {
       }
       first = entry.first;
       run.push(node);
-      return run.length >= (tail.length > 0 ? runLength : 2);
+      return run.length >= (tail.length > 0 ? runLength : wanted);
     });
     lane.ended = ended;
     lane.run.push(...(tail.length > 0 ? run.toSorted(this.#compare) : run));
@@ -296,7 +321,7 @@ export class Picker {
   };
 
   #branch(lane: Lane, level: number): number {
-    return this.#branches.get(pathOf(lane.values, level)) ?? 0;
+    return this.#branches.get(lane.paths[level - 1] ?? "") ?? 0;
   }
 
   #countBranch(path: string, by: number): void {
@@ -352,9 +377,26 @@ export class Picker {
 
 const none: Pair = [undefined, undefined];
 
-function laneOf(values: readonly string[], any: Node | undefined, nodes: OrderedNodes | undefined): Lane {
+function laneOf(
+  values: readonly string[],
+  levels: number,
+  any: Node | undefined,
+  nodes: OrderedNodes | undefined,
+): Lane {
+  const paths = values.slice(0, levels).map((_, level) => pathOf(values, level + 1));
   const ended = nodes === undefined;
-  return { values, any, nodes, after: undefined, ended, run: [], exceptions: [], heap: undefined };
+  return {
+    values,
+    paths,
+    any,
+    nodes,
+    after: undefined,
+    ended,
+    closed: false,
+    run: [],
+    exceptions: [],
+    heap: undefined,
+  };
 }
 
 function pathOf(values: readonly string[], level: number): string {

@@ -80,7 +80,7 @@ class Plan {
   constructor(fork: Scheduler, world: World, most: number) {
     this.#fork = fork;
     this.#most = most;
-    for (const node of world.nodes()) {
+    for (const node of world.known) {
       const place = new Place(node);
       this.#places.set(place.id, place);
       for (const serviceId of node.services.keys()) this.#enter(serviceId, place);

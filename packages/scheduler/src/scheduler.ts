@@ -88,24 +88,22 @@ export class Scheduler {
    * holds its node from here on, and its victims none, as if their deltas had come; a caller that fails to record a
    * placement applies the pending task, and the victims, again.
    *
-   * Groups of higher priority come first, then by service and version; tasks by id.
+   * Placements come in the order in which they were made, then those who wait. Groups of higher priority are asked
+   * first, then by service and version; tasks by id.
    */
   schedule(): Decision[] {
-    const placed = new Map<Group, Placed[]>();
+    const placed: Placed[] = [];
     const failed = new Map<Group, Ask>();
     const hopeless = new Set<string>();
     for (let due = this.#room.takeDue(); due.length > 0; due = this.#room.takeDue()) {
       for (const group of due) {
         failed.delete(group);
-        const decisions = this.#scheduleGroup(group, hopeless, failed);
-        if (decisions.length > 0) placed.set(group, [...(placed.get(group) ?? []), ...decisions]);
+        for (const decision of this.#scheduleGroup(group, hopeless, failed)) placed.push(decision);
       }
     }
     const waiting = this.#tellWaiting(failed);
-    const groups = new Set([...placed.keys(), ...waiting.keys()]);
-    return [...groups]
-      .toSorted(compareGroups)
-      .flatMap((group) => [...(placed.get(group) ?? []), ...(waiting.get(group) ?? [])]);
+    const groups = [...waiting.keys()].toSorted(compareGroups);
+    return [...placed, ...groups.flatMap((group) => waiting.get(group) ?? [])];
   }
 
   /** Why a pending task waits, as things are now; undefined for a task that is unknown or holds a node. */
@@ -150,7 +148,7 @@ export class Scheduler {
   /** Another scheduler with the same options and state; what is done with one leaves the other alone. */
   #fork(withPending: boolean): Scheduler {
     const other = new Scheduler(this.#options);
-    for (const node of this.#world.nodes()) other.apply({ kind: "node", node: node.state });
+    for (const node of this.#world.known) other.apply({ kind: "node", node: node.state });
     for (const task of this.#tasks.values()) if (withPending || task.nodeId !== undefined) other.#put(task);
     other.#world.failures.copy(this.#world.failures, (id) => other.#world.node(id));
     return other;
@@ -187,7 +185,7 @@ export class Scheduler {
     this.#room.taskMoved(task);
   }
 
-  #scheduleGroup(group: Group, hopeless: Set<string>, failed: Map<Group, Ask>): Placed[] {
+  #scheduleGroup(group: Group, hopeless: Set<string>, failed: Map<Group, Ask>): readonly Placed[] {
     const tasks = [...group.tasks.values()].toSorted(byId);
     const [first] = tasks;
     if (first === undefined) return [];

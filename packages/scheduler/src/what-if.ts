@@ -47,7 +47,7 @@ export function capacity(world: World, rules: Rules, fork: () => Scheduler, task
 function capacityByNode(world: World, ask: Ask): Capacity {
   const { task } = ask;
   let [tasks, nodes] = [0, 0];
-  for (const node of world.nodes()) {
+  for (const node of world.known) {
     if (!ask.checks.every(({ test }) => test(node))) continue;
     nodes += 1;
     let room = portsOf(task).length > 0 ? 1 : Number.POSITIVE_INFINITY;

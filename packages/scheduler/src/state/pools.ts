@@ -26,15 +26,24 @@ export class Pool {
   readonly #order: NodeOrder;
   readonly #tests: readonly Test[];
   readonly #partitions: readonly Partition[];
+  /** The nodes that may pass at all. */
+  readonly #source: () => Iterable<Node> & { readonly size: number };
   readonly #cells = new Map<string, Cell>();
   readonly #places = new Map<Node, { readonly entry: Entry; readonly cell: string }>();
   #position = 0;
 
-  constructor(world: World, order: NodeOrder, tests: readonly Test[], partitions: readonly Partition[]) {
+  constructor(
+    world: World,
+    order: NodeOrder,
+    tests: readonly Test[],
+    partitions: readonly Partition[],
+    source: () => Iterable<Node> & { readonly size: number } = () => world.known,
+  ) {
     this.#world = world;
     this.#order = order;
     this.#tests = tests;
     this.#partitions = partitions;
+    this.#source = source;
     this.#fill();
   }
 
@@ -68,7 +77,7 @@ export class Pool {
     const { journal, journalStart } = this.#world;
     const end = journalStart + journal.length;
     if (this.#position === end) return;
-    if (this.#position < journalStart || end - this.#position > 2 * this.#world.size + 64) return this.#fill();
+    if (this.#position < journalStart || end - this.#position > 2 * this.#source().size + 64) return this.#fill();
     const unread = journal.slice(this.#position - journalStart);
     this.#position = end;
     for (const node of unread.length > 8 ? new Set(unread) : unread) this.#move(node);
@@ -78,7 +87,7 @@ export class Pool {
     this.#cells.clear();
     this.#places.clear();
     const entries = new Map<string, Entry[]>();
-    for (const node of this.#world.nodes()) {
+    for (const node of this.#source()) {
       if (!this.#tests.every((passes) => passes(node))) continue;
       const [cell, entry] = this.#place(node);
       const list = entries.get(cell);
@@ -129,7 +138,8 @@ export interface PoolAsk {
 }
 
 export interface FoundPool {
-  readonly pool: Pool;
+  /** Undefined: to read the nodes of the lookup one by one is cheaper still. */
+  readonly pool: Pool | undefined;
   /** Whether its nodes passed all shared tests, or only the general ones. */
   readonly whole: boolean;
   /** To be told how many nodes the missing tests refused; a pool of its own is made once that has cost as much. */
@@ -155,25 +165,32 @@ export class Pools {
     this.#order = order;
   }
 
-  /** The pool for these asks, or a more general one while there is no proof that one of their own would pay. */
-  find({ shared, partitions }: PoolAsk): FoundPool {
+  /**
+   * The pool for these asks, or a more general one while there is no proof that one of their own would pay. Where a
+   * lookup names the only nodes that can pass, a pool of their own, or none.
+   */
+  find(ask: PoolAsk, among?: () => ReadonlySet<Node> | undefined): FoundPool {
+    const { shared, partitions } = ask;
     const division = JSON.stringify(partitions.map((each) => each.key));
     const key = keyOf(division, shared);
+    const waste = this.#waste.get(key) ?? 0;
+    const wasted = (nodes: number): void => {
+      if (nodes === 0) return;
+      if (this.#waste.size > 50_000) this.#waste.clear();
+      this.#waste.set(key, waste + nodes);
+    };
+    const found = among?.();
+    if (found !== undefined) {
+      if (waste <= 2 * found.size && !this.#pools.has(key)) return { pool: undefined, whole: false, wasted };
+      const source = (): ReadonlySet<Node> => among?.() ?? found;
+      return { pool: this.#use(key, shared, partitions, source), whole: true, wasted: () => undefined };
+    }
     const general = shared.filter((each) => each.general);
     const whole = general.length === shared.length;
-    const waste = this.#waste.get(key) ?? 0;
-    const pays = whole || this.#pools.has(key) || waste > this.#world.size * patience;
-    const asks = pays ? shared : general;
-    const pool = this.#use(pays ? key : keyOf(division, general), asks, partitions);
-    return {
-      pool,
-      whole: pays,
-      wasted: (nodes) => {
-        if (pays || nodes === 0) return;
-        if (this.#waste.size > 50_000) this.#waste.clear();
-        this.#waste.set(key, waste + nodes);
-      },
-    };
+    if (whole || this.#pools.has(key) || waste > this.#world.size * patience) {
+      return { pool: this.#use(key, shared, partitions), whole: true, wasted: () => undefined };
+    }
+    return { pool: this.#use(keyOf(division, general), general, partitions), whole: false, wasted };
   }
 
   /** The pool of all nodes that pass the shared tests, made if there is none. */
@@ -181,7 +198,12 @@ export class Pools {
     return this.#use(keyOf("[]", shared), shared, []);
   }
 
-  #use(key: string, asks: PoolAsk["shared"], partitions: readonly Partition[]): Pool {
+  #use(
+    key: string,
+    asks: PoolAsk["shared"],
+    partitions: readonly Partition[],
+    source?: () => Iterable<Node> & { readonly size: number },
+  ): Pool {
     let pool = this.#pools.get(key);
     if (pool === undefined) {
       pool = new Pool(
@@ -189,6 +211,7 @@ export class Pools {
         this.#order,
         asks.map((each) => each.test),
         partitions,
+        source,
       );
       this.#waste.delete(key);
       this.#pools.set(key, pool);

@@ -64,7 +64,7 @@ export class World implements WorldView {
   }
 
   /** Known nodes, in the seed's order. */
-  nodes(): Iterable<Node> {
+  get known(): OrderedNodes {
     return this.#fixed;
   }
 
@@ -152,7 +152,7 @@ export class World implements WorldView {
       if (read === undefined) return noNodes;
       if (this.#values.size >= indexLimit) return undefined;
       index = new Topology((node) => read(node)?.toLowerCase());
-      for (const node of this.nodes()) index.enter(node);
+      for (const node of this.#fixed) index.enter(node);
       this.#values.set(topology, index);
     }
     return index.nodes(value.toLowerCase());
@@ -186,7 +186,7 @@ export class World implements WorldView {
     let topology = this.#topologies.get(key);
     if (topology === undefined) {
       topology = new Topology(topologyOf(key) ?? (() => undefined), isNarrow(key));
-      for (const node of this.nodes()) topology.enter(node);
+      for (const node of this.#fixed) topology.enter(node);
       this.#topologies.set(key, topology);
     }
     return topology;
