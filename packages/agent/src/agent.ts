@@ -70,7 +70,6 @@ export async function startAgent(
 /** The worker's side of a node. Tasks outlive it: to close it stops none. */
 export class Agent implements AsyncDisposable {
   readonly nodeId: string;
-  readonly #log: Logger;
   readonly #runtime: Runtime;
   readonly #options: ResolvedOptions;
   readonly #metrics: AgentMetrics;
@@ -93,7 +92,6 @@ export class Agent implements AsyncDisposable {
     const { runtime, clock, random, session } = dependencies;
     const log = dependencies.log.child({ component: "agent" });
     this.nodeId = node.id;
-    this.#log = log;
     this.#runtime = runtime;
     this.#options = options;
     this.#record = record;

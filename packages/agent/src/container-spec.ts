@@ -1,4 +1,4 @@
-import type { AssignedTask, ContainerSpec, Resources } from "@warren/api";
+import type { AssignedTask, Resources } from "@warren/api";
 import type { ContainerSpec as RuntimeSpec, Mount, Resources as RuntimeResources } from "@warren/runtime";
 import { AgentError } from "./errors.ts";
 
@@ -7,7 +7,7 @@ const logFileBytes = 10 * 2 ** 20;
 const logFiles = 5;
 
 /** What our own labels of containers begin with; a service's own can't. */
-export const labelPrefix = "warren.";
+const labelPrefix = "warren.";
 
 export interface SpecContext {
   readonly nodeId: string;

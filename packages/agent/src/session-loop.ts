@@ -72,7 +72,7 @@ export class SessionLoop {
     this.#setConnected(true);
     this.#dependencies.log.info("session with a manager", { session: sessionId });
     const broken = Promise.withResolvers<never>();
-    await using parts = new TaskGroup((_name, error) => broken.reject(error as Error), signal);
+    await using parts = new TaskGroup((_name, error) => broken.reject(error), signal);
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
     parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
     parts.run("status", (ending) =>

@@ -1,6 +1,6 @@
 import { TaskState, type AssignedTask } from "@warren/api";
 import type { FakeProcess, RuntimeCall } from "@warren/runtime/testing";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { task, World } from "./fakes/world.ts";
 

@@ -20,7 +20,9 @@ async function relay(world: World, what: What): Promise<OpenRelay> {
   const relayId = `relay-${relays}`;
   world.manager.relay({ relayId, what });
   await world.until("the relay is open", () => world.manager.relays.has(relayId));
-  return world.manager.relays.get(relayId)!;
+  const open = world.manager.relays.get(relayId);
+  if (open === undefined) throw new Error("the relay is not open");
+  return open;
 }
 
 const logs = (taskIds: string[], more: { follow?: boolean; since?: Date; tail?: number } = {}): What => ({
@@ -48,7 +50,7 @@ describe("logs", () => {
     expect(lines(up)).toEqual(["b line 1", "a line 2", "b line 3", "a line 4", "b line 5", "a line 6"]);
     const told = up.flatMap(({ message }) => (message?.$case === "logs" ? message.value.lines : []));
     expect(told[2]).toMatchObject({ stderr: true, serviceName: "web", slot: 2, nodeId: world.agent.nodeId });
-    expect(told[2]?.at.getTime()).toBe(world.clock.now() - 4);
+    expect(told[2]?.at?.getTime()).toBe(world.clock.now() - 4);
   });
 
   test("keep to since and tail, of each task", async () => {
@@ -154,7 +156,7 @@ test("merging reads ahead no more than a line of each log, and ends them all whe
   }
   await new Promise((resolve) => setImmediate(resolve));
   expect((read[0] ?? 0) + (read[1] ?? 0)).toBeLessThanOrEqual(12);
-  expect(ended.sort()).toEqual([0, 1]);
+  expect(new Set(ended)).toEqual(new Set([0, 1]));
 });
 
 const exec = (ref: string, more: object = {}): What => ({

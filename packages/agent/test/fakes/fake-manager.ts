@@ -169,14 +169,18 @@ export class FakeManager {
     signal.addEventListener("abort", () => down.close());
     const reading = (async (): Promise<void> => {
       const received: RelayUp[] = [];
-      for await (const message of up) {
-        received.push(message);
-        if (message.message?.$case === "open")
-          this.relays.set(message.message.value.relayId, { up: received, down, ended: ended.promise });
+      try {
+        for await (const message of up) {
+          received.push(message);
+          if (message.message?.$case === "open")
+            this.relays.set(message.message.value.relayId, { up: received, down, ended: ended.promise });
+        }
+      } finally {
+        ended.resolve();
+        down.close();
       }
-      ended.resolve();
-      down.close();
     })();
+    reading.catch(() => undefined); // A worker that leaves breaks its stream; `await` below tells who waits.
     yield* down;
     await reading;
   }
