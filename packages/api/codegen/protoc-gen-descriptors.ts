@@ -12,7 +12,8 @@ import {
 } from "@bufbuild/protobuf/wkt";
 
 const request = fromBinary(CodeGeneratorRequestSchema, readFileSync(0));
-const file = request.protoFile.map(({ sourceCodeInfo: _, ...rest }) => rest);
+const file = request.protoFile;
+for (const each of file) delete each.sourceCodeInfo;
 const set = toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
 const content = `/** google.protobuf.FileDescriptorSet of all that is in \`proto/\` for the API, base64. */
 export const descriptorSetBase64: string =

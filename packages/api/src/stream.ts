@@ -64,7 +64,7 @@ function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefine
       },
       (error: unknown) => {
         forget();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

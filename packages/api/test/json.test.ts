@@ -1,4 +1,4 @@
-import { ServiceSpec, Task, TaskState, type FieldViolation, type ApiError } from "@warren/api";
+import { ServiceSpec, Task, TaskState, ApiError } from "@warren/api";
 import { fromJson, toJson } from "@warren/api/json";
 import { describe, expect, it } from "vitest";
 
@@ -32,8 +32,7 @@ describe("messages as JSON", () => {
       fromJson(ServiceSpec, { name: 5 });
       expect.unreachable();
     } catch (error) {
-      const { violations } = (error as ApiError).failure as { violations: FieldViolation[] };
-      expect(violations[0]?.description).toContain("name");
+      expect(ApiError.is(error, "API_INVALID") && error.failure.violations[0]?.description).toContain("name");
     }
   });
 });

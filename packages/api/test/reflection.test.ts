@@ -55,7 +55,7 @@ describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
     const file: FileDescriptorProto[] = values(answer as Buffer, 1).map((bytes) =>
       fromBinary(FileDescriptorProtoSchema, bytes),
     );
-    const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: file.reverse() }));
+    const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: file.toReversed() }));
     const method = registry.getService("warren.v1.Networks")?.methods.find(({ name }) => name === "Create");
     const request = fromJson(method!.input, { spec: { name: "blue", labels: { tier: "web" } } });
     const response = await new Promise<Buffer>((resolve, reject) => {

@@ -114,12 +114,12 @@ function told(change: WatchedChange, version: number, view: View): WatchResponse
 function objectOf({ table, object }: WatchedChange, view: View): Change["object"] {
   switch (table) {
     case "services":
-      return { $case: "service", value: presentService(view, object as Service) };
+      return { $case: "service", value: presentService(view, object) };
     case "tasks":
-      return { $case: "task", value: redactTask(object as Task) };
+      return { $case: "task", value: redactTask(object) };
     case "nodes":
-      return { $case: "node", value: object as Node };
+      return { $case: "node", value: object };
     case "networks":
-      return { $case: "network", value: object as Network };
+      return { $case: "network", value: object };
   }
 }

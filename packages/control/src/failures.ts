@@ -68,9 +68,11 @@ export function fromStore(error: unknown): unknown {
 export function notFound(table: TableName, ref: string): ApiError {
   const kind = kinds[table];
   const list = lists[table];
-  return new ApiError({ code: "API_NOT_FOUND", kind, ref }, `there is no ${kind} "${ref}"`, {
-    ...(list === undefined ? {} : { remedy: `see what there is with: ${list}` }),
-  });
+  return new ApiError(
+    { code: "API_NOT_FOUND", kind, ref },
+    `there is no ${kind} "${ref}"`,
+    list === undefined ? {} : { remedy: `see what there is with: ${list}` },
+  );
 }
 
 export function nameTaken(table: TableName, name: string): ApiError {

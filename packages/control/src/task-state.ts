@@ -47,7 +47,7 @@ export function endText(task: Task): string {
 }
 
 /** `no node of 3 can take it: 2 lack memory, 1 is drained` */
-export function pendingText(pending: PendingExplanation): string {
+function pendingText(pending: PendingExplanation): string {
   if (pending.nodes === 0) return "there is no node";
   const refusals = pending.refusals.map(({ nodes, text, filter }) => `${nodes}: ${text || filter}`).join("; ");
   const which = pending.nodes === 1 ? "the only node can't take it" : `none of ${pending.nodes} nodes can take it`;

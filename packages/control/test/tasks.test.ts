@@ -276,7 +276,7 @@ describe("exec", () => {
       Array.fromAsync(
         world.client.tasks.exec(
           (async function* () {
-            for (const message of messages) yield message as ExecRequest;
+            for (const message of messages) yield message;
           })(),
         ),
       );

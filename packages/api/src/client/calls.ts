@@ -57,7 +57,7 @@ export function unaryCall(channel: Channel, path: string, method: MethodDefiniti
         path,
         encode,
         decode,
-        request as unknown,
+        request,
         new Metadata(),
         grpcOptions(deadlineMs),
         (error, response) => {
@@ -83,7 +83,7 @@ export function streamCall(channel: Channel, path: string, method: MethodDefinit
         path,
         encode,
         decode,
-        request as unknown,
+        request,
         new Metadata(),
         grpcOptions(options.deadlineMs ?? 0),
       );
@@ -171,7 +171,8 @@ function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "
   }
   const [trailer] = error.metadata?.get(detailsTrailer) ?? [];
   if (Buffer.isBuffer(trailer)) return errorFromStatus(error.code, error.details, trailer);
-  switch (error.code) {
+  const status: number = error.code;
+  switch (status) {
     case grpcStatus.UNAVAILABLE:
     case grpcStatus.CANCELLED: {
       const neverSent = /no connection established|connect E[A-Z]+/i.test(error.details);

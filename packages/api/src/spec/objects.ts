@@ -12,11 +12,11 @@ import { limits } from "./limits.ts";
 import { registryAuth } from "./task.ts";
 import { check, crossRule, rule } from "./violations.ts";
 
-const network: z.ZodType<NetworkSpec> = z.object({ name, labels }) as unknown as z.ZodType<NetworkSpec>;
+const network: z.ZodType<NetworkSpec> = z.object({ name, labels });
 const node: z.ZodType<NodeSpec> = z.object({
   labels,
   availability: choice(NodeSpec_Availability, NodeSpec_Availability.ACTIVE),
-}) as unknown as z.ZodType<NodeSpec>;
+});
 
 /** The network `default` and a node's /24 must fit, and a pool must not swallow the Internet. */
 const widestPool = 8;
@@ -65,7 +65,7 @@ const cluster: z.ZodType<ClusterSpec> = crossRule(
     if (tasks !== undefined && vips !== undefined && overlap(tasks, vips))
       fault(["vipPool"], `${vipPool} overlaps task_pool, which is ${taskPool}: want two that are apart`);
   },
-) as unknown as z.ZodType<ClusterSpec>;
+);
 
 const registry = z.object({
   registry: rule(z.string(), registryFault),
