@@ -76,6 +76,7 @@ export class RelayServer {
       await up.send({ message: { $case: "open", value: { nodeId, sessionId, relayId: request.relayId } } });
       try {
         await this.#content(request, { send: (message) => up.send({ message }), received: down }, both);
+        if (!both.aborted) await up.send({ message: { $case: "done", value: true } });
       } catch (error) {
         if (both.aborted) return;
         const status = statusOf(error);

@@ -77,6 +77,10 @@ export function wrong(field: string, description: string): ApiError {
   return invalid([{ field, description }]);
 }
 
+export function cutOff(nodeId: string, cause?: unknown): ApiError {
+  return nodeUnreachable(nodeId, "it went away in the middle", cause);
+}
+
 /** What the node itself answered instead. */
 export function refusedByNode(nodeId: string, { status, message }: RelayFailure): ApiError {
   return errorFromStatus(status, `node ${nodeId}: ${message}`);

@@ -18,7 +18,7 @@ import {
 } from "@warren/api";
 
 import { abortable, aborted } from "./abortable.ts";
-import { callerGone, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
+import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
@@ -145,8 +145,9 @@ class RelayCall {
   async *answers(up: AsyncIterator<RelayUp>): AsyncGenerator<Up, void, void> {
     for (;;) {
       const next = await abortable(this.#next(up), this.#over.signal);
-      if (next.done === true) return;
+      if (next.done === true) throw cutOff(this.nodeId);
       const { message } = next.value;
+      if (message?.$case === "done") return;
       if (message?.$case === "failure") throw refusedByNode(this.nodeId, message.value);
       // A newer worker may send what is not known here.
       if (message !== undefined) yield message;
@@ -157,13 +158,13 @@ class RelayCall {
     try {
       return await up.next();
     } catch (cause) {
-      throw nodeUnreachable(this.nodeId, "it went away in the middle", cause);
+      throw cutOff(this.nodeId, cause);
     }
   }
 
   /** What the caller sends, then the end. */
   async *serve(signal: AbortSignal): AsyncGenerator<RelayDown, void, void> {
-    const lost = (): void => this.end(nodeUnreachable(this.nodeId, "it went away in the middle"));
+    const lost = (): void => this.end(cutOff(this.nodeId));
     signal.addEventListener("abort", lost, { once: true });
     if (signal.aborted) lost();
     const over = this.#over.signal;

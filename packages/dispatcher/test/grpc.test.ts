@@ -70,6 +70,7 @@ test("a worker's whole day: session, assignments, states, heartbeat, relay", asy
   const up = (async function* (): AsyncGenerator<RelayUp> {
     yield { message: { $case: "open", value: { ...who, relayId: relay?.relayId ?? "" } } };
     yield { message: { $case: "logs", value: { lines: [] } } };
+    yield { message: { $case: "done", value: true } };
   })();
   const node = new Reading((signal) => client.dispatcher.relay(up, { signal }));
   expect(await caller.ended).toBe("ended");

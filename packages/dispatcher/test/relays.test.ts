@@ -39,7 +39,7 @@ class NodeSide {
   asked = 0;
   readonly #waiting: Message[] = [];
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
-  #end: "open" | "ended" | "gone" = "open";
+  #end: "open" | "ended" | "cut" | "gone" = "open";
 
   constructor(h: Harness, { id, sessionId }: Pick<Worker, "id" | "sessionId">, relayId: string) {
     const open: Message = { $case: "open", value: { nodeId: id, sessionId, relayId } };
@@ -51,7 +51,7 @@ class NodeSide {
     this.#wake.resolve();
   }
 
-  end(how: "ended" | "gone"): void {
+  end(how: "ended" | "cut" | "gone"): void {
     this.#end = how;
     this.#wake.resolve();
   }
@@ -61,7 +61,11 @@ class NodeSide {
     for (;;) {
       this.asked += 1;
       while (this.#waiting.length === 0) {
-        if (this.#end === "ended") return;
+        if (this.#end === "ended") {
+          yield { message: { $case: "done", value: true } };
+          return;
+        }
+        if (this.#end === "cut") return;
         if (this.#end === "gone" || signal.aborted)
           throw new ApiError({ code: "API_CANCELLED" }, "the caller has gone");
         this.#wake = Promise.withResolvers();
@@ -153,20 +157,24 @@ describe("logs", () => {
     expect(await node.down.ended).toBe("ended");
   });
 
-  test.each(["stream", "session", "lead"] as const)("end at the caller when the node's %s ends", async (what) => {
-    const { h, worker, caller, node } = await opened(follow);
-    await using _ = h;
-    node.send(logs("one"));
-    await caller.next(1);
-    if (what === "stream") {
-      node.down.leave();
-      node.end("gone");
-    } else if (what === "session") worker.session.leave();
-    else await h[Symbol.asyncDispose]();
-    expect(ApiError.is(await caller.ended, "API_UNAVAILABLE")).toBe(true);
-    await node.down.ended;
-    expect(h.metrics.values.get("warren_dispatcher_relays")).toBe(0);
-  });
+  test.each(["stream", "half", "session", "lead"] as const)(
+    "end at the caller when the node's %s ends",
+    async (what) => {
+      const { h, worker, caller, node } = await opened(follow);
+      await using _ = h;
+      node.send(logs("one"));
+      await caller.next(1);
+      if (what === "stream") {
+        node.down.leave();
+        node.end("gone");
+      } else if (what === "half") node.end("cut");
+      else if (what === "session") worker.session.leave();
+      else await h[Symbol.asyncDispose]();
+      expect(ApiError.is(await caller.ended, "API_UNAVAILABLE")).toBe(true);
+      await node.down.ended;
+      expect(h.metrics.values.get("warren_dispatcher_relays")).toBe(0);
+    },
+  );
 
   test("that the node refuses are refused with what it says", async () => {
     const { h, caller, node } = await opened(follow);
