@@ -94,18 +94,16 @@ export function losesBackend(before: Endpoint | undefined, after: Endpoint | und
   return before.backends.some(({ taskId, draining }) => !draining && !serving.has(taskId));
 }
 
-/** The logins that the node's tasks may need: of the registries whose images they have, while they have not ended. */
-export function registriesOf(view: View, nodeId: string): Map<string, RegistryLogin> {
-  const logins = new Map<string, RegistryLogin>();
-  for (const task of view.find("tasks", "node", nodeId)) {
-    const image = task.spec?.container?.image ?? "";
-    if (image === "" || !isAssigned(task) || (task.status?.state ?? 0) >= TaskState.COMPLETE) continue;
-    const registry = registryOf(image);
-    if (logins.has(registry)) continue;
-    const [credential] = view.find("registries", "name", registry);
-    if (credential !== undefined) logins.set(registry, { registry, auth: credential.auth });
-  }
-  return logins;
+/** The registry whose login the node may need for the task: its image's, until the task has ended. */
+export function registryInUse(task: Task): string | undefined {
+  const image = task.spec?.container?.image ?? "";
+  if (image === "" || !isAssigned(task) || (task.status?.state ?? 0) >= TaskState.COMPLETE) return undefined;
+  return registryOf(image);
+}
+
+export function loginOf(view: View, registry: string): RegistryLogin | undefined {
+  const [credential] = view.find("registries", "name", registry);
+  return credential === undefined ? undefined : { registry, auth: credential.auth };
 }
 
 /** The registry of an image reference, as Docker reads it: the first part, if it has a dot or a port or is localhost. */

@@ -17,22 +17,34 @@ import {
 import type { ChangeBatch, StoreChange, View } from "@warren/store";
 import { isDeepStrictEqual } from "node:util";
 
-import { assignedTask, endpointOf, isAssigned, losesBackend, registriesOf, sameAssignment } from "./assignment.ts";
+import {
+  assignedTask,
+  endpointOf,
+  isAssigned,
+  loginOf,
+  losesBackend,
+  registryInUse,
+  sameAssignment,
+} from "./assignment.ts";
 import { AssignmentStream, type StreamOptions } from "./assignment-stream.ts";
 
 /** What one node's stream was offered. */
 interface Offered {
   readonly stream: AssignmentStream;
   readonly tasks: Map<string, { readonly source: Task; readonly assigned: AssignedTask }>;
-  registries: Map<string, RegistryLogin>;
+  readonly logins: Map<string, RegistryLogin>;
+  /** The registry that each task uses. */
+  readonly uses: Map<string, string>;
+  /** How many of its tasks use a registry. */
+  readonly users: Map<string, number>;
 }
 
 /** What is to be looked at again. */
 interface Dirty {
-  readonly nodes: Set<string>;
+  /** Ids, by node. */
+  readonly tasks: Map<string, Set<string>>;
   readonly services: Set<string>;
-  allNodes: boolean;
-  allServices: boolean;
+  readonly registries: Set<string>;
 }
 
 export class Assignments {
@@ -50,7 +62,7 @@ export class Assignments {
   open(view: View, nodeId: string, replaced: Error): AssignmentStream {
     this.#streams.get(nodeId)?.stream.end(replaced);
     const stream = new AssignmentStream(this.#clock, this.#options);
-    const offered: Offered = { stream, tasks: new Map(), registries: new Map() };
+    const offered: Offered = { stream, tasks: new Map(), logins: new Map(), uses: new Map(), users: new Map() };
     this.#streams.set(nodeId, offered);
     stream.signal.addEventListener("abort", () => {
       if (this.#streams.get(nodeId) === offered) this.#streams.delete(nodeId);
@@ -73,25 +85,22 @@ export class Assignments {
 
   /** Looks at everything again. */
   resync(view: View): void {
-    this.#refresh(view, { nodes: new Set(), services: new Set(), allNodes: true, allServices: true });
+    const services = [...this.#endpoints.keys(), ...view.list("services").map(({ meta }) => meta?.id ?? "")];
+    for (const serviceId of new Set(services)) this.#refreshEndpoint(view, serviceId);
+    for (const [nodeId, offered] of this.#streams) this.#refreshNode(view, nodeId, offered);
   }
 
   /** `view` is the newest; it may be ahead of the batch. */
   follow(view: View, { changes }: ChangeBatch): void {
-    const dirty: Dirty = { nodes: new Set(), services: new Set(), allNodes: false, allServices: false };
+    const dirty: Dirty = { tasks: new Map(), services: new Set(), registries: new Set() };
     for (const change of changes) mark(view, change, dirty);
-    this.#refresh(view, dirty);
-  }
-
-  #refresh(view: View, dirty: Dirty): void {
-    const services = dirty.allServices
-      ? new Set([...this.#endpoints.keys(), ...view.list("services").map(({ meta }) => meta?.id ?? "")])
-      : dirty.services;
-    for (const serviceId of services) this.#refreshEndpoint(view, serviceId);
-    for (const nodeId of dirty.allNodes ? this.#streams.keys() : dirty.nodes) {
+    for (const serviceId of dirty.services) this.#refreshEndpoint(view, serviceId);
+    for (const [nodeId, taskIds] of dirty.tasks) {
       const offered = this.#streams.get(nodeId);
-      if (offered !== undefined) this.#refreshNode(view, nodeId, offered);
+      if (offered !== undefined) this.#refreshTasks(view, nodeId, offered, taskIds);
     }
+    for (const registry of dirty.registries)
+      for (const offered of this.#streams.values()) refreshLogin(view, offered, registry);
   }
 
   #refreshEndpoint(view: View, serviceId: string): void {
@@ -112,34 +121,60 @@ export class Assignments {
   }
 
   #refreshNode(view: View, nodeId: string, offered: Offered): void {
+    const now = view.find("tasks", "node", nodeId).map(({ meta }) => meta?.id ?? "");
+    this.#refreshTasks(view, nodeId, offered, new Set([...now, ...offered.tasks.keys()]));
+    for (const registry of offered.users.keys()) refreshLogin(view, offered, registry);
+  }
+
+  #refreshTasks(view: View, nodeId: string, offered: Offered, taskIds: Iterable<string>): void {
     const { stream, tasks } = offered;
-    const gone = new Set(tasks.keys());
-    for (const task of view.find("tasks", "node", nodeId)) {
-      const id = task.meta?.id ?? "";
-      if (!isAssigned(task)) continue;
-      gone.delete(id);
+    for (const id of taskIds) {
+      const task = view.get("tasks", id);
       const before = tasks.get(id);
+      const own = task !== undefined && task.nodeId === nodeId && isAssigned(task);
+      useRegistry(view, offered, id, own ? registryInUse(task) : undefined);
+      if (!own) {
+        if (tasks.delete(id)) stream.offer({ $case: "removedTask", value: id }, true);
+        continue;
+      }
       if (before?.source === task) continue;
       const assigned = assignedTask(view, task);
       tasks.set(id, { source: task, assigned });
       if (before === undefined || !sameAssignment(before.assigned, assigned))
         stream.offer({ $case: "task", value: assigned }, true);
     }
-    for (const id of gone) {
-      tasks.delete(id);
-      stream.offer({ $case: "removedTask", value: id }, true);
-    }
-    this.#refreshRegistries(registriesOf(view, nodeId), offered);
   }
+}
 
-  #refreshRegistries(now: Map<string, RegistryLogin>, offered: Offered): void {
-    const { stream, registries: before } = offered;
-    offered.registries = now;
-    for (const [registry, login] of now)
-      if (!isDeepStrictEqual(before.get(registry), login)) stream.offer({ $case: "registry", value: login }, true);
-    for (const registry of before.keys())
-      if (!now.has(registry)) stream.offer({ $case: "removedRegistry", value: registry }, false);
+/** Counts the task among a registry's users, and looks at the logins that this concerns. */
+function useRegistry(view: View, offered: Offered, taskId: string, registry: string | undefined): void {
+  const { uses, users } = offered;
+  const before = uses.get(taskId);
+  if (before === registry) return;
+  if (registry === undefined) uses.delete(taskId);
+  else uses.set(taskId, registry);
+  for (const [name, change] of [
+    [before, -1],
+    [registry, 1],
+  ] as const) {
+    if (name === undefined) continue;
+    const count = (users.get(name) ?? 0) + change;
+    if (count === 0) users.delete(name);
+    else users.set(name, count);
+    refreshLogin(view, offered, name);
   }
+}
+
+function refreshLogin(view: View, { stream, logins, users }: Offered, registry: string): void {
+  const login = users.has(registry) ? loginOf(view, registry) : undefined;
+  const before = logins.get(registry);
+  if (login === undefined) {
+    if (logins.delete(registry)) stream.offer({ $case: "removedRegistry", value: registry }, false);
+    return;
+  }
+  if (isDeepStrictEqual(before, login)) return;
+  logins.set(registry, login);
+  stream.offer({ $case: "registry", value: login }, true);
 }
 
 function mark(view: View, change: StoreChange, dirty: Dirty): void {
@@ -147,7 +182,7 @@ function mark(view: View, change: StoreChange, dirty: Dirty): void {
     case "tasks":
       for (const task of [change.object, change.before]) {
         if (task === undefined) continue;
-        if (task.nodeId !== "") dirty.nodes.add(task.nodeId);
+        if (task.nodeId !== "") markTask(dirty, task);
         if (task.status?.state === TaskState.RUNNING) dirty.services.add(task.serviceId);
       }
       return;
@@ -160,16 +195,22 @@ function mark(view: View, change: StoreChange, dirty: Dirty): void {
           dirty.services.add(serviceId);
       return;
     case "registries":
-      dirty.allNodes = true;
+      dirty.registries.add(change.object.registry);
       return;
     case "networks":
       // Services without networks are on the one named `default`.
-      if (change.kind !== "update") dirty.allServices = true;
+      if (change.kind !== "update") for (const { meta } of view.list("services")) dirty.services.add(meta?.id ?? "");
       return;
     case "clusters":
     case "events":
       return;
   }
+}
+
+function markTask({ tasks }: Dirty, { nodeId, meta }: Task): void {
+  const ids = tasks.get(nodeId);
+  if (ids === undefined) tasks.set(nodeId, new Set([meta?.id ?? ""]));
+  else ids.add(meta?.id ?? "");
 }
 
 function isDown(node: Node | undefined): boolean {

@@ -14,7 +14,7 @@ import { until } from "@warren/std/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { endpointOf, isAssigned, registriesOf, registryOf } from "../src/assignment.ts";
+import { endpointOf, isAssigned, registryInUse, registryOf } from "../src/assignment.ts";
 import { failureOf, harness, nodeId, service, task, type Harness } from "./harness.ts";
 
 const [a, b] = [nodeId("a"), nodeId("b")];
@@ -432,7 +432,11 @@ test("a worker that folds its stream has what the state says, whatever happens",
       const expected = {
         tasks: tasks.map(({ meta, desiredState }) => [meta!.id, desiredState]),
         endpoints: view.list("services").map((each) => endpointOf(view, each)),
-        registries: [...registriesOf(view, a).keys()].sort(),
+        registries: view
+          .list("registries")
+          .map(({ registry }) => registry)
+          .filter((registry) => tasks.some((each) => registryInUse(each) === registry))
+          .sort(),
       };
       expect(folded(stream.values)).toEqual(expected);
     }),
