@@ -32,8 +32,11 @@ export interface Step {
   writeTo(tx: Transaction): void;
 }
 
+/** What the loops need of a store. */
+export type StoreAccess = Pick<Store, "view" | "update" | "watch">;
+
 export interface LoopDependencies {
-  readonly store: Store;
+  readonly store: StoreAccess;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

@@ -5,7 +5,7 @@
 import { TaskState, type PendingExplanation, type Task } from "@warren/api";
 import { blocks, type ServicePass } from "./service-pass.ts";
 import type { SlotReading } from "./slots.ts";
-import { isRunning, remaining, stateOf } from "./task.ts";
+import { hasStarted, isRunning, remaining, stateOf } from "./task.ts";
 
 /** Refusals that end when a task of the same slot lets go of what it holds. */
 const freedByStopping: ReadonlySet<string> = new Set(["resources", "host-ports", "max-per-node"]);
@@ -63,8 +63,4 @@ function waitOf(task: Task, now: number): number {
 function sayItWaits({ plan, unallocated }: ServicePass, task: Task): void {
   if (stateOf(task) === TaskState.PENDING && task.nodeId === "" && unallocated === "" && explained(task) === undefined)
     plan.offer(task);
-}
-
-function hasStarted(task: Task): boolean {
-  return stateOf(task) >= TaskState.STARTING || task.desiredState === TaskState.RUNNING;
 }

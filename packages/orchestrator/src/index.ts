@@ -24,6 +24,7 @@
  * - `task.ts`            what is said of a task
  */
 export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } from "./orchestrator.ts";
+export type { StoreAccess } from "./control-loop.ts";
 export type { OrchestratorOptions } from "./options.ts";
 export { OrchestratorError, type OrchestratorFailure } from "./errors.ts";
 export { defaultTaskPool, defaultVipPool } from "./allocator.ts";

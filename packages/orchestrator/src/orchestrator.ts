@@ -10,9 +10,8 @@ import {
   type Metrics,
   type Random,
 } from "@warren/std";
-import type { Store } from "@warren/store";
 import { Allocator } from "./allocator.ts";
-import { ControlLoop, type LoopDependencies } from "./control-loop.ts";
+import { ControlLoop, type LoopDependencies, type StoreAccess } from "./control-loop.ts";
 import { orchestratorMetrics } from "./metrics.ts";
 import { nodeReconciler } from "./node-loop.ts";
 import { resolveOptions, type OrchestratorOptions } from "./options.ts";
@@ -20,7 +19,7 @@ import { SchedulingLoop } from "./scheduling-loop.ts";
 import { serviceReconciler } from "./service-loop.ts";
 
 export interface OrchestratorDependencies {
-  readonly store: Store;
+  readonly store: StoreAccess;
   readonly clock: Clock;
   readonly random: Random;
   readonly log?: Logger;

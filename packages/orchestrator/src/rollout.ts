@@ -16,7 +16,7 @@ import {
 } from "@warren/api";
 import { endText } from "./restarts.ts";
 import type { SlotReading } from "./slots.ts";
-import { hasEnded, idOf, isRunning, remaining, stateOf, stateSince } from "./task.ts";
+import { hasEnded, hasStarted, idOf, isRunning, remaining, stateOf, stateSince } from "./task.ts";
 
 export const defaultMonitorMs = 5_000;
 export const defaultParallelism = 1;
@@ -129,7 +129,10 @@ function standing(reading: SlotReading, service: Service, now: number): Standing
   return monitorLeft > 0 ? at("moved", monitorLeft) : at("stable");
 }
 
-/** Slots where nothing runs go first, those where the new spec has failed last, else the lowest numbers. */
+/**
+ * Slots where nothing runs go first, those where the new spec has failed last, else the lowest numbers. One in which a
+ * task is just taking over from another, as when a node is drained, waits until it has.
+ */
 function rolling(service: Service, standings: readonly Standing[], status: UpdateStatus | undefined): Rollout {
   const parallelism = configOf(service)?.parallelism ?? defaultParallelism;
   const moving = standings.filter(({ kind, failure }) => kind === "moving" && failure === undefined).length;
@@ -137,7 +140,7 @@ function rolling(service: Service, standings: readonly Standing[], status: Updat
   const weigh = ({ reading, failure }: Standing): number =>
     (failure === undefined ? 0 : 2) + (reading.keeper !== undefined && isRunning(reading.keeper) ? 1 : 0);
   const next = standings
-    .filter(({ kind }) => kind === "outdated")
+    .filter(({ kind, reading }) => kind === "outdated" && reading.live.filter(hasStarted).length < 2)
     .toSorted((a, b) => weigh(a) - weigh(b) || a.reading.slot.number - b.reading.slot.number)
     .slice(0, room);
   const waits = standings.flatMap(({ wakeInMs }) => (wakeInMs === undefined ? [] : [wakeInMs]));

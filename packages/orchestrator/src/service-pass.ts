@@ -7,7 +7,7 @@ import type { Displacement } from "./displacement.ts";
 import type { Plan } from "./plan.ts";
 import { durationText } from "./restarts.ts";
 import { lastRun, type Slot } from "./slots.ts";
-import { hasEnded, idOf, isLive, remaining } from "./task.ts";
+import { hasEnded, hasStarted, idOf, isLive, remaining } from "./task.ts";
 
 /** What all decisions on a service's slots share. */
 export interface ServicePass {
@@ -34,11 +34,11 @@ export interface Succession {
 
 /**
  * Puts a task into the slot, made from the service's spec or, as long as the rollout has not come to it, as `like` was.
- * What lived there without a node makes way at once.
+ * What lived there and has not started makes way at once.
  */
 export function enter(pass: ServicePass, slot: Slot, like: Task | undefined, succession: Succession): void {
   const { plan, service, now } = pass;
-  for (const task of slot.tasks) if (isLive(task) && task.nodeId === "") plan.retire(task, TaskState.REMOVE);
+  for (const task of slot.tasks) if (isLive(task) && !hasStarted(task)) plan.retire(task, TaskState.REMOVE);
   const { delayMs = 0, prepare = true } = succession;
   const record = { ...succession.record, run: lastRun(slot) + 1 };
   const waitMs = record.startAt === undefined ? 0 : remaining(record.startAt.getTime() - delayMs, delayMs, now);

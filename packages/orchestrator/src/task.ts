@@ -31,6 +31,11 @@ export function isRunning(task: Task): boolean {
   return stateOf(task) === TaskState.RUNNING && task.desiredState === TaskState.RUNNING;
 }
 
+/** Its container runs, or did. */
+export function hasStarted(task: Task): boolean {
+  return stateOf(task) >= TaskState.STARTING;
+}
+
 export function idOf(object: { readonly meta?: { readonly id: string } | undefined }): string {
   return object.meta?.id ?? "";
 }

@@ -57,6 +57,21 @@ test("a drain of a start-first service never runs fewer tasks", async () => {
   await world.stopLeading();
 });
 
+test("an update in the middle of a drain takes the place of what has not started", async () => {
+  const world = await SimulatedCluster.start(2);
+  await world.create("web", 1, { update: { order: Order.START_FIRST } });
+  const { nodeId } = world.running("web")[0]!;
+  world.behaviours.set("app:1", "stall");
+  await world.setAvailability(nodeId, Availability.DRAIN);
+  expect(world.tasks("web")).toHaveLength(2);
+  await world.setImage("web", "app:2", false);
+  await world.quiet();
+  expect(world.tasks("web").filter(({ desiredState }) => desiredState <= TaskState.RUNNING)).toHaveLength(2);
+  await world.settle();
+  expect(world.running("web").map(({ spec }) => spec!.container!.image)).toEqual(["app:2"]);
+  await world.stopLeading();
+});
+
 test("tasks of the only node stop when it is drained, wait with the reason, and come back with it", async () => {
   const world = await SimulatedCluster.start(1);
   await world.create("web", 2);

@@ -1,4 +1,5 @@
 import {
+  NodeSpec_Availability as Availability,
   TaskState,
   UpdateConfig_FailureAction as Action,
   UpdateConfig_Order as Order,
@@ -106,6 +107,23 @@ describe("by default", () => {
     );
     await world.stopLeading();
   });
+});
+
+test("an update while no node takes tasks leaves one task that waits in each slot, and one runs in the end", async () => {
+  const world = await SimulatedCluster.start(2);
+  await world.setAvailability("edge-1", Availability.DRAIN);
+  await world.setAvailability("edge-2", Availability.DRAIN);
+  await world.create("web", 2, { update: { parallelism: 0 } });
+  await world.setImage("web", "app:2");
+  expect(world.tasks("web").map(({ slot, spec }) => [slot, spec!.container!.image])).toEqual([
+    [1, "app:2"],
+    [2, "app:2"],
+  ]);
+  const seen = watchRollout(world);
+  await world.setAvailability("edge-1", Availability.ACTIVE);
+  expect(images(world)).toEqual(["app:2", "app:2"]);
+  expect(seen.most).toBe(2);
+  await world.stopLeading();
 });
 
 test("parallelism and delay set the pace", async () => {

@@ -17,9 +17,9 @@ import {
 } from "@warren/api";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
-import { StoreError, type Store, type View } from "@warren/store";
+import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryProposer } from "@warren/store/testing";
-import { startOrchestrator, type Orchestrator, type OrchestratorOptions } from "../src/index.ts";
+import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
 
 /** What a container of an image does. */
 export type Behaviour =
@@ -52,7 +52,10 @@ export class SimulatedCluster {
   readonly stubborn: Set<string> = new Set();
   /** Called with the view after each step of the nodes. */
   onStep: (view: View) => void = () => undefined;
+  /** Transactions that a manager writes before it dies and another takes over. */
+  writesOfALife: number = Number.POSITIVE_INFINITY;
   #orchestrator: Orchestrator | undefined;
+  #life: Life | undefined;
 
   constructor(options: OrchestratorOptions = {}, seed = 1) {
     this.options = { debounceMs: 0, ...options };
@@ -84,7 +87,14 @@ export class SimulatedCluster {
   }
 
   lead(): void {
-    this.#orchestrator ??= startOrchestrator(this, this.options);
+    this.#life = new Life(this.store, this.writesOfALife);
+    this.#orchestrator ??= startOrchestrator({ ...this, store: this.#life }, this.options);
+  }
+
+  /** The manager is killed and started again. */
+  async restart(): Promise<void> {
+    await this.stopLeading();
+    this.lead();
   }
 
   async stopLeading(): Promise<void> {
@@ -116,47 +126,48 @@ export class SimulatedCluster {
     );
   }
 
-  async changeNode(id: string, change: (node: Node) => Partial<Node>): Promise<void> {
+  async changeNode(id: string, change: (node: Node) => Partial<Node>, settle = true): Promise<void> {
     await this.store.update((tx) => {
       const node = tx.get("nodes", id)!;
       tx.update("nodes", { ...node, ...change(node) });
     });
-    await this.settle();
+    if (settle) await this.settle();
   }
 
-  async setAvailability(id: string, availability: NodeSpec_Availability): Promise<void> {
-    await this.changeNode(id, ({ spec }) => ({ spec: { labels: spec?.labels ?? {}, availability } }));
+  async setAvailability(id: string, availability: NodeSpec_Availability, settle = true): Promise<void> {
+    await this.changeNode(id, ({ spec }) => ({ spec: { labels: spec?.labels ?? {}, availability } }), settle);
   }
 
-  async down(id: string): Promise<void> {
+  async down(id: string, settle = true): Promise<void> {
     this.silent.add(id);
-    await this.setState(id, NodeStatus_State.DOWN);
+    await this.setState(id, NodeStatus_State.DOWN, settle);
   }
 
-  async up(id: string): Promise<void> {
+  async up(id: string, settle = true): Promise<void> {
     this.silent.delete(id);
-    await this.setState(id, NodeStatus_State.READY);
+    await this.setState(id, NodeStatus_State.READY, settle);
   }
 
-  async setState(id: string, state: NodeStatus_State): Promise<void> {
-    await this.changeNode(id, () => ({ status: { state, message: "", at: new Date(this.clock.now()) } }));
+  async setState(id: string, state: NodeStatus_State, settle = true): Promise<void> {
+    await this.changeNode(id, () => ({ status: { state, message: "", at: new Date(this.clock.now()) } }), settle);
   }
 
-  async create(name: string, replicas = 1, spec: SomeSpec = {}): Promise<string> {
+  async create(name: string, replicas = 1, spec: SomeSpec = {}, settle = true): Promise<string> {
     const id = await this.store.update((tx) =>
       tx.create(
         "services",
         Service.create({ meta: { id: name }, spec: serviceSpec(name, replicas, spec), specVersion: 1 }),
       ),
     );
-    await this.settle();
+    if (settle) await this.settle();
     return id;
   }
 
   /** As the API does it: the spec is replaced, and counted if tasks are made anew. */
   async update(id: string, change: (spec: ServiceSpec) => void, settle = true): Promise<void> {
     await this.store.update((tx) => {
-      const service = tx.get("services", id)!;
+      const service = tx.get("services", id);
+      if (service === undefined || service.deleting) return;
       const spec = ServiceSpec.create(service.spec);
       change(spec);
       const counts = JSON.stringify(spec.task) !== JSON.stringify(service.spec?.task);
@@ -170,13 +181,16 @@ export class SimulatedCluster {
     await this.update(id, (spec) => void (spec.task!.container!.image = image), settle);
   }
 
-  async scale(id: string, replicas: number): Promise<void> {
-    await this.update(id, (spec) => void (spec.mode!.value.replicas = replicas));
+  async scale(id: string, replicas: number, settle = true): Promise<void> {
+    await this.update(id, (spec) => void (spec.mode!.value.replicas = replicas), settle);
   }
 
-  async delete(id: string): Promise<void> {
-    await this.store.update((tx) => tx.update("services", { ...tx.get("services", id)!, deleting: true }));
-    await this.settle();
+  async delete(id: string, settle = true): Promise<void> {
+    await this.store.update((tx) => {
+      const service = tx.get("services", id);
+      if (service !== undefined) tx.update("services", { ...service, deleting: true });
+    });
+    if (settle) await this.settle();
   }
 
   service(id: string): Service {
@@ -233,6 +247,7 @@ export class SimulatedCluster {
   async quiet(): Promise<void> {
     for (let still = 0, version = this.view.version; still < 4;) {
       await new Promise((resolve) => setImmediate(resolve));
+      if (this.#life?.over === true) await this.restart();
       still = version === this.view.version ? still + 1 : 0;
       ({ version } = this.view);
     }
@@ -331,4 +346,42 @@ function ended(task: Task, state: TaskState, exitCode: number, now: number): Tas
   const over = moved(task, state, now);
   over.status!.container = { ...over.status!.container!, exitCode, finishedAt: new Date(now) };
   return over;
+}
+
+/** The store as a manager has it that dies after so many transactions: what it would write after that is not written. */
+class Life implements StoreAccess {
+  readonly #store: Store;
+  #writesLeft: number;
+
+  constructor(store: Store, writes: number) {
+    this.#store = store;
+    this.#writesLeft = writes;
+  }
+
+  get over(): boolean {
+    return this.#writesLeft <= 0;
+  }
+
+  view(): View {
+    return this.#store.view();
+  }
+
+  watch(options: Parameters<Store["watch"]>[0]): ReturnType<Store["watch"]> {
+    return this.#store.watch(options);
+  }
+
+  update<R>(work: (tx: Transaction) => R): Promise<R> {
+    return this.#store.update((tx) => {
+      if (this.over) throw new StoreError({ code: "STORE_NOT_LEADER", leader: undefined }, "this manager has died");
+      const before = writesIn(tx);
+      const result = work(tx);
+      if (writesIn(tx) > before) this.#writesLeft -= 1;
+      return result;
+    });
+  }
+}
+
+/** The store's own transactions list their writes. */
+function writesIn(tx: Transaction): number {
+  return (tx as unknown as { readonly writes: readonly unknown[] }).writes.length;
 }
