@@ -68,9 +68,10 @@ export function fromStore(error: unknown): unknown {
 export function notFound(table: TableName, ref: string): ApiError {
   const kind = kinds[table];
   const list = lists[table];
+  const text = `there is no ${kind} "${ref}"`;
   return new ApiError(
     { code: "API_NOT_FOUND", kind, ref },
-    `there is no ${kind} "${ref}"`,
+    text,
     list === undefined ? {} : { remedy: `see what there is with: ${list}` },
   );
 }

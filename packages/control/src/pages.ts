@@ -27,8 +27,7 @@ export function pageOf<T>(
     throw field("page.size", `want at most ${limits.pageSize.toLocaleString("en")}, not ${size}`);
   const most = size === 0 ? limits.defaultPageSize : size;
   const after = token === "" ? undefined : readToken(token, of);
-  const keyed = objects.map((object) => ({ key: keyOf(object), object }));
-  const rest = (after === undefined ? keyed : keyed.filter(({ key }) => key > after)).sort(byKey);
+  const rest = first(keyed(objects, keyOf, after), most + 1);
   const items: T[] = [];
   let bytes = 0;
   let last = "";
@@ -41,8 +40,38 @@ export function pageOf<T>(
   return { items, nextPageToken: "" };
 }
 
+interface Keyed<T> {
+  readonly key: string;
+  readonly object: T;
+}
+
+function* keyed<T>(
+  objects: readonly T[],
+  keyOf: (object: T) => string,
+  after: string | undefined,
+): Generator<Keyed<T>, void, void> {
+  for (const object of objects) {
+    const key = keyOf(object);
+    if (after === undefined || key > after) yield { key, object };
+  }
+}
+
+/** The first `count` in order, without putting all in order: a page is small beside its list. */
+function first<T>(items: Iterable<Keyed<T>>, count: number): Keyed<T>[] {
+  const kept: Keyed<T>[] = [];
+  let bound: string | undefined;
+  for (const item of items) {
+    if (bound !== undefined && item.key > bound) continue;
+    kept.push(item);
+    if (kept.length < count * 4) continue;
+    kept.sort(byKey).length = count;
+    bound = kept.at(-1)?.key;
+  }
+  return kept.sort(byKey).slice(0, count);
+}
+
 /** By UTF-16, as `>` has it; not by a locale, which could change between two parts. */
-function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
+function byKey(a: Keyed<unknown>, b: Keyed<unknown>): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 

@@ -36,7 +36,7 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
       const { items, nextPageToken } = pageOf(request.page, {
         of: "tasks",
         objects: selected(access.view(), request),
-        keyOf: (task) => `${task.serviceName}\0${ordinal(task.slot)}\0${ordinal(runOf(task))}\0${idOf(task)}`,
+        keyOf,
         bytesOf: (task) => Task.encode(task).finish().length,
       });
       return { tasks: items.map(redactTask), nextPageToken };
@@ -85,6 +85,16 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
       return { stats: stats.sort(order), unreachableNodes: unreachableNodes.sort() };
     },
   });
+}
+
+/** A stored task never changes, another takes its place; so its key is made once. */
+const keys = new WeakMap<Task, string>();
+function keyOf(task: Task): string {
+  const known = keys.get(task);
+  if (known !== undefined) return known;
+  const key = `${task.serviceName}\0${ordinal(task.slot)}\0${ordinal(runOf(task))}\0${idOf(task)}`;
+  keys.set(task, key);
+  return key;
 }
 
 function isUnreachable(error: unknown): boolean {
