@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Chain, ResolvedOptions, RuleTable } from "./types.ts";
+import type { Chain, NftObject, ResolvedOptions, RuleTable } from "./types.ts";
 
 /** Interfaces of tasks: this, and a hash of the task's id. */
 export const interfacePrefix = "wr";
@@ -52,47 +52,55 @@ interface Plan {
   readonly members: ReadonlyMap<string, readonly string[]>;
 }
 
-function elements(values: readonly string[]): string {
-  return values.length === 0 ? "" : `\n\t\telements = { ${values.join(", ")} }`;
-}
-
-function nftRules(plan: Plan, options: ResolvedOptions): string {
+function nftRules(plan: Plan, options: ResolvedOptions): NftObject[] {
   const { taskPool, vipPool, trusted } = options;
   const used = [...new Set(plan.groups.flatMap(({ networks }) => networks))].sort();
-  const sets = used.map(
-    (network) => `\tset n${hash(network)} {\n\t\ttype ipv4_addr${elements(plan.members.get(network) ?? [])}\n\t}\n`,
-  );
-  const chains = plan.groups.map(({ key, networks }) => {
-    const accept = (side: string): string =>
-      networks.map((network) => `\t\tip ${side} @n${hash(network)} accept\n`).join("");
-    const insiders = trusted.map((subnet) => `\t\tip saddr ${subnet} accept\n`).join("");
-    return `\tchain from_${key} {\n${accept("daddr")}\t\tip daddr ${taskPool} goto refuse\n\t}
-	chain to_${key} {\n${accept("saddr")}${insiders}\t\tgoto refuse\n\t}\n`;
+  const sets = used.map((network) => ({
+    map: `n${hash(network)}`,
+    type: "ipv4_addr",
+    elements: plan.members.get(network) ?? [],
+  }));
+  const chains = plan.groups.flatMap(({ key, networks }) => {
+    const accept = (side: string): string[] => networks.map((network) => `ip ${side} @n${hash(network)} accept`);
+    const insiders = trusted.map((subnet) => `ip saddr ${subnet} accept`);
+    return [
+      { chain: `from_${key}`, rules: [...accept("daddr"), `ip daddr ${taskPool} goto refuse`] },
+      { chain: `to_${key}`, rules: [...accept("saddr"), ...insiders, "goto refuse"] },
+    ];
   });
-  const map = (name: string): string =>
-    `\tmap ${name} {\n\t\ttype ipv4_addr : verdict${elements(
-      plan.groups.flatMap(({ key, addresses }) => addresses.map((address) => `${address} : goto ${name}_${key}`)),
-    )}\n\t}\n`;
-  return `${sets.join("")}	chain refuse {
-		reject with icmp type admin-prohibited
-	}
-${chains.join("")}${map("from")}${map("to")}	chain forward {
-		type filter hook forward priority filter - 5
-		ct state established,related accept
-		ct status & dnat != 0 ct original ip daddr != ${vipPool} accept
-		ip saddr vmap @from
-		ip daddr vmap @to
-		iifname "${interfacePrefix}*" goto refuse
-	}
-	chain input {
-		type filter hook input priority filter - 5
-		iifname "${interfacePrefix}*" ip daddr 127.0.0.0/8 ct state != { established, related } drop
-	}
-	chain postrouting {
-		type nat hook postrouting priority srcnat
-		ip saddr ${taskPool} ip daddr != ${taskPool} oifname != "${interfacePrefix}*" masquerade
-	}
-`;
+  const map = (name: string): NftObject => ({
+    map: name,
+    type: "ipv4_addr : verdict",
+    elements: plan.groups.flatMap(({ key, addresses }) => addresses.map((each) => `${each} : goto ${name}_${key}`)),
+  });
+  return [
+    ...sets,
+    { chain: "refuse", rules: ["reject with icmp type admin-prohibited"] },
+    ...chains,
+    map("from"),
+    map("to"),
+    {
+      chain: "forward",
+      hook: "type filter hook forward priority filter - 5",
+      rules: [
+        "ct state established,related accept",
+        `ct status & dnat != 0 ct original ip daddr != ${vipPool} accept`,
+        "ip saddr vmap @from",
+        "ip daddr vmap @to",
+        `iifname "${interfacePrefix}*" goto refuse`,
+      ],
+    },
+    {
+      chain: "input",
+      hook: "type filter hook input priority filter - 5",
+      rules: [`iifname "${interfacePrefix}*" ip daddr 127.0.0.0/8 ct state != { established, related } drop`],
+    },
+    {
+      chain: "postrouting",
+      hook: "type nat hook postrouting priority srcnat",
+      rules: [`ip saddr ${taskPool} ip daddr != ${taskPool} oifname != "${interfacePrefix}*" masquerade`],
+    },
+  ];
 }
 
 function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[]; nat: Chain[] } {

@@ -50,12 +50,17 @@ export type ResolvedOptions = Required<AttachmentsOptions>;
 /** Rules for the firewall; `RuleTable` of `@warren/net-loadbalancer/firewall`. */
 export interface RuleTable {
   readonly name: string;
-  nft(): string;
+  nft(): readonly NftObject[];
   iptables(): {
     readonly filter: readonly Chain[];
     readonly nat: readonly Chain[];
   };
 }
+
+/** A chain, or a map (a set, where its type has no values), of an nftables table. */
+export type NftObject =
+  | { readonly chain: string; readonly hook?: string; readonly rules: readonly string[] }
+  | { readonly map: string; readonly type: string; readonly elements: readonly string[] };
 
 export interface Chain {
   readonly name: string;

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Chain, IptablesRules, RuleTable } from "./firewall/types.ts";
+import type { Chain, IptablesRules, NftObject, RuleTable } from "./firewall/types.ts";
 import { subnet } from "./options.ts";
 import type { BalancedService, PublishedPort, ResolvedOptions, ServiceBackend } from "./types.ts";
 
@@ -45,11 +45,6 @@ function plan(services: readonly BalancedService[], options: ResolvedOptions): P
 
 const open = ({ backends }: Target): boolean => backends.length > 0;
 
-/** nft's `elements = { … }`, which may not be empty. */
-function elements(values: readonly string[]): string {
-  return values.length === 0 ? "" : `\n\t\telements = { ${values.join(", ")} }`;
-}
-
 /** A number below the sum of the weights, drawn for each new connection, picks the task that its range belongs to. */
 function nftChoice(backends: readonly Required<ServiceBackend>[]): string {
   if (backends.length === 1) return (backends[0] as ServiceBackend).address;
@@ -62,69 +57,66 @@ function nftChoice(backends: readonly Required<ServiceBackend>[]): string {
   return `numgen random mod ${next} map { ${ranges.join(", ")} }`;
 }
 
-function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): string {
+function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): NftObject[] {
   const { taskPool, nodeSubnet, vipPool, gateway } = options;
   const key = ({ port }: Plan["ports"][number]): string => `${port.protocol} . ${port.published}`;
-  const chains = [
-    ...vips.filter(open).map((v) => `\tchain ${v.chain} {\n\t\tdnat to ${nftChoice(v.backends)}\n\t}\n`),
-    ...ports
-      .filter(open)
-      .map(
-        (p) =>
-          `\tchain ${p.chain} {\n\t\tmeta l4proto ${p.port.protocol} dnat to ${nftChoice(p.backends)} : ${p.port.target}\n\t}\n`,
-      ),
+  const portRule = (p: Plan["ports"][number]): string =>
+    `meta l4proto ${p.port.protocol} dnat to ${nftChoice(p.backends)} : ${p.port.target}`;
+  return [
+    ...vips.filter(open).map((v) => ({ chain: v.chain, rules: [`dnat to ${nftChoice(v.backends)}`] })),
+    ...ports.filter(open).map((p) => ({ chain: p.chain, rules: [portRule(p)] })),
+    {
+      map: "vips",
+      type: "ipv4_addr : verdict",
+      elements: vips.filter(open).map((v) => `${v.vip} : goto ${v.chain}`),
+    },
+    {
+      map: "ports",
+      type: "inet_proto . inet_service : verdict",
+      elements: ports.filter(open).map((p) => `${key(p)} : goto ${p.chain}`),
+    },
+    {
+      map: "idle_ports",
+      type: "inet_proto . inet_service",
+      elements: ports.filter((p) => !open(p)).map(key),
+    },
+    { map: "hairpin", type: "ipv4_addr . ipv4_addr", elements: local.map((address) => `${address} . ${address}`) },
+    {
+      chain: "balance",
+      rules: ["ip daddr vmap @vips", `ip daddr != ${gateway} fib daddr type local meta l4proto . th dport vmap @ports`],
+    },
+    { chain: "prerouting", hook: "type nat hook prerouting priority dstnat - 5", rules: ["jump balance"] },
+    { chain: "output", hook: "type nat hook output priority -105", rules: ["jump balance"] },
+    {
+      chain: "postrouting",
+      hook: "type nat hook postrouting priority srcnat - 5",
+      rules: [
+        "ct status & dnat == 0 return",
+        "ip saddr . ip daddr @hairpin masquerade",
+        `ip daddr != ${taskPool} return`,
+        "ip saddr 127.0.0.0/8 masquerade",
+        `ip daddr ${nodeSubnet} return`,
+        `ct original ip daddr != ${vipPool} masquerade`,
+        `ip saddr != ${taskPool} masquerade`,
+      ],
+    },
+    { chain: "refuse", rules: ["meta l4proto tcp reject with tcp reset", "reject"] },
+    {
+      chain: "forward",
+      hook: "type filter hook forward priority filter",
+      rules: [`ip daddr ${vipPool} jump refuse`],
+    },
+    {
+      chain: "output_refuse",
+      hook: "type filter hook output priority filter",
+      rules: [`ip daddr ${vipPool} jump refuse`],
+    },
+    {
+      chain: "input",
+      hook: "type filter hook input priority filter",
+      rules: [`ip daddr != ${gateway} meta l4proto . th dport @idle_ports jump refuse`],
+    },
   ];
-  return `${chains.join("")}\tmap vips {
-		type ipv4_addr : verdict${elements(vips.filter(open).map((v) => `${v.vip} : goto ${v.chain}`))}
-	}
-	map ports {
-		type inet_proto . inet_service : verdict${elements(ports.filter(open).map((p) => `${key(p)} : goto ${p.chain}`))}
-	}
-	set idle_ports {
-		type inet_proto . inet_service${elements(ports.filter((p) => !open(p)).map(key))}
-	}
-	set hairpin {
-		type ipv4_addr . ipv4_addr${elements(local.map((address) => `${address} . ${address}`))}
-	}
-	chain balance {
-		ip daddr vmap @vips
-		ip daddr != ${gateway} fib daddr type local meta l4proto . th dport vmap @ports
-	}
-	chain prerouting {
-		type nat hook prerouting priority dstnat - 5
-		jump balance
-	}
-	chain output {
-		type nat hook output priority -105
-		jump balance
-	}
-	chain postrouting {
-		type nat hook postrouting priority srcnat - 5
-		ct status & dnat == 0 return
-		ip saddr . ip daddr @hairpin masquerade
-		ip daddr != ${taskPool} return
-		ip saddr 127.0.0.0/8 masquerade
-		ip daddr ${nodeSubnet} return
-		ct original ip daddr != ${vipPool} masquerade
-		ip saddr != ${taskPool} masquerade
-	}
-	chain refuse {
-		meta l4proto tcp reject with tcp reset
-		reject
-	}
-	chain forward {
-		type filter hook forward priority filter
-		ip daddr ${vipPool} jump refuse
-	}
-	chain output_refuse {
-		type filter hook output priority filter
-		ip daddr ${vipPool} jump refuse
-	}
-	chain input {
-		type filter hook input priority filter
-		ip daddr != ${gateway} meta l4proto . th dport @idle_ports jump refuse
-	}
-`;
 }
 
 /** As `nftChoice`, by one rule a task: each takes its share of what those before it left. */

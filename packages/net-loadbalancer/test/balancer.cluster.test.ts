@@ -71,7 +71,7 @@ class Rig implements AsyncDisposable {
     );
     return stdout
       .replaceAll(/^#.*\n/gm, "")
-      .replaceAll(/mark_\w+/g, "mark")
+      .replaceAll(/\n*\tchain mark_\w+ \{\n\t\}/g, "")
       .replaceAll(/\[\d+:\d+\]/g, "");
   }
 

@@ -10,7 +10,7 @@ import { FakeClock, RecordingLogger, seededRandom, until } from "@warren/std/tes
 
 const table: RuleTable = {
   name: "t",
-  nft: () => "\tset x {\n\t\ttype mark\n\t}\n",
+  nft: () => [{ map: "x", type: "mark", elements: [] }],
   iptables: () => ({ filter: [], nat: [] }),
 };
 
@@ -35,7 +35,7 @@ function machine(installed: readonly string[]) {
       return { close: () => (tell = () => undefined) };
     },
   };
-  const mark = (): string => /chain (mark_\w+)/.exec(inputs.at(-1) ?? "")?.[1] ?? "";
+  const mark = (): string => /chain (?:ip warren_t )?(mark_\w+)(?! *\n *add)/.exec(inputs.at(-1) ?? "")?.[1] ?? "";
   return { inputs, failures, run, events, mark, tell: (change: Parameters<typeof tell>[0]) => tell(change) };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { BalancedService } from "@warren/net-loadbalancer";
+import { nftTable } from "@warren/net-loadbalancer/firewall";
 import { iptablesRestore, parseSave } from "../src/firewall/iptables.ts";
 import { staleFlows } from "../src/flows.ts";
 import { checkServices, resolveOptions } from "../src/options.ts";
@@ -17,7 +18,7 @@ const web: BalancedService = {
 };
 
 describe("rules for nft", () => {
-  const rules = balancerTable([web], options).nft();
+  const rules = nftTable(balancerTable([web], options).nft());
 
   test("give each task its share of the numbers, and a draining one none", () => {
     expect(rules).toContain("dnat to numgen random mod 4 map { 0-2 : 10.77.1.2, 3 : 10.77.2.2 }\n");
@@ -33,11 +34,12 @@ describe("rules for nft", () => {
   });
 
   test("are the same whatever the order of tasks", () => {
-    expect(balancerTable([{ ...web, backends: web.backends.toReversed() }], options).nft()).toBe(rules);
+    const reversed = balancerTable([{ ...web, backends: web.backends.toReversed() }], options);
+    expect(nftTable(reversed.nft())).toBe(rules);
   });
 
   test("list a published port without a task as idle", () => {
-    const idle = balancerTable([{ ...web, backends: [] }], options).nft();
+    const idle = nftTable(balancerTable([{ ...web, backends: [] }], options).nft());
     expect(idle).toContain("elements = { tcp . 8080, udp . 53 }");
     expect(idle).not.toContain("dnat to");
   });

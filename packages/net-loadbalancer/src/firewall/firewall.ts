@@ -87,7 +87,7 @@ class KeptFirewall implements Firewall {
 
   apply(table: RuleTable): Promise<void> {
     this.#tables.set(table.name, table);
-    return this.#one(() => this.#applier.apply(table));
+    return this.#one(() => this.#applier.apply(table, false));
   }
 
   remove(name: string): Promise<void> {
@@ -134,7 +134,7 @@ class KeptFirewall implements Firewall {
     if (table === undefined || this.#closed) return;
     try {
       if (unsure && (await this.#applier.intact(name))) return;
-      await this.#applier.apply(table);
+      await this.#applier.apply(table, true);
       this.#backoff.reset();
       this.#log.warn("put rules back that others had changed", { table: name });
     } catch (error) {

@@ -4,11 +4,13 @@
  *
  * - `firewall.ts`  startFirewall: applies tables, and puts them back
  * - `nft.ts`       nftables
+ * - `nft-change.ts` the transaction that leads from one table to another; pure
  * - `iptables.ts`  iptables, where there is no nft
  * - `run.ts`       running their programs
  * - `types.ts`     Firewall, RuleTable, and the seams
  */
 export { startFirewall, type FirewallDependencies, type FirewallOptions } from "./firewall.ts";
+export { nftTable } from "./nft-change.ts";
 export { runProgram } from "./run.ts";
 export type {
   Backend as FirewallBackend,
@@ -16,6 +18,7 @@ export type {
   Firewall,
   Hook,
   IptablesRules,
+  NftObject,
   RulesEvents,
   RuleTable,
   Run,

@@ -17,12 +17,31 @@ export interface IptablesRules {
   readonly nat: readonly Chain[];
 }
 
+/**
+ * A named object of an nftables table. Each rule and each element is a text of its own, so that what differs between
+ * two tables can be told.
+ */
+export type NftObject =
+  | {
+      readonly chain: string;
+      /** Of a chain that packets begin at: `type nat hook prerouting priority dstnat - 5`. */
+      readonly hook?: string;
+      readonly rules: readonly string[];
+    }
+  | {
+      readonly map: string;
+      /** `ipv4_addr : verdict`; `ipv4_addr` alone makes it a set. */
+      readonly type: string;
+      /** `10.0.0.1 : goto web`. No key twice. */
+      readonly elements: readonly string[];
+    };
+
 /** All the rules of one owner, for either backend. Only the one in use is rendered. */
 export interface RuleTable {
   /** `[a-z]{1,6}`: `lb` is nftables' `table ip warren_lb`, and iptables' chains `WARREN-LB-…`. */
   readonly name: string;
-  /** What stands inside `table ip warren_NAME { … }`. */
-  nft(): string;
+  /** What stands inside `table ip warren_NAME { … }`; an object stands before those that name it. */
+  nft(): readonly NftObject[];
   iptables(): IptablesRules;
 }
 
@@ -65,7 +84,8 @@ export type Run = (
 
 /** One way to put rules into the kernel. */
 export interface RulesApplier {
-  apply(table: RuleTable): Promise<void>;
+  /** `anew`: others may have changed the table, so that what was applied last says nothing. */
+  apply(table: RuleTable, anew: boolean): Promise<void>;
   remove(name: string): Promise<void>;
   /** The tables among `names` that a change may have touched; `intact` says whether it did. */
   touched(
