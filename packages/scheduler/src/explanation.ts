@@ -155,6 +155,8 @@ export class Explainer {
   #tell({ task }: Ask, counts: Counts): Explanation {
     const nodes = this.#world.size;
     if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
+    const refused = [...counts.values()].reduce((sum, each) => sum + each.nodes, 0);
+    const open = nodes - refused;
     const refusals = [...counts]
       .map(([{ filter }, count]): Refusal => {
         const said = filter.explain(task, count.nearest, this.#world);
@@ -169,10 +171,15 @@ export class Explainer {
         };
       })
       .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
-    const text = refusals
-      .map((each) => `${each.nodes} of ${nodes} ${nodes === 1 ? "node" : "nodes"} ${each.text}`)
-      .join("; ");
+    const lines = refusals.map((each) => `${countText(each.nodes, nodes)} ${each.text}`);
+    // Not scheduled since room was made.
+    if (open > 0) lines.unshift(`${countText(open, nodes)} would take it`);
+    const text = lines.join("; ");
     const help = refusals.find((each) => each.help !== undefined)?.help;
     return { nodes, refusals, text, ...(help === undefined ? {} : { help }) };
   }
+}
+
+function countText(some: number, all: number): string {
+  return `${some} of ${all} ${all === 1 ? "node" : "nodes"}`;
 }

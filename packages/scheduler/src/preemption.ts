@@ -35,8 +35,9 @@ export function findVictims(world: World, ask: Ask): Eviction | undefined {
 function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[] | undefined): TaskState[] | undefined {
   const below = [...node.tasks.values()].filter((task) => priorityOf(task) < priorityOf(ask.task)).toSorted(byPriority);
   if (bar !== undefined && compareSets(below.slice(0, 1), bar) > 0) return undefined;
+  // Fewer tasks never make a node by itself pass less, so if it does not pass without all of them, it never will.
+  if (!passesWithout(node, ask, below)) return undefined;
   const fits = (victims: readonly TaskState[]): boolean => fitsWithout(world, node, ask, victims);
-  if (!fits(below)) return undefined;
   let left = trials;
   for (let size = 1; size <= below.length; size += 1) {
     if (bar !== undefined && size > bar.length) return undefined;
@@ -52,8 +53,12 @@ function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[]
 }
 
 /** From all that could leave, the highest stay first; whoever can stay does. */
-function greedy(below: readonly TaskState[], fits: (victims: readonly TaskState[]) => boolean): TaskState[] {
+function greedy(
+  below: readonly TaskState[],
+  fits: (victims: readonly TaskState[]) => boolean,
+): TaskState[] | undefined {
   let victims = [...below];
+  if (!fits(victims)) return undefined;
   for (const task of below.toReversed()) {
     const without = victims.filter((each) => each !== task);
     if (fits(without)) victims = without;
@@ -62,14 +67,19 @@ function greedy(below: readonly TaskState[], fits: (victims: readonly TaskState[
 }
 
 function fitsWithout(world: World, node: Node, ask: Ask, victims: readonly TaskState[]): boolean {
-  const view = viewWithout(node, victims);
-  for (const { filter, test } of ask.checks) if (filter.reads !== undefined && !test(view as Node)) return false;
+  if (!passesWithout(node, ask, victims)) return false;
   if (ask.checks.every(({ filter }) => filter.reads !== undefined)) return true;
   // What looks at the world has to see it so.
   for (const victim of victims) world.release(node.state.id, victim);
   const passes = ask.checks.every(({ test }) => test(node));
   for (const victim of victims) world.hold(node.state.id, victim);
   return passes;
+}
+
+/** The filters that look at one node, on this one as it would be. */
+function passesWithout(node: Node, ask: Ask, victims: readonly TaskState[]): boolean {
+  const view = viewWithout(node, victims);
+  return ask.checks.every(({ filter, test }) => filter.reads === undefined || test(view as Node));
 }
 
 function viewWithout(node: Node, victims: readonly TaskState[]): NodeView {

@@ -3,7 +3,7 @@
  * where it would go now. A move counts only if it pays:
  *
  * - it brings a service's tasks closer: two tasks or more between the parts of a preference, or between the nodes;
- * - or it brings loads closer, by two tasks and a fifth of the mean, and leaves the service spread as well as it was.
+ * - or it brings loads closer, by two tasks and more than a fifth of the mean, and leaves the service spread as well as it was.
  */
 import { partitionBy } from "./filters/affinity.ts";
 import { spreadKey } from "./ask.ts";
@@ -26,7 +26,7 @@ export interface RebalanceOptions {
   readonly maxMoves: number;
 }
 
-/** Part of the mean load that a difference of loads must reach. */
+/** Part of the mean load that a difference of loads must exceed. */
 const meaningful = 0.2;
 /** The priority of a task that shall displace nobody. */
 const modest = Number.MIN_SAFE_INTEGER;
@@ -67,11 +67,12 @@ export function rebalance(fork: Scheduler, world: World, { maxMoves }: Rebalance
   const plan = new Plan(fork, world, maxMoves);
   plan.spreadServices();
   plan.levelLoads();
-  return plan.moves;
+  return [...plan.moves.values()];
 }
 
 class Plan {
-  readonly moves: Move[] = [];
+  /** By task, in the order in which they were found. */
+  readonly moves: Map<string, Move> = new Map();
   readonly #fork: Scheduler;
   readonly #most: number;
   readonly #places = new Map<string, Place>();
@@ -100,38 +101,52 @@ class Plan {
     for (const { serviceId } of crowded) while (this.#spreadOne(serviceId));
   }
 
-  /** The most loaded nodes first; a node none of whose tasks can pay is left alone. */
+  /** The most loaded nodes first; tasks that are moved already before others, as to move them elsewhere is free. */
   levelLoads(): void {
-    const stuck = new Set<Place>();
-    while (this.moves.length < this.#most) {
-      const places = [...this.#places.values()];
+    const tried = new Set<string>();
+    for (;;) {
+      const places = [...this.#places.values()].toSorted(
+        (a, b) => b.tasks.size - a.tasks.size || (a.id < b.id ? -1 : 1),
+      );
       const least = Math.min(...places.filter((place) => isUp(place.node)).map((place) => place.tasks.size));
-      const [fullest] = places
-        .filter((place) => !stuck.has(place) && place.tasks.size - least >= this.#gap())
-        .toSorted((a, b) => b.tasks.size - a.tasks.size || (a.id < b.id ? -1 : 1));
-      if (fullest === undefined) return;
-      if (!fullest.samples().some((task) => this.#try(fullest, task))) stuck.add(fullest);
+      const full = places.filter((place) => place.tasks.size - least >= this.#gap());
+      const found =
+        full.some((place) => this.#moved(place).some((task) => this.#try(place, task, true))) ||
+        full.some((place) => !tried.has(place.id) && this.#level(place, tried));
+      if (!found) return;
     }
   }
 
+  /** A node none of whose tasks can pay is not asked again. */
+  #level(place: Place, tried: Set<string>): boolean {
+    if (place.samples().some((task) => this.#try(place, task, true))) return true;
+    tried.add(place.id);
+    return false;
+  }
+
+  #moved(place: Place): TaskState[] {
+    return [...this.moves.keys()].flatMap((id) => place.tasks.get(id) ?? []);
+  }
+
   #spreadOne(serviceId: string): boolean {
-    if (this.moves.length >= this.#most) return false;
     const places = [...(this.#services.get(serviceId) ?? [])];
     const parts = this.#parts(serviceId, places);
     const weight = (place: Place): number[] => [...parts(place), place.of(serviceId).length, place.tasks.size];
     const [worst] = places.toSorted((a, b) => compareLists(weight(b), weight(a)) || (a.id < b.id ? -1 : 1));
     const task = worst?.of(serviceId).at(-1);
-    return worst !== undefined && task !== undefined && this.#try(worst, task);
+    return worst !== undefined && task !== undefined && this.#try(worst, task, false);
   }
 
   /** Takes the task off and lets the scheduler choose; keeps the move if it pays. */
-  #try(from: Place, task: TaskState): boolean {
+  #try(from: Place, task: TaskState, forLoad: boolean): boolean {
     const { serviceId } = task;
+    const before = this.moves.get(task.id);
+    if (before === undefined && this.moves.size >= this.#most) return false;
     const { nodeId: _, named: _names, ...pending } = task;
     this.#fork.apply({ kind: "task", task: { ...pending, priority: modest } });
     const decision = this.#fork.schedule().find((each) => each.taskId === task.id);
     const to = decision?.kind === "placed" ? this.#places.get(decision.nodeId) : undefined;
-    const text = to === undefined || to === from ? undefined : this.#gain(from, to, task);
+    const text = to === undefined || to === from ? undefined : this.#gain(from, to, task, forLoad);
     if (to === undefined || text === undefined) {
       this.#fork.apply({ kind: "task", task });
       return false;
@@ -140,12 +155,14 @@ class Plan {
     to.tasks.set(task.id, { ...task, nodeId: to.id });
     this.#enter(serviceId, to);
     if (from.of(serviceId).length === 0) this.#services.get(serviceId)?.delete(from);
-    this.moves.push({ taskId: task.id, serviceId, fromNodeId: from.id, toNodeId: to.id, text });
+    const move = { taskId: task.id, serviceId, fromNodeId: before?.fromNodeId ?? from.id, toNodeId: to.id, text };
+    if (move.fromNodeId === move.toNodeId) this.moves.delete(task.id);
+    else this.moves.set(task.id, move);
     return true;
   }
 
   /** What a move gains, or undefined if that is too little. */
-  #gain(from: Place, to: Place, { serviceId }: TaskState): string | undefined {
+  #gain(from: Place, to: Place, { serviceId }: TaskState, forLoad: boolean): string | undefined {
     const parts = this.#parts(serviceId, [...(this.#services.get(serviceId) ?? [])]);
     for (const [level, count] of parts(from).entries()) {
       const other = parts(to)[level] ?? 0;
@@ -155,14 +172,15 @@ class Plan {
     const [own, there] = [from.of(serviceId).length, to.of(serviceId).length];
     if (own - there >= 2) return `${own} of its service are there, ${there} on the other node`;
     const [load, less] = [from.tasks.size, to.tasks.size];
-    if (own > there && load - less >= this.#gap()) return `${load} tasks are there, ${less} on the other node`;
+    if (forLoad && own > there && load - less >= this.#gap())
+      return `${load} tasks are there, ${less} on the other node`;
     return undefined;
   }
 
   #gap(): number {
     let tasks = 0;
     for (const place of this.#places.values()) tasks += place.tasks.size;
-    return Math.max(2, Math.ceil((meaningful * tasks) / Math.max(1, this.#places.size)));
+    return Math.max(2, Math.floor((meaningful * tasks) / Math.max(1, this.#places.size)) + 1);
   }
 
   /** How many of a service's tasks are in a node's part, by level of its preferences. */

@@ -22,6 +22,12 @@ describe("constraints", () => {
     ["node.hostname == edge-3*3", false],
     ["node.hostname != edge-*", false],
     ["node.hostname == edge.3", false],
+    ["node.hostname == edge-?", true],
+    ["node.hostname == edge?", false],
+    ["node.hostname == ?*-*", true],
+    ["node.hostname == *", true],
+    ["node.hostname in (a*, EDGE-?)", true],
+    ["node.hostname not in (a*, edge-?)", false],
     ["node.role == Worker", true],
     ["node.platform.os == linux", true],
     ["node.platform.arch != amd64", true],
@@ -35,6 +41,21 @@ describe("constraints", () => {
     ["node.ip == 10.1.0.0/16", true],
     ["node.ip != 10.2.0.0/16", true],
     ["node.ip == 10.1.0.0/33", false],
+    ["node.ip == 10.1.0.0/0", true],
+    ["node.ip in (192.168.0.0/16, 10.1.2.3)", true],
+    ["node.ip not in (192.168.0.0/16, 10.1.2.3)", false],
+    ["node.ip in (10.1.2.3, nonsense)", false],
+    ["node.ip == ::ffff:10.1.2.3", true],
+    ["node.ip == ::ffff:10.1.0.0/112", true],
+    ["node.ip exists", true],
+    ["Node.Labels.Zone == north", true],
+    ["Engine.Labels.disk == SSD", true],
+    ["engine.labels.Disk == ssd", false],
+    ["engine.labels.absent != x", true],
+    ["node.labels. == x", false],
+    ["node == n1", false],
+    ["node != n1", false],
+    ["node.platform.os exists", true],
     ["node.ip != nonsense", false],
     ["node.colour != red", false],
     ["node.labels.Zone in (south, north)", true],
@@ -50,6 +71,31 @@ describe("constraints", () => {
     expect(matchConstraints(parseConstraints(["node.ip == 2001:DB8:0::2"]), sixth)).toBe(true);
     expect(matchConstraints(parseConstraints(["node.ip == 2001:db8::/32"]), sixth)).toBe(true);
     expect(matchConstraints(parseConstraints(["node.ip == 10.0.0.0/8"]), sixth)).toBe(false);
+  });
+
+  it("what a node does not tell is as empty: == fails and != holds", () => {
+    const bare: ConstrainedNode = { id: "x", role: "worker" };
+    for (const key of ["node.hostname", "node.platform.os", "node.platform.arch", "node.labels.a", "engine.labels.a"]) {
+      expect(matchConstraints(parseConstraints([`${key} == a`]), bare)).toBe(false);
+      expect(matchConstraints(parseConstraints([`${key} != a`]), bare)).toBe(true);
+      expect(matchConstraints(parseConstraints([`${key} exists`]), bare)).toBe(false);
+    }
+    expect(matchConstraints(parseConstraints(["node.ip == 10.0.0.0/8"]), bare)).toBe(false);
+    expect(matchConstraints(parseConstraints(["node.ip != 10.0.0.0/8"]), bare)).toBe(true);
+  });
+
+  it("a glob of many stars is quick to refuse", () => {
+    const long: ConstrainedNode = { id: "x", role: "worker", hostname: "a".repeat(2_000) };
+    const glob = `${"a*".repeat(200)}b`;
+    expect(matchConstraints(parseConstraints([`node.hostname == ${glob}`]), long)).toBe(false);
+  });
+
+  it("reads what it was given, trimmed", () => {
+    expect(parseConstraints(["  node.id==  n1 ", "node.labels.a notin (x , y)", "node.labels.b exists"])).toEqual([
+      { key: "node.id", operator: "==", values: ["n1"] },
+      { key: "node.labels.a", operator: "not in", values: ["x", "y"] },
+      { key: "node.labels.b", operator: "exists", values: [] },
+    ]);
   });
 
   it("every constraint must hold", () => {

@@ -1,0 +1,163 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { NodeState, TaskState } from "../src/index.ts";
+import { ModelWorld } from "./model/world.ts";
+import { node, places, task, told, world } from "./world.ts";
+
+const one = { resources: { memory: 4 } };
+const held = (id: string, nodeId: string, memory: number, priority = 0): TaskState =>
+  task(id, { serviceId: id, nodeId, priority, reservations: { memory } });
+const urgent = (memory: number, more: Partial<TaskState> = {}): TaskState =>
+  task("urgent", { serviceId: "urgent", priority: 10, reservations: { memory }, ...more });
+
+describe("preemption", () => {
+  it("displaces the fewest, then the lowest, and says whom", () => {
+    const nodes = [node("a", one), node("b", one), node("c", one)];
+    const tasks = [held("a1", "a", 2), held("a2", "a", 2), held("b1", "b", 4, 5), held("c1", "c", 4, 3)];
+    expect(world(nodes, [...tasks, urgent(4)]).schedule()).toEqual([
+      {
+        kind: "placed",
+        taskId: "urgent",
+        nodeId: "c",
+        serviceTasks: 0,
+        nodeTasks: 0,
+        decided: { by: "preemption" },
+        victims: [{ taskId: "c1", serviceId: "c1", priority: 3 }],
+        text: "no node has room; displaces 1 of lower priority, the fewest and lowest: c1",
+      },
+    ]);
+  });
+
+  it("displaces nobody where a node has room, nobody of equal priority, and nobody in vain", () => {
+    const nodes = [node("a", one), node("b", one)];
+    expect(world(nodes, [held("x", "a", 4), urgent(4)]).schedule()).toMatchObject([{ nodeId: "b" }]);
+    const equal = world([nodes[0]!], [held("x", "a", 4, 10), urgent(4)]);
+    expect(equal.schedule()).toMatchObject([{ kind: "waiting" }]);
+    const vain = world([nodes[0]!], [held("x", "a", 2), urgent(8)]);
+    expect(vain.schedule()).toMatchObject([{ kind: "waiting" }]);
+    const never = world([node("a", { ...one, ready: false })], [held("x", "a", 4), urgent(4)]);
+    expect(never.schedule()).toMatchObject([{ kind: "waiting" }]);
+  });
+
+  it("a victim's place is free at once; its replacement waits its turn", () => {
+    const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(2)]);
+    expect(scheduler.schedule()).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+    const again = { id: "x2", serviceId: "x", specVersion: 1 };
+    expect(places(told(scheduler, { kind: "task", task: { ...again, reservations: { memory: 2 } } }))).toEqual({
+      x2: "a",
+    });
+  });
+
+  it("a caller that could not record it tells the victims again, and the world is as before", () => {
+    const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(4)]);
+    expect(scheduler.schedule()).toHaveLength(1);
+    const decisions = told(scheduler, { kind: "task", task: held("x", "a", 4) }, { kind: "task", task: urgent(4) });
+    expect(decisions).toMatchObject([{ taskId: "urgent", victims: [{ taskId: "x" }] }]);
+  });
+
+  it("makes room for ports, limits and neighbours too, but not by removing what the task needs", () => {
+    const port = { hostPorts: [{ port: 80, protocol: "tcp" as const }], reservations: {} };
+    expect(
+      world([node("a")], [task("x", { ...port, serviceId: "x", nodeId: "a" }), urgent(0, port)]).schedule(),
+    ).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+    const named = node("a", { ...one, hostname: "a" });
+    const away = { affinity: [{ kind: "anti-affinity" as const, service: "x", topology: "node.hostname" }] };
+    expect(world([named], [held("x", "a", 1), urgent(1, away)]).schedule()).toMatchObject([
+      { victims: [{ taskId: "x" }] },
+    ]);
+    const near = { affinity: [{ kind: "affinity" as const, service: "x", topology: "node.hostname" }] };
+    expect(world([named], [held("x", "a", 3), urgent(2, near)]).schedule()).toMatchObject([{ kind: "waiting" }]);
+    expect(world([named], [held("x", "a", 2), held("y", "a", 2), urgent(2, near)]).schedule()).toMatchObject([
+      { victims: [{ taskId: "y" }] },
+    ]);
+  });
+
+  it("a group displaces for each of its tasks, highest groups first", () => {
+    const nodes = ["a", "b"].map((id) => node(id, one));
+    const tasks = [held("x", "a", 4), held("y", "b", 4, 1)];
+    const low = ["l1", "l2"].map((id) => task(id, { serviceId: "a-low", priority: 2, reservations: { memory: 4 } }));
+    const high = ["h1"].map((id) => task(id, { serviceId: "z-high", priority: 9, reservations: { memory: 4 } }));
+    const decisions = world(nodes, [...tasks, ...low, ...high]).schedule();
+    expect(decisions).toMatchObject([
+      { taskId: "h1", victims: [{ taskId: "x" }] },
+      { taskId: "l1", victims: [{ taskId: "y" }] },
+      { taskId: "l2", kind: "waiting" },
+    ]);
+  });
+
+  it("waits for a node whose tasks it may displace, and takes it when it comes back", () => {
+    const scheduler = world([node("a", { ...one, ready: false })], [held("x", "a", 4), urgent(4)]);
+    expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
+    expect(told(scheduler, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+  });
+
+  it("a hundred small tasks on a node are no obstacle", () => {
+    const small = Array.from({ length: 100 }, (_, n) => held(`s${n}`, "a", 1, n));
+    const [decision] = world(
+      [node("a", { resources: { memory: 100 } })],
+      [...small, urgent(10, { priority: 1000 })],
+    ).schedule();
+    const victims = decision?.kind === "placed" ? (decision.victims ?? []) : [];
+    expect(victims.map(({ priority }) => priority).toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  it("is as good as trying every set of victims on every node", () => {
+    const anyHeld = fc.record({
+      on: fc.integer({ min: 0, max: 2 }),
+      cpu: fc.integer({ min: 0, max: 4 }),
+      memory: fc.integer({ min: 0, max: 4 }),
+      priority: fc.integer({ min: 0, max: 4 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(anyHeld, { maxLength: 12 }),
+        fc.integer({ min: 1, max: 8 }),
+        fc.integer({ min: 1, max: 8 }),
+        (them, cpu, memory) => {
+          const nodes: NodeState[] = [0, 1, 2].map((n) => node(`n${n}`, { resources: { cpu: 8, memory: 8 } }));
+          const tasks = them.map((each, n) =>
+            task(`t${n}`, {
+              serviceId: `s${n}`,
+              nodeId: `n${each.on}`,
+              priority: each.priority,
+              reservations: { cpu: each.cpu, memory: each.memory },
+            }),
+          );
+          const asks = task("urgent", { serviceId: "urgent", priority: 3, reservations: { cpu, memory } });
+          const model = new ModelWorld();
+          for (const each of nodes) model.apply({ kind: "node", node: each });
+          for (const each of [...tasks, asks]) model.apply({ kind: "task", task: each });
+          const quality = (set: readonly { priority?: number }[]): number[] => [
+            set.length,
+            ...set.map(({ priority = 0 }) => priority).toSorted((a, b) => b - a),
+          ];
+          let best: number[] | undefined;
+          for (const each of nodes) {
+            const below = model.held(each.id).filter(({ priority = 0 }) => priority < 3);
+            for (let mask = 0; mask < 2 ** below.length; mask += 1) {
+              const set = below.filter((_, n) => (mask & (1 << n)) !== 0);
+              for (const victim of set) model.tasks.delete(victim.id);
+              const fits = model.passes(each, asks);
+              for (const victim of set) model.tasks.set(victim.id, victim);
+              if (!fits) continue;
+              const found = quality(set);
+              if (best === undefined || compare(found, best) < 0) best = found;
+            }
+          }
+          const [decision] = world(nodes, [...tasks, asks]).schedule();
+          if (best === undefined) expect(decision?.kind).toBe("waiting");
+          else
+            expect(
+              quality(decision?.kind === "placed" ? (decision.victims ?? []) : [{}, {}, {}, {}, {}, {}, {}]),
+            ).toEqual(best);
+        },
+      ),
+      { numRuns: 400 },
+    );
+  });
+});
+
+function compare(a: readonly number[], b: readonly number[]): number {
+  for (const [at, each] of a.entries()) if (each !== b[at]) return each - (b[at] ?? 0);
+  return 0;
+}

@@ -1,0 +1,193 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { defaultFilters, type Filter, type NodeState, Scheduler, type TaskState, type Waiting } from "../src/index.ts";
+import { anyNode, anyServices, anyTask } from "./model/arbitraries.ts";
+import { ModelWorld } from "./model/world.ts";
+import { GiB, node, places, task, told, world } from "./world.ts";
+
+const waiting = (scheduler: Scheduler): Waiting[] => scheduler.schedule().filter((each) => each.kind === "waiting");
+
+describe("a task that waits", () => {
+  it("is told so where there are no nodes", () => {
+    expect(world([], [task("t")]).schedule()).toEqual([
+      { kind: "waiting", taskId: "t", nodes: 0, refusals: [], text: "there are no nodes", help: "add a node" },
+    ]);
+  });
+
+  it("is told once, and again when the reason changes or it is placed", () => {
+    const one = { reservations: { memory: GiB } };
+    const scheduler = world([node("n", { resources: { memory: GiB } })], [task("a", one), task("b", one)]);
+    expect(scheduler.schedule().map((each) => each.kind)).toEqual(["placed", "waiting"]);
+    // The echo of the placement, and news of the node that changes nothing.
+    expect(told(scheduler, { kind: "task", task: task("a", { ...one, nodeId: "n" }) })).toEqual([]);
+    expect(told(scheduler, { kind: "node", node: node("n", { resources: { memory: GiB } }) })).toEqual([]);
+    expect(told(scheduler, { kind: "node", node: node("m", { resources: { memory: 1 } }) })).toMatchObject([
+      { taskId: "b", text: "2 of 2 nodes short of memory: needs 1 GiB, most free is 1 B on m" },
+    ]);
+    expect(told(scheduler, { kind: "node-gone", nodeId: "m" })).toMatchObject([
+      { taskId: "b", text: "1 of 1 node short of memory: needs 1 GiB, most free is 0 B on n" },
+    ]);
+    expect(places(told(scheduler, { kind: "task-gone", taskId: "a" }))).toEqual({ b: "n" });
+    expect(scheduler.schedule()).toEqual([]);
+  });
+
+  it("a newcomer to a group that waits is told, the others are not again", () => {
+    const scheduler = world([node("n", { ready: false })], [task("a")]);
+    expect(scheduler.schedule()).toHaveLength(1);
+    expect(told(scheduler, { kind: "task", task: task("b") })).toMatchObject([{ taskId: "b", kind: "waiting" }]);
+  });
+
+  it("can be asked for its reason at any time", () => {
+    const scheduler = world([node("n", { ready: false })], [task("a"), task("held", { nodeId: "n" })]);
+    expect(scheduler.explain("a")).toMatchObject({
+      taskId: "a",
+      text: "1 of 1 node not ready or not active: n is down",
+    });
+    expect(scheduler.explain("held")).toBeUndefined();
+    expect(scheduler.explain("nobody")).toBeUndefined();
+    scheduler.apply({ kind: "node", node: node("n") });
+    expect(scheduler.explain("a")).toMatchObject({ refusals: [], text: "1 of 1 node would take it" });
+  });
+
+  it("that is withdrawn, is forgotten", () => {
+    const scheduler = world([node("n", { ready: false })], [task("a")]);
+    expect(scheduler.schedule()).toHaveLength(1);
+    scheduler.apply({ kind: "task-gone", taskId: "a" });
+    expect(told(scheduler, { kind: "node", node: node("n") })).toEqual([]);
+  });
+
+  it("a placement that could not be recorded is asked for again", () => {
+    const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 1 } })]);
+    expect(scheduler.schedule()).toHaveLength(1);
+    expect(places(told(scheduler, { kind: "task", task: task("a", { reservations: { memory: 1 } }) }))).toEqual({
+      a: "n",
+    });
+  });
+
+  it("a task that is told to ask for something else is asked anew", () => {
+    const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 2 } })]);
+    expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
+    expect(
+      places(told(scheduler, { kind: "task", task: task("a", { specVersion: 2, reservations: { memory: 1 } }) })),
+    ).toEqual({ a: "n" });
+  });
+});
+
+describe("reasons at scale", () => {
+  it("are bounded, whatever the names and the number of nodes", () => {
+    const long = "x".repeat(5_000);
+    const nodes = Array.from({ length: 2_000 }, (_, n) =>
+      node(`${long}${n}`, { labels: { [long]: long }, ready: n % 3 !== 0, resources: { memory: n % 7 } }),
+    );
+    const asks = { constraints: [`node.labels.${long} == ${long}`], reservations: { memory: 7 }, networks: [long] };
+    const [decision] = waiting(world(nodes, [task("t", asks)]));
+    expect(decision?.refusals.map((each) => [each.filter, each.nodes])).toEqual([
+      ["networks", 1_333],
+      ["ready", 667],
+    ]);
+    expect(
+      JSON.stringify({ ...decision, refusals: decision?.refusals.map(({ nearestNodeId: _, ...each }) => each) }).length,
+    ).toBeLessThan(2_500);
+  });
+
+  it("counts are exact and misses the nearest, by short cut as by reading every node", () => {
+    const many = fc.array(anyNode, { minLength: 1, maxLength: 40 });
+    const resourceAsk = fc.record({ cpu: fc.integer({ min: 1, max: 20 }), memory: fc.integer({ min: 1, max: 20 }) });
+    const anyAsk: fc.Arbitrary<Partial<TaskState>> = fc.oneof(
+      resourceAsk.map((reservations) => ({ reservations })),
+      resourceAsk.map((reservations) => ({ reservations, constraints: ["node.labels.zone != x"] })),
+      resourceAsk.map((reservations) => ({ reservations, constraints: ["node.labels.zone == x"] })),
+      resourceAsk.map((reservations) => ({ reservations, constraints: ["node.id == n7"] })),
+      anyServices.chain((services) => anyTask(services)).map(({ id: _, serviceId: _s, ...asks }) => asks),
+    );
+    fc.assert(
+      fc.property(many, anyAsk, (templates, asks) => {
+        const nodes: NodeState[] = Array.from({ length: 280 }, (_, n) => ({
+          ...(templates[n % templates.length] as NodeState),
+          id: `n${n}`,
+        }));
+        const model = new ModelWorld();
+        for (const each of nodes) model.apply({ kind: "node", node: each });
+        const asked = task("t", asks);
+        // Any filter of your own switches the short cuts off, as nothing is known of it.
+        const plain: Filter = { name: "none", check: () => () => true, explain: () => "" };
+        const [quick] = waiting(world(nodes, [asked]));
+        const [slow] = waiting(world(nodes, [asked], { filters: [plain, ...defaultFilters] }));
+        expect(quick?.refusals.map((each) => [each.filter, each.nodes])).toEqual(
+          slow?.refusals.map((each) => [each.filter, each.nodes]),
+        );
+        expect(quick === undefined).toBe(nodes.some((each) => model.passes(each, asked)));
+        // How far the nearest is from enough; two may be equally near for different kinds.
+        const short = (them: Waiting | undefined): unknown => {
+          const { needs = 0, free = 0 } = them?.refusals.find((each) => each.filter === "resources")?.data ?? {};
+          return (Number(needs) - Number(free)) / Number(needs);
+        };
+        expect(short(quick)).toEqual(short(slow));
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe("nothing is read that did not change", () => {
+  /** A filter that counts how often it is asked, with the promises that those of the house make. */
+  const counting = (): { filter: Filter; asked: () => number } => {
+    let asked = 0;
+    const filter: Filter = {
+      name: "counting",
+      reads: "state",
+      share: ({ image = "" }) => image,
+      check:
+        ({ image = "" }) =>
+        ({ state }) => {
+          asked += 1;
+          return image === "" || state.images?.includes(image) === true;
+        },
+      explain: () => "lack the image",
+    };
+    return { filter, asked: () => asked };
+  };
+  const size = 2_000;
+  const many = (more: (n: number) => Partial<NodeState> = () => ({})): NodeState[] =>
+    Array.from({ length: size }, (_, n) => node(`n${n}`, more(n)));
+
+  it("ten thousand placements ask it about each node once, and about a node again when it was filled", () => {
+    const { filter, asked } = counting();
+    const tasks = Array.from({ length: 10_000 }, (_, n) => task(`t${n}`, { serviceId: `s${n}` }));
+    expect(world(many(), tasks, { filters: [...defaultFilters, filter] }).schedule()).toHaveLength(10_000);
+    expect(asked()).toBeLessThanOrEqual(size + 2 * 10_000);
+  });
+
+  it("where all but few nodes are refused, too", () => {
+    const { filter, asked } = counting();
+    const tasks = Array.from({ length: 10_000 }, (_, n) => task(`t${n}`, { serviceId: `s${n}`, image: "rare" }));
+    const nodes = many((n) => (n % 100 === 0 ? { images: ["rare"] } : {}));
+    expect(world(nodes, tasks, { filters: [...defaultFilters, filter] }).schedule()).toHaveLength(10_000);
+    expect(asked()).toBeLessThanOrEqual(4 * size + 3 * 10_000);
+  });
+
+  it("one more task, among thousands that wait for other things, reads a handful of nodes", () => {
+    const { filter, asked } = counting();
+    const stuck = Array.from({ length: 5_000 }, (_, n) =>
+      task(`w${n}`, { serviceId: `w${n}`, image: "none", reservations: { memory: n + 1 } }),
+    );
+    const scheduler = world(many(), [...stuck, task("first")], { filters: [filter, ...defaultFilters] });
+    expect(scheduler.schedule()).toHaveLength(5_001);
+    const before = asked();
+    expect(told(scheduler, { kind: "task", task: task("t") })).toHaveLength(1);
+    expect(asked() - before).toBeLessThan(20);
+  });
+
+  it("a node that changes is looked at once for each kind of group that waits", () => {
+    const { filter, asked } = counting();
+    const stuck = Array.from({ length: 5_000 }, (_, n) => task(`w${n}`, { serviceId: `w${n}`, image: `i${n % 10}` }));
+    const scheduler = world(many(), stuck, { filters: [filter, ...defaultFilters] });
+    expect(scheduler.schedule()).toHaveLength(5_000);
+    const before = asked();
+    expect(
+      told(scheduler, { kind: "node", node: node("n0", { images: ["i3"] }) }).filter((each) => each.kind === "placed"),
+    ).toHaveLength(500);
+    // Ten kinds, each once for the node; five hundred placements; then reasons anew for some, within the fixed effort.
+    expect(asked() - before).toBeLessThan(10 + 500 * 4 + 4 * 4_096);
+  });
+});
