@@ -1,3 +1,9 @@
 import { library } from "../../tools/tsup.preset.ts";
 
-export default library(["src/index.ts", "src/client/index.ts", "src/server/index.ts"]);
+export default library([
+  "src/index.ts",
+  "src/client/index.ts",
+  "src/json/index.ts",
+  "src/server/index.ts",
+  "src/spec/index.ts",
+]);

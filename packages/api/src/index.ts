@@ -3,11 +3,13 @@
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: what a call can fail with
- * - `spec/`      checks and defaults of specs
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
  * - `json/`      as `@warren/api/json`
+ * - `spec/`      as `@warren/api/spec`
+ *
+ * Neither gRPC nor the checks are loaded with it.
  */
 export * from "./generated/warren/v1/cluster.ts";
 export * from "./generated/warren/v1/container.ts";
@@ -39,7 +41,4 @@ export type {
   ResponseOf,
   ServiceDefinition,
 } from "./rpc.ts";
-export { checkServiceSpec, publishedKey } from "./spec/service.ts";
-export { checkClusterSpec, checkNetworkSpec, checkNodeSpec, checkRegistryLogin } from "./spec/objects.ts";
-export { limits } from "./spec/limits.ts";
 export { errorFromStatus } from "./status.ts";

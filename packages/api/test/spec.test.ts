@@ -1,10 +1,5 @@
 import {
   ApiError,
-  checkClusterSpec,
-  checkNetworkSpec,
-  checkNodeSpec,
-  checkRegistryLogin,
-  checkServiceSpec,
   ClusterSpec,
   ContainerSpec,
   NodeSpec_Availability,
@@ -16,6 +11,13 @@ import {
   UpdateConfig_Order,
   type FieldViolation,
 } from "@warren/api";
+import {
+  checkClusterSpec,
+  checkNetworkSpec,
+  checkNodeSpec,
+  checkRegistryLogin,
+  checkServiceSpec,
+} from "@warren/api/spec";
 import { describe, expect, it } from "vitest";
 
 type PartialSpec = Parameters<typeof ServiceSpec.fromPartial>[0];

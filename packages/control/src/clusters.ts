@@ -4,10 +4,10 @@ import {
   NodeStatus_State,
   ObjectKind,
   TaskState,
-  checkClusterSpec,
   type Cluster,
   type ClusterSpec,
 } from "@warren/api";
+import { checkClusterSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import type { Store } from "@warren/store";
 import { Access, clusterOf, idOf } from "./access.ts";

@@ -1,11 +1,5 @@
-import {
-  Network,
-  NetworksDefinition,
-  ObjectKind,
-  checkNetworkSpec,
-  precondition,
-  type PreconditionViolation,
-} from "@warren/api";
+import { Network, NetworksDefinition, ObjectKind, precondition, type PreconditionViolation } from "@warren/api";
+import { checkNetworkSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import type { View } from "@warren/store";
 import { Access, idOf, networkName, resolve, serviceName, taskName } from "./access.ts";

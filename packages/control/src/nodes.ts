@@ -5,9 +5,9 @@ import {
   NodeStatus_State,
   NodesDefinition,
   ObjectKind,
-  checkNodeSpec,
   precondition,
 } from "@warren/api";
+import { checkNodeSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { isDeepStrictEqual } from "node:util";
 import { Access, idOf, nodeName, resolve } from "./access.ts";

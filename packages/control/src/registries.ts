@@ -1,4 +1,5 @@
-import { RegistriesDefinition, RegistryCredential, checkRegistryLogin } from "@warren/api";
+import { RegistriesDefinition, RegistryCredential } from "@warren/api";
+import { checkRegistryLogin } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { Access, checkRef, idOf, resolve } from "./access.ts";
 import { notFound, tooMany } from "./failures.ts";

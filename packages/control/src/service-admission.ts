@@ -1,10 +1,8 @@
 /** What only the cluster's state can tell of a spec: whether its networks exist and its ports are free. */
 import {
   PortSpec_Mode,
-  checkServiceSpec,
   invalid,
   precondition,
-  publishedKey,
   type FieldViolation,
   type NetworkAttachment,
   type PortSpec,
@@ -12,6 +10,7 @@ import {
   type Service,
   type ServiceSpec,
 } from "@warren/api";
+import { checkServiceSpec, publishedKey } from "@warren/api/spec";
 import { SchedulerError, parseConstraints } from "@warren/scheduler";
 import type { StoreFailure, View } from "@warren/store";
 import { idOf, networkName, serviceName } from "./access.ts";

@@ -7,10 +7,10 @@ import {
   TaskSpec,
   UpdateStatus_State,
   invalid,
-  limits as specLimits,
   precondition,
   type ListServicesRequest,
 } from "@warren/api";
+import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import type { Clock } from "@warren/std";
 import type { Transaction, View } from "@warren/store";

@@ -121,6 +121,6 @@ describe("watch", () => {
     const read = (request: Parameters<typeof client.events.watch>[0]): Promise<unknown> =>
       Array.fromAsync(client.events.watch(request));
     expect(await faults(read({ kinds: [ObjectKind.NODE, ObjectKind.CLUSTER] }))).toEqual(["kinds[1]"]);
-    expect((await failure(read({ service: "none" }))).code).toBe("API_NOT_FOUND");
+    expect((await failure(read({ service: "no-such" }))).code).toBe("API_NOT_FOUND");
   });
 });

@@ -9,7 +9,6 @@ import {
   ServiceSpec,
   Task,
   TaskState,
-  checkClusterSpec,
   type Cluster,
   type ExecOpen,
   type ExecRequest,
@@ -20,6 +19,7 @@ import {
   type RelayStats,
   type StatsResponse,
 } from "@warren/api";
+import { checkClusterSpec } from "@warren/api/spec";
 import { connect, type ApiClient } from "@warren/api/client";
 import { startServer } from "@warren/api/server";
 import { controlServices, createCluster, type Relay } from "@warren/control";

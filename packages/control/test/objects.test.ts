@@ -1,4 +1,5 @@
-import { Node, NodeSpec_Availability, NodeStatus_State, Task, TaskState, checkClusterSpec } from "@warren/api";
+import { Node, NodeSpec_Availability, NodeStatus_State, Task, TaskState } from "@warren/api";
+import { checkClusterSpec } from "@warren/api/spec";
 import { createCluster } from "@warren/control";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
@@ -67,7 +68,7 @@ describe("nodes", () => {
     expect((await world.client.nodes.get({ ref: a })).meta?.id).toBe(a);
     const { nodes } = await world.client.nodes.list({});
     expect(nodes.map(({ description }) => description?.hostname)).toEqual(["a", "b"]);
-    expect((await failure(world.client.nodes.get({ ref: "c" }))).code).toBe("API_NOT_FOUND");
+    expect((await failure(world.client.nodes.get({ ref: "no-such" }))).code).toBe("API_NOT_FOUND");
   });
 
   it("two of one hostname are both listed, and ambiguous by name", async () => {

@@ -136,9 +136,9 @@ describe("get and list", () => {
     const { meta } = await client.services.create({ spec: web() });
     for (const ref of ["web", meta?.id ?? "", meta?.id.slice(0, 8) ?? ""])
       expect((await client.services.get({ ref })).meta?.id).toBe(meta?.id);
-    const error = await failure(client.services.get({ ref: "wep" }));
+    const error = await failure(client.services.get({ ref: "we-b" }));
     expect(error).toMatchObject({
-      failure: { code: "API_NOT_FOUND", kind: "service", ref: "wep" },
+      failure: { code: "API_NOT_FOUND", kind: "service", ref: "we-b" },
       remedy: "see what there is with: warren service list",
     });
     expect(await faults(client.services.get({ ref: "" }))).toEqual(["ref"]);
@@ -324,7 +324,7 @@ describe("scale, rollback, delete", () => {
       client.services.create({ spec: web({ name: "b", ports: [{ target: 1, published: 80 }] }) }),
     );
     expect(taken.message).toContain("is being deleted");
-    expect((await failure(client.services.delete({ ref: "nothing" }))).code).toBe("API_NOT_FOUND");
+    expect((await failure(client.services.delete({ ref: "no-such" }))).code).toBe("API_NOT_FOUND");
   });
 });
 

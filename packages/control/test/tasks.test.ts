@@ -31,7 +31,7 @@ describe("get and list", () => {
     expect((await client.tasks.get({ ref: tasks[0]?.slice(0, 10) ?? "" })).meta?.id).toBe(tasks[0]);
     expect((await client.tasks.get({ ref: "web.1" })).meta?.id).toBe(newer);
     expect((await failure(client.tasks.get({ ref: "web.2" }))).code).toBe("API_NOT_FOUND");
-    expect((await failure(client.tasks.get({ ref: "db.1" }))).failure).toMatchObject({ kind: "service", ref: "db" });
+    expect((await failure(client.tasks.get({ ref: "no-such.1" }))).failure).toMatchObject({ kind: "service", ref: "no-such" });
     expect(await faults(client.tasks.get({ ref: "web.x" }))).toEqual(["ref"]);
   });
 
@@ -50,7 +50,7 @@ describe("get and list", () => {
     expect(await list({})).toEqual(["api.7/0", "web.1/0", "web.1/2", "web.1/10", "web.2/0"]);
     expect(await list({ services: ["web"], desiredStates: [TaskState.SHUTDOWN] })).toEqual(["web.1/10"]);
     expect(await list({ nodes: ["b", nodes[1] ?? ""] })).toEqual(["web.2/0"]);
-    expect((await failure(list({ nodes: ["c"] }))).failure).toMatchObject({ kind: "node", ref: "c" });
+    expect((await failure(list({ nodes: ["no-such"] }))).failure).toMatchObject({ kind: "node", ref: "no-such" });
     expect(await faults(list({ services: Array.from({ length: 1_001 }, () => "web") }))).toEqual(["services"]);
     const seen: string[] = [];
     let token = "";
@@ -351,7 +351,7 @@ describe("stats", () => {
       (await world.client.tasks.stats({ refs })).stats.map(({ taskId }) => taskId);
     expect(await ids(["web"])).toEqual(tasks);
     expect(await ids(["web.2"])).toEqual([tasks[1]]);
-    expect((await failure(ids(["db"]))).code).toBe("API_NOT_FOUND");
+    expect((await failure(ids(["no-such"]))).code).toBe("API_NOT_FOUND");
     expect(await faults(ids(Array.from({ length: 1_001 }, () => "web")))).toEqual(["refs"]);
   });
 });
