@@ -43,7 +43,7 @@ export class Allocator {
   /** The endpoint that `service` is to have: what it has already as far as that still fits its spec. */
   endpoint(view: View, service: Service): Allocation<ServiceEndpoint> {
     const { endpoint } = service;
-    if (endpoint !== undefined && fits(service, endpoint)) return { kind: "given", value: endpoint, changed: false };
+    if (endpoint !== undefined && hasAll(service)) return { kind: "given", value: endpoint, changed: false };
 
     const held = this.#heldIn(view);
     const vip = endpoint?.vip || this.#vip(view, held);
@@ -152,9 +152,10 @@ class HeldEndpoints {
   }
 }
 
-/** Whether `endpoint` is what the spec asks for. */
-function fits(service: Service, { vip, ports }: ServiceEndpoint): boolean {
-  const wanted = service.spec?.ports ?? [];
+/** Whether the service holds what its spec asks for. */
+export function hasAll({ spec, endpoint }: Service): boolean {
+  const { vip = "", ports = [] } = endpoint ?? {};
+  const wanted = spec?.ports ?? [];
   return (
     vip !== "" &&
     wanted.length === ports.length &&

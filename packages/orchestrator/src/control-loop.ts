@@ -128,7 +128,7 @@ export class ControlLoop {
         if (this.#due.size > 0) await setImmediate();
       } catch (error) {
         for (const key of keys) this.#due.add(key);
-        await this.#rest(error, backoff.next(), signal);
+        await rest(this.#deps, this.#reconciler.name, error, backoff.next(), signal);
       }
     }
   }
@@ -179,14 +179,6 @@ export class ControlLoop {
     }
   }
 
-  async #rest(error: unknown, delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { clock, log, metrics } = this.#deps;
-    metrics.failures.add(1, { loop: this.#reconciler.name });
-    log.warn("transaction failed; it is tried again", { error: errorText(error), inMs: Math.round(delayMs) });
-    await delay(clock, delayMs, signal).catch(() => undefined);
-  }
-
   #mark(key: string): void {
     this.#due.add(key);
     this.#bell.resolve();
@@ -205,6 +197,27 @@ export class ControlLoop {
     }, inMs);
     this.#timers.set(key, timer);
   }
+}
+
+/** Tells of a transaction that failed, and waits before it is tried again. */
+export async function rest(
+  { clock, log, metrics }: LoopDependencies,
+  loop: string,
+  error: unknown,
+  delayMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  if (signal.aborted) return;
+  metrics.failures.add(1, { loop });
+  log.warn("transaction failed; it is tried again", { error: errorText(error), inMs: Math.round(delayMs) });
+  await pause(clock, delayMs, signal);
+}
+
+/** Waits, or until the signal is aborted, whichever is first. */
+export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return delay(clock, delayMs, signal).catch((reason: unknown) => {
+    if (!signal.aborted) throw reason;
+  });
 }
 
 /** Calls `fire` again and again, `periodMs` apart. */

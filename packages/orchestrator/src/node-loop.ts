@@ -37,7 +37,7 @@ export function nodeReconciler(
   };
 }
 
-export interface NodeSituation {
+interface NodeSituation {
   readonly nodeId: string;
   /** Undefined: it was removed. */
   readonly node: Node | undefined;
@@ -49,7 +49,7 @@ export interface NodeSituation {
   readonly now: number;
 }
 
-export function planNode({ nodeId, node, tasks, subnet, orphanAfterMs, budget, now }: NodeSituation): Step {
+function planNode({ nodeId, node, tasks, subnet, orphanAfterMs, budget, now }: NodeSituation): Step {
   const given =
     node !== undefined && subnet?.kind === "given" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
   const { orphans, why, wakeInMs } = orphansOf(nodeId, node, tasks, orphanAfterMs, now);

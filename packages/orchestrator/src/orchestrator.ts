@@ -1,6 +1,5 @@
 import {
   Backoff,
-  delay,
   logFailures,
   noMetrics,
   silentLogger,
@@ -11,7 +10,7 @@ import {
   type Random,
 } from "@warren/std";
 import { Allocator } from "./allocator.ts";
-import { ControlLoop, type LoopDependencies, type StoreAccess } from "./control-loop.ts";
+import { ControlLoop, pause, type LoopDependencies, type StoreAccess } from "./control-loop.ts";
 import { orchestratorMetrics } from "./metrics.ts";
 import { nodeReconciler } from "./node-loop.ts";
 import { resolveOptions, type OrchestratorOptions } from "./options.ts";
@@ -52,7 +51,8 @@ export function startOrchestrator(
 
   const loops: Readonly<Record<string, () => { run(signal: AbortSignal): Promise<void> }>> = {
     nodes: () => new ControlLoop(deps, nodeReconciler({ clock, allocator, log: ownLog }, resolved), resolved),
-    services: () => new ControlLoop(deps, serviceReconciler({ clock, random, allocator }, resolved), resolved),
+    services: () =>
+      new ControlLoop(deps, serviceReconciler({ clock, random, allocator, log: ownLog }, resolved), resolved),
     scheduling: () => new SchedulingLoop(deps, resolved),
   };
   const group = new TaskGroup(logFailures(ownLog), signal);
@@ -80,7 +80,7 @@ async function keepRunning(
       metrics.failures.add(1, { loop });
       log.error("a loop broke; it is begun anew", { loop, error, inMs: Math.round(inMs) });
       own.abort();
-      await delay(clock, inMs, signal).catch(() => undefined);
+      await pause(clock, inMs, signal);
     }
   }
 }

@@ -13,7 +13,7 @@ export const defaultRestartDelayMs = 5_000;
 const rejectionBaseMs = 1_000;
 
 /** No rejected task waits longer than this, ms, unless the policy's own delay is longer. */
-export const rejectionMaxMs = 300_000;
+const rejectionMaxMs = 300_000;
 
 export type RestartDecision =
   | {

@@ -54,7 +54,7 @@ export function phaseOf(service: Service): "none" | "rolling" | "paused" {
 }
 
 /** The config that the update under way goes by. */
-export function configOf(service: Service): UpdateConfig | undefined {
+function configOf(service: Service): UpdateConfig | undefined {
   return isRollback(service) ? service.spec?.rollback : service.spec?.update;
 }
 

@@ -8,9 +8,9 @@
 import { setImmediate } from "node:timers/promises";
 import { TaskState, type PendingExplanation, type Task } from "@warren/api";
 import { Scheduler, SchedulerError, type Decision } from "@warren/scheduler";
-import { Backoff, delay, errorText } from "@warren/std";
+import { Backoff } from "@warren/std";
 import { StoreError, type StoreChange, type Transaction, type View } from "@warren/store";
-import type { LoopDependencies } from "./control-loop.ts";
+import { pause, rest, type LoopDependencies } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { isPlaceable, nodeState, placement } from "./scheduling-input.ts";
 import { idOf, isActive, isReady, nodeName, stateOf, stateSince } from "./task.ts";
@@ -173,7 +173,7 @@ export class SchedulingLoop {
         await this.#pass();
         backoff.reset();
       } catch (error) {
-        await this.#rest(error, backoff.next(), signal);
+        await rest(this.#deps, "scheduling", error, backoff.next(), signal);
       }
       this.#lastPass = this.#deps.clock.monotonic();
     }
@@ -188,7 +188,7 @@ export class SchedulingLoop {
       const idle = first - this.#lastPass >= debounceMs;
       const waitMs = idle ? 0 : Math.min(last + debounceMs, first + debounceCapMs) - clock.monotonic();
       if (waitMs <= 0) return;
-      await delay(clock, waitMs, signal).catch(() => undefined);
+      await pause(clock, waitMs, signal);
     }
   }
 
@@ -258,17 +258,6 @@ export class SchedulingLoop {
       status: { state: TaskState.ASSIGNED, at, message, code: "", container: undefined, pending: undefined },
     });
     return true;
-  }
-
-  async #rest(error: unknown, delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { clock, log, metrics } = this.#deps;
-    metrics.failures.add(1, { loop: "scheduling" });
-    log.warn("placements could not be written; they are decided again", {
-      error: errorText(error),
-      inMs: Math.round(delayMs),
-    });
-    await delay(clock, delayMs, signal).catch(() => undefined);
   }
 }
 

@@ -2,10 +2,10 @@
  * Services become tasks: replicas, restarts, rollouts, moves off nodes, endpoints, and the end of all of it. One key is
  * one service, so that whatever befalls a slot is decided in one place and written in one transaction.
  */
-import { TaskState, type Node, type Service, type Task } from "@warren/api";
-import type { Random, Clock } from "@warren/std";
+import { TaskState, type Node, type Service, type ServiceEndpoint, type Task } from "@warren/api";
+import type { Clock, Logger, Random } from "@warren/std";
 import type { StoreChange, View } from "@warren/store";
-import { taskHistory, type Allocator } from "./allocator.ts";
+import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { planService } from "./service-plan.ts";
@@ -15,7 +15,12 @@ import { idOf, stateOf } from "./task.ts";
 const defaultNetwork = "default";
 
 export function serviceReconciler(
-  { clock, random, allocator }: { readonly clock: Clock; readonly random: Random; readonly allocator: Allocator },
+  {
+    clock,
+    random,
+    allocator,
+    log,
+  }: { readonly clock: Clock; readonly random: Random; readonly allocator: Allocator; readonly log: Logger },
   options: ResolvedOptions,
 ): Reconciler {
   return {
@@ -25,15 +30,18 @@ export function serviceReconciler(
     touched: touchedServices,
     plan(view: View, serviceId: string, budget: number): Step {
       const service = view.get("services", serviceId);
+      const endpoint: Allocation<ServiceEndpoint> =
+        service === undefined || service.deleting
+          ? { kind: "short", reason: "the service goes" }
+          : allocator.endpoint(view, service);
+      if (endpoint.kind === "short" && service?.deleting === false)
+        log.warn("a service lacks an address or a port", { service: service.spec?.name, reason: endpoint.reason });
       return planService({
         serviceId,
         service,
         tasks: view.find("tasks", "service", serviceId),
         nodeOf: (nodeId) => view.get("nodes", nodeId),
-        endpoint:
-          service === undefined || service.deleting
-            ? { kind: "short", reason: "the service goes" }
-            : allocator.endpoint(view, service),
+        endpoint,
         networks: networksOf(view, service),
         history: taskHistory(view),
         downGraceMs: options.downGraceMs,
@@ -96,17 +104,26 @@ function matters(before: Node | undefined, after: Node, kind: StoreChange["kind"
   );
 }
 
+/** Whether an address or a port is free now. */
 function gaveBack(before: Service | undefined, after: Service, kind: StoreChange["kind"]): boolean {
-  return kind === "delete" || JSON.stringify(before?.endpoint) !== JSON.stringify(after.endpoint);
+  if (kind === "delete") return true;
+  return before?.endpoint !== undefined && JSON.stringify(before.endpoint) !== JSON.stringify(after.endpoint);
 }
 
-/** Services with tasks that wait for an address, a port or a network. */
-function servicesThatWait(view: View): Set<string> {
+const thatWait = new WeakMap<View, ReadonlySet<string>>();
+
+/** Services with tasks that wait for an address, a port or a network. Read once for all changes of a batch. */
+function servicesThatWait(view: View): ReadonlySet<string> {
+  let waiting = thatWait.get(view);
+  if (waiting === undefined) thatWait.set(view, (waiting = findThatWait(view)));
+  return waiting;
+}
+
+function findThatWait(view: View): Set<string> {
   const waiting = new Set<string>();
   for (const service of view.list("services")) {
     const tasks = view.find("tasks", "service", idOf(service));
-    if (service.endpoint === undefined || tasks.some((task) => stateOf(task) === TaskState.NEW))
-      waiting.add(idOf(service));
+    if (!hasAll(service) || tasks.some((task) => stateOf(task) === TaskState.NEW)) waiting.add(idOf(service));
   }
   return waiting;
 }

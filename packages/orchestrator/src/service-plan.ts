@@ -8,15 +8,7 @@
  * P3: a task that runs is told to stop only once another is ready to take its place, except where it must leave its
  *     node or holds what the other needs.
  */
-import {
-  TaskState,
-  UpdateStatus_State,
-  type Node,
-  type Service,
-  type ServiceEndpoint,
-  type SlotRecord,
-  type Task,
-} from "@warren/api";
+import { TaskState, UpdateStatus_State, type Node, type Service, type ServiceEndpoint, type Task } from "@warren/api";
 import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
 import { displacement, type Displacement } from "./displacement.ts";
@@ -110,25 +102,27 @@ function recordRollout(plan: Plan, service: Service, rollout: Rollout): boolean 
     case "none":
       return true;
     case "rolling":
-      if (rollout.wakeInMs !== undefined) plan.wakeIn(rollout.wakeInMs);
-      if (rollout.status === undefined) return true;
-      plan.putService({ updateStatus: rollout.status }, service);
-      plan.tellOfService(service, "update-started", rollout.status.message);
-      return true;
     case "paused":
+    case "done":
+      if (rollout.kind === "rolling" && rollout.wakeInMs !== undefined) plan.wakeIn(rollout.wakeInMs);
       if (rollout.status === undefined) return true;
       plan.putService({ updateStatus: rollout.status }, service);
-      plan.tellOfService(service, "update-paused", rollout.status.message);
-      return true;
-    case "done":
-      plan.putService({ updateStatus: rollout.status }, service);
-      plan.tellOfService(service, "update-completed", rollout.status.message);
+      plan.tellOfService(service, updateActions[rollout.status.state] ?? "updating", rollout.status.message);
       return true;
     case "roll-back":
       rollBack(plan, service, rollout.why);
       return false;
   }
 }
+
+const updateActions: { readonly [state: number]: string } = {
+  [UpdateStatus_State.UPDATING]: "update-started",
+  [UpdateStatus_State.PAUSED]: "update-paused",
+  [UpdateStatus_State.COMPLETED]: "update-completed",
+  [UpdateStatus_State.ROLLING_BACK]: "rollback-started",
+  [UpdateStatus_State.ROLLBACK_PAUSED]: "rollback-paused",
+  [UpdateStatus_State.ROLLED_BACK]: "rollback-completed",
+};
 
 function passOf(
   plan: Plan,
@@ -146,14 +140,15 @@ function passOf(
     startFirst: isStartFirst(service),
     rollingOut: rollout.kind === "rolling",
     networks: "missing" in networks ? [] : networks,
-    unallocated: endpoint.kind === "short" ? endpoint.reason : missing,
+    // One that has its address goes on with the ports it has.
+    unallocated: endpoint.kind === "short" && service.endpoint === undefined ? endpoint.reason : missing,
     displacementOf,
   };
 }
 
 function planSlot(pass: ServicePass, reading: SlotReading, move: boolean): void {
   const { plan, service } = pass;
-  const { slot, keeper, displaced, decider } = reading;
+  const { slot } = reading;
   for (const task of slot.tasks) {
     if (!isLive(task)) continue;
     if (stateOf(task) === TaskState.NEW && pass.unallocated === "") offer(pass, task);

@@ -84,7 +84,7 @@ function deciderOf({ tasks }: Slot): Task | undefined {
   return kept.findLast((task) => hasEnded(task) && task.desiredState <= TaskState.RUNNING) ?? kept.at(-1);
 }
 
-export function isDisplaced({ kind }: Displacement): boolean {
+function isDisplaced({ kind }: Displacement): boolean {
   return kind === "must-go" || kind === "lost";
 }
 

@@ -141,22 +141,19 @@ test("a watch that lagged is begun anew with a full pass", async () => {
   const { store } = world;
   await world.stopLeading();
   let watches = 0;
-  const orchestrator = startOrchestrator({
-    ...world,
-    store: {
-      view: () => store.view(),
-      update: (work) => store.update(work),
-      watch(options) {
-        watches += 1;
-        const { view, changes } = store.watch(options);
-        return watches > 3 ? { view, changes } : { view, changes: lagging() };
-      },
+  world.lead({
+    view: () => store.view(),
+    update: (work) => store.update(work),
+    watch(options) {
+      watches += 1;
+      const { view, changes } = store.watch(options);
+      return watches > 3 ? { view, changes } : { view, changes: lagging() };
     },
   });
   await world.create("web", 2);
   expect(world.running("web")).toHaveLength(2);
   expect(watches).toBe(6);
-  await orchestrator.close();
+  await world.stopLeading();
 });
 
 // eslint-disable-next-line require-yield
@@ -170,16 +167,13 @@ test("a loop that breaks is told and begun anew", async () => {
   const { store } = world;
   await world.stopLeading();
   let watches = 0;
-  const orchestrator = startOrchestrator({
-    ...world,
-    store: {
-      view: () => store.view(),
-      update: (work) => store.update(work),
-      watch(options) {
-        watches += 1;
-        if (watches <= 3) throw new Error("a fault of ours");
-        return store.watch(options);
-      },
+  world.lead({
+    view: () => store.view(),
+    update: (work) => store.update(work),
+    watch(options) {
+      watches += 1;
+      if (watches <= 3) throw new Error("a fault of ours");
+      return store.watch(options);
     },
   });
   await world.advance(1_000);
@@ -187,7 +181,7 @@ test("a loop that breaks is told and begun anew", async () => {
   expect(world.running("web")).toHaveLength(2);
   const told = world.log.records.filter(({ event }) => event === "a loop broke; it is begun anew");
   expect(told.map(({ fields }) => fields["loop"])).toEqual(["nodes", "services", "scheduling"]);
-  await orchestrator.close();
+  await world.stopLeading({ faults: true });
 });
 
 test("closing ends every timer and watch; the signal does the same", async () => {

@@ -4,7 +4,7 @@ import {
   UpdateConfig_FailureAction as Action,
   UpdateConfig_Order as Order,
 } from "@warren/api";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 

@@ -234,7 +234,10 @@ describe("rollback", () => {
     const { updateStatus, specVersion, previousSpec } = world.service("web");
     expect(updateStatus).toMatchObject({ state: State.ROLLED_BACK, specVersion: 3 });
     expect([specVersion, previousSpec]).toEqual([3, undefined]);
-    expect(world.events()).toContain("web rollback-started");
+    expect(world.events().filter((event) => event.startsWith("web rollback"))).toEqual([
+      "web rollback-started",
+      "web rollback-completed",
+    ]);
     await world.stopLeading();
   });
 

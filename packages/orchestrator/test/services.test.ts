@@ -127,3 +127,16 @@ test("tasks wait for their network with its name, and go on when it is there", a
   expect(world.running("web").map(({ networks }) => networks)).toEqual([["later"]]);
   await world.stopLeading();
 });
+
+test("a service goes on with the ports it has when it asks for one that another holds", async () => {
+  const world = await SimulatedCluster.start();
+  await world.create("api", 1, { ports: [{ target: 80, published: 8080 }] });
+  await world.create("web", 1, { ports: [{ target: 80, published: 80 }] });
+  await world.update("web", (spec) => void (spec.ports[0]!.published = 8080));
+  await world.scale("web", 2);
+  expect(world.running("web")).toHaveLength(2);
+  expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([80]);
+  await world.delete("api");
+  expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([8080]);
+  await world.stopLeading();
+});
