@@ -159,7 +159,9 @@ describe("why", () => {
       summary: expect.stringContaining("is being deleted") as string,
       reasons: [{ text: "asked to go; 0 tasks have not ended yet" }],
     });
-    expect((await failure(client.services.explain({ ref: "no-such" }))).failure).toMatchObject({ kind: "service or task" });
+    expect((await failure(client.services.explain({ ref: "no-such" }))).failure).toMatchObject({
+      kind: "service or task",
+    });
   });
 
   it("a task that runs, that stops, and that was replaced", async () => {

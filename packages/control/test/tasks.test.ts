@@ -31,7 +31,10 @@ describe("get and list", () => {
     expect((await client.tasks.get({ ref: tasks[0]?.slice(0, 10) ?? "" })).meta?.id).toBe(tasks[0]);
     expect((await client.tasks.get({ ref: "web.1" })).meta?.id).toBe(newer);
     expect((await failure(client.tasks.get({ ref: "web.2" }))).code).toBe("API_NOT_FOUND");
-    expect((await failure(client.tasks.get({ ref: "no-such.1" }))).failure).toMatchObject({ kind: "service", ref: "no-such" });
+    expect((await failure(client.tasks.get({ ref: "no-such.1" }))).failure).toMatchObject({
+      kind: "service",
+      ref: "no-such",
+    });
     expect(await faults(client.tasks.get({ ref: "web.x" }))).toEqual(["ref"]);
   });
 
@@ -85,10 +88,12 @@ describe("logs that are there", () => {
       "a5",
       "b6",
     ]);
-    expect(world.relay.asked).toEqual([
-      { nodeId: nodes[0], request: { taskIds: [a], follow: false, since, tail: 10 } },
-      { nodeId: nodes[1], request: { taskIds: [b], follow: false, since, tail: 10 } },
-    ]);
+    expect(new Set(world.relay.asked)).toEqual(
+      new Set([
+        { nodeId: nodes[0], request: { taskIds: [a], follow: false, since, tail: 10 } },
+        { nodeId: nodes[1], request: { taskIds: [b], follow: false, since, tail: 10 } },
+      ]),
+    );
     expect(await texts(world.client.tasks.logs({ ref: "web.2" }))).toEqual(["b2", "b3", "b6"]);
   });
 

@@ -86,6 +86,7 @@ class BoundMethod {
     const started = this.#environment.clock.monotonic();
     const gone = new AbortController();
     call.on("cancelled", () => gone.abort(callerGone(this.#path)));
+    if (call.cancelled) gone.abort(callerGone(this.#path));
     let refusal: Refusal | undefined;
     try {
       const context = this.#admit(gone.signal);
@@ -105,6 +106,7 @@ class BoundMethod {
     const ended = new AbortController();
     const leave = (): void => ended.abort(serverLeaves());
     call.on("cancelled", () => ended.abort(callerGone(this.#path)));
+    if (call.cancelled) ended.abort(callerGone(this.#path));
     call.on("error", () => undefined); // Told by `cancelled` as well.
     leaving.addEventListener("abort", leave, { once: true });
     if (leaving.aborted) leave();
