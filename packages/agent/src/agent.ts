@@ -78,7 +78,7 @@ export class Agent implements AsyncDisposable {
   readonly #loop: SessionLoop;
   readonly #work: TaskGroup;
   readonly #controllers = new Map<string, TaskController>();
-  #chain = new AssignmentChain();
+  readonly #chain = new AssignmentChain();
   #adopted = false;
 
   /** @internal `startAgent` makes it. */
@@ -140,7 +140,7 @@ export class Agent implements AsyncDisposable {
         reporter,
         describe: (ending) => this.#describe(ending),
         onNode: (message) => this.#takeNode(message),
-        onAssignments: (message, first) => this.#assign(message, first),
+        onAssignments: (message) => this.#assign(message),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
       },
       options.managerTimeoutMs,
@@ -252,8 +252,7 @@ export class Agent implements AsyncDisposable {
     this.#openNetwork(network);
   }
 
-  #assign(message: AssignmentsMessage, first: boolean): boolean {
-    if (first) this.#chain = new AssignmentChain();
+  #assign(message: AssignmentsMessage): boolean {
     const record = this.#record;
     const delta = this.#chain.follow(message, {
       tasks: record.tasks.keys(),

@@ -12,7 +12,7 @@ export interface SessionHandlers {
   /** Each message of a session, the first included. */
   readonly onNode: (message: SessionMessage) => void;
   /** False: the message does not follow on the one before, and the stream is opened again. */
-  readonly onAssignments: (message: AssignmentsMessage, first: boolean) => boolean;
+  readonly onAssignments: (message: AssignmentsMessage) => boolean;
   /** Serves a request until it or the signal ends; fails only where the way to the manager does. */
   readonly onRelay: (request: RelayRequest, sessionId: string, signal: AbortSignal) => Promise<void>;
 }
@@ -117,13 +117,11 @@ export class SessionLoop {
     const { nodeId, onAssignments } = this.#handlers;
     const backoff = new Backoff(random);
     for (;;) {
-      let first = true;
       for await (const message of session.assignments({ nodeId, sessionId }, signal)) {
-        if (!onAssignments(message, first)) {
+        if (!onAssignments(message)) {
           log.warn("an assignment was missed: all are asked for again");
           break;
         }
-        first = false;
         backoff.reset();
       }
       await delay(clock, backoff.next(), signal);

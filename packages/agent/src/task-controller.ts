@@ -15,11 +15,11 @@ import { AgentError } from "./errors.ts";
 import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { Images } from "./images.ts";
 import type { Limiter } from "./limiter.ts";
-import type { LocalRecord, TaskRecord, Verdict } from "./local-record.ts";
+import type { LocalRecord, TaskRecord } from "./local-record.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import type { ResolvedOptions } from "./options.ts";
-import { containerLost, hasEnded, outcomeOf, verdictOf } from "./outcome.ts";
+import { containerLost, hasEnded, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
 import type { ProbeTransport } from "./seams.ts";
 import type { StatusReporter } from "./status-reporter.ts";
@@ -28,6 +28,9 @@ import { Changes, orAbort, persistently, within } from "./waiting.ts";
 
 /** From the stop signal to SIGKILL where the task does not say, ms. */
 const defaultGraceMs = 10_000;
+
+/** The longest that the end of a task is kept back because it can't be written down, ms. */
+const writeWaitMs = 5_000;
 
 /** What controllers share. */
 export interface TaskEnvironment {
@@ -57,6 +60,8 @@ export interface TaskEnvironment {
  * I2 What ends a task is on disk before the task is touched, so that whoever comes next tells the same reason.
  * I3 A task is in the balancer only between its first health and the decision to end it.
  * I4 The state that is told only moves forward.
+ * I5 The end of a task is on disk before it is told, so that whoever comes next does not run it again; but a disk that
+ *    can't be written for a while keeps no end back.
  */
 export class TaskController {
   readonly #env: TaskEnvironment;
@@ -137,7 +142,8 @@ export class TaskController {
   }
 
   #take(): void {
-    if (this.#desires(TaskState.SHUTDOWN))
+    // A manager that knows of its end knows more than this worker, whose record was lost or never written.
+    if (this.#desires(TaskState.SHUTDOWN) || hasEnded(this.#assigned.state))
       this.#stop.abort(new DOMException(`task ${this.#id} is told to stop`, "AbortError"));
     this.#changes.tell();
   }
@@ -160,7 +166,7 @@ export class TaskController {
     }
     const { ran, exit } = await this.#end(closing);
     const { verdict } = this.#task.local;
-    this.#finish(verdict, told, ran, exit);
+    await this.#finish(outcomeOf({ assigned: this.#assigned, verdict, told, ran, exit }), exit, closing);
   }
 
   /** Image, container, interface: whatever of it is not there yet. */
@@ -373,21 +379,37 @@ export class TaskController {
     return state === undefined ? this.#task.status.state >= TaskState.STARTING : state.kind !== "created";
   }
 
-  #finish(verdict: Verdict | undefined, told: boolean, ran: boolean, exit: ExitStatus | undefined): void {
-    const outcome = outcomeOf({ assigned: this.#assigned, verdict, told, ran, exit });
-    if (exit !== undefined)
-      this.#patch({ exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: new Date(exit.finishedAt), pid: 0 });
-    if (verdict?.code === "AGENT_UNHEALTHY") this.#patch({ health: Health.UNHEALTHY });
-    this.#advance(outcome.state, outcome.message, outcome.code);
+  async #finish(outcome: Outcome, exit: ExitStatus | undefined, closing: AbortSignal): Promise<void> {
+    const { record, reporter, clock, metrics } = this.#env;
+    const { status } = this.#task;
+    const container = { ...(status.container ?? noContainer), pid: 0 };
+    record.setStatus(this.#id, {
+      ...status,
+      ...outcome,
+      at: new Date(clock.now()),
+      container: {
+        ...container,
+        ...(exit !== undefined && {
+          exitCode: exit.code,
+          oomKilled: exit.oomKilled,
+          finishedAt: new Date(exit.finishedAt),
+        }),
+        ...(outcome.code === "AGENT_UNHEALTHY" && { health: Health.UNHEALTHY }),
+      },
+    });
+    this.#changes.tell();
     const state = stateName(outcome.state);
-    this.#env.metrics.ended.add(1, { state });
+    metrics.ended.add(1, { state });
     this.#log.info("task ended", { state, message: outcome.message, exitCode: exit?.code });
+    if (!(await within(clock, writeWaitMs, record.durable(closing), closing)))
+      // I5
+      this.#log.warn("its end is told although it is not on disk");
+    if (this.#task.local.removed !== true) reporter.push(this.#id, this.#task.status);
   }
 
   /** Interface and address go back, once the end of the task is on disk. */
   async #detach(closing: AbortSignal): Promise<void> {
-    const { record, network, endpoints } = this.#env;
-    endpoints.delete(this.#id);
+    const { record, network } = this.#env;
     if (this.#task.local.netnsPath === undefined) return;
     await record.durable(closing);
     await network.detach(this.#id, closing);
@@ -404,22 +426,18 @@ export class TaskController {
     this.#mayExist = false;
   }
 
-  /** Enters a state, if it lies ahead, and tells. */
-  #advance(state: TaskState, message: string, code = ""): void {
+  /** Enters a state before the end, if it lies ahead, and tells. */
+  #advance(state: TaskState, message: string): void {
     const { status } = this.#task;
     if (state <= status.state) return; // I4
-    this.#set({ ...status, state, message, code, at: new Date(this.#env.clock.now()) });
+    this.#set({ ...status, state, message, at: new Date(this.#env.clock.now()) });
     this.#log.debug("task state", { state: stateName(state) });
   }
 
   /** Tells more of the same state. */
-  #tell(container: Partial<NonNullable<TaskStatus["container"]>>, message?: string): void {
-    if (hasEnded(this.#task.status.state)) return;
-    this.#patch(container, message);
-  }
-
-  #patch(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.#task.status.message): void {
+  #tell(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.#task.status.message): void {
     const { status } = this.#task;
+    if (hasEnded(status.state)) return;
     this.#set({ ...status, message, container: { ...(status.container ?? noContainer), ...container } });
   }
 

@@ -155,7 +155,7 @@ async function apply(world: World, step: Step, made: string[], blamed: Set<strin
       world.disk.failures += 1;
       return;
     case "wait":
-      return world.clock.advanceAsync(step.ms);
+      return world.pass(step.ms);
     case "turn":
       for (let turn = 0; turn < step.turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
       return;

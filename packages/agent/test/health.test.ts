@@ -70,7 +70,7 @@ test("a task is STARTING and not balanced until its first passed probe", async (
   await world.start();
   world.manager.assign(task("t1", { spec: { container: { healthCheck: { ...http, startPeriodMs: 60_000 } } } }));
   await world.untilState("t1", TaskState.STARTING);
-  await world.clock.advanceAsync(30_000);
+  await world.pass(30_000);
   expect(world.state("t1")).toBe(TaskState.STARTING);
   expect(world.manager.statuses.get("t1")?.message).toBe("not yet healthy: GET :8080/ready answers 503");
   expect(world.network.serving("svc")).toEqual([]);
@@ -101,7 +101,7 @@ test("an unhealthy task leaves the balancer at once, is stopped, and fails with 
   const healthCheck = { probe: { $case: "tcp" as const, value: { port: 80 } }, intervalMs: 1_000, retries: 3 };
   world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
   await world.untilState("t1", TaskState.RUNNING);
-  await world.clock.advanceAsync(5_000);
+  await world.pass(5_000);
   healthy = false;
   await world.until("a probe failed", () => world.manager.statuses.get("t1")?.container?.health === Health.UNHEALTHY);
   expect(world.state("t1")).toBe(TaskState.RUNNING);
@@ -174,9 +174,9 @@ test("a runtime that is away makes no task unhealthy", async () => {
   world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
   await world.untilState("t1", TaskState.RUNNING);
   world.machine.disconnect();
-  await world.clock.advanceAsync(60_000);
+  await world.pass(60_000);
   world.machine.reconnect();
-  await world.clock.advanceAsync(5_000);
+  await world.pass(5_000);
   expect(world.state("t1")).toBe(TaskState.RUNNING);
 });
 

@@ -14,9 +14,9 @@ test("an image is removed when no task has used it for a while, and not before",
   await world.untilState("t2", TaskState.RUNNING);
   world.manager.remove("t2");
   await world.until("it is gone", () => world.agent.tasks().length === 1);
-  await world.clock.advanceAsync(59_000);
+  await world.pass(59_000);
   expect(world.machine.images.size).toBe(2);
-  await world.clock.advanceAsync(2_000);
+  await world.pass(2_000);
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
 });
 
@@ -27,13 +27,13 @@ test("an ended task that is kept keeps its image; one that comes back into use i
   await world.untilState("t1", TaskState.RUNNING);
   world.machine.exit("t1", 0);
   await world.untilState("t1", TaskState.COMPLETE);
-  await world.clock.advanceAsync(120_000);
+  await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
   world.manager.remove("t1");
-  await world.clock.advanceAsync(30_000);
+  await world.pass(30_000);
   world.manager.assign(task("t2"));
   await world.untilState("t2", TaskState.RUNNING);
-  await world.clock.advanceAsync(120_000);
+  await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
 });
 
@@ -42,7 +42,7 @@ test("images that nobody uses when the worker starts are collected too", async (
   world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
   await world.start();
   await world.until("it is adopted", () => world.agent.adopted);
-  await world.clock.advanceAsync(61_000);
+  await world.pass(61_000);
   expect(world.machine.images.size).toBe(0);
 });
 

@@ -8,13 +8,13 @@ test("running tasks are adopted after kill -9: not restarted, and never out of t
   for (let slot = 1; slot <= 3; slot += 1) world.manager.assign(task(`t${slot}`, { slot }));
   await world.until("all serve", () => world.network.serving("svc").length === 3);
   await world.untilState("t3", TaskState.RUNNING);
-  await world.clock.advanceAsync(1_000);
+  await world.pass(1_000);
   const attached = new Map(world.network.attached);
   world.kill();
   world.network.history.length = 0;
   await world.start();
   await world.until("it is adopted", () => world.agent.adopted && world.manager.connected);
-  await world.clock.advanceAsync(10_000);
+  await world.pass(10_000);
   expect(world.network.history.length).toBeGreaterThan(0);
   for (const endpoints of world.network.history) expect(endpoints[0]?.backends).toHaveLength(3);
   expect(world.calls("start")).toBe(3);
@@ -117,6 +117,46 @@ test("an unhealthy task whose stop a kill cut short is told as unhealthy", async
   });
 });
 
+test("a task that was healthy is taken to be so by the next worker, and fails by the usual count", async () => {
+  await using world = new World();
+  let healthy = true;
+  world.probes = { http: () => Promise.resolve(healthy ? 200 : 500), tcp: () => Promise.resolve() };
+  await world.start();
+  const healthCheck = { probe: { $case: "http" as const, value: { port: 80 } }, intervalMs: 10_000, retries: 2 };
+  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
+  await world.untilState("t1", TaskState.RUNNING);
+  await world.pass(1_000);
+  world.kill();
+  healthy = false;
+  await world.start();
+  await world.until("it is adopted", () => world.agent.adopted && world.manager.connected);
+  await world.pass(5_000);
+  expect(world.network.serving("svc")).toHaveLength(1);
+  expect(world.manager.statuses.get("t1")?.message).toBe("runs, but a probe failed: GET :80/ answers 500");
+  await world.pass(6_000);
+  expect(world.state("t1")).toBe(TaskState.FAILED);
+});
+
+test("an end that can't be written is told all the same, and is the end whatever becomes of the worker", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1", { spec: { container: { image: "registry.example/none:1" } } }));
+  await world.until("it is asked for", () => world.calls("pull") === 1);
+  world.disk.failures = 1_000_000;
+  await world.pass(4_000);
+  expect(world.state("t1") ?? 0).toBeLessThan(TaskState.RUNNING);
+  await world.untilState("t1", TaskState.REJECTED);
+  world.kill();
+  world.disk.failures = 0;
+  world.machine.publish("registry.example/none:1");
+  await world.start();
+  await world.until("it is adopted", () => world.agent.adopted && world.manager.connected);
+  await world.pass(20_000);
+  expect(world.agent.tasks().map(({ status }) => status.state > TaskState.RUNNING)).toEqual([true]);
+  expect(world.machine.containers.size).toBe(0);
+  expect(world.network.attached.size).toBe(0);
+});
+
 test("an interface that is gone is made again with the same address where it can be", async () => {
   await using world = new World();
   await world.start();
@@ -164,7 +204,7 @@ test("a full disk starts nothing new, and what runs goes on; then the start goes
   world.disk.failures = 1_000_000;
   world.manager.assign(task("t2", { slot: 2 }));
   await world.untilState("t2", TaskState.READY);
-  await world.clock.advanceAsync(60_000);
+  await world.pass(60_000);
   expect(world.calls("start")).toBe(1);
   expect(world.state("t1")).toBe(TaskState.RUNNING);
   world.disk.failures = 0;

@@ -312,7 +312,7 @@ test("more relays than are allowed are refused; those that end make room; a sess
   expect(failure(third.up)).toMatchObject({ status: 8 });
   first.down.push({ message: { $case: "end", value: true } });
   await first.ended;
-  await world.clock.advanceAsync(50);
+  await world.pass(50);
   const fourth = await relay(world, logs(["a"], { follow: true }));
   world.machine.write("a", "stdout", "x\n");
   await world.until("it is served", () => lines(fourth.up).length === 1 && lines(second.up).length === 1);

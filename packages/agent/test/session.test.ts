@@ -24,14 +24,33 @@ test("a manager that is away is tried again with back-off, from 100 ms to 8 s", 
   world.manager.disconnect();
   await world.start();
   await world.until("it has tried", () => world.log.records.some(({ event }) => event === "no session with a manager"));
-  await world.clock.advanceAsync(60_000);
+  await world.pass(60_000);
   const tries = world.log.records.filter(({ event }) => event === "no session with a manager").length;
   expect(tries).toBeGreaterThan(12);
   expect(tries).toBeLessThan(22);
   world.manager.reconnect();
-  await world.clock.advanceAsync(8_000);
+  await world.pass(8_000);
   expect(world.manager.connected).toBe(true);
   expect(world.metrics.values.get("warren_agent_connected")).toBe(1);
+});
+
+test("after a session that lasted the next comes soon; after one that did not, with back-off", async () => {
+  await using world = new World();
+  world.manager.disconnect();
+  await world.start();
+  await world.pass(30_000);
+  world.manager.reconnect();
+  await world.until("it is connected", () => world.manager.heartbeats === 1);
+  world.manager.disconnect();
+  world.manager.reconnect();
+  await world.pass(1_000);
+  expect(world.manager.connected).toBe(false);
+  await world.until("it is connected", () => world.manager.connected);
+  await world.pass(6_000);
+  world.manager.disconnect();
+  world.manager.reconnect();
+  await world.pass(200);
+  expect(world.manager.connected).toBe(true);
 });
 
 test("heartbeats come as often as the manager says", async () => {
@@ -39,7 +58,7 @@ test("heartbeats come as often as the manager says", async () => {
   world.manager.periodMs = 2_000;
   await world.start();
   await world.until("it beats", () => world.manager.heartbeats === 1);
-  await world.clock.advanceAsync(10_000);
+  await world.pass(10_000);
   expect(world.manager.heartbeats).toBe(6);
   expect(world.manager.sessions).toBe(1);
 });
@@ -49,7 +68,7 @@ test("a manager that answers no heartbeat is left, and another session opened", 
   await world.start();
   await world.until("it is connected", () => world.manager.heartbeats === 1);
   world.manager.silent = true;
-  await world.clock.advanceAsync(10_200);
+  await world.pass(10_200);
   world.manager.silent = false;
   await world.until("there is another session", () => world.manager.sessions === 2);
   await world.until("it beats", () => world.manager.heartbeats >= 2);
@@ -60,9 +79,12 @@ test("a missed link of the chain asks for all again, and what was missed is made
   await world.start();
   world.manager.assign(task("t1"));
   await world.untilState("t1", TaskState.RUNNING);
-  world.manager.skip();
-  world.manager.assign(task("t2", { slot: 2 }));
+  world.manager.assignUnheard(task("t2", { slot: 2 }));
+  await world.pass(1_000);
+  expect(world.state("t2")).toBeUndefined();
+  world.manager.assign(task("t3", { slot: 3 }));
   await world.untilState("t2", TaskState.RUNNING);
+  await world.untilState("t3", TaskState.RUNNING);
   expect(world.manager.sessions).toBe(1);
 });
 
@@ -115,7 +137,7 @@ test("another subnet is for the next start: tasks that run keep their addresses"
     world.log.records.some(({ event }) => event === "the node's network has changed: restart the worker to take it up"),
   );
   expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
-  await world.clock.advanceAsync(1_000);
+  await world.pass(1_000);
   world.kill();
   await world.start();
   await world.until("it is open", () => world.network.settings?.nodeSubnet === "10.77.9.0/24");

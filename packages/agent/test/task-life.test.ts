@@ -204,7 +204,7 @@ test("a task that does not heed its signal is killed when its grace is over, not
   await world.untilState("t1", TaskState.RUNNING);
   world.manager.desire("t1", TaskState.SHUTDOWN);
   await world.until("it has its signal", () => world.calls("kill") === 1);
-  await world.clock.advanceAsync(2_900);
+  await world.pass(2_900);
   expect(world.calls("kill")).toBe(1);
   await world.untilState("t1", TaskState.SHUTDOWN);
   expect(world.manager.statuses.get("t1")?.container?.exitCode).toBe(137);
@@ -218,9 +218,23 @@ test("a task is stopped although the balancer can't be set, after a while", asyn
   const held = Promise.withResolvers<void>();
   world.network.hold = held.promise;
   world.manager.desire("t1", TaskState.SHUTDOWN);
-  await world.clock.advanceAsync(1_900);
+  await world.pass(1_900);
   expect(world.calls("kill")).toBe(0);
   await world.untilState("t1", TaskState.SHUTDOWN);
+  held.resolve();
+});
+
+test("a task is told to run only once the balancer has it, or can't be set for a while", async () => {
+  await using world = new World({ balancerWaitMs: 2_000 });
+  await world.start();
+  await world.until("the balancer is set", () => world.network.history.length > 0);
+  const held = Promise.withResolvers<void>();
+  world.network.hold = held.promise;
+  world.manager.assign(task("t1"));
+  await world.until("it has started", () => world.machine.containers.get("t1")?.state.kind === "running");
+  await world.pass(1_500);
+  expect(world.state("t1")).toBe(TaskState.STARTING);
+  await world.untilState("t1", TaskState.RUNNING);
   held.resolve();
 });
 

@@ -99,10 +99,10 @@ export class FakeManager {
     this.#send([{ assignment: { $case: "removedRegistry", value: registry } }]);
   }
 
-  /** Sends an increment that does not follow on what the worker has. */
-  skip(): void {
+  /** Assigns a task in a message that is lost on its way. */
+  assignUnheard(task: AssignedTask): void {
+    this.tasks.set(task.id, task);
     this.#version += 1;
-    this.#send([]);
   }
 
   relay(request: RelayRequest): void {

@@ -106,6 +106,15 @@ export class World implements AsyncDisposable {
     throw new Error(`waited in vain until ${what}; last: ${JSON.stringify(this.log.records.slice(-5))}`);
   }
 
+  /** Lets so much time pass, and all that happens in it happen. */
+  async pass(ms: number): Promise<void> {
+    const end = this.clock.monotonic() + ms;
+    while (this.clock.monotonic() < end) {
+      for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      await this.clock.advanceAsync(Math.min(50, end - this.clock.monotonic()));
+    }
+  }
+
   state(id: string): TaskState | undefined {
     return this.manager.statuses.get(id)?.state;
   }
