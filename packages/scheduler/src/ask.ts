@@ -33,6 +33,8 @@ export interface Ask extends PoolAsk {
   readonly task: TaskState;
   /** Equal for tasks that every filter answers alike; undefined where a filter looks at who they are. */
   readonly group: string | undefined;
+  /** The texts of what is shared. */
+  readonly sharedKey: string;
   /** All filters that the task concerns, in order. */
   readonly checks: readonly Check[];
   /** Those of them that no pool answers. */
@@ -44,11 +46,16 @@ export interface Ask extends PoolAsk {
   readonly needs: Needs;
   readonly lead: readonly Score[];
   readonly tail: readonly Score[];
-  /** Nodes whose lead scores are not those of their part; undefined: all nodes. */
+  /** The scorer just before the order, if many nodes are its exceptions and it can be kept in order. */
+  readonly kept: { readonly key: string; readonly of: Score["of"]; readonly nodes: Iterable<Node> } | undefined;
+  /** Nodes whose other lead scores are not those of their part; undefined: all nodes. */
   readonly exceptions: readonly Iterable<Node>[] | undefined;
   /** How many of the partitions, from the first, are spread preferences. */
   readonly levels: number;
 }
+
+/** To compare so many nodes one by one costs less than to keep them in order. */
+const manyExceptions = 256;
 
 export function askOf(task: TaskState, rules: Rules, world: World): Ask {
   const checks: Check[] = [];
@@ -76,6 +83,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
   }
   const lead: Score[] = [];
   let exceptions: Iterable<Node>[] | undefined = [];
+  let kept: Ask["kept"];
   for (const scorer of rules.lead) {
     const of = scorer.score(task, world);
     if (of === undefined) continue;
@@ -85,7 +93,12 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
       exceptions = undefined;
       continue;
     }
-    if (varies.nodes !== undefined) exceptions?.push(varies.nodes as Iterable<Node>);
+    if (varies.nodes !== undefined) {
+      const nodes = varies.nodes as Iterable<Node>;
+      if (scorer === rules.lead.at(-1) && scorer.keep !== undefined && varies.nodes.size > manyExceptions) {
+        kept = { key: `${scorer.name}:${scorer.keep(task)}`, of, nodes };
+      } else exceptions?.push(nodes);
+    }
     addAll(partitions, varies.partitions ?? []);
   }
   const tail: Score[] = [];
@@ -94,11 +107,13 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     if (of !== undefined) tail.push({ scorer, of });
   }
   const needs = needsOf(task).map(([kind, amount]) => [world.kind(kind), amount] as const);
+  const sharedKey = shared.map(({ key }) => key).join("\n");
   const alike = !worldly && unshared.every(({ filter }) => filter === resources);
-  const group = alike
-    ? `${task.priority ?? 0}${shared.map(({ key }) => `\n${key}`).join("")}\n${needs.join()}`
-    : undefined;
-  return { task, group, checks, shared, unshared, ofParts, worldly, needs, lead, tail, exceptions, partitions, levels };
+  const group = alike ? `${task.priority ?? 0}\n${sharedKey}\n${needs.join()}` : undefined;
+  return {
+    ...{ task, group, sharedKey, checks, shared, unshared, ofParts, worldly, needs },
+    ...{ lead, tail, kept, exceptions, partitions, levels },
+  };
 }
 
 /** The key of `spread=KEY`. */

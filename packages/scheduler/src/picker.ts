@@ -192,7 +192,8 @@ export class Picker {
       }
       return;
     }
-    for (const nodes of this.#ask.exceptions) {
+    const { exceptions, kept } = this.#ask;
+    for (const nodes of kept === undefined || this.#found?.kept === true ? exceptions : [...exceptions, kept.nodes]) {
       for (const node of nodes) {
         const cell = pool.cellOf(node);
         if (cell === undefined || this.#exceptional.has(node)) continue;

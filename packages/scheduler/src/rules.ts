@@ -107,7 +107,15 @@ export interface Scorer {
   varies?(
     task: TaskState,
     world: World,
-  ): { readonly partitions?: readonly Partition[]; readonly nodes?: Iterable<NodeView> };
+  ): {
+    readonly partitions?: readonly Partition[];
+    readonly nodes?: Iterable<NodeView> & { readonly size: number };
+  };
+  /**
+   * Promises that the score depends on nothing but the node and this text, and is a whole number from 0. Where many
+   * nodes are exceptions, and the order follows at once, a list in the order of both is kept.
+   */
+  keep?(task: TaskState): string;
   /** Set on the two that are the scheduler's own order of nodes. */
   readonly order?: NodeOrder;
 }

@@ -12,7 +12,7 @@ import type { Node } from "./state/node.ts";
 import { Pools } from "./state/pools.ts";
 import { World } from "./state/world.ts";
 import { listText } from "./text.ts";
-import type { Decision, Delta, Placed, TaskState, Victim, Waiting } from "./types.ts";
+import type { Decision, Delta, NodeState, Placed, TaskState, Victim, Waiting } from "./types.ts";
 import { validateNode, validateTask } from "./validation.ts";
 import { compareGroups, type Group, WaitingRoom } from "./waiting-room.ts";
 import { capacity, type Capacity, drain, type Drain } from "./what-if.ts";
@@ -65,11 +65,14 @@ export class Scheduler {
     switch (delta.kind) {
       case "node":
         validateNode(delta.node);
-        this.#room.roomier(this.#world.put(delta.node));
-        return this.#room.nodesChanged();
-      case "node-gone":
-        if (this.#world.remove(delta.nodeId) !== undefined) this.#room.nodesChanged();
-        return;
+        return this.#putNode(delta.node);
+      case "node-gone": {
+        const node = this.#world.node(delta.nodeId);
+        if (node?.known !== true) return;
+        const beyond = node.load > 0 || node.state.volumes !== undefined;
+        this.#world.remove(delta.nodeId);
+        return this.#room.nodesChanged(beyond);
+      }
       case "task":
         validateTask(delta.task);
         return this.#put(delta.task);
@@ -95,7 +98,8 @@ export class Scheduler {
     const placed: Placed[] = [];
     const failed = new Map<Group, Ask>();
     const hopeless = new Set<string>();
-    for (let due = this.#room.takeDue(); due.length > 0; due = this.#room.takeDue()) {
+    const takeDue = (): Group[] => this.#room.takeDue(this.#world.lowestPriority());
+    for (let due = takeDue(); due.length > 0; due = takeDue()) {
       for (const group of due) {
         failed.delete(group);
         for (const decision of this.#scheduleGroup(group, hopeless, failed)) placed.push(decision);
@@ -152,6 +156,16 @@ export class Scheduler {
     for (const task of this.#tasks.values()) if (withPending || task.nodeId !== undefined) other.#put(task);
     other.#world.failures.copy(this.#world.failures, (id) => other.#world.node(id));
     return other;
+  }
+
+  #putNode(state: NodeState): void {
+    const before = this.#world.node(state.id);
+    const old = before?.known === true ? before.state : undefined;
+    // Other nodes' answers depend on where this one's volumes and tasks are.
+    const moved = (before?.load ?? 0) > 0 && (old === undefined || domains(old) !== domains(state));
+    const beyond = moved || JSON.stringify(old?.volumes ?? []) !== JSON.stringify(state.volumes ?? []);
+    this.#room.roomier(this.#world.put(state));
+    this.#room.nodesChanged(beyond);
   }
 
   #put(task: TaskState): void {
@@ -255,15 +269,16 @@ export class Scheduler {
 
   /** Tells new waiters, and others while the effort lasts. Explains last, so that all are told of the same world. */
   #tellWaiting(failed: ReadonlyMap<Group, Ask>): Map<Group, Waiting[]> {
-    if (this.#room.takeStirred()) for (const group of this.#room.waiting()) this.#stale.add(group);
+    const retells = this.#room.takeStirred() && this.#world.size <= retellReads;
+    if (retells) for (const group of this.#room.waiting) this.#stale.add(group);
     const decisions = new Map<Group, Waiting[]>();
     for (const group of failed.keys()) {
       if (group.told.size < group.tasks.size) this.#tell(group, decisions);
-      else this.#stale.add(group);
+      else if (retells) this.#stale.add(group);
     }
     const enough = this.#explainer.reads + retellReads;
     for (const group of this.#stale) {
-      if (this.#explainer.reads >= enough || this.#world.size > retellReads) break;
+      if (this.#explainer.reads >= enough) break;
       this.#stale.delete(group);
       if (group.tasks.size > 0) this.#tell(group, decisions);
     }
@@ -319,6 +334,11 @@ function namesFor(
 
 function victimOf({ id, serviceId, priority = 0 }: TaskState): Victim {
   return { taskId: id, serviceId, priority };
+}
+
+/** All that a topology may name. */
+function domains({ hostname, role, platform, labels, engineLabels }: NodeState): string {
+  return JSON.stringify([hostname, role, platform, labels, engineLabels]);
 }
 
 function sameNeeds(a: TaskState, b: TaskState): boolean {

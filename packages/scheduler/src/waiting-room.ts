@@ -32,6 +32,9 @@ export class WaitingRoom {
   readonly #groups = new Map<string, Group>();
   readonly #due = new Set<Group>();
   readonly #waiting = new Set<Group>();
+  /** Waiting groups by the text of what their filters share. */
+  readonly #alike = new Map<string, Set<Group>>();
+  readonly #byPriority = new Map<number, Set<Group>>();
   readonly #watchers = new Map<string, Set<Group>>();
   /** Waiting groups whose filters look beyond a node, and those that any change may wake. */
   readonly #worldly = new Set<Group>();
@@ -40,9 +43,9 @@ export class WaitingRoom {
   readonly #roomier = new Set<Node>();
   #stirred = false;
 
-  /** Groups that wait, in order. */
-  waiting(): Group[] {
-    return [...this.#waiting].toSorted(compareGroups);
+  /** Groups that wait. */
+  get waiting(): ReadonlySet<Group> {
+    return this.#waiting;
   }
 
   group(task: TaskState): Group | undefined {
@@ -87,12 +90,14 @@ export class WaitingRoom {
     this.#leave(group);
     group.ask = ask;
     this.#waiting.add(group);
+    enter(this.#alike, ask.sharedKey, group);
+    enter(this.#byPriority, group.priority, group);
     if (ask.worldly) this.#worldly.add(group);
     for (const { filter } of ask.checks) {
       if (filter.reads !== undefined) continue;
       const keys = filter.watches?.(ask.task);
       if (keys === undefined) this.#restless.add(group);
-      for (const key of keys ?? []) this.#watchers.set(key, (this.#watchers.get(key) ?? new Set()).add(group));
+      for (const key of keys ?? []) enter(this.#watchers, key, group);
     }
   }
 
@@ -102,10 +107,11 @@ export class WaitingRoom {
     this.#stirred = true;
   }
 
-  /** A node came, went or was told anew: what looks beyond one node may see something else. */
-  nodesChanged(): void {
+  /** A node came, went or was told anew; `beyond` if that may change what holds for other nodes. */
+  nodesChanged(beyond: boolean): void {
     this.#stirred = true;
-    for (const group of this.#worldly) this.#due.add(group);
+    if (beyond) for (const group of this.#worldly) this.#due.add(group);
+    for (const group of this.#restless) this.#due.add(group);
   }
 
   /** A task came to hold a node, or left it. */
@@ -117,9 +123,13 @@ export class WaitingRoom {
     for (const group of this.#restless) this.#due.add(group);
   }
 
-  /** Groups to ask now, first to last; they are not due any more. */
-  takeDue(): Group[] {
-    this.#lookAtNodes();
+  /**
+   * Groups to ask now, first to last; they are not due any more.
+   *
+   * @param lowestHeld the lowest priority that a held task has
+   */
+  takeDue(lowestHeld: number): Group[] {
+    this.#lookAtNodes(lowestHeld);
     const due = [...this.#due].toSorted(compareGroups);
     this.#due.clear();
     return due;
@@ -132,22 +142,26 @@ export class WaitingRoom {
     return stirred;
   }
 
-  #lookAtNodes(): void {
+  #lookAtNodes(lowestHeld: number): void {
     const nodes = [...this.#roomier].filter((node) => node.known);
     this.#roomier.clear();
     if (nodes.length === 0) return;
-    const answers = new Map<string, boolean>();
-    for (const group of this.#waiting) {
-      if (this.#due.has(group)) continue;
-      const { ask } = group;
-      let answer = ask?.group === undefined ? undefined : answers.get(ask.group);
-      answer ??=
-        nodes.length > fewNodes ||
-        ask === undefined ||
-        group.priority > 0 ||
-        nodes.some((node) => ask.checks.every(({ test }) => test(node)));
-      if (ask?.group !== undefined) answers.set(ask.group, answer);
-      if (answer) this.#due.add(group);
+    if (nodes.length > fewNodes) {
+      for (const group of this.#waiting) this.#due.add(group);
+      return;
+    }
+    for (const [priority, groups] of this.#byPriority) {
+      // A node may also hold somebody to displace.
+      if (priority > lowestHeld) for (const group of groups) this.#due.add(group);
+    }
+    for (const groups of this.#alike.values()) {
+      const [any] = groups;
+      // What they share is asked once for all of them.
+      const open = nodes.filter((node) => any?.ask?.shared.every(({ test }) => test(node)) === true);
+      if (open.length === 0) continue;
+      for (const group of groups) {
+        if (open.some((node) => group.ask?.unshared.every(({ test }) => test(node)))) this.#due.add(group);
+      }
     }
   }
 
@@ -157,13 +171,13 @@ export class WaitingRoom {
 
   #leave(group: Group): void {
     if (!this.#waiting.delete(group)) return;
+    leave(this.#alike, group.ask?.sharedKey ?? "", group);
+    leave(this.#byPriority, group.priority, group);
     this.#worldly.delete(group);
     this.#restless.delete(group);
     for (const { filter } of group.ask?.checks ?? []) {
       for (const key of filter.watches?.((group.ask as Ask).task) ?? []) {
-        const watchers = this.#watchers.get(key);
-        watchers?.delete(group);
-        if (watchers?.size === 0) this.#watchers.delete(key);
+        leave(this.#watchers, key, group);
       }
     }
   }
@@ -178,4 +192,16 @@ export function compareGroups(a: Group, b: Group): number {
   if (a.priority !== b.priority) return b.priority - a.priority;
   if (a.serviceId !== b.serviceId) return a.serviceId < b.serviceId ? -1 : 1;
   return a.specVersion - b.specVersion;
+}
+
+function enter<K>(index: Map<K, Set<Group>>, key: K, group: Group): void {
+  const groups = index.get(key);
+  if (groups === undefined) index.set(key, new Set([group]));
+  else groups.add(group);
+}
+
+function leave<K>(index: Map<K, Set<Group>>, key: K, group: Group): void {
+  const groups = index.get(key);
+  groups?.delete(group);
+  if (groups?.size === 0) index.delete(key);
 }

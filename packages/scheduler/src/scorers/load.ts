@@ -7,7 +7,11 @@ export const serviceTasks: Scorer = {
     ({ serviceId }) =>
     (node) =>
       node.services.get(serviceId) ?? 0,
-  varies: ({ serviceId }, world) => ({ nodes: world.nodesOf(serviceId).keys() }),
+  varies({ serviceId }, world) {
+    const held = world.nodesOf(serviceId);
+    return { nodes: { size: held.size, [Symbol.iterator]: () => held.keys() } };
+  },
+  keep: ({ serviceId }) => serviceId,
   explain: (value) => `${countText(value)} of its service`,
 };
 

@@ -21,24 +21,27 @@ export interface Cell {
 
 type Test = (node: Node) => boolean;
 
+type Source = () => Iterable<Node> & { readonly size: number };
+
+interface PoolOptions {
+  readonly order: NodeOrder["keys"];
+  readonly tests: readonly Test[];
+  readonly partitions: readonly Partition[];
+  readonly source: Source;
+}
+
 export class Pool {
   readonly #world: World;
-  readonly #order: NodeOrder;
+  readonly #order: NodeOrder["keys"];
   readonly #tests: readonly Test[];
   readonly #partitions: readonly Partition[];
   /** The nodes that may pass at all. */
-  readonly #source: () => Iterable<Node> & { readonly size: number };
+  readonly #source: Source;
   readonly #cells = new Map<string, Cell>();
   readonly #places = new Map<Node, { readonly entry: Entry; readonly cell: string }>();
   #position = 0;
 
-  constructor(
-    world: World,
-    order: NodeOrder,
-    tests: readonly Test[],
-    partitions: readonly Partition[],
-    source: () => Iterable<Node> & { readonly size: number } = () => world.known,
-  ) {
+  constructor(world: World, { order, tests, partitions, source }: PoolOptions) {
     this.#world = world;
     this.#order = order;
     this.#tests = tests;
@@ -118,7 +121,7 @@ export class Pool {
   }
 
   #place(node: Node): [string, Entry] {
-    const [first, second] = this.#order.keys(node);
+    const [first, second] = this.#order(node);
     const entry = { node, first, second };
     const cell = this.#partitions.length === 0 ? "" : JSON.stringify(this.#valuesOf(node));
     this.#places.set(node, { entry, cell });
@@ -135,11 +138,15 @@ export interface PoolAsk {
   /** Texts by filter, most general first. */
   readonly shared: readonly { readonly key: string; readonly test: Test; readonly general: boolean }[];
   readonly partitions: readonly Partition[];
+  /** A score that goes before the order. */
+  readonly kept: { readonly key: string; readonly of: (node: Node) => number } | undefined;
 }
 
 export interface FoundPool {
   /** Undefined: to read the nodes of the lookup one by one is cheaper still. */
   readonly pool: Pool | undefined;
+  /** Whether its order has the kept score in front. */
+  readonly kept: boolean;
   /** Whether its nodes passed all shared tests, or only the general ones. */
   readonly whole: boolean;
   /** To be told how many nodes the missing tests refused; a pool of its own is made once that has cost as much. */
@@ -149,6 +156,11 @@ export interface FoundPool {
 /** All pools together hold at most this many nodes for each node there is; the least used go first. */
 const poolsPerNode = 24;
 const smallWorld = 100_000;
+
+/** Lists with a score in front serve one service each, so there are few. */
+const keptPools = 16;
+/** More than any order's first key. */
+const keptStep = 2 ** 24;
 
 /** Part of the nodes that may be refused in vain before a list of those that pass is made. */
 const patience = 1 / 4;
@@ -179,18 +191,40 @@ export class Pools {
       if (this.#waste.size > 50_000) this.#waste.clear();
       this.#waste.set(key, waste + nodes);
     };
+    const nothing = (): void => undefined;
     const found = among?.();
     if (found !== undefined) {
-      if (waste <= 2 * found.size && !this.#pools.has(key)) return { pool: undefined, whole: false, wasted };
+      if (waste <= 2 * found.size && !this.#pools.has(key))
+        return { pool: undefined, kept: false, whole: false, wasted };
       const source = (): ReadonlySet<Node> => among?.() ?? found;
-      return { pool: this.#use(key, shared, partitions, source), whole: true, wasted: () => undefined };
+      const pool = this.#use(key, shared, partitions, { source });
+      return { pool, kept: false, whole: true, wasted: nothing };
     }
     const general = shared.filter((each) => each.general);
-    const whole = general.length === shared.length;
-    if (whole || this.#pools.has(key) || waste > this.#world.size * patience) {
-      return { pool: this.#use(key, shared, partitions), whole: true, wasted: () => undefined };
+    const isWhole = general.length === shared.length;
+    const pays = isWhole || this.#pools.has(key) || waste > this.#world.size * patience;
+    const asks = pays ? shared : general;
+    const kept = this.#keeps(keyOf(division, asks), ask.kept);
+    const pool = this.#use(kept?.key ?? keyOf(division, asks), asks, partitions, kept);
+    return { pool, kept: kept !== undefined, whole: pays, wasted: pays ? nothing : wasted };
+  }
+
+  /** An order with a score in front, while there is room for lists that serve one service each. */
+  #keeps(key: string, kept: PoolAsk["kept"]): { readonly key: string; readonly order: NodeOrder["keys"] } | undefined {
+    if (kept === undefined) return undefined;
+    const own = `${key}\n\n${kept.key}`;
+    if (!this.#pools.has(own)) {
+      let others = 0;
+      for (const each of this.#pools.keys()) if (each.includes("\n\n")) others += 1;
+      if (others >= keptPools) return undefined;
     }
-    return { pool: this.#use(keyOf(division, general), general, partitions), whole: false, wasted };
+    return {
+      key: own,
+      order: (node) => {
+        const [first, second] = this.#order.keys(node as Node);
+        return [kept.of(node as Node) * keptStep + first, second];
+      },
+    };
   }
 
   /** The pool of all nodes that pass the shared tests, made if there is none. */
@@ -202,17 +236,12 @@ export class Pools {
     key: string,
     asks: PoolAsk["shared"],
     partitions: readonly Partition[],
-    source?: () => Iterable<Node> & { readonly size: number },
+    how: { readonly source?: Source; readonly order?: NodeOrder["keys"] } = {},
   ): Pool {
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      pool = new Pool(
-        this.#world,
-        this.#order,
-        asks.map((each) => each.test),
-        partitions,
-        source,
-      );
+      const { source = () => this.#world.known, order = this.#order.keys } = how;
+      pool = new Pool(this.#world, { order, tests: asks.map((each) => each.test), partitions, source });
       this.#waste.delete(key);
       this.#pools.set(key, pool);
       this.#evict(key);

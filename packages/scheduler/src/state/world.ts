@@ -72,6 +72,13 @@ export class World implements WorldView {
     return this.#byId.get(id);
   }
 
+  /** The lowest priority that a held task has; infinite where none is held. */
+  lowestPriority(): number {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const priority of this.#priorities.keys()) if (priority < lowest) lowest = priority;
+    return lowest;
+  }
+
   /** Known nodes that hold tasks of a priority below `priority`. */
   nodesBelow(priority: number): Set<Node> {
     const found = new Set<Node>();
