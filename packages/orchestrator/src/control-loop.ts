@@ -54,6 +54,8 @@ export class ControlLoop {
   readonly #reconciler: Reconciler;
   readonly #resyncMs: number;
   readonly #maxWrites: number;
+  /** What a transaction takes now: less than `maxWrites` while the objects are so large that the log refuses as many. */
+  #limit: number;
   readonly #due = new Set<string>();
   readonly #timers = new Map<string, Timer>();
   #bell = Promise.withResolvers<void>();
@@ -65,6 +67,7 @@ export class ControlLoop {
     this.#reconciler = reconciler;
     this.#resyncMs = options.resyncMs;
     this.#maxWrites = options.maxWrites;
+    this.#limit = options.maxWrites;
   }
 
   /** Runs until the signal is aborted. */
@@ -126,8 +129,13 @@ export class ControlLoop {
         backoff.reset();
         // A long pass that writes nothing must let others have their turn.
         if (this.#due.size > 0) await setImmediate();
+        else this.#limit = this.#maxWrites;
       } catch (error) {
         for (const key of keys) this.#due.add(key);
+        if (StoreError.is(error, "STORE_TOO_LARGE") && this.#limit > 1) {
+          this.#limit = Math.ceil(this.#limit / 2);
+          continue;
+        }
         await rest(this.#deps, this.#reconciler.name, error, backoff.next(), signal);
       }
     }
@@ -159,8 +167,8 @@ export class ControlLoop {
     const steps = new Map<string, Omit<Step, "writeTo">>();
     let writes = 0;
     for (const key of keys) {
-      if (writes >= this.#maxWrites) break;
-      const step = this.#planOne(tx, key, this.#maxWrites - writes);
+      if (writes >= this.#limit) break;
+      const step = this.#planOne(tx, key, this.#limit - writes);
       step.writeTo(tx);
       writes += step.size;
       steps.set(key, step);

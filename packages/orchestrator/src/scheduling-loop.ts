@@ -207,30 +207,41 @@ export class SchedulingLoop {
     metrics.waiting.set(this.#waiting.size);
   }
 
-  /** In batches; what was not written is told anew. */
+  /** In batches, smaller ones if the log takes no more at once. */
   async #write(decisions: readonly (Placed | Waiting)[]): Promise<void> {
-    const { store, metrics, clock } = this.#deps;
-    for (let from = 0; from < decisions.length; from += this.#options.maxWrites) {
-      const batch = decisions.slice(from, from + this.#options.maxWrites);
-      const begun = clock.monotonic();
+    let size = this.#options.maxWrites;
+    for (let from = 0; from < decisions.length;) {
+      const batch = decisions.slice(from, from + size);
       try {
-        const done = await store.update((tx) => batch.map((decision) => this.#record(tx, decision)));
-        const view = store.view();
-        for (const [index, { kind, taskId }] of batch.entries()) {
-          const written = done[index];
-          if (kind === "placed" && written === true) metrics.placements.add();
-          else if (written !== true && this.#tellTask(view, taskId)) this.#ring();
-        }
-        metrics.transactions.add(1, { loop: "scheduling" });
-        metrics.transactionSeconds.observe((clock.monotonic() - begun) / 1_000, { loop: "scheduling" });
+        await this.#writeBatch(batch);
+        from += batch.length;
       } catch (error) {
-        const view = store.view();
+        if (StoreError.is(error, "STORE_TOO_LARGE") && batch.length > 1) {
+          size = Math.ceil(batch.length / 2);
+          continue;
+        }
+        const view = this.#deps.store.view();
         for (const { taskId } of decisions.slice(from)) this.#tellTask(view, taskId);
         this.#ring();
         throw error;
       }
-      if (from + batch.length < decisions.length) await setImmediate();
+      if (from < decisions.length) await setImmediate();
     }
+  }
+
+  /** What was not written, as things have changed, is told anew. */
+  async #writeBatch(batch: readonly (Placed | Waiting)[]): Promise<void> {
+    const { store, metrics, clock } = this.#deps;
+    const begun = clock.monotonic();
+    const done = await store.update((tx) => batch.map((decision) => this.#record(tx, decision)));
+    const view = store.view();
+    for (const [index, { kind, taskId }] of batch.entries()) {
+      if (done[index] !== true) {
+        if (this.#tellTask(view, taskId)) this.#ring();
+      } else if (kind === "placed") metrics.placements.add();
+    }
+    metrics.transactions.add(1, { loop: "scheduling" });
+    metrics.transactionSeconds.observe((clock.monotonic() - begun) / 1_000, { loop: "scheduling" });
   }
 
   /** False if things have changed so that the placement holds no longer. */

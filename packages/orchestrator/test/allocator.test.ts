@@ -1,4 +1,11 @@
-import { Cluster, PortSpec_Mode as Mode, PortSpec_Protocol as Protocol, Service, type PortSpec } from "@warren/api";
+import {
+  Cluster,
+  Node,
+  PortSpec_Mode as Mode,
+  PortSpec_Protocol as Protocol,
+  Service,
+  type PortSpec,
+} from "@warren/api";
 import { memoryStore } from "@warren/store/testing";
 import { describe, expect, test } from "vitest";
 import { Allocator, chosenPorts } from "../src/allocator.ts";
@@ -105,6 +112,15 @@ describe("published ports", () => {
     const all = Array.from({ length: chosenPorts.last - chosenPorts.first + 1 }, (_, index) => ({ target: index + 1 }));
     await bench.give(all);
     expect(await bench.give([{ target: 80 }])).toBe("every port from 30000 to 32767 is published by some service");
+  });
+});
+
+test("a task pool that holds no /24 gives no subnet, and says so", async () => {
+  const { store } = memoryStore();
+  await store.update((tx) => tx.create("clusters", Cluster.create({ spec: { taskPool: "10.77.0.0/25" } })));
+  expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }))).toEqual({
+    kind: "short",
+    reason: "the task pool 10.77.0.0/25 holds no /24",
   });
 });
 

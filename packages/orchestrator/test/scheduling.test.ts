@@ -127,6 +127,16 @@ describe("when the store fails", () => {
     },
   );
 
+  test("tasks so large that the log takes few at once are written a few at a time", async () => {
+    const world = await SimulatedCluster.start(2, { limits: { maxCommandBytes: 64 * 1024 } });
+    world.reportsAtOnce = 1;
+    await world.create("web", 20, { task: { container: { env: { TEXT: "x".repeat(15_000) } } } });
+    expect(world.running("web")).toHaveLength(20);
+    await world.delete("web");
+    expect(world.view.list("tasks")).toEqual([]);
+    await world.stopLeading();
+  });
+
   test("a manager that has lost the lead writes nothing, and goes on where it has it again", async () => {
     const world = await SimulatedCluster.start();
     await world.create("web", 1);

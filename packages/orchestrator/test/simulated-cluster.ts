@@ -50,6 +50,8 @@ export class SimulatedCluster {
   readonly silent: Set<string> = new Set();
   /** Tasks that do not stop when told, until they are taken out. */
   readonly stubborn: Set<string> = new Set();
+  /** Statuses that the nodes report in one transaction. */
+  reportsAtOnce: number = 10_000;
   /** Called with the view after each step of the nodes. */
   onStep: (view: View) => void = () => undefined;
   /** Transactions that a manager writes before it dies and another takes over. */
@@ -57,11 +59,11 @@ export class SimulatedCluster {
   #orchestrator: Orchestrator | undefined;
   #life: Life | undefined;
 
-  constructor(options: OrchestratorOptions = {}, seed = 1) {
+  constructor(options: OrchestratorOptions = {}, seed = 1, limits: Parameters<typeof memoryStore>[1] = {}) {
     this.options = { debounceMs: 0, ...options };
     this.clock = new FakeClock();
     this.random = seededRandom(seed);
-    const { store, proposer } = memoryStore({ clock: this.clock, random: this.random, log: this.log });
+    const { store, proposer } = memoryStore({ clock: this.clock, random: this.random, log: this.log }, limits);
     this.store = store;
     this.proposer = proposer;
   }
@@ -73,9 +75,15 @@ export class SimulatedCluster {
       options = {},
       seed = 1,
       cluster = {},
-    }: { options?: OrchestratorOptions; seed?: number; cluster?: Parameters<typeof ClusterSpec.fromPartial>[0] } = {},
+      limits = {},
+    }: {
+      options?: OrchestratorOptions;
+      seed?: number;
+      cluster?: Parameters<typeof ClusterSpec.fromPartial>[0];
+      limits?: Parameters<typeof memoryStore>[1];
+    } = {},
   ): Promise<SimulatedCluster> {
-    const world = new SimulatedCluster(options, seed);
+    const world = new SimulatedCluster(options, seed, limits);
     await world.store.update((tx) => {
       tx.create("clusters", Cluster.create({ meta: { id: "cluster" }, spec: cluster }));
       tx.create("networks", Network.create({ meta: { id: "net" }, spec: { name: "default" } }));
@@ -264,7 +272,8 @@ export class SimulatedCluster {
       .map((task) => this.#next(task))
       .filter((task) => task !== undefined);
     if (moved.length === 0) return false;
-    await this.#report(moved);
+    for (let from = 0; from < moved.length; from += this.reportsAtOnce)
+      await this.#report(moved.slice(from, from + this.reportsAtOnce));
     this.onStep(this.view);
     return true;
   }
