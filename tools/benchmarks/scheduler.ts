@@ -1,0 +1,206 @@
+/**
+ * Placements a second of `@warren/scheduler`, one decision at a time, memory, and how both grow.
+ *
+ * Every case runs in a process of its own. A placement's time is that of `apply` for the task and its share of
+ * `schedule`; one decision is a task applied and scheduled by itself, then taken off again.
+ *
+ * BENCH_ROUNDS (default 5) rounds a case.
+ */
+import { execFileSync } from "node:child_process";
+import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
+import { machineLine, percentile, percentileCells, printTable, setting } from "./report.ts";
+
+const kinds = [
+  "plain",
+  "constraint",
+  "anti-affinity",
+  "preference",
+  "none fit, amounts differ",
+  "1 node in 100 passes",
+  "own node each",
+  "beside a service on 9 nodes of 10",
+] as const;
+
+interface Case {
+  readonly nodes: number;
+  readonly tasks: number;
+  readonly services: number;
+  readonly kind: (typeof kinds)[number];
+  /** Also measure the change of a node while this many services wait. */
+  readonly waiting?: number;
+}
+
+interface Result {
+  readonly placed: number;
+  /** Of each round, ms for all tasks. */
+  readonly rounds: readonly number[];
+  /** Of each decision, ms. */
+  readonly decisions: readonly number[];
+  readonly megabytes: number;
+}
+
+function nodeOf(n: number, { kind }: Case): NodeState {
+  return {
+    id: `n${n}`,
+    hostname: `h${n}`,
+    role: "worker",
+    ready: true,
+    active: true,
+    labels: { zone: `z${n % 4}`, ...(kind === "1 node in 100 passes" && n % 100 === 0 ? { special: "1" } : {}) },
+    resources: { cpu: 1e12, memory: 2 ** 40 },
+  };
+}
+
+function taskOf(n: number, { kind, services, nodes }: Case): TaskState {
+  const serviceId = `s${n % services}`;
+  const task = { id: `t${n}`, serviceId, specVersion: 1, reservations: { cpu: 1e7, memory: 2 ** 20 } };
+  const beside = (service: string): Partial<TaskState> => ({
+    affinity: [{ kind: "anti-affinity", service, topology: "node.hostname" }],
+  });
+  switch (kind) {
+    case "plain":
+      return task;
+    case "constraint":
+      return { ...task, constraints: ["node.labels.zone == z1"] };
+    case "anti-affinity":
+      return { ...task, ...beside(`s${(n + 1) % services}`) };
+    case "preference":
+      return { ...task, preferences: ["spread=node.labels.zone"] };
+    case "none fit, amounts differ":
+      return { ...task, reservations: { memory: 2 ** 41 + n } };
+    case "1 node in 100 passes":
+      return { ...task, constraints: ["node.labels.special exists"] };
+    case "own node each":
+      return { ...task, constraints: [`node.id == n${n % nodes}`] };
+    case "beside a service on 9 nodes of 10":
+      return { ...task, ...beside("crowd") };
+  }
+}
+
+function load(each: Case): Scheduler {
+  const scheduler = new Scheduler({ seed: 1 });
+  for (let n = 0; n < each.nodes; n += 1) scheduler.apply({ kind: "node", node: nodeOf(n, each) });
+  if (each.kind === "beside a service on 9 nodes of 10") {
+    for (let n = 0; n < each.nodes * 0.9; n += 1) {
+      scheduler.apply({ kind: "task", task: { id: `c${n}`, serviceId: "crowd", specVersion: 1, nodeId: `n${n}` } });
+    }
+  }
+  return scheduler;
+}
+
+/** In the case's own process. */
+function measure(each: Case): Result {
+  const rounds: number[] = [];
+  let placed = 0;
+  let scheduler = load(each);
+  for (let round = 0; round < setting("BENCH_ROUNDS", 5); round += 1) {
+    if (round > 0) scheduler = load(each);
+    const tasks = Array.from({ length: each.tasks }, (_, n) => taskOf(n, each));
+    const begin = performance.now();
+    for (const task of tasks) scheduler.apply({ kind: "task", task });
+    placed = scheduler.schedule().filter((decision) => decision.kind === "placed").length;
+    rounds.push(performance.now() - begin);
+  }
+  const decisions: number[] = [];
+  const time = (work: () => void): void => {
+    const begin = performance.now();
+    work();
+    decisions.push(performance.now() - begin);
+  };
+  if (each.waiting !== undefined) {
+    const stuck = { specVersion: 1, constraints: ["node.labels.none exists"] };
+    for (let n = 0; n < each.waiting; n += 1) {
+      const task = { ...stuck, id: `w${n}`, serviceId: `w${n}`, reservations: { memory: n + 1 } };
+      scheduler.apply({ kind: "task", task });
+    }
+    scheduler.schedule();
+    for (let n = 0; n < 500; n += 1) {
+      time(() => {
+        scheduler.apply({ kind: "node", node: nodeOf(n % each.nodes, each) });
+        scheduler.schedule();
+      });
+    }
+  } else {
+    for (let n = each.tasks; n < each.tasks + 3_000; n += 1) {
+      const task = taskOf(n, each);
+      time(() => {
+        scheduler.apply({ kind: "task", task });
+        scheduler.schedule();
+      });
+      scheduler.apply({ kind: "task-gone", taskId: task.id });
+    }
+  }
+  return { placed, rounds, decisions, megabytes: process.resourceUsage().maxRSS / 1024 };
+}
+
+function run(each: Case): Result {
+  const args = ["--conditions=warren-source", import.meta.filename, JSON.stringify(each)];
+  const output = execFileSync(process.execPath, args, { encoding: "utf8", maxBuffer: 2 ** 26 });
+  return JSON.parse(output) as Result;
+}
+
+const thousands = (value: number): string => Math.round(value).toLocaleString("en");
+
+function printRates(): void {
+  const sizes = [
+    [1_000, 10_000, 10_000],
+    [1_000, 10_000, 1_000],
+    [1_000, 10_000, 10],
+    [10_000, 100_000, 100_000],
+    [10_000, 100_000, 10],
+    [100_000, 100_000, 100_000],
+  ] as const;
+  const rows = sizes.flatMap(([nodes, tasks, services]) =>
+    kinds.slice(0, 4).map((kind) => {
+      const { rounds, decisions, megabytes } = run({ nodes, tasks, services, kind });
+      const rate = tasks / (percentile(rounds, 0.5) / 1_000);
+      return [
+        ...[nodes, tasks, services].map(thousands),
+        kind,
+        thousands(rate),
+        ...percentileCells(decisions, 3),
+        thousands(megabytes),
+      ];
+    }),
+  );
+  const head = ["nodes", "tasks", "services", "rules", "placements/s", "p50", "p95", "p99", "MiB"];
+  process.stdout.write("\nPlacements a second (median of the rounds), one decision (ms), peak memory of the process:\n\n");
+  printTable(head, rows);
+}
+
+/** Time a task, and by how much more it grew from the size before than n log n would. */
+function printCurve(): void {
+  const sizes = [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000];
+  process.stdout.write("\nThe curve, as many tasks of as many services as nodes: µs a task; in brackets the growth over that of n log n:\n\n");
+  const rows = kinds.map((kind) => {
+    let before: { readonly n: number; readonly ms: number } | undefined;
+    const cells = sizes.map((n) => {
+      const ms = percentile(run({ nodes: n, tasks: n, services: n, kind }).rounds, 0.5);
+      const expected = before === undefined ? 1 : (n * Math.log2(n)) / (before.n * Math.log2(before.n));
+      const growth = before === undefined ? "" : ` (${(ms / before.ms / expected).toFixed(2)})`;
+      before = { n, ms };
+      return `${((1_000 * ms) / n).toFixed(1)}${growth}`;
+    });
+    return [kind, ...cells];
+  });
+  printTable(["rules", ...sizes.map(thousands)], rows);
+}
+
+function printWaiting(): void {
+  process.stdout.write("\nA node told anew while services wait that it does not help (ms):\n\n");
+  const rows = [1_000, 10_000, 100_000].map((waiting) => {
+    const { decisions } = run({ nodes: 10_000, tasks: 10_000, services: 10_000, kind: "plain", waiting });
+    return ["10,000", thousands(waiting), ...percentileCells(decisions, 3)];
+  });
+  printTable(["nodes", "services that wait", "p50", "p95", "p99"], rows);
+}
+
+const [given] = process.argv.slice(2);
+if (given === undefined) {
+  process.stdout.write(`scheduler: each case in its own process, ${setting("BENCH_ROUNDS", 5)} rounds\n${machineLine()}\n`);
+  printRates();
+  printCurve();
+  printWaiting();
+} else {
+  process.stdout.write(JSON.stringify(measure(JSON.parse(given) as Case)));
+}
