@@ -235,6 +235,28 @@ describe("logs that are followed", () => {
     );
   });
 
+  it("hold the node back while the caller does not read", async () => {
+    const world = await control();
+    const { tasks, nodes } = await placed(world, ["a"]);
+    let made = 0;
+    world.relay.lines.set(nodes[0] ?? "", async function* ({ follow }) {
+      if (!follow) return;
+      for (; made < 5_000; made += 1) yield { lines: [line(tasks[0] ?? "", made, "x".repeat(32_768))] };
+    });
+    const iterator = world.client.tasks.logs({ ref: "web", follow: true })[Symbol.asyncIterator]();
+    await iterator.next();
+    let before = -1;
+    await until("the node stands still", () => {
+      const still = made === before;
+      before = made;
+      return still;
+    });
+    expect(made).toBeLessThan(1_000);
+    let read = 1;
+    while (read < 5_000) read += (await iterator.next()).value?.lines.length ?? 0;
+    await iterator.return?.();
+  });
+
   it("that fail otherwise fail the call", async () => {
     const world = await control();
     const { nodes } = await placed(world, ["a"]);
