@@ -65,16 +65,29 @@ export class Images {
       await this.#removeUnused(this.#graceMs);
       const oldest = Math.min(...this.#unusedSince.values());
       this.#timer?.cancel();
-      if (!Number.isFinite(oldest) || signal.aborted) return;
-      const timer = this.#clock.setTimeout(
-        () => this.released(signal),
-        Math.max(0, oldest + this.#graceMs - this.#clock.monotonic()),
-      );
-      this.#timer = timer;
-      signal.addEventListener("abort", () => timer.cancel(), { once: true });
+      this.#timer = undefined;
+      if (Number.isFinite(oldest) && !signal.aborted) this.#lookAgain(oldest + this.#graceMs, signal);
     } catch (error) {
       if (!signal.aborted) this.#log.warn("unused images could not be removed", { error });
     }
+  }
+
+  #lookAgain(atMs: number, signal: AbortSignal): void {
+    const timer = this.#clock.setTimeout(
+      () => {
+        this.#timer?.cancel();
+        this.released(signal);
+      },
+      Math.max(0, atMs - this.#clock.monotonic()),
+    );
+    const stop = (): void => timer.cancel();
+    signal.addEventListener("abort", stop, { once: true });
+    this.#timer = {
+      cancel() {
+        timer.cancel();
+        signal.removeEventListener("abort", stop);
+      },
+    };
   }
 
   /** Removes what has been unused for so long; gives how many. */
