@@ -11,7 +11,8 @@ export interface LeaseClock {
   nowMs(): number;
   /**
    * How long after the start of a heartbeat round that a quorum answered the leader may serve reads alone.
-   * Must be below `electionTicks` × the tick of the fastest clock in the cluster: the declared drift goes off here.
+   * Must be below `electionTicks − 1` times the tick of the fastest clock in the cluster (the first tick may come right
+   * after the heartbeat): the declared drift goes off here.
    */
   readonly durationMs: number;
 }

@@ -188,6 +188,8 @@ export class RawNode {
    *
    * With async storage writes: send each message at once, `MsgStorageAppend` and `MsgStorageApply` to the local threads,
    * each of which keeps their order and delivers `responses` when done; call `ready()` again whenever there is one.
+   * Only a `MsgVote` is to be held until the `MsgStorageAppend` of the same `Ready` is done: a candidate whose own term
+   * is not durable could win by the votes of others, append, crash, and lead the same term again with another log.
    */
   ready(): Ready {
     const ready = this.build();

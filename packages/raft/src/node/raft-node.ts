@@ -3,7 +3,8 @@
  *
  * All proposals, reads and messages of a turn of the event loop become one Ready. Its entries go to the peers at once
  * and to disk through the writer; what commits goes to the applier. N1: whatever depends on a write is in the
- * responses that the writer delivers once it is durable.
+ * responses that the writer delivers once it is durable. N2: so do a candidate's requests for votes: were its own term
+ * not durable, it could win by the others' votes, append, crash, and lead the same term again with another log.
  */
 import {
   assert,
@@ -58,7 +59,7 @@ export interface Leadership {
   readonly isLeader: boolean;
 }
 
-/** How much of the stated lease is used: clocks may drift apart by the rest. */
+/** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */
 const leaseShare = 0.9;
 
 /** Starts a member on its storage, which it owns from now on, as it does the transport. Ends when `signal` is aborted. */
@@ -157,7 +158,8 @@ export class RaftNode implements AsyncDisposable {
       maxUncommittedEntriesSize: options.maxPendingBytes * 2,
       disableProposalForwarding: !options.forwardProposals,
       readOnlyOption: options.reads,
-      lease: { nowMs: () => clock.monotonic(), durationMs: leaseShare * electionTicks * tickMs },
+      // A follower counts ticks, and the first of them may come as soon as it has heard its leader.
+      lease: { nowMs: () => clock.monotonic(), durationMs: leaseShare * (electionTicks - 1) * tickMs },
       onEvent: (event) => this.onEvent(event),
     });
   }
@@ -459,8 +461,10 @@ export class RaftNode implements AsyncDisposable {
     const ready = this.raw.ready();
     for (const readState of ready.readStates) this.reads.confirm(readState);
     const outgoing: Message[] = [];
+    const requests = ready.messages.filter(({ type }) => type === "MsgVote");
     for (const m of ready.messages) {
-      if (m.to === LocalAppendThread) this.writer.push(m);
+      if (m.to === LocalAppendThread) this.writer.push({ ...m, responses: [...requests, ...m.responses] });
+      else if (m.type === "MsgVote") continue; // N2
       else if (m.to === LocalApplyThread) this.applier.push(m);
       else if (m.type === "MsgSnap") this.sendSnapshot(m);
       else outgoing.push(m);

@@ -53,8 +53,11 @@ class Member {
 
   handle(): void {
     const { messages } = this.node.ready();
+    // A candidate asks for votes once its term is written.
+    const requests = messages.filter(({ type }) => type === "MsgVote");
     for (const m of messages) {
-      if (m.type === "MsgStorageAppend") this.appendWork.push(m);
+      if (m.type === "MsgVote") continue;
+      if (m.type === "MsgStorageAppend") this.appendWork.push({ ...m, responses: [...requests, ...m.responses] });
       else if (m.type === "MsgStorageApply") this.applyWork.push(m);
       else this.world.wire.push(m);
     }

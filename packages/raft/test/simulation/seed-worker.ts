@@ -12,5 +12,6 @@ for (let seed = first; seed < end; seed += step) {
   } catch (error) {
     result = { seed, hash: 0, events: 0, committed: 0, operations: 0, violation: String(error) };
   }
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread has no origin
   parentPort?.postMessage(result);
 }

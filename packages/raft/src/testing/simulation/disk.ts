@@ -344,7 +344,7 @@ export class SimulatedDisk {
         try {
           resolve(take());
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       };
       this.scheduler.after(0.05 + this.random.next() * 0.1, finish, process);
@@ -369,7 +369,7 @@ export class SimulatedDisk {
           // Whether a write that failed is there after all, nobody knows.
           else if (failure === "EIO" && this.random.int(2) === 0) crash();
         } catch (error) {
-          reject(error as Error);
+          reject(error);
           return;
         }
         if (failure === undefined) resolve();

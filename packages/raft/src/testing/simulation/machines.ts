@@ -205,7 +205,7 @@ export class Machines {
     const blamed = machine.blamed || machine.state !== "up";
     process.kill();
     this.gone(machine);
-    const text = `member ${machine.id} stopped: ${String(error?.cause ?? error)}`;
+    const text = `member ${machine.id} stopped: ${errorText(error)}`;
     invariants.expect(error === undefined || blamed, 0, text);
     machine.disk.crash(random.int(2) === 0);
     scheduler.after(200 + random.int(800), () => this.start(machine));

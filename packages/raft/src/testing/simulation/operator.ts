@@ -1,6 +1,7 @@
 /** The operator of a simulated cluster: adds, promotes, demotes, exchanges and removes members, one thing at a time. */
 import type { Random } from "@warren/std";
 
+import { describeConfState } from "../../core/describe.ts";
 import type { ConfState } from "../../core/index.ts";
 import type { RaftNode } from "../../node/index.ts";
 import { encodeAction } from "./machine.ts";
@@ -37,13 +38,22 @@ export class Operator {
     this.stopped = true;
   }
 
-  /** One lost voter at a time, of three at least, all settled: the others are a majority then, and stay one. */
+  /**
+   * One lost voter at a time, of three at least, and only while every member has applied the same configuration: the
+   * others know then that they are a majority, and stay one.
+   */
   mayLose(machine: Machine): boolean {
     const { machines } = this.parts;
     const leader = machines.leader();
-    if (this.busy || this.stopped || leader === undefined) return false;
-    const { voters, votersOutgoing } = confStateOf(leader.node as RaftNode);
-    return !this.lossExpected() && votersOutgoing.length === 0 && voters.length >= 3 && machine.state === "up";
+    if (this.busy || this.stopped || leader?.node === undefined) return false;
+    const confState = confStateOf(leader.node);
+    const { voters, votersOutgoing, learners } = confState;
+    const agreed = [...voters, ...learners].every((id) => {
+      const node = machines.all.get(id)?.node;
+      return node !== undefined && describeConfState(confStateOf(node)) === describeConfState(confState);
+    });
+    const settled = agreed && votersOutgoing.length === 0 && !this.lossExpected();
+    return settled && voters.length >= 3 && machine.state === "up";
   }
 
   async run(): Promise<void> {
@@ -96,7 +106,8 @@ export class Operator {
     const { random, machines, plan, note } = this.parts;
     const { voters, votersOutgoing, learners, learnersNext } = confStateOf(node);
     if (votersOutgoing.length > 0) return;
-    const fewest = Math.min(3, plan.members);
+    // From two voters to one there is a way into a standstill: see "Limits" in DESIGN.md.
+    const fewest = Math.max(2, Math.min(3, plan.members));
     const candidates = voters.filter((id) => id !== node.id);
     const victim = candidates[random.int(candidates.length)];
     const learner = learners[random.int(learners.length)];
