@@ -218,15 +218,15 @@ function waitingRemedy(task: Task, node: Node | undefined): string {
   if (pending === undefined) return "";
   if (pending.nodes === 0) return "join a node: warren cluster join";
   const [first] = pending.refusals;
-  return first === undefined ? "" : (filterRemedies.find(([pattern]) => pattern.test(first.filter))?.[1] ?? "");
+  return first === undefined ? "" : (filterRemedies[first.filter] ?? "");
 }
 
 /** By the name of the scheduler's filter. */
-const filterRemedies: readonly (readonly [RegExp, string])[] = [
-  [/ready/i, "bring a node back (warren node list), or activate one that is drained or paused: warren node activate"],
-  [/resource/i, "lower what the service reserves, stop something else, or add a node"],
-  [/constraint/i, "change the service's constraints, or label a node: warren node update --label"],
-  [/platform/i, "use an image for the nodes' platform, or add a node of the image's"],
-  [/port/i, "publish another port, or publish it in mode ingress"],
-  [/max/i, "raise the replicas allowed on each node, or add a node"],
-];
+const filterRemedies: Readonly<Record<string, string>> = {
+  ready: "bring a node back (warren node list), or activate one that is drained or paused: warren node activate",
+  resources: "lower what the service reserves, stop something else, or add a node",
+  constraints: "change the service's constraints, or label a node: warren node update --label",
+  platform: "use an image for the nodes' platform, or add a node of the image's",
+  "host-ports": "publish another port, or publish it in mode ingress",
+  "max-per-node": "raise the replicas allowed on each node, or add a node",
+};

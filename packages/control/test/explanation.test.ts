@@ -100,7 +100,7 @@ describe("why", () => {
     [1, [{ filter: "ready", nodes: 1, text: "" }], "the only node can't take it (1: ready)", /node list/],
     [
       1,
-      [{ filter: "host-port", nodes: 1, text: "80 is taken" }],
+      [{ filter: "host-ports", nodes: 1, text: "80 is taken" }],
       "the only node can't take it (1: 80 is taken)",
       /another port/,
     ],

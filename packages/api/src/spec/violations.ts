@@ -47,6 +47,7 @@ function protoPath(prefix: string, path: readonly PropertyKey[], root: unknown):
   let value = root;
   for (let i = 0; i < path.length; i += 1) {
     const segment = path[i] as PropertyKey;
+    if (segment === "$case") continue;
     const parent = value as Readonly<Record<PropertyKey, unknown>> | undefined;
     value = parent?.[segment];
     const member = caseOf(value);
