@@ -95,10 +95,12 @@ export async function startExec(
       await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
       await read;
       await input;
+      await end();
       return await exitStatus(code, exitedAt);
     } finally {
       over.abort();
-      await end();
+      // Where the end was not seen the directory stays: by its name `collectOrphans` finds the process.
+      for (const pump of pumps) pump.close();
     }
   })();
   exit.catch(() => undefined); // a caller may look at it later or never

@@ -101,6 +101,7 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
   const capabilities = [...capabilitiesOf(spec)];
   const devices = await Promise.all((spec.devices ?? []).map(describeDevice));
   const command = commandLine(image, spec.command, spec.args);
+  await Promise.all((spec.mounts ?? []).map(checkSource));
   return {
     ociVersion: "1.0.2",
     hostname: hostnameOf(spec),
@@ -259,6 +260,18 @@ function userMount(mount: Mount): OciMount {
     source: "tmpfs",
     options: ["nosuid", "nodev", `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size],
   };
+}
+
+/** A source that is not there would be found at the start, by a text of runc's. */
+async function checkSource(mount: Mount): Promise<void> {
+  if (mount.kind !== "bind") return;
+  const found = await stat(mount.source).catch((error: NodeJS.ErrnoException) => error);
+  if (found instanceof Error)
+    throw new RuntimeError(
+      { code: "RUNTIME_SPEC_INVALID", field: "mounts" },
+      `mounts: ${mount.source} is not on this machine`,
+      { cause: found },
+    );
 }
 
 function bind(source: string, destination: string, readOnly: boolean): OciMount {

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { Runtime } from "@warren/runtime";
+import type { RegistryAuth, Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
 import { Cgroups } from "../cgroup.ts";
 import { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "../containerd-runtime.ts";
@@ -122,20 +122,30 @@ export async function startRuntimeBed(): Promise<RuntimeBed> {
 export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT`, the head of its images' names. */
   readonly host: string;
+  readonly auth: RegistryAuth | undefined;
 }
 
-export async function startRegistry(): Promise<TestRegistry> {
+/** @param auth the one login that it takes; without one it is open */
+export async function startRegistry(auth?: RegistryAuth): Promise<TestRegistry> {
   const directory = await mkdtemp(join(tmpdir(), "warren-registry-"));
   const port = await freePort();
   const config = join(directory, "config.yml");
+  const passwords = join(directory, "htpasswd");
+  if (auth !== undefined) {
+    // The registry takes bcrypt alone, which every Debian's perl can do.
+    const hash = "print crypt($ARGV[0], '$2y$05$abcdefghijklmnopqrstuu')";
+    const { stdout } = await run("perl", ["-e", hash, auth.password]);
+    await writeFile(passwords, `${auth.username}:${stdout}\n`);
+  }
   await writeFile(
     config,
-    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
+    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n${auth ? `auth:\n  htpasswd:\n    realm: test\n    path: ${passwords}\n` : ""}`,
   );
   const child = spawn("docker-registry", ["serve", config], { stdio: "ignore" });
   await until("the registry listens", () => listens(child, { host: "127.0.0.1", port }));
   return {
     host: `127.0.0.1:${port}`,
+    auth,
     async [Symbol.asyncDispose]() {
       await end(child);
       await rm(directory, { recursive: true, force: true });
@@ -164,6 +174,9 @@ export async function pushImage(
 ): Promise<string> {
   const [name = "", tag = "latest"] = nameAndTag.split(":");
   const base = `http://${registry.host}/v2/${name}`;
+  const { username = "", password = "" } = registry.auth ?? {};
+  const login = { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` };
+  const headers: Record<string, string> = registry.auth ? login : {};
   const compress = contents.compression === "zstd" ? zstdCompressSync : gzipSync;
   const tars = [await busyboxLayer(), await filesLayer(contents.files ?? {})];
   const layers = tars.map((tar) => descriptor(`${oci}.layer.v1.tar+${contents.compression ?? "gzip"}`, compress(tar)));
@@ -176,10 +189,10 @@ export async function pushImage(
   };
   const config = descriptor(`${oci}.config.v1+json`, Buffer.from(JSON.stringify(image)));
   for (const { digest, bytes } of [config, ...layers]) {
-    const opened = await fetch(`${base}/blobs/uploads/`, { method: "POST" });
+    const opened = await fetch(`${base}/blobs/uploads/`, { method: "POST", headers });
     const location = new URL(opened.headers.get("location") ?? "", base);
     location.searchParams.set("digest", digest);
-    await put(location, bytes, "application/octet-stream");
+    await put(location, bytes, "application/octet-stream", headers);
   }
   const plain = ({ mediaType, digest, size }: Blob): object => ({ mediaType, digest, size });
   const manifest = descriptor(
@@ -193,13 +206,13 @@ export async function pushImage(
       }),
     ),
   );
-  await put(new URL(`${base}/manifests/${manifest.digest}`), manifest.bytes, manifest.mediaType);
+  await put(new URL(`${base}/manifests/${manifest.digest}`), manifest.bytes, manifest.mediaType, headers);
   const index = {
     schemaVersion: 2,
     mediaType: `${oci}.index.v1+json`,
     manifests: [{ ...plain(manifest), platform: { os: "linux", architecture } }],
   };
-  await put(new URL(`${base}/manifests/${tag}`), Buffer.from(JSON.stringify(index)), index.mediaType);
+  await put(new URL(`${base}/manifests/${tag}`), Buffer.from(JSON.stringify(index)), index.mediaType, headers);
   return `${registry.host}/${name}:${tag}`;
 }
 
@@ -218,8 +231,9 @@ function sha256(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-async function put(url: URL, bytes: Uint8Array, type: string): Promise<void> {
-  const response = await fetch(url, { method: "PUT", body: Buffer.from(bytes), headers: { "content-type": type } });
+async function put(url: URL, bytes: Uint8Array, type: string, login: Record<string, string>): Promise<void> {
+  const headers = { "content-type": type, ...login };
+  const response = await fetch(url, { method: "PUT", body: Buffer.from(bytes), headers });
   if (!response.ok)
     throw new Error(`the registry answered ${response.status} for ${url.pathname}: ${await response.text()}`);
 }

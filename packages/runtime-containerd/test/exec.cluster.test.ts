@@ -1,0 +1,146 @@
+import { createHash } from "node:crypto";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { ExecSpec, ExecStreams, ExitStatus, Runtime } from "@warren/runtime";
+import { until } from "@warren/std/testing";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startRuntimeBed, type RuntimeBed } from "../src/testing/index.ts";
+import { collector } from "./bed.ts";
+
+let bed: RuntimeBed;
+let runtime: Runtime;
+const id = "host";
+
+beforeAll(async () => {
+  bed = await startRuntimeBed();
+  runtime = await bed.open();
+  const image = await bed.push("box:1");
+  await runtime.pull(image);
+  await runtime.create({ id, image, command: ["sleep", "3600"], env: { OURS: "1" }, workingDir: "/etc" });
+  await runtime.start(id);
+});
+afterAll(async () => {
+  await runtime?.close();
+  await bed?.[Symbol.asyncDispose]();
+});
+
+interface Ran {
+  readonly exit: ExitStatus;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function sh(text: string, spec: Partial<ExecSpec> = {}, streams: ExecStreams = {}): Promise<Ran> {
+  const [stdout, stderr] = [collector(), collector()];
+  const all = { stdout: stdout.stream, stderr: stderr.stream, ...streams };
+  const process = await runtime.exec(id, { args: ["/bin/sh", "-c", text], ...spec }, all);
+  const exit = await process.exit;
+  return { exit, stdout: stdout.bytes().toString(), stderr: stderr.bytes().toString() };
+}
+
+const stream = (bytes: Uint8Array): ReadableStream<Uint8Array> => new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
+
+test("user, groups, directory and environment are the container's or the exec's", async () => {
+  expect((await sh("id -u; pwd; echo $OURS")).stdout).toBe("0\n/etc\n1\n");
+  const own = await sh("id -u; id -G; pwd; echo $OURS $ITS; grep CapEff /proc/self/status | cut -f2", {
+    user: "web",
+    workingDir: "/tmp",
+    env: { ITS: "2" },
+  });
+  expect(own.stdout).toBe("1000\n1001 50\n/tmp\n1 2\n0000000000000000\n");
+});
+
+test("a terminal: its size follows, what is typed arrives, ^C interrupts", async () => {
+  const stdout = collector();
+  const typed = new TransformStream<Uint8Array, Uint8Array>();
+  const keys = typed.writable.getWriter();
+  const text =
+    "trap 'stty size' WINCH; trap 'echo caught; exit 9' INT; tty; stty size; read line; echo \"got $line\"; while :; do sleep 0.02; done";
+  const streams = { stdin: typed.readable, stdout: stdout.stream };
+  const process = await runtime.exec(id, { args: ["/bin/sh", "-c", text], tty: true }, streams);
+  await until("it shows its first size", () => stdout.bytes().includes("24 80"));
+  await keys.write(Buffer.from("hello\r"));
+  await until("it read a line", () => stdout.bytes().includes("got hello"));
+  await process.resize(132, 43);
+  await until("it shows its new size", () => stdout.bytes().includes("43 132"));
+  await keys.write(Buffer.from("\x03"));
+  expect((await process.exit).code).toBe(9);
+  expect(stdout.bytes().toString()).toMatch(/^\/dev\/pts\/\d+\r\n[^]*hello[^]*caught\r\n$/);
+});
+
+test("megabytes go in and come out whole, past a slow reader", async () => {
+  const bytes = Buffer.alloc(4 << 20, "0123456789abcdef\n");
+  const hash = createHash("sha256");
+  let chunks = 0;
+  const slow = new WritableStream<Uint8Array>(
+    {
+      async write(chunk) {
+        hash.update(chunk);
+        chunks += 1;
+        // As a link would; the last output is still under way long after the process has ended.
+        if (chunks % 16 === 0) await new Promise((resolve) => setTimeout(resolve, 30));
+      },
+    },
+    { highWaterMark: 1 },
+  );
+  const { exit } = await sh("cat", {}, { stdin: stream(bytes), stdout: slow });
+  expect(exit.code).toBe(0);
+  expect(hash.digest("hex")).toBe(createHash("sha256").update(bytes).digest("hex"));
+});
+
+test("a reader that goes does not hold the process up", async () => {
+  const gone = new WritableStream<Uint8Array>({ write: () => Promise.reject(new Error("the line is cut")) });
+  const { exit } = await sh("yes | head -c 3000000; exit 4", {}, { stdout: gone });
+  expect(exit.code).toBe(4);
+});
+
+test("an input that never ends does not hold the end up, and is told that nobody reads", async () => {
+  let cancelled = false;
+  const endless = new ReadableStream<Uint8Array>({
+    cancel() {
+      cancelled = true;
+    },
+  });
+  const { exit, stdout } = await sh("echo done; exit 3", {}, { stdin: endless });
+  expect({ code: exit.code, stdout, cancelled }).toEqual({ code: 3, stdout: "done\n", cancelled: true });
+});
+
+test("what is left in the background does not hold the end up", async () => {
+  const begin = performance.now();
+  const { exit, stdout } = await sh("echo first; sleep 600 & exit 2");
+  expect({ code: exit.code, stdout }).toEqual({ code: 2, stdout: "first\n" });
+  expect(performance.now() - begin).toBeLessThan(10_000);
+});
+
+test("a program that isn't there is told by field, and leaves nothing", async () => {
+  await expect(runtime.exec(id, { args: ["no-such-program"] })).rejects.toMatchObject({
+    failure: { code: "RUNTIME_SPEC_INVALID", field: "args" },
+  });
+  await expect(runtime.exec(id, { args: ["true"], user: "nobody-here" })).rejects.toMatchObject({
+    failure: { code: "RUNTIME_SPEC_INVALID", field: "user" },
+  });
+  expect(readdirSync(join(bed.options.runDir, "execs"))).toEqual([]);
+});
+
+test("many at once keep their streams apart", async () => {
+  const ran = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      sh(`cat; echo ${i} >&2; exit ${i}`, {}, { stdin: stream(Buffer.from(`in ${i}`)) }),
+    ),
+  );
+  expect(ran.map(({ exit, stdout, stderr }) => [exit.code, stdout, stderr])).toEqual(
+    Array.from({ length: 20 }, (_, i) => [i, `in ${i}`, `${i}\n`]),
+  );
+});
+
+test("what an earlier worker started is ended with the orphans", async () => {
+  await using earlier = await bed.open();
+  const process = await earlier.exec(id, { args: ["sleep", "777"] });
+  process.exit.catch(() => undefined);
+  await earlier.close();
+  const count = async (): Promise<string> => (await sh("ps -o args | grep -c '^sleep 777'")).stdout.trim();
+  expect(await count()).toBe("1");
+  await runtime.collectOrphans(new Set([id]));
+  expect(await count()).toBe("0");
+  expect(readdirSync(join(bed.options.runDir, "execs"))).toEqual([]);
+});
