@@ -24,7 +24,7 @@ function hash(text: string): string {
 
 function plan(services: readonly BalancedService[], options: ResolvedOptions): Plan {
   const here = subnet(options.nodeSubnet);
-  const isHere = ({ address }: ServiceBackend): boolean => here.check(address);
+  const isHere = ({ address }: ServiceBackend): boolean => here(address);
   const vips = [];
   const ports = [];
   const local = new Set<string>();

@@ -3,7 +3,7 @@ import type { BalancedService } from "@warren/net-loadbalancer";
 import { nftTable } from "@warren/net-loadbalancer/firewall";
 import { iptablesRestore, parseSave } from "../src/firewall/iptables.ts";
 import { staleFlows } from "../src/flows.ts";
-import { checkServices, resolveOptions } from "../src/options.ts";
+import { checkServices, resolveOptions, subnet } from "../src/options.ts";
 import { balancerTable } from "../src/table.ts";
 
 const options = resolveOptions({ nodeSubnet: "10.77.1.0/24" });
@@ -164,4 +164,18 @@ describe("what is refused", () => {
       expect.objectContaining({ failure: { code: "LB_INVALID", field } }),
     );
   });
+});
+
+test.each([
+  ["10.77.1.0/24", "10.77.1.255", true],
+  ["10.77.1.0/24", "10.77.2.0", false],
+  ["10.77.1.9/24", "10.77.1.0", true],
+  ["10.96.0.0/16", "10.97.0.1", false],
+  ["0.0.0.0/0", "255.255.255.255", true],
+  ["192.0.2.1/32", "192.0.2.1", true],
+  ["192.0.2.1/32", "192.0.2.2", false],
+  ["128.0.0.0/1", "127.255.255.255", false],
+  ["128.0.0.0/1", "255.0.0.1", true],
+])("%s holds %s: %s", (text, address, within) => {
+  expect(subnet(text)(address)).toBe(within);
 });
