@@ -3,24 +3,26 @@
  *
  * Two cases: names of a cluster of 1,000 services with three tasks each (to the others: static records), and names of
  * elsewhere that the cache holds. dnsperf makes the load on the other core, 4 sockets and 100 questions under way, and
- * the servers take turns. Prints a JSON line for each run and one with the ratios.
+ * the servers take turns. `BENCH_SECONDS` (5) for each run, `BENCH_ROUNDS` (3) of them; the best of each server counts.
+ * Needs two cores.
  */
 import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { ServiceNames, startDnsServer } from "../../packages/dns/src/index.ts";
 import { until } from "../../packages/std/src/testing/index.ts";
+import { machineLine, percentile, printTable, setting } from "./report.ts";
 
-const seconds = Number(process.env["BENCH_SECONDS"] ?? 5);
+const seconds = setting("BENCH_SECONDS", 5);
 /** Questions a second while latencies are taken: far below what any of them can do. */
 const pace = 10_000;
-const rounds = Number(process.env["BENCH_ROUNDS"] ?? 3);
+const rounds = setting("BENCH_ROUNDS", 3);
 const servers = ["warren", "dnsmasq", "unbound"] as const;
 type Server = (typeof servers)[number];
 const cases = ["names", "cache"] as const;
@@ -155,10 +157,8 @@ async function load(server: Server, which: Case): Promise<Omit<Run, "megabytes">
   const codes = /Response codes:\s+(.*)/.exec(full)?.[1] ?? "";
   if (!/^NOERROR \d+ \(100\.00%\)$/.test(codes)) throw new Error(`${server} does not know all names: ${codes}`);
   const paced = await dnsperf(server, which, 2, "-Q", String(pace), "-v");
-  const took = [...paced.matchAll(/^> NOERROR .* ([\d.]+)$/gm)]
-    .map(([, text]) => Number(text))
-    .toSorted((a, b) => a - b);
-  const at = (share: number): number => Math.round((took[Math.floor(took.length * share)] ?? Number.NaN) * 1e6);
+  const tookSeconds = [...paced.matchAll(/^> NOERROR .* ([\d.]+)$/gm)].map(([, text]) => Number(text));
+  const at = (share: number): number => Math.round(percentile(tookSeconds, share) * 1e6);
   return {
     server,
     case: which,
@@ -220,28 +220,29 @@ const runs: Run[] = [];
   try {
     for (let round = 0; round < rounds; round += 1) {
       for (const server of servers) {
-        for (const run of await measure(server)) {
-          console.log(JSON.stringify(run));
-          runs.push(run);
-        }
+        runs.push(...(await measure(server)));
       }
     }
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
-/** Each server's best run of a case: what disturbed the machine only ever takes away. */
-const best = (server: Server, which: Case): number =>
-  Math.max(...runs.filter((run) => run.server === server && run.case === which).map((run) => run.answersPerSecond));
-for (const which of cases) {
-  const ratio = (server: Server): number => Math.round((100 * best("warren", which)) / best(server, which)) / 100;
-  console.log(
-    JSON.stringify({
-      case: which,
-      warren: best("warren", which),
-      ofDnsmasq: ratio("dnsmasq"),
-      ofUnbound: ratio("unbound"),
-      cpu: cpus()[0]?.model,
+/** What disturbed the machine only ever takes away. */
+const best = (server: Server, which: Case): Run =>
+  runs
+    .filter((run) => run.server === server && run.case === which)
+    .reduce((top, run) => (run.answersPerSecond > top.answersPerSecond ? run : top));
+process.stdout.write(
+  `dns: one core, best of ${rounds} × ${seconds} s; latency at ${pace} questions a second\n${machineLine()}\n\n`,
+);
+printTable(
+  ["names of", "server", "answers/s", "of it, warren", "lost", "p50 µs", "p95 µs", "p99 µs", "MB"],
+  cases.flatMap((which) =>
+    servers.map((server) => {
+      const run = best(server, which);
+      const ratio = (best("warren", which).answersPerSecond / run.answersPerSecond).toFixed(2);
+      const figures = [run.lost, run.p50Us, run.p95Us, run.p99Us, run.megabytes].map(String);
+      return [which === "names" ? "the cluster" : "elsewhere", server, String(run.answersPerSecond), ratio, ...figures];
     }),
-  );
-}
+  ),
+);

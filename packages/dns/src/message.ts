@@ -43,7 +43,7 @@ export const flag = {
 export const opcodeMask = 0x7800;
 export const rcodeMask = 0x000f;
 
-export interface Edns {
+interface Edns {
   /** What the asker takes over UDP, bytes; at least 512. */
   readonly payloadBytes: number;
   readonly version: number;
@@ -85,7 +85,7 @@ export function putUint32(bytes: Buffer, at: number, value: number): void {
   putUint16(bytes, at + 2, value & 0xffff);
 }
 
-export function lowerCase(byte: number): number {
+function lowerCase(byte: number): number {
   return byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte;
 }
 

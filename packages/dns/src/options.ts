@@ -21,7 +21,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
-export const dnsPort = 53;
+const dnsPort = 53;
 
 function refuse(field: string, why: string): never {
   throw new DnsError({ code: "DNS_OPTIONS_INVALID", field }, `${field}: ${why}`);
