@@ -8,6 +8,7 @@ import { TaskState, type Task } from "@warren/api";
 import { startRuntimeBed, type ImageContents, type RuntimeBed } from "@warren/runtime-containerd/testing";
 import { until } from "@warren/std/testing";
 
+/** The command as a file for Node. */
 const program = join(import.meta.dirname, "../bin/warren.js");
 
 export interface Finished {
@@ -21,6 +22,8 @@ export type DaemonName = "manager" | "worker";
 export class Machine implements AsyncDisposable {
   readonly bed: RuntimeBed;
   readonly client: ApiClient;
+  /** The `warren` command, for Node. */
+  readonly program = program;
   readonly dataDir: string;
   readonly runDir: string;
   readonly #daemons = new Map<DaemonName, ChildProcess>();

@@ -1,1 +1,6 @@
-export async function superviseContainerd(_a: unknown, _b: unknown): Promise<{ address: string; close(): Promise<void> } & AsyncDisposable> { throw new Error("not here yet"); }
+export async function superviseContainerd(
+  _a: unknown,
+  _b: unknown,
+): Promise<{ address: string; close(): Promise<void> } & AsyncDisposable> {
+  throw new Error("not here yet");
+}

@@ -1,0 +1,288 @@
+/** The command line as a user meets it: terminals, followed streams, completion, bad input. */
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "@warren/std/testing";
+import { Machine } from "./machine.ts";
+
+const run = promisify(execFile);
+let machine: Machine;
+let image: string;
+beforeAll(async () => {
+  machine = await Machine.start();
+  image = await machine.push("cli/base:1", { config: { Cmd: ["sleep", "1000000"] } });
+  await machine.ok("service", "create", "box", "--image", image, "--stop-signal", "KILL");
+}, 120_000);
+afterAll(() => machine[Symbol.asyncDispose](), 120_000);
+
+describe("exec", () => {
+  test("passes stdin, stdout, stderr and the exit code", async () => {
+    const command = [
+      "task",
+      "exec",
+      "-i",
+      "box.1",
+      "--env",
+      "A=1",
+      "--workdir",
+      "/etc",
+      "--",
+      "sh",
+      "-c",
+      "cat; echo $A $PWD >&2; exit 9",
+    ];
+    expect(await machine.pipe("typed\n", ...command)).toEqual({ code: 9, stdout: "typed\n", stderr: "1 /etc\n" });
+  });
+
+  test("passes a megabyte both ways, unharmed", async () => {
+    const text = Array.from({ length: 20_000 }, (_, i) => `line ${i} of what is passed through and back again\n`).join(
+      "",
+    );
+    const { stdout } = await machine.pipe(text, "task", "exec", "-i", "box.1", "--", "cat");
+    expect(stdout === text).toBe(true);
+  });
+
+  test("on a terminal it has a terminal: its size, its changes, and what is typed", async () => {
+    // util-linux's `script` gives the command a terminal of its own.
+    const warren = `${process.execPath} ${machine.program} task exec -it box.1 -- sh`;
+    const terminal = spawn("script", ["-qfec", `stty cols 97 rows 31; ${warren}`, "/dev/null"], { env: machine.env });
+    let seen = "";
+    terminal.stdout.on("data", (data: Buffer) => (seen += data.toString()));
+    terminal.stdin.write("stty size; echo a''b\n");
+    await until("the shell answers", () => seen.includes("31 97") && seen.includes("ab"), 20_000);
+    // What is typed is for the shell in the container: Ctrl-C ends its child and not the connection.
+    terminal.stdin.write("sleep 1000\n");
+    await until(
+      "it sleeps",
+      async () => (await machine.ok("task", "exec", "box.1", "--", "pgrep", "-f", "sleep 1000$")).trim() !== "",
+      20_000,
+    );
+    terminal.stdin.write("\u0003");
+    terminal.stdin.write("exit 5\n");
+    const [code] = (await once(terminal, "exit")) as [number];
+    expect(code).toBe(5);
+  });
+
+  test("a signal is passed on", async () => {
+    const child = machine.spawn(
+      "task",
+      "exec",
+      "box.1",
+      "--",
+      "sh",
+      "-c",
+      "trap 'echo got; exit 4' TERM; echo ready; while :; do sleep 0.1; done",
+    );
+    let seen = "";
+    child.stdout?.on("data", (data: Buffer) => (seen += data.toString()));
+    await until("it is ready", () => seen.includes("ready"), 20_000);
+    child.kill("SIGTERM");
+    const [code] = (await once(child, "close")) as [number];
+    expect([code, seen]).toEqual([4, "ready\ngot\n"]);
+  });
+
+  test("what can't be run is refused in one line", async () => {
+    const { code, stderr } = await machine.warren("task", "exec", "box.1", "--", "no-such-program");
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("no-such-program");
+    expect((await machine.warren("task", "exec", "box.7", "--", "ls")).stderr).toContain("box.7");
+  });
+});
+
+describe("logs", () => {
+  const counting = "i=0; while :; do echo out-$i; echo err-$i >&2; i=$((i+1)); sleep 0.05; done";
+
+  test("are followed across a restart of the worker without losing a line", async () => {
+    await machine.ok(
+      "service",
+      "create",
+      "count",
+      "--image",
+      image,
+      "--stop-signal",
+      "KILL",
+      "--",
+      "sh",
+      "-c",
+      counting,
+    );
+    await until("it has begun", async () => (await machine.ok("service", "logs", "count")).includes("out-5"), 20_000);
+    await machine.killDaemon("worker");
+    await machine.startDaemon("worker");
+    await machine.nodeReady();
+    const following = machine.spawn("service", "logs", "count", "--follow", "--no-names");
+    let seen = "";
+    following.stdout?.on("data", (data: Buffer) => (seen += data.toString()));
+    await until("it goes on", () => seen.includes("out-40\n"), 30_000);
+    following.kill("SIGINT");
+    await once(following, "close");
+    const numbers = [...seen.matchAll(/^out-(\d+)$/gm)].map(([, n]) => Number(n));
+    expect(numbers).toEqual(numbers.map((_, i) => i));
+  });
+
+  test("have times, tails, beginnings and both streams", async () => {
+    const { stdout, stderr } = await machine.warren("service", "logs", "count", "--tail", "4", "--timestamps");
+    const lines = (stdout + stderr).trim().split("\n");
+    expect(lines).toHaveLength(4);
+    for (const line of lines)
+      expect(line).toMatch(/^count\.1 \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (out|err)-\d+$/);
+    expect(stdout).toContain("out-");
+    expect(stderr).toContain("err-");
+    expect((await machine.warren("service", "logs", "count", "--since", "1h")).stdout).toContain("out-0\n");
+    const later = new Date(Date.now() + 3_600_000).toISOString();
+    expect((await machine.warren("service", "logs", "count", "--since", later)).stdout).toBe("");
+  });
+});
+
+test("events are followed as they happen, an object a line", async () => {
+  const following = machine.spawn("events", "--follow", "-o", "json");
+  let seen = "";
+  following.stdout?.on("data", (data: Buffer) => (seen += data.toString()));
+  await machine.ok("service", "create", "noted", "--image", image, "--stop-signal", "KILL");
+  await until("both are told", () => /"created"/.test(seen) && /"started"/.test(seen), 20_000);
+  following.kill("SIGINT");
+  await once(following, "close");
+  const events = seen
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { objectName: string; action: string });
+  expect(events.some(({ objectName, action }) => objectName === "noted" && action === "created")).toBe(true);
+  expect(await machine.ok("events", "--object", "noted")).toContain("noted");
+});
+
+test("top measures what runs", async () => {
+  await machine.ok(
+    "service",
+    "create",
+    "busy",
+    "--image",
+    image,
+    "--stop-signal",
+    "KILL",
+    "--",
+    "sh",
+    "-c",
+    "while :; do :; done",
+  );
+  const table = await machine.ok("top", "busy");
+  const cpu = Number(/busy\.1\s+\S+\s+([\d.]+) %/.exec(table)?.[1]);
+  expect(cpu).toBeGreaterThan(5);
+  const { stats } = JSON.parse(await machine.ok("top", "busy", "-o", "json")) as { stats: { memoryBytes: string }[] };
+  expect(Number(stats[0]?.memoryBytes)).toBeGreaterThan(0);
+  await machine.ok("service", "delete", "busy");
+});
+
+test("an object is named by name, id and unique prefix; json is the API's message", async () => {
+  const { meta, spec } = JSON.parse(await machine.ok("service", "inspect", "box", "-o", "json")) as {
+    meta: { id: string };
+    spec: { name: string };
+  };
+  expect(spec.name).toBe("box");
+  for (const ref of [meta.id, meta.id.slice(0, 10)])
+    expect(await machine.ok("service", "inspect", ref, "-o", "name")).toBe("box\n");
+  expect(await machine.ok("service", "inspect", "box")).toContain("name: box");
+});
+
+test("networks separate: a name of another network is not known, and its address not reached", async () => {
+  await machine.ok("network", "create", "back");
+  await machine.ok(
+    "service",
+    "create",
+    "hidden",
+    "--image",
+    image,
+    "--network",
+    "back",
+    "--stop-signal",
+    "KILL",
+    "--",
+    "nc",
+    "-lk",
+    "-p",
+    "80",
+    "-e",
+    "echo",
+    "hi",
+  );
+  const [hidden] = await machine.running("hidden");
+  const address = hidden?.status?.container?.address ?? "";
+  expect((await machine.warren("task", "exec", "box.1", "--", "nslookup", "hidden")).code).not.toBe(0);
+  expect((await machine.warren("task", "exec", "box.1", "--", "nc", "-w", "2", address, "80")).code).not.toBe(0);
+  await machine.ok(
+    "service",
+    "create",
+    "both",
+    "--image",
+    image,
+    "--network",
+    "back",
+    "--network",
+    "default",
+    "--stop-signal",
+    "KILL",
+  );
+  expect(await machine.ok("task", "exec", "both.1", "--", "nc", "-w", "2", "hidden", "80")).toBe("hi\n");
+  expect((await machine.warren("network", "delete", "back")).stderr).toContain("hidden");
+});
+
+test.for(["bash", "zsh", "fish"])("completion works in a real %s", async (shell) => {
+  const script = await machine.ok("completion", shell);
+  expect(script).toContain("warren complete");
+  const found = await run("sh", ["-c", `command -v ${shell}`]).catch(() => undefined);
+  if (shell !== "bash") {
+    expect(found, `${shell} is installed by tools/setup`).toBeDefined();
+    await run(shell, ["-n"], {}).catch(() => undefined);
+  }
+  const bin = `warren() { ${process.execPath} ${machine.program} "$@"; }`;
+  const ask: Readonly<Record<string, readonly string[]>> = {
+    bash: [
+      "-c",
+      `${bin}; ${script}; COMP_WORDS=(warren service inspect bo); COMP_CWORD=3; _warren; echo "\${COMPREPLY[@]}"`,
+    ],
+    zsh: [
+      "-c",
+      `${bin}; compadd() { shift; print -r -- \${(P)1}; }; compdef() { :; }; ${script}; words=(warren service inspect bo); CURRENT=4; _warren`,
+    ],
+    fish: [
+      "-c",
+      `function warren; ${process.execPath} ${machine.program} $argv; end; ${script}; complete -C 'warren service inspect bo'`,
+    ],
+  };
+  const { stdout } = await run(shell, [...(ask[shell] ?? [])], { env: machine.env });
+  expect(stdout.trim().split(/\s+/)).toContain("box");
+});
+
+test.for([
+  [["service", "create", "Bad_Name!", "--image", "x"], 1, /spec\.name/],
+  [["service", "create", "x", "--image", "not a reference"], 1, /spec\.task\.container\.image/],
+  [["service", "create", "x", "--image", "x", "--network", "nowhere"], 1, /nowhere/],
+  [["service", "create", "box", "--image", "x"], 1, /box.*already|already.*box|taken/],
+  [["service", "create", "x", "--image", "x", "--mount", "src=a,dst=relative"], 1, /spec\.task\.container\.mounts/],
+  [
+    ["service", "create", "x", "--image", "x", "--constraint", "node.colour == red"],
+    1,
+    /spec\.task\.placement\.constraints/,
+  ],
+  [["service", "create", "x", "--image", "x", "--sysctl", "kernel.panic=1"], 1, /spec\.task\.container\.sysctls/],
+  [["service", "create", "x", "--image", "x", "--replicas", "100001"], 1, /replicas/],
+  [["service", "scale", "nothing=3"], 1, /nothing/],
+  [["service", "scale", "box"], 2, /SERVICE=REPLICAS/],
+  [["service", "create", "x"], 2, /--image/],
+  [["service", "list", "--host", "tcp://x"], 2, /unix:/],
+  [["service", "list", "-o", "xml"], 2, /table/],
+  [["nonsense"], 2, /nonsense/],
+  [["service", "create", "x", "--image", "x", "--nonsense"], 2, /nonsense/],
+] as const)("%j is refused with code %i and what is wrong", async ([args, code, text]) => {
+  const finished = await machine.warren(...args);
+  expect(finished.stderr).toMatch(text);
+  expect(finished.code).toBe(code);
+  expect(finished.stderr).not.toContain("    at ");
+});
+
+test("without a manager a command says so in one line, and how to get one", async () => {
+  const { code, stderr } = await machine.warren("service", "list", "--host", "unix:/nowhere/manager.sock");
+  expect(code).toBe(1);
+  expect(stderr.trim().split("\n")).toHaveLength(1);
+  expect(stderr).toContain("/nowhere/manager.sock");
+});

@@ -1,0 +1,266 @@
+/** The life of a task: restarts, health, ends of all kinds, draining, updates; told as they happen. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "@warren/std/testing";
+import { Machine } from "./machine.ts";
+
+let machine: Machine;
+let image: string;
+beforeAll(async () => {
+  machine = await Machine.start();
+  image = await machine.push("life/base:1", { config: { Cmd: ["sleep", "1000000"] } });
+}, 120_000);
+afterAll(() => machine[Symbol.asyncDispose](), 120_000);
+
+const fast = ["--restart-delay", "100ms"];
+
+test("a service is scaled up, down and to zero, and deleted", async () => {
+  await machine.ok("service", "create", "scaled", "--image", image, "--stop-signal", "KILL", "--replicas", "2");
+  const first = (await machine.running("scaled")).map(({ meta }) => meta?.id);
+  await machine.ok("service", "scale", "scaled=5");
+  expect((await machine.running("scaled")).map(({ slot }) => slot)).toEqual([1, 2, 3, 4, 5]);
+  await machine.ok("service", "scale", "scaled=2");
+  expect((await machine.running("scaled")).map(({ meta }) => meta?.id)).toEqual(first);
+  await machine.ok("service", "scale", "scaled=0");
+  expect(await machine.live("scaled")).toEqual([]);
+  await machine.ok("service", "delete", "scaled");
+  expect((await machine.warren("service", "inspect", "scaled")).stderr).toContain("scaled");
+});
+
+test("a task that ends is restarted as its policy says, with code and reason kept in the slot's history", async () => {
+  await machine.ok(
+    "service",
+    "create",
+    "ends",
+    "--image",
+    image,
+    "--detach",
+    ...fast,
+    "--restart-condition",
+    "on-failure",
+    "--restart-max-attempts",
+    "2",
+    "--",
+    "sh",
+    "-c",
+    "exit 3",
+  );
+  await until(
+    "it has given up",
+    async () => {
+      const { tasks } = await machine.client.tasks.list({ services: ["ends"] });
+      return tasks.length === 3 && tasks.every(({ status }) => status?.container?.exitCode === 3);
+    },
+    30_000,
+  );
+  expect(await machine.ok("why", "ends")).toContain("exit code 3");
+  await machine.ok(
+    "service",
+    "create",
+    "done",
+    "--image",
+    image,
+    "--detach",
+    ...fast,
+    "--restart-condition",
+    "on-failure",
+    "--",
+    "true",
+  );
+  await until(
+    "it is complete",
+    async () => (await machine.ok("service", "tasks", "done")).includes("complete"),
+    30_000,
+  );
+});
+
+test("a task that the kernel ends for want of memory is told as such", async () => {
+  const eat = "x=a; while :; do x=$x$x; done";
+  await machine.ok(
+    "service",
+    "create",
+    "oom",
+    "--image",
+    image,
+    "--detach",
+    "--restart-condition",
+    "none",
+    "--limit-memory",
+    "8m",
+    "--",
+    "sh",
+    "-c",
+    eat,
+  );
+  await until(
+    "it is told",
+    async () => {
+      const { tasks } = await machine.client.tasks.list({ services: ["oom"] });
+      return tasks.some(({ status }) => status?.container?.oomKilled === true);
+    },
+    60_000,
+  );
+  expect(await machine.ok("why", "oom")).toMatch(/memory/);
+});
+
+test.for([
+  [
+    "http",
+    ["--health-http", "80/"],
+    "mkdir /www; touch /www/index.html; httpd -p 80 -h /www; sleep 100000",
+    "rm /www/index.html",
+  ],
+  ["tcp", ["--health-tcp", "81"], "nc -lk -p 81 -e true & echo $! >/pid; sleep 100000", "kill $(cat /pid)"],
+  ["cmd", ["--health-cmd", "test ! -e /sick"], "sleep 100000", "touch /sick"],
+] as const)(
+  "a task that its %s probe finds unhealthy leaves the balancer and is replaced",
+  async ([kind, probe, script, harm]) => {
+    const name = `sick-${kind}`;
+    const timing = ["--health-interval", "200ms", "--health-retries", "2", "--health-start-period", "5s"];
+    await machine.ok(
+      "service",
+      "create",
+      name,
+      "--image",
+      image,
+      ...fast,
+      "--stop-signal",
+      "KILL",
+      ...probe,
+      ...timing,
+      "--",
+      "sh",
+      "-c",
+      script,
+    );
+    const [before] = await machine.running(name);
+    await machine.ok("task", "exec", `${name}.1`, "--", "sh", "-c", harm);
+    await until(
+      "another runs",
+      async () => {
+        const [now] = await machine.running(name);
+        return now !== undefined && now.meta?.id !== before?.meta?.id;
+      },
+      30_000,
+    );
+    expect(await machine.ok("service", "tasks", name)).toMatch(/unhealthy/);
+  },
+);
+
+test("a task that is told to stop leaves the balancer first: not one request of many is lost", async () => {
+  const serve =
+    "trap 'sleep 1; exit 0' TERM; mkdir /www; echo ok >/www/index.html; httpd -p 80 -h /www; while :; do sleep 0.1; done";
+  await machine.ok(
+    "service",
+    "create",
+    "drains",
+    "--image",
+    image,
+    "--replicas",
+    "3",
+    "-p",
+    "0:80",
+    "--health-http",
+    "80/",
+    "--health-interval",
+    "200ms",
+    "--",
+    "sh",
+    "-c",
+    serve,
+  );
+  const port = (await machine.client.services.get({ ref: "drains" })).endpoint?.ports[0]?.published ?? 0;
+  let asked = 0;
+  let over = false;
+  const asking = (async () => {
+    while (!over) {
+      expect(await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } })).text()).toBe(
+        "ok\n",
+      );
+      asked += 1;
+    }
+  })();
+  await machine.ok("service", "scale", "drains=1");
+  over = true;
+  await asking;
+  expect(asked).toBeGreaterThan(50);
+});
+
+test("an update replaces tasks one by one without losing a request, and a rollback returns", async () => {
+  const serve = (text: string): string =>
+    `trap 'sleep 0.5; exit 0' TERM; mkdir /www; echo ${text} >/www/index.html; httpd -p 80 -h /www; while :; do sleep 0.1; done`;
+  const health = ["--health-http", "80/", "--health-interval", "200ms"];
+  const update = [
+    "--update-monitor",
+    "200ms",
+    "--update-order",
+    "start-first",
+    "--rollback-monitor",
+    "200ms",
+    "--rollback-order",
+    "start-first",
+  ];
+  await machine.ok(
+    "service",
+    "create",
+    "rolls",
+    "--image",
+    image,
+    "--replicas",
+    "3",
+    "-p",
+    "0:80",
+    ...health,
+    ...update,
+    "--",
+    "sh",
+    "-c",
+    serve("one"),
+  );
+  const port = (await machine.client.services.get({ ref: "rolls" })).endpoint?.ports[0]?.published ?? 0;
+  const answers = new Set<string>();
+  let over = false;
+  const asking = (async () => {
+    while (!over)
+      answers.add(await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } })).text());
+  })();
+  await machine.ok("service", "update", "rolls", "--", "sh", "-c", serve("two"));
+  await machine.ok("service", "rollback", "rolls");
+  over = true;
+  await asking;
+  expect(answers).toEqual(new Set(["one\n", "two\n"]));
+});
+
+test("an image that can't be had is told in tasks and why, and tried again until it can", async () => {
+  const name = image.replace("life/base:1", "late/app:1");
+  await machine.ok("service", "create", "late", "--image", name, "--detach", ...fast);
+  await until("it is told", async () => (await machine.ok("service", "tasks", "late")).includes("rejected"), 30_000);
+  expect(await machine.ok("why", "late")).toContain("late/app:1");
+  await machine.push("late/app:1", { config: { Cmd: ["sleep", "1000000"] } });
+  await until("it runs", async () => (await machine.running("late")).length === 1, 60_000);
+});
+
+test("a task that waits for a node says which filter refuses and what would help", async () => {
+  await machine.ok(
+    "service",
+    "create",
+    "waits",
+    "--image",
+    image,
+    "--detach",
+    "--constraint",
+    "node.labels.zone == north",
+  );
+  await until("it is told", async () => /1 of 1 node/.test(await machine.ok("why", "waits")), 20_000);
+  const node = (await machine.ok("node", "list", "-o", "name")).trim();
+  await machine.ok("node", "update", node, "--label", "zone=north");
+  await until("it runs", async () => (await machine.running("waits")).length === 1, 20_000);
+});
+
+test("a drained node's tasks wait for another, and return when it is active again", async () => {
+  await machine.ok("service", "create", "drained", "--image", image, "--stop-signal", "KILL");
+  const node = (await machine.ok("node", "list", "-o", "name")).trim();
+  await machine.ok("node", "drain", node);
+  await until("nothing runs", async () => (await machine.running("drained")).length === 0, 30_000);
+  await machine.ok("node", "activate", node);
+  await until("it runs", async () => (await machine.running("drained")).length === 1, 30_000);
+});
