@@ -7,11 +7,16 @@
 export { storageContract, type ContractCase } from "./storage-contract.ts";
 export {
   checkLinearizable,
+  encodeAction,
   planOf,
   readHistory,
   simulate,
+  SimulatedCluster,
   Violation,
   writeHistory,
+  type Action,
+  type Damage,
+  type Machine,
   type Operation,
   type Plan,
   type SimulationOptions,

@@ -27,6 +27,8 @@ export function mutate(text: string, { bug, file, find, replace }: Mutation): st
 }
 
 export interface Mutant extends Disposable {
+  /** Where the copy is. */
+  readonly directory: string;
   /** Imports a module of the copy, for instance `core/index.ts`. */
   load<M>(module: string): Promise<M>;
 }
@@ -39,6 +41,7 @@ export function createMutant(mutation: Mutation): Mutant {
   const file = join(directory, mutation.file);
   writeFileSync(file, mutate(readFileSync(file, "utf8"), mutation));
   return {
+    directory,
     load: async <M>(module: string) =>
       (await import(/* @vite-ignore */ pathToFileURL(join(directory, module)).href)) as M,
     [Symbol.dispose]: () => rmSync(directory, { recursive: true }),

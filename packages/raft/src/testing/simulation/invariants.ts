@@ -11,7 +11,8 @@
  *  8. No vote or append is acknowledged before it is durable.
  *  9. Term, commit and applied never go back; one durable vote a term.
  * 10. firstIndex − 1 ≤ snapshot ≤ applied ≤ committed ≤ last.
- * 11. Never two valid leases within the declared drift; re-checked when the reply leaves (by 14).
+ * 11. Never two valid leases, nor another leader beside one, within the declared drift; re-checked when the reply
+ *     leaves (by 14).
  * 12. One unapplied membership change; successive quorums intersect; a snapshot's ConfState is that at its index.
  * 13. A snapshot at an index equals the replay to it, sessions included.
  * 14. Clients: linearizable; acknowledged is never lost; timed out is unknown; exactly once with sessions.
@@ -147,7 +148,8 @@ export class Invariants {
 
   /** After each event: all members as they are now. */
   check(): void {
-    let leases = 0;
+    let leaseTerm = Number.POSITIVE_INFINITY;
+    let latestTerm = 0;
     for (const [id, run] of this.runs) {
       const { raft, applied, leaseValid } = glance(run.node);
       const { log } = raft;
@@ -157,14 +159,15 @@ export class Invariants {
       const leads = raft.isLeader();
       if (leads) {
         if (!run.leads || raft.term !== run.term) this.elected(id, run);
-        if (leaseValid) leases++;
+        if (leaseValid) leaseTerm = Math.min(leaseTerm, raft.term);
+        latestTerm = Math.max(latestTerm, raft.term);
         this.oneChangeAtATime(id, run);
       }
       run.term = raft.term;
       run.leads = leads;
       this.bounds(id, run, applied);
     }
-    this.expect(leases <= 1, 11, "two members hold a valid lease");
+    this.expect(latestTerm <= leaseTerm, 11, `a lease of term ${leaseTerm} is valid while term ${latestTerm} is led`);
   }
 
   /** A message leaves a member. */
