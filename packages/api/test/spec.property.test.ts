@@ -160,9 +160,7 @@ it("a spec that is completed is right, stays as it is when it is checked again, 
   });
   fc.assert(
     fc.property(good, (given) => {
-      const completed = checkServiceSpec(
-        ServiceSpec.fromPartial(given as Parameters<typeof ServiceSpec.fromPartial>[0]),
-      );
+      const completed = checkServiceSpec(ServiceSpec.fromPartial(given));
       expect(checkServiceSpec(completed)).toEqual(completed);
       expect(ServiceSpec.decode(ServiceSpec.encode(completed).finish())).toEqual(completed);
     }),

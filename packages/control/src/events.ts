@@ -30,9 +30,10 @@ type WatchedTable = (typeof watched)[keyof typeof watched];
 export function events(access: Access): BoundService {
   return bind(EventsDefinition, {
     list({ page, since, ref }) {
+      const known = access.view().list("events");
       const { items, nextPageToken } = pageOf(page, {
         of: "events",
-        objects: access.view().list("events").filter(isAbout(ref, since)),
+        objects: known.filter(isAbout(known, ref, since)),
         keyOf: idOf,
         bytesOf: (event) => Event.encode(event).finish().length,
       });
@@ -41,8 +42,9 @@ export function events(access: Access): BoundService {
 
     async *follow({ since, ref }, { signal }) {
       const { view, changes } = access.store().watch({ tables: ["events"], limit: limits.watchBatches, signal });
-      if (since !== undefined) yield* view.list("events").filter(isAbout(ref, since));
-      const wanted = isAbout(ref, since);
+      const known = view.list("events");
+      const wanted = isAbout(known, ref, since);
+      if (since !== undefined) yield* known.filter(wanted);
       try {
         for await (const batch of changes) {
           for (const change of batch.changes) {
@@ -83,11 +85,16 @@ export function events(access: Access): BoundService {
   });
 }
 
-/** Of an object by its name, id, or the beginning of its id; it may be gone by now, so it is not looked up. */
-function isAbout(ref: string, since: Date | undefined): (event: Event) => boolean {
+/**
+ * Of an object by its name or id, or else by the beginning of its id. It may be gone by now, so it is looked for among
+ * what is `known` of the past.
+ */
+function isAbout(known: readonly Event[], ref: string, since: Date | undefined): (event: Event) => boolean {
   const from = since?.getTime() ?? Number.NEGATIVE_INFINITY;
-  return ({ at, objectId, objectName }) =>
-    (at?.getTime() ?? 0) >= from && (ref === "" || objectName === ref || objectId.startsWith(ref));
+  const is = ({ objectId, objectName }: Event): boolean => objectName === ref || objectId === ref;
+  const about =
+    ref === "" ? () => true : known.some(is) ? is : (event: Event) => is(event) || event.objectId.startsWith(ref);
+  return (event) => (event.at?.getTime() ?? 0) >= from && about(event);
 }
 
 type WatchedChange = Extract<StoreChange, { readonly table: WatchedTable }>;

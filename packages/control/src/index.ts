@@ -4,7 +4,7 @@
  * - `dependencies.ts`      ControlDependencies; `relay.ts` Relay, the way to the nodes
  * - `clusters.ts`          Clusters, createCluster
  * - `services.ts`          Services; `service-admission.ts` what only the cluster's state tells of a spec
- * - `tasks.ts`             Tasks; `logs.ts` and `log-merge.ts` lines of many tasks as one stream
+ * - `tasks.ts`             Tasks; `logs.ts`, `log-merge.ts`, `log-follow.ts` lines of many tasks as one stream
  * - `nodes.ts`             Nodes
  * - `networks.ts`          Networks
  * - `registries.ts`        Registries

@@ -20,15 +20,23 @@ export class LogPosition {
     }
   }
 
-  /** Drops those of a log asked from `at` on that were told before it was asked. */
-  resume(): (lines: readonly LogLine[]) => LogLine[] {
+  /**
+   * Whether a line of the log, which is asked anew from `at` or earlier, was told before. From the first that was not,
+   * none was, whatever the node's clock does.
+   */
+  resume(): (line: LogLine) => boolean {
     const since = this.#at?.getTime();
     let skip = this.#count;
-    return (lines) =>
-      lines.filter(({ at }) => {
-        const again = skip > 0 && since !== undefined && at?.getTime() === since;
-        if (again) skip -= 1;
-        return !again;
-      });
+    let caughtUp = since === undefined;
+    return ({ at }) => {
+      if (caughtUp || since === undefined || at === undefined) return false;
+      if (at.getTime() < since) return true;
+      if (at.getTime() === since && skip > 0) {
+        skip -= 1;
+        return true;
+      }
+      caughtUp = true;
+      return false;
+    };
   }
 }

@@ -1,4 +1,12 @@
-import { ApiError, TaskState, type ExecOpen, type ExecRequest, type ExecResponse, type Task } from "@warren/api";
+import {
+  ApiError,
+  TaskState,
+  type ExecOpen,
+  type ExecRequest,
+  type ExecResponse,
+  type Task,
+  type TaskStatus,
+} from "@warren/api";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, changeTask, control, failure, faults, line, texts, web, type Control } from "./fixture.ts";
@@ -173,10 +181,15 @@ describe("logs that are followed", () => {
       for (const each of lines) seen.add(each.line.toString());
       if (seen.size === 1 && added === "") {
         added = await addTask(world, { serviceId, slot: 2, nodeId: nodes[0] ?? "", status: running });
-        pending = await addTask(world, { serviceId, slot: 3 });
+        pending = await addTask(world, { serviceId, slot: 3, status: { state: TaskState.PENDING } });
         await addTask(world, { serviceId: "other", slot: 1, nodeId: nodes[0] ?? "" });
       }
-      if (seen.size === 2) await changeTask(world, pending, (task) => ({ ...task, nodeId: nodes[0] ?? "" }));
+      if (seen.size === 2)
+        await changeTask(world, pending, (task) => ({
+          ...task,
+          nodeId: nodes[0] ?? "",
+          status: { ...(task.status as TaskStatus), ...running },
+        }));
       if (seen.size === 3) break;
     }
     expect(seen.has(added)).toBe(true);
@@ -229,10 +242,69 @@ describe("logs that are followed", () => {
     expect(await texts(world.client.tasks.logs({ ref: task, follow: true }))).toEqual(["last words"]);
     const ended = await addTask(world, { serviceId, slot: 2, nodeId: "gone", status: { state: TaskState.FAILED } });
     expect(await texts(world.client.tasks.logs({ ref: ended, follow: true }))).toEqual([]);
-    const waiting = await addTask(world, { serviceId, slot: 3, status: { state: TaskState.PENDING } });
-    expect((await failure(texts(world.client.tasks.logs({ ref: waiting, follow: true })))).message).toContain(
-      "no node yet",
+  });
+
+  it("of a task wait for it to have a node that knows it, and end with it", async () => {
+    const clock = new FakeClock();
+    const world = await control({ clock });
+    const { nodes, serviceId } = await placed(world, ["a"]);
+    const task = await addTask(world, { serviceId, slot: 3, status: { state: TaskState.PENDING } });
+    let calls = 0;
+    world.relay.lines.set(nodes[0] ?? "", async function* ({ taskIds, follow }) {
+      if (!follow) return;
+      calls += 1;
+      if (calls === 1) throw new ApiError({ code: "API_NOT_FOUND", kind: "task", ref: "" }, "not heard of yet");
+      for (const id of taskIds) yield { lines: [line(id, 1, "first words")] };
+    });
+    const seen = texts(world.client.tasks.logs({ ref: task, follow: true }));
+    await changeTask(world, task, (each) => ({ ...each, nodeId: nodes[0] ?? "" }));
+    await changeTask(world, task, (each) =>
+      Object.assign(structuredClone(each), { status: { ...each.status, state: TaskState.ACCEPTED } }),
     );
+    await until("it is tried again", () => calls === 1 && clock.pending > 0);
+    await clock.advanceAsync(300);
+    expect(await seen).toEqual(["first words"]);
+
+    const never = await addTask(world, { serviceId, slot: 4, status: { state: TaskState.PENDING } });
+    const none = texts(world.client.tasks.logs({ ref: never, follow: true }));
+    await changeTask(world, never, (each) =>
+      Object.assign(structuredClone(each), { status: { ...each.status, state: TaskState.SHUTDOWN } }),
+    );
+    expect(await none).toEqual([]);
+  });
+
+  it("of many tasks ask each node once, and each log from where it was", async () => {
+    const clock = new FakeClock();
+    const world = await control({ clock });
+    const { tasks, nodes, serviceId } = await placed(world, ["a"]);
+    const [a = ""] = tasks;
+    const b = await addTask(world, { serviceId, slot: 2, nodeId: nodes[0] ?? "", status: running });
+    const all = [line(a, 1, "a1"), line(b, 2, "b2"), line(a, 3, "a3"), line(b, 4, "b4"), line(a, 5, "a5")];
+    let follows = 0;
+    world.relay.lines.set(nodes[0] ?? "", async function* ({ follow, since }) {
+      const from = all.filter(({ at }) => at! >= (since ?? new Date(0)));
+      if (!follow) return yield { lines: from.slice(0, 2) };
+      follows += 1;
+      yield { lines: follows === 1 ? from.slice(0, 3) : from };
+      if (follows === 1) throw new ApiError({ code: "API_UNAVAILABLE" }, "away");
+      await new Promise(() => undefined);
+    });
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { lines } of world.client.tasks.logs({ ref: "web", follow: true })) {
+        seen.push(...lines.map((each) => each.line.toString()));
+        if (seen.length >= 5) break;
+      }
+    })();
+    await until("the node was lost", () => follows === 1 && clock.pending > 0);
+    await clock.advanceAsync(300);
+    await reading;
+    expect(seen).toEqual(["a1", "b2", "a3", "b4", "a5"]);
+    const asked = world.relay.asked.filter(({ request }) => request.follow);
+    expect(asked.map(({ request }) => [request.taskIds.toSorted(), request.since])).toEqual([
+      [[a, b].toSorted(), new Date(1)],
+      [[a, b].toSorted(), new Date(2)],
+    ]);
   });
 
   it("hold the node back while the caller does not read", async () => {
