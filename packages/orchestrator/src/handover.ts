@@ -3,9 +3,9 @@
  * was down is back.
  */
 import { TaskState, type PendingExplanation, type Task } from "@warren/api";
-import { blocks, type ServicePass } from "./service-pass.ts";
+import { blocks, waitOf, type ServicePass } from "./service-pass.ts";
 import type { SlotReading } from "./slots.ts";
-import { hasStarted, isRunning, remaining, stateOf } from "./task.ts";
+import { hasStarted, isRunning, stateOf } from "./task.ts";
 
 /** Refusals that end when a task of the same slot lets go of what it holds. */
 const freedByStopping: ReadonlySet<string> = new Set(["resources", "host-ports", "max-per-node"]);
@@ -49,14 +49,6 @@ function mayStop(pass: ServicePass, old: Task, keeper: Task): boolean {
 /** Why no node takes it, if the scheduler has said so. */
 function explained(task: Task): PendingExplanation | undefined {
   return stateOf(task) === TaskState.PENDING ? task.status?.pending : undefined;
-}
-
-/** What is left of its delay, ms. */
-function waitOf(task: Task, now: number): number {
-  const startAt = task.record?.startAt?.getTime();
-  if (startAt === undefined) return 0;
-  const since = task.meta?.createdAt?.getTime() ?? now;
-  return remaining(since, Math.max(0, startAt - since), now);
 }
 
 /** Its back-off is over: it says what it waits for now. */

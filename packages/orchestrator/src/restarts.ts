@@ -4,7 +4,7 @@
  * A slot's record travels from task to task, so that a decision needs nothing but the task that ended.
  */
 import { RestartPolicy_Condition, TaskState, type RestartPolicy, type SlotRecord, type Task } from "@warren/api";
-import { hasEnded, runOf, stateOf, stateSince } from "./task.ts";
+import { hasEnded, remaining, runOf, stateOf, stateSince } from "./task.ts";
 
 /** From the end of a task to the start of the next in its slot, ms, where the policy names none. */
 export const defaultRestartDelayMs = 5_000;
@@ -20,8 +20,8 @@ export type RestartDecision =
       readonly kind: "restart";
       /** Of the task that follows. */
       readonly record: SlotRecord;
-      /** How long from the end of the last task until this one may start, ms; 0: at once. */
-      readonly delayMs: number;
+      /** How long from now until it may start, ms; 0: at once. */
+      readonly waitMs: number;
       /** Whether its image may be pulled meanwhile: not if that is what went wrong. */
       readonly prepare: boolean;
     }
@@ -49,7 +49,7 @@ export function decideRestart(
   const delayMs = policy?.delayMs ?? defaultRestartDelayMs;
   const restart = (delayMs: number, changes: Partial<SlotRecord>, prepare = true): RestartDecision => ({
     kind: "restart",
-    delayMs,
+    waitMs: remaining(endedAt, delayMs, now),
     prepare,
     record: { ...record, ...changes, startAt: delayMs > 0 ? new Date(endedAt + delayMs) : undefined },
   });

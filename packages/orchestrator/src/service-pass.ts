@@ -27,7 +27,7 @@ export interface ServicePass {
 export interface Succession {
   readonly record: SlotRecord;
   /** As `RestartDecision`. @default 0 */
-  readonly delayMs?: number;
+  readonly waitMs?: number;
   /** As `RestartDecision`. @default true */
   readonly prepare?: boolean;
 }
@@ -39,9 +39,8 @@ export interface Succession {
 export function enter(pass: ServicePass, slot: Slot, like: Task | undefined, succession: Succession): void {
   const { plan, service, now } = pass;
   for (const task of slot.tasks) if (isLive(task) && !hasStarted(task)) plan.retire(task, TaskState.REMOVE);
-  const { delayMs = 0, prepare = true } = succession;
+  const { waitMs = 0, prepare = true } = succession;
   const record = { ...succession.record, run: lastRun(slot) + 1 };
-  const waitMs = record.startAt === undefined ? 0 : remaining(record.startAt.getTime() - delayMs, delayMs, now);
   if (waitMs > 0) plan.wakeIn(waitMs);
   const held = !pass.startFirst && slot.tasks.some((task) => blocks(pass, task));
   const allocated = pass.unallocated === "";
@@ -70,6 +69,14 @@ export function enter(pass: ServicePass, slot: Slot, like: Task | undefined, suc
 /** P2: whether a task keeps another of its slot from starting. */
 export function blocks(pass: ServicePass, task: Task): boolean {
   return !hasEnded(task) && task.nodeId !== "" && pass.displacementOf(task).kind !== "lost";
+}
+
+/** What is left of the task's delay, ms. */
+export function waitOf(task: Task, now: number): number {
+  const startAt = task.record?.startAt?.getTime();
+  if (startAt === undefined) return 0;
+  const since = task.meta?.createdAt?.getTime() ?? now;
+  return remaining(since, Math.max(0, startAt - since), now);
 }
 
 /** PENDING is offered to no node yet; READY is prepared on its node and goes no further. */

@@ -18,9 +18,9 @@ import { Plan } from "./plan.ts";
 import { decideRestart, durationText, endText, nextRecord, type RestartDecision } from "./restarts.ts";
 import { decideRollout, isStartFirst, phaseOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
-import { enter, type ServicePass } from "./service-pass.ts";
+import { enter, waitOf, type ServicePass } from "./service-pass.ts";
 import { isCurrent, isOccupied, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
-import { hasEnded, idOf, isLive, isStopping, replicasOf, stateOf } from "./task.ts";
+import { hasEnded, idOf, isLive, isReleased, isStopping, replicasOf, runOf, stateOf } from "./task.ts";
 
 export interface ServiceSituation {
   readonly serviceId: string;
@@ -187,14 +187,25 @@ function replaceByCurrent(pass: ServicePass, { slot }: SlotReading): string {
   return followText(decision);
 }
 
-/** All that live here have to leave: their node is drained, down or gone, or no longer fits. */
+/**
+ * All that live here have to leave: their node is drained, down or gone, or no longer fits. A replacement that has failed
+ * is followed as any task is, and those that must go do not wait for another.
+ */
 function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading): string {
   const leaving = displaced.at(-1);
   if (leaving === undefined) return "";
+  const tried = slot.tasks.findLast((task) => hasEnded(task) && !isReleased(task) && runOf(task) > runOf(leaving));
+  if (tried !== undefined) {
+    for (const task of displaced)
+      if (pass.displacementOf(task).kind === "must-go") pass.plan.retire(task, TaskState.SHUTDOWN);
+    return followEnd(pass, slot, tried);
+  }
   const where = pass.displacementOf(leaving);
   const why = where.kind === "must-go" || where.kind === "lost" ? where.why : "";
   pass.plan.tellOfTask(leaving, "moved", `another takes its place, since ${why}`);
-  enter(pass, slot, current ? undefined : leaving, { record: nextRecord(leaving) });
+  const waitMs = waitOf(leaving, pass.now);
+  const startAt = waitMs > 0 ? leaving.record?.startAt : undefined;
+  enter(pass, slot, current ? undefined : leaving, { record: { ...nextRecord(leaving), startAt }, waitMs });
   return "another takes its place";
 }
 
@@ -242,8 +253,8 @@ const endActions: { readonly [state: number]: string } = {
   [TaskState.SHUTDOWN]: "stopped",
 };
 
-function followText({ delayMs }: Extract<RestartDecision, { kind: "restart" }>): string {
-  return delayMs > 0 ? `another starts in ${durationText(delayMs)}` : "another starts now";
+function followText({ waitMs }: Extract<RestartDecision, { kind: "restart" }>): string {
+  return waitMs > 0 ? `another starts in ${durationText(waitMs)}` : "another starts now";
 }
 
 function rollBack(plan: Plan, service: Service, why: string): void {

@@ -19,7 +19,7 @@ type Operation =
   | { readonly do: "scale"; readonly service: string; readonly replicas: number }
   | { readonly do: "update"; readonly service: string; readonly image: string }
   | { readonly do: "delete"; readonly service: string }
-  | { readonly do: "end"; readonly pick: number; readonly state: TaskState }
+  | { readonly do: "end"; readonly service: string; readonly slot: number; readonly state: TaskState }
   | { readonly do: "drain" | "activate" | "down" | "up"; readonly node: string }
   | { readonly do: "behave"; readonly image: string; readonly how: "run" | "crash" | "reject" | "complete" | "stall" }
   | { readonly do: "steps"; readonly count: number }
@@ -45,7 +45,8 @@ const always: fc.Arbitrary<Operation>[] = [
   fc.record({ do: fc.constant("delete" as const), service }),
   fc.record({
     do: fc.constant("end" as const),
-    pick: fc.nat(),
+    service,
+    slot: fc.integer({ min: 1, max: 5 }),
     state: fc.constantFrom(TaskState.FAILED, TaskState.COMPLETE, TaskState.REJECTED),
   }),
   fc.record({ do: fc.constantFrom("drain" as const, "activate" as const), node }),
@@ -79,11 +80,7 @@ async function perform(world: SimulatedCluster, operation: Operation): Promise<v
     case "delete":
       return known ? world.delete(operation.service, false) : undefined;
     case "end": {
-      const up = world.view
-        .list("services")
-        .flatMap(({ meta }) => world.tasks(meta!.id))
-        .filter(({ status }) => status!.state === TaskState.RUNNING);
-      const task = up[operation.pick % Math.max(1, up.length)];
+      const task = world.running(operation.service).find(({ slot }) => slot === operation.slot);
       return task === undefined ? undefined : world.end(task, operation.state, 1, false);
     }
     case "drain":

@@ -57,6 +57,47 @@ test("a drain of a start-first service never runs fewer tasks", async () => {
   await world.stopLeading();
 });
 
+test.each([
+  ["a drained", "drain"],
+  ["a lost", "down"],
+] as const)(
+  "when the replacement for %s node's task is rejected, the next one comes after its back-off",
+  async (_, how) => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 1);
+    const old = world.running("web")[0]!;
+    world.behaviours.set("app:1", "reject");
+    if (how === "drain") await world.setAvailability(old.nodeId, Availability.DRAIN);
+    else await world.down(old.nodeId);
+    await world.advance(30_000);
+    const tries = world.tasks("web").filter(({ status }) => status!.state === TaskState.REJECTED);
+    expect(tries.length).toBeGreaterThan(how === "drain" ? 1 : 0);
+    expect(tries.length).toBeLessThan(4);
+    // A drained one does not wait for better luck; one that is lost may well run.
+    expect(world.view.get("tasks", old.meta!.id)!.desiredState).toBe(
+      how === "drain" ? TaskState.SHUTDOWN : TaskState.RUNNING,
+    );
+    world.behaviours.clear();
+    await world.advance(60_000);
+    expect(nodesOf(world)).toHaveLength(1);
+    expect(nodesOf(world)).not.toContain(old.nodeId);
+    await world.stopLeading();
+  },
+);
+
+test("a drain does not shorten the delay of a restart", async () => {
+  const world = await SimulatedCluster.start(2);
+  await world.create("web", 1, { task: { restart: { delayMs: 60_000 } } });
+  await world.end(world.running("web")[0]!);
+  await world.advance(30_000);
+  await world.setAvailability(world.tasks("web").at(-1)!.nodeId, Availability.DRAIN);
+  await world.advance(29_999);
+  expect(nodesOf(world)).toEqual([]);
+  await world.advance(1);
+  expect(nodesOf(world)).toHaveLength(1);
+  await world.stopLeading();
+});
+
 test("an update in the middle of a drain takes the place of what has not started", async () => {
   const world = await SimulatedCluster.start(2);
   await world.create("web", 1, { update: { order: Order.START_FIRST } });

@@ -248,15 +248,18 @@ export class SimulatedCluster {
 
   /** Until neither loops nor nodes have anything to do without time passing. */
   async settle(): Promise<void> {
-    for (;;) {
+    for (let steps = 0; steps < 1_000; steps += 1) {
       await this.quiet();
       if (!(await this.step())) return;
     }
+    throw new Error("the nodes' tasks never come to rest");
   }
 
   /** Until the loops have nothing to do. */
   async quiet(): Promise<void> {
-    for (let still = 0, version = this.view.version; still < 4;) {
+    let { version } = this.view;
+    for (let turns = 0, still = 0; still < 4; turns += 1) {
+      if (turns > 10_000) throw new Error("the loops never come to rest");
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#life?.over === true) await this.restart();
       still = version === this.view.version ? still + 1 : 0;
