@@ -368,6 +368,28 @@ describe("exec", () => {
     expect(answers.map(({ message }) => message?.$case)).toEqual(["started", "stdout", "exitCode"]);
   });
 
+  it("ends with its exit code though the caller's half stays open, and tells the node when the caller goes", async () => {
+    const world = await control();
+    const { nodes } = await placed(world, ["a"]);
+    const gone = Promise.withResolvers<void>();
+    world.relay.execs.set(nodes[0] ?? "", async function* ({ command }, input, signal): AsyncGenerator<ExecResponse> {
+      if (command[0] === "cat") signal.addEventListener("abort", () => gone.resolve());
+      yield { message: { $case: "started", value: true } };
+      if (command[0] === "true") yield { message: { $case: "exitCode", value: 0 } };
+      else for await (const _ of input) yield { message: { $case: "started", value: true } };
+    });
+    const held = (command: string) =>
+      world.client.tasks.exec(
+        (async function* () {
+          yield open({ command: [command] });
+          await new Promise(() => undefined);
+        })(),
+      );
+    expect((await Array.fromAsync(held("true"))).at(-1)?.message).toEqual({ $case: "exitCode", value: 0 });
+    for await (const _ of held("cat")) break;
+    await gone.promise;
+  });
+
   it("refuses what can't be run, before any node is asked", async () => {
     const world = await control();
     const { serviceId } = await placed(world, ["a"]);
