@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
 import { join } from "node:path";
-import { newId, silentLogger, systemRandom, type Logger, type Random } from "@warren/std";
+import { Backoff, delay, newId, silentLogger, systemClock, systemRandom, type Logger, type Random } from "@warren/std";
 import {
   RuntimeError,
   checkContainerSpec,
@@ -74,6 +74,8 @@ const shim = "io.containerd.runc.v2";
 const stopSignalLabel = "warren.stop-signal";
 /** How its main process' output is kept; written at create, used at start. */
 const logUriLabel = "warren.log";
+/** Nine waits that add up to about five seconds. */
+const deadShimTries = 10;
 const idGrammar = /^[a-z0-9][a-z0-9-]{0,75}$/;
 
 /** Connects to a containerd that runs. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
@@ -431,14 +433,28 @@ class ContainerdRuntime implements Runtime {
   }
 
   async #endTask(id: string): Promise<void> {
+    const backoff = new Backoff(this.#random, { baseMs: 20, maxMs: 1_000 });
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#tryEndTask(id);
+        return;
+      } catch (error) {
+        // containerd clears away after a shim that died, and tells nobody when it is done.
+        if (tries === deadShimTries || !RuntimeError.is(error) || !/ttrpc: /.test(error.message)) throw error;
+        await delay(systemClock, backoff.next(), this.#closed.signal);
+      }
+    }
+  }
+
+  async #tryEndTask(id: string): Promise<void> {
     const task = await this.#task(id);
-    if (task === undefined) return;
     const ids = { containerId: id, execId: "" };
-    if (task.status === Status.RUNNING || task.status === Status.PAUSED || task.status === Status.PAUSING) {
+    if (task?.status === Status.RUNNING || task?.status === Status.PAUSED || task?.status === Status.PAUSING) {
       const kill = { ...ids, signal: constants.signals.SIGKILL, all: true };
       await unless(this.#connection.unary(TasksService.kill, kill), "RUNTIME_NOT_FOUND");
       await unless(this.#connection.unary(TasksService.wait, ids), "RUNTIME_NOT_FOUND");
     }
+    // One that is not told of may still have a shim, which was started for it when containerd was killed.
     await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
   }
 

@@ -109,10 +109,10 @@ pub fn run(options: &Options) -> Result<()> {
         files.write(&batch, last);
         if idle && settling {
             settled = true;
-            files.settle();
+            files.settle(last);
         }
     }
-    files.settle();
+    files.settle(last);
     Ok(())
 }
 
@@ -233,24 +233,41 @@ impl<'a> Files<'a> {
         self.options.directory.join(format!("{number}.log"))
     }
 
-    fn write(&mut self, batch: &[u8], at: Stamp) {
-        if batch.is_empty() && self.missing == 0 {
+    /// Whole records, each to the file that it fits in or the one that it fills.
+    fn write(&mut self, mut records: &[u8], at: Stamp) {
+        while !records.is_empty() {
+            if self.file.is_none() || self.bytes >= self.options.file_bytes {
+                // Without room for a new file the last one goes on.
+                let _ = self.next();
+            }
+            let (now, later) = records.split_at(self.fitting(records));
+            self.tell_missing(at);
+            if self.missing > 0 || self.append(now).is_err() {
+                self.missing += now.len() as u64;
+            }
+            records = later;
+        }
+    }
+
+    /// How much of `records` goes to this file: up to the end of the record that fills it.
+    fn fitting(&self, records: &[u8]) -> usize {
+        let room = self.options.file_bytes.saturating_sub(self.bytes) as usize;
+        if room == 0 || records.len() <= room {
+            return records.len();
+        }
+        records[room - 1..].iter().position(|byte| *byte == b'\n').map_or(records.len(), |end| room + end)
+    }
+
+    /// L1.
+    fn tell_missing(&mut self, at: Stamp) {
+        if self.missing == 0 {
             return;
         }
-        if self.bytes >= self.options.file_bytes || self.file.is_none() {
-            // Without room for a new file the last one goes on.
-            let _ = self.next();
-        }
-        if self.missing > 0 {
-            let mut notice = Vec::new();
-            let text = format!("[{} bytes of output are missing here: they could not be written]", self.missing);
-            record::append(&mut notice, at, "stderr", true, text.as_bytes());
-            if self.append(&notice).is_ok() {
-                self.missing = 0;
-            }
-        }
-        if self.missing > 0 || self.append(batch).is_err() {
-            self.missing += batch.len() as u64;
+        let text = format!("[{} bytes of output are missing here: they could not be written]", self.missing);
+        let mut notice = Vec::new();
+        record::append(&mut notice, at, "stderr", true, text.as_bytes());
+        if self.append(&notice).is_ok() {
+            self.missing = 0;
         }
     }
 
@@ -266,7 +283,8 @@ impl<'a> Files<'a> {
     }
 
     /// L3. Removing needs no room on a full disk.
-    fn settle(&self) {
+    fn settle(&mut self, at: Stamp) {
+        self.tell_missing(at);
         let _ = fs::remove_file(self.options.directory.join("logger"));
     }
 }
@@ -302,6 +320,25 @@ mod tests {
         }
         source.flush(&mut out, AT);
         assert_eq!(shown(&out), ["stdout F one", "stdout F ", "stdout F two", "stdout P rest"]);
+    }
+
+    #[test]
+    fn a_file_takes_records_until_it_is_full_and_only_the_newest_are_kept() {
+        let directory = std::env::temp_dir().join(format!("warren-log-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let options = Options { directory: directory.clone(), file_bytes: 100, files: 2, tty: false };
+        let mut files = Files::open(&options);
+        let mut batch = Vec::new();
+        for n in 0..10 {
+            record::append(&mut batch, AT, "stdout", true, n.to_string().as_bytes());
+        }
+        files.write(&batch, AT);
+        let read = |n: u64| fs::read_to_string(files.path(n)).unwrap();
+        // A record is 41 bytes here: three fill a file.
+        assert_eq!((read(3) + &read(4)).lines().count(), 4);
+        assert!(!files.path(1).exists() && !files.path(2).exists());
+        assert!(read(4).ends_with("stdout F 9\n"));
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
