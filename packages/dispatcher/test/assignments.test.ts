@@ -388,7 +388,7 @@ test("a dispatcher that falls behind the state looks at all of it again, and los
 
 test("a worker that folds its stream has what the state says, whatever happens", async () => {
   const step = fc.record({
-    kind: fc.constantFrom("task", "state", "desired", "delete", "service", "unservice", "login", "logout"),
+    kind: fc.constantFrom("task", "state", "move", "desired", "delete", "service", "unservice", "login", "logout"),
     id: fc.constantFrom("t1", "t2", "t3", "t4"),
     on: fc.constantFrom(a, b),
     service: fc.constantFrom("web", "db"),
@@ -414,6 +414,7 @@ test("a worker that folds its stream has what the state says, whatever happens",
           if (kind === "task" && there === undefined)
             tx.create("tasks", task(id, on, { serviceId: of, status, spec: { container: { image } } }));
           if (kind === "state" && there !== undefined) tx.update("tasks", { ...there, status });
+          if (kind === "move" && there !== undefined) tx.update("tasks", { ...there, nodeId: on });
           if (kind === "desired" && there !== undefined)
             tx.update("tasks", { ...there, desiredState: TaskState.SHUTDOWN });
           if (kind === "delete" && there !== undefined) tx.delete("tasks", id);

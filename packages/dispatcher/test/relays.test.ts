@@ -221,6 +221,20 @@ describe("logs", () => {
 });
 
 describe("a node's stream", () => {
+  test("is for the node that was asked, whoever else comes first", async () => {
+    await using h = await harness();
+    const worker = await h.worker("a");
+    const other = await h.worker("b");
+    const caller = new Reading((signal) => follow(h, signal));
+    const { relayId } = await asked(worker);
+    expect(ApiError.is(await new NodeSide(h, other, relayId).down.ended, "API_NOT_FOUND")).toBe(true);
+    const node = new NodeSide(h, worker, relayId);
+    node.send(logs("one"));
+    expect(texts([await caller.next(1)])).toEqual(["one"]);
+    caller.leave();
+    await node.down.ended;
+  });
+
   test("can't be opened by another node, twice, or without saying for what", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;

@@ -211,6 +211,17 @@ describe("heartbeats", () => {
     });
   });
 
+  test("start again before the log takes that the node is down: it never was", async () => {
+    await using h = await harness();
+    await h.worker("a");
+    h.proposer.failNext("unavailable");
+    await h.clock.advanceAsync(16_500);
+    await until("the log refused", () => h.log.records.some(({ event }) => event === "a write is tried again"));
+    await h.worker("a");
+    await h.clock.advanceAsync(1_000);
+    expect([stateOf(h, a), actions(h)]).toEqual([NodeStatus_State.READY, ["created"]]);
+  });
+
   test("stop at the moment the node comes back: the last word is ready", async () => {
     await using h = await harness();
     await h.worker("a");

@@ -3,9 +3,6 @@ import { assert } from "@warren/std";
 import { sortedMap, type SortedMap } from "./sorted-map.ts";
 import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 
-/** Parts an index's value from the id; below any character of either. */
-const separator = "\u0000";
-const afterSeparator = "\u0001";
 /** Above any character of an id. */
 const afterAny = "\uffff";
 
@@ -56,13 +53,12 @@ export class Table {
   }
 
   find(index: string, value: string): readonly StoredObject[] {
-    const pairs = this.#pairs(index).getRange(value + separator, value + afterSeparator);
-    const keysOf = this.definition.indexes.get(index);
+    const low = pairKey(value, "");
     const found: StoredObject[] = [];
-    for (const [, id] of pairs) {
+    for (const [, id] of this.#pairs(index).getRange(low, low + afterAny)) {
       const object = this.#rows.get(id);
-      // A value that itself holds the separator shares this range.
-      if (object !== undefined && keysOf?.(object).includes(value)) found.push(object);
+      assert(object !== undefined, `${id} is in index ${index} and not in ${this.definition.name}`);
+      found.push(object);
     }
     return found;
   }
@@ -84,8 +80,8 @@ export class Table {
       const old = before === undefined ? [] : keysOf(before);
       const now = keysOf(object);
       const pairs = this.#pairs(index);
-      for (const key of old) if (!now.includes(key)) pairs.delete(key + separator + id);
-      for (const key of now) if (!old.includes(key)) pairs.set(key + separator + id, id);
+      for (const key of old) if (!now.includes(key)) pairs.delete(pairKey(key, id));
+      for (const key of now) if (!old.includes(key)) pairs.set(pairKey(key, id), id);
     }
     this.#rows.set(id, object);
     this.#list = undefined;
@@ -95,9 +91,14 @@ export class Table {
     const before = this.#rows.get(id);
     if (before === undefined) return;
     for (const [index, keysOf] of this.definition.indexes) {
-      for (const key of keysOf(before)) this.#pairs(index).delete(key + separator + id);
+      for (const key of keysOf(before)) this.#pairs(index).delete(pairKey(key, id));
     }
     this.#rows.delete(id);
     this.#list = undefined;
   }
+}
+
+/** Sorts by value, then by id. The length before it keeps a value apart from one that only begins so. */
+function pairKey(value: string, id: string): string {
+  return `${value.length}:${value}${id}`;
 }

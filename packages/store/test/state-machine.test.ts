@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import { encodeCommand, type Write } from "../src/command.ts";
 import { StoreStateMachine, type StoreFailure } from "../src/index.ts";
+import { State } from "../src/state.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
 const at = new Date(1_000);
@@ -74,6 +75,23 @@ describe("a command", () => {
     expect(() => machine.apply([{ index: 1, data: Uint8Array.of(0xff, 0xff) }])).toThrow("damaged");
     expect(machine.view().version).toBe(0);
   });
+});
+
+test("of two copies of a state neither sees what is written to the other", () => {
+  const first = State.empty();
+  first.own("networks").put(create("shared").object);
+  const second = first.copy();
+  first.own("networks").put(create("first").object);
+  second.own("networks").put(create("second").object);
+  const ids = (state: State): unknown =>
+    state
+      .table("networks")
+      .list()
+      .map(({ meta }) => meta?.id);
+  expect([ids(first), ids(second)]).toEqual([
+    ["first", "shared"],
+    ["second", "shared"],
+  ]);
 });
 
 describe("a snapshot", () => {

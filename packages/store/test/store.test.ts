@@ -273,11 +273,11 @@ test("what is given to a transaction stays the caller's", async () => {
   expect(store.view().get("tasks", "a")?.networks).toEqual(["net"]);
 });
 
-test("an index finds a value that holds another value's separator", async () => {
+test("an index keeps a value apart from one that only begins so", async () => {
   const { store } = memoryStore();
   await store.update((tx) => {
     tx.create("nodes", Node.create({ meta: { id: "n1" }, description: { hostname: "edge" } }));
-    tx.create("nodes", Node.create({ meta: { id: "n2" }, description: { hostname: "edge\u0000x" } }));
+    tx.create("nodes", Node.create({ meta: { id: "n2" }, description: { hostname: "edgen1" } }));
   });
   expect(
     store
@@ -288,7 +288,7 @@ test("an index finds a value that holds another value's separator", async () => 
   expect(
     store
       .view()
-      .find("nodes", "name", "edge\u0000x")
+      .find("nodes", "name", "edgen1")
       .map(({ meta }) => meta?.id),
   ).toEqual(["n2"]);
 });
@@ -437,6 +437,22 @@ describe("concurrent updates", () => {
     );
     expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n));
     expect(store.view().get("tasks", "counter")?.slot).toBe(20);
+  });
+
+  test("that must wait for the next command come before those that were asked for later", async () => {
+    const { store } = memoryStore({}, { maxUpdatesPerCommand: 2 });
+    await store.update((tx) => tx.create("tasks", task("shared", 0)));
+    const order: string[] = [];
+    const on = (name: string, id: string): Promise<unknown> =>
+      store
+        .update((tx) => {
+          const read = tx.get("tasks", id);
+          if (read === undefined) tx.create("tasks", task(id));
+          else tx.update("tasks", { ...read, slot: read.slot + 1 });
+        })
+        .then(() => order.push(name));
+    await Promise.all([on("a", "shared"), on("b, which waits", "shared"), on("c", "other"), on("d", "shared")]);
+    expect(order).toEqual(["a", "c", "b, which waits", "d"]);
   });
 
   test("that each look whether there is one, and make one if not, make one", async () => {
