@@ -4,7 +4,7 @@
  * Every case runs in a process of its own. A placement's time is that of `apply` for the task and its share of
  * `schedule`; one decision is a task applied and scheduled by itself, then taken off again.
  *
- * BENCH_ROUNDS (default 5) rounds a case.
+ * BENCH_ROUNDS (default 3) rounds a case.
  */
 import { execFileSync } from "node:child_process";
 import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
@@ -93,7 +93,7 @@ function measure(each: Case): Result {
   const rounds: number[] = [];
   let placed = 0;
   let scheduler = load(each);
-  for (let round = 0; round < setting("BENCH_ROUNDS", 5); round += 1) {
+  for (let round = 0; round < setting("BENCH_ROUNDS", 3); round += 1) {
     if (round > 0) scheduler = load(each);
     const tasks = Array.from({ length: each.tasks }, (_, n) => taskOf(n, each));
     const begin = performance.now();
@@ -121,7 +121,7 @@ function measure(each: Case): Result {
       });
     }
   } else {
-    for (let n = each.tasks; n < each.tasks + 3_000; n += 1) {
+    for (let n = each.tasks; n < each.tasks + 2_000; n += 1) {
       const task = taskOf(n, each);
       time(() => {
         scheduler.apply({ kind: "task", task });
@@ -164,14 +164,18 @@ function printRates(): void {
     }),
   );
   const head = ["nodes", "tasks", "services", "rules", "placements/s", "p50", "p95", "p99", "MiB"];
-  process.stdout.write("\nPlacements a second (median of the rounds), one decision (ms), peak memory of the process:\n\n");
+  process.stdout.write(
+    "\nPlacements a second (median of the rounds), one decision (ms), peak memory of the process:\n\n",
+  );
   printTable(head, rows);
 }
 
 /** Time a task, and by how much more it grew from the size before than n log n would. */
 function printCurve(): void {
-  const sizes = [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000];
-  process.stdout.write("\nThe curve, as many tasks of as many services as nodes: µs a task; in brackets the growth over that of n log n:\n\n");
+  const sizes = [1_000, 3_000, 10_000, 30_000, 100_000];
+  process.stdout.write(
+    "\nThe curve, as many tasks of as many services as nodes: µs a task; in brackets the growth over that of n log n:\n\n",
+  );
   const rows = kinds.map((kind) => {
     let before: { readonly n: number; readonly ms: number } | undefined;
     const cells = sizes.map((n) => {
@@ -197,7 +201,9 @@ function printWaiting(): void {
 
 const [given] = process.argv.slice(2);
 if (given === undefined) {
-  process.stdout.write(`scheduler: each case in its own process, ${setting("BENCH_ROUNDS", 5)} rounds\n${machineLine()}\n`);
+  process.stdout.write(
+    `scheduler: each case in its own process, ${setting("BENCH_ROUNDS", 3)} rounds\n${machineLine()}\n`,
+  );
   printRates();
   printCurve();
   printWaiting();

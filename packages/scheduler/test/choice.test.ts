@@ -113,6 +113,13 @@ describe("recent failures", () => {
     expect(places(told(world(nodes, [...held, task("t")]), ...deltas))).toEqual({ t: expected });
   });
 
+  it("that is forgotten with the node, even if tasks are still said to be there", () => {
+    const still = task("still", { serviceId: "other", nodeId: "a" });
+    const two = [...held, task("y", { serviceId: "other", nodeId: "b" })];
+    const gone: Delta[] = [...failures(5, 0), { kind: "node-gone", nodeId: "a" }, { kind: "node", node: node("a") }];
+    expect(places(told(world(nodes, [...two, still, task("t")]), ...gone))).toEqual({ t: "a" });
+  });
+
   it("the last resort is still one", () => {
     expect(places(told(world([node("a")], [task("t")]), ...failures(9, 0)))).toEqual({ t: "a" });
   });

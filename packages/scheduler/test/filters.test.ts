@@ -241,6 +241,17 @@ describe("host ports and max per node", () => {
     });
   });
 
+  it("of several ports every one must be free", () => {
+    const ports = (...numbers: number[]): Partial<TaskState> => ({
+      hostPorts: numbers.map((port) => ({ port, protocol: "tcp" as const })),
+    });
+    const decisions = world(
+      [node("n")],
+      [task("a", ports(80)), task("b", { serviceId: "x", ...ports(80, 81) })],
+    ).schedule();
+    expect(places(decisions)).toEqual({ a: "n", b: undefined });
+  });
+
   it("at most N of a service stand on a node", () => {
     const decisions = world(
       [node("n"), node("m")],
@@ -387,6 +398,51 @@ describe("affinity", () => {
     ]);
     // The node that the other is on moves away.
     expect(places(told(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
+  });
+
+  it("who keeps others away takes that along when its node changes its domain, goes, or is told of late", () => {
+    const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
+    const scheduler = world([zones[1]!, zones[2]!], [shy]);
+    expect(told(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([
+      {},
+      {},
+    ]);
+    // Node a, with the shy task, turns out to be in zone x, then in y, then it is gone.
+    const deltas = (zone: string): Delta[] => [
+      { kind: "node", node: node("a", { labels: { zone } }) },
+      { kind: "task", task: task("3") },
+    ];
+    expect(places(told(scheduler, ...deltas("x")))).toEqual({ 3: "c" });
+    scheduler.apply({ kind: "task-gone", taskId: "3" });
+    expect(places(told(scheduler, ...deltas("y")))).toEqual({ 3: "b" });
+    scheduler.apply({ kind: "node", node: node("b", { ready: false }) });
+    expect(told(scheduler, { kind: "task", task: task("4") })).toMatchObject([{ kind: "waiting" }]);
+    expect(places(told(scheduler, { kind: "node-gone", nodeId: "a" }))).toEqual({ 4: "c" });
+  });
+
+  it("nodes of one hostname are one domain, also for lists that were made before", () => {
+    const hosts = [node("a", { hostname: "h" }), node("b", { hostname: "h" }), node("c", { hostname: "i" })];
+    const apart = term("anti-affinity", "db", "node.hostname");
+    const db = { kind: "task" as const, task: task("db", { serviceId: "db", nodeId: "a" }) };
+    const scheduler = world(hosts, [db.task]);
+    let n = 0;
+    const put = (): string | undefined => {
+      n += 1;
+      const id = `t${n}`;
+      return places(told(scheduler, { kind: "task", task: task(id, { serviceId: id, ...apart }) }))[id];
+    };
+    expect([put(), put(), put()]).toEqual(["c", "c", "c"]);
+    scheduler.apply({ kind: "task-gone", taskId: "db" });
+    expect(new Set([put(), put()])).toEqual(new Set(["a", "b"]));
+    // The other way round: tasks that keep db away make a domain of both nodes too.
+    expect(told(scheduler, { kind: "task", task: task("db", { serviceId: "db" }) })).toMatchObject([
+      { kind: "waiting" },
+    ]);
+    for (let at = 1; at <= n; at += 1) scheduler.apply({ kind: "task-gone", taskId: `t${at}` });
+    expect(scheduler.schedule()).toMatchObject([{ taskId: "db", kind: "placed" }]);
+    scheduler.apply({ kind: "task-gone", taskId: "db" });
+    scheduler.apply(db);
+    expect([put(), put(), put()]).toEqual(["c", "c", "c"]);
   });
 
   it("a wish comes before spreading, and gives way where it can't be met", () => {

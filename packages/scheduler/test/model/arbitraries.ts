@@ -72,6 +72,7 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
     hostPorts: some(
       fc.constantFrom(
         [{ port: 80, protocol: "tcp" as const }],
+        [{ port: 81, protocol: "tcp" as const }],
         [
           { port: 80, protocol: "udp" as const },
           { port: 81, protocol: "tcp" as const },
