@@ -1,5 +1,6 @@
 import { ApiError, invalid } from "@warren/api";
 import { StoreError, type TableName } from "@warren/store";
+import { limits } from "./limits.ts";
 
 /** What people call an object of a table. */
 const kinds: Readonly<Record<TableName, string>> = {
@@ -108,4 +109,9 @@ export function stale(kind: string, name: string, version: number, given: number
 
 export function field(name: string, description: string): ApiError {
   return invalid([{ field: name, description }]);
+}
+
+/** Each filter is held against each object, so their number is bounded. @throws ApiError `API_INVALID` */
+export function mustBeFew(name: string, count: number): void {
+  if (count > limits.filters) throw field(name, `holds ${count}; at most ${limits.filters} are allowed`);
 }

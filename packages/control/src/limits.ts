@@ -12,6 +12,8 @@ export const limits = {
   followedTasks: 500,
   /** Transactions that may wait for a reader of a stream before it is ended. */
   watchBatches: 5_000,
+  /** Names, labels or references that one request may filter by. */
+  filters: 100,
   /** Characters of a reference. */
   refCharacters: 255,
 } as const;

@@ -16,7 +16,7 @@ import type { Clock } from "@warren/std";
 import type { Transaction, View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
 import { explainService, explainTask } from "./explanation.ts";
-import { field, nameTaken, stale, tooMany } from "./failures.ts";
+import { field, mustBeFew, nameTaken, stale, tooMany } from "./failures.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
 import { restoreSpec } from "./redaction.ts";
@@ -86,6 +86,8 @@ export function services(access: Access, clock: Clock): BoundService {
 
 function filterOf({ names, labels }: ListServicesRequest): (service: Service) => boolean {
   const wanted = Object.entries(labels);
+  mustBeFew("names", names.length);
+  mustBeFew("labels", wanted.length);
   return (service) => {
     const name = serviceName(service);
     if (names.length > 0 && !names.some((prefix) => name.startsWith(prefix))) return false;

@@ -16,7 +16,7 @@ import { delay } from "@warren/std";
 import type { View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, runOf, taskName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
-import { field } from "./failures.ts";
+import { field, mustBeFew } from "./failures.ts";
 import { logs } from "./logs.ts";
 import { ordinal, pageOf } from "./pages.ts";
 import { redactTask } from "./redaction.ts";
@@ -24,8 +24,6 @@ import { isRunning, stateOf, stateText } from "./task-state.ts";
 
 /** How long nodes have to tell what their tasks use, ms. */
 const statsMs = 3_000;
-/** References that one request may name. */
-const mostRefs = 1_000;
 
 export function tasks(access: Access, dependencies: ControlDependencies): BoundService {
   const { relay } = dependencies;
@@ -55,8 +53,7 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
     },
 
     async stats({ refs }, { signal }) {
-      if (refs.length > mostRefs)
-        throw field("refs", `want at most ${mostRefs.toLocaleString("en")}, not ${refs.length}`);
+      mustBeFew("refs", refs.length);
       const running = measured(access.view(), refs);
       const byNode = Map.groupBy(running, ({ nodeId }) => nodeId);
       const stats: TaskStats[] = [];
@@ -102,8 +99,9 @@ function isUnreachable(error: unknown): boolean {
 }
 
 function selected(view: View, { services, nodes, desiredStates }: ListTasksRequest): readonly Task[] {
-  if (services.length + nodes.length > mostRefs)
-    throw field("services", `want at most ${mostRefs.toLocaleString("en")} names in all`);
+  mustBeFew("services", services.length);
+  mustBeFew("nodes", nodes.length);
+  mustBeFew("desired_states", desiredStates.length);
   const serviceIds = services.map((ref, i) => idOf(resolve(view, "services", ref, `services[${i}]`)));
   const nodeIds = new Set(nodes.map((ref, i) => idOf(resolve(view, "nodes", ref, `nodes[${i}]`))));
   const ofServices =

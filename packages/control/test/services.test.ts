@@ -208,6 +208,7 @@ describe("get and list", () => {
     expect(await names({ names: ["db", "web"] })).toEqual(["db", "web"]);
     expect(await names({ labels: { tier: "" } })).toEqual(["web", "worker"]);
     expect(await names({ labels: { tier: "back" } })).toEqual(["worker"]);
+    expect(await faults(client.services.list({ names: Array.from({ length: 101 }, () => "w") }))).toEqual(["names"]);
   });
 });
 

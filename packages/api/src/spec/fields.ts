@@ -70,11 +70,14 @@ export function choice<T extends number>(
   return z.preprocess((given) => (given === 0 || given === undefined ? fallback : given), schema);
 }
 
-/** A list that is not too long; missing is empty. */
-export function list<S extends z.ZodType>(item: S, most: number): z.ZodDefault<z.ZodArray<S>> {
-  return rule(z.array(item), (items) =>
-    items.length > most ? `holds ${items.length}; at most ${most} are allowed` : undefined,
-  ).default([]);
+type List<S extends z.ZodType> = z.ZodDefault<z.ZodPipe<z.ZodArray<z.ZodUnknown>, z.ZodArray<S>>>;
+
+/** A list that is not too long; missing is empty. Its items are looked at only if it is not. */
+export function list<S extends z.ZodType>(item: S, most: number): List<S> {
+  const counted = rule(z.array(z.unknown()), ({ length }) =>
+    length > most ? `holds ${length}; at most ${most} are allowed` : undefined,
+  );
+  return z.pipe(counted, z.array(item) as never).default([] as never) as unknown as List<S>;
 }
 
 /** A map that is not too large; missing is empty. `test` finds fault with one entry. */
@@ -84,7 +87,7 @@ export function map(
 ): z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>> {
   const record = crossRule(z.record(z.string(), z.string()), (entries, fault) => {
     const all = Object.entries(entries);
-    if (all.length > most) fault([], `holds ${all.length}; at most ${most} are allowed`);
+    if (all.length > most) return fault([], `holds ${all.length}; at most ${most} are allowed`);
     for (const [key, value] of all) {
       const why = test(key, value);
       if (why !== undefined) fault([key], why);

@@ -19,6 +19,9 @@ export function crossRule<S extends z.ZodType>(
   });
 }
 
+/** Nobody reads more, and a hostile spec must not cost more. */
+const mostViolations = 100;
+
 /**
  * The value with its defaults, or an error with everything that is wrong with it.
  *
@@ -30,7 +33,7 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, field: str
   if (result.success) return result.data;
   const seen = new Set<string>();
   const violations: FieldViolation[] = [];
-  for (const { path, message } of result.error.issues) {
+  for (const { path, message } of result.error.issues.slice(0, mostViolations)) {
     const violation = { field: protoPath(field, path, value), description: message };
     const key = `${violation.field}\0${message}`;
     if (!seen.has(key)) violations.push(violation);
