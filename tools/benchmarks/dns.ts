@@ -212,20 +212,17 @@ upstreamNames.update(
   })),
 );
 const runs: Run[] = [];
-{
-  await using _upstream = await startDnsServer(
-    { resolver: upstreamNames },
-    { listen: [{ address: "127.0.0.1", port: ports.upstream }], upstreams: [], domain: "example", ttlSeconds: 3_600 },
-  );
-  try {
-    for (let round = 0; round < rounds; round += 1) {
-      for (const server of servers) {
-        runs.push(...(await measure(server)));
-      }
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
+const upstream = await startDnsServer(
+  { resolver: upstreamNames },
+  { listen: [{ address: "127.0.0.1", port: ports.upstream }], upstreams: [], domain: "example", ttlSeconds: 3_600 },
+);
+try {
+  for (let round = 0; round < rounds; round += 1) {
+    for (const server of servers) runs.push(...(await measure(server)));
   }
+} finally {
+  await upstream.close();
+  rmSync(folder, { recursive: true });
 }
 /** What disturbed the machine only ever takes away. */
 const best = (server: Server, which: Case): Run =>
