@@ -77,7 +77,8 @@ export function list<S extends z.ZodType>(item: S, most: number): List<S> {
   const counted = rule(z.array(z.unknown()), ({ length }) =>
     length > most ? `holds ${length}; at most ${most} are allowed` : undefined,
   );
-  return z.pipe(counted, z.array(item) as never).default([] as never) as unknown as List<S>;
+  const checked: unknown = z.pipe(counted, z.array(item) as never).default([] as never);
+  return checked as List<S>;
 }
 
 /** A map that is not too large; missing is empty. `test` finds fault with one entry. */
