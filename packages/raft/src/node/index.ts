@@ -1,4 +1,5 @@
-export { RaftNode, startRaftNode, type Leadership, type RaftNodeDependencies } from "./raft-node.ts";
+export { RaftNode, startRaftNode, type RaftNodeDependencies } from "./raft-node.ts";
+export type { Leadership } from "./membership.ts";
 export { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";
 export type { Applied } from "./proposals.ts";

@@ -12,6 +12,7 @@ export interface RaftMetrics {
   readonly writes: Counter;
   readonly entriesWritten: Counter;
   readonly snapshots: Counter;
+  readonly messagesDropped: Counter;
   readonly writeSeconds: Histogram;
   readonly commitSeconds: Histogram;
 }
@@ -32,6 +33,7 @@ export function raftMetrics(metrics: Metrics): RaftMetrics {
     writes: metrics.counter(named("log_writes_total", "Synced batches written.")),
     entriesWritten: metrics.counter(named("log_entries_total", "Entries written.")),
     snapshots: metrics.counter(named("snapshots_total", "Snapshots taken here.")),
+    messagesDropped: metrics.counter(named("messages_dropped_total", "Messages lost as too many came at once.")),
     writeSeconds: metrics.histogram({ ...named("log_write_seconds", "A synced batch, in seconds."), buckets }),
     commitSeconds: metrics.histogram({
       ...named("commit_seconds", "From proposal to its result, in seconds."),

@@ -7,7 +7,6 @@
  * not durable, it could win by the others' votes, append, crash, and lead the same term again with another log.
  */
 import {
-  assert,
   errorText,
   noMetrics,
   silentLogger,
@@ -31,12 +30,16 @@ import {
 } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
-import type { Hello, Member, Transport } from "../transport/transport.ts";
-import { Applier, genesis, writeContext } from "./applier.ts";
+import type { Member, Transport } from "../transport/transport.ts";
+import { Applier, genesis } from "./applier.ts";
+import { Inbox } from "./inbox.ts";
+import { Membership, type Leadership } from "./membership.ts";
 import { raftMetrics, type RaftMetrics } from "./metrics.ts";
 import { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+import { Peers } from "./peers.ts";
 import { dropped, Proposals, type Applied } from "./proposals.ts";
 import { closed, Reads } from "./reads.ts";
+import { Snapshots } from "./snapshots.ts";
 import type { StateMachine } from "./state-machine.ts";
 import { Writer } from "./writer.ts";
 
@@ -50,13 +53,6 @@ export interface RaftNodeDependencies {
   readonly metrics?: Metrics;
   /** Runs something at the end of this turn of the event loop. @default setImmediate */
   readonly defer?: (run: () => void) => void;
-}
-
-/** Who leads, as far as this member knows. */
-export interface Leadership {
-  readonly term: number;
-  readonly leader: NodeId | undefined;
-  readonly isLeader: boolean;
 }
 
 /** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */
@@ -100,13 +96,12 @@ export class RaftNode implements AsyncDisposable {
   private readonly raw: RawNode;
   private readonly listeners = new Set<(leadership: Leadership) => void>();
   private readonly ended = Promise.withResolvers<RaftError | undefined>();
-  /** Whom this member knows beside those that its log names: by `join`, or since they found it. */
-  private readonly acquaintances: Map<NodeId, Member>;
-  private inbox: Message[] = [];
+  private readonly inbox: Inbox;
+  private readonly peers: Peers;
+  private readonly membership: Membership;
+  private readonly snapshots: Snapshots;
   private scheduled = false;
   private timer: Timer | undefined;
-  private snapshotting: Promise<void> | undefined;
-  private lastRefusal: string | undefined;
   private clockProposedMs: number;
   private state: "open" | "draining" | "closed" = "open";
   private closing: Promise<void> | undefined;
@@ -114,7 +109,6 @@ export class RaftNode implements AsyncDisposable {
   constructor(dependencies: RaftNodeDependencies, options: ResolvedOptions) {
     const { clock, random, storage, transport, fsm } = dependencies;
     this.options = options;
-    this.acquaintances = new Map(options.join.map((member) => [member.id, member]));
     this.clock = clock;
     this.storage = storage;
     this.transport = transport;
@@ -123,6 +117,7 @@ export class RaftNode implements AsyncDisposable {
     this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
     this.clockProposedMs = clock.monotonic();
+    this.inbox = new Inbox(this.metrics);
     const own = { origin: this.id, boot: random.int(2 ** 32) };
     const limits = { ...own, maxPendingBytes: options.maxPendingBytes, timeoutMs: options.proposalTimeoutMs };
     this.proposals = new Proposals(clock, limits, this.metrics);
@@ -140,7 +135,7 @@ export class RaftNode implements AsyncDisposable {
       fail,
       reconfigure: (change) => this.raw.applyConfChange(change),
       confState: () => this.raw.confState(),
-      membersChanged: (members, removed) => this.membersChanged(members, removed),
+      membersChanged: (members, removed) => this.peers.changed(members, removed),
       settle: (ticket, outcome) => this.proposals.settle(ticket, outcome),
       applied: (index) => this.onApplied(index),
     });
@@ -162,31 +157,53 @@ export class RaftNode implements AsyncDisposable {
       lease: { nowMs: () => clock.monotonic(), durationMs: leaseShare * (electionTicks - 1) * tickMs },
       onEvent: (event) => this.onEvent(event),
     });
+    const { raw, log, applier, proposals, metrics } = this;
+    this.peers = new Peers({ storage, transport, log, members: () => applier.members, fail }, options.join);
+    this.membership = new Membership({
+      raw,
+      storage,
+      clock,
+      options,
+      proposals,
+      leadership: () => this.leadership(),
+      onLeadership: (listener) => this.onLeadership(listener),
+      wake: () => this.wake(),
+    });
+    this.snapshots = new Snapshots({
+      storage,
+      transport,
+      applier,
+      options,
+      metrics,
+      log,
+      confState: () => raw.confState(),
+      committed: () => raw.basicStatus().commit,
+      report: (to, status) => {
+        if (this.state === "closed") return;
+        raw.reportSnapshot(to, status);
+        this.wake();
+      },
+      fail,
+    });
   }
 
   /** Restores the state machine and joins the others. Called once, by `startRaftNode`. */
   async start(): Promise<void> {
     const newest = this.storage.snapshots()[0];
-    if (newest === undefined) this.setPeers();
+    if (newest === undefined) this.peers.connect();
     else await this.applier.restore(this.storage, newest.index);
-    const { clusterId, incarnation } = this.storage.identity;
-    const { applier, id } = this;
-    const hello: Hello = {
-      clusterId,
-      incarnation,
-      from: id,
-      get address() {
-        return applier.members.get(id)?.address;
-      },
-    };
     await this.transport.start({
-      hello,
-      admit: (peer) => this.admit(peer),
+      hello: this.peers.hello(),
+      admit: (peer) => this.peers.admit(peer),
       receive: (messages) => {
         for (const m of messages) this.inbox.push(m);
         this.wake();
       },
-      receiveSnapshot: (message, chunks) => this.receiveSnapshot(message, chunks),
+      receiveSnapshot: async (message, chunks) => {
+        await this.snapshots.receive(message, chunks);
+        this.inbox.push(message);
+        this.wake();
+      },
       unreachable: (peer) => {
         if (this.state === "closed") return;
         this.raw.reportUnreachable(peer);
@@ -263,14 +280,8 @@ export class RaftNode implements AsyncDisposable {
 
   /** Gives a learner its vote, if it has nearly caught up. Leader only. */
   async promote(id: NodeId): Promise<void> {
-    const progress = this.raw.status().progress.get(id);
-    if (this.leadership().isLeader) {
-      if (progress === undefined) throw refused(`${id} is not a member; add it as a learner first`);
-      const lag = this.storage.lastIndex() - progress.match;
-      if (lag > this.options.promoteLagEntries)
-        throw refused(`${id} lags ${lag} entries behind; retry when it caught up`);
-    }
-    await this.changeMembers([{ type: "ConfChangeAddNode", nodeId: id }]);
+    this.ensureOpen();
+    await this.membership.promote(id);
   }
 
   /** Takes a voter's vote; it stays as a learner. Leader only. */
@@ -280,51 +291,23 @@ export class RaftNode implements AsyncDisposable {
 
   /** Removes a member; a voter is demoted first. The leader can't remove itself: transfer leadership. Leader only. */
   async remove(id: NodeId): Promise<void> {
-    if (id === this.id) throw refused("a leader does not remove itself; transfer leadership and ask the next one");
-    if (this.raw.confState().voters.includes(id)) await this.demote(id);
-    await this.changeMembers([{ type: "ConfChangeRemoveNode", nodeId: id }]);
+    this.ensureOpen();
+    await this.membership.remove(id);
   }
 
-  /** Any changes in one step, through a joint configuration if there are several. Leader only. */
+  /**
+   * Any changes in one step, through a joint configuration if there are several. Leader only. Rejects
+   * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED`, `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`.
+   */
   async changeMembers(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
-    if (this.state !== "open") throw this.refusal();
-    const { isLeader, leader } = this.leadership();
-    if (!isLeader) {
-      throw new RaftError(
-        { code: "RAFT_NOT_LEADER", leader },
-        `members are changed by the leader, which is ${leader ?? "not known now"}; ask it`,
-      );
-    }
-    const { ticket, applied } = this.proposals.ticket(0);
-    assert(ticket !== undefined, "a ticket without bytes is always given");
-    this.lastRefusal = undefined;
-    const context = writeContext({ ticket, members });
-    try {
-      this.raw.proposeConfChange({ version: 2, transition: "ConfChangeTransitionAuto", changes, context });
-      if (this.lastRefusal !== undefined) throw refused(this.lastRefusal);
-    } catch (error) {
-      if (!RaftError.is(error)) throw error;
-      this.proposals.refuse(ticket.sequence, error as RaftError);
-    }
-    this.wake();
-    await applied;
+    this.ensureOpen();
+    await this.membership.change(changes, members);
   }
 
   /** Hands leadership over; to the follower that has most of the log, unless told. Rejects `RAFT_TRANSFER_FAILED`. */
   async transferLeadership(to?: NodeId): Promise<void> {
-    const target = to ?? this.mostCaughtUp();
-    if (target === undefined) throw transferFailed(None);
-    this.raw.transferLeader(target);
-    this.wake();
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const stop = this.onLeadership(({ leader }) => {
-      if (leader !== undefined && leader !== this.id) resolve(leader === target);
-    });
-    const timer = this.clock.setTimeout(() => resolve(false), 2 * this.options.electionTicks * this.options.tickMs);
-    const done = await promise;
-    timer.cancel();
-    stop();
-    if (!done) throw transferFailed(target);
+    if (this.state === "closed") throw closed();
+    await this.membership.transferLeadership(to);
   }
 
   /** One tick; only with `tickMs: 0` is it the caller's to give. */
@@ -351,7 +334,7 @@ export class RaftNode implements AsyncDisposable {
     const late = Promise.withResolvers<void>();
     const timer = this.clock.setTimeout(late.resolve, graceMs);
     await Promise.race([late.promise, this.proposals.idle()]);
-    if (this.leadership().isLeader && this.mostCaughtUp() !== undefined) {
+    if (this.leadership().isLeader && this.membership.heir() !== undefined) {
       const handover = this.transferLeadership().catch((error: unknown) =>
         this.log.warn("leadership was not handed over", { error: errorText(error) }),
       );
@@ -376,11 +359,11 @@ export class RaftNode implements AsyncDisposable {
     this.timer?.cancel();
     this.proposals.close();
     this.reads.close();
-    this.inbox = [];
+    this.inbox.drain();
     await this.transport.close();
     await this.writer.idle();
     await this.applier.idle();
-    await this.snapshotting;
+    await this.snapshots.close();
     let reason = error;
     try {
       await this.storage.close();
@@ -399,6 +382,10 @@ export class RaftNode implements AsyncDisposable {
     this.state = "closed";
     // Not awaited here: it waits for the very work that failed.
     this.closing ??= this.end(error);
+  }
+
+  private ensureOpen(): void {
+    if (this.state !== "open") throw this.refusal();
   }
 
   private refusal(): RaftError {
@@ -429,9 +416,7 @@ export class RaftNode implements AsyncDisposable {
   }
 
   private turn(): void {
-    const { inbox } = this;
-    this.inbox = [];
-    for (const m of inbox) this.step(m);
+    for (const m of this.inbox.drain()) this.step(m);
     const queue = this.proposals.drain();
     if (queue.length > 0) this.proposeAll(queue);
     this.reads.issue((context) => this.raw.readIndex(context));
@@ -466,7 +451,7 @@ export class RaftNode implements AsyncDisposable {
       if (m.to === LocalAppendThread) this.writer.push({ ...m, responses: [...requests, ...m.responses] });
       else if (m.type === "MsgVote") continue; // N2
       else if (m.to === LocalApplyThread) this.applier.push(m);
-      else if (m.type === "MsgSnap") this.sendSnapshot(m);
+      else if (m.type === "MsgSnap") this.snapshots.send(m);
       else outgoing.push(m);
     }
     if (outgoing.length > 0) this.transport.send(outgoing);
@@ -492,103 +477,11 @@ export class RaftNode implements AsyncDisposable {
   private onApplied(index: number): void {
     this.metrics.appliedIndex.set(index);
     this.serveReads();
-    if (this.snapshotting === undefined && this.state !== "closed" && this.snapshotDue(index)) this.takeSnapshot();
-  }
-
-  /** After enough entries; and when the newest one does not name every member, as one that it does not name can't use it. */
-  private snapshotDue(index: number): boolean {
-    const newest = this.storage.snapshots()[0];
-    if (index - (newest?.index ?? 0) >= this.options.snapshotEntries) return true;
-    const named = new Set([newest?.confState.voters, newest?.confState.learners].flat());
-    const { voters, learners } = this.raw.confState();
-    return [...voters, ...learners].some((id) => !named.has(id));
-  }
-
-  private takeSnapshot(): void {
-    const { metadata, chunks } = this.applier.image();
-    this.snapshotting = this.storage
-      .saveSnapshot(metadata, chunks)
-      .then(() => this.storage.compact(Math.max(0, metadata.index - this.options.trailingEntries)))
-      .then(
-        () => this.metrics.snapshots.add(),
-        (error: unknown) => this.fail(error),
-      )
-      .finally(() => {
-        this.snapshotting = undefined;
-        if (!this.applier.busy) this.onApplied(this.applier.index);
-      });
+    this.snapshots.considerAt(index);
   }
 
   private serveReads(): void {
     this.reads.serve(this.applier.index, () => this.raw.leaseValid());
-  }
-
-  private sendSnapshot(m: Message): void {
-    const { index } = (m.snapshot as NonNullable<Message["snapshot"]>).metadata;
-    const report = (status: "finish" | "failure"): void => {
-      if (this.state === "closed") return;
-      this.raw.reportSnapshot(m.to, status);
-      this.wake();
-    };
-    this.log.info("sending snapshot", { to: m.to, index });
-    this.transport.sendSnapshot(m, this.storage.openSnapshot(index)).then(
-      () => report("finish"),
-      (error: unknown) => {
-        this.log.warn("snapshot was not sent", { to: m.to, index, error: errorText(error) });
-        report("failure");
-      },
-    );
-  }
-
-  private async receiveSnapshot(m: Message, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    assert(m.snapshot !== undefined, "a MsgSnap announces a snapshot");
-    const { metadata } = m.snapshot;
-    const { commit } = this.raw.basicStatus();
-    if (metadata.index > commit) await this.storage.saveSnapshot(metadata, chunks);
-    else for await (const chunk of chunks) void chunk;
-    this.inbox.push(m);
-    this.wake();
-  }
-
-  private async admit(peer: Hello): Promise<string | undefined> {
-    if (peer.clusterId !== this.storage.identity.clusterId) return `it belongs to cluster ${peer.clusterId}`;
-    const { from, incarnation, address } = peer;
-    // It comes again when it knows; without an address it would never hear an answer.
-    if (address === undefined && !this.applier.members.has(from) && !this.acquaintances.has(from))
-      return `nobody here knows the address of member ${from} yet`;
-    let known: boolean;
-    try {
-      known = await this.storage.rememberPeer(from, incarnation);
-    } catch (error) {
-      this.fail(error);
-      throw error;
-    }
-    if (known) {
-      this.meet(peer);
-      return undefined;
-    }
-    this.log.warn("member refused: it lost its log and came back under its old id", { peer: peer.from });
-    return `member ${peer.from} lost its log; remove it and add it again under a new id`;
-  }
-
-  /** One whose log is behind does not know all members, a leader among them perhaps, and answers whoever finds it. */
-  private meet({ from, address }: Hello): void {
-    if (address === undefined || this.applier.members.has(from)) return;
-    this.acquaintances.set(from, { id: from, address });
-    this.setPeers();
-  }
-
-  private setPeers(): void {
-    const peers = new Map([...this.acquaintances, ...this.applier.members]);
-    peers.delete(this.id);
-    this.transport.setPeers([...peers.values()]);
-  }
-
-  private membersChanged(members: readonly Member[], removed: readonly number[]): void {
-    for (const { id } of members) this.acquaintances.delete(id);
-    for (const id of removed) this.acquaintances.delete(id);
-    this.setPeers();
-    for (const id of removed) this.storage.forgetPeer(id).catch((error: unknown) => this.fail(error));
   }
 
   private leadershipChanged(): void {
@@ -611,14 +504,8 @@ export class RaftNode implements AsyncDisposable {
     });
   }
 
-  private mostCaughtUp(): NodeId | undefined {
-    const { progress } = this.raw.status();
-    const voters = [...progress].filter(([id, { isLearner }]) => id !== this.id && !isLearner);
-    return voters.sort(([, a], [, b]) => b.match - a.match)[0]?.[0];
-  }
-
   private onEvent(event: RaftEvent): void {
-    if (event.kind === "conf-change-refused") this.lastRefusal = event.why;
+    if (event.kind === "conf-change-refused") this.membership.refused(event.why);
     this.log.debug("raft event", { ...event });
   }
 }
@@ -627,15 +514,4 @@ function asFailure(cause: unknown): RaftError {
   if (RaftError.is(cause)) return cause as RaftError;
   const text = "this member stopped: its log or its core is in a state it must not go on from";
   return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
-}
-
-function refused(why: string): RaftError {
-  return new RaftError({ code: "RAFT_MEMBERSHIP_REFUSED", why }, `membership change refused: ${why}`);
-}
-
-function transferFailed(to: NodeId): RaftError {
-  return new RaftError(
-    { code: "RAFT_TRANSFER_FAILED", to },
-    to === None ? "there is no other voter to lead" : `member ${to} did not take over in time; this leader goes on`,
-  );
 }

@@ -35,7 +35,7 @@ async function judge(mutation: Mutation): Promise<MutantResult> {
     workerData,
     execArgv: ["--conditions=warren-source"],
   });
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     let last: MutantResult = { story: undefined, seeds: 0, caught: 0, first: undefined };
     const late = setTimeout(() => {
       const seed = last.seeds + 1;
