@@ -56,7 +56,8 @@ export interface TaskEnvironment {
  * Leads one task from its assignment to the end of its last trace, from wherever an earlier process left it. The
  * container's id is the task's.
  *
- * I1 A process starts only once the assignment and the address are on disk, so that whoever comes next adopts it.
+ * I1 A process starts only once its assignment, its address and that it is to start are on disk: whoever comes next
+ *    adopts it, and starts it again only where it can't have run.
  * I2 What ends a task is on disk before the task is touched, so that whoever comes next tells the same reason.
  * I3 A task is in the balancer only between its first health and the decision to end it.
  * I4 The state that is told only moves forward.
@@ -174,10 +175,13 @@ export class TaskController {
     const { containers } = this.#env;
     signal.throwIfAborted();
     this.#advance(TaskState.ACCEPTED, "accepted by the node");
-    const found = containers.get(this.#id);
-    if (found === undefined && this.#task.status.state >= TaskState.STARTING) throw containerLost();
-    const container = found ?? (await this.#create(signal));
-    if (container.state.kind === "unknown") throw containerLost();
+    let container = containers.get(this.#id);
+    if (container === undefined || container.state.kind === "unknown") {
+      // It may have run, and runs once at most. One that can't have was left half made, and is made again.
+      if (this.#task.status.state >= TaskState.STARTING) throw containerLost();
+      await this.#removeContainer(signal);
+      container = await this.#create(signal);
+    }
     // What has ended meanwhile needs no network.
     if (container.state.kind !== "exited") await this.#attach(container.netnsPath, signal);
     this.#advance(TaskState.READY, "ready to start");
@@ -234,9 +238,9 @@ export class TaskController {
   async #start(signal: AbortSignal): Promise<void> {
     const { containers, record, runtime, starts } = this.#env;
     if (containers.get(this.#id)?.state.kind !== "created") return;
-    // I1. Told only then, so that a task which is told to have started has a record here.
-    await record.durable(signal);
-    this.#advance(TaskState.STARTING, "starting");
+    const tell = this.#enter(TaskState.STARTING, "starting");
+    await record.durable(signal); // I1
+    tell();
     await persistently(this.#env, "starting a container", signal, () =>
       starts.run(signal, async () => {
         try {
@@ -429,9 +433,17 @@ export class TaskController {
   /** Enters a state before the end, if it lies ahead, and tells. */
   #advance(state: TaskState, message: string): void {
     const { status } = this.#task;
-    if (state <= status.state) return; // I4
-    this.#set({ ...status, state, message, at: new Date(this.#env.clock.now()) });
+    if (state > status.state) this.#enter(state, message)(); // I4
+  }
+
+  /** Enters a state; what it returns tells of it. */
+  #enter(state: TaskState, message: string): () => void {
+    this.#env.record.setStatus(this.#id, { ...this.#task.status, state, message, at: new Date(this.#env.clock.now()) });
+    this.#changes.tell();
     this.#log.debug("task state", { state: stateName(state) });
+    return () => {
+      if (this.#task.local.removed !== true) this.#env.reporter.push(this.#id, this.#task.status);
+    };
   }
 
   /** Tells more of the same state. */

@@ -12,7 +12,7 @@ type Step =
   | { readonly do: "desire"; readonly task: number; readonly state: "RUNNING" | "SHUTDOWN" | "REMOVE" }
   | { readonly do: "remove"; readonly task: number }
   | { readonly do: "exit" | "lose" | "oom"; readonly task: number }
-  | { readonly do: "kill" | "cut" | "join" | "runtime-away" | "runtime-back" | "registry-away" }
+  | { readonly do: "kill" | "kill-half-made" | "cut" | "join" | "runtime-away" | "runtime-back" | "registry-away" }
   | { readonly do: "fail"; readonly call: RuntimeCall; readonly done: boolean }
   | { readonly do: "network-fails"; readonly call: "open" | "detach" | "setEndpoints" }
   | { readonly do: "disk-fails" }
@@ -45,7 +45,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      do: fc.constantFrom("kill", "kill", "kill", "cut", "join", "runtime-away", "runtime-back", "registry-away"),
+      do: fc.constantFrom(
+        "kill",
+        "kill",
+        "kill-half-made",
+        "cut",
+        "join",
+        "runtime-away",
+        "runtime-back",
+        "registry-away",
+      ),
     }) as fc.Arbitrary<Step>,
   },
   {
@@ -132,6 +141,11 @@ async function apply(world: World, step: Step, made: string[], blamed: Set<strin
     }
     case "kill":
       world.kill();
+      await world.start();
+      return;
+    case "kill-half-made":
+      world.kill();
+      for (const [id, { state }] of machine.containers) if (state.kind === "created") machine.lose(id);
       await world.start();
       return;
     case "cut":
