@@ -2,6 +2,7 @@
  * What one pass over a service wants to write. It holds drafts, so that several decisions on one task become one write.
  */
 import { ObjectKind, TaskState, type Service, type Task } from "@warren/api";
+import { assert } from "@warren/std";
 import type { EventInput, Transaction } from "@warren/store";
 import { hasEnded, idOf, slotName } from "./task.ts";
 
@@ -46,6 +47,7 @@ export class Plan {
   }
 
   change(task: Task, changes: Partial<Task>): void {
+    assert(!this.isDeleted(task), "a task that this pass deletes is not changed by it");
     this.#changed.set(idOf(task), { ...this.drafted(task), ...changes });
   }
 

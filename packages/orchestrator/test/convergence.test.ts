@@ -4,6 +4,8 @@ import {
   UpdateConfig_FailureAction as Action,
   UpdateConfig_Order as Order,
 } from "@warren/api";
+import { StoreError } from "@warren/store";
+import type { ProposerFault } from "@warren/store/testing";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { SimulatedCluster } from "./simulated-cluster.ts";
@@ -24,7 +26,8 @@ type Operation =
   | { readonly do: "behave"; readonly image: string; readonly how: "run" | "crash" | "reject" | "complete" | "stall" }
   | { readonly do: "steps"; readonly count: number }
   | { readonly do: "advance"; readonly ms: number }
-  | { readonly do: "restart" };
+  | { readonly do: "restart" }
+  | { readonly do: "fault"; readonly fault: ProposerFault };
 
 const nodes = ["edge-1", "edge-2"] as const;
 const service = fc.constantFrom("web", "api", "db");
@@ -61,6 +64,10 @@ const troubles: fc.Arbitrary<Operation>[] = [
     how: fc.constantFrom("run", "crash", "reject", "complete", "stall"),
   }),
   fc.record({ do: fc.constant("restart" as const) }),
+  fc.record({
+    do: fc.constant("fault" as const),
+    fault: fc.constantFrom("conflict", "unavailable", "outcome-unknown-applied", "outcome-unknown-lost"),
+  }),
 ];
 
 async function perform(world: SimulatedCluster, operation: Operation): Promise<void> {
@@ -103,6 +110,19 @@ async function perform(world: SimulatedCluster, operation: Operation): Promise<v
       return world.advance(operation.ms);
     case "restart":
       return world.restart();
+    case "fault":
+      return world.proposer.failNext(operation.fault);
+  }
+}
+
+/** False if the store did not take it, or took it and could not say so. */
+async function taken(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!StoreError.is(error)) throw error;
+    return false;
   }
 }
 
@@ -110,8 +130,8 @@ async function perform(world: SimulatedCluster, operation: Operation): Promise<v
 async function calm(world: SimulatedCluster): Promise<void> {
   world.behaviours.clear();
   for (const each of nodes) {
-    await world.up(each, false);
-    await world.setAvailability(each, Availability.ACTIVE, false);
+    while (!(await taken(() => world.up(each, false))));
+    while (!(await taken(() => world.setAvailability(each, Availability.ACTIVE, false))));
   }
   await world.advance(900_000);
 }
@@ -174,14 +194,14 @@ test(
           watchSlots(world, everDown);
           for (const operation of operations) {
             if (operation.do === "down") everDown.add(operation.node);
-            await perform(world, operation);
+            await taken(() => perform(world, operation));
           }
           await calm(world);
           checkEnd(world);
           await world.stopLeading();
         },
       ),
-      { numRuns: Number(process.env["RUNS"] ?? 60) },
+      { numRuns: 150 },
     );
   },
 );
@@ -225,7 +245,7 @@ test(
           expect(ends[1]).toEqual(ends[0]);
         },
       ),
-      { numRuns: Number(process.env["RUNS"] ?? 30) },
+      { numRuns: 60 },
     );
   },
 );
