@@ -1,3 +1,4 @@
+import type { Config } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { Member } from "../transport/transport.ts";
 
@@ -67,4 +68,27 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, "raft option reads: lease reads need tickMs above 0");
   }
   return Object.freeze(resolved);
+}
+
+/** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */
+const leaseShare = 0.9;
+
+/** How long after a round of heartbeats a leader reads alone. A follower's first tick may come right after it heard. */
+export function leaseMs({ electionTicks, tickMs }: ResolvedOptions): number {
+  return leaseShare * (electionTicks - 1) * tickMs;
+}
+
+/** What the options mean to the core. */
+export function coreOptions(options: ResolvedOptions): Partial<Config> {
+  const { electionTicks, heartbeatTicks, maxPendingBytes, forwardProposals, reads } = options;
+  return {
+    electionTicks,
+    heartbeatTicks,
+    asyncStorageWrites: true,
+    maxCommittedSizePerReady: 4 * 1024 * 1024,
+    maxInflightBytes: 16 * 1024 * 1024,
+    maxUncommittedEntriesSize: maxPendingBytes * 2,
+    disableProposalForwarding: !forwardProposals,
+    readOnlyOption: reads,
+  };
 }

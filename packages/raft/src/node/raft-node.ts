@@ -33,9 +33,10 @@ import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { Applier, genesis } from "./applier.ts";
 import { Inbox } from "./inbox.ts";
+import { LogClock } from "./log-clock.ts";
 import { Membership, type Leadership } from "./membership.ts";
 import { raftMetrics, type RaftMetrics } from "./metrics.ts";
-import { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+import { coreOptions, leaseMs, resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
 import { Peers } from "./peers.ts";
 import { dropped, Proposals, type Applied } from "./proposals.ts";
 import { closed, Reads } from "./reads.ts";
@@ -54,9 +55,6 @@ export interface RaftNodeDependencies {
   /** Runs something at the end of this turn of the event loop. @default setImmediate */
   readonly defer?: (run: () => void) => void;
 }
-
-/** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */
-const leaseShare = 0.9;
 
 /** Starts a member on its storage, which it owns from now on, as it does the transport. Ends when `signal` is aborted. */
 export async function startRaftNode(
@@ -102,7 +100,7 @@ export class RaftNode implements AsyncDisposable {
   private readonly snapshots: Snapshots;
   private scheduled = false;
   private timer: Timer | undefined;
-  private clockProposedMs: number;
+  private readonly logClock: LogClock;
   private state: "open" | "draining" | "closed" = "open";
   private closing: Promise<void> | undefined;
 
@@ -116,7 +114,7 @@ export class RaftNode implements AsyncDisposable {
     this.log = (dependencies.log ?? silentLogger).child({ component: "raft", node: this.id });
     this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
-    this.clockProposedMs = clock.monotonic();
+    this.logClock = new LogClock(clock, options.sessionTtlMs / 4);
     this.inbox = new Inbox(this.metrics);
     const own = { origin: this.id, boot: random.int(2 ** 32) };
     const limits = { ...own, maxPendingBytes: options.maxPendingBytes, timeoutMs: options.proposalTimeoutMs };
@@ -139,22 +137,13 @@ export class RaftNode implements AsyncDisposable {
       settle: (ticket, outcome) => this.proposals.settle(ticket, outcome),
       applied: (index) => this.onApplied(index),
     });
-    const { electionTicks, heartbeatTicks, tickMs } = options;
     this.raw = new RawNode({
+      ...coreOptions(options),
       id: this.id,
       storage,
       random,
       applied: storage.snapshots()[0]?.index ?? 0,
-      electionTicks,
-      heartbeatTicks,
-      asyncStorageWrites: true,
-      maxCommittedSizePerReady: 4 * 1024 * 1024,
-      maxInflightBytes: 16 * 1024 * 1024,
-      maxUncommittedEntriesSize: options.maxPendingBytes * 2,
-      disableProposalForwarding: !options.forwardProposals,
-      readOnlyOption: options.reads,
-      // A follower counts ticks, and the first of them may come as soon as it has heard its leader.
-      lease: { nowMs: () => clock.monotonic(), durationMs: leaseShare * (electionTicks - 1) * tickMs },
+      lease: { nowMs: () => clock.monotonic(), durationMs: leaseMs(options) },
       onEvent: (event) => this.onEvent(event),
     });
     const { raw, log, applier, proposals, metrics } = this;
@@ -488,17 +477,14 @@ export class RaftNode implements AsyncDisposable {
     const leadership = this.leadership();
     this.metrics.isLeader.set(leadership.isLeader ? 1 : 0);
     if (leadership.leader !== undefined) this.metrics.leaderChanges.add();
-    this.clockProposedMs = this.clock.monotonic();
+    this.logClock.restart();
     this.log.info("leadership", { ...leadership });
     for (const listener of this.listeners) listener(leadership);
   }
 
-  /** While there are sessions the leader tells the log, now and then, how much time went by. */
   private moveLogClock(): void {
-    const elapsedMs = Math.floor(this.clock.monotonic() - this.clockProposedMs);
-    if (elapsedMs < this.options.sessionTtlMs / 4 || this.state !== "open") return;
-    this.clockProposedMs += elapsedMs;
-    if (this.applier.sessions.size === 0 || !this.leadership().isLeader) return;
+    const elapsedMs = this.state === "open" ? this.logClock.due() : undefined;
+    if (elapsedMs === undefined || this.applier.sessions.size === 0 || !this.leadership().isLeader) return;
     this.proposals.add({ kind: "clock", elapsedMs }).catch((error: unknown) => {
       this.log.debug("the log's clock was not moved", { error: errorText(error) });
     });

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parentPort, workerData } from "node:worker_threads";
 
+import { errorText } from "@warren/std";
+
 import { coreStories } from "./core-stories.ts";
 import type { Core } from "./core-world.ts";
 import { nodeStories, type Testing } from "./node-stories.ts";
@@ -39,7 +41,7 @@ for (let seed = 1; seed <= seeds; seed++) {
   } catch (error) {
     what = String(error);
   }
-  what ??= escaped === undefined ? undefined : String(escaped);
+  what ??= escaped === undefined ? undefined : errorText(escaped);
   if (what !== undefined) {
     caught++;
     first ??= { seed, what };

@@ -34,7 +34,7 @@ export const nodeMutations: readonly Mutation[] = [
   },
   {
     bug: "lease_shorter_than_a_voters_patience",
-    file: "node/raft-node.ts",
+    file: "node/options.ts",
     find: "leaseShare * (electionTicks - 1) * tickMs",
     replace: "leaseShare * electionTicks * tickMs",
   },
