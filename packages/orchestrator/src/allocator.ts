@@ -48,10 +48,17 @@ export class Allocator {
     const held = this.#heldIn(view);
     const vip = endpoint?.vip || this.#vip(view, held);
     if (vip === undefined) return { kind: "short", reason: `no address is left in the pool ${vipPool(view)}` };
+    const wanted = service.spec?.ports ?? [];
+    const before = endpoint?.ports ?? [];
+    const asked = new Set(wanted.filter(({ published }) => published !== 0).map(portKey));
+    const reserved = new Set([...before.map(portKey), ...asked]);
     const ports: PortSpec[] = [];
-    for (const wanted of service.spec?.ports ?? []) {
-      const given = this.#port(wanted, service, held, ports);
+    for (const each of wanted) {
+      const kept = before.find((port) => isChosen(port) && !asked.has(portKey(port)) && answers(port, each));
+      const given = each.published === 0 ? (kept ?? this.#choose(each, held, reserved)) : asAsked(each, service, held);
       if (typeof given === "string") return { kind: "short", reason: given };
+      asked.add(portKey(given));
+      reserved.add(portKey(given));
       ports.push(given);
     }
     const value = { vip, ports };
@@ -91,31 +98,30 @@ export class Allocator {
     return addressText(first + index);
   }
 
-  /** The port, or why there is none. `before` it stand those that the service gets in the same step. */
-  #port(wanted: PortSpec, service: Service, held: HeldEndpoints, before: readonly PortSpec[]): PortSpec | string {
+  /** A port that nobody has, or why there is none. */
+  #choose(wanted: PortSpec, held: HeldEndpoints, reserved: ReadonlySet<string>): PortSpec | string {
     const port = { ...wanted, protocol: protocolOf(wanted), mode: modeOf(wanted) };
-    if (wanted.published !== 0) {
-      const holder = held.holder(port, service);
-      return holder === undefined ? port : `port ${portKey(port)} is published by the service ${holder}`;
-    }
-    const own = service.endpoint?.ports ?? [];
-    const kept = own.find(
-      (each) =>
-        isChosen(each) && samePort({ ...each, published: 0 }, port) && !before.some((other) => samePort(other, each)),
-    );
-    if (kept !== undefined && held.holder(kept, service) === undefined) return kept;
-    const reserved = new Set([...own, ...before, ...(service.spec?.ports ?? [])].map(portKey));
     const at = (index: number): PortSpec => ({ ...port, published: chosenPorts.first + index });
-    const index = nextFree(
-      chosenPorts.last - chosenPorts.first + 1,
-      this.#nextPort,
-      (each) => reserved.has(portKey(at(each))) || held.ports.has(portKey(at(each))),
-    );
+    const taken = (key: string): boolean => reserved.has(key) || held.ports.has(key);
+    const count = chosenPorts.last - chosenPorts.first + 1;
+    const index = nextFree(count, this.#nextPort, (each) => taken(portKey(at(each))));
     if (index === undefined)
       return `every port from ${chosenPorts.first} to ${chosenPorts.last} is published by some service`;
     this.#nextPort = index + 1;
     return at(index);
   }
+}
+
+/** The port as the spec names it, or why it can't be had. */
+function asAsked(wanted: PortSpec, service: Service, held: HeldEndpoints): PortSpec | string {
+  const port = { ...wanted, protocol: protocolOf(wanted), mode: modeOf(wanted) };
+  const holder = held.holder(port, service);
+  return holder === undefined ? port : `port ${portKey(port)} is published by the service ${holder}`;
+}
+
+/** Whether a port that was chosen is what `wanted` asks for. */
+function answers(chosen: PortSpec, wanted: PortSpec): boolean {
+  return samePort({ ...chosen, published: 0 }, wanted);
 }
 
 interface PortHolder {

@@ -107,6 +107,16 @@ describe("published ports", () => {
     expect(ports.map(({ published }) => published)).toEqual([chosenPorts.first + 1, chosenPorts.first]);
   });
 
+  test("a chosen port gives way when the spec asks for that very one elsewhere", async () => {
+    const bench = await new Bench().init();
+    await bench.give([{ target: 1 }]);
+    const given = await bench.give([{ target: 1 }, { target: 2, published: chosenPorts.first }], "s1");
+    expect((given as { ports: PortSpec[] }).ports.map(({ published }) => published)).toEqual([
+      chosenPorts.first + 1,
+      chosenPorts.first,
+    ]);
+  });
+
   test("when all are taken, it says so", async () => {
     const bench = await new Bench().init();
     const all = Array.from({ length: chosenPorts.last - chosenPorts.first + 1 }, (_, index) => ({ target: index + 1 }));

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 
-test("the README's example runs as printed and prints what it says", async () => {
+test("the README's example runs as printed and prints what it says", { timeout: 30_000 }, async () => {
   const folder = fileURLToPath(new URL("..", import.meta.url));
   const readme = await readFile(`${folder}/README.md`, "utf8");
   const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";

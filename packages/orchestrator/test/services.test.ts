@@ -16,7 +16,7 @@ test("thirty replicas run in thirty slots, and took two transactions of the loop
   await world.stopLeading();
 });
 
-test("a pass over a thousand tasks is a few transactions", async () => {
+test("a pass over a thousand tasks is a few transactions", { timeout: 30_000 }, async () => {
   const world = await SimulatedCluster.start(4);
   const before = world.proposer.applied.length;
   await world.create("web", 1_000);
