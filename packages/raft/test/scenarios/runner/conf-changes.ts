@@ -20,7 +20,9 @@ export function parseChanges(text: string): ConfChangeSingle[] {
     if (token.length < 2) throw new Error(`unknown token ${token}`);
     const type = letters[token[0] as string];
     if (type === undefined) throw new Error(`unknown input: ${token}`);
-    return { type, nodeId: Number(token.slice(1)) };
+    const digits = token.slice(1);
+    if (!/^\d+$/u.test(digits)) throw new Error(`strconv.ParseUint: parsing ${JSON.stringify(digits)}: invalid syntax`);
+    return { type, nodeId: Number(digits) };
   });
 }
 

@@ -1,5 +1,12 @@
 /** The commands to a cluster. */
-import type { AnyConfChange, Config, ConfChangeTransition, MessageType, Snapshot } from "../../../src/core/index.ts";
+import type {
+  AnyConfChange,
+  Config,
+  ConfChangeSingle,
+  ConfChangeTransition,
+  MessageType,
+  Snapshot,
+} from "../../../src/core/index.ts";
 import { Cluster, CommandError, refusalText, type Recipient } from "./cluster.ts";
 import { parseChanges } from "./conf-changes.ts";
 import { levels, type Output } from "./output.ts";
@@ -186,7 +193,7 @@ function proposeConfChange(cluster: Cluster, directive: Directive): void {
     else if (key === "transition") transition = transitions[only] ?? unknown(`transition ${only}`);
     else unknown(`command ${key}`);
   }
-  const changes = parseChanges(directive.input);
+  const changes = changesOf(directive.input);
   let change: AnyConfChange = { version: 2, transition, changes };
   if (v1) {
     const [only] = changes;
@@ -196,6 +203,14 @@ function proposeConfChange(cluster: Cluster, directive: Directive): void {
     change = { version: 1, ...only };
   }
   cluster.member(first(directive)).node.proposeConfChange(change);
+}
+
+function changesOf(input: string): ConfChangeSingle[] {
+  try {
+    return parseChanges(input);
+  } catch (error) {
+    throw new CommandError((error as Error).message);
+  }
 }
 
 function unknown(what: string): never {
