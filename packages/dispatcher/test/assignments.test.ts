@@ -402,7 +402,7 @@ test("a worker that folds its stream has what the state says, whatever happens",
     registry: fc.constantFrom("docker.io", "registry.example"),
   });
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(150)), { maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(150)), { minLength: 15, maxLength: 40, size: "max" }), async (steps) => {
       await using h = await harness({ batchChanges: 2 });
       const stream = (await h.worker("a")).assignments();
       await stream.next(1);

@@ -35,6 +35,7 @@ const op: fc.Arbitrary<Op> = fc.record({
 /** Transactions in turns: those of one turn are asked for at once. */
 const history = fc.array(fc.array(fc.array(op, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 }), {
   maxLength: 12,
+  size: "max",
 });
 
 function objectOf({ table, id, name, number }: Op): Tables[Table] {
