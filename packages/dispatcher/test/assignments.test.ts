@@ -402,45 +402,48 @@ test("a worker that folds its stream has what the state says, whatever happens",
     registry: fc.constantFrom("docker.io", "registry.example"),
   });
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(150)), { minLength: 15, maxLength: 40, size: "max" }), async (steps) => {
-      await using h = await harness({ batchChanges: 2 });
-      const stream = (await h.worker("a")).assignments();
-      await stream.next(1);
-      for (const [{ kind, id, on, service: of, state, registry }, waitMs] of steps) {
-        await h.store.update((tx) => {
-          const there = tx.get("tasks", id);
-          const status = { ...running("10.77.1.2")!, state };
-          const image = registry === "docker.io" ? "nginx" : `${registry}/app`;
-          if (kind === "task" && there === undefined)
-            tx.create("tasks", task(id, on, { serviceId: of, status, spec: { container: { image } } }));
-          if (kind === "state" && there !== undefined) tx.update("tasks", { ...there, status });
-          if (kind === "move" && there !== undefined) tx.update("tasks", { ...there, nodeId: on });
-          if (kind === "desired" && there !== undefined)
-            tx.update("tasks", { ...there, desiredState: TaskState.SHUTDOWN });
-          if (kind === "delete" && there !== undefined) tx.delete("tasks", id);
-          const has = tx.get("services", of) !== undefined;
-          if (kind === "service" && !has) tx.create("services", service(of));
-          if (kind === "unservice" && has) tx.delete("services", of);
-          const [credential] = tx.find("registries", "name", registry);
-          if (kind === "login" && credential === undefined) tx.create("registries", login(registry));
-          if (kind === "logout" && credential !== undefined) tx.delete("registries", registry);
-        });
-        await h.clock.advanceAsync(waitMs);
-      }
-      for (let n = 0; n < 10; n++) await h.clock.advanceAsync(100);
-      const view = h.store.view();
-      const tasks = view.find("tasks", "node", a).filter(isAssigned);
-      const expected = {
-        tasks: tasks.map(({ meta, desiredState }) => [meta!.id, desiredState]),
-        endpoints: view.list("services").map((each) => endpointOf(view, each)),
-        registries: view
-          .list("registries")
-          .map(({ registry }) => registry)
-          .filter((registry) => tasks.some((each) => registryInUse(each) === registry))
-          .sort(),
-      };
-      expect(folded(stream.values)).toEqual(expected);
-    }),
+    fc.asyncProperty(
+      fc.array(fc.tuple(step, fc.nat(150)), { minLength: 15, maxLength: 40, size: "max" }),
+      async (steps) => {
+        await using h = await harness({ batchChanges: 2 });
+        const stream = (await h.worker("a")).assignments();
+        await stream.next(1);
+        for (const [{ kind, id, on, service: of, state, registry }, waitMs] of steps) {
+          await h.store.update((tx) => {
+            const there = tx.get("tasks", id);
+            const status = { ...running("10.77.1.2")!, state };
+            const image = registry === "docker.io" ? "nginx" : `${registry}/app`;
+            if (kind === "task" && there === undefined)
+              tx.create("tasks", task(id, on, { serviceId: of, status, spec: { container: { image } } }));
+            if (kind === "state" && there !== undefined) tx.update("tasks", { ...there, status });
+            if (kind === "move" && there !== undefined) tx.update("tasks", { ...there, nodeId: on });
+            if (kind === "desired" && there !== undefined)
+              tx.update("tasks", { ...there, desiredState: TaskState.SHUTDOWN });
+            if (kind === "delete" && there !== undefined) tx.delete("tasks", id);
+            const has = tx.get("services", of) !== undefined;
+            if (kind === "service" && !has) tx.create("services", service(of));
+            if (kind === "unservice" && has) tx.delete("services", of);
+            const [credential] = tx.find("registries", "name", registry);
+            if (kind === "login" && credential === undefined) tx.create("registries", login(registry));
+            if (kind === "logout" && credential !== undefined) tx.delete("registries", registry);
+          });
+          await h.clock.advanceAsync(waitMs);
+        }
+        for (let n = 0; n < 10; n++) await h.clock.advanceAsync(100);
+        const view = h.store.view();
+        const tasks = view.find("tasks", "node", a).filter(isAssigned);
+        const expected = {
+          tasks: tasks.map(({ meta, desiredState }) => [meta!.id, desiredState]),
+          endpoints: view.list("services").map((each) => endpointOf(view, each)),
+          registries: view
+            .list("registries")
+            .map(({ registry }) => registry)
+            .filter((registry) => tasks.some((each) => registryInUse(each) === registry))
+            .sort(),
+        };
+        expect(folded(stream.values)).toEqual(expected);
+      },
+    ),
     { numRuns: 60 },
   );
 });
