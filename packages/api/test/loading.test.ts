@@ -21,19 +21,19 @@ async function loadedWith(module: string): Promise<readonly string[]> {
 
 const heavy = /\/zod\/|\/generated\/descriptors|@bufbuild\/protobuf\/dist\/esm\/(?:registry|to-json)/;
 
-it("the types bring neither gRPC, nor checks, nor JSON", async () => {
+it("the types bring neither gRPC, nor checks, nor JSON", { timeout: 30_000 }, async () => {
   const urls = await loadedWith("@warren/api");
   expect(urls.some((url) => url.endsWith("/generated/warren/v1/service.ts"))).toBe(true);
   expect(urls.filter((url) => heavy.test(url) || url.includes("grpc-js"))).toEqual([]);
 });
 
-it("the client brings neither checks, nor JSON, nor the server", async () => {
+it("the client brings neither checks, nor JSON, nor the server", { timeout: 30_000 }, async () => {
   const urls = await loadedWith("@warren/api/client");
   expect(urls.some((url) => url.includes("grpc-js"))).toBe(true);
   expect(urls.filter((url) => heavy.test(url) || url.includes("/api/src/server/"))).toEqual([]);
 });
 
-it("what is looked for is found where it is", async () => {
+it("what is looked for is found where it is", { timeout: 30_000 }, async () => {
   expect((await loadedWith("@warren/api/json")).some((url) => heavy.test(url))).toBe(true);
   expect((await loadedWith("@warren/api/spec")).some((url) => heavy.test(url))).toBe(true);
 });

@@ -111,59 +111,67 @@ function outcome(given: unknown): ServiceSpec | ApiError {
   }
 }
 
-it("whatever is given is completed, or refused with paths of fields and words for each; nothing else is thrown", () => {
-  fc.assert(
-    fc.property(spec, (given) => {
-      const result = outcome(given);
-      if (!ApiError.is(result, "API_INVALID")) return;
-      expect(result.failure.violations.length).toBeGreaterThan(0);
-      const strange = result.failure.violations.filter(
-        ({ field, description }) => !path.test(field) || description === "",
-      );
-      expect(strange).toEqual([]);
-    }),
-    { numRuns: 500 },
-  );
-});
+it(
+  "whatever is given is completed, or refused with paths of fields and words for each; nothing else is thrown",
+  { timeout: 30_000 },
+  () => {
+    fc.assert(
+      fc.property(spec, (given) => {
+        const result = outcome(given);
+        if (!ApiError.is(result, "API_INVALID")) return;
+        expect(result.failure.violations.length).toBeGreaterThan(0);
+        const strange = result.failure.violations.filter(
+          ({ field, description }) => !path.test(field) || description === "",
+        );
+        expect(strange).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  },
+);
 
-it("what is not even a message of that kind is refused too", () => {
+it("what is not even a message of that kind is refused too", { timeout: 30_000 }, () => {
   fc.assert(
     fc.property(fc.anything(), (given) => void outcome(given)),
     { numRuns: 1_000 },
   );
 });
 
-it("a spec that is completed is right, stays as it is when it is checked again, and survives the wire", () => {
-  const good = fc.record({
-    name: fc.stringMatching(/^[a-z][a-z0-9]{0,20}$/),
-    labels: fc.dictionary(fc.stringMatching(/^[a-z.]{1,9}$/), fc.string({ maxLength: 9 })),
-    task: fc.record({
-      container: fc.record({
-        image: fc.stringMatching(/^[a-z]{1,9}(\/[a-z]{1,9})?(:[a-z0-9]{1,5})?$/),
-        args: fc.array(fc.string({ maxLength: 9 }).map((word) => word.replaceAll("\0", ""))),
-        env: fc.dictionary(fc.stringMatching(/^[A-Z_]{1,9}$/), fc.stringMatching(/^[ -~]{0,9}$/)),
-        stopGraceMs: some(fc.nat(86_400_000)),
-        mounts: fc.uniqueArray(
-          fc.stringMatching(/^\/[a-z]{1,9}$/).map((target) => ({
-            source: { $case: "tmpfs" as const, value: { sizeBytes: 0, mode: 0 } },
-            target,
-          })),
-          { selector: ({ target }) => target, maxLength: 4 },
-        ),
+it(
+  "a spec that is completed is right, stays as it is when it is checked again, and survives the wire",
+  { timeout: 30_000 },
+  () => {
+    const good = fc.record({
+      name: fc.stringMatching(/^[a-z][a-z0-9]{0,20}$/),
+      labels: fc.dictionary(fc.stringMatching(/^[a-z.]{1,9}$/), fc.string({ maxLength: 9 })),
+      task: fc.record({
+        container: fc.record({
+          image: fc.stringMatching(/^[a-z]{1,9}(\/[a-z]{1,9})?(:[a-z0-9]{1,5})?$/),
+          args: fc.array(fc.string({ maxLength: 9 }).map((word) => word.replaceAll("\0", ""))),
+          env: fc.dictionary(fc.stringMatching(/^[A-Z_]{1,9}$/), fc.stringMatching(/^[ -~]{0,9}$/)),
+          stopGraceMs: some(fc.nat(86_400_000)),
+          mounts: fc.uniqueArray(
+            fc.stringMatching(/^\/[a-z]{1,9}$/).map((target) => ({
+              source: { $case: "tmpfs" as const, value: { sizeBytes: 0, mode: 0 } },
+              target,
+            })),
+            { selector: ({ target }) => target, maxLength: 4 },
+          ),
+        }),
+        forceUpdate: fc.nat(),
       }),
-      forceUpdate: fc.nat(),
-    }),
-    ports: fc.uniqueArray(
-      fc.record({ target: fc.integer({ min: 1, max: 65_535 }), published: fc.integer({ min: 1, max: 65_535 }) }),
-      { selector: ({ published }) => published, maxLength: 5 },
-    ),
-  });
-  fc.assert(
-    fc.property(good, (given) => {
-      const completed = checkServiceSpec(ServiceSpec.fromPartial(given));
-      expect(checkServiceSpec(completed)).toEqual(completed);
-      expect(ServiceSpec.decode(ServiceSpec.encode(completed).finish())).toEqual(completed);
-    }),
-    { numRuns: 500 },
-  );
-});
+      ports: fc.uniqueArray(
+        fc.record({ target: fc.integer({ min: 1, max: 65_535 }), published: fc.integer({ min: 1, max: 65_535 }) }),
+        { selector: ({ published }) => published, maxLength: 5 },
+      ),
+    });
+    fc.assert(
+      fc.property(good, (given) => {
+        const completed = checkServiceSpec(ServiceSpec.fromPartial(given));
+        expect(checkServiceSpec(completed)).toEqual(completed);
+        expect(ServiceSpec.decode(ServiceSpec.encode(completed).finish())).toEqual(completed);
+      }),
+      { numRuns: 500 },
+    );
+  },
+);

@@ -111,27 +111,31 @@ describe("watch", () => {
     await watch.return?.();
   });
 
-  it("ends a reader that is too slow, with what to do, and holds no more for it than it may", async () => {
-    const { client, store } = await control();
-    const watch = client.events.watch({ kinds: [ObjectKind.NETWORK] })[Symbol.asyncIterator]();
-    expect(text(await next(watch))).toBe("network default");
-    expect(text(await next(watch))).toBe("synced");
-    const label = "x".repeat(4_000);
-    for (let i = 0; i < limits.watchBatches + 2_000; i += 1) {
-      await store.update((tx) => {
-        const [network] = tx.find("networks", "name", "default") as [Network];
-        tx.update("networks", { ...network, spec: { name: "default", labels: { label, i: String(i) } } });
-      });
-    }
-    let told = 0;
-    const error = await failure(
-      (async () => {
-        for (;;) told += (await next(watch)) === undefined ? 0 : 1;
-      })(),
-    );
-    expect(error).toMatchObject({ code: "API_EXHAUSTED", remedy: "start over from what there is now" });
-    expect(told).toBeLessThan(2_000);
-  });
+  it(
+    "ends a reader that is too slow, with what to do, and holds no more for it than it may",
+    { timeout: 30_000 },
+    async () => {
+      const { client, store } = await control();
+      const watch = client.events.watch({ kinds: [ObjectKind.NETWORK] })[Symbol.asyncIterator]();
+      expect(text(await next(watch))).toBe("network default");
+      expect(text(await next(watch))).toBe("synced");
+      const label = "x".repeat(4_000);
+      for (let i = 0; i < limits.watchBatches + 2_000; i += 1) {
+        await store.update((tx) => {
+          const [network] = tx.find("networks", "name", "default") as [Network];
+          tx.update("networks", { ...network, spec: { name: "default", labels: { label, i: String(i) } } });
+        });
+      }
+      let told = 0;
+      const error = await failure(
+        (async () => {
+          for (;;) told += (await next(watch)) === undefined ? 0 : 1;
+        })(),
+      );
+      expect(error).toMatchObject({ code: "API_EXHAUSTED", remedy: "start over from what there is now" });
+      expect(told).toBeLessThan(2_000);
+    },
+  );
 
   it("of kinds tells only these, and refuses others", async () => {
     const world = await control();

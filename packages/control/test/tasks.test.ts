@@ -123,7 +123,7 @@ describe("logs that are there", () => {
     expect(error.message).toContain("node b are missing");
   });
 
-  it("many lines arrive in order and whole", async () => {
+  it("many lines arrive in order and whole", { timeout: 30_000 }, async () => {
     const world = await control();
     const { tasks, nodes } = await placed(world, ["a", "b"]);
     for (const [index, node] of nodes.entries()) {
@@ -307,13 +307,13 @@ describe("logs that are followed", () => {
     ]);
   });
 
-  it("hold the node back while the caller does not read", async () => {
+  it("hold the node back while the caller does not read", { timeout: 30_000 }, async () => {
     const world = await control();
     const { tasks, nodes } = await placed(world, ["a"]);
     let made = 0;
     world.relay.lines.set(nodes[0] ?? "", async function* ({ follow }) {
       if (!follow) return;
-      for (; made < 5_000; made += 1) yield { lines: [line(tasks[0] ?? "", made, "x".repeat(32_768))] };
+      for (; made < 800; made += 1) yield { lines: [line(tasks[0] ?? "", made, "x".repeat(32_768))] };
     });
     const iterator = world.client.tasks.logs({ ref: "web", follow: true })[Symbol.asyncIterator]();
     await iterator.next();
@@ -323,9 +323,9 @@ describe("logs that are followed", () => {
       before = made;
       return still;
     });
-    expect(made).toBeLessThan(1_000);
+    expect(made).toBeLessThan(400);
     let read = 1;
-    while (read < 5_000) read += (await iterator.next()).value?.lines.length ?? 0;
+    while (read < 800) read += (await iterator.next()).value?.lines.length ?? 0;
     await iterator.return?.();
   });
 
