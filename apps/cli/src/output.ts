@@ -30,8 +30,9 @@ export async function render<T>(format: Format, printable: Printable<T>): Promis
     case "json":
       return JSON.stringify(printable.json(), undefined, 2);
     case "yaml": {
-      const { stringify } = await import("yaml");
-      return stringify(printable.json()).trimEnd();
+      // By its default export, which is all that a bundle keeps of a CommonJS package.
+      const { default: yaml } = await import("yaml");
+      return yaml.stringify(printable.json()).trimEnd();
     }
   }
 }

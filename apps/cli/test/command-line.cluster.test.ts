@@ -1,12 +1,13 @@
 /** The command line as a user meets it: terminals, followed streams, completion, bad input. */
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { promisify } from "node:util";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 
-const run = promisify(execFile);
 let machine: Machine;
 let image: string;
 beforeAll(async () => {
@@ -52,10 +53,11 @@ describe("exec", () => {
     terminal.stdin.write("stty size; echo a''b\n");
     await until("the shell answers", () => seen.includes("31 97") && seen.includes("ab"), 20_000);
     // What is typed is for the shell in the container: Ctrl-C ends its child and not the connection.
-    terminal.stdin.write("sleep 1000\n");
+    terminal.stdin.write("sleep 1007\n");
+    const sleeps = "grep -lz '^sleep$' /proc/[0-9]*/cmdline | xargs -n1 grep -cz 1007 || true";
     await until(
       "it sleeps",
-      async () => (await machine.ok("task", "exec", "box.1", "--", "pgrep", "-f", "sleep 1000$")).trim() !== "",
+      async () => (await machine.ok("task", "exec", "box.1", "--", "sh", "-c", sleeps)).trim() !== "",
       20_000,
     );
     terminal.stdin.write("\u0003");
@@ -197,13 +199,12 @@ test("networks separate: a name of another network is not known, and its address
     "--stop-signal",
     "KILL",
     "--",
-    "nc",
-    "-lk",
+    "httpd",
+    "-f",
     "-p",
     "80",
-    "-e",
-    "echo",
-    "hi",
+    "-h",
+    "/etc",
   );
   const [hidden] = await machine.running("hidden");
   const address = hidden?.status?.container?.address ?? "";
@@ -222,34 +223,29 @@ test("networks separate: a name of another network is not known, and its address
     "--stop-signal",
     "KILL",
   );
-  expect(await machine.ok("task", "exec", "both.1", "--", "nc", "-w", "2", "hidden", "80")).toBe("hi\n");
+  expect(await machine.ok("task", "exec", "both.1", "--", "wget", "-qO-", "http://hidden/hostname")).not.toBe("");
   expect((await machine.warren("network", "delete", "back")).stderr).toContain("hidden");
 });
 
-test.for(["bash", "zsh", "fish"])("completion works in a real %s", async (shell) => {
-  const script = await machine.ok("completion", shell);
-  expect(script).toContain("warren complete");
-  const found = await run("sh", ["-c", `command -v ${shell}`]).catch(() => undefined);
-  if (shell !== "bash") {
-    expect(found, `${shell} is installed by tools/setup`).toBeDefined();
-    await run(shell, ["-n"], {}).catch(() => undefined);
-  }
-  const bin = `warren() { ${process.execPath} ${machine.program} "$@"; }`;
-  const ask: Readonly<Record<string, readonly string[]>> = {
-    bash: [
-      "-c",
-      `${bin}; ${script}; COMP_WORDS=(warren service inspect bo); COMP_CWORD=3; _warren; echo "\${COMPREPLY[@]}"`,
-    ],
-    zsh: [
-      "-c",
-      `${bin}; compadd() { shift; print -r -- \${(P)1}; }; compdef() { :; }; ${script}; words=(warren service inspect bo); CURRENT=4; _warren`,
-    ],
-    fish: [
-      "-c",
-      `function warren; ${process.execPath} ${machine.program} $argv; end; ${script}; complete -C 'warren service inspect bo'`,
-    ],
-  };
-  const { stdout } = await run(shell, [...(ask[shell] ?? [])], { env: machine.env });
+/** What each shell runs: its completion of `warren service inspect bo`, with the script that we print. */
+const asked: Readonly<Record<string, string>> = {
+  bash: `source "$SCRIPT"; COMP_WORDS=(warren service inspect bo); COMP_CWORD=3; _warren; echo "\${COMPREPLY[@]}"`,
+  zsh: `compdef() { : }; compadd() { print -r -- "\${found[@]}" }; source "$SCRIPT"; words=(warren service inspect bo); CURRENT=4; _warren`,
+  fish: `source "$SCRIPT"; complete -C "warren service inspect bo"`,
+};
+
+test.for(Object.keys(asked))("completion works in a real %s", async (shell) => {
+  const folder = await mkdtemp(join(tmpdir(), "warren-completion-"));
+  const script = join(folder, "script");
+  await writeFile(script, await machine.ok("completion", shell));
+  await writeFile(join(folder, "warren"), `#!/bin/sh\nexec ${process.execPath} ${machine.program} "$@"\n`, {
+    mode: 0o755,
+  });
+  const env = { ...machine.env, SCRIPT: script, PATH: `${folder}:${process.env["PATH"]}` };
+  const child = spawn(shell, ["-c", asked[shell] ?? ""], { env, stdio: ["ignore", "pipe", "inherit"] });
+  let stdout = "";
+  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+  await once(child, "close");
   expect(stdout.trim().split(/\s+/)).toContain("box");
 });
 

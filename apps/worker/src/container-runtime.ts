@@ -1,10 +1,9 @@
 /** The container runtime of this worker: the machine's containerd, or one of its own where the machine runs none. */
 import { mkdir } from "node:fs/promises";
 import { RuntimeError, type Runtime } from "@warren/runtime";
-import { connectContainerd } from "@warren/runtime-containerd";
-import { superviseContainerd } from "./supervise-stub.ts";
+import { connectContainerd, superviseContainerd } from "@warren/runtime-containerd";
 import { Backoff, delay, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { readChoice, writeChoice, type ContainerdChoice } from "./containerd-choice.ts";
+import { readChoice, writeChoice } from "./containerd-choice.ts";
 import { workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
 
@@ -15,11 +14,14 @@ export interface RuntimeDependencies {
   readonly metrics: Metrics;
 }
 
-type Options = Pick<WorkerOptions, "dataDir" | "runDir" | "containerdSocket" | "containerdNamespace" | "mirrors">;
+type Options = Pick<WorkerOptions, "dataDir" | "runDir" | "containerdSocket" | "containerdNamespace" | "mirrors"> & {
+  /** Ends a containerd of our own with the resources. @default false: its containers would go on, but nobody tells of them */
+  readonly endContainerd?: boolean;
+};
 
 /**
  * Resolves once the runtime answers; it is closed with `resources`. Which containerd it is was settled when this worker
- * first ran here.
+ * first ran here: another would not know the tasks that run.
  *
  * @throws RuntimeError where there is neither a containerd that answers nor the program
  */
@@ -31,35 +33,25 @@ export async function openRuntime(
 ): Promise<Runtime> {
   const { data } = workerFolders(options);
   await mkdir(data, { recursive: true, mode: 0o700 });
-  const choice = (await readChoice(data)) ?? (await firstChoice(dependencies, options));
-  const address = choice === "own" ? await ownContainerd(dependencies, options, resources) : options.containerdSocket;
+  const settled = await readChoice(data);
+  const { address, own } =
+    settled === "machine"
+      ? { address: options.containerdSocket, own: false }
+      : await findContainerd(dependencies, options, resources);
   const runtime = resources.use(await patiently(dependencies, address, options, signal));
-  await writeChoice(data, choice);
+  if (settled === undefined) await writeChoice(data, own ? "own" : "machine");
   return runtime;
 }
 
-async function firstChoice(dependencies: RuntimeDependencies, options: Options): Promise<ContainerdChoice> {
-  const socket = options.containerdSocket;
-  try {
-    await using _ = await connectTo(dependencies, socket, options);
-    return "machine";
-  } catch (error) {
-    if (!RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) throw error;
-    dependencies.log.info("no containerd answers, so this worker runs its own", { socket });
-    return "own";
-  }
-}
-
-async function ownContainerd(
+/** The machine's if it answers and we have none of our own, else one of our own. */
+async function findContainerd(
   dependencies: RuntimeDependencies,
   options: Options,
   resources: AsyncDisposableStack,
-): Promise<string> {
-  const { containerdData, containerdRun } = workerFolders(options);
-  const supervisor = resources.use(
-    await superviseContainerd(dependencies, { dataDir: containerdData, runDir: containerdRun }),
-  );
-  return supervisor.address;
+): Promise<{ readonly address: string; readonly own: boolean }> {
+  const { containerdData: dataDir, containerdRun: runDir } = workerFolders(options);
+  const { containerdSocket: systemAddress, endContainerd: endWithUs = false } = options;
+  return resources.use(await superviseContainerd(dependencies, { systemAddress, dataDir, runDir, endWithUs }));
 }
 
 /** Waits for a containerd that is away, however long it takes to come. */

@@ -27,8 +27,9 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
   {
     await using resources = new AsyncDisposableStack();
     const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
-    const runtime = await openRuntime(base, { ...options, mirrors: {} }, resources, new AbortController().signal);
-    for (const { id } of await runtime.list()) await runtime.remove(id);
+    const forGood = { ...options, mirrors: {}, endContainerd: true };
+    const runtime = await openRuntime(base, forGood, resources, new AbortController().signal);
+    await runtime.collectOrphans(new Set());
     await runtime.removeUnusedImages(new Set());
     const state = await openLevelState(folders.state);
     resources.defer(() => state.close());

@@ -1,0 +1,39 @@
+/** The whole process of short commands, ms: `warren service list` with 100 services, help, and Node alone. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Machine } from "../../apps/cli/test/machine.ts";
+import { machineLine, percentileCells, printTable, setting } from "./report.ts";
+
+const run = promisify(execFile);
+const rounds = setting("BENCH_ROUNDS", 30);
+const program = join(import.meta.dirname, "../../apps/cli/bin/warren.js");
+
+await using machine = await Machine.start();
+for (let n = 0; n < 100; n++) {
+  const spec = {
+    name: `s${n}`,
+    mode: { $case: "replicated", value: { replicas: 0 } } as const,
+    task: { container: { image: "none" } },
+  };
+  await machine.client.services.create({ spec });
+}
+const commands: Readonly<Record<string, readonly string[]>> = {
+  "warren service list": [program, "service", "list"],
+  "warren service list -o json": [program, "service", "list", "-o", "json"],
+  "warren service create --help": [program, "service", "create", "--help"],
+  "node -e 0": ["-e", "0"],
+};
+const took = new Map<string, number[]>();
+for (let round = 0; round <= rounds; round++) {
+  for (const [name, args] of Object.entries(commands)) {
+    const begin = performance.now();
+    await run(process.execPath, args, { env: machine.env, maxBuffer: 2 ** 26 });
+    if (round > 0) took.set(name, [...(took.get(name) ?? []), performance.now() - begin]);
+  }
+}
+process.stdout.write(`cli: whole process, ms; ${rounds} runs\n${machineLine()}\n\n`);
+printTable(
+  ["command", "p50", "p95", "p99"],
+  [...took].map(([name, values]) => [name, ...percentileCells(values, 0)]),
+);
