@@ -73,8 +73,8 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     const key = filter.share?.(task, world);
     if (key === undefined) unshared.push(check);
     else shared.push({ key: `${filter.name}:${key}`, test, general: key === "" });
+    if (filter.reads === undefined) worldly = true;
     if (key === undefined && filter.reads === undefined) {
-      worldly = true;
       const parts = filter.partitions?.(task, world);
       if (parts === undefined) continue;
       addAll(partitions, parts);
@@ -108,7 +108,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
   }
   const needs = needsOf(task).map(([kind, amount]) => [world.kind(kind), amount] as const);
   const sharedKey = shared.map(({ key }) => key).join("\n");
-  const alike = !worldly && unshared.every(({ filter }) => filter === resources);
+  const alike = unshared.every(({ filter }) => filter === resources);
   const group = alike ? `${task.priority ?? 0}\n${sharedKey}\n${needs.join()}` : undefined;
   return {
     ...{ task, group, sharedKey, checks, shared, unshared, ofParts, worldly, needs },

@@ -361,13 +361,14 @@ export class Picker {
     const nextKeys = this.#rules.order.keys(next);
     const { orderScorer, order } = this.#rules;
     for (const { scorer, of } of this.#ask.lead) {
-      if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), scorer.explain);
+      if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), (value) => scorer.explain(value));
     }
-    if (keys[0] !== nextKeys[0]) return decided(orderScorer.name, keys[0], nextKeys[0], orderScorer.explain);
+    if (keys[0] !== nextKeys[0])
+      return decided(orderScorer.name, keys[0], nextKeys[0], (value) => orderScorer.explain(value));
     for (const { scorer, of } of this.#ask.tail) {
-      if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), scorer.explain);
+      if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), (value) => scorer.explain(value));
     }
-    if (keys[1] !== nextKeys[1]) return decided(order.tie, keys[1], nextKeys[1], order.explainTie);
+    if (keys[1] !== nextKeys[1]) return decided(order.tie, keys[1], nextKeys[1], (value) => order.explainTie(value));
     return {
       node,
       decided: { by: "seed", nextNodeId },

@@ -4,8 +4,10 @@
  *
  * - it brings a service's tasks closer: two tasks or more between the parts of a preference, or between the nodes;
  * - or it brings loads closer, by two tasks and more than a fifth of the mean, and leaves the service spread as well as it was.
+ *
+ * No task is moved away from others that require its service beside them, unless it leaves another there.
  */
-import { partitionBy } from "./filters/affinity.ts";
+import { domainOf, partitionBy } from "./filters/affinity.ts";
 import { spreadKey } from "./ask.ts";
 import { SchedulerError } from "./errors.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -77,6 +79,8 @@ class Plan {
   readonly #most: number;
   readonly #places = new Map<string, Place>();
   readonly #services = new Map<string, Set<Place>>();
+  /** Topologies over which other tasks require a service beside them. */
+  readonly #required = new Map<string, Set<string>>();
 
   constructor(fork: Scheduler, world: World, most: number) {
     this.#fork = fork;
@@ -85,6 +89,12 @@ class Plan {
       const place = new Place(node);
       this.#places.set(place.id, place);
       for (const serviceId of node.services.keys()) this.#enter(serviceId, place);
+      for (const { affinity = [] } of node.tasks.values()) {
+        for (const { kind, service, topology, required } of affinity) {
+          if (kind !== "affinity" || required === false) continue;
+          this.#required.set(service, (this.#required.get(service) ?? new Set()).add(topology));
+        }
+      }
     }
   }
 
@@ -161,8 +171,23 @@ class Plan {
     return true;
   }
 
+  /** Whether a task is the last of its service in a domain where others may require it. */
+  #isRequired(from: Place, to: Place, serviceId: string): boolean {
+    for (const topology of this.#required.get(serviceId) ?? []) {
+      const domain = domainOf(topology, from.node.state);
+      if (domain === undefined || domain === domainOf(topology, to.node.state)) continue;
+      let there = 0;
+      for (const place of this.#services.get(serviceId) ?? []) {
+        if (domainOf(topology, place.node.state) === domain) there += place.of(serviceId).length;
+      }
+      if (there <= 1) return true;
+    }
+    return false;
+  }
+
   /** What a move gains, or undefined if that is too little. */
   #gain(from: Place, to: Place, { serviceId }: TaskState, forLoad: boolean): string | undefined {
+    if (this.#isRequired(from, to, serviceId)) return undefined;
     const parts = this.#parts(serviceId, [...(this.#services.get(serviceId) ?? [])]);
     for (const [level, count] of parts(from).entries()) {
       const other = parts(to)[level] ?? 0;

@@ -183,7 +183,7 @@ export class WaitingRoom {
   }
 }
 
-export function groupKey({ serviceId, specVersion }: TaskState): string {
+function groupKey({ serviceId, specVersion }: TaskState): string {
   return `${specVersion}/${serviceId}`;
 }
 

@@ -2,9 +2,11 @@
  * What would happen if: answers about a world that is not changed. Those that place tasks try it on a fork.
  */
 import { type Ask, askOf, type Rules } from "./ask.ts";
+import { hostPorts } from "./filters/host-ports.ts";
 import { maxPerNode } from "./filters/max-per-node.ts";
 import { resources } from "./filters/resources.ts";
 import type { Move } from "./rebalance.ts";
+import type { Filter } from "./rules.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
 import { portsOf } from "./state/ports.ts";
@@ -32,16 +34,20 @@ export interface Drain {
 /** The priority of a task that shall displace nobody. */
 const modest = Number.MIN_SAFE_INTEGER;
 
-/** Tasks that are placed one by one to find a capacity that no formula gives. */
+/** Tasks that are placed one by one to find a capacity that no formula gives; few first, as few often fit. */
+const firstTrials = 64;
 const trials = 10_000;
 
 export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {
   const { nodeId: _, ...pending } = task;
   const ask = askOf(pending, rules, world);
-  return ask.worldly || ask.unshared.some(({ filter }) => filter !== resources && filter !== maxPerNode)
-    ? capacityByTrial(fork(), pending)
-    : capacityByNode(world, ask);
+  return ask.checks.every(({ filter }) => filter.reads === "state" || countable.has(filter))
+    ? capacityByNode(world, ask)
+    : capacityByTrial(fork(), pending);
 }
+
+/** Filters whose answer changes with each task in a way that can be reckoned. */
+const countable: ReadonlySet<Filter> = new Set([resources, maxPerNode, hostPorts]);
 
 /** Each node by itself: what it has left, divided by what a task takes. */
 function capacityByNode(world: World, ask: Ask): Capacity {
@@ -71,15 +77,19 @@ function capacityByNode(world: World, ask: Ask): Capacity {
 function capacityByTrial(fork: Scheduler, task: TaskState): Capacity {
   const used = new Set<string>();
   const prefix = `${task.id}\u0000`;
-  for (let n = 0; n < trials; n += 1)
-    fork.apply({ kind: "task", task: { ...task, priority: modest, id: `${prefix}${String(n).padStart(6, "0")}` } });
-  const decisions = fork.schedule().filter((each) => each.taskId.startsWith(prefix));
-  const waiting = decisions.find((each) => each.kind === "waiting");
-  for (const each of decisions) if (each.kind === "placed") used.add(each.nodeId);
-  const tasks = decisions.filter((each) => each.kind === "placed").length;
-  return waiting === undefined
-    ? { tasks: Number.POSITIVE_INFINITY, nodes: used.size }
-    : { tasks, nodes: used.size, limit: waiting.text };
+  let tasks = 0;
+  for (const until of [firstTrials, trials]) {
+    for (let n = tasks; n < until; n += 1) {
+      fork.apply({ kind: "task", task: { ...task, priority: modest, id: `${prefix}${String(n).padStart(6, "0")}` } });
+    }
+    const decisions = fork.schedule().filter((each) => each.taskId.startsWith(prefix));
+    for (const each of decisions) {
+      if (each.kind === "waiting") return { tasks, nodes: used.size, limit: each.text };
+      used.add(each.nodeId);
+      tasks += 1;
+    }
+  }
+  return { tasks: Number.POSITIVE_INFINITY, nodes: used.size };
 }
 
 export function drain(fork: Scheduler, node: Node): Drain {

@@ -420,6 +420,15 @@ describe("affinity", () => {
     expect(places(told(scheduler, { kind: "node-gone", nodeId: "a" }))).toEqual({ 4: "c" });
   });
 
+  it("when one that keeps others away leaves, they find room on the other nodes of its domain too", () => {
+    const full = { ...zones[0]!, resources: { memory: 1 } };
+    const roomy = { ...zones[1]!, resources: { memory: 9 } };
+    const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
+    const scheduler = world([full, roomy], [shy, task("t", { reservations: { memory: 5 } })]);
+    expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
+    expect(places(told(scheduler, { kind: "task-gone", taskId: "shy" }))).toEqual({ t: "b" });
+  });
+
   it("nodes of one hostname are one domain, also for lists that were made before", () => {
     const hosts = [node("a", { hostname: "h" }), node("b", { hostname: "h" }), node("c", { hostname: "i" })];
     const apart = term("anti-affinity", "db", "node.hostname");
@@ -443,6 +452,13 @@ describe("affinity", () => {
     scheduler.apply({ kind: "task-gone", taskId: "db" });
     scheduler.apply(db);
     expect([put(), put(), put()]).toEqual(["c", "c", "c"]);
+    scheduler.apply({ kind: "task-gone", taskId: "db" });
+    for (let at = 1; at <= n; at += 1) scheduler.apply({ kind: "task-gone", taskId: `t${at}` });
+    scheduler.apply({ kind: "node", node: node("c", { ready: false }) });
+    scheduler.apply({ kind: "task", task: task("shy", { serviceId: "shy", nodeId: "a", ...apart }) });
+    expect(told(scheduler, { kind: "task", task: task("db2", { serviceId: "db" }) })).toMatchObject([
+      { kind: "waiting" },
+    ]);
   });
 
   it("a wish comes before spreading, and gives way where it can't be met", () => {

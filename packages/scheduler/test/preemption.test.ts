@@ -89,6 +89,9 @@ describe("preemption", () => {
     const scheduler = world([node("a", { ...one, ready: false })], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
     expect(told(scheduler, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+    const usual = world([node("a", { ...one, ready: false })], [held("x", "a", 4, -1), urgent(4, { priority: 0 })]);
+    expect(usual.schedule()).toMatchObject([{ kind: "waiting" }]);
+    expect(told(usual, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
   });
 
   it("a hundred small tasks on a node are no obstacle", () => {

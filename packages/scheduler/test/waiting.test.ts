@@ -166,6 +166,19 @@ describe("nothing is read that did not change", () => {
     expect(asked()).toBeLessThanOrEqual(4 * size + 3 * 10_000);
   });
 
+  it("nodes that are too full are passed over by the block", () => {
+    const { filter, asked } = counting();
+    // The full ones come first: they hold no task.
+    const nodes = many((n) => ({ resources: { memory: n < 1_900 ? 1 : 1_000 } }));
+    const held = Array.from({ length: 100 }, (_, n) => task(`h${n}`, { serviceId: "held", nodeId: `n${1_900 + n}` }));
+    const tasks = Array.from({ length: 1_000 }, (_, n) =>
+      task(`t${n}`, { serviceId: `s${n}`, reservations: { memory: 2 } }),
+    );
+    const scheduler = world(nodes, [...held, ...tasks], { filters: [filter, ...defaultFilters] });
+    expect(scheduler.schedule()).toHaveLength(1_000);
+    expect(asked()).toBeLessThan(2 * size + 300 * 1_000);
+  });
+
   it("one more task, among thousands that wait for other things, reads a handful of nodes", () => {
     const { filter, asked } = counting();
     const stuck = Array.from({ length: 5_000 }, (_, n) =>

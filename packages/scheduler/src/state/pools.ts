@@ -240,7 +240,7 @@ export class Pools {
   ): Pool {
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      const { source = () => this.#world.known, order = this.#order.keys } = how;
+      const { source = () => this.#world.known, order = (node) => this.#order.keys(node) } = how;
       pool = new Pool(this.#world, { order, tests: asks.map((each) => each.test), partitions, source });
       this.#waste.delete(key);
       this.#pools.set(key, pool);

@@ -218,12 +218,21 @@ export class World implements WorldView {
       if (by === 1) index.enter(node);
       else index.leave(node);
     }
+    if (node.load > 0) this.#touchNarrow(node);
     for (const name of node.state.volumes ?? []) this.#countVolume(name, node, by);
     if (node.state.taints?.some((taint) => taint.effect === "prefer-no-schedule") === true) this.#softTaints += by;
     for (const task of node.tasks.values()) this.#countRepulsion(node, task, by);
     if (!(node.state.ready && node.state.active)) {
       if (by === 1) this.#down.insert({ node, first: 0, second: 0 });
       else this.#down.remove({ node, first: 0, second: 0 });
+    }
+  }
+
+  /** What holds tasks enters or leaves its domains: that may change the answer for the others there. */
+  #touchNarrow(node: Node): void {
+    for (const [key, topology] of this.#topologies) {
+      const value = topology.narrow ? topologyOf(key)?.(node.state) : undefined;
+      if (value !== undefined) for (const each of topology.nodes(value)) if (each !== node) this.#touch(each);
     }
   }
 

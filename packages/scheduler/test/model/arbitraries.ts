@@ -5,8 +5,9 @@ import type { AffinityTerm, Delta, NodeState, TaskState } from "../../src/index.
 export const nodeIds = ["a", "b", "c", "d", "e", "f"];
 const serviceIds = ["web", "db", "log", "job"];
 const topology = fc.constantFrom("node.hostname", "node.id", "node.labels.zone", "node.labels.rack");
-const some = <T>(arbitrary: fc.Arbitrary<T>, freq = 2): fc.Arbitrary<T | undefined> =>
-  fc.option(arbitrary, { nil: undefined, freq });
+/** There in so many of ten. */
+const some = <T>(arbitrary: fc.Arbitrary<T>, of10 = 5): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight: of10, arbitrary }, { weight: 10 - of10, arbitrary: fc.constant(undefined) });
 /** Without the keys that are undefined. */
 const present = <T extends object>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T> =>
   arbitrary.map((each) => Object.fromEntries(Object.entries(each).filter(([, it]) => it !== undefined)) as T);
@@ -19,9 +20,9 @@ export const anyNode: fc.Arbitrary<NodeState> = present(
     ready: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
     active: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
     labels: present(
-      fc.record({ zone: some(fc.constantFrom("x", "y", "z"), 6), rack: some(fc.constantFrom("1", "2")) }),
+      fc.record({ zone: some(fc.constantFrom("x", "y", "z"), 8), rack: some(fc.constantFrom("1", "2")) }),
     ) as fc.Arbitrary<Record<string, string>>,
-    platform: some(fc.constantFrom({ os: "linux", arch: "arm64" }, { os: "linux", arch: "amd64" }), 5),
+    platform: some(fc.constantFrom({ os: "linux", arch: "arm64" }, { os: "linux", arch: "amd64" }), 8),
     resources: fc.record({
       cpu: fc.integer({ min: 0, max: 16 }),
       memory: fc.integer({ min: 0, max: 16 }),
@@ -58,7 +59,7 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
     reservations: some(
       fc.record({ cpu: fc.integer({ min: 0, max: 4 }), memory: fc.integer({ min: 0, max: 4 }) }, { requiredKeys: [] }),
     ),
-    gpu: some(fc.integer({ min: 1, max: 2 }), 1),
+    gpu: some(fc.integer({ min: 1, max: 2 }), 2),
     constraints: some(
       fc.constantFrom(
         ["node.labels.zone == x"],
@@ -66,9 +67,9 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
         ["node.hostname != h1", "node.labels.rack == 1"],
         ["node.id == a"],
       ),
-      1,
+      2,
     ),
-    platforms: some(fc.constant([{ os: "linux", arch: "arm64" }]), 1),
+    platforms: some(fc.constant([{ os: "linux", arch: "arm64" }]), 2),
     hostPorts: some(
       fc.constantFrom(
         [{ port: 80, protocol: "tcp" as const }],
@@ -78,23 +79,23 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
           { port: 81, protocol: "tcp" as const },
         ],
       ),
-      1,
+      2,
     ),
-    maxPerNode: some(fc.integer({ min: 1, max: 2 }), 1),
-    image: some(fc.constantFrom("i1", "i2"), 1),
+    maxPerNode: some(fc.integer({ min: 1, max: 2 }), 2),
+    image: some(fc.constantFrom("i1", "i2"), 2),
     tolerations: some(
       fc.constantFrom([{}], [{ key: "k" }], [{ key: "l", value: "1", effect: "no-schedule" as const }]),
-      1,
+      2,
     ),
-    networks: some(fc.subarray(["n1", "n2"]), 1),
-    volumes: some(fc.subarray(["v1"]), 1),
-    localVolumes: some(fc.subarray(["l1", "l2"]), 1),
-    affinity: some(fc.array(anyTerm, { maxLength: 2 }), 1),
+    networks: some(fc.subarray(["n1", "n2"]), 2),
+    volumes: some(fc.subarray(["v1"]), 2),
+    localVolumes: some(fc.subarray(["l1", "l2"]), 2),
+    affinity: some(fc.array(anyTerm, { maxLength: 2 }), 2),
     preferences: some(
       fc.constantFrom(["spread=node.labels.zone"], ["spread=node.labels.zone", "spread=node.labels.rack"]),
-      1,
+      2,
     ),
-    priority: some(fc.integer({ min: -1, max: 2 }), 1),
+    priority: some(fc.integer({ min: -1, max: 2 }), 2),
   }),
 ).map(({ gpu, reservations, ...rest }) => {
   const all = { ...reservations, ...(gpu === undefined ? {} : { gpu }) };
