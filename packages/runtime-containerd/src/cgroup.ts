@@ -2,6 +2,7 @@ import { readFile, readdir, rmdir } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ContainerStats } from "@warren/runtime";
+import { endProcess } from "./orphan-processes.ts";
 
 /** What one cgroup version keeps where. Paths are those of the container's cgroup under `root`. */
 interface Layout {
@@ -42,7 +43,7 @@ export class Cgroups {
     return (await this.#layout(path).oomKills()) > 0;
   }
 
-  /** Removes what a killed runtime left below `path`, and is not kept: empty cgroups. */
+  /** Ends what a killed runtime left below `path` and is not kept, and removes its cgroups. */
   async removeLeftovers(path: string, keep: (name: string) => boolean): Promise<void> {
     const trees =
       this.version === 2 ? [this.#root] : (await readdir(this.#root)).map((controller) => join(this.#root, controller));
@@ -50,8 +51,11 @@ export class Cgroups {
       const parent = join(tree, path);
       const children = await readdir(parent, { withFileTypes: true }).catch(none);
       for (const child of children ?? []) {
-        // EBUSY: something lives in it, which is not for us to end.
-        if (child.isDirectory() && !keep(child.name)) await rmdir(join(parent, child.name)).catch(none);
+        if (!child.isDirectory() || keep(child.name)) continue;
+        const cgroup = join(parent, child.name);
+        for (const pid of await lines(join(cgroup, "cgroup.procs"))) if (/^\d+$/.test(pid)) endProcess(Number(pid));
+        // EBUSY: what was ended has not gone yet; the next call finds it empty.
+        await rmdir(cgroup).catch(none);
       }
     }
   }

@@ -24,7 +24,7 @@ export class ContainerLog {
       files: String(spec.log?.files ?? fileCount),
       ...(spec.tty && { tty: "1" }),
     });
-    return `binary://${program}?${query}`;
+    return `binary://${program}?${query.toString()}`;
   }
 
   /** Tells the logger that the container has ended, so what it has is all there will be. */
@@ -42,7 +42,8 @@ export class ContainerLog {
   async settled(signal: AbortSignal): Promise<void> {
     using changes = watchOrNone(this.#directory, signal);
     await this.settle();
-    while (changes !== undefined && !(await this.#isOver()) && (await changes.next()));
+    if (changes === undefined) return;
+    for (let more = true; more && !(await this.#isOver());) more = await changes.next();
   }
 
   /** Ends, when it follows, once the logger has gone: with the container's last process that holds its output. */

@@ -38,7 +38,9 @@ import { ImageStore, snapshotter, type UnpackedImage } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, ociSpec } from "./oci-spec.ts";
+import { endForgottenShims } from "./orphan-processes.ts";
 import { processUser } from "./process-user.ts";
+import { digestOf } from "./registry.ts";
 
 export interface ContainerdDependencies {
   readonly log?: Logger;
@@ -57,6 +59,12 @@ export interface ContainerdOptions {
   /** Where logs are; on disk. @default "/var/lib/warren/runtime" */
   readonly dataDir?: string;
   /**
+   * The cgroup that containers' are under, ours alone on this machine: what is in it and no container's is ended.
+   *
+   * @default the namespace, with a digest of `runDir` where that is not the default, so that two nodes are apart
+   */
+  readonly cgroupParent?: string;
+  /**
    * The small program that keeps logs and is containers' init. It must stay where it is while containers run.
    *
    * @default the one that is built in this package's `bin/`
@@ -69,6 +77,7 @@ export interface ContainerdOptions {
   readonly mirrors?: Readonly<Record<string, readonly string[]>>;
 }
 
+const defaultRunDir = "/run/warren/runtime";
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const shim = "io.containerd.runc.v2";
 const stopSignalLabel = "warren.stop-signal";
@@ -101,7 +110,9 @@ export async function connectContainerd(
 class ContainerdRuntime implements Runtime {
   readonly #connection: Connection;
   readonly #images: ImageStore;
+  readonly #address: string;
   readonly #namespace: string;
+  readonly #cgroupParent: string;
   readonly #runDir: string;
   readonly #dataDir: string;
   readonly #architecture: string;
@@ -122,12 +133,15 @@ class ContainerdRuntime implements Runtime {
     options: ContainerdOptions,
   ) {
     this.#namespace = options.namespace ?? "warren";
-    this.#runDir = options.runDir ?? "/run/warren/runtime";
+    this.#runDir = options.runDir ?? defaultRunDir;
+    const own = this.#runDir === defaultRunDir ? "" : `-${digestOf(this.#runDir).slice("sha256:".length, 19)}`;
+    this.#cgroupParent = options.cgroupParent ?? `${this.#namespace}${own}`;
     this.#dataDir = options.dataDir ?? "/var/lib/warren/runtime";
     this.#program = new NativeProgram(options.program ?? builtProgram);
     this.#log = log.child({ component: "runtime-containerd" });
     this.#random = random;
-    this.#connection = new Connection(options.address ?? "/run/containerd/containerd.sock", this.#namespace);
+    this.#address = options.address ?? "/run/containerd/containerd.sock";
+    this.#connection = new Connection(this.#address, this.#namespace);
     this.#architecture = machine() === "aarch64" ? "arm64" : "amd64";
     this.#images = new ImageStore(
       { connection: this.#connection, random, fetch: fetcher },
@@ -266,7 +280,10 @@ class ContainerdRuntime implements Runtime {
     const orphans = [...found].filter((id) => !keep.has(id) && !this.#byId.has(id));
     await Promise.all(orphans.map((id) => this.remove(id)));
     await this.#endForeignExecs();
-    await this.#cgroups.removeLeftovers(this.#namespace, (name) => keep.has(name) || this.#byId.has(name));
+    const kept = new Set([...keep, ...(await this.list()).map(({ id }) => id)]);
+    const isKept = (id: string): boolean => kept.has(id) || this.#byId.has(id);
+    await endForgottenShims(this.#address, this.#namespace, isKept);
+    await this.#cgroups.removeLeftovers(this.#cgroupParent, isKept);
     return orphans;
   }
 
@@ -535,7 +552,7 @@ class ContainerdRuntime implements Runtime {
   }
 
   #cgroupPath(id: string): string {
-    return `${this.#namespace}/${id}`;
+    return `${this.#cgroupParent}/${id}`;
   }
 }
 

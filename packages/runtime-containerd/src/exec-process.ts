@@ -176,7 +176,7 @@ class Pump {
 async function quiet(pumps: readonly Pump[], over: AbortSignal): Promise<void> {
   const came = (): number => pumps.reduce((sum, { chunks }) => sum + chunks, 0);
   for (let before = -1; before !== came();) {
-    await Promise.all(pumps.map(({ busy }) => busy));
+    for (const pump of pumps) await pump.busy;
     before = came();
     await delay(systemClock, quietMs, over).catch(() => undefined);
   }

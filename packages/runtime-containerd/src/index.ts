@@ -2,6 +2,7 @@
  * The runtime on containerd.
  *
  * - `containerd-runtime.ts`  connectContainerd: the seam's calls
+ * - `supervised-containerd.ts` superviseContainerd: finds a containerd, or keeps one of our own running
  * - `image-store.ts`         pull into containerd: leases, blobs, unpacking, collection
  * - `registry.ts`            the registry protocol, read side
  * - `image-config.ts`        an image's manifest and config, Docker's rules for the command
@@ -15,4 +16,10 @@
  * - `native-program.ts`      the program in `native/`: logger, init, namespaces, pipes
  * - `testing/`               a private containerd, a registry, images, as `@warren/runtime-containerd/testing`
  */
+export {
+  superviseContainerd,
+  type SuperviseDependencies,
+  type SuperviseOptions,
+  type SupervisedContainerd,
+} from "./supervised-containerd.ts";
 export { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "./containerd-runtime.ts";

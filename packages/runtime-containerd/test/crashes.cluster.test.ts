@@ -27,7 +27,7 @@ afterAll(() => bed?.[Symbol.asyncDispose]());
 async function remains(keep: readonly string[]): Promise<Record<string, readonly string[]>> {
   const { options, containerd } = bed;
   const others = (names: readonly string[]): string[] => names.filter((name) => !keep.includes(name));
-  const connection = new Connection(options.address, options.namespace ?? "");
+  const connection = new Connection(options.address, options.namespace);
   try {
     const snapshots: string[] = [];
     const request = { snapshotter: "overlayfs", filters: [] };
@@ -37,16 +37,13 @@ async function remains(keep: readonly string[]): Promise<Record<string, readonly
     const processes = execFileSync("ps", ["-eo", "args"], { maxBuffer: 1 << 24 })
       .toString()
       .split("\n");
-    const cgroup = join("/sys/fs/cgroup/memory", options.namespace ?? "");
+    const cgroup = join("/sys/fs/cgroup/memory", options.cgroupParent);
     return {
       snapshots: others(snapshots),
       leases: leases.map(({ id }) => id),
       directories: others(readdirSync(join(options.runDir, "containers"))),
       logs: others(readdirSync(join(options.dataDir, "logs"))),
       execs: readdirSync(join(options.runDir, "execs")),
-      bundles: others(
-        readdirSync(join(containerd.directory, "state/io.containerd.runtime.v2.task", options.namespace ?? "")),
-      ),
       mounts: readFileSync("/proc/self/mountinfo", "utf8")
         .split("\n")
         .filter((line) => line.includes(containerd.directory) && !keep.some((id) => line.includes(`/${id}/`))),
@@ -68,7 +65,6 @@ const nothing = {
   directories: [],
   logs: [],
   execs: [],
-  bundles: [],
   mounts: [],
   processes: [],
   cgroups: [],

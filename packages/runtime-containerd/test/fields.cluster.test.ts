@@ -203,7 +203,7 @@ test.each(cgroupRows)("resources.%s", async (field, resources, v1, v2) => {
   await runtime.start(id);
   const { cgroupVersion } = await runtime.info();
   const [controller, file] = cgroupVersion === 2 ? ["", v2[0]] : (v1[0].split("/") as [string, string]);
-  const path = join("/sys/fs/cgroup", controller, bed.options.namespace ?? "", id, file);
+  const path = join("/sys/fs/cgroup", controller, bed.options.cgroupParent, id, file);
   expect(readFileSync(path, "utf8").trim()).toBe(cgroupVersion === 2 ? v2[1] : v1[1]);
 });
 

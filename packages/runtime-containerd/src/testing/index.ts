@@ -85,7 +85,8 @@ export interface RuntimeBed extends AsyncDisposable {
   readonly containerd: PrivateContainerd;
   readonly registry: TestRegistry;
   /** For `connectContainerd`: socket and directories, all the bed's own. */
-  readonly options: ContainerdOptions & { readonly address: string; readonly runDir: string; readonly dataDir: string };
+  readonly options: ContainerdOptions &
+    Readonly<Record<"address" | "namespace" | "runDir" | "dataDir" | "cgroupParent", string>>;
   open(dependencies?: ContainerdDependencies, more?: ContainerdOptions): Promise<Runtime>;
   /** Pushes a busybox image with these contents; gives its name. */
   push(nameAndTag: string, contents?: ImageContents): Promise<string>;
@@ -96,8 +97,8 @@ export async function startRuntimeBed(): Promise<RuntimeBed> {
   const [containerd, registry] = await Promise.all([startPrivateContainerd(), startRegistry()]);
   const options = {
     address: containerd.address,
-    // A name of its own, since cgroups of one name are one cgroup on all of a machine's containerds.
-    namespace: `warren-${containerd.pid}`,
+    namespace: "warren",
+    cgroupParent: `warren-${containerd.pid}`,
     runDir: join(containerd.directory, "run"),
     dataDir: join(containerd.directory, "data"),
   };
@@ -112,8 +113,7 @@ export async function startRuntimeBed(): Promise<RuntimeBed> {
       await runtime.collectOrphans(new Set());
       await registry[Symbol.asyncDispose]();
       await containerd[Symbol.asyncDispose]();
-      const cgroups = new Cgroups();
-      await cgroups.removeLeftovers("", (name) => name !== options.namespace);
+      await new Cgroups().removeLeftovers("", (name) => name !== options.cgroupParent);
     },
   };
   return bed;
