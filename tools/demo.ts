@@ -48,27 +48,23 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** What a machine has of the kinds of things that Warren makes. */
+/** What the machine has of the kinds of things that this cluster makes, others' things of these kinds left out. */
 async function inventory(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
-  const lines = async (program: string, ...args: string[]): Promise<Set<string>> => {
-    const { stdout } = await run(program, args).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? "" }));
-    return new Set(stdout.split("\n").filter(Boolean));
+  const lines = async (program: string, ...args: string[]): Promise<string[]> => {
+    const { stdout } = await run(program, args, { maxBuffer: 2 ** 26 }).catch((error: { stdout?: string }) => ({
+      stdout: error.stdout ?? "",
+    }));
+    return stdout.split("\n").filter(Boolean);
   };
-  const links = await lines("ip", "-o", "link");
-  const cgroups = await lines("find", "/sys/fs/cgroup", "-type", "d", "-path", "*warren*");
+  const mounts = (await readFile("/proc/self/mounts", "utf8")).split("\n");
   return new Map([
-    ["process", await lines("pgrep", "-a", "containerd|runc|warren|docker-registry")],
-    ["interface", new Set([...links].map((line) => line.split(":")[1]?.trim().split("@")[0] ?? ""))],
-    ["mount", new Set((await readFile("/proc/self/mounts", "utf8")).split("\n"))],
-    ["firewall table", await lines("nft", "list", "tables")],
-    ["cgroup", cgroups],
+    ["process", new Set((await lines("pgrep", "-af", home)).filter((line) => !line.includes("pgrep")))],
+    ["interface", new Set((await lines("ip", "-o", "link")).flatMap((line) => /: (wr\w{13})@/.exec(line)?.[1] ?? []))],
+    ["mount", new Set(mounts.filter((line) => line.includes(home)))],
+    ["firewall table", new Set((await lines("nft", "list", "tables")).filter((line) => line.includes("warren")))],
+    ["cgroup", new Set(await lines("find", "/sys/fs/cgroup", "-maxdepth", "2", "-type", "d", "-name", "warren*"))],
   ]);
 }
-
-const page = `#!/bin/sh
-printf 'Content-Type: text/plain\\r\\n\\r\\n'
-echo "hello from $(hostname)"
-`;
 
 const before = await inventory();
 const port = await freePort();
@@ -77,8 +73,13 @@ let started = false;
 try {
   say("A registry on loopback serves a small image");
   const image = await pushImage(registry, "demo/web:1", {
-    config: { Cmd: ["sh", "-c", "echo serving on 80; exec httpd -f -v -p 80 -h /www"] },
-    files: { "www/index.html": "up\n", "www/cgi-bin/who": page },
+    config: {
+      Cmd: [
+        "sh",
+        "-c",
+        "mkdir /www; echo hello from $(hostname) >/www/index.html; echo serving; exec httpd -f -v -p 80 -h /www",
+      ],
+    },
   });
   process.stdout.write(`${image}\n`);
 
@@ -117,11 +118,9 @@ try {
   await warren("service", "tasks", "web");
 
   say("From another container, by name: the VIP leads to each of the three");
-  await showAnswers("by name", async () =>
-    answer("task", "exec", "client.1", "--", "wget", "-qO-", "http://web/cgi-bin/who"),
-  );
+  await showAnswers("by name", async () => answer("task", "exec", "client.1", "--", "wget", "-qO-", "http://web/"));
   say("From this machine, through the published port");
-  await showAnswers("by port", async () => (await fetch(`http://127.0.0.1:${port}/cgi-bin/who`)).text());
+  await showAnswers("by port", async () => (await fetch(`http://127.0.0.1:${port}/`)).text());
 
   say("One is killed; another takes its place");
   const tasks = JSON.parse(await answer("service", "tasks", "web", "-o", "json")) as {
@@ -145,7 +144,7 @@ try {
   if (flags.keep) {
     say("It goes on. Try it:");
     process.stdout.write(
-      `  export WARREN_HOST=${env.WARREN_HOST}\n  tools/warren service scale web=5\n  curl http://127.0.0.1:${port}/cgi-bin/who\n` +
+      `  export WARREN_HOST=${env.WARREN_HOST}\n  tools/warren service scale web=5\n  curl http://127.0.0.1:${port}/\n` +
         `and end it with\n  tools/warren cluster leave --force --volumes ${folders.join(" ")} --containerd ${containerd} && rm -r ${home}\n` +
         `The registry ends now; images that are here stay usable.\n`,
     );

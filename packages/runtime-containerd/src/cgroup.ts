@@ -57,6 +57,8 @@ export class Cgroups {
         // EBUSY: what was ended has not gone yet; the next call finds it empty.
         await rmdir(cgroup).catch(none);
       }
+      // The parent goes with its last child; runc makes it again for the next.
+      if (path !== "") await rmdir(parent).catch(none);
     }
   }
 
