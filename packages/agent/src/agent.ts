@@ -11,7 +11,7 @@ import { LocalRecord, type NodeRecord, type TaskRecord } from "./local-record.ts
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { resolveOptions, type AgentOptions, type ResolvedOptions } from "./options.ts";
-import { hasEnded } from "./outcome.ts";
+import { containerLost, hasEnded, verdictOf } from "./outcome.ts";
 import { nodeProbes } from "./probes.ts";
 import { RelayServer } from "./relay.ts";
 import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskAttachment, TaskNetwork } from "./seams.ts";
@@ -278,6 +278,8 @@ export class Agent implements AsyncDisposable {
 
   #newTask(assigned: TaskRecord["assigned"]): TaskRecord {
     const state = Math.max(assigned.state, TaskState.ASSIGNED) as TaskState;
+    // What has started has a record: this one was lost, and the container went as an orphan.
+    const lost = state >= TaskState.STARTING && !hasEnded(state);
     return {
       assigned,
       status: {
@@ -288,7 +290,7 @@ export class Agent implements AsyncDisposable {
         container: undefined,
         pending: undefined,
       },
-      local: {},
+      local: lost ? { verdict: verdictOf(containerLost(), true) } : {},
     };
   }
 

@@ -57,7 +57,7 @@ export interface TaskEnvironment {
  * container's id is the task's.
  *
  * I1 A process starts only once its assignment, its address and that it is to start are on disk: whoever comes next
- *    adopts it, and starts it again only where it can't have run.
+ *    adopts it, and makes another only of a container that the runtime lost in its start.
  * I2 What ends a task is on disk before the task is touched, so that whoever comes next tells the same reason.
  * I3 A task is in the balancer only between its first health and the decision to end it.
  * I4 The state that is told only moves forward.
@@ -155,9 +155,10 @@ export class TaskController {
     let told = false;
     if (this.#task.local.verdict === undefined) {
       try {
-        await this.#prepare(signal);
-        await this.#changes.until(() => this.#desires(TaskState.RUNNING) || undefined, signal);
-        await this.#start(signal);
+        do {
+          await this.#prepare(signal);
+          await this.#changes.until(() => this.#desires(TaskState.RUNNING) || undefined, signal);
+        } while (!(await this.#start(signal)));
         await this.#attend(signal);
       } catch (error) {
         closing.throwIfAborted();
@@ -177,8 +178,9 @@ export class TaskController {
     this.#advance(TaskState.ACCEPTED, "accepted by the node");
     let container = containers.get(this.#id);
     if (container === undefined || container.state.kind === "unknown") {
-      // It may have run, and runs once at most. One that can't have was left half made, and is made again.
-      if (this.#task.status.state >= TaskState.STARTING) throw containerLost();
+      if (this.#seenRunning) throw containerLost();
+      // Left half made, or its start was cut off.
+      await this.#detach(signal);
       await this.#removeContainer(signal);
       container = await this.#create(signal);
     }
@@ -235,9 +237,10 @@ export class TaskController {
     this.#tell({ address: given });
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
+  /** False: the start was cut off, and the container is to be made again. */
+  async #start(signal: AbortSignal): Promise<boolean> {
     const { containers, record, runtime, starts } = this.#env;
-    if (containers.get(this.#id)?.state.kind !== "created") return;
+    if (containers.get(this.#id)?.state.kind !== "created") return true;
     const tell = this.#enter(TaskState.STARTING, "starting");
     await record.durable(signal); // I1
     tell();
@@ -253,7 +256,15 @@ export class TaskController {
         }
       }),
     );
+    if (containers.get(this.#id)?.state.kind === "unknown") return false;
     this.#tell({ startedAt: new Date(this.#env.clock.now()) });
+    return true;
+  }
+
+  /** Whether anybody was told that its process runs. */
+  get #seenRunning(): boolean {
+    const { state, container } = this.#task.status;
+    return state >= TaskState.RUNNING || container?.startedAt !== undefined;
   }
 
   /** While it runs: probes it and keeps it in use. Resolves when it has ended by itself; throws if it is unhealthy. */

@@ -106,8 +106,8 @@ function assigned(id: string, slot: number, behaviour: Behaviour, desired: TaskS
   });
 }
 
-/** `blamed`: tasks that have a reason to fail. */
-async function apply(world: World, step: Step, made: string[], blamed: Set<string>): Promise<void> {
+/** `blamed`: tasks that have a reason to fail; `lost`: those of which the runtime lost the container. */
+async function apply(world: World, step: Step, made: string[], blamed: Set<string>, lost: Set<string>): Promise<void> {
   const { manager, machine } = world;
   switch (step.do) {
     case "assign": {
@@ -136,7 +136,10 @@ async function apply(world: World, step: Step, made: string[], blamed: Set<strin
       blamed.add(id);
       if (step.do === "exit") machine.exit(id, 1);
       else if (step.do === "oom") machine.outOfMemory(id);
-      else machine.lose(id);
+      else {
+        machine.lose(id);
+        lost.add(id);
+      }
       return;
     }
     case "kill":
@@ -226,7 +229,8 @@ test("whatever is assigned and whatever is killed, the end is what was asked for
       const made: string[] = [];
       await world.start();
       const blamed = new Set<string>();
-      for (const each of steps) await apply(world, each, made, blamed);
+      const lost = new Set<string>();
+      for (const each of steps) await apply(world, each, made, blamed, lost);
       world.manager.reconnect();
       world.machine.reconnect();
       let last: string[] = [];
@@ -238,7 +242,8 @@ test("whatever is assigned and whatever is killed, the end is what was asked for
         .catch((error: unknown) => {
           throw new Error(`${String(error)}: ${last.join("; ")}`);
         });
-      expect([...starts].filter(([, count]) => count > 1)).toEqual([]);
+      // Of a container that is lost just when a killed worker had started it nobody knows that it ran.
+      expect([...starts].filter(([id, count]) => count > 1 && !lost.has(id))).toEqual([]);
       // What no task did, no kill and no lost answer did to it.
       const harmed = [...world.manager.statuses].filter(
         ([id, { code }]) => !blamed.has(id) && code !== "" && code !== "RUNTIME_REGISTRY_UNREACHABLE",

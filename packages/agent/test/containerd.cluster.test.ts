@@ -1,14 +1,15 @@
-/** The agent on a real containerd, with a manager and a network of the tests' own. */
+/** The agent as a process on a real containerd, with a manager of the test's own. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { TaskState, type AssignedTask } from "@warren/api";
+import { TaskState } from "@warren/api";
+import type { ApiServer } from "@warren/api/server";
 import { startRuntimeBed, type RuntimeBed } from "@warren/runtime-containerd/testing";
-import { systemClock, systemRandom } from "@warren/std";
-import { RecordingLogger, seededRandom, until } from "@warren/std/testing";
+import { seededRandom, until } from "@warren/std/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openLevelState, startAgent, type Agent } from "../src/index.ts";
 import { FakeManager } from "./fakes/fake-manager.ts";
-import { FakeNetwork } from "./fakes/fake-network.ts";
-import { severable, severableClock } from "./fakes/severable.ts";
+import { serveManager } from "./fakes/serve-manager.ts";
 import { task } from "./fakes/world.ts";
 
 let bed: RuntimeBed;
@@ -19,52 +20,37 @@ beforeAll(async () => {
 });
 afterAll(() => bed?.[Symbol.asyncDispose]());
 
-let worlds = 0;
+let nodes = 0;
 
-/** A node whose containers are real. */
+/** A node whose containers are real, and whose worker is a process. */
 class Node implements AsyncDisposable {
   readonly manager: FakeManager = new FakeManager();
-  readonly network: FakeNetwork = new FakeNetwork();
-  readonly log: RecordingLogger = new RecordingLogger();
-  readonly #folder = join(bed.containerd.directory, `agent-${(worlds += 1)}`);
-  agent: Agent | undefined;
-  #kill = new AbortController();
-  #end: (() => Promise<void>) | undefined;
+  readonly #folder = join(bed.containerd.directory, `agent-${(nodes += 1)}`);
+  #server: ApiServer | undefined;
+  #worker: ChildProcess | undefined;
 
   async start(): Promise<void> {
-    this.#kill = new AbortController();
-    const killed = this.#kill.signal;
-    const runtime = await bed.open();
-    const state = await openLevelState(join(this.#folder, "state"));
-    this.agent = await startAgent(
-      {
-        runtime: severable(runtime, killed),
-        network: severable(this.network.connect(), killed),
-        session: severable(this.manager.connect(), killed),
-        state: severable(state, killed),
-        clock: severableClock(systemClock, killed),
-        random: systemRandom,
-        log: this.log,
-      },
-      { dataDir: this.#folder, hostname: "edge-1", version: "1" },
-    );
-    this.#end = async () => {
-      await runtime.close();
-      await state.close();
-    };
+    await mkdir(this.#folder, { recursive: true });
+    const socket = join(this.#folder, "manager.sock");
+    this.#server ??= await serveManager(this.manager, socket);
+    const program = join(import.meta.dirname, "fakes/worker-process.ts");
+    const args = ["--conditions=warren-source", program, socket, this.#folder, JSON.stringify(bed.options)];
+    const { sessions } = this.manager;
+    this.#worker = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+    await until("the worker has a session", () => this.manager.sessions > sessions, 30_000);
   }
 
-  /** Nothing of it is heard any more; what the operating system would close is closed. */
   async kill(): Promise<void> {
-    this.#kill.abort();
-    await this.#end?.();
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    this.#worker = undefined;
+    worker.kill("SIGKILL");
+    await once(worker, "exit");
   }
 
-  assign(id: string, script: string, more: Parameters<typeof task>[1] = {}): AssignedTask {
+  assign(id: string, script: string, more: Parameters<typeof task>[1] = {}): void {
     const container = { image, command: ["/bin/sh", "-c", script], stopGraceMs: 500, ...more.spec?.container };
-    const assigned = task(id, { ...more, spec: { ...more.spec, container } });
-    this.manager.assign(assigned);
-    return assigned;
+    this.manager.assign(task(id, { ...more, spec: { ...more.spec, container } }));
   }
 
   untilState(id: string, state: TaskState): Promise<unknown> {
@@ -79,8 +65,8 @@ class Node implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const id of this.manager.tasks.keys()) this.manager.remove(id);
     await until("all is gone", async () => (await this.containers()).length === 0, 60_000);
-    await this.agent?.close();
-    await this.#end?.();
+    await this.kill();
+    await this.#server?.close();
   }
 }
 
@@ -96,7 +82,6 @@ test("a real task is probed, told to stop, and its exit code told", async () => 
   };
   node.assign("healthy", `sleep 0.5; touch /tmp/ready; ${sleeps}`, { spec: { container: { healthCheck } } });
   await node.untilState("healthy", TaskState.RUNNING);
-  expect(node.network.serving("svc")).toEqual([]); // It has no endpoint.
   expect(node.manager.told.get("healthy")).toContain(TaskState.STARTING);
   node.manager.desire("healthy", TaskState.SHUTDOWN);
   await node.untilState("healthy", TaskState.SHUTDOWN);
@@ -131,7 +116,8 @@ test("killed at any moment, again and again, it leaves what was asked for and re
     for (let n = 0; n < 3; n += 1) node.assign(`r${round}-${n}`, sleeps, { slot: round * 3 + n });
     if (round > 1) node.manager.desire(`r${round - 2}-0`, TaskState.SHUTDOWN);
     if (round > 2) node.manager.remove(`r${round - 3}-1`);
-    await new Promise((resolve) => setTimeout(resolve, random.int(400)));
+    // The moment is the point of it: there is nothing to wait for.
+    await new Promise((resolve) => setTimeout(resolve, random.int(800)));
     for (const [id, { container }] of node.manager.statuses) {
       const pid = container?.pid ?? 0;
       if (pid > 0) expect(pids.get(id) ?? pid).toBe(pid);
@@ -160,5 +146,4 @@ test("killed at any moment, again and again, it leaves what was asked for and re
     .filter(({ desiredState }) => desiredState === TaskState.RUNNING)
     .map(({ id }) => `${id} running`);
   expect((await node.containers()).filter((each) => each.endsWith("running"))).toEqual(running.toSorted());
-  expect([...node.network.attached.keys()].toSorted()).toEqual(running.map((each) => each.split(" ")[0]).toSorted());
 });

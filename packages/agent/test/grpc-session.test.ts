@@ -1,9 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DispatcherDefinition, TaskState } from "@warren/api";
+import { TaskState } from "@warren/api";
 import { connect } from "@warren/api/client";
-import { bind, startServer } from "@warren/api/server";
 import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
 import { silentLogger, systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
@@ -11,6 +10,7 @@ import { expect, test } from "vitest";
 import { grpcSession, openLevelState, startAgent } from "../src/index.ts";
 import { FakeManager } from "./fakes/fake-manager.ts";
 import { FakeNetwork } from "./fakes/fake-network.ts";
+import { serveManager } from "./fakes/serve-manager.ts";
 import { image, task } from "./fakes/world.ts";
 
 test("over gRPC on a socket: a task runs, its log comes back, and a manager that is away is found again", async () => {
@@ -19,25 +19,7 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
   resources.defer(() => rm(folder, { recursive: true }));
   const socketPath = join(folder, "manager.sock");
   const manager = new FakeManager();
-  const session = manager.connect();
-  const serve = () =>
-    startServer(
-      {
-        services: [
-          bind(DispatcherDefinition, {
-            session: (request, { signal }) => session.open(request, signal),
-            heartbeat: (request, { signal }) => session.heartbeat(request, signal),
-            updateTaskStatus: async (request, { signal }) => {
-              await session.updateTaskStatus(request, signal);
-              return {};
-            },
-            assignments: (request, { signal }) => session.assignments(request, signal),
-            relay: (up, { signal }) => session.relay(up, signal),
-          }),
-        ],
-      },
-      { socketPath },
-    );
+  const serve = () => serveManager(manager, socketPath);
   let server = await serve();
   resources.defer(() => server.close());
   const machine = new FakeMachine();

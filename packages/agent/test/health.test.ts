@@ -129,6 +129,25 @@ test("a probe that gets no answer in time has failed", async () => {
   expect(world.manager.statuses.get("t1")?.message).toBe("unhealthy: a probe failed: no answer within 700 ms");
 });
 
+test("a task that never becomes healthy fails when its time for that is over", async () => {
+  await using world = new World();
+  world.probes = { http: () => Promise.resolve(500), tcp: () => Promise.resolve() };
+  await world.start();
+  const healthCheck = { ...http, startPeriodMs: 4_000 };
+  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
+  await world.untilState("t1", TaskState.STARTING);
+  await world.pass(4_500);
+  expect(world.state("t1")).toBe(TaskState.STARTING);
+  expect(world.manager.statuses.get("t1")?.container?.health).toBe(Health.STARTING);
+  await world.pass(2_500);
+  expect(world.manager.statuses.get("t1")).toMatchObject({
+    state: TaskState.FAILED,
+    code: "AGENT_UNHEALTHY",
+    container: { health: Health.UNHEALTHY },
+  });
+  expect(world.network.history.every(([endpoint]) => endpoint?.backends.length === 0)).toBe(true);
+});
+
 test("an exec probe runs in the container; its output is told, and one that hangs is killed", async () => {
   await using world = new World();
   let behaviour: "pass" | "fail" | "hang" = "pass";

@@ -190,10 +190,32 @@ test("to close the worker stops no task and leaves no timer", async () => {
   await world.start();
   world.manager.assign(task("t1"));
   await world.untilState("t1", TaskState.RUNNING);
+  world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
+  world.manager.assign(task("t2"));
+  await world.untilState("t2", TaskState.RUNNING);
+  world.manager.remove("t2");
+  await world.until("an image waits to be removed", () => world.agent.tasks().length === 1);
+  await world.pass(1_000);
   await world.agent.close();
   expect(world.machine.containers.get("t1")?.state.kind).toBe("running");
   expect(world.clock.pending).toBe(0);
   expect(world.manager.connected).toBe(false);
+});
+
+test("what a killed worker had not told yet is told by the next", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.untilState("t1", TaskState.RUNNING);
+  world.manager.refuseStatuses = true;
+  world.machine.exit("t1", 4);
+  await world.until("it has ended", () => world.agent.tasks()[0]?.status.state === TaskState.FAILED);
+  await world.pass(1_000);
+  world.kill();
+  world.manager.refuseStatuses = false;
+  await world.start();
+  await world.untilState("t1", TaskState.FAILED);
+  expect(world.manager.statuses.get("t1")?.container?.exitCode).toBe(4);
 });
 
 test("a full disk starts nothing new, and what runs goes on; then the start goes on too", async () => {

@@ -133,6 +133,22 @@ test("a program that can't be started rejects its task", async () => {
   expect(world.network.attached.size).toBe(0);
 });
 
+test("a container that the runtime loses in its start is made again, with its network", async () => {
+  await using world = new World();
+  const starts = world.machine.hold("start");
+  await world.start();
+  world.manager.assign(task("t1"));
+  await world.until("it is about to start", () => starts.waiting === 1);
+  const first = world.machine.containers.get("t1");
+  world.machine.lose("t1");
+  starts.release();
+  await world.untilState("t1", TaskState.RUNNING);
+  expect(world.machine.containers.get("t1")).not.toBe(first);
+  expect(world.calls("create")).toBe(2);
+  expect(world.network.attached.size).toBe(1);
+  expect(world.network.serving("svc")).toHaveLength(1);
+});
+
 test("an image that is present is used while its registry can't be reached", async () => {
   await using world = new World();
   await world.start();
@@ -206,7 +222,8 @@ test("a task that does not heed its signal is killed when its grace is over, not
   await world.until("it has its signal", () => world.calls("kill") === 1);
   await world.pass(2_900);
   expect(world.calls("kill")).toBe(1);
-  await world.untilState("t1", TaskState.SHUTDOWN);
+  await world.pass(200);
+  expect(world.state("t1")).toBe(TaskState.SHUTDOWN);
   expect(world.manager.statuses.get("t1")?.container?.exitCode).toBe(137);
 });
 

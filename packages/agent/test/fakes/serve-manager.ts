@@ -1,0 +1,19 @@
+import { DispatcherDefinition } from "@warren/api";
+import { bind, startServer, type ApiServer } from "@warren/api/server";
+import type { FakeManager } from "./fake-manager.ts";
+
+/** Serves the manager's side over gRPC. */
+export function serveManager(manager: FakeManager, socketPath: string): Promise<ApiServer> {
+  const session = manager.connect();
+  const handlers = bind(DispatcherDefinition, {
+    session: (request, { signal }) => session.open(request, signal),
+    heartbeat: (request, { signal }) => session.heartbeat(request, signal),
+    updateTaskStatus: async (request, { signal }) => {
+      await session.updateTaskStatus(request, signal);
+      return {};
+    },
+    assignments: (request, { signal }) => session.assignments(request, signal),
+    relay: (up, { signal }) => session.relay(up, signal),
+  });
+  return startServer({ services: [handlers] }, { socketPath });
+}

@@ -1,0 +1,29 @@
+/** A worker as a process that can be killed: the agent on containerd, with a network that gives addresses and no more. */
+import { connect } from "@warren/api/client";
+import { connectContainerd, type ContainerdOptions } from "@warren/runtime-containerd";
+import { silentLogger, systemClock, systemRandom } from "@warren/std";
+import { grpcSession, openLevelState, startAgent } from "../../src/index.ts";
+import { FakeNetwork } from "./fake-network.ts";
+
+const [socket = "", folder = "", options = "{}"] = process.argv.slice(2);
+const network = new FakeNetwork();
+const { open, ...rest } = network.connect();
+await startAgent(
+  {
+    runtime: await connectContainerd({}, JSON.parse(options) as ContainerdOptions),
+    network: {
+      ...rest,
+      async open(settings, expected) {
+        // The interfaces that a kernel would have kept.
+        for (const each of expected) network.attached.set(each.id, each);
+        return open(settings, expected);
+      },
+    },
+    session: grpcSession(connect({ socket }).dispatcher),
+    state: await openLevelState(`${folder}/state`),
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+  },
+  { dataDir: folder, hostname: "edge-1", version: "1" },
+);
