@@ -11,7 +11,7 @@ import {
   type ServiceSpec,
 } from "@warren/api";
 import { checkServiceSpec, publishedKey } from "@warren/api/spec";
-import { SchedulerError, parseConstraints } from "@warren/scheduler";
+import { SchedulerError, isConstraintKey, parseConstraints } from "@warren/scheduler";
 import type { StoreFailure, View } from "@warren/store";
 import { idOf, networkName, serviceName } from "./access.ts";
 import { isStoreError } from "./failures.ts";
@@ -24,15 +24,22 @@ export function checkSpec(spec: ServiceSpec | undefined): ServiceSpec {
   const checked = checkServiceSpec(spec);
   const violations: FieldViolation[] = [];
   for (const [index, constraint] of (checked.task?.placement?.constraints ?? []).entries()) {
+    const field = `spec.task.placement.constraints[${index}]`;
     try {
-      parseConstraints([constraint]);
+      for (const { key } of parseConstraints([constraint])) {
+        if (!isConstraintKey(key)) violations.push({ field, description: unknownKey(key) });
+      }
     } catch (error) {
       if (!SchedulerError.is(error, "SCHEDULER_CONSTRAINT_INVALID")) throw error;
-      violations.push({ field: `spec.task.placement.constraints[${index}]`, description: error.message });
+      violations.push({ field, description: error.message });
     }
   }
   if (violations.length > 0) throw invalid(violations);
   return checked;
+}
+
+function unknownKey(key: string): string {
+  return `"${key}" is nothing of a node; use node.id, node.hostname, node.ip, node.role, node.platform.os, node.platform.arch, node.labels.NAME or engine.labels.NAME`;
 }
 
 /**

@@ -25,10 +25,11 @@ describe("create", () => {
       "spec.name",
       "spec.task.container.image",
     ]);
-    const constraints = ["node.role == worker", "node.role ~ x", "?"];
+    const constraints = ["node.role == worker", "node.role ~ x", "?", "node.colour == red", "node.labels.zone == a"];
     expect(await faults(client.services.create({ spec: web({ task: { placement: { constraints } } }) }))).toEqual([
       "spec.task.placement.constraints[1]",
       "spec.task.placement.constraints[2]",
+      "spec.task.placement.constraints[3]",
     ]);
     expect(store.view().version).toBe(before);
   });

@@ -92,10 +92,11 @@ function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): NftOb
       hook: "type nat hook postrouting priority srcnat - 5",
       rules: [
         "ct status & dnat == 0 return",
-        "ip saddr . ip daddr @hairpin masquerade",
+        `ip saddr . ip daddr @hairpin snat to ${gateway}`,
         `ip daddr != ${taskPool} return`,
-        "ip saddr 127.0.0.0/8 masquerade",
+        `ip saddr 127.0.0.0/8 ip daddr ${nodeSubnet} snat to ${gateway}`,
         `ip daddr ${nodeSubnet} return`,
+        "ip saddr 127.0.0.0/8 masquerade",
         `ct original ip daddr != ${vipPool} masquerade`,
         `ip saddr != ${taskPool} masquerade`,
       ],
@@ -153,9 +154,12 @@ function iptablesRules({ vips, ports, local }: Plan, options: ResolvedOptions): 
       name: "POSTROUTING",
       hooks: ["POSTROUTING"],
       rules: [
-        ...local.map((address) => `-s ${address} -d ${address} -m conntrack --ctstate DNAT -j MASQUERADE`),
-        `${toPool} -s 127.0.0.0/8 -j MASQUERADE`,
+        ...local.map(
+          (address) => `-s ${address} -d ${address} -m conntrack --ctstate DNAT -j SNAT --to-source ${gateway}`,
+        ),
+        `-d ${nodeSubnet} -s 127.0.0.0/8 -m conntrack --ctstate DNAT -j SNAT --to-source ${gateway}`,
         `-d ${nodeSubnet} -j RETURN`,
+        `${toPool} -s 127.0.0.0/8 -j MASQUERADE`,
         `${toPool} -m conntrack ! --ctorigdst ${vipPool} -j MASQUERADE`,
         `${toPool} ! -s ${taskPool} -j MASQUERADE`,
       ],
@@ -178,8 +182,9 @@ function iptablesRules({ vips, ports, local }: Plan, options: ResolvedOptions): 
  *
  * A packet to a VIP, or to a published port of one of the node's own addresses, has its destination changed to a task
  * that is drawn by weight; the rest of its connection follows by tracking. The source stays the caller's, but for
- * what could not be answered otherwise: a task that reached itself, a caller on loopback, and, for tasks on other
- * nodes, a caller from outside. What has no task is refused at once.
+ * what could not be answered otherwise: a task of this node that reached itself, or that was reached from loopback, sees
+ * its gateway (masquerading would look for an address of the node's own, and it may have none); a task of another node
+ * sees this node where the caller is outside. What has no task is refused at once.
  */
 export function balancerTable(services: readonly BalancedService[], options: ResolvedOptions): RuleTable {
   const planned = plan(services, options);

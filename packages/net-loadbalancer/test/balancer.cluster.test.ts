@@ -36,14 +36,16 @@ class Rig implements AsyncDisposable {
     this.balancer = new LoadBalancer({ firewall, flows: node.netlink, log }, { nodeSubnet: "10.77.1.0/24" });
   }
 
-  static async open(backend: FirewallBackend): Promise<Rig> {
+  static async open(backend: FirewallBackend, { wired = true } = {}): Promise<Rig> {
     const lab = await Lab.open();
     const node = await lab.host("node");
     const client = await lab.host("client");
-    await lab.wire(node, `${nodeAddress}/24`, client, "192.168.7.2/24");
     await node.netlink.writeSysctls({ "net/ipv4/ip_forward": "1" });
-    await node.netlink.putRoute({ destination: "0.0.0.0/0", gateway: "192.168.7.2" });
-    await client.netlink.putRoute({ destination: "10.96.0.0/16", gateway: nodeAddress });
+    if (wired) {
+      await lab.wire(node, `${nodeAddress}/24`, client, "192.168.7.2/24");
+      await node.netlink.putRoute({ destination: "0.0.0.0/0", gateway: "192.168.7.2" });
+      await client.netlink.putRoute({ destination: "10.96.0.0/16", gateway: nodeAddress });
+    }
     const log = new RecordingLogger();
     const firewall = await startFirewall({ events: node.netlink, run: runIn(node), log }, { backend });
     return new Rig(lab, node, client, firewall, log);
@@ -157,6 +159,15 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await rig.node.call(nodeAddress, 8_080)).toMatchObject({ name: "a" });
     expect(await rig.node.call("127.0.0.1", 8_080)).toMatchObject({ name: "a" });
     expect(await rig.node.call(vip, 8_000)).toMatchObject({ name: "a" });
+  });
+
+  test("on a node whose cable is pulled a published port answers on loopback, and a task reaches itself", async () => {
+    await using alone = await Rig.open(backend, { wired: false });
+    const a = await alone.task("a", "10.77.1.2");
+    const ports = [{ protocol: "tcp", published: 8_080, target: 80, mode: "ingress" }] as const;
+    await alone.balancer.set([web([{ address: "10.77.1.2" }], { ports })]);
+    expect(await alone.node.call("127.0.0.1", 8_080)).toEqual({ name: "a", caller: "169.254.1.1" });
+    expect(await a.call(vip, 80)).toEqual({ name: "a", caller: "169.254.1.1" });
   });
 
   test("a task on another node is reached from outside with the node's address, which it can answer", async () => {

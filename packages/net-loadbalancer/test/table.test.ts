@@ -28,7 +28,7 @@ describe("rules for nft", () => {
     expect(rules).not.toContain("10.77.1.9 ");
   });
 
-  test("send a host port only to this node's tasks, and masquerade only tasks of this node that call themselves", () => {
+  test("send a host port only to this node's tasks, and hide only tasks of this node that call themselves", () => {
     expect(rules).toContain("meta l4proto udp dnat to 10.77.1.2 : 5353\n");
     expect(rules).toContain("elements = { 10.77.1.2 . 10.77.1.2 }");
   });

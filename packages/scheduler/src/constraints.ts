@@ -110,6 +110,11 @@ export function topologyOf(key: string): ((node: ConstrainedNode) => string | un
   return undefined;
 }
 
+/** Whether a constraint's key names something of a node. One that does not is met by no node, whatever the operator. */
+export function isConstraintKey(key: string): boolean {
+  return key.toLowerCase() === "node.ip" || topologyOf(key) !== undefined;
+}
+
 /** `*` stands for any run of characters, `?` for any one, all else for itself; both sides are lower case. */
 function globTest(pattern: string): (value: string) => boolean {
   const glob = pattern.toLowerCase();

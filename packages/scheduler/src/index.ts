@@ -6,7 +6,7 @@
  * - `rules.ts`        Filter, Scorer: what a rule is, and what it sees
  * - `filters/`        defaultFilters: the rules a node must pass, a file each
  * - `scorers/`        defaultScorers: the rules that prefer one node to another
- * - `constraints.ts`  parseConstraints, matchConstraints
+ * - `constraints.ts`  parseConstraints, matchConstraints, isConstraintKey
  * - `what-if.ts`      capacity, drain; `rebalance.ts`
  * - `ask.ts`          what a group of tasks asks, compiled; `picker.ts` picks its nodes; `preemption.ts` makes room
  * - `waiting-room.ts` who waits, and for what; `explanation.ts` says why
@@ -14,7 +14,13 @@
  * - `errors.ts`       SchedulerError
  */
 export { Scheduler, type SchedulerOptions } from "./scheduler.ts";
-export { matchConstraints, parseConstraints, type Constraint, type ConstraintOperator } from "./constraints.ts";
+export {
+  isConstraintKey,
+  matchConstraints,
+  parseConstraints,
+  type Constraint,
+  type ConstraintOperator,
+} from "./constraints.ts";
 export { defaultFilters } from "./filters/index.ts";
 export { defaultScorers, type Strategy } from "./scorers/index.ts";
 export { SchedulerError, type SchedulerFailure } from "./errors.ts";

@@ -1,4 +1,11 @@
-import { type Constraint, constraintTest, isExact, parseConstraints, topologyOf } from "../constraints.ts";
+import {
+  type Constraint,
+  constraintTest,
+  isConstraintKey,
+  isExact,
+  parseConstraints,
+  topologyOf,
+} from "../constraints.ts";
 import type { Filter, NodeView } from "../rules.ts";
 import { clip, nameOf } from "../text.ts";
 import type { ConstrainedNode, TaskState } from "../types.ts";
@@ -49,10 +56,9 @@ export const constraints: Filter = {
     const failed = unmet(task, node)[0] ?? "";
     const key = compile(failed).constraint.key;
     const actual = topologyOf(key)?.(node.state);
-    const known = key.toLowerCase() === "node.ip" || topologyOf(key) !== undefined;
     return {
       text: `do not meet the constraints: nearest is ${nameOf(node)}, which fails "${clip(failed, 160)}"`,
-      help: known
+      help: isConstraintKey(key)
         ? `change ${clip(key)} of ${nameOf(node)}${actual === undefined ? "" : `, which is "${clip(actual)}"`}, or drop the constraint`
         : `"${clip(key)}" is nothing that a node has: correct the constraint`,
       data: { constraint: clip(failed, 160), ...(actual === undefined ? {} : { actual: clip(actual) }) },
