@@ -111,8 +111,21 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
   const alike = unshared.every(({ filter }) => filter === resources);
   const group = alike ? `${task.priority ?? 0}\n${sharedKey}\n${needs.join()}` : undefined;
   return {
-    ...{ task, group, sharedKey, checks, shared, unshared, ofParts, worldly, needs },
-    ...{ lead, tail, kept, exceptions, partitions, levels },
+    task,
+    group,
+    sharedKey,
+    checks,
+    shared,
+    unshared,
+    ofParts,
+    worldly,
+    needs,
+    lead,
+    tail,
+    kept,
+    exceptions,
+    partitions,
+    levels,
   };
 }
 

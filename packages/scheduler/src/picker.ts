@@ -296,7 +296,8 @@ export class Picker {
   }
 
   #compareIn(laneA: Lane, a: Node, laneB: Lane, b: Node): number {
-    for (let level = 1; level <= this.#ask.levels && laneA !== laneB; level += 1) {
+    const levels = laneA === laneB ? 0 : this.#ask.levels;
+    for (let level = 1; level <= levels; level += 1) {
       const by = this.#branch(laneA, level) - this.#branch(laneB, level);
       if (by !== 0) return by;
     }

@@ -98,12 +98,10 @@ export class Scheduler {
     const placed: Placed[] = [];
     const failed = new Map<Group, Ask>();
     const hopeless = new Set<string>();
-    const takeDue = (): Group[] => this.#room.takeDue(this.#world.lowestPriority());
-    for (let due = takeDue(); due.length > 0; due = takeDue()) {
-      for (const group of due) {
-        failed.delete(group);
-        for (const decision of this.#scheduleGroup(group, hopeless, failed)) placed.push(decision);
-      }
+    const lowestHeld = (): number => this.#world.lowestPriority();
+    for (let group = this.#room.next(lowestHeld); group !== undefined; group = this.#room.next(lowestHeld)) {
+      failed.delete(group);
+      for (const decision of this.#scheduleGroup(group, hopeless, failed)) placed.push(decision);
     }
     const waiting = this.#tellWaiting(failed);
     const groups = [...waiting.keys()].toSorted(compareGroups);

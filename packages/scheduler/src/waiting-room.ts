@@ -8,6 +8,7 @@
  * - any change, if it has a filter that promises nothing.
  */
 import type { Ask } from "./ask.ts";
+import { Heap } from "./heap.ts";
 import type { Node } from "./state/node.ts";
 import type { TaskState } from "./types.ts";
 
@@ -31,6 +32,8 @@ const fewNodes = 4;
 export class WaitingRoom {
   readonly #groups = new Map<string, Group>();
   readonly #due = new Set<Group>();
+  /** Those that are due, and some that no longer are. */
+  readonly #queue = new Heap<Group>([], compareGroups);
   readonly #waiting = new Set<Group>();
   /** Waiting groups by the text of what their filters share. */
   readonly #alike = new Map<string, Set<Group>>();
@@ -71,7 +74,7 @@ export class WaitingRoom {
     }
     group.tasks.set(task.id, task);
     group.told.delete(task.id);
-    this.#due.add(group);
+    this.#call(group);
   }
 
   remove(task: TaskState): void {
@@ -110,8 +113,8 @@ export class WaitingRoom {
   /** A node came, went or was told anew; `beyond` if that may change what holds for other nodes. */
   nodesChanged(beyond: boolean): void {
     this.#stirred = true;
-    if (beyond) for (const group of this.#worldly) this.#due.add(group);
-    for (const group of this.#restless) this.#due.add(group);
+    if (beyond) for (const group of this.#worldly) this.#call(group);
+    for (const group of this.#restless) this.#call(group);
   }
 
   /** A task came to hold a node, or left it. */
@@ -120,19 +123,21 @@ export class WaitingRoom {
     this.#wake(`service:${serviceId}`);
     for (const name of localVolumes ?? []) this.#wake(`volume:${name}`);
     for (const { kind, service } of affinity ?? []) if (kind === "anti-affinity") this.#wake(`repelled:${service}`);
-    for (const group of this.#restless) this.#due.add(group);
+    for (const group of this.#restless) this.#call(group);
   }
 
   /**
-   * Groups to ask now, first to last; they are not due any more.
+   * The first of the groups to ask now; it is not due any more. A placement may make others due that come before those
+   * that were due already: so which are asked does not depend on who was asked in vain.
    *
    * @param lowestHeld the lowest priority that a held task has
    */
-  takeDue(lowestHeld: number): Group[] {
-    this.#lookAtNodes(lowestHeld);
-    const due = [...this.#due].toSorted(compareGroups);
-    this.#due.clear();
-    return due;
+  next(lowestHeld: () => number): Group | undefined {
+    if (this.#roomier.size > 0) this.#lookAtNodes(lowestHeld());
+    for (;;) {
+      const group = this.#queue.pop();
+      if (group === undefined || this.#due.delete(group)) return group;
+    }
   }
 
   /** Whether anything changed since it was last asked that waiting tasks might like to know. */
@@ -147,12 +152,12 @@ export class WaitingRoom {
     this.#roomier.clear();
     if (nodes.length === 0) return;
     if (nodes.length > fewNodes) {
-      for (const group of this.#waiting) this.#due.add(group);
+      for (const group of this.#waiting) this.#call(group);
       return;
     }
     for (const [priority, groups] of this.#byPriority) {
       // A node may also hold somebody to displace.
-      if (priority > lowestHeld) for (const group of groups) this.#due.add(group);
+      if (priority > lowestHeld) for (const group of groups) this.#call(group);
     }
     for (const groups of this.#alike.values()) {
       const [any] = groups;
@@ -160,13 +165,19 @@ export class WaitingRoom {
       const open = nodes.filter((node) => any?.ask?.shared.every(({ test }) => test(node)) === true);
       if (open.length === 0) continue;
       for (const group of groups) {
-        if (open.some((node) => group.ask?.unshared.every(({ test }) => test(node)))) this.#due.add(group);
+        if (open.some((node) => group.ask?.unshared.every(({ test }) => test(node)))) this.#call(group);
       }
     }
   }
 
+  #call(group: Group): void {
+    if (this.#due.has(group)) return;
+    this.#due.add(group);
+    this.#queue.push(group);
+  }
+
   #wake(key: string): void {
-    for (const group of this.#watchers.get(key) ?? []) this.#due.add(group);
+    for (const group of this.#watchers.get(key) ?? []) this.#call(group);
   }
 
   #leave(group: Group): void {

@@ -1,8 +1,11 @@
 /** Small worlds in which every assignment is tried: what is promised is reached, and what is not is measured. */
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Decision, NodeState, SchedulerOptions, TaskState } from "../src/index.ts";
 import { node, task, world } from "./world.ts";
+
+// Many worlds; seconds, on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 60_000 });
 
 const memory = (amount: number): { resources: { memory: number } } => ({ resources: { memory: amount } });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   defaultFilters,
+  type Delta,
   type Filter,
   type NodeState,
   Scheduler,

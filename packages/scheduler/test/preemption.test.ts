@@ -1,8 +1,11 @@
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { NodeState, TaskState } from "../src/index.ts";
 import { ModelWorld } from "./model/world.ts";
 import { node, places, task, told, world } from "./world.ts";
+
+// Many worlds; seconds, on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 60_000 });
 
 const one = { resources: { memory: 4 } };
 const held = (id: string, nodeId: string, memory: number, priority = 0): TaskState =>

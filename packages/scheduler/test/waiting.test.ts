@@ -1,9 +1,12 @@
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { defaultFilters, type Filter, type NodeState, Scheduler, type TaskState, type Waiting } from "../src/index.ts";
-import { anyNode, anyServices, anyTask } from "./model/arbitraries.ts";
+import { anyNode, anyServices } from "./model/arbitraries.ts";
 import { ModelWorld } from "./model/world.ts";
 import { GiB, node, places, task, told, world } from "./world.ts";
+
+// Many worlds; seconds, on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 60_000 });
 
 const waiting = (scheduler: Scheduler): Waiting[] => scheduler.schedule().filter((each) => each.kind === "waiting");
 
@@ -86,7 +89,7 @@ describe("reasons at scale", () => {
       ["ready", 667],
     ]);
     expect(
-      JSON.stringify({ ...decision, refusals: decision?.refusals.map(({ nearestNodeId: _, ...each }) => each) }).length,
+      JSON.stringify(decision, (key, value: unknown) => (key === "nearestNodeId" ? "" : value)).length,
     ).toBeLessThan(2_500);
   });
 
@@ -98,7 +101,7 @@ describe("reasons at scale", () => {
       resourceAsk.map((reservations) => ({ reservations, constraints: ["node.labels.zone != x"] })),
       resourceAsk.map((reservations) => ({ reservations, constraints: ["node.labels.zone == x"] })),
       resourceAsk.map((reservations) => ({ reservations, constraints: ["node.id == n7"] })),
-      anyServices.chain((services) => anyTask(services)).map(({ id: _, serviceId: _s, ...asks }) => asks),
+      anyServices.map((services) => services["web"] ?? {}),
     );
     fc.assert(
       fc.property(many, anyAsk, (templates, asks) => {

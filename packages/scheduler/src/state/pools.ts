@@ -221,7 +221,7 @@ export class Pools {
     return {
       key: own,
       order: (node) => {
-        const [first, second] = this.#order.keys(node as Node);
+        const [first, second] = this.#order.keys(node);
         return [kept.of(node as Node) * keptStep + first, second];
       },
     };
