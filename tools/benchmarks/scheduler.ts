@@ -4,7 +4,7 @@
  * Every case runs in a process of its own. A placement's time is that of `apply` for the task and its share of
  * `schedule`; one decision is a task applied and scheduled by itself, then taken off again.
  *
- * BENCH_ROUNDS (default 3) rounds a case.
+ * `tools/bench scheduler [rates|curve|waiting]…` runs some parts only; BENCH_ROUNDS (default 3) rounds a case.
  */
 import { execFileSync } from "node:child_process";
 import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
@@ -199,14 +199,15 @@ function printWaiting(): void {
   printTable(["nodes", "services that wait", "p50", "p95", "p99"], rows);
 }
 
-const [given] = process.argv.slice(2);
-if (given === undefined) {
-  process.stdout.write(
-    `scheduler: each case in its own process, ${setting("BENCH_ROUNDS", 3)} rounds\n${machineLine()}\n`,
-  );
-  printRates();
-  printCurve();
-  printWaiting();
-} else {
+const parts = { rates: printRates, curve: printCurve, waiting: printWaiting };
+const [given, ...more] = process.argv.slice(2);
+if (given?.startsWith("{") === true) {
   process.stdout.write(JSON.stringify(measure(JSON.parse(given) as Case)));
+} else {
+  const wanted = given === undefined ? Object.keys(parts) : [given, ...more];
+  const unknown = wanted.find((part) => !Object.hasOwn(parts, part));
+  if (unknown !== undefined) throw new Error(`no part "${unknown}": want ${Object.keys(parts).join(", ")}`);
+  const rounds = setting("BENCH_ROUNDS", 3);
+  process.stdout.write(`scheduler: each case in its own process, ${rounds} rounds\n${machineLine()}\n`);
+  for (const part of wanted) parts[part as keyof typeof parts]();
 }
