@@ -293,7 +293,9 @@ export class ImageStore {
       );
       if (opened === undefined) return;
       let { offset } = opened;
-      for await (const piece of source(offset)) {
+      // All of it may be there and not committed: by a try that was killed, or another namespace of this containerd.
+      const pieces = offset === size ? [] : source(offset);
+      for await (const piece of pieces) {
         for (let at = 0; at < piece.length; at += chunkBytes) {
           const data = Buffer.from(piece.subarray(at, at + chunkBytes));
           ({ offset } = await stream.ask({ ...emptyWrite, action: WriteAction.WRITE, ref, offset, data }));

@@ -220,3 +220,12 @@ function cut(bytes: Uint8Array): ReadableStream<Uint8Array> {
     },
   });
 }
+
+test("a blob that another namespace of the same containerd has is taken from there, not asked for past its end", async () => {
+  const shared = await bed.push("shared:1", { files: { file: random() } });
+  await runtime.pull(shared);
+  await using other = await bed.open({}, { namespace: `${bed.options.namespace ?? ""}-other` });
+  await other.pull(shared);
+  expect((await other.images()).map(({ ref }) => ref)).toEqual([shared]);
+  await other.removeUnusedImages(new Set());
+});
