@@ -57,8 +57,6 @@ export class Cgroups {
         // EBUSY: what was ended has not gone yet; the next call finds it empty.
         await rmdir(cgroup).catch(none);
       }
-      // The parent goes with its last child; runc makes it again for the next.
-      if (path !== "") await rmdir(parent).catch(none);
     }
   }
 
@@ -139,6 +137,6 @@ async function table(path: string): Promise<Map<string, bigint> | undefined> {
 
 /** The cgroup went while it was read (ENODEV), or is not there, or is in use. */
 function none(error: NodeJS.ErrnoException): undefined {
-  if (["ENOENT", "ENOTDIR", "ENODEV", "EBUSY", "EOPNOTSUPP"].includes(error.code ?? "")) return undefined;
+  if (["ENOENT", "ENOTDIR", "ENODEV", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP"].includes(error.code ?? "")) return undefined;
   throw error;
 }

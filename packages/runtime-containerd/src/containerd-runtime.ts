@@ -284,6 +284,9 @@ class ContainerdRuntime implements Runtime {
     const isKept = (id: string): boolean => kept.has(id) || this.#byId.has(id);
     await endForgottenShims(this.#address, this.#namespace, isKept);
     await this.#cgroups.removeLeftovers(this.#cgroupParent, isKept);
+    // Nothing of ours is left to have one.
+    if (kept.size === 0 && this.#byId.size === 0)
+      await this.#cgroups.removeLeftovers("", (name) => name !== this.#cgroupParent);
     return orphans;
   }
 

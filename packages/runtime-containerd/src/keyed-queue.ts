@@ -16,6 +16,11 @@ export class KeyedQueue {
     }
   }
 
+  /** How many keys have work. */
+  get size(): number {
+    return this.#queues.size;
+  }
+
   has(key: string): boolean {
     return this.#queues.has(key);
   }

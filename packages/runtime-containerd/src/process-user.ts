@@ -13,12 +13,13 @@ export async function processUser(
   const [name = "", groupName] = user.split(":");
   const passwd = await table(mounts, "etc/passwd");
   const group = await table(mounts, "etc/group");
-  const entry = passwd.find((row) => row[0] === name || row[2] === name);
-  const uid = name === "" ? 0 : (number(name) ?? number(entry?.[2]));
+  const wanted = name === "" ? "0" : name;
+  const entry = passwd.find((row) => row[0] === wanted || row[2] === wanted);
+  const uid = number(wanted) ?? number(entry?.[2]);
   if (uid === undefined) throw unknown("user", name);
-  const groupId = (wanted: string, field: string): number => {
-    const id = number(wanted) ?? number(group.find((row) => row[0] === wanted)?.[2]);
-    if (id === undefined) throw unknown(field, wanted);
+  const groupId = (given: string, field: string): number => {
+    const id = number(given) ?? number(group.find((row) => row[0] === given)?.[2]);
+    if (id === undefined) throw unknown(field, given);
     return id;
   };
   const gid = groupName === undefined ? (number(entry?.[3]) ?? 0) : groupId(groupName, "user");
@@ -52,7 +53,7 @@ async function table(mounts: readonly Mount[], path: string): Promise<string[][]
     }
     // A link could lead out of the image, and a device is overlayfs's word for "deleted".
     if (!found.isFile() || (await realpath(file)) !== join(await realpath(layer), path)) return [];
-    return (await readFile(file, "utf8")).split("\n").map((line) => line.split(":"));
+    return (await readFile(file, "utf8")).split("\n").flatMap((line) => (line === "" ? [] : [line.split(":")]));
   }
   return [];
 }

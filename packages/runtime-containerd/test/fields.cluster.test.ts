@@ -45,6 +45,7 @@ const rows: readonly Row[] = [
   ["env, over the image's", () => ({ env: { FROM_IMAGE: "no" } }), "echo $FROM_IMAGE", "no"],
   ["workingDir", () => ({ workingDir: "/tmp" }), "pwd", "/tmp"],
   ["user, by name", () => ({ user: "web" }), "id -u; id -g; id -G; echo $HOME", "1000\n1001\n1001 50\n/"],
+  ["user, by default", () => ({}), "id -u; id -G", "0\n0"],
   ["user, by number", () => ({ user: "7:8" }), "id -u; id -g; id -G", "7\n8\n8"],
   ["groups", () => ({ user: "7:8", groups: ["staff", "99"] }), "id -G", "8 50 99"],
   [

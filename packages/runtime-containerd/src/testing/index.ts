@@ -13,7 +13,6 @@ import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { RegistryAuth, Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
-import { Cgroups } from "../cgroup.ts";
 import { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "../containerd-runtime.ts";
 
 const run = promisify(execFile);
@@ -113,7 +112,6 @@ export async function startRuntimeBed(): Promise<RuntimeBed> {
       await runtime.collectOrphans(new Set());
       await registry[Symbol.asyncDispose]();
       await containerd[Symbol.asyncDispose]();
-      await new Cgroups().removeLeftovers("", (name) => name !== options.cgroupParent);
     },
   };
   return bed;

@@ -1,0 +1,193 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ContainerSpec } from "@warren/runtime";
+import { expect, test } from "vitest";
+import { capabilitiesOf } from "../src/capabilities.ts";
+import type { ImageConfig } from "../src/image-config.ts";
+import { KeyedQueue } from "../src/keyed-queue.ts";
+import { execProcess, ociSpec } from "../src/oci-spec.ts";
+import { processUser } from "../src/process-user.ts";
+import { seccompProfile } from "../src/seccomp.ts";
+
+const image: ImageConfig = {
+  os: "linux",
+  architecture: "amd64",
+  rootfs: { diff_ids: [] },
+  config: { Entrypoint: ["/app"], Env: ["A=image", "PATH=/bin"], WorkingDir: "/srv" },
+};
+
+interface Spec {
+  readonly process: {
+    readonly args: string[];
+    readonly env: string[];
+    readonly cwd: string;
+    readonly terminal: boolean;
+    readonly capabilities: { readonly bounding: string[]; readonly effective: string[] };
+    readonly rlimits: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
+  };
+  readonly mounts: readonly { readonly destination: string; readonly options: readonly string[] }[];
+  readonly linux: {
+    readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
+    readonly resources: { readonly memory: object; readonly cpu: object };
+    readonly maskedPaths: readonly string[];
+  };
+}
+
+async function specOf(spec: Partial<ContainerSpec>, version: 1 | 2 = 2): Promise<{ spec: Spec; text: string }> {
+  const made = await ociSpec({ id: "web-1", image: "box", ...spec }, image, {
+    architecture: "amd64",
+    netnsPath: "/run/netns",
+    cgroupsPath: "/warren/web-1",
+    cgroups: { version, limitsSwap: version === 2 },
+    initProgram: "/opt/init",
+    user: { uid: 0, gid: 0, groups: [] },
+    files: { "/etc/hosts": "/h", "/etc/hostname": "/n", "/etc/resolv.conf": "/r" },
+  });
+  const text = JSON.stringify(made);
+  return { spec: JSON.parse(text) as Spec, text };
+}
+
+test("what a spec leaves out comes from the image, then from Docker's defaults", async () => {
+  const { spec } = await specOf({ env: { B: "ours" } });
+  expect(spec.process.args).toEqual(["/app"]);
+  expect(spec.process.env).toEqual(["PATH=/bin", "HOSTNAME=web-1", "A=image", "B=ours"]);
+  expect(spec.process.cwd).toBe("/srv");
+  expect(spec.process.capabilities.bounding).toHaveLength(14);
+  expect(spec.linux.maskedPaths).toContain("/proc/kcore");
+  expect(spec.linux.namespaces).toEqual(
+    expect.arrayContaining([{ type: "network", path: "/run/netns" }, { type: "cgroup" }]),
+  );
+  expect((await specOf({}, 1)).spec.linux.namespaces).not.toContainEqual({ type: "cgroup" });
+});
+
+test("limits reach the spec in the kernel's terms, and no limit is the kernel's largest number", async () => {
+  const { spec, text } = await specOf({
+    ulimits: [{ name: "core", soft: 0, hard: -1 }],
+    resources: { cpuLimit: 1.5, cpuReservation: 0.5, memoryLimitBytes: 1 << 20 },
+  });
+  expect(text).toContain('{"type":"RLIMIT_CORE","soft":0,"hard":18446744073709551615}');
+  expect(spec.linux.resources).toMatchObject({
+    cpu: { period: 100_000, quota: 150_000, shares: 512 },
+    memory: { limit: 1 << 20, swap: 1 << 20 },
+  });
+  expect((await specOf({ resources: { memoryLimitBytes: 1 << 20 } }, 1)).spec.linux.resources.memory).toEqual({
+    limit: 1 << 20,
+  });
+});
+
+test("an init is in front of the command, and its program is mounted read only", async () => {
+  const { spec } = await specOf({ init: true, tty: true, args: ["x"] });
+  expect(spec.process.args).toEqual(["/dev/warren-init", "init", "--", "/app", "x"]);
+  expect(spec.mounts.find(({ destination }) => destination === "/dev/warren-init")?.options).toContain("ro");
+  expect(spec.process.env).toContain("TERM=xterm");
+});
+
+test("an exec has the container's surroundings and its own line, user and terminal", async () => {
+  const { text } = await specOf({ tty: true, noNewPrivileges: true });
+  const user = { uid: 5, gid: 6, groups: [7] };
+  const exec = execProcess(text, { args: ["sh"], env: { A: "exec" } }, user) as Spec["process"] & {
+    noNewPrivileges: boolean;
+  };
+  expect(exec).toMatchObject({ args: ["sh"], cwd: "/srv", terminal: false, noNewPrivileges: true });
+  expect(exec.env).toEqual(expect.arrayContaining(["A=exec", "HOSTNAME=web-1"]));
+  expect(exec.capabilities.effective).toEqual([]);
+  expect(execProcess(text, { args: ["sh"], tty: true, workingDir: "/" }, undefined)).toMatchObject({
+    terminal: true,
+    cwd: "/",
+    user: { uid: 0 },
+  });
+});
+
+test("a source or device that isn't there is refused by field", async () => {
+  await expect(specOf({ mounts: [{ kind: "bind", source: "/no/such", target: "/x" }] })).rejects.toMatchObject({
+    failure: { code: "RUNTIME_SPEC_INVALID", field: "mounts" },
+  });
+  await expect(specOf({ devices: [{ source: "/no/such" }] })).rejects.toMatchObject({
+    failure: { code: "RUNTIME_SPEC_INVALID", field: "devices" },
+  });
+  await expect(specOf({ sysctls: { "vm.swappiness": "1" } })).rejects.toMatchObject({
+    failure: { code: "RUNTIME_SPEC_INVALID", field: "sysctls" },
+  });
+});
+
+test("capabilities: dropped from the usual, then added", () => {
+  const of = (spec: Partial<ContainerSpec>): string[] => [...capabilitiesOf({ id: "a", image: "b", ...spec })];
+  expect(of({ capabilityDrop: ["ALL"] })).toEqual([]);
+  expect(of({ capabilityDrop: ["all"], capabilityAdd: ["cap_net_admin"] })).toEqual(["CAP_NET_ADMIN"]);
+  expect(of({ capabilityAdd: ["ALL"] })).toHaveLength(41);
+  expect(() => of({ capabilityAdd: ["FLY"] })).toThrow(expect.objectContaining({ code: "RUNTIME_SPEC_INVALID" }));
+});
+
+test("seccomp: what makes a namespace, loads code into the kernel or sets the clock comes with its capability", () => {
+  const allows = (name: string, ...capabilities: string[]): boolean =>
+    seccompProfile("amd64", new Set(capabilities)).syscalls.some(
+      ({ names, action, args }) => action === "SCMP_ACT_ALLOW" && args === undefined && names.includes(name),
+    );
+  for (const [name, capability] of [
+    ["mount", "CAP_SYS_ADMIN"],
+    ["unshare", "CAP_SYS_ADMIN"],
+    ["setns", "CAP_SYS_ADMIN"],
+    ["bpf", "CAP_BPF"],
+    ["init_module", "CAP_SYS_MODULE"],
+    ["clock_settime", "CAP_SYS_TIME"],
+    ["reboot", "CAP_SYS_BOOT"],
+    ["chroot", "CAP_SYS_CHROOT"],
+    ["iopl", "CAP_SYS_RAWIO"],
+    ["open_by_handle_at", "CAP_DAC_READ_SEARCH"],
+  ] as const)
+    expect([allows(name), allows(name, capability)], name).toEqual([false, true]);
+  for (const name of ["kexec_load", "keyctl", "add_key", "userfaultfd", "io_uring_setup", "swapon", "pivot_root"])
+    expect(allows(name, "CAP_NET_ADMIN"), name).toBe(false);
+  for (const name of ["openat", "execve", "futex", "ptrace"]) expect(allows(name), name).toBe(true);
+});
+
+test("users and groups are read from the upper layer that has them, and never through a link that leads out", async () => {
+  const root = mkdtempSync(join(tmpdir(), "warren-layers-"));
+  try {
+    const layer = (name: string, files: Record<string, string>): string => {
+      mkdirSync(join(root, name, "etc"), { recursive: true });
+      for (const [file, text] of Object.entries(files)) writeFileSync(join(root, name, "etc", file), text);
+      return join(root, name);
+    };
+    const upper = layer("upper", {});
+    const middle = layer("middle", { passwd: "web:x:10:20::/:\n" });
+    const lower = layer("lower", {
+      passwd: "web:x:1:2::/:\nold:x:3:4::/:\n",
+      group: "staff:x:50:web,other\nweb:x:20:\n",
+    });
+    const options = [`lowerdir=${middle}:${lower}`, `upperdir=${upper}`];
+    const mounts = [{ type: "overlay", source: "overlay", target: "", options }];
+    expect(await processUser("web", [], mounts)).toEqual({ uid: 10, gid: 20, groups: [50] });
+    expect(await processUser("web:staff", ["7"], mounts)).toEqual({ uid: 10, gid: 50, groups: [7] });
+    expect(await processUser("", [], mounts)).toEqual({ uid: 0, gid: 0, groups: [] });
+    expect(await processUser("99", [], mounts)).toEqual({ uid: 99, gid: 0, groups: [] });
+    await expect(processUser("old", [], mounts)).rejects.toMatchObject({ failure: { field: "user" } });
+    await expect(processUser("web", ["none"], mounts)).rejects.toMatchObject({ failure: { field: "groups" } });
+    const trap = layer("trap", {});
+    symlinkSync("/etc/passwd", join(trap, "etc/passwd"));
+    const bind = [{ type: "bind", source: trap, target: "", options: [] }];
+    await expect(processUser("root", [], bind)).rejects.toMatchObject({ failure: { field: "user" } });
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+test("work of one key runs in turn, of others beside it, and a failure holds nothing up", async () => {
+  const queue = new KeyedQueue();
+  const seen: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const first = queue.run("a", async () => {
+    await gate.promise;
+    seen.push("a1");
+    throw new Error("no");
+  });
+  const second = queue.run("a", async () => void seen.push("a2"));
+  await queue.run("b", async () => void seen.push("b"));
+  expect([queue.has("a"), queue.has("b"), queue.size]).toEqual([true, false, 1]);
+  gate.resolve();
+  await expect(first).rejects.toThrow("no");
+  await second;
+  expect(seen).toEqual(["b", "a1", "a2"]);
+  expect(queue.size).toBe(0);
+});
