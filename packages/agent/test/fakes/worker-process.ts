@@ -7,16 +7,16 @@ import { FakeNetwork } from "./fake-network.ts";
 
 const [socket = "", folder = "", options = "{}"] = process.argv.slice(2);
 const network = new FakeNetwork();
-const { open, ...rest } = network.connect();
+const seam = network.connect();
 await startAgent(
   {
     runtime: await connectContainerd({}, JSON.parse(options) as ContainerdOptions),
     network: {
-      ...rest,
+      ...seam,
       async open(settings, expected) {
         // The interfaces that a kernel would have kept.
         for (const each of expected) network.attached.set(each.id, each);
-        return open(settings, expected);
+        return seam.open(settings, expected);
       },
     },
     session: grpcSession(connect({ socket }).dispatcher),
