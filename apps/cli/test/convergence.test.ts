@@ -19,7 +19,12 @@ const task = (slot: number, state: TaskState, partial: Parameters<typeof Task.fr
     ...partial,
   });
 function observed(of: Service | undefined, tasks: readonly Task[]): Observed {
-  return { service: of, tasks: new Map(tasks.map((each) => [each.meta?.id ?? "", each])), synced: true };
+  return {
+    service: of,
+    tasks: new Map(tasks.map((each) => [each.meta?.id ?? "", each])),
+    synced: true,
+    updating: false,
+  };
 }
 
 test("a service has converged when all that is wanted runs as it is now", () => {
@@ -49,17 +54,41 @@ test("what waits is told by its slowest task and the last failure of its slot", 
   });
 });
 
-test("an update that was paused or rolled back has stopped, with its reason", () => {
+const change = (
+  object: NonNullable<NonNullable<WatchResponse["message"]> & { $case: "change" }>["value"]["object"],
+): WatchResponse => ({
+  message: { $case: "change", value: { version: 1, deleted: false, object } },
+});
+const updated = (state: UpdateStatus_State, specVersion: number = 1): Service =>
+  service({ updateStatus: { state, specVersion, message: "2 tasks failed" } });
+
+test("an update that was paused, or rolled back while it was followed, has stopped, with its reason", () => {
   const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
-  const paused = service({ updateStatus: { state: UpdateStatus_State.PAUSED, message: "2 tasks failed" } });
-  expect(progress(observed(paused, tasks))).toMatchObject({
+  expect(progress(observed(updated(UpdateStatus_State.PAUSED), tasks))).toMatchObject({
     kind: "stopped",
     text: expect.stringContaining("2 tasks failed") as string,
   });
-  const back = service({ updateStatus: { state: UpdateStatus_State.ROLLED_BACK, message: "2 tasks failed" } });
-  expect(progress(observed(back, tasks)).kind).toBe("stopped");
-  const rolling = service({ updateStatus: { state: UpdateStatus_State.UPDATING } });
-  expect(progress(observed(rolling, tasks)).kind).toBe("waiting");
+  const seen = observed(undefined, tasks);
+  observe(seen, change({ $case: "service", value: updated(UpdateStatus_State.UPDATING) }));
+  expect(progress(seen).kind).toBe("waiting");
+  observe(seen, change({ $case: "service", value: updated(UpdateStatus_State.ROLLING_BACK) }));
+  expect(progress(seen).kind).toBe("waiting");
+  observe(seen, change({ $case: "service", value: updated(UpdateStatus_State.ROLLED_BACK) }));
+  expect(progress(seen)).toMatchObject({ kind: "stopped", text: expect.stringContaining("rolled back") as string });
+});
+
+test("a rollback that was asked for has converged at its end, and what is changed after it too", () => {
+  const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
+  const seen = observed(undefined, tasks);
+  observe(seen, change({ $case: "service", value: updated(UpdateStatus_State.ROLLING_BACK) }));
+  expect(progress(seen).kind).toBe("waiting");
+  observe(seen, change({ $case: "service", value: updated(UpdateStatus_State.ROLLED_BACK) }));
+  expect(progress(seen).kind).toBe("converged");
+});
+
+test("what is told of an update to an older spec does not count", () => {
+  const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
+  expect(progress(observed(updated(UpdateStatus_State.PAUSED, 0), tasks)).kind).toBe("converged");
 });
 
 test("a service without tasks wanted has converged at once, one that is deleted when it is gone", () => {
@@ -73,18 +102,13 @@ test("a service without tasks wanted has converged at once, one that is deleted 
 });
 
 test("nothing is decided before all that there is has been seen", () => {
-  const seen: Observed = { service: undefined, tasks: new Map(), synced: false };
+  const seen: Observed = { service: undefined, tasks: new Map(), synced: false, updating: false };
   expect(progress(seen).kind).toBe("waiting");
   observe(seen, { message: { $case: "synced", value: 1 } });
   expect(progress(seen).kind).toBe("gone");
 });
 
 test("following ends with convergence and shows each change once", async () => {
-  const change = (
-    object: NonNullable<NonNullable<WatchResponse["message"]> & { $case: "change" }>["value"]["object"],
-  ): WatchResponse => ({
-    message: { $case: "change", value: { version: 1, deleted: false, object } },
-  });
   async function* watch(): AsyncGenerator<WatchResponse> {
     yield change({ $case: "service", value: service() });
     yield change({ $case: "task", value: task(1, TaskState.RUNNING) });

@@ -109,7 +109,7 @@ test.for([
     "mkdir /www; touch /www/index.html; httpd -p 80 -h /www; sleep 100000",
     "rm /www/index.html",
   ],
-  ["tcp", ["--health-tcp", "81"], "nc -lk -p 81 -e true & echo $! >/pid; sleep 100000", "kill $(cat /pid)"],
+  ["tcp", ["--health-tcp", "81"], "httpd -f -p 81 & echo $! >/pid; sleep 100000", "kill $(cat /pid)"],
   ["cmd", ["--health-cmd", "test ! -e /sick"], "sleep 100000", "touch /sick"],
 ] as const)(
   "a task that its %s probe finds unhealthy leaves the balancer and is replaced",
@@ -250,7 +250,16 @@ test("a task that waits for a node says which filter refuses and what would help
     "--constraint",
     "node.labels.zone == north",
   );
-  await until("it is told", async () => /1 of 1 node/.test(await machine.ok("why", "waits")), 20_000);
+  const why = await until(
+    "it is told",
+    async () => {
+      const text = await machine.ok("why", "waits");
+      return text.includes("the constraints") && text;
+    },
+    20_000,
+  );
+  expect(why).toContain('fails "node.labels.zone == north"');
+  expect(why).toContain("warren node update --label");
   const node = (await machine.ok("node", "list", "-o", "name")).trim();
   await machine.ok("node", "update", node, "--label", "zone=north");
   await until("it runs", async () => (await machine.running("waits")).length === 1, 20_000);

@@ -1,6 +1,13 @@
 /** Follows a service until its tasks are as wanted. The decision is pure; the driver reads a watch. */
 import { errorText } from "@warren/std";
-import { TaskState, UpdateStatus_State, type Service, type Task, type WatchResponse } from "@warren/api";
+import {
+  TaskState,
+  UpdateStatus_State,
+  type Service,
+  type Task,
+  type UpdateStatus,
+  type WatchResponse,
+} from "@warren/api";
 import { stateName } from "../views.ts";
 
 /** What is known of a service while it converges. */
@@ -9,6 +16,8 @@ export interface Observed {
   readonly tasks: Map<string, Task>;
   /** All that was there has been sent. */
   synced: boolean;
+  /** An update was seen under way: if the service is rolled back after that, it is not what was asked for. */
+  updating: boolean;
 }
 
 export type Progress =
@@ -22,15 +31,23 @@ export function observe(observed: Observed, { message }: WatchResponse): void {
   if (message?.$case === "synced") observed.synced = true;
   if (message?.$case !== "change") return;
   const { object, deleted } = message.value;
-  if (object?.$case === "service") observed.service = deleted ? undefined : object.value;
+  if (object?.$case === "service") {
+    observed.service = deleted ? undefined : object.value;
+    if (currentUpdate(object.value)?.state === UpdateStatus_State.UPDATING) observed.updating = true;
+  }
   if (object?.$case !== "task") return;
   const id = object.value.meta?.id ?? "";
   if (deleted) observed.tasks.delete(id);
   else observed.tasks.set(id, object.value);
 }
 
+/** The update of the spec as it is now; what is told of an older one no longer holds. */
+function currentUpdate({ updateStatus, specVersion }: Service): UpdateStatus | undefined {
+  return updateStatus?.specVersion === specVersion ? updateStatus : undefined;
+}
+
 /** Where a service stands: how many of its tasks run as its spec has it now, and why the next one does not. */
-export function progress({ service, tasks, synced }: Observed): Progress {
+export function progress({ service, tasks, synced, updating }: Observed): Progress {
   if (!synced) return { kind: "waiting", text: "asking" };
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name } = service.spec;
@@ -39,7 +56,7 @@ export function progress({ service, tasks, synced }: Observed): Progress {
   const wanted = service.spec.mode?.value.replicas ?? 0;
   const current = live.filter(({ specVersion }) => specVersion === service.specVersion);
   const running = current.filter(({ status }) => status?.state === TaskState.RUNNING);
-  const update = service.updateStatus;
+  const update = currentUpdate(service);
   const text = `${name}: ${running.length} of ${count(wanted, "task")} running`;
   const halted: readonly (UpdateStatus_State | undefined)[] = [
     UpdateStatus_State.PAUSED,
@@ -53,7 +70,7 @@ export function progress({ service, tasks, synced }: Observed): Progress {
   ];
   const done = running.length === wanted && live.length === wanted && !rolling.includes(update?.state);
   if (done) {
-    if (update?.state === UpdateStatus_State.ROLLED_BACK)
+    if (updating && update?.state === UpdateStatus_State.ROLLED_BACK)
       return { kind: "stopped", text: `${text}; rolled back: ${update.message}` };
     return { kind: "converged", text };
   }
@@ -98,7 +115,7 @@ export interface ProgressOutput {
  * @returns the last progress; `waiting` if the watch ended first
  */
 export async function follow(watch: AsyncIterable<WatchResponse>, output: ProgressOutput): Promise<Progress> {
-  const observed: Observed = { service: undefined, tasks: new Map(), synced: false };
+  const observed: Observed = { service: undefined, tasks: new Map(), synced: false, updating: false };
   let last: Progress = { kind: "waiting", text: "asking" };
   try {
     for await (const message of watch) {
