@@ -1,6 +1,6 @@
 /** The real disk: LevelDB through classic-level, and files beside it. */
 import { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { ClassicLevel } from "classic-level";
@@ -17,7 +17,11 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const path = (name: string): string => join(directory, name);
   const disk: Disk = {
-    openKeyValue: () => openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024),
+    async openKeyValue() {
+      const writeBufferBytes = options.writeBufferBytes ?? 16 * 1024 * 1024;
+      if (!(await exists(path("log")))) await makeLevel(directory, writeBufferBytes);
+      return openLevel(path("log"), writeBufferBytes);
+    },
     async list() {
       const found = await readdir(directory, { withFileTypes: true });
       return found.filter((entry) => entry.isFile()).map(({ name }) => name);
@@ -59,12 +63,39 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
     },
     rename: (from, to) => rename(path(from), path(to)),
     remove: (name) => rm(path(name), { force: true }),
-    async syncDirectory() {
-      await using handle = await open(directory, "r");
-      await handle.sync();
-    },
+    syncDirectory: () => syncDirectory(directory),
   };
   return disk;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  await using handle = await open(directory, "r");
+  await handle.sync();
+}
+
+/**
+ * LevelDB does not sync the first manifest of a new store before it points to it: after a power failure then, nothing
+ * can be opened. So the store is made aside, and takes its place once all of it is durable.
+ */
+async function makeLevel(directory: string, writeBufferBytes: number): Promise<void> {
+  const aside = join(directory, "log.new");
+  await rm(aside, { recursive: true, force: true });
+  const level = await openLevel(aside, writeBufferBytes);
+  await level.batch([{ type: "del", key: Buffer.from("new") }], { sync: true });
+  await level.close();
+  await syncDirectory(aside);
+  await rename(aside, join(directory, "log"));
+  await syncDirectory(directory);
 }
 
 async function openLevel(location: string, writeBufferSize: number): Promise<KeyValue> {

@@ -1,9 +1,11 @@
 /**
  * What others need to test against us.
  *
+ * - `certificates.ts`     keys and certificates of members
  * - `storage-contract.ts` what every `Disk` must give the log
  * - `simulation/`         a cluster in a seed: production's code on simulated machines, with faults, clients and a judge
  */
+export { makeAuthority, makeCertificate, readCertificate } from "./certificates.ts";
 export { storageContract, type ContractCase } from "./storage-contract.ts";
 export {
   checkLinearizable,

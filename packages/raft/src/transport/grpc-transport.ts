@@ -2,8 +2,11 @@
  * gRPC with mutual TLS: a stream a peer for messages, a call a snapshot. Schema: `proto/warren/raft/v1/raft.proto`; its
  * two messages hold one bytes field each and are laid by hand, so that entries are not encoded again.
  *
- * Who speaks is in the call's metadata (version, cluster, from, to, incarnation) and checked before anything is read.
+ * Who speaks is in the call's metadata (version, cluster, from, to, incarnation) and checked before anything is read:
+ * T1: a call is from the member that its certificate names.
  */
+import { checkServerIdentity } from "node:tls";
+
 import {
   Client,
   Metadata,
@@ -18,7 +21,7 @@ import {
 } from "@grpc/grpc-js";
 import { Backoff, errorText, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
 
-import type { Message } from "../core/index.ts";
+import type { Message, NodeId } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { SnapshotReader } from "../storage/index.ts";
 import { unreachable } from "./memory-transport.ts";
@@ -36,13 +39,19 @@ export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. */
   readonly listen: string;
   readonly tls: TlsFiles;
-  /** Name on every member's certificate, if it is not the host that is dialled. */
-  readonly serverName?: string;
+  /**
+   * The DNS name in the certificate (subjectAltName) of the member `id`. Whoever is dialled must show it, and whoever
+   * calls in a member's name too: the authority's signature alone makes nobody a member. @default `member-ID`
+   */
+  readonly certificateName?: (id: NodeId) => string;
   /** Bytes that may wait for one peer; beyond them messages to it are dropped, and sent again by Raft. @default 32 MiB */
   readonly maxQueuedBytes?: number;
   readonly clock?: Clock;
   readonly random?: Random;
 }
+
+const certificateName = ({ certificateName: named }: GrpcTransportOptions, id: NodeId): string =>
+  named?.(id) ?? `member-${id}`;
 
 const service = "/warren.raft.v1.Raft/";
 /** Largest message taken: a batch of appends to one peer. */
@@ -109,7 +118,7 @@ class GrpcTransport implements Transport {
       messages: (call: Call, done: sendUnaryData<Uint8Array>) =>
         this.serve(call, done, (from) => this.takeMessages(call, from)),
       snapshot: (call: Call, done: sendUnaryData<Uint8Array>) =>
-        this.serve(call, done, () => takeSnapshot(call, handler)),
+        this.serve(call, done, (from) => takeSnapshot(call, from, handler)),
     });
     const { ca, cert, key } = this.options.tls;
     const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
@@ -181,6 +190,11 @@ class GrpcTransport implements Transport {
       incarnation: text("warren-raft-incarnation"),
       address: text("warren-raft-address") || undefined,
     };
+    const { sslPeerCertificate: certificate } = call.getAuthContext();
+    const name = certificateName(this.options, peer.from);
+    if (certificate === undefined || checkServerIdentity(name, certificate) !== undefined) {
+      return refuse(`the caller's certificate does not name ${name}`); // T1
+    }
     const why = await handler.admit(peer);
     return why === undefined ? peer.from : refuse(why);
   }
@@ -200,12 +214,13 @@ class GrpcTransport implements Transport {
   }
 }
 
-async function takeSnapshot(call: Call, handler: TransportHandler): Promise<void> {
+async function takeSnapshot(call: Call, from: NodeId, handler: TransportHandler): Promise<void> {
   const frames = (call as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   const first = await frames.next();
   const message = first.done === true ? undefined : decodeMessages(first.value)[0];
-  if (message?.snapshot === undefined)
-    throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot call begins with a MsgSnap");
+  if (message?.snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) {
+    throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot call begins with the caller's own MsgSnap");
+  }
   await handler.receiveSnapshot(message, whole(frames));
 }
 
@@ -240,11 +255,9 @@ class Peer {
     this.handler = handler;
     const { ca, cert, key } = this.options.tls;
     const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
-    const { serverName } = this.options;
-    const named = serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName };
     this.client = new Client(this.address, secure, {
       ...channelOptions,
-      ...named,
+      "grpc.ssl_target_name_override": certificateName(this.options, this.id), // T1
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.min_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,

@@ -1,59 +1,76 @@
 /** One member as a process of its own. Reads lines of JSON on stdin, answers on stdout; see `processes.ts`. */
-import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { newId, systemClock, systemRandom } from "@warren/std";
 
-import { grpcTransport, openFileDisk, openLogStorage, startRaftNode, type Member } from "../../src/index.ts";
-import { KeyValueMachine, put } from "../node/key-value-machine.ts";
+import {
+  grpcTransport,
+  openFileDisk,
+  openLogStorage,
+  startRaftNode,
+  type Member,
+  type RaftNodeOptions,
+} from "../../src/index.ts";
+import { encodeAction, readCertificate, type Action } from "../../src/testing/index.ts";
+import { RegisterMachine } from "../../src/testing/simulation/machine.ts";
 
-interface Settings {
+export interface Settings {
   readonly id: number;
   readonly directory: string;
   readonly listen: string;
-  readonly tls: string;
+  /** Where certificates lie, and the name on this member's. */
+  readonly certificates: string;
+  readonly name: string;
   readonly members: readonly Member[];
   readonly bootstrap: boolean;
+  readonly options: RaftNodeOptions;
 }
 
-const settings = JSON.parse(process.argv[2] as string) as Settings;
-const { id, members } = settings;
-const pem = (name: string): Buffer => readFileSync(`${settings.tls}/${name}`);
+export type Request =
+  | { readonly do: "act"; readonly operation: number; readonly action: Action }
+  | { readonly do: "read"; readonly key: string }
+  | { readonly do: "dump" | "status" | "transfer" }
+  | { readonly do: "addLearner"; readonly member: Member }
+  | { readonly do: "promote" | "demote" | "remove"; readonly id: number };
+
+const { id, members, options, ...settings } = JSON.parse(process.argv[2] as string) as Settings;
+const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+
 const disk = await openFileDisk(settings.directory);
 const newIncarnation = (): string => newId(systemRandom);
 const storage = await openLogStorage(disk, { clusterId: "cluster", nodeId: id, newIncarnation });
-const fsm = new KeyValueMachine();
-const tls = { ca: pem("ca.pem"), cert: pem("member.pem"), key: pem("member.key") };
-const transport = grpcTransport({ listen: settings.listen, tls, serverName: "raft" });
+const fsm = new RegisterMachine({ applied: () => {}, restored: () => {} }, () => undefined);
+const tls = await readCertificate(settings.certificates, settings.name);
+const transport = grpcTransport({ listen: settings.listen, tls });
 const node = await startRaftNode(
   { clock: systemClock, random: systemRandom, storage, transport, fsm },
-  settings.bootstrap ? { bootstrap: members, snapshotEntries: 2_000 } : { join: members },
+  { ...options, ...(settings.bootstrap ? { bootstrap: members } : { join: members }) },
 );
-const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 node.onLeadership((leadership) => say({ leadership }));
 say({ ready: true, leadership: node.leadership() });
 
-interface Request {
-  readonly n: number;
-  readonly do: "put" | "get" | "status" | "addLearner" | "promote";
-  readonly key: string;
-  readonly value: string;
-  readonly member: Member;
-}
-
 async function answer(request: Request): Promise<unknown> {
   switch (request.do) {
-    case "put":
-      return (await node.propose(put(request.key, request.value))).index;
-    case "get":
+    case "act": {
+      const { index, result } = await node.propose(encodeAction(request.operation, request.action));
+      return { index, output: Buffer.from(result ?? []).toString(), ns: String(process.hrtime.bigint()) };
+    }
+    case "read":
       await node.read();
-      return fsm.state.get(request.key) ?? null;
+      return { output: fsm.state.get(request.key) ?? "" };
+    case "dump":
+      await node.read();
+      return [...fsm.state];
     case "status":
-      return node.leadership();
+      return { ...node.leadership(), applied: node.status().applied, rss: process.memoryUsage.rss() };
+    case "transfer":
+      return node.transferLeadership();
     case "addLearner":
       return node.addLearner(request.member);
     case "promote":
-      return node.promote(request.member.id);
+    case "demote":
+    case "remove":
+      return node[request.do](request.id);
   }
 }
 
@@ -64,10 +81,10 @@ async function endWithNode(): Promise<void> {
 }
 void endWithNode();
 for await (const line of createInterface({ input: process.stdin })) {
-  const request = JSON.parse(line) as Request;
+  const { n, ...request } = JSON.parse(line) as Request & { readonly n: number };
   answer(request).then(
-    (result) => say({ n: request.n, result: result ?? null }),
-    (error: unknown) => say({ n: request.n, error: (error as { code?: string }).code ?? String(error) }),
+    (result) => say({ n, result: result ?? null }),
+    (error: unknown) => say({ n, error: (error as { code?: string }).code ?? String(error) }),
   );
 }
 await node.close();

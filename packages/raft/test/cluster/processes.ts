@@ -1,98 +1,172 @@
-/** Members as real processes on loopback, with TLS between them and their logs on the real disk. */
-import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+/** Members as real processes, with TLS between them and their logs on the real disk. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 
-import type { Leadership, Member } from "../../src/index.ts";
+import { until } from "@warren/std/testing";
 
-const run = promisify(execFile);
+import type { Leadership, Member, RaftNodeOptions } from "../../src/index.ts";
+import { makeAuthority, makeCertificate } from "../../src/testing/index.ts";
+import type { Request, Settings } from "./member.ts";
+
 const program = join(import.meta.dirname, "member.ts");
+
+/** What it answers to a `Request`; it rejects with the code of a `RaftError`, or "exited". */
+export type Ask = (request: Request) => Promise<unknown>;
 
 export interface MemberProcess {
   readonly id: number;
   readonly child: ChildProcess;
+  readonly alive: boolean;
   leadership: Leadership | undefined;
+  /** Why it ended by itself: the code of a `RaftError`. */
   ended: string | undefined;
-  ask(request: Record<string, unknown>): Promise<unknown>;
+  readonly ask: Ask;
   /** Kills it and waits for its end. */
-  kill(signal?: NodeJS.Signals): Promise<void>;
+  kill(): Promise<void>;
 }
 
-export class Processes implements AsyncDisposable {
-  readonly members: Member[];
-  readonly running = new Map<number, MemberProcess>();
-  readonly directory: string;
+export interface ClusterOptions {
+  readonly options?: RaftNodeOptions;
+  /** Addresses of members, if they are not ports on loopback. */
+  readonly addresses?: readonly string[];
+  /** What goes before a member's program: `nsenter …`. */
+  readonly wrap?: (id: number) => readonly string[];
+  readonly env?: (id: number) => Readonly<Record<string, string>>;
+  /** Where a member's data go, if not into the cluster's directory. */
+  readonly data?: (id: number) => string | undefined;
+}
 
-  private constructor(directory: string, members: Member[]) {
+export interface StartOptions {
+  /** One that joins those there are. @default false */
+  readonly joins?: boolean;
+  /** The name on its certificate. @default `member-ID` */
+  readonly name?: string;
+}
+
+/** Members beyond the first ones that a test may add. */
+const spare = 2;
+
+export class Processes implements AsyncDisposable {
+  readonly members: readonly Member[];
+  readonly running: Map<number, MemberProcess> = new Map();
+  readonly directory: string;
+  private readonly voters: number;
+  private readonly options: ClusterOptions;
+
+  private constructor(directory: string, members: readonly Member[], voters: number, options: ClusterOptions) {
     this.directory = directory;
     this.members = members;
+    this.voters = voters;
+    this.options = options;
   }
 
-  static async make(count: number): Promise<Processes> {
-    const directory = await mkdtemp(join(tmpdir(), "raft-cluster-"));
-    await certificates(directory);
-    const ports = await freePorts(count + 1);
-    const members = ports.map((port, at) => ({ id: at + 1, address: `127.0.0.1:${port}` }));
-    const processes = new Processes(directory, members);
-    await Promise.all(members.slice(0, count).map(({ id }) => processes.start(id, { voters: count })));
+  /** Starts `count` members on empty disks. */
+  static async make(count: number, options: ClusterOptions = {}): Promise<Processes> {
+    const processes = await Processes.prepare(count, options);
+    await processes.startAll();
     return processes;
   }
 
-  path(id: number): string {
-    return join(this.directory, `member-${id}`);
+  /** All that members need, and none of them started. */
+  static async prepare(count: number, options: ClusterOptions = {}): Promise<Processes> {
+    const directory = await mkdtemp(join(tmpdir(), "raft-cluster-"));
+    const addresses = options.addresses ?? (await freePorts(count + spare)).map((port) => `127.0.0.1:${port}`);
+    const members = addresses.map((address, at) => ({ id: at + 1, address }));
+    const processes = new Processes(directory, members, count, options);
+    await makeAuthority(processes.certificates);
+    await Promise.all(members.map(({ id }) => makeCertificate(processes.certificates, `member-${id}`)));
+    return processes;
   }
 
-  async start(
-    id: number,
-    { voters, bootstrap = true, wrap = [] }: { voters: number; bootstrap?: boolean; wrap?: string[] },
-  ): Promise<MemberProcess> {
-    const members = this.members.slice(0, voters);
-    const listen = this.members[id - 1]!.address;
-    const settings = { id, members, listen, bootstrap, directory: this.path(id), tls: this.directory };
-    const [command, ...rest] = [
-      ...wrap,
-      process.execPath,
-      "--conditions=warren-source",
-      program,
-      JSON.stringify(settings),
-    ];
-    const child = spawn(command, rest, { stdio: ["pipe", "pipe", "inherit"] });
-    const member = speak(id, child);
-    this.running.set(id, member.process);
-    await member.ready;
-    return member.process;
+  get certificates(): string {
+    return join(this.directory, "certificates");
+  }
+
+  path(id: number): string {
+    return this.options.data?.(id) ?? join(this.directory, `member-${id}`);
+  }
+
+  startAll(): Promise<MemberProcess[]> {
+    return Promise.all(this.members.slice(0, this.voters).map(({ id }) => this.start(id)));
+  }
+
+  async start(id: number, { joins = false, name = `member-${id}` }: StartOptions = {}): Promise<MemberProcess> {
+    const settings: Settings = {
+      id,
+      name,
+      members: this.members.slice(0, this.voters),
+      listen: this.members[id - 1]!.address,
+      bootstrap: !joins,
+      directory: this.path(id),
+      certificates: this.certificates,
+      options: this.options.options ?? {},
+    };
+    const wrap = this.options.wrap?.(id) ?? [];
+    const [command, ...rest] = [...wrap, process.execPath, "--conditions=warren-source", program];
+    const env = { ...process.env, ...this.options.env?.(id) };
+    const child = spawn(command!, [...rest, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "inherit"], env });
+    const { member, ready } = speak(id, child);
+    this.running.set(id, member);
+    await ready;
+    return member;
+  }
+
+  /** Those that answer, a stopped one among them. */
+  alive(): MemberProcess[] {
+    return [...this.running.values()].filter(({ alive }) => alive);
+  }
+
+  /** The leader of the highest term, once there is one besides `besides`. */
+  leader(besides?: number): Promise<MemberProcess> {
+    return until(
+      "someone leads",
+      () =>
+        this.alive()
+          .filter(({ id, leadership }) => id !== besides && leadership?.isLeader === true)
+          .sort((a, b) => b.leadership!.term - a.leadership!.term)[0],
+      20_000,
+    );
+  }
+
+  async killAll(): Promise<void> {
+    await Promise.all(this.alive().map((member) => member.kill()));
+    this.running.clear();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.running.values()].map((member) => member.kill()));
+    await this.killAll();
     await rm(this.directory, { recursive: true });
   }
 }
 
-function speak(id: number, child: ChildProcess): { process: MemberProcess; ready: Promise<void> } {
+function speak(id: number, child: ChildProcess): { member: MemberProcess; ready: Promise<void> } {
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   const ready = Promise.withResolvers<void>();
-  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   let count = 0;
+  const exited = once(child, "exit");
   const member: MemberProcess = {
     id,
     child,
     leadership: undefined,
     ended: undefined,
+    get alive() {
+      return child.exitCode === null && child.signalCode === null;
+    },
     ask(request) {
       const n = ++count;
       return new Promise((resolve, reject) => {
-        if (child.exitCode !== null || child.signalCode !== null) return reject(new Error("exited"));
+        if (!member.alive) return reject(new Error("exited"));
         waiting.set(n, { resolve, reject });
         child.stdin!.write(`${JSON.stringify({ n, ...request })}\n`);
       });
     },
-    async kill(signal = "SIGKILL") {
-      child.kill(signal);
+    async kill() {
+      if (member.alive) child.kill("SIGKILL");
       await exited;
     },
   };
@@ -119,7 +193,7 @@ function speak(id: number, child: ChildProcess): { process: MemberProcess; ready
     ready.reject(new Error(`member ${id} exited before it was ready`));
     for (const { reject } of waiting.values()) reject(new Error("exited"));
   });
-  return { process: member, ready: ready.promise };
+  return { member, ready: ready.promise };
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -132,36 +206,4 @@ async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
-}
-
-async function certificates(directory: string): Promise<void> {
-  const path = (name: string): string => join(directory, name);
-  const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  await run("openssl", [
-    "req",
-    "-x509",
-    ...ec,
-    "-keyout",
-    path("ca.key"),
-    "-out",
-    path("ca.pem"),
-    "-subj",
-    "/CN=ca",
-    "-days",
-    "1",
-  ]);
-  await run("openssl", ["req", ...ec, "-keyout", path("member.key"), "-out", path("member.csr"), "-subj", "/CN=raft"]);
-  await writeFile(path("names"), "subjectAltName=DNS:raft\n");
-  const sign = [
-    "x509",
-    "-req",
-    "-in",
-    path("member.csr"),
-    "-CA",
-    path("ca.pem"),
-    "-CAkey",
-    path("ca.key"),
-    "-CAcreateserial",
-  ];
-  await run("openssl", [...sign, "-days", "1", "-extfile", path("names"), "-out", path("member.pem")]);
 }

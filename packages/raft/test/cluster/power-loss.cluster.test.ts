@@ -1,0 +1,142 @@
+/**
+ * Nothing is acknowledged before it is on the disks of a majority: a cluster of three processes runs with every write
+ * and sync of its disks written down, and then power fails, for all three at once, at every moment of that run.
+ */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { seededRandom } from "@warren/std/testing";
+import { describe, expect, test } from "vitest";
+
+import { openFileDisk, openLogStorage } from "../../src/index.ts";
+import { buildDiskJournal, readJournal, ReplayedDisk, type DiskOperation, type Kept } from "./disk-journal.ts";
+import { Processes } from "./processes.ts";
+
+interface Acknowledged {
+  readonly index: number;
+  readonly key: string;
+  readonly value: string;
+  /** When the member knew, of CLOCK_MONOTONIC. */
+  readonly ns: bigint;
+}
+
+interface Recording {
+  readonly acknowledged: readonly Acknowledged[];
+  /** Of all three members, as they happened. */
+  readonly operations: readonly (DiskOperation & { readonly id: number })[];
+  readonly root: (id: number) => string;
+}
+
+const ids = [1, 2, 3];
+
+/** A run of `writes` writes by three clients at once, through a change of leader and some snapshots. */
+async function record(processes: Processes, writes: number): Promise<Recording> {
+  await processes.startAll();
+  const acknowledged: Acknowledged[] = [];
+  const client = async (name: string): Promise<void> => {
+    for (let n = 0, done = 0; done < writes / 3; n++) {
+      const [key, value] = [`${name}${n}`, `${name}${n}`];
+      const request = { do: "act", operation: n, action: { kind: "put", key, value } } as const;
+      try {
+        const { index, ns } = (await (await processes.leader()).ask(request)) as { index: number; ns: string };
+        acknowledged.push({ index, key, value, ns: BigInt(ns) });
+        if (++done === Math.floor(writes / 6) && name === "a") await (await processes.leader()).ask({ do: "transfer" });
+      } catch (error) {
+        // Leadership moves: nothing is promised of this write.
+        if (!/^RAFT_(PROPOSAL_DROPPED|OUTCOME_UNKNOWN|TRANSFER_FAILED)$/u.test((error as Error).message)) throw error;
+      }
+    }
+  };
+  await Promise.all(["a", "b", "c"].map(client));
+  await processes.killAll();
+  const root = (id: number): string => processes.path(id);
+  const journals = ids.map(async (id) => {
+    const operations = await readJournal(join(processes.directory, `journal-${id}`), root(id));
+    return operations.map((operation) => ({ ...operation, id }));
+  });
+  const operations = (await Promise.all(journals)).flat().sort((a, b) => (a.ns < b.ns ? -1 : 1));
+  return { acknowledged: acknowledged.sort((a, b) => (a.ns < b.ns ? -1 : 1)), operations, root };
+}
+
+async function prepare(env: Record<string, string> = {}): Promise<Processes> {
+  const library: { path?: string } = {};
+  const processes: Processes = await Processes.prepare(3, {
+    options: { snapshotEntries: 25, trailingEntries: 5 },
+    env: (id) => ({
+      ...env,
+      LD_PRELOAD: library.path!,
+      JOURNAL_ROOT: processes.path(id),
+      JOURNAL_FILE: join(processes.directory, `journal-${id}`),
+    }),
+  });
+  library.path = await buildDiskJournal(processes.directory);
+  return processes;
+}
+
+/** What a member's disk holds: the bytes of its log, by index, and up to where a snapshot stands for it. */
+interface Held {
+  readonly snapshot: number;
+  readonly entries: ReadonlyMap<number, string>;
+}
+
+async function open(directory: string, id: number): Promise<Held> {
+  const disk = await openFileDisk(directory);
+  const storage = await openLogStorage(disk, { clusterId: "cluster", nodeId: id, newIncarnation: () => "new" });
+  const [first, last] = [storage.firstIndex(), storage.lastIndex()];
+  const entries = storage.entries(first, last + 1, Number.POSITIVE_INFINITY);
+  const snapshot = storage.snapshots()[0]?.index ?? 0;
+  if (snapshot > 0) for await (const chunk of storage.openSnapshot(snapshot).chunks) void chunk;
+  await storage.close();
+  return { snapshot, entries: new Map(entries.map(({ index, data }) => [index, Buffer.from(data).toString()])) };
+}
+
+interface Verdict {
+  readonly moments: number;
+  readonly images: number;
+  readonly lost: readonly string[];
+}
+
+/** Power fails at every moment of a recording; what was acknowledged by then and is not on the disks of a majority. */
+async function judge({ acknowledged, operations, root }: Recording, at: string, kept: Kept): Promise<Verdict> {
+  const random = seededRandom(1);
+  const disks = new Map(ids.map((id) => [id, new ReplayedDisk()]));
+  const held = new Map<number, Held>();
+  const lost = new Set<string>();
+  let images = 0;
+  for (const [moment, operation] of operations.entries()) {
+    const disk = disks.get(operation.id)!;
+    const { version } = disk;
+    disk.apply(operation, root(operation.id));
+    // With nothing unsynced kept, only a sync changes what is left.
+    const changed = kept !== "none" || disk.version !== version;
+    if (!changed) continue;
+    images++;
+    const directory = join(at, `${kept}-${operation.id}`);
+    await disk.leave(directory, kept, random);
+    held.set(operation.id, await open(directory, operation.id));
+    await rm(directory, { recursive: true });
+    // A moment lasts until the next operation.
+    const until = operations[moment + 1]?.ns;
+    for (const { index, key, ns } of acknowledged) {
+      if (until !== undefined && ns >= until) break;
+      const holders = [...held.values()].filter(
+        ({ snapshot, entries }) => index <= snapshot || entries.get(index)?.includes(`"${key}"`) === true,
+      );
+      if (holders.length < 2) lost.add(key);
+    }
+  }
+  return { moments: operations.length, images, lost: [...lost] };
+}
+
+describe("power fails for all three members at once", () => {
+  test("at every write of a run: what was acknowledged is on the disks of a majority, whatever of the unsynced is left", async () => {
+    await using processes = await prepare();
+    const recording = await record(processes, 90);
+    expect(recording.acknowledged.length).toBe(90);
+    for (const kept of ["none", "some", "all"] as const) {
+      const { lost, images } = await judge(recording, processes.directory, kept);
+      expect(lost, kept).toEqual([]);
+      expect(images, kept).toBeGreaterThan(100);
+    }
+  });
+});

@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const run = promisify(execFile);
+const raft = join(import.meta.dirname, "../..");
+const std = join(raft, "../std");
+const typescript = join(raft, "../../node_modules/typescript/bin/tsc");
+let project: string;
+
+/** Packs a package as it would be published, and unpacks it where an installation would put it. */
+async function install(folder: string, name: string): Promise<void> {
+  await run("pnpm", ["run", "build"], { cwd: folder });
+  const packed = await mkdtemp(join(tmpdir(), "packed-"));
+  await run("pnpm", ["pack", "--pack-destination", packed], { cwd: folder });
+  const [tarball] = await readdir(packed);
+  const target = join(project, "node_modules", name);
+  await mkdir(target, { recursive: true });
+  await run("tar", ["-xzf", join(packed, tarball!), "-C", target, "--strip-components=1"]);
+  await rm(packed, { recursive: true });
+}
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), "empty-project-"));
+  await writeFile(join(project, "package.json"), '{ "name": "empty-project", "type": "module" }');
+  await install(std, "@warren/std");
+  await install(raft, "@warren/raft");
+  // What it depends on, as any installation would bring it.
+  const { dependencies } = JSON.parse(await readFile(join(raft, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  for (const name of [...Object.keys(dependencies), "@types/node"].filter((other) => !other.startsWith("@warren/"))) {
+    const held = name === "@types/node" ? join(raft, "../../node_modules", name) : join(raft, "node_modules", name);
+    await mkdir(dirname(join(project, "node_modules", name)), { recursive: true });
+    await symlink(await realpath(held), join(project, "node_modules", name));
+  }
+});
+
+afterAll(() => rm(project, { recursive: true }));
+
+async function example(): Promise<string> {
+  const readme = await readFile(join(project, "node_modules/@warren/raft/README.md"), "utf8");
+  return /```ts\n([\s\S]*?)```/u.exec(readme)?.[1] ?? "";
+}
+
+test("the packed library runs its README's example in an empty project", async () => {
+  const args = ["--input-type=module-typescript", "--eval", await example()];
+  const { stdout } = await run(process.execPath, args, { cwd: project });
+  expect(stdout).toBe('member 3 has "warm"\n');
+});
+
+test("its parts are there for a user: the core, the simulator, the manifest, and nothing inside", async () => {
+  const script = `
+    import { RawNode } from "@warren/raft/core";
+    import { simulate } from "@warren/raft/testing";
+    import manifest from "@warren/raft/package.json" with { type: "json" };
+    const { violation } = await simulate(1);
+    const inside = await import("@warren/raft/src/node/raft-node.ts").catch(({ code }) => code);
+    console.log(typeof RawNode, violation, manifest.name, inside);
+  `;
+  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: project });
+  expect(stdout).toBe("function undefined @warren/raft ERR_PACKAGE_PATH_NOT_EXPORTED\n");
+});
+
+test("its declarations check in a strict project", async () => {
+  await writeFile(join(project, "example.ts"), await example());
+  const options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "esnext", "--types", "node"];
+  const checked = await run(process.execPath, [typescript, ...options, "example.ts"], { cwd: project }).catch(
+    (error: { stdout: string }) => error,
+  );
+  expect(checked.stdout).toBe("");
+});
+
+test("its manifest names no workspace", async () => {
+  const manifest = await readFile(join(project, "node_modules/@warren/raft/package.json"), "utf8");
+  expect(manifest).not.toMatch(/workspace:|catalog:/u);
+});
