@@ -68,7 +68,7 @@ export class Clients {
     const sessions = this.random.int(2) === 0;
     let session: Session | undefined;
     while (!this.stopped) {
-      await this.wait(this.random.int(120));
+      await this.wait(this.random.int(this.plan.pauseMs));
       const machine = this.someone();
       if (this.stopped || machine === undefined) continue;
       const key = this.key();

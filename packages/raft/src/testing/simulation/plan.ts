@@ -43,6 +43,8 @@ export interface Plan {
   readonly members: number;
   readonly clients: number;
   readonly keys: number;
+  /** A client pauses for up to this between two operations, ms. */
+  readonly pauseMs: number;
   /** How long faults come, ms. */
   readonly chaosMs: number;
   /** Mean time between faults, ms. */
@@ -64,7 +66,8 @@ export function planOf(random: Random): Plan {
   return {
     members: pick(1, 3, 3, 3, 3, 5),
     clients: 2 + random.int(3),
-    keys: 2 + random.int(3),
+    keys: 1 + random.int(4),
+    pauseMs: pick(15, 60, 120),
     chaosMs: pick(4_000, 8_000, 16_000),
     faultEveryMs: pick(150, 400, 900),
     troubles: new Set(chosen),
