@@ -28,6 +28,8 @@ interface Case {
   readonly kind: (typeof kinds)[number];
   /** Also measure the change of a node while this many services wait. */
   readonly waiting?: number;
+  /** Each of those with a constraint of its own. */
+  readonly apart?: boolean;
 }
 
 interface Result {
@@ -108,9 +110,9 @@ function measure(each: Case): Result {
     decisions.push(performance.now() - begin);
   };
   if (each.waiting !== undefined) {
-    const stuck = { specVersion: 1, constraints: ["node.labels.none exists"] };
     for (let n = 0; n < each.waiting; n += 1) {
-      const task = { ...stuck, id: `w${n}`, serviceId: `w${n}`, reservations: { memory: n + 1 } };
+      const constraints = [each.apart === true ? `node.labels.none == x${n}` : "node.labels.none exists"];
+      const task = { id: `w${n}`, serviceId: `w${n}`, specVersion: 1, reservations: { memory: n + 1 }, constraints };
       scheduler.apply({ kind: "task", task });
     }
     scheduler.schedule();
@@ -192,11 +194,13 @@ function printCurve(): void {
 
 function printWaiting(): void {
   process.stdout.write("\nA node told anew while services wait that it does not help (ms):\n\n");
-  const rows = [1_000, 10_000, 100_000].map((waiting) => {
-    const { decisions } = run({ nodes: 10_000, tasks: 10_000, services: 10_000, kind: "plain", waiting });
-    return ["10,000", thousands(waiting), ...percentileCells(decisions, 3)];
-  });
-  printTable(["nodes", "services that wait", "p50", "p95", "p99"], rows);
+  const rows = [false, true].flatMap((apart) =>
+    [1_000, 10_000, 100_000].map((waiting) => {
+      const { decisions } = run({ nodes: 10_000, tasks: 10_000, services: 10_000, kind: "plain", waiting, apart });
+      return ["10,000", thousands(waiting), apart ? "one each" : "one for all", ...percentileCells(decisions, 3)];
+    }),
+  );
+  printTable(["nodes", "services that wait", "constraint", "p50", "p95", "p99"], rows);
 }
 
 const parts = { rates: printRates, curve: printCurve, waiting: printWaiting };

@@ -127,28 +127,50 @@ export class Explainer {
     (counts.get(check) as Count).nodes = total;
   }
 
-  /** All but amounts of resources is shared and told by the nodes' states: one reading serves all such tasks. */
+  /**
+   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is told anew. Then at
+   * most one filter that looks at what nodes hold and has a pool, then amounts of resources: sizes of pools tell.
+   */
   #countByPool(ask: Ask): Counts | undefined {
-    const last = ask.checks.at(-1);
-    if (last?.filter !== resources || ask.unshared.length !== 1) return undefined;
-    if (ask.checks.some(({ filter }) => filter.reads !== "state" && filter !== resources)) return undefined;
-    const pool = this.#pools.whole(ask.shared);
+    const states = ask.checks.findIndex(({ filter }) => filter.reads !== "state");
+    if (states < 0) return undefined;
+    const rest = ask.checks.slice(states);
+    const amounts = rest.at(-1)?.filter === resources ? rest.pop() : undefined;
+    const [held, more] = rest;
+    if (more !== undefined || ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
+    const pool = held === undefined ? this.#pools.whole(ask.shared) : this.#pools.known(ask.shared);
+    if (pool === undefined) return undefined;
+    const counts = this.#countStates(ask, ask.checks.slice(0, states));
+    if (held !== undefined) {
+      const before = this.#pools.whole(ask.shared.slice(0, states));
+      const refused = (node: Node): boolean => !held.test(node);
+      this.#merge(ask, counts, held, before.size - pool.size, before, refused);
+    }
+    const nearest = amounts === undefined ? undefined : pool.nearest(ask.needs);
+    if (amounts !== undefined && nearest !== undefined) {
+      counts.set(amounts, { nodes: pool.size, nearest, distance: 0 });
+    }
+    return counts;
+  }
+
+  #countStates(ask: Ask, checks: readonly Check[]): Counts {
     if (this.#nodesVersion !== this.#world.nodesVersion) this.#shared.clear();
     this.#nodesVersion = this.#world.nodesVersion;
-    const key = ask.shared.map((each) => each.key).join("\n");
+    const key = ask.shared
+      .slice(0, checks.length)
+      .map((each) => each.key)
+      .join("\n");
     let shared = this.#shared.get(key);
     if (shared === undefined) {
-      const counts = this.#read({ ...ask, checks: ask.checks.slice(0, -1) });
+      const counts = this.#read({ ...ask, checks });
       shared = new Map([...counts].map(([check, count]) => [check.filter.name, count]));
       this.#shared.set(key, shared);
     }
     const counts: Counts = new Map();
-    for (const check of ask.checks) {
+    for (const check of checks) {
       const count = shared.get(check.filter.name);
       if (count !== undefined) counts.set(check, { ...count });
     }
-    const nearest = pool.nearest(ask.needs);
-    if (nearest !== undefined) counts.set(last, { nodes: pool.size, nearest, distance: 0 });
     return counts;
   }
 

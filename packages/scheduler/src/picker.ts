@@ -14,6 +14,7 @@ import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
 import type { Entry, OrderedNodes } from "./state/ordered-nodes.ts";
 import type { Cell, FoundPool, Pool, Pools } from "./state/pools.ts";
+import { pathOf, type Topology } from "./state/topology.ts";
 import type { World } from "./state/world.ts";
 import type { Decided } from "./types.ts";
 
@@ -65,8 +66,8 @@ export class Picker {
   readonly #found: FoundPool | undefined;
   #lanes: Lane[] = [];
   readonly #exceptional = new Set<Node>();
-  /** Tasks of the service under each path of preferences. */
-  readonly #branches = new Map<string, number>();
+  /** By level of preferences, what each path holds. */
+  readonly #paths: readonly Topology[];
   readonly #heaped: boolean;
   #lane: Lane | undefined;
   #wasted = 0;
@@ -75,6 +76,9 @@ export class Picker {
     this.#world = world;
     this.#rules = rules;
     this.#ask = ask;
+    this.#paths = ask.partitions
+      .slice(0, ask.levels)
+      .map((_, level) => world.paths(ask.partitions.slice(0, level + 1)));
     this.#heaped = tasks > smallGroup && ask.exceptions !== undefined;
     const among = this.#among();
     const short = among !== undefined && (among.lasting === undefined || among.nodes.size <= shortList);
@@ -94,7 +98,6 @@ export class Picker {
       }
       this.#except(pool, byCell);
     }
-    if (ask.levels > 0) this.#countBranches();
   }
 
   /** The best node for one more task, or undefined if none passes. */
@@ -137,7 +140,6 @@ export class Picker {
   /** Tells that the last choice holds its task now. */
   took(node: Node): void {
     const lane = this.#lane as Lane;
-    for (let level = 1; level <= this.#ask.levels; level += 1) this.#countBranch(lane.paths[level - 1] ?? "", 1);
     if (this.#heaped) {
       lane.heap ??= new Heap([], this.#compare);
       lane.heap.push(node);
@@ -322,21 +324,9 @@ export class Picker {
     return secondA - secondB || tieBreak(a, b);
   };
 
+  /** Tasks of the service under a lane's path. */
   #branch(lane: Lane, level: number): number {
-    return this.#branches.get(lane.paths[level - 1] ?? "") ?? 0;
-  }
-
-  #countBranch(path: string, by: number): void {
-    this.#branches.set(path, (this.#branches.get(path) ?? 0) + by);
-  }
-
-  #countBranches(): void {
-    const { task, levels, partitions } = this.#ask;
-    for (const [node, count] of this.#world.nodesOf(task.serviceId)) {
-      if (!node.known) continue;
-      const values = partitions.slice(0, levels).map((each) => each.of(node.state));
-      for (let level = 1; level <= levels; level += 1) this.#countBranch(pathOf(values, level), count);
-    }
+    return this.#paths[level - 1]?.tasks(lane.paths[level - 1] ?? "", this.#ask.task.serviceId) ?? 0;
   }
 
   /** The first rule that sees a difference between the best and the next best. */
@@ -386,7 +376,7 @@ function laneOf(
   any: Node | undefined,
   nodes: OrderedNodes | undefined,
 ): Lane {
-  const paths = values.slice(0, levels).map((_, level) => pathOf(values, level + 1));
+  const paths = values.slice(0, levels).map((_, level) => pathOf(values.slice(0, level + 1)));
   const ended = nodes === undefined;
   return {
     values,
@@ -400,8 +390,4 @@ function laneOf(
     exceptions: [],
     heap: undefined,
   };
-}
-
-function pathOf(values: readonly string[], level: number): string {
-  return values.slice(0, level).join("\u0000");
 }

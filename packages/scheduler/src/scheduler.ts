@@ -3,7 +3,7 @@ import { SchedulerError } from "./errors.ts";
 import { Explainer, type Explanation } from "./explanation.ts";
 import { defaultFilters } from "./filters/index.ts";
 import { type Choice, Picker } from "./picker.ts";
-import { findVictims } from "./preemption.ts";
+import { type Eviction, findVictims } from "./preemption.ts";
 import { type Move, rebalance, type RebalanceOptions } from "./rebalance.ts";
 import type { Filter, Scorer } from "./rules.ts";
 import { defaultScorers, type Strategy } from "./scorers/index.ts";
@@ -198,31 +198,35 @@ export class Scheduler {
   }
 
   #scheduleGroup(group: Group, hopeless: Set<string>, failed: Map<Group, Ask>): readonly Placed[] {
-    const tasks = [...group.tasks.values()].toSorted(byId);
-    const [first] = tasks;
-    if (first === undefined) return [];
+    const [any] = group.tasks.values();
+    if (any === undefined) return [];
     const decisions: Placed[] = [];
-    let ask = askOf(first, this.#rules, this.#world);
+    let ask = askOf(any, this.#rules, this.#world);
     let picker: Picker | undefined;
-    for (const [index, task] of tasks.entries()) {
-      if (ask.group !== undefined && hopeless.has(ask.group)) break;
-      picker ??= new Picker(this.#world, this.#pools, this.#rules, ask, tasks.length - index);
+    // They are put in order only once one of them can be placed.
+    let ordered: Iterator<TaskState> | undefined;
+    const next = (): TaskState => {
+      ordered ??= [...group.tasks.values()].toSorted(byId).values();
+      return ordered.next().value as TaskState;
+    };
+    while (group.tasks.size > 0 && (ask.group === undefined || !hopeless.has(ask.group))) {
+      picker ??= new Picker(this.#world, this.#pools, this.#rules, ask, group.tasks.size);
       const choice = picker.next();
       if (choice !== undefined) {
-        decisions.push(this.#place(task, choice));
+        decisions.push(this.#place(next(), choice));
         picker.took(choice.node);
         continue;
       }
       picker.done();
-      const displaced = this.#displace(task, ask);
-      if (displaced === undefined) {
+      const eviction = findVictims(this.#world, ask);
+      if (eviction === undefined) {
         if (ask.group !== undefined) hopeless.add(ask.group);
         break;
       }
       // Room was made, so what was hopeless may not be, and what the picker has seen is out of date.
       hopeless.clear();
-      decisions.push(displaced);
-      ask = askOf(first, this.#rules, this.#world);
+      decisions.push(this.#displace(next(), eviction));
+      ask = askOf(any, this.#rules, this.#world);
       picker = undefined;
     }
     picker?.done();
@@ -255,10 +259,7 @@ export class Scheduler {
     return decision;
   }
 
-  #displace(task: TaskState, ask: Ask): Placed | undefined {
-    const eviction = findVictims(this.#world, ask);
-    if (eviction === undefined) return undefined;
-    const { node, victims } = eviction;
+  #displace(task: TaskState, { node, victims }: Eviction): Placed {
     for (const victim of victims) this.#forget(victim.id);
     const names = listText(victims.map((each) => each.id));
     const text = `no node has room; displaces ${victims.length} of lower priority, the fewest and lowest: ${names}`;
@@ -271,32 +272,35 @@ export class Scheduler {
     if (retells) for (const group of this.#room.waiting) this.#stale.add(group);
     const decisions = new Map<Group, Waiting[]>();
     for (const group of failed.keys()) {
-      if (group.told.size < group.tasks.size) this.#tell(group, decisions);
+      if (group.untold.size > 0) this.#tell(group, decisions, this.#world.size <= retellReads);
       else if (retells) this.#stale.add(group);
     }
     const enough = this.#explainer.reads + retellReads;
     for (const group of this.#stale) {
       if (this.#explainer.reads >= enough) break;
       this.#stale.delete(group);
-      if (group.tasks.size > 0) this.#tell(group, decisions);
+      if (group.tasks.size > 0) this.#tell(group, decisions, true);
     }
     return decisions;
   }
 
-  #tell(group: Group, decisions: Map<Group, Waiting[]>): void {
+  /** Tells those who were not told yet, and with `again` the others too, if they were told something else. */
+  #tell(group: Group, decisions: Map<Group, Waiting[]>, again: boolean): void {
     this.#stale.delete(group);
-    const [first] = group.tasks.values();
-    if (first === undefined) return;
-    const explanation: Explanation = this.#explainer.explain(askOf(first, this.#rules, this.#world));
-    const all = explanation.text !== group.text;
-    group.text = explanation.text;
-    const told: Waiting[] = [];
-    for (const task of [...group.tasks.values()].toSorted(byId)) {
-      if (!all && group.told.has(task.id)) continue;
-      group.told.add(task.id);
-      told.push({ kind: "waiting", taskId: task.id, ...explanation });
-    }
-    if (told.length > 0) decisions.set(group, told);
+    const [any] = group.tasks.values();
+    if (any === undefined) return;
+    const explanation: Explanation = this.#explainer.explain(askOf(any, this.#rules, this.#world));
+    const isNews = explanation.text !== group.text;
+    const all = again && isNews;
+    const tasks = [...(all ? group.tasks : group.untold).values()].toSorted(byId);
+    const toldAll = all || tasks.length === group.tasks.size;
+    if (isNews) group.text = toldAll ? explanation.text : undefined;
+    group.untold.clear();
+    if (tasks.length === 0) return;
+    decisions.set(
+      group,
+      tasks.map(({ id }) => ({ kind: "waiting", taskId: id, ...explanation })),
+    );
   }
 }
 

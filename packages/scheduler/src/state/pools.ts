@@ -63,6 +63,10 @@ export class Pool {
     return place === undefined ? undefined : this.#cells.get(place.cell);
   }
 
+  *[Symbol.iterator](): Generator<Node> {
+    for (const cell of this.#cells.values()) yield* cell.nodes;
+  }
+
   /** The node that lacks the least of `needs`, the first by id among equals of different cells. */
   nearest(needs: Needs): Node | undefined {
     let best: Node | undefined;
@@ -197,8 +201,9 @@ export class Pools {
       if (waste <= 2 * found.size && !this.#pools.has(key))
         return { pool: undefined, kept: false, whole: false, wasted };
       const source = (): ReadonlySet<Node> => among?.() ?? found;
-      const pool = this.#use(key, shared, partitions, { source });
-      return { pool, kept: false, whole: true, wasted: nothing };
+      const kept = this.#keeps(key, ask.kept);
+      const pool = this.#use(kept?.key ?? key, shared, partitions, { source, ...kept });
+      return { pool, kept: kept !== undefined, whole: true, wasted: nothing };
     }
     const general = shared.filter((each) => each.general);
     const isWhole = general.length === shared.length;
@@ -225,6 +230,12 @@ export class Pools {
         return [kept.of(node as Node) * keptStep + first, second];
       },
     };
+  }
+
+  /** The pool of all nodes that pass the shared tests, if there is one. */
+  known(shared: PoolAsk["shared"]): Pool | undefined {
+    const key = keyOf("[]", shared);
+    return this.#pools.has(key) ? this.#use(key, shared, []) : undefined;
   }
 
   /** The pool of all nodes that pass the shared tests, made if there is none. */

@@ -1,5 +1,9 @@
-import type { ConstrainedNode } from "../types.ts";
 import type { Node } from "./node.ts";
+
+/** The value of a path, for `World.paths`. */
+export function pathOf(values: readonly string[]): string {
+  return values.join("\u0000");
+}
 
 interface Domain {
   readonly nodes: Set<Node>;
@@ -17,11 +21,11 @@ export function isNarrow(key: string): boolean {
 
 /** Known nodes by the value that a key has on them, and what their domains hold. */
 export class Topology {
-  readonly #read: (node: ConstrainedNode) => string | undefined;
+  readonly #read: (node: Node) => string | undefined;
   readonly #domains = new Map<string, Domain>();
   readonly narrow: boolean;
 
-  constructor(read: (node: ConstrainedNode) => string | undefined, narrow = false) {
+  constructor(read: (node: Node) => string | undefined, narrow = false) {
     this.#read = read;
     this.narrow = narrow;
   }
@@ -35,7 +39,7 @@ export class Topology {
   }
 
   enter(node: Node): void {
-    const value = this.#read(node.state);
+    const value = this.#read(node);
     if (value === undefined) return;
     const domain = this.#domains.get(value) ?? { nodes: new Set(), tasks: new Map() };
     domain.nodes.add(node);
@@ -44,7 +48,7 @@ export class Topology {
   }
 
   leave(node: Node): void {
-    const value = this.#read(node.state);
+    const value = this.#read(node);
     const domain = value === undefined ? undefined : this.#domains.get(value);
     if (value === undefined || domain === undefined) return;
     domain.nodes.delete(node);
@@ -54,7 +58,7 @@ export class Topology {
 
   /** Counts a task; the domain's value if that made it hold its first of the service, or none. */
   count(node: Node, serviceId: string, by: 1 | -1): string | undefined {
-    const value = this.#read(node.state);
+    const value = this.#read(node);
     const domain = value === undefined ? undefined : this.#domains.get(value);
     if (domain === undefined) return undefined;
     const now = addTo(domain.tasks, serviceId, by);

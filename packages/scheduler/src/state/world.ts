@@ -6,13 +6,13 @@
  *     stood (`pools.ts`).
  */
 import { topologyOf } from "../constraints.ts";
-import type { World as WorldView } from "../rules.ts";
+import type { Partition, World as WorldView } from "../rules.ts";
 import type { Delta, NodeState, TaskState } from "../types.ts";
 import { hashOf, Node } from "./node.ts";
 import { Failures } from "./failures.ts";
 import { OrderedNodes } from "./ordered-nodes.ts";
 import { portsOf } from "./ports.ts";
-import { isNarrow, Topology } from "./topology.ts";
+import { isNarrow, pathOf, Topology } from "./topology.ts";
 
 /** Keys of labels that are indexed by value; with more in use at a time, constraints on the others are read node by node. */
 const indexLimit = 64;
@@ -152,13 +152,25 @@ export class World implements WorldView {
     return this.#topology(topology).nodes(value);
   }
 
+  /** Nodes by the path that partitions give them, level by level, and what each path holds. */
+  paths(partitions: readonly Partition[]): Topology {
+    const key = `path:${partitions.map((each) => each.key).join("\n")}`;
+    let topology = this.#topologies.get(key);
+    if (topology === undefined) {
+      topology = new Topology(({ state }) => pathOf(partitions.map((each) => each.of(state))));
+      for (const node of this.#fixed) topology.enter(node);
+      this.#topologies.set(key, topology);
+    }
+    return topology;
+  }
+
   nodesWith(topology: string, value: string): ReadonlySet<Node> | undefined {
     let index = this.#values.get(topology);
     if (index === undefined) {
       const read = topologyOf(topology);
       if (read === undefined) return noNodes;
       if (this.#values.size >= indexLimit) return undefined;
-      index = new Topology((node) => read(node)?.toLowerCase());
+      index = new Topology(({ state }) => read(state)?.toLowerCase());
       for (const node of this.#fixed) index.enter(node);
       this.#values.set(topology, index);
     }
@@ -192,7 +204,8 @@ export class World implements WorldView {
   #topology(key: string): Topology {
     let topology = this.#topologies.get(key);
     if (topology === undefined) {
-      topology = new Topology(topologyOf(key) ?? (() => undefined), isNarrow(key));
+      const read = topologyOf(key);
+      topology = new Topology(({ state }) => read?.(state), isNarrow(key));
       for (const node of this.#fixed) topology.enter(node);
       this.#topologies.set(key, topology);
     }
