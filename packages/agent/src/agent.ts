@@ -13,7 +13,7 @@ import { NodeNetwork } from "./node-network.ts";
 import { resolveOptions, type AgentOptions, type ResolvedOptions } from "./options.ts";
 import { containerLost, hasEnded, verdictOf } from "./outcome.ts";
 import { nodeProbes } from "./probes.ts";
-import { RelayServer } from "./relay.ts";
+import { RelayServer } from "./relay-server.ts";
 import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskAttachment, TaskNetwork } from "./seams.ts";
 import { SessionLoop } from "./session-loop.ts";
 import { StatusReporter } from "./status-reporter.ts";

@@ -19,7 +19,7 @@
  * - `session-loop.ts`    session, heartbeats, streams, and their renewal
  * - `assignments.ts`     the chain of assignments; pure
  * - `status-reporter.ts` what managers have yet to hear
- * - `relay.ts`           logs, execs and stats for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`
+ * - `relay-server.ts`    logs, execs and stats for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`, on `relay.ts`
  * - `grpc-session.ts`    Session over gRPC
  * - `limiter.ts`, `channel.ts`, `waiting.ts`: so many at once, a bounded stream, waits that end
  * - `errors.ts`, `metrics.ts`
