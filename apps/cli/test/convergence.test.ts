@@ -1,4 +1,4 @@
-import { Service, Task, TaskState, UpdateStatus_State, type WatchResponse } from "@warren/api";
+import { ApiError, Service, Task, TaskState, UpdateStatus_State, type WatchResponse } from "@warren/api";
 import { expect, test } from "vitest";
 import { follow, observe, progress, type Observed } from "../src/service/convergence.ts";
 
@@ -120,4 +120,16 @@ test("following ends with convergence and shows each change once", async () => {
   const last = await follow(watch(), { show: (text) => void shown.push(text), end: () => void shown.push("end") });
   expect(last.kind).toBe("converged");
   expect(shown).toEqual(["web: 1 of 2 tasks running", "web: 2 of 2 tasks running", "end"]);
+});
+
+test("a service that has gone before it is followed is gone, and other failures are told", async () => {
+  const failing = (failure: ConstructorParameters<typeof ApiError>[0]): AsyncIterable<WatchResponse> => ({
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new ApiError(failure, "no")) }),
+  });
+  const output = { show: () => undefined, end: () => undefined };
+  const gone = await follow(failing({ code: "API_NOT_FOUND", kind: "service", ref: "s" }), output);
+  expect(gone.kind).toBe("gone");
+  await expect(follow(failing({ code: "API_INTERNAL", id: "x" }), output)).rejects.toMatchObject({
+    code: "API_INTERNAL",
+  });
 });

@@ -1,12 +1,15 @@
 /** A machine for tests: real containerd, a real registry, both daemons as processes, and the command line. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { connect, type ApiClient } from "@warren/api/client";
 import { TaskState, type Task } from "@warren/api";
 import { startRuntimeBed, type ImageContents, type RuntimeBed } from "@warren/runtime-containerd/testing";
 import { until } from "@warren/std/testing";
+
+const run = promisify(execFile);
 
 /** The command as a file for Node. */
 const program = join(import.meta.dirname, "../bin/warren.js");
@@ -19,6 +22,18 @@ export interface Finished {
 
 export type DaemonName = "manager" | "worker";
 
+export interface MachineOptions {
+  /** The worker's, at each of its starts. */
+  readonly workerFlags?: readonly string[];
+  /** More of the worker's environment. */
+  readonly workerEnv?: NodeJS.ProcessEnv;
+  /**
+   * Path of the network namespace that the worker has for its machine's network. The registry is not in it.
+   * @default the test's own
+   */
+  readonly netns?: string;
+}
+
 export class Machine implements AsyncDisposable {
   readonly bed: RuntimeBed;
   readonly client: ApiClient;
@@ -26,18 +41,20 @@ export class Machine implements AsyncDisposable {
   readonly program = program;
   readonly dataDir: string;
   readonly runDir: string;
+  readonly #options: MachineOptions;
   readonly #daemons = new Map<DaemonName, ChildProcess>();
 
-  private constructor(bed: RuntimeBed) {
+  private constructor(bed: RuntimeBed, options: MachineOptions) {
     this.bed = bed;
+    this.#options = options;
     this.dataDir = join(bed.containerd.directory, "warren");
     this.runDir = join(bed.containerd.directory, "warren-run");
     this.client = connect({ socket: this.socket });
   }
 
   /** A cluster of one machine, whose node is ready. */
-  static async start(): Promise<Machine> {
-    const machine = new Machine(await startRuntimeBed());
+  static async start(options: MachineOptions = {}): Promise<Machine> {
+    const machine = new Machine(await startRuntimeBed(), options);
     try {
       await mkdir(machine.dataDir, { recursive: true });
       await machine.startDaemon("manager");
@@ -112,13 +129,16 @@ export class Machine implements AsyncDisposable {
   }
 
   /** Starts a daemon, which must not run. It writes to `DAEMON.log` in the data dir. */
-  async startDaemon(name: DaemonName, ...flags: string[]): Promise<void> {
+  async startDaemon(name: DaemonName): Promise<void> {
     const log = await open(this.logPath(name), "a");
     const { address, namespace } = { ...this.bed.options, namespace: this.bed.options.namespace ?? "warren" };
     const containerd = ["--containerd", address, "--containerd-namespace", namespace];
     const folders = ["--data-dir", this.dataDir, "--run-dir", this.runDir, "--metrics-addr", "off"];
-    const args = [program, name, ...folders, ...(name === "worker" ? containerd : []), ...flags];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", log.fd, log.fd] });
+    const { workerFlags = [], workerEnv = {}, netns } = name === "worker" ? this.#options : {};
+    const args = [program, name, ...folders, ...(name === "worker" ? containerd : []), ...workerFlags];
+    const command = [...(netns === undefined ? [] : ["nsenter", `--net=${netns}`]), process.execPath, ...args];
+    const env = { ...process.env, ...workerEnv };
+    const child = spawn(command[0] ?? "", command.slice(1), { stdio: ["ignore", log.fd, log.fd], env });
     await log.close();
     this.#daemons.set(name, child);
   }
@@ -154,6 +174,10 @@ export class Machine implements AsyncDisposable {
     const { address, namespace } = { ...this.bed.options, namespace: this.bed.options.namespace ?? "warren" };
     const containerd = ["--containerd", address, "--containerd-namespace", namespace];
     const folders = ["--data-dir", this.dataDir, "--run-dir", this.runDir];
-    await this.ok("cluster", "leave", "--force", "--volumes", ...folders, ...containerd);
+    const args = ["cluster", "leave", "--force", "--volumes", ...folders, ...containerd];
+    const { netns } = this.#options;
+    const [command, before] =
+      netns === undefined ? [process.execPath, []] : ["nsenter", [`--net=${netns}`, process.execPath]];
+    await run(command, [...before, program, ...args], { env: this.env });
   }
 }

@@ -15,6 +15,8 @@ export interface WorkerOptions {
   readonly containerdNamespace: string;
   /** Registry to places that are asked before it. */
   readonly mirrors: Readonly<Record<string, readonly string[]>>;
+  /** An image that no task has used for so long is removed, ms. */
+  readonly imageGraceMs: number;
   /** Name servers for names that are not the cluster's. @default those of /etc/resolv.conf */
   readonly dnsUpstreams?: readonly string[];
   /** `ADDRESS:PORT` of `/metrics`, `/healthz` and `/readyz`. @default none */

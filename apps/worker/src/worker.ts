@@ -41,7 +41,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   resources.use(manager);
   agent = await startAgent(
     { ...base, runtime, network, session: grpcSession(manager.dispatcher), state },
-    { dataDir: folders.data, hostname: hostname(), version: options.version },
+    {
+      dataDir: folders.data,
+      hostname: hostname(),
+      version: options.version,
+      imageGraceMs: options.imageGraceMs,
+    },
   );
   resources.use(agent);
   log.info("worker runs", { nodeId: agent.nodeId });

@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
 import { folderFlags } from "../folder-flags.ts";
 import { parseKeyValue } from "../service/flag-syntax.ts";
+import { parseDuration } from "../units.ts";
 import { WarrenCommand } from "../warren-command.ts";
 
 const daemonFlags = {
@@ -58,6 +59,10 @@ export class WorkerCommand extends DaemonCommand {
       default: "warren",
     }),
     "registry-mirror": Flags.string({ description: "REGISTRY=URL: asked before the registry itself", multiple: true }),
+    "image-grace": Flags.string({
+      description: "an image that no task has used for so long is removed",
+      default: "1h",
+    }),
     "dns-upstream": Flags.string({
       description: "name server for all other names; default: those of /etc/resolv.conf",
       multiple: true,
@@ -76,6 +81,7 @@ export class WorkerCommand extends DaemonCommand {
       containerdSocket: flags.containerd,
       containerdNamespace: flags["containerd-namespace"],
       mirrors: parseMirrors(flags["registry-mirror"] ?? []),
+      imageGraceMs: parseDuration(flags["image-grace"]),
       ...(flags["dns-upstream"] === undefined ? {} : { dnsUpstreams: flags["dns-upstream"] }),
       ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
     });

@@ -126,8 +126,10 @@ export async function follow(watch: AsyncIterable<WatchResponse>, output: Progre
       if (last.kind !== "waiting") break;
     }
   } catch (error) {
-    if ((error as { code?: string }).code !== "API_CANCELLED") throw error;
-    last = { kind: "waiting", text: `${last.text} (${errorText(error)})` };
+    if (ApiError.is(error, "API_NOT_FOUND")) last = progress({ ...observed, service: undefined, synced: true });
+    else if (ApiError.is(error, "API_CANCELLED"))
+      last = { kind: "waiting", text: `${last.text} (${errorText(error)})` };
+    else throw error;
   } finally {
     output.end();
   }
