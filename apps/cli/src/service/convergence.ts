@@ -1,6 +1,7 @@
 /** Follows a service until its tasks are as wanted. The decision is pure; the driver reads a watch. */
 import { errorText } from "@warren/std";
 import {
+  ApiError,
   TaskState,
   UpdateStatus_State,
   type Service,
