@@ -29,6 +29,7 @@ import { ContainerLog } from "./container-log.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
 import { ContainersService, type Container } from "./generated/containerd/containers.ts";
+import { Options } from "./generated/containerd/runc.ts";
 import { Kind, SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
 import type { Mount } from "./generated/containerd/types.ts";
@@ -80,11 +81,12 @@ export interface ContainerdOptions {
 const defaultRunDir = "/run/warren/runtime";
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const shim = "io.containerd.runc.v2";
+const shimOptionsType = "containerd.runc.v1.Options";
 const stopSignalLabel = "warren.stop-signal";
 /** How its main process' output is kept; written at create, used at start. */
 const logUriLabel = "warren.log";
 /** Nine waits that add up to about five seconds. */
-const deadShimTries = 10;
+const endTries = 10;
 const idGrammar = /^[a-z0-9][a-z0-9-]{0,75}$/;
 
 /** Connects to a containerd that runs. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
@@ -113,6 +115,8 @@ class ContainerdRuntime implements Runtime {
   readonly #address: string;
   readonly #namespace: string;
   readonly #cgroupParent: string;
+  readonly #runcRoot: string;
+  readonly #shimOptions: Buffer;
   readonly #runDir: string;
   readonly #dataDir: string;
   readonly #architecture: string;
@@ -135,6 +139,9 @@ class ContainerdRuntime implements Runtime {
     this.#namespace = options.namespace ?? "warren";
     this.#runDir = options.runDir ?? defaultRunDir;
     const own = this.#runDir === defaultRunDir ? "" : `-${digestOf(this.#runDir).slice("sha256:".length, 19)}`;
+    // runc's own default is one for all containerds of a machine.
+    this.#runcRoot = join(this.#runDir, "runc");
+    this.#shimOptions = Buffer.from(Options.encode({ root: this.#runcRoot }).finish());
     this.#cgroupParent = options.cgroupParent ?? `${this.#namespace}${own}`;
     this.#dataDir = options.dataDir ?? "/var/lib/warren/runtime";
     this.#program = new NativeProgram(options.program ?? builtProgram);
@@ -275,7 +282,8 @@ class ContainerdRuntime implements Runtime {
       // What a pull unpacks has a key with a space in it.
       for (const { name, kind } of info) if (kind === Kind.ACTIVE && idGrammar.test(name)) found.add(name);
     }
-    for (const folder of [join(this.#runDir, "containers"), join(this.#dataDir, "logs")])
+    const runc = join(this.#runcRoot, this.#namespace);
+    for (const folder of [join(this.#runDir, "containers"), join(this.#dataDir, "logs"), runc])
       for (const name of await namesIn(folder)) found.add(name);
     const orphans = [...found].filter((id) => !keep.has(id) && !this.#byId.has(id));
     await Promise.all(orphans.map((id) => this.remove(id)));
@@ -388,7 +396,7 @@ class ContainerdRuntime implements Runtime {
     const directory = this.#directory(id);
     const [mounts, files] = await Promise.all([
       this.#snapshot(id, image),
-      directory.remove(this.#program).then(() => directory.make(spec, this.#program)),
+      this.#clearDirectories(id).then(() => directory.make(spec, this.#program)),
     ]);
     const user = await processUser(spec.user ?? image.config.config?.User ?? "", spec.groups ?? [], mounts);
     const oci = await ociSpec(spec, image.config, {
@@ -409,7 +417,7 @@ class ContainerdRuntime implements Runtime {
         [logUriLabel]: JSON.stringify({ uri, tty: spec.tty ?? false }),
       },
       image: image.ref,
-      runtime: { name: shim, options: undefined },
+      runtime: { name: shim, options: { typeUrl: shimOptionsType, value: this.#shimOptions } },
       spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(oci)) },
       snapshotter,
       snapshotKey: id,
@@ -449,7 +457,13 @@ class ContainerdRuntime implements Runtime {
   /** All but the record (C1). */
   async #removePieces(id: string): Promise<void> {
     await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
+    await this.#clearDirectories(id);
+  }
+
+  async #clearDirectories(id: string): Promise<void> {
     await this.#directory(id).remove(this.#program);
+    // runc takes no id that it thinks it has.
+    await rm(join(this.#runcRoot, this.#namespace, id), { recursive: true, force: true });
   }
 
   async #endTask(id: string): Promise<void> {
@@ -459,8 +473,9 @@ class ContainerdRuntime implements Runtime {
         await this.#tryEndTask(id);
         return;
       } catch (error) {
-        // containerd clears away after a shim that died, and tells nobody when it is done.
-        if (tries === deadShimTries || !RuntimeError.is(error) || !/ttrpc: /.test(error.message)) throw error;
+        // It changed while we looked: containerd still clears away after a shim that died, or starts what a dead
+        // worker asked for last. Neither tells when it is done.
+        if (tries === endTries || !RuntimeError.is(error, "RUNTIME_FAILED")) throw error;
         await delay(systemClock, backoff.next(), this.#closed.signal);
       }
     }

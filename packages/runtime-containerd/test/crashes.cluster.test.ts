@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ContainerEvent, Runtime } from "@warren/runtime";
 import { seededRandom, until } from "@warren/std/testing";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Connection } from "../src/connection.ts";
 import { Kind, SnapshotsService } from "../src/generated/containerd/snapshots.ts";
 import { LeasesService } from "../src/generated/containerd/leases.ts";
@@ -20,6 +20,10 @@ beforeAll(async () => {
   image = await bed.push("box:1");
   await using runtime = await bed.open();
   await runtime.pull(image);
+});
+afterEach(({ task }) => {
+  // Otherwise what containerd said goes with its directory.
+  if (task.result?.state === "fail") process.stderr.write(readFileSync(bed.containerd.logPath, "utf8").slice(-4000));
 });
 afterAll(() => bed?.[Symbol.asyncDispose]());
 
@@ -44,6 +48,7 @@ async function remains(keep: readonly string[]): Promise<Record<string, readonly
       directories: others(readdirSync(join(options.runDir, "containers"))),
       logs: others(readdirSync(join(options.dataDir, "logs"))),
       execs: readdirSync(join(options.runDir, "execs")),
+      runc: others(readdirSync(join(options.runDir, "runc", options.namespace))),
       mounts: readFileSync("/proc/self/mountinfo", "utf8")
         .split("\n")
         .filter((line) => line.includes(containerd.directory) && !keep.some((id) => line.includes(`/${id}/`))),
@@ -65,6 +70,7 @@ const nothing = {
   directories: [],
   logs: [],
   execs: [],
+  runc: [],
   mounts: [],
   processes: [],
   cgroups: [],
