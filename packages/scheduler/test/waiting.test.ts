@@ -93,6 +93,30 @@ describe("reasons at scale", () => {
     ).toBeLessThan(2_500);
   });
 
+  it("where a list tells what nodes hold, its size is counted", () => {
+    const nodes = Array.from({ length: 400 }, (_, n) =>
+      node(`n${n}`, { ready: n >= 10, resources: { memory: n < 20 ? n : 0 } }),
+    );
+    const port = { hostPorts: [{ port: 80, protocol: "tcp" as const }] };
+    const holders = nodes.slice(20).map((each, n) => task(`h${n}`, { serviceId: "held", nodeId: each.id, ...port }));
+    const scheduler = world(nodes, holders);
+    let last: Waiting | undefined;
+    // The first ones pay for the list.
+    for (let n = 0; n < 4; n += 1) {
+      const asks = { serviceId: `s${n}`, ...port, reservations: { memory: 100 + n } };
+      scheduler.apply({ kind: "task", task: task(`t${n}`, asks) });
+      [last] = waiting(scheduler);
+    }
+    expect(last).toMatchObject({
+      taskId: "t3",
+      refusals: [
+        { filter: "host-ports", nodes: 380 },
+        { filter: "ready", nodes: 10 },
+        { filter: "resources", nodes: 10, nearestNodeId: "n19", data: { kind: "memory", needs: 103, free: 19 } },
+      ],
+    });
+  });
+
   it("counts are exact and misses the nearest, by short cut as by reading every node", () => {
     const many = fc.array(anyNode, { minLength: 1, maxLength: 40 });
     const resourceAsk = fc.record({ cpu: fc.integer({ min: 1, max: 20 }), memory: fc.integer({ min: 1, max: 20 }) });
