@@ -33,7 +33,7 @@ const kinds: Readonly<Record<string, (words: readonly string[]) => boolean>> = {
   manager: (words) => words.includes("manager") && words.includes(machine.dataDir),
   worker: (words) => words.includes("worker") && words.includes(machine.dataDir),
   "log programs": ([program = ""]) => program.endsWith("/warren-runtime"),
-  "containerd shims": (words) => words[0]?.includes("containerd-shim") === true && words.includes(namespace),
+  "containerd shims": (words) => (words[0] ?? "").includes("containerd-shim") && words.includes(namespace),
 };
 const idle = Object.values(kinds).map((is) => megabytes(processes(is)));
 const spec = {

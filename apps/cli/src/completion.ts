@@ -16,7 +16,7 @@ export interface CommandShape {
 }
 
 const kinds = { service: "service", task: "task", node: "node", network: "network", registry: "registry" } as const;
-export type NamedKind = keyof typeof kinds;
+type NamedKind = keyof typeof kinds;
 
 export interface Candidates {
   readonly words: readonly string[];

@@ -65,7 +65,7 @@ export async function stopDaemon(name: DaemonName, { runDir }: Folders): Promise
 }
 
 /** The file that a running daemon keeps its process id in. */
-export function pidFile(name: DaemonName, runDir: string): string {
+function pidFile(name: DaemonName, runDir: string): string {
   return join(runDir, `${name}.pid`);
 }
 
