@@ -13,7 +13,7 @@ import type { Ask, Rules, Score } from "./ask.ts";
 import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
 import type { Entry, OrderedNodes } from "./state/ordered-nodes.ts";
-import type { Cell, FoundPool, Pool, Pools } from "./state/pools.ts";
+import type { FoundPool, Pool, Pools } from "./state/pools.ts";
 import { pathOf, type Topology } from "./state/topology.ts";
 import type { World } from "./state/world.ts";
 import type { Decided } from "./types.ts";
@@ -89,14 +89,11 @@ export class Picker {
       this.#divide(nodes);
       this.#wasted = nodes.size;
     } else {
-      const byCell = new Map<Cell, Lane>();
       for (const cell of pool.cells()) {
-        const [any] = cell.nodes;
-        const lane = laneOf(cell.values, ask.levels, any, cell.nodes);
-        byCell.set(cell, lane);
-        this.#lanes.push(lane);
+        const [any] = ask.ofParts.length === 0 ? [] : cell.nodes;
+        this.#lanes.push(laneOf(cell.values, ask.levels, any, cell.nodes));
       }
-      this.#except(pool, byCell);
+      this.#except(pool);
     }
   }
 
@@ -186,7 +183,7 @@ export class Picker {
     this.#heapAll();
   }
 
-  #except(pool: Pool, byCell: ReadonlyMap<Cell, Lane>): void {
+  #except(pool: Pool): void {
     if (this.#ask.exceptions === undefined) {
       for (const lane of this.#lanes) {
         for (const node of lane.nodes ?? []) lane.exceptions.push(node);
@@ -195,12 +192,14 @@ export class Picker {
       return;
     }
     const { exceptions, kept } = this.#ask;
+    let byCell: Map<OrderedNodes, Lane> | undefined;
     for (const nodes of kept === undefined || this.#found?.kept === true ? exceptions : [...exceptions, kept.nodes]) {
       for (const node of nodes) {
         const cell = pool.cellOf(node);
         if (cell === undefined || this.#exceptional.has(node)) continue;
         this.#exceptional.add(node);
-        byCell.get(cell)?.exceptions.push(node);
+        byCell ??= new Map(this.#lanes.map((lane) => [lane.nodes as OrderedNodes, lane]));
+        byCell.get(cell.nodes)?.exceptions.push(node);
       }
     }
     this.#heapAll();

@@ -272,7 +272,7 @@ export class Scheduler {
     if (retells) for (const group of this.#room.waiting) this.#stale.add(group);
     const decisions = new Map<Group, Waiting[]>();
     for (const group of failed.keys()) {
-      if (group.untold.size > 0) this.#tell(group, decisions, this.#world.size <= retellReads);
+      if ((group.untold ?? group.tasks).size > 0) this.#tell(group, decisions, this.#world.size <= retellReads);
       else if (retells) this.#stale.add(group);
     }
     const enough = this.#explainer.reads + retellReads;
@@ -292,10 +292,10 @@ export class Scheduler {
     const explanation: Explanation = this.#explainer.explain(askOf(any, this.#rules, this.#world));
     const isNews = explanation.text !== group.text;
     const all = again && isNews;
-    const tasks = [...(all ? group.tasks : group.untold).values()].toSorted(byId);
+    const tasks = [...(all ? group.tasks : (group.untold ?? group.tasks)).values()].toSorted(byId);
     const toldAll = all || tasks.length === group.tasks.size;
     if (isNews) group.text = toldAll ? explanation.text : undefined;
-    group.untold.clear();
+    group.untold = new Map();
     if (tasks.length === 0) return;
     decisions.set(
       group,

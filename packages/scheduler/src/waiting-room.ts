@@ -19,8 +19,8 @@ export interface Group {
   readonly specVersion: number;
   readonly priority: number;
   readonly tasks: Map<string, TaskState>;
-  /** Those of them that were not told yet that they wait. */
-  readonly untold: Map<string, TaskState>;
+  /** Those of them that were not told yet that they wait; undefined while that is all. */
+  untold: Map<string, TaskState> | undefined;
   /** What the others were told; undefined if not all the same. */
   text: string | undefined;
   ask: Ask | undefined;
@@ -66,14 +66,14 @@ export class WaitingRoom {
         specVersion,
         priority,
         tasks: new Map(),
-        untold: new Map(),
+        untold: undefined,
         text: undefined,
         ask: undefined,
       };
       this.#groups.set(key, group);
     }
     group.tasks.set(task.id, task);
-    group.untold.set(task.id, task);
+    group.untold?.set(task.id, task);
     this.#call(group);
   }
 
@@ -81,7 +81,7 @@ export class WaitingRoom {
     const group = this.group(task);
     if (group === undefined) return;
     group.tasks.delete(task.id);
-    group.untold.delete(task.id);
+    group.untold?.delete(task.id);
     if (group.tasks.size > 0) return;
     this.#groups.delete(group.key);
     this.#due.delete(group);

@@ -187,7 +187,7 @@ export class Pools {
    */
   find(ask: PoolAsk, among?: () => ReadonlySet<Node> | undefined): FoundPool {
     const { shared, partitions } = ask;
-    const division = JSON.stringify(partitions.map((each) => each.key));
+    const division = partitions.length === 0 ? "[]" : JSON.stringify(partitions.map((each) => each.key));
     const key = keyOf(division, shared);
     const waste = this.#waste.get(key) ?? 0;
     const wasted = (nodes: number): void => {
