@@ -230,7 +230,8 @@ export class RaftNode implements AsyncDisposable {
 
   /**
    * As `propose`, in a session: repeat it with the same `number` (1, 2, …) after `RAFT_OUTCOME_UNKNOWN`, on any member.
-   * Results up to `acknowledged` may be forgotten. Rejects also `RAFT_SESSION_UNKNOWN`.
+   * Results up to `acknowledged` are forgotten, and those of more than 1,024 numbers ago. Rejects also
+   * `RAFT_SESSION_UNKNOWN`.
    */
   proposeInSession(session: number, number: number, acknowledged: number, data: Uint8Array): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());

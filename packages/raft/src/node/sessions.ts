@@ -4,6 +4,9 @@
  */
 import type { Result } from "./state-machine.ts";
 
+/** Results that a session holds; beyond them the oldest counts as acknowledged, so that a careless client costs no more. */
+const maxResults = 1_024;
+
 interface Session {
   readonly ttlMs: number;
   usedMs: number;
@@ -55,7 +58,13 @@ export class Sessions {
   }
 
   record(id: number, number: number, result: Result): void {
-    this.table.get(id)?.results.set(number, result);
+    const session = this.table.get(id);
+    if (session === undefined) return;
+    session.results.set(number, result);
+    if (session.results.size <= maxResults) return;
+    const [oldest = 0] = session.results.keys();
+    session.results.delete(oldest);
+    session.acknowledged = Math.max(session.acknowledged, oldest);
   }
 
   /** The log's clock moves; sessions unused for their time end. */

@@ -57,6 +57,21 @@ describe("reads", () => {
 });
 
 describe("members", () => {
+  test("are changed by the leader alone, which says why it refuses", async () => {
+    const cluster = made(3);
+    const leader = await leaderOf(cluster);
+    const follower = cluster.machines.running().find((machine) => machine !== leader)!;
+    const asked = (work: Promise<unknown>): Promise<string | undefined> => cluster.settle(code(work), 3_000);
+    await cluster.settle(write(leader), 3_000);
+    expect(await asked(follower.node!.demote(leader.id))).toBe("RAFT_NOT_LEADER");
+    expect(await asked(leader.node!.remove(leader.id))).toBe("RAFT_MEMBERSHIP_REFUSED");
+    expect(await asked(leader.node!.promote(9))).toBe("RAFT_MEMBERSHIP_REFUSED");
+    const both = Promise.all([code(leader.node!.demote(follower.id)), code(leader.node!.demote(follower.id))]);
+    expect((await cluster.settle(both, 3_000))?.sort()).toEqual(["RAFT_MEMBERSHIP_REFUSED", "none"]);
+    await cluster.settle(leader.node!.close(), 3_000);
+    expect(await asked(leader.node?.demote(1) ?? Promise.reject(new Error("it ended")))).not.toBe("none");
+  });
+
   test("one that joins answers a leader that it was not told of", async () => {
     const cluster = made(3);
     let leader = await leaderOf(cluster);
