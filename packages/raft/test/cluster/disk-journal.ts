@@ -21,7 +21,8 @@ export async function buildDiskJournal(directory: string): Promise<string> {
   return library;
 }
 
-const operations = ["", "create", "write", "truncate", "sync-begin", "sync-end", "rename", "remove"] as const;
+/** Numbered from 1 in the journal. */
+const operations = ["create", "write", "truncate", "sync-begin", "sync-end", "rename", "remove"] as const;
 const headBytes = 32;
 
 export interface DiskOperation {
@@ -44,7 +45,7 @@ export async function readJournal(file: string, root: string): Promise<DiskOpera
     const [path, data] = [at + headBytes, at + headBytes + pathLength];
     found.push({
       ns: bytes.readBigInt64LE(at),
-      kind: operations[bytes.readUInt32LE(at + 8)]!,
+      kind: operations[bytes.readUInt32LE(at + 8) - 1]!,
       path: relative(root, bytes.toString("utf8", path, data)),
       number: Number(bytes.readBigInt64LE(at + 16)),
       data: bytes.subarray(data, data + dataLength),

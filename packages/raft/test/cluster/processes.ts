@@ -107,9 +107,9 @@ export class Processes implements AsyncDisposable {
       options: this.options.options ?? {},
     };
     const wrap = this.options.wrap?.(id) ?? [];
-    const [command, ...rest] = [...wrap, process.execPath, "--conditions=warren-source", program];
+    const [command = process.execPath, ...rest] = [...wrap, process.execPath, "--conditions=warren-source", program];
     const env = { ...process.env, ...this.options.env?.(id) };
-    const child = spawn(command!, [...rest, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "inherit"], env });
+    const child = spawn(command, [...rest, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "inherit"], env });
     const { member, ready } = speak(id, child);
     this.running.set(id, member);
     await ready;
