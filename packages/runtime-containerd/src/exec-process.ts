@@ -1,4 +1,4 @@
-import { close, constants, open } from "node:fs";
+import { closeSync, constants, open, openSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
@@ -193,11 +193,12 @@ async function feed(
   // The shim opens its end right after it started the process; this open waits for it.
   const opening = openDescriptor(path, constants.O_WRONLY);
   const release = (): void => {
-    // It never will: be the reader that the open waits for.
-    void openDescriptor(path, constants.O_RDONLY | constants.O_NONBLOCK).then(
-      (fd) => close(fd),
-      () => undefined, // its folder has gone, which an open that waits does not mind: it has the pipe
-    );
+    // It never will: be the reader that the open waits for. Not in a thread of the pool, all of which may wait so.
+    try {
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+    } catch {
+      // Its folder has gone, which an open that waits does not mind: it has the pipe.
+    }
   };
   over.addEventListener("abort", release, { once: true });
   const reader = from.getReader();
@@ -206,6 +207,7 @@ async function feed(
     const fd = await opening;
     over.removeEventListener("abort", release);
     over.addEventListener("abort", stop, { once: true });
+    if (over.aborted) stop();
     const socket = new Socket({ fd, readable: false, writable: true });
     const failed = new Promise<never>((_, reject) => socket.once("error", reject));
     failed.catch(() => undefined);

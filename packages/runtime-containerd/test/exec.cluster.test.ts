@@ -105,6 +105,12 @@ test("an input that never ends does not hold the end up, and is told that nobody
   expect({ code: exit.code, stdout, cancelled }).toEqual({ code: 3, stdout: "done\n", cancelled: true });
 });
 
+test("many whose input never ends end, whether or not they ever read", async () => {
+  const endless = (): ReadableStream<Uint8Array> => new ReadableStream<Uint8Array>();
+  const ran = await Promise.all(Array.from({ length: 12 }, (_, i) => sh(`exit ${i}`, {}, { stdin: endless() })));
+  expect(ran.map(({ exit }) => exit.code)).toEqual(Array.from({ length: 12 }, (_, i) => i));
+});
+
 test("what is left in the background does not hold the end up", async () => {
   const begin = performance.now();
   const { exit, stdout } = await sh("echo first; sleep 600 & exit 2");
