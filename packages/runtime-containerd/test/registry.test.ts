@@ -102,3 +102,57 @@ test("a chain id covers all layers up to it, by OCI's formula", () => {
   const [a, b] = [digestOf("a"), digestOf("b")];
   expect(chainIds([a, b])).toEqual([a, digestOf(`${a} ${b}`)]);
 });
+
+test("a blob elsewhere is followed, without the login, and never to plain HTTP or in a circle", async () => {
+  const login = { username: "me", password: "secret" };
+  const seen: [string, string | null][] = [];
+  const registry = (to: string): Registry => {
+    const { fetcher } = fake((url, headers) => {
+      seen.push([url.host, headers.get("authorization")]);
+      if (url.host === "cdn.test" && to !== "https://cdn.test/x") return Response.json({}, { status: 500 });
+      if (url.host === "cdn.test") return new Response("blob");
+      if (headers.get("authorization") === null)
+        return new Response("", { status: 401, headers: { "www-authenticate": "Basic realm=x" } });
+      return new Response("", { status: 307, headers: { location: to } });
+    });
+    return new Registry(parseReference("r.test/x"), { auth: login, fetch: fetcher });
+  };
+  const read = async (from: Registry): Promise<string> => {
+    const parts: Uint8Array[] = [];
+    for await (const part of from.blob(digest, 0)) parts.push(part);
+    return Buffer.concat(parts).toString();
+  };
+  expect(await read(registry("https://cdn.test/x"))).toBe("blob");
+  expect(seen.at(-1)).toEqual(["cdn.test", null]);
+  for (const to of ["http://cdn.test/x", "ftp://cdn.test/x", "/v2/again"])
+    await expect(read(registry(to))).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_REFUSED" });
+  expect(seen.filter(([host]) => host === "cdn.test")).toHaveLength(1);
+});
+
+test("a blob that breaks off at a mirror goes on at the registry from there", async () => {
+  const ranges: (string | null)[] = [];
+  const { fetcher } = fake((url, headers) => {
+    ranges.push(headers.get("range"));
+    if (url.host === "r.test") return new Response("4567", { status: 206 });
+    let sent = false;
+    const cut = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (sent) controller.error(new Error("connection lost"));
+        else controller.enqueue(Buffer.from("0123"));
+        sent = true;
+      },
+    });
+    return new Response(cut);
+  });
+  const registry = new Registry(parseReference("r.test/x"), { fetch: fetcher, mirrors: ["m.test/cache"] });
+  let text = "";
+  for await (const part of registry.blob(digest, 0)) text += Buffer.from(part).toString();
+  expect(text).toBe("01234567");
+  expect(ranges).toEqual([null, "bytes=4-"]);
+});
+
+test("a mirror that can't be trusted is refused when it is set", () => {
+  expect(() => new Registry(parseReference("r.test/x"), { mirrors: ["http://mirror.test"] })).toThrow(
+    expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }),
+  );
+});
