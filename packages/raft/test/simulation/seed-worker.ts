@@ -7,10 +7,11 @@ const { first, end, step } = workerData as { first: number; end: number; step: n
 for (let seed = first; seed < end; seed += step) {
   let result: SeedResult;
   try {
-    const { hash, events, committed, history, violation } = await simulate(seed);
-    result = { seed, hash, events, committed, operations: history.length, violation: violation?.message };
+    const { hash, events, committed, history, violation, linearizable } = await simulate(seed);
+    const judged = linearizable !== undefined;
+    result = { seed, hash, events, committed, operations: history.length, judged, violation: violation?.message };
   } catch (error) {
-    result = { seed, hash: 0, events: 0, committed: 0, operations: 0, violation: String(error) };
+    result = { seed, hash: 0, events: 0, committed: 0, operations: 0, judged: false, violation: String(error) };
   }
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread has no origin
   parentPort?.postMessage(result);

@@ -8,6 +8,8 @@ export interface SeedResult {
   readonly events: number;
   readonly committed: number;
   readonly operations: number;
+  /** Whether the checker of linearizability came to a verdict. */
+  readonly judged: boolean;
   /** What was broken; undefined if nothing was. */
   readonly violation: string | undefined;
 }

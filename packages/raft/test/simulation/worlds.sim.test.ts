@@ -11,6 +11,7 @@ describe("a cluster in a seed", () => {
     const lines = broken.map(({ seed, violation }) => `seed ${seed}: ${violation}\n  ${replayCommand(seed)}`);
     expect(lines.join("\n")).toBe("");
     expect(results).toHaveLength(4_000);
+    expect(results.filter(({ judged }) => !judged).length).toBeLessThan(results.length / 100);
     // The worlds are no idle ones.
     const sum = (of: (result: SeedResult) => number): number => results.reduce((total, one) => total + of(one), 0);
     expect(sum(({ committed }) => committed) / results.length).toBeGreaterThan(30);

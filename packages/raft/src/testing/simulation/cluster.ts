@@ -2,11 +2,11 @@
 import { crc32 } from "node:zlib";
 
 import { seededRandom } from "@warren/std/testing";
-import type { Random } from "@warren/std";
+import { errorText, type Random } from "@warren/std";
 
 import { describeConfState, describeMessage } from "../../core/describe.ts";
 import { decodeMessages } from "../../transport/wire.ts";
-import { Invariants } from "./invariants.ts";
+import { Invariants, Violation } from "./invariants.ts";
 import { Machines, type Machine } from "./machines.ts";
 import { SimulatedNetwork } from "./network.ts";
 import { planOf, type Plan } from "./plan.ts";
@@ -64,7 +64,7 @@ export class SimulatedCluster {
     const held = await this.scheduler.run(this.scheduler.nowMs + ms, () => {
       const { violation } = this.invariants;
       if (violation !== undefined) throw violation;
-      this.invariants.check();
+      this.check();
       return condition();
     });
     return held;
@@ -98,6 +98,15 @@ export class SimulatedCluster {
 
   say(what: string): void {
     this.trace?.(`${this.scheduler.nowMs.toFixed(2)} ${what}`);
+  }
+
+  private check(): void {
+    try {
+      this.invariants.check();
+    } catch (error) {
+      if (error instanceof Violation) throw error;
+      this.invariants.violated(10, `what a member holds can't be read: ${errorText(error)}`);
+    }
   }
 
   private delivered(from: number, to: number, bytes: Uint8Array): void {

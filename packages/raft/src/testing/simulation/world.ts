@@ -27,6 +27,8 @@ export interface SimulationReport {
   /** Entries that were committed. */
   readonly committed: number;
   readonly history: readonly Operation[];
+  /** What the checker says of the history; undefined if it gave up, or the run ended before it was asked. */
+  readonly linearizable: boolean | undefined;
 }
 
 /** Runs the world of a seed to its end. Never rejects for what a member does: that is a violation. */
@@ -41,6 +43,7 @@ class World {
   private readonly operator: Operator;
   private readonly faults: Faults;
   private finished = false;
+  private linearizable: boolean | undefined;
   private failure: unknown;
 
   constructor(seed: number, options: SimulationOptions) {
@@ -74,6 +77,7 @@ class World {
       simulatedMs: scheduler.nowMs,
       committed: invariants.lastCommitted,
       history: this.clients.history,
+      linearizable: this.linearizable,
     };
   }
 
@@ -155,6 +159,7 @@ class World {
   /** 14. */
   private judge(): void {
     const verdict = checkLinearizable(this.clients.history);
+    this.linearizable = verdict.linearizable;
     if (verdict.linearizable !== false) return;
     const stuck = verdict.stuck.map(({ operation, kind }) => `${kind} ${operation}`).join(", ");
     this.cluster.invariants.violated(14, `key ${verdict.key} is not linearizable: none of ${stuck} can come next`);
