@@ -39,46 +39,11 @@ import { ImageStore, snapshotter, type UnpackedImage } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, ociSpec } from "./oci-spec.ts";
+import { defaultRunDir, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
 import { endForgottenShims } from "./orphan-processes.ts";
 import { processUser } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
-export interface ContainerdDependencies {
-  readonly log?: Logger;
-  readonly random?: Random;
-  /** How registries are reached. @default the global `fetch` */
-  readonly fetch?: typeof fetch;
-}
-
-export interface ContainerdOptions {
-  /** containerd's socket. @default "/run/containerd/containerd.sock" */
-  readonly address?: string;
-  /** containerd's namespace, ours alone: one worker a namespace. @default "warren" */
-  readonly namespace?: string;
-  /** Where containers' network namespaces and small files are; on a tmpfs, so that a reboot clears it. @default "/run/warren/runtime" */
-  readonly runDir?: string;
-  /** Where logs are; on disk. @default "/var/lib/warren/runtime" */
-  readonly dataDir?: string;
-  /**
-   * The cgroup that containers' are under, ours alone on this machine: what is in it and no container's is ended.
-   *
-   * @default the namespace, with a digest of `runDir` where that is not the default, so that two nodes are apart
-   */
-  readonly cgroupParent?: string;
-  /**
-   * The small program that keeps logs and is containers' init. It must stay where it is while containers run.
-   *
-   * @default the one that is built in this package's `bin/`
-   */
-  readonly program?: string;
-  /**
-   * Other places to ask for a registry's images, tried in order before the registry itself: `docker.io` to
-   * `["https://mirror.test"]`. A login for the registry is never shown to them.
-   */
-  readonly mirrors?: Readonly<Record<string, readonly string[]>>;
-}
-
-const defaultRunDir = "/run/warren/runtime";
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const shim = "io.containerd.runc.v2";
 const shimOptionsType = "containerd.runc.v1.Options";
@@ -250,7 +215,11 @@ class ContainerdRuntime implements Runtime {
     const ended = await unless(
       this.#connection.unary(TasksService.wait, { containerId: id, execId: "" }, { signal }),
       "RUNTIME_NOT_FOUND",
-    );
+    ).catch((error: unknown) => {
+      // Its shim was killed.
+      if (RuntimeError.is(error, "RUNTIME_FAILED") && /ttrpc: /.test(error.message)) return undefined;
+      throw error;
+    });
     if (ended !== undefined) return this.#exit(id, ended.exitStatus, ended.exitedAt);
     await this.#recordOf(id);
     throw wrongState(id, await this.#state(id, undefined));

@@ -2,6 +2,7 @@
  * The runtime on containerd.
  *
  * - `containerd-runtime.ts`  connectContainerd: the seam's calls
+ * - `options.ts`            what it is given and told
  * - `supervised-containerd.ts` superviseContainerd: finds a containerd, or keeps one of our own running
  * - `image-store.ts`         pull into containerd: leases, blobs, unpacking, collection
  * - `registry.ts`            the registry protocol, read side
@@ -22,4 +23,5 @@ export {
   type SuperviseOptions,
   type SupervisedContainerd,
 } from "./supervised-containerd.ts";
-export { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "./containerd-runtime.ts";
+export { connectContainerd } from "./containerd-runtime.ts";
+export type { ContainerdDependencies, ContainerdOptions } from "./options.ts";

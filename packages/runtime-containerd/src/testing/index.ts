@@ -13,7 +13,8 @@ import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { RegistryAuth, Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
-import { connectContainerd, type ContainerdDependencies, type ContainerdOptions } from "../containerd-runtime.ts";
+import { connectContainerd } from "../containerd-runtime.ts";
+import type { ContainerdDependencies, ContainerdOptions } from "../options.ts";
 
 const run = promisify(execFile);
 
