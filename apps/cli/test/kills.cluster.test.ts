@@ -1,12 +1,10 @@
 /** kill -9 of worker, manager and containerd at random while services come and go: nothing is lost, nothing is left. */
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+import { readdir, readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { openNetlink } from "@warren/netlink-napi";
 import { seededRandom, until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 
-const run = promisify(execFile);
 const kills = 50;
 const seed = Number(process.env["WARREN_SEED"] ?? Date.now() % 1_000_000);
 
@@ -96,27 +94,38 @@ test(
     expect((await machine.running("steady")).map(({ status }) => status?.container?.pid)).toEqual(pids);
 
     const tasks = (await Promise.all([...wanted.keys()].map((name) => machine.running(name)))).flat();
-    const expected = tasks.map(({ status }) => status?.container?.containerId ?? "").toSorted();
     await using runtime = await machine.bed.open();
     const netlink = openNetlink();
+    const namespace = machine.bed.options.namespace ?? "";
+    const there = async (): Promise<object> => ({
+      containers: (await runtime.list())
+        .filter(({ state }) => state.kind === "running")
+        .map(({ id }) => id)
+        .toSorted(),
+      interfaces: (await netlink.links()).filter(({ name }) => /^wr[0-9a-z]{13}$/.test(name)).length,
+      shims: (await commandLines()).filter(
+        (line) => line.includes(`containerd-shim`) && line.includes(` ${namespace} `),
+      ).length,
+    });
+    const expected = {
+      containers: tasks.map(({ status }) => status?.container?.containerId ?? "").toSorted(),
+      interfaces: tasks.length,
+      shims: tasks.length,
+    };
+    // The rest of what was ended goes after its end was told.
     await until(
-      "containers, shims and interfaces are those of the tasks",
-      async () => {
-        const containers = (await runtime.list()).filter(({ state }) => state.kind === "running").map(({ id }) => id);
-        const links = (await netlink.links()).filter(({ name }) => /^wr[0-9a-z]{13}$/.test(name));
-        const shims = await run("pgrep", [
-          "-fc",
-          `containerd-shim.* -namespace ${machine.bed.options.namespace ?? ""} `,
-        ]).catch(() => ({ stdout: "0" }));
-        return (
-          JSON.stringify(containers.toSorted()) === JSON.stringify(expected) &&
-          links.length === expected.length &&
-          Number(shims.stdout) === expected.length
-        );
-      },
+      "nothing is left of what was ended",
+      async () => JSON.stringify(await there()) === JSON.stringify(expected),
       60_000,
-    );
+    ).catch(async () => expect(await there()).toEqual(expected));
     const addresses = tasks.map(({ status }) => status?.container?.address);
     expect(new Set(addresses).size).toBe(addresses.length);
   },
 );
+
+/** Of all processes; one that ends meanwhile has none. */
+async function commandLines(): Promise<string[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const read = (pid: string): Promise<string> => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return (await Promise.all(pids.map(read))).map((text) => text.replaceAll("\0", " "));
+}

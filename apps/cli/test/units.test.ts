@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { formatAge, formatBytes, parseBytes, parseCpus, parseDuration, parseMoment, UnitError } from "../src/units.ts";
 
