@@ -87,9 +87,9 @@ export class Scheduler {
 
   /**
    * Decides for every pending task whose answer may have changed: each is told once that it waits, and once where it
-   * is placed; one that waits is told again when the reason changed, as far as a fixed effort allows. A placed task
-   * holds its node from here on, and its victims none, as if their deltas had come; a caller that fails to record a
-   * placement applies the pending task, and the victims, again.
+   * is placed; one that waits is told again when the reason changed, in clusters of up to 4,096 nodes and as far as a
+   * fixed effort allows. A placed task holds its node from here on, and its victims none, as if their deltas had come;
+   * a caller that fails to record a placement applies the pending task, and the victims, again.
    *
    * Placements come in the order in which they were made, then those who wait. Groups of higher priority are asked
    * first, then by service and version; tasks by id.
