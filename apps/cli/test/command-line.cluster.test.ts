@@ -282,3 +282,45 @@ test("without a manager a command says so in one line, and how to get one", asyn
   expect(stderr.trim().split("\n")).toHaveLength(1);
   expect(stderr).toContain("/nowhere/manager.sock");
 });
+
+test("a create that is cut off, at any moment, makes a whole service or none", async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `cut${i}`);
+  for (const [i, name] of names.entries()) {
+    const child = machine.spawn("service", "create", name, "--image", image, "--stop-signal", "KILL", "-p", "0:80");
+    const ended = once(child, "exit");
+    // Spread over the whole of a start, a request and the wait that follows.
+    await new Promise((resolve) => setTimeout(resolve, i * 60));
+    child.kill("SIGKILL");
+    await ended;
+  }
+  const abandoned = names.map((name) => `${name}-call`);
+  for (const name of abandoned) {
+    const abort = new AbortController();
+    const spec = {
+      name,
+      mode: { $case: "replicated" as const, value: { replicas: 1 } },
+      task: { container: { image, stopSignal: "KILL" } },
+    };
+    const call = machine.client.services.create({ spec }, { signal: abort.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    abort.abort();
+    await call.catch(() => undefined);
+  }
+  const page = { size: 1_000, token: "" };
+  // What was abandoned last may still be on its way to the log, so this is looked at until it is so.
+  await until(
+    "those that were made run and are deleted, and nothing is left",
+    async () => {
+      const { services } = await machine.client.services.list({ page });
+      const made = services.filter(({ spec, deleting }) => spec?.name.startsWith("cut") && !deleting);
+      for (const { spec } of made) {
+        const name = spec?.name ?? "";
+        await until(`${name} runs`, async () => (await machine.running(name)).length === 1, 20_000);
+        await machine.ok("service", "delete", name, "--detach");
+      }
+      const { tasks } = await machine.client.tasks.list({ page });
+      return made.length === 0 && !tasks.some(({ serviceName }) => serviceName.startsWith("cut"));
+    },
+    40_000,
+  );
+}, 60_000);
