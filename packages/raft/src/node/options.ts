@@ -22,6 +22,12 @@ export interface RaftNodeOptions {
   readonly trailingEntries?: number;
   /** Bytes of proposals taken and not yet applied here; more are dropped. @default 64 MiB */
   readonly maxPendingBytes?: number;
+  /** Bytes of entries in one message to a follower; a larger entry still goes, alone. @default 1 MiB */
+  readonly maxAppendBytes?: number;
+  /** Messages with entries on their way to one follower. @default 256 */
+  readonly maxInflightMessages?: number;
+  /** Bytes of entries on their way to one follower; at least `maxAppendBytes`. @default 16 MiB */
+  readonly maxInflightBytes?: number;
   /** After this a proposal without an answer ends in `RAFT_OUTCOME_UNKNOWN`, ms. @default 5000 */
   readonly proposalTimeoutMs?: number;
   /** After this a read ends in `RAFT_READ_TIMEOUT`, ms. @default 5000 */
@@ -49,6 +55,9 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     snapshotEntries: 10_000,
     trailingEntries: 5_000,
     maxPendingBytes: 64 * 1024 * 1024,
+    maxAppendBytes: 1024 * 1024,
+    maxInflightMessages: 256,
+    maxInflightBytes: 16 * 1024 * 1024,
     proposalTimeoutMs: 5_000,
     readTimeoutMs: 5_000,
     stallMs: 1_000,
@@ -62,6 +71,10 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     const lowest = option === "tickMs" || option === "trailingEntries" || option === "promoteLagEntries" ? 0 : 1;
     if (Number.isFinite(value) && value >= lowest) continue;
     throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is below ${lowest}`);
+  }
+  if (resolved.maxInflightBytes < resolved.maxAppendBytes) {
+    const option = "maxInflightBytes";
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is below maxAppendBytes`);
   }
   if (resolved.reads === "lease" && resolved.tickMs === 0) {
     const option = "reads";
@@ -84,9 +97,11 @@ export function coreOptions(options: ResolvedOptions): Partial<Config> {
   return {
     electionTicks,
     heartbeatTicks,
+    maxSizePerMsg: options.maxAppendBytes,
+    maxInflightMsgs: options.maxInflightMessages,
+    maxInflightBytes: options.maxInflightBytes,
     asyncStorageWrites: true,
     maxCommittedSizePerReady: 4 * 1024 * 1024,
-    maxInflightBytes: 16 * 1024 * 1024,
     maxUncommittedEntriesSize: maxPendingBytes * 2,
     disableProposalForwarding: !forwardProposals,
     readOnlyOption: reads,

@@ -144,7 +144,7 @@ export const nodeStories: Readonly<Record<string, (testing: Testing) => Promise<
 
   async lease_shorter_than_a_voters_patience(testing) {
     // Nor is this: followers count ticks, of which the first may come at once. All a lease's length, no other may lead.
-    for (let seed = 1; seed <= 40; seed++) {
+    for (let seed = 1; seed <= 200; seed++) {
       const plan = {
         ...calm,
         drift: 0.045,

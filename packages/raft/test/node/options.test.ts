@@ -12,6 +12,7 @@ describe("options", () => {
     ["tickMs", { tickMs: -1 }],
     ["snapshotEntries", { snapshotEntries: Number.NaN }],
     ["maxPendingBytes", { maxPendingBytes: Number.POSITIVE_INFINITY }],
+    ["maxInflightBytes", { maxAppendBytes: 2_000, maxInflightBytes: 1_000 }],
     ["reads", { reads: "lease", tickMs: 0 }],
   ] as const)("that make no sense are refused: %s", (option, given) => {
     try {

@@ -80,6 +80,8 @@ describe("members", () => {
     await cluster.settle(leader.node!.addLearner(fourth.member), 5_000);
     await cluster.run(2_000);
     await cluster.settle(leader.node!.promote(4), 5_000);
+    // It campaigns once it has applied its promotion.
+    await cluster.run(1_000);
     await cluster.settle(leader.node!.transferLeadership(4), 5_000);
     // The fifth is told of the first three alone.
     leader = fourth;

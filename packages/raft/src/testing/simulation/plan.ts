@@ -80,6 +80,8 @@ export function planOf(random: Random): Plan {
       reads: pick("safe", "lease"),
       snapshotEntries: pick(5, 15, 40, 10_000),
       trailingEntries: pick(0, 3, 20),
+      maxAppendBytes: pick(1, 200, 1_000_000),
+      maxInflightMessages: pick(2, 8, 256),
       proposalTimeoutMs: 1_500,
       readTimeoutMs: 1_500,
       stallMs: pick(300, 1_000),
