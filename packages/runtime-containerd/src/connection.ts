@@ -136,7 +136,7 @@ export function fromGrpc(error: ServiceError): RuntimeError {
     return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `containerd's disk is full: ${why}`, cause);
   // runc tells of a mount or a directory in the same words as of a program.
   const field = /error mounting/.test(why) ? "mounts" : /chdir to cwd/.test(why) ? "workingDir" : "command";
-  if (/executable file not found|no such file or directory: unknown|permission denied: unknown/.test(why))
+  if (/OCI runtime.*(executable file not found|no such file or directory|permission denied)/s.test(why))
     return new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field }, `${field} can't be used: ${why}`, cause);
   switch (error.code) {
     case status.NOT_FOUND:

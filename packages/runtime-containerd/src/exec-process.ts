@@ -90,7 +90,7 @@ export async function startExec(
       over.abort();
       const allRead = new AbortController();
       const read = Promise.all(pumps.map((pump) => pump.done)).finally(() => allRead.abort());
-      // E2: deleting gives the shim's copying two seconds more, then closes its ends.
+      // E2: deleting gives the shim's copying two seconds more (ten in containerd 2), then closes its ends.
       await Promise.race([read, quiet(pumps, allRead.signal)]);
       await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
       await read;

@@ -115,7 +115,7 @@ test("what is left in the background does not hold the end up", async () => {
   const begin = performance.now();
   const { exit, stdout } = await sh("echo first; sleep 600 & exit 2");
   expect({ code: exit.code, stdout }).toEqual({ code: 2, stdout: "first\n" });
-  expect(performance.now() - begin).toBeLessThan(10_000);
+  expect(performance.now() - begin).toBeLessThan(14_000);
 });
 
 test("a program that isn't there is told by field, and leaves nothing", async () => {
