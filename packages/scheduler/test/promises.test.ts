@@ -62,7 +62,7 @@ const anyScene: fc.Arbitrary<Scene> = fc.record({
   services: anyServices.map((services) =>
     Object.fromEntries(Object.entries(services).map(([id, asks]) => [id, withoutImage(asks)])),
   ),
-  crowd: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 7, maxLength: 7 }),
+  crowd: fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 0, max: 3 })), { minLength: 7, maxLength: 7 }),
   steps: fc.array(
     fc.record({
       service: fc.constantFrom("web", "db", "log", "job"),
@@ -97,6 +97,16 @@ it.each(["spread", "binpack"] as const)("%s decides alike with promises and with
       for (const [at, node] of nodes.entries()) {
         for (let each = 0; each < (crowd[at % crowd.length] ?? 0); each += 1) {
           apply({ kind: "task", task: { ...ask("web"), nodeId: node.id } });
+        }
+      }
+      // So that load says something else than the crowd's own tasks.
+      for (const [at, node] of nodes.entries()) {
+        for (let each = 0; each < (at * 7) % 5; each += 1) {
+          n += 1;
+          apply({
+            kind: "task",
+            task: { id: `noise.${n}`, serviceId: `noise${each}`, specVersion: 1, nodeId: node.id },
+          });
         }
       }
       const held: string[] = [];

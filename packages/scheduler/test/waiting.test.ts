@@ -95,13 +95,13 @@ describe("reasons at scale", () => {
 
   it("where a list tells what nodes hold, its size is counted", () => {
     const nodes = Array.from({ length: 400 }, (_, n) =>
-      node(`n${n}`, { ready: n >= 10, resources: { memory: n < 20 ? n : 0 } }),
+      node(`n${n}`, { ready: n >= 10, resources: { memory: n < 20 ? n : n === 20 ? 1_000 : 0 } }),
     );
     const port = { hostPorts: [{ port: 80, protocol: "tcp" as const }] };
     const holders = nodes.slice(20).map((each, n) => task(`h${n}`, { serviceId: "held", nodeId: each.id, ...port }));
     const scheduler = world(nodes, holders);
     let last: Waiting | undefined;
-    // The first ones pay for the list.
+    // The first ones pay for the list: the node that has enough holds the port, and those beside it are looked at.
     for (let n = 0; n < 4; n += 1) {
       const asks = { serviceId: `s${n}`, ...port, reservations: { memory: 100 + n } };
       scheduler.apply({ kind: "task", task: task(`t${n}`, asks) });
@@ -194,7 +194,16 @@ describe("nothing is read that did not change", () => {
   });
 
   it("nodes that are too full are passed over by the block", () => {
-    const { filter, asked } = counting();
+    let asked = 0;
+    const filter: Filter = {
+      name: "counting",
+      reads: "node",
+      check: () => () => {
+        asked += 1;
+        return true;
+      },
+      explain: () => "",
+    };
     // The full ones come first: they hold no task.
     const nodes = many((n) => ({ resources: { memory: n < 1_900 ? 1 : 1_000 } }));
     const held = Array.from({ length: 100 }, (_, n) => task(`h${n}`, { serviceId: "held", nodeId: `n${1_900 + n}` }));
@@ -203,7 +212,7 @@ describe("nothing is read that did not change", () => {
     );
     const scheduler = world(nodes, [...held, ...tasks], { filters: [filter, ...defaultFilters] });
     expect(scheduler.schedule()).toHaveLength(1_000);
-    expect(asked()).toBeLessThan(2 * size + 300 * 1_000);
+    expect(asked).toBeLessThan(300 * 1_000);
   });
 
   it("one more task, among thousands that wait for other things, reads a handful of nodes", () => {
