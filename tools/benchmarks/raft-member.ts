@@ -1,5 +1,9 @@
-/** One member for `raft.ts`, which also makes its load: clients that each wait for their write before the next. */
-import { readFileSync } from "node:fs";
+/**
+ * One member for the benchmarks of Raft. Clients come by TCP on loopback: a write is 4 bytes of a number, 8 of a key and
+ * 256 of a value, its answer the number; so both this member and etcd pay for a socket between client and server.
+ * Lines of JSON on stdin ask for figures.
+ */
+import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 
 import {
@@ -9,70 +13,115 @@ import {
   startRaftNode,
   type Member,
   type StateMachine,
-} from "../../packages/raft/src/index.ts";
-import { newId, systemClock, systemRandom } from "../../packages/std/src/index.ts";
+} from "@warren/raft";
+import { readCertificate } from "@warren/raft/testing";
+import { newId, systemClock, systemRandom, type Metrics } from "@warren/std";
 
-interface Settings {
+import { keyBytes, valueBytes } from "./load.ts";
+
+export interface MemberSettings {
   readonly id: number;
   readonly directory: string;
+  readonly certificates: string;
   readonly members: readonly Member[];
+  /** Where clients come. */
+  readonly port: number;
+  /** Bytes that the state has beside what is written: what a snapshot of it streams. */
+  readonly ballastBytes: number;
+  readonly joins: boolean;
 }
 
-const { id, directory, members } = JSON.parse(process.argv[2] as string) as Settings;
+const settings = JSON.parse(process.argv[2] as string) as MemberSettings;
+const { id, directory, certificates, members } = settings;
 const state = new Map<string, Uint8Array>();
+const ballast = Buffer.alloc(64 * 1024, 1);
 const fsm: StateMachine = {
   apply: (batch) =>
     batch.map(({ data }) => {
-      state.set(Buffer.from(data.subarray(0, 8)).toString("latin1"), data.subarray(8));
+      const command = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+      // A copy: the command is part of a larger buffer.
+      state.set(command.toString("latin1", 0, keyBytes), Uint8Array.prototype.slice.call(command, keyBytes));
       return undefined;
     }),
   snapshot: () => {
     const pairs = [...state];
     return (async function* chunks() {
+      for (let sent = 0; sent < settings.ballastBytes; sent += ballast.length) yield ballast;
       for (const [key, value] of pairs) yield Buffer.concat([Buffer.from(key, "latin1"), value]);
     })();
   },
-  restore: async () => {
-    throw new Error("the bench restores nothing");
+  async restore(chunks) {
+    // Only its size is of interest.
+    state.clear();
+    for await (const chunk of chunks) void chunk;
   },
 };
-const disk = await openFileDisk(`${directory}/${id}`);
-const storage = await openLogStorage(disk, {
-  clusterId: "bench",
-  nodeId: id,
-  newIncarnation: () => newId(systemRandom),
-});
-const pem = (name: string): Buffer => readFileSync(`${directory}/${name}`);
-const tls = { ca: pem("ca.pem"), cert: pem("member.pem"), key: pem("member.key") };
-const transport = grpcTransport({ listen: members[id - 1]?.address ?? "", serverName: "raft", tls });
+
+const counts = new Map<string, number>();
+const metrics: Metrics = {
+  counter: ({ name }) => ({ add: (amount = 1) => void counts.set(name, (counts.get(name) ?? 0) + amount) }),
+  gauge: () => ({ set: () => undefined }),
+  histogram: () => ({ observe: () => undefined }),
+};
+const disk = await openFileDisk(`${directory}/member-${id}`);
+const newIncarnation = (): string => newId(systemRandom);
+const storage = await openLogStorage(disk, { clusterId: "bench", nodeId: id, newIncarnation });
+const tls = await readCertificate(certificates, `member-${id}`);
+const listen = members[id - 1]?.address ?? "";
 const node = await startRaftNode(
-  { clock: systemClock, random: systemRandom, storage, transport, fsm },
-  { bootstrap: members },
+  { clock: systemClock, random: systemRandom, storage, transport: grpcTransport({ listen, tls }), fsm, metrics },
+  settings.joins ? { join: members } : { bootstrap: members },
 );
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-node.onLeadership(({ isLeader }) => say({ isLeader }));
+node.onLeadership((leadership) => say({ leadership }));
 
-async function load(clients: number, durationMs: number): Promise<object> {
-  const until = performance.now() + durationMs;
-  const took: number[] = [];
-  await Promise.all(
-    Array.from({ length: clients }, async () => {
-      while (performance.now() < until) {
-        const command = systemRandom.bytes(264);
-        const begin = performance.now();
-        await node.propose(command);
-        took.push(performance.now() - begin);
-      }
-    }),
-  );
-  took.sort((a, b) => a - b);
-  const at = (share: number): number => took[Math.floor(took.length * share)] ?? 0;
-  return { writes: took.length, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+const writeBytes = 4 + keyBytes + valueBytes;
+
+function serve(socket: Socket): void {
+  let rest: Buffer = Buffer.alloc(0);
+  let answers: Buffer[] = [];
+  const flush = (): void => {
+    socket.write(Buffer.concat(answers));
+    answers = [];
+  };
+  const acknowledge = (number: Buffer): void => {
+    // Those of a turn go together.
+    if (answers.push(number) === 1) process.nextTick(flush);
+  };
+  socket.setNoDelay();
+  socket.on("error", () => socket.destroy());
+  socket.on("data", (chunk: Buffer) => {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let at = 0;
+    for (; bytes.length - at >= writeBytes; at += writeBytes) {
+      const number = bytes.subarray(at, at + 4);
+      // One that is refused has no answer: its client notices.
+      node.propose(bytes.subarray(at + 4, at + writeBytes)).then(
+        () => acknowledge(number),
+        () => undefined,
+      );
+    }
+    rest = bytes.subarray(at);
+  });
 }
+await new Promise<void>((resolve) => createServer(serve).listen(settings.port, "127.0.0.1", resolve));
+say({ ready: true });
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { clients, durationMs } = JSON.parse(line) as { clients: number; durationMs: number };
-  say(await load(clients, durationMs));
+  const { add, promote } = JSON.parse(line) as { add?: Member; promote?: number };
+  if (add !== undefined) await node.addLearner(add);
+  if (promote !== undefined) await node.promote(promote);
+  const { applied, commit } = node.status();
+  say({
+    figures: {
+      syncs: counts.get("warren_raft_log_writes_total") ?? 0,
+      entries: counts.get("warren_raft_log_entries_total") ?? 0,
+      snapshots: counts.get("warren_raft_snapshots_total") ?? 0,
+      applied,
+      commit,
+      rss: process.memoryUsage.rss(),
+    },
+  });
 }
 await node.close();
 process.exit(0);

@@ -17,10 +17,13 @@ export async function makeAuthority(directory: string): Promise<void> {
   });
 }
 
-/** A member's certificate, signed by the authority in `directory`, whose one name is `name`. */
-export async function makeCertificate(directory: string, name: string): Promise<void> {
+/**
+ * A certificate signed by the authority in `directory`, in files called `name`. That is its one name, unless others are
+ * given (`IP:127.0.0.1`, `DNS:other`).
+ */
+export async function makeCertificate(directory: string, name: string, others: readonly string[] = []): Promise<void> {
   const files = ["-keyout", `${name}.key`, "-out", `${name}.pem`];
-  const names = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name}`];
+  const names = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=${[`DNS:${name}`, ...others].join(",")}`];
   const signer = ["-CA", "ca.pem", "-CAkey", "ca.key"];
   await run("openssl", ["req", "-x509", ...key, ...files, ...names, ...signer], { cwd: directory });
 }

@@ -1,0 +1,163 @@
+/** Members of ours as processes, and a driver of their clients. */
+import { spawn, type ChildProcessByStdio } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+
+import type { Leadership, Member } from "@warren/raft";
+import { makeCertificate } from "@warren/raft/testing";
+import { until } from "@warren/std/testing";
+
+import { nextWrite, type Driver } from "./load.ts";
+import type { MemberSettings } from "./raft-member.ts";
+
+export interface Figures {
+  readonly syncs: number;
+  readonly entries: number;
+  readonly snapshots: number;
+  readonly applied: number;
+  readonly commit: number;
+  readonly rss: number;
+}
+
+export interface BenchMember {
+  readonly id: number;
+  readonly child: ChildProcessByStdio<Writable, Readable, null>;
+  leadership: Leadership | undefined;
+  figures(request?: { readonly add?: Member; readonly promote?: number }): Promise<Figures>;
+}
+
+const clientPort = (id: number): number => 27_000 + id;
+
+export class RaftCluster {
+  readonly members: readonly Member[] = [1, 2, 3, 4].map((id) => ({ id, address: `127.0.0.1:${24_000 + id}` }));
+  readonly running: Map<number, BenchMember> = new Map();
+  private readonly directory: string;
+  private readonly certificates: string;
+  private readonly ballastBytes: number;
+
+  private constructor(directory: string, certificates: string, ballastBytes: number) {
+    this.directory = directory;
+    this.certificates = certificates;
+    this.ballastBytes = ballastBytes;
+  }
+
+  static async start(directory: string, certificates: string, ballastBytes: number = 0): Promise<RaftCluster> {
+    const cluster = new RaftCluster(directory, certificates, ballastBytes);
+    await Promise.all(cluster.members.map(({ id }) => makeCertificate(certificates, `member-${id}`)));
+    await Promise.all([1, 2, 3].map((id) => cluster.startMember(id)));
+    return cluster;
+  }
+
+  async startMember(id: number, { joins = false }: { readonly joins?: boolean } = {}): Promise<BenchMember> {
+    const { directory, certificates, ballastBytes } = this;
+    // A member that joins names itself as well: it listens there.
+    const members = joins ? this.members : this.members.slice(0, 3);
+    const settings: MemberSettings = {
+      id,
+      directory,
+      certificates,
+      members,
+      port: clientPort(id),
+      ballastBytes,
+      joins,
+    };
+    const program = join(import.meta.dirname, "raft-member.ts");
+    const args = ["--conditions=warren-source", program, JSON.stringify(settings)];
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+    child.stdin.on("error", () => undefined); // it was killed
+    const ready = Promise.withResolvers<void>();
+    const waiting: ((figures: Figures) => void)[] = [];
+    const member: BenchMember = {
+      id,
+      child,
+      leadership: undefined,
+      figures: (request = {}) =>
+        new Promise((resolve) => {
+          waiting.push(resolve);
+          child.stdin.write(`${JSON.stringify(request)}\n`);
+        }),
+    };
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const said = JSON.parse(line) as { ready?: true; leadership?: Leadership; figures?: Figures };
+      if (said.leadership !== undefined) member.leadership = said.leadership;
+      if (said.ready) ready.resolve();
+      if (said.figures !== undefined) waiting.shift()?.(said.figures);
+    });
+    child.once("exit", () => ready.reject(new Error(`member ${id} exited`)));
+    this.running.set(id, member);
+    await ready.promise;
+    return member;
+  }
+
+  leader(besides?: number): Promise<BenchMember> {
+    return until(
+      "a member leads",
+      () => [...this.running.values()].find(({ id, leadership }) => id !== besides && leadership?.isLeader === true),
+      30_000,
+    );
+  }
+
+  async connect(id: number, clients: number, done: (slot: number) => void): Promise<Driver & Disposable> {
+    const sockets = await Promise.all(
+      Array.from({ length: Math.min(clients, 16) }, async () => {
+        const socket = connect(clientPort(id), "127.0.0.1");
+        await once(socket, "connect");
+        socket.on("error", () => socket.destroy()); // its member was killed
+        socket.setNoDelay();
+        let rest: Buffer = Buffer.alloc(0);
+        socket.on("data", (chunk: Buffer) => {
+          const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+          let at = 0;
+          for (; bytes.length - at >= 4; at += 4) done(bytes.readUInt32LE(at));
+          rest = bytes.subarray(at);
+        });
+        return socket;
+      }),
+    );
+    return {
+      start(slot) {
+        const socket = sockets[slot % sockets.length];
+        const number = Buffer.allocUnsafe(4);
+        number.writeUInt32LE(slot);
+        if (socket?.writableCorked === 0) {
+          socket.cork();
+          process.nextTick(() => socket.uncork());
+        }
+        socket?.write(Buffer.concat([number, nextWrite()]));
+      },
+      [Symbol.dispose]: () => sockets.forEach((socket) => socket.destroy()),
+    };
+  }
+
+  async kill(id: number): Promise<void> {
+    const member = this.running.get(id);
+    if (member === undefined) return;
+    this.running.delete(id);
+    const ended = once(member.child, "exit");
+    member.child.kill("SIGKILL");
+    await ended;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.running.keys()].map((id) => this.kill(id)));
+  }
+}
+
+/** CPU time of processes so far, µs. */
+export function cpuMicros(pids: readonly (number | undefined)[]): number {
+  const ticks = pids.map((pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return ticks.reduce((sum, one) => sum + one * 10_000, 0);
+}
+
+/** Resident memory of a process, MiB. */
+export function residentMiB(pid: number | undefined): number {
+  const kib = /^VmRSS:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kib) / 1_024;
+}
