@@ -5,7 +5,7 @@ import { openNetlink } from "@warren/netlink-napi";
 import { seededRandom, until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 
-const kills = 50;
+const kills = Number(process.env["WARREN_KILLS"] ?? 50);
 const seed = Number(process.env["WARREN_SEED"] ?? Date.now() % 1_000_000);
 
 test(
@@ -96,7 +96,7 @@ test(
     const tasks = (await Promise.all([...wanted.keys()].map((name) => machine.running(name)))).flat();
     await using runtime = await machine.bed.open();
     const netlink = openNetlink();
-    const namespace = machine.bed.options.namespace ?? "";
+    const { address } = machine.bed.containerd;
     const there = async (): Promise<object> => ({
       containers: (await runtime.list())
         .filter(({ state }) => state.kind === "running")
@@ -104,7 +104,7 @@ test(
         .toSorted(),
       interfaces: (await netlink.links()).filter(({ name }) => /^wr[0-9a-z]{13}$/.test(name)).length,
       shims: (await commandLines()).filter(
-        (line) => line.includes(`containerd-shim`) && line.includes(` ${namespace} `),
+        (line) => line.includes("containerd-shim") && line.includes(` -address ${address} `),
       ).length,
     });
     const expected = {
