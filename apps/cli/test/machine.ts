@@ -27,6 +27,8 @@ export interface MachineOptions {
   readonly workerFlags?: readonly string[];
   /** More of the worker's environment. */
   readonly workerEnv?: NodeJS.ProcessEnv;
+  /** More of the manager's, of which the data dir is known when it is started. */
+  readonly managerEnv?: (dataDir: string) => NodeJS.ProcessEnv;
   /**
    * Path of the network namespace that the worker has for its machine's network. The registry is not in it.
    * @default the test's own
@@ -134,10 +136,13 @@ export class Machine implements AsyncDisposable {
     const { address, namespace } = { ...this.bed.options, namespace: this.bed.options.namespace ?? "warren" };
     const containerd = ["--containerd", address, "--containerd-namespace", namespace];
     const folders = ["--data-dir", this.dataDir, "--run-dir", this.runDir, "--metrics-addr", "off"];
-    const { workerFlags = [], workerEnv = {}, netns } = name === "worker" ? this.#options : {};
-    const args = [program, name, ...folders, ...(name === "worker" ? containerd : []), ...workerFlags];
+    const { workerFlags = [], workerEnv = {}, managerEnv, netns: workerNetns } = this.#options;
+    const isWorker = name === "worker";
+    const more = isWorker ? workerEnv : managerEnv?.(this.dataDir);
+    const netns = isWorker ? workerNetns : undefined;
+    const args = [program, name, ...folders, ...(isWorker ? [...containerd, ...workerFlags] : [])];
     const command = [...(netns === undefined ? [] : ["nsenter", `--net=${netns}`]), process.execPath, ...args];
-    const env = { ...process.env, ...workerEnv };
+    const env = { ...process.env, ...more };
     const child = spawn(command[0] ?? "", command.slice(1), { stdio: ["ignore", log.fd, log.fd], env });
     await log.close();
     this.#daemons.set(name, child);
