@@ -252,8 +252,10 @@ export class RaftNode implements AsyncDisposable {
     return { ...this.raw.status(), members: [...this.applier.members.values()], sessions: this.applier.sessions.size };
   }
 
+  /** Who leads, as far as this member knows; a node that ended leads no more and knows of nobody. */
   leadership(): Leadership {
     const { term, lead, raftState } = this.raw.basicStatus();
+    if (this.state === "closed") return { term, leader: undefined, isLeader: false };
     return { term, leader: lead === None ? undefined : lead, isLeader: raftState === "StateLeader" };
   }
 
@@ -347,6 +349,8 @@ export class RaftNode implements AsyncDisposable {
   private async end(error: RaftError | undefined): Promise<void> {
     this.state = "closed";
     this.timer?.cancel();
+    this.metrics.isLeader.set(0);
+    if (this.raw.basicStatus().lead !== None) for (const listener of this.listeners) listener(this.leadership());
     this.proposals.close();
     this.reads.close();
     this.inbox.drain();

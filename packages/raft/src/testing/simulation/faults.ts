@@ -38,10 +38,10 @@ export class Faults {
     }
   }
 
-  /** All that can be mended is, and nothing more goes wrong. */
+  /** All that can be mended is, and nothing more goes wrong; who is stopped goes on in its time. */
   end(): void {
     this.ended = true;
-    const { network, machines, scheduler } = this.parts;
+    const { network, machines } = this.parts;
     network.cut.clear();
     network.weather = fairWeather;
     for (const machine of machines.all.values()) {
@@ -49,7 +49,6 @@ export class Faults {
       machine.disk.failNextWrite = false;
       machine.disk.stalledUntilMs = 0;
       machine.wedgedUntilMs = 0;
-      if (machine.process !== undefined) machine.process.stoppedUntilMs = scheduler.nowMs;
       if (machine.state === "down") machines.start(machine);
     }
   }
@@ -83,7 +82,7 @@ export class Faults {
         else this.crash(victim, true);
         break;
       case "stops":
-        if (victim.process !== undefined) victim.process.stoppedUntilMs = scheduler.nowMs + forMs(3_000);
+        victim.process?.stop(scheduler.nowMs + forMs(3_000));
         break;
       case "stalls":
         disk.stalledUntilMs = scheduler.nowMs + forMs(4_000);

@@ -20,7 +20,8 @@
  * 16. Once healed: one leader, convergence, new writes commit.
  *
  * 14 is judged when the run is over (`linearizability.ts`; exactly once, here), 15 where a member starts and ends, and
- * 16 after the faults ended (`world.ts`). 0 stands for what is none of them: a member stopped with no fault to blame.
+ * 16 after the faults ended (`world.ts`). 0 stands for what is none of them: a member
+ * stopped with no fault to blame, or led on while it stalled.
  */
 import type { ConfState, Entry, Message, SnapshotMetadata } from "../../core/index.ts";
 import { describeConfState } from "../../core/describe.ts";

@@ -23,6 +23,11 @@ export interface Glance {
   readonly leaseValid: boolean;
 }
 
+/** How long a member's write or application in progress has taken by its own clock, ms. */
+export function busyMs(node: RaftNode): number {
+  return Math.max(node["writer"].busyMs(), node["applier"].busyMs());
+}
+
 export function glance(node: RaftNode): Glance {
   return { raft: node["raw"]["raft"], applied: node["applier"].index, leaseValid: node["raw"].leaseValid() };
 }

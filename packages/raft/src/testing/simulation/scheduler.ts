@@ -11,6 +11,11 @@ export class Process {
   /** Until when it is stopped, as by SIGSTOP; its clock runs on. */
   stoppedUntilMs = 0;
 
+  /** Stops it, unless it is stopped for longer. */
+  stop(untilMs: number): void {
+    this.stoppedUntilMs = Math.max(this.stoppedUntilMs, untilMs);
+  }
+
   kill(): void {
     this.alive = false;
   }

@@ -8,7 +8,7 @@ import { checkLinearizable } from "./linearizability.ts";
 import type { Machine } from "./machines.ts";
 import { confStateOf, Operator } from "./operator.ts";
 import type { Plan } from "./plan.ts";
-import { glance } from "./probe.ts";
+import { busyMs, glance } from "./probe.ts";
 
 /** After the faults ended, how long the cluster has until it is one again, ms: several elections and timeouts. */
 const healingMs = 60_000;
@@ -93,6 +93,7 @@ class World {
     clients.start();
     void this.mind(operator.run());
     void this.mind(faults.run());
+    void this.mind(this.watchStalls());
     await cluster.wait(cluster.plan.chaosMs);
     clients.stop();
     operator.stop();
@@ -109,6 +110,33 @@ class World {
       await work;
     } catch (error) {
       this.failure ??= error;
+    }
+  }
+
+  /** 0: a leader whose disk or state machine stalls gives way, within a few ticks of its limit. */
+  private async watchStalls(): Promise<void> {
+    const { cluster } = this;
+    const { stallMs = 0, tickMs = 0 } = cluster.plan.options;
+    const graceMs = 5 * tickMs;
+    /** Since when, and in which term, a member leads though it is late. */
+    const since = new Map<number, { readonly term: number; readonly atMs: number }>();
+    while (!this.finished) {
+      await cluster.wait(tickMs);
+      const { nowMs } = cluster.scheduler;
+      for (const { id, node, process } of cluster.machines.running()) {
+        if (node === undefined) continue;
+        // One that is stopped has no ticks to notice it by.
+        const awake = (process?.stoppedUntilMs ?? 0) + graceMs < nowMs;
+        const { term, isLeader } = node.leadership();
+        if (!awake || !isLeader || busyMs(node) < stallMs + graceMs) {
+          since.delete(id);
+          continue;
+        }
+        // It may have been handed the office while it stalls; it has some ticks to see it.
+        const known = since.get(id);
+        if (known?.term !== term) since.set(id, { term, atMs: nowMs });
+        else cluster.invariants.expect(nowMs - known.atMs < graceMs, 0, `member ${id} leads on, though it stalls`);
+      }
     }
   }
 
