@@ -86,7 +86,9 @@ test("an address that is taken or unreadable is refused with what to do", async 
 
 test("a daemon's process id is there while it runs, and a second one is refused", async () => {
   const path = join(await mkdtemp(join(tmpdir(), "warren-pid-")), "run/worker.pid");
-  const other = spawn(process.execPath, ["-e", "process.stdin.resume()", "worker"], { stdio: ["pipe", "ignore", "ignore"] });
+  const other = spawn(process.execPath, ["-e", "process.stdin.resume()", "worker"], {
+    stdio: ["pipe", "ignore", "ignore"],
+  });
   await once(other, "spawn");
   {
     await using file = await writePidFile(path, "worker");
