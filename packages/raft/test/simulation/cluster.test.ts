@@ -127,6 +127,17 @@ describe("ends", () => {
     expect(cluster.scheduler.events - before).toBeLessThan(200);
   });
 
+  test("a leader that ended tells its listeners that it leads no more", async () => {
+    const cluster = made(1);
+    const leader = await leaderOf(cluster);
+    const { node } = leader;
+    const told: boolean[] = [];
+    node!.onLeadership(({ isLeader }) => void told.push(isLeader));
+    await cluster.settle(node!.close(), 3_000);
+    expect(told).toEqual([false]);
+    expect(node!.leadership()).toMatchObject({ leader: undefined, isLeader: false });
+  });
+
   test("a node whose log can't be closed says so and is done", async () => {
     const cluster = made(1);
     const leader = await leaderOf(cluster);
