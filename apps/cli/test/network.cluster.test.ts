@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Task } from "@warren/api";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { until } from "@warren/std/testing";
+import { keepAsking } from "./caller.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 
 const nodeAddress = "192.168.7.1";
@@ -157,28 +158,23 @@ describe("with nft", () => {
 
   test("rules that somebody flushes are put back while requests go on, and theirs are left alone", async () => {
     const theirs = "table ip theirs {\n\tchain x {\n\t\tcounter packets 0 bytes 0\n\t}\n}\n";
-    let over = false;
-    let failed = 0;
-    let answered = 0;
-    const asking = (async () => {
-      while (!over) {
-        if (/^\w+\n$/.test(await site.get(8_080))) answered += 1;
-        else failed += 1;
-      }
-    })();
+    const caller = keepAsking(async () => {
+      const answer = await site.get(8_080);
+      if (!/^\w+\n$/.test(answer)) throw new Error(answer);
+      return answer;
+    });
     for (let flushes = 1; flushes <= 5; flushes++) {
       expect((await site.node.run("nft", ["flush", "ruleset"])).code).toBe(0);
       await until("the rules are back", async () => {
         const { stdout } = await site.node.run("nft", ["list", "ruleset"]);
         return stdout.includes("table ip warren_lb") && stdout.includes("table ip warren_net");
       });
-      const before = answered;
-      await until("requests are answered", () => answered > before + 5, 20_000);
+      const before = caller.answers.length;
+      await until("requests are answered", () => caller.answers.length > before + 5, 20_000);
     }
-    over = true;
-    await asking;
+    await caller.stop();
     // What comes between a flush and its mending finds nobody; that is short.
-    expect(failed).toBeLessThanOrEqual(10);
+    expect(caller.failures.length).toBeLessThanOrEqual(10);
     await site.node.run("nft", ["-f", "-"], theirs);
     await site.machine.ok("service", "scale", "web=1");
     await site.machine.ok("service", "scale", "web=3");

@@ -1,6 +1,7 @@
 /** The life of a task: restarts, health, ends of all kinds, draining, updates; told as they happen. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "@warren/std/testing";
+import { fetchText, keepAsking } from "./caller.ts";
 import { Machine } from "./machine.ts";
 
 let machine: Machine;
@@ -169,20 +170,15 @@ test("a task that is told to stop leaves the balancer first: not one request of 
     serve,
   );
   const port = (await machine.client.services.get({ ref: "drains" })).endpoint?.ports[0]?.published ?? 0;
-  let asked = 0;
-  let over = false;
-  const asking = (async () => {
-    while (!over) {
-      expect(await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } })).text()).toBe(
-        "ok\n",
-      );
-      asked += 1;
-    }
-  })();
-  await machine.ok("service", "scale", "drains=1");
-  over = true;
-  await asking;
-  expect(asked).toBeGreaterThan(50);
+  const caller = keepAsking(() => fetchText(`http://127.0.0.1:${port}/`));
+  for (const replicas of [1, 3, 1]) {
+    const before = caller.answers.length;
+    await machine.ok("service", "scale", `drains=${replicas}`);
+    await until("it is asked on", () => caller.answers.length > before + 20);
+  }
+  await caller.stop();
+  expect(caller.failures).toEqual([]);
+  expect(new Set(caller.answers)).toEqual(new Set(["ok\n"]));
 });
 
 test("an update replaces tasks one by one without losing a request, and a rollback returns", async () => {
@@ -217,17 +213,13 @@ test("an update replaces tasks one by one without losing a request, and a rollba
     serve("one"),
   );
   const port = (await machine.client.services.get({ ref: "rolls" })).endpoint?.ports[0]?.published ?? 0;
-  const answers = new Set<string>();
-  let over = false;
-  const asking = (async () => {
-    while (!over)
-      answers.add(await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } })).text());
-  })();
+  const caller = keepAsking(() => fetchText(`http://127.0.0.1:${port}/`));
   await machine.ok("service", "update", "rolls", "--", "sh", "-c", serve("two"));
   await machine.ok("service", "rollback", "rolls");
-  over = true;
-  await asking;
-  expect(answers).toEqual(new Set(["one\n", "two\n"]));
+  await caller.stop();
+  expect(caller.failures).toEqual([]);
+  expect(new Set(caller.answers)).toEqual(new Set(["one\n", "two\n"]));
+  expect(caller.answers.at(-1)).toBe("one\n");
 });
 
 test("an image that can't be had is told in tasks and why, and tried again until it can", async () => {
