@@ -160,10 +160,12 @@ export class WaitingRoom {
       if (priority > lowestHeld) for (const group of groups) this.#call(group);
     }
     for (const groups of this.#alike.values()) {
-      const [any] = groups;
+      const shared = groups.values().next().value?.ask?.shared;
+      if (shared === undefined) continue;
       // What they share is asked once for all of them.
-      const open = nodes.filter((node) => any?.ask?.shared.every(({ test }) => test(node)) === true);
-      if (open.length === 0) continue;
+      let open: Node[] | undefined;
+      for (const node of nodes) if (shared.every(({ test }) => test(node))) (open ??= []).push(node);
+      if (open === undefined) continue;
       for (const group of groups) {
         if (open.some((node) => group.ask?.unshared.every(({ test }) => test(node)))) this.#call(group);
       }
