@@ -2,7 +2,7 @@
  * Starting and stopping this machine's daemons from the command line: by their systemd units where they are installed,
  * else as processes of their own.
  */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, openSync, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -29,7 +29,16 @@ export type Started =
   | { readonly kind: "unit"; readonly unit: string }
   | { readonly kind: "process"; readonly log: string };
 
-/** Starts the daemon unless it runs. Resolves once it was started; that it is ready shows on its socket. */
+/** Whether the daemon runs, however it was started. */
+export async function isRunning(name: DaemonName, { runDir }: Folders): Promise<boolean> {
+  return (await runningPid(pidFile(name, runDir), name)) !== undefined;
+}
+
+/**
+ * Starts the daemon unless it runs. Resolves once it runs; that it is ready shows on its socket.
+ *
+ * @throws CommandFailed where it ends at once
+ */
 export async function startDaemon(start: DaemonStart): Promise<Started> {
   const unit = `warren-${start.name}.service`;
   const log = join(start.dataDir, `${start.name}.log`);
@@ -39,6 +48,7 @@ export async function startDaemon(start: DaemonStart): Promise<Started> {
   }
   if ((await runningPid(pidFile(start.name, start.runDir), start.name)) !== undefined) return { kind: "process", log };
   mkdirSync(start.dataDir, { recursive: true, mode: 0o700 });
+  mkdirSync(start.runDir, { recursive: true, mode: 0o700 });
   const output = openSync(log, "a", 0o600);
   const own = [...process.execArgv, process.argv[1] ?? ""];
   const folders = ["--data-dir", start.dataDir, "--run-dir", start.runDir];
@@ -48,8 +58,28 @@ export async function startDaemon(start: DaemonStart): Promise<Started> {
     cwd: "/",
   });
   await once(child, "spawn");
+  if (!(await runs(child, start))) throw new CommandFailed(`the ${start.name} has ended: see ${log}`);
   child.unref();
   return { kind: "process", log };
+}
+
+/** True once the daemon has written down that it is this process, false if it ended before that. */
+function runs(child: ChildProcess, { name, runDir }: DaemonStart): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const finish = (settle: () => void): void => {
+      watcher.close();
+      child.removeAllListeners();
+      settle();
+    };
+    const look = (): void =>
+      void runningPid(pidFile(name, runDir), name).then(
+        (pid) => pid === child.pid && finish(() => resolve(true)),
+        (error: unknown) => finish(() => reject(error)),
+      );
+    const watcher = watch(runDir, look);
+    child.once("exit", () => finish(() => resolve(false)));
+    look();
+  });
 }
 
 /** Stops the daemon, if it runs, and resolves when it has ended. */

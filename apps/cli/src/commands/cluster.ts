@@ -1,9 +1,9 @@
 import { Flags } from "@oclif/core";
-import { ApiError, ClusterInfo, NodeStatus_State } from "@warren/api";
+import { ApiError, ClusterInfo, NodeStatus_State, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { delay, systemClock } from "@warren/std";
-import { startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
+import { isRunning, startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
 import { folderFlags } from "../folder-flags.ts";
 import type { Column } from "../output.ts";
 import { parseDuration, UnitError } from "../units.ts";
@@ -12,7 +12,7 @@ import { CommandFailed, outputFlag, waitFlags, WarrenCommand } from "../warren-c
 export class ClusterInit extends WarrenCommand {
   static override summary = "Make this machine the first of a new cluster.";
   static override description =
-    "Starts the manager and the worker where they do not run: as systemd units where they are installed, else as processes of their own.";
+    "Starts the manager and the worker where they do not run: as systemd units where they are installed, else as processes of their own. Given again where one of them does not run, it starts that one and leaves the cluster as it is.";
   static override flags = {
     ...folderFlags,
     "manager-only": Flags.boolean({ description: "run no tasks on this machine" }),
@@ -30,15 +30,27 @@ export class ClusterInit extends WarrenCommand {
     const folders = { dataDir: flags["data-dir"], runDir: flags["run-dir"] };
     const deadline = AbortSignal.timeout(parseDuration(flags.timeout));
     const words = (text: string): string[] => text.split(/\s+/).filter(Boolean);
-    const manager = await startDaemon({ ...folders, name: "manager", flags: words(flags["manager-flags"]) });
     const client = await this.connect(`unix:${folders.runDir}/manager.sock`);
     const spec = { taskPool: flags["task-pool"], vipPool: flags["vip-pool"] };
-    const cluster = await answered(() => client.clusters.init({ spec }), manager, deadline);
+    const complete = (await isRunning("manager", folders)) && (await isRunning("worker", folders));
+    const init = (): Promise<Cluster> =>
+      client.clusters.init({ spec }).catch((error: unknown) => {
+        if (complete || !ApiError.is(error, "API_ALREADY_EXISTS")) throw error;
+        return existing(client);
+      });
+    const manager = await startDaemon({ ...folders, name: "manager", flags: words(flags["manager-flags"]) });
+    const cluster = await answered(init, manager, deadline);
     process.stdout.write(`${cluster.meta?.id ?? ""}\n`);
     if (flags["manager-only"]) return;
     const worker = await startDaemon({ ...folders, name: "worker", flags: words(flags["worker-flags"]) });
     if (!flags.detach) await nodeReady(client, worker, deadline);
   }
+}
+
+async function existing(client: ApiClient): Promise<Cluster> {
+  const { cluster } = await client.clusters.get({});
+  if (cluster === undefined) throw new Error("assertion failed: a manager that has a cluster tells it");
+  return cluster;
 }
 
 /** Asks until the manager that was just started answers. Its socket has no event to wait on before it is there. */

@@ -1,0 +1,102 @@
+/** From nothing to a service by two commands, and to nothing again by a third. */
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { openNetlink } from "@warren/netlink-napi";
+import { startRuntimeBed } from "@warren/runtime-containerd/testing";
+import { until } from "@warren/std/testing";
+
+const run = promisify(execFile);
+const program = join(import.meta.dirname, "../bin/warren.js");
+
+async function freeAddress(): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return `127.0.0.1:${port}`;
+}
+
+/** Empty for one that has ended and that nobody has waited for. */
+const cmdline = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, "utf8");
+
+const get = async (address: string, path: string): Promise<readonly [number, string]> => {
+  const response = await fetch(`http://${address}${path}`);
+  return [response.status, await response.text()];
+};
+
+test("'cluster init' and 'service create' make a service; 'cluster leave' leaves nothing of it", async () => {
+  await using bed = await startRuntimeBed();
+  const { address } = bed.options;
+  const [dataDir, runDir] = ["warren-data", "warren-run"].map((name) => join(bed.containerd.directory, name)) as [
+    string,
+    string,
+  ];
+  const folders = ["--data-dir", dataDir, "--run-dir", runDir];
+  const env = { ...process.env, WARREN_HOST: `unix:${join(runDir, "manager.sock")}` };
+  const warren = async (...args: string[]): Promise<string> =>
+    (await run(process.execPath, [program, ...args], { env })).stdout;
+  const managerAt = await freeAddress();
+  const workerAt = await freeAddress();
+  const init = [
+    "cluster",
+    "init",
+    ...folders,
+    "--manager-flags",
+    `--metrics-addr ${managerAt}`,
+    "--worker-flags",
+    `--metrics-addr ${workerAt} --containerd ${address} --containerd-namespace two-commands`,
+  ];
+  const image = await bed.push("two/commands:1", { config: { Cmd: ["sleep", "1000000"], StopSignal: "SIGKILL" } });
+  const nets = async (): Promise<unknown> => [
+    (await openNetlink().links()).map(({ name }) => name).filter((name) => name.startsWith("wr")),
+    (await run("nft", ["list", "tables"])).stdout.includes("warren"),
+  ];
+
+  const id = (await warren(...init)).trim();
+  try {
+    await warren("service", "create", "web", "--image", image, "--replicas", "3");
+    const tasks = await warren("service", "tasks", "web");
+    for (const name of ["web.1", "web.2", "web.3"]) expect(tasks).toMatch(new RegExp(`^${name} .* running `, "m"));
+    // Given again it tells what there is; after one of the two has gone it brings that one back, and no task notices.
+    await expect(warren(...init)).rejects.toThrow("warren cluster info");
+    const pidOf = (name: string): number => Number(readFileSync(join(runDir, `${name}.pid`), "utf8"));
+    const manager = pidOf("manager");
+    const worker = pidOf("worker");
+    process.kill(worker, "SIGKILL");
+    await until("the worker is gone", () => !existsSync(`/proc/${worker}/cmdline`) || cmdline(worker) === "");
+    expect((await warren(...init)).trim()).toBe(id);
+    expect(pidOf("manager")).toBe(manager);
+    expect(pidOf("worker")).not.toBe(worker);
+    expect(await warren("service", "tasks", "web")).not.toMatch(/failed|lost/);
+
+    for (const at of [managerAt, workerAt]) {
+      await until(`${at} is ready`, async () => (await get(at, "/readyz"))[0] === 200, 20_000);
+      expect(await get(at, "/healthz")).toEqual([200, "ok\n"]);
+      expect((await get(at, "/metrics"))[1]).toMatch(/^# TYPE warren_\w+ \w+$/m);
+    }
+  } finally {
+    await warren(
+      "cluster",
+      "leave",
+      ...folders,
+      "--force",
+      "--volumes",
+      "--containerd",
+      address,
+      "--containerd-namespace",
+      "two-commands",
+    );
+  }
+  expect(await nets()).toEqual([[], false]);
+  expect(existsSync(runDir)).toBe(false);
+  expect(existsSync(dataDir) ? readdirSync(dataDir) : []).toEqual([]);
+  await using runtime = await bed.open({}, { namespace: "two-commands" });
+  expect(await runtime.list()).toEqual([]);
+  expect(await runtime.images()).toEqual([]);
+});
