@@ -70,7 +70,7 @@ export class Snapshots {
     assert(m.snapshot !== undefined, "a MsgSnap names a snapshot");
     const { index } = m.snapshot.metadata;
     log.info("sending snapshot", { to: m.to, index });
-    transport.sendSnapshot(m, storage.openSnapshot(index)).then(
+    transport.sendSnapshot(m, storage.openSnapshot(index, { reuse: true })).then(
       () => report(m.to, "finish"),
       (error: unknown) => {
         log.warn("snapshot was not sent", { to: m.to, index, error: errorText(error) });

@@ -15,6 +15,8 @@ const noticed: Readonly<Record<string, readonly number[]>> = {
   no_reapply_after_crash: [5],
   figure8_commit_current_term_only: [6, 7],
   applied_index_atomic_with_fsm: [12, 13],
+  leader_disk_stall_yields: [0],
+  wedged_fsm_yields: [0],
   storage_batch_not_synced: [7, 8],
   storage_write_error_swallowed: [7, 8, 10, 15],
   snapshot_head_before_body_is_synced: [15],
