@@ -190,7 +190,7 @@ class PutConnection {
       const length = bytes.readUIntBE(at, 3);
       if (bytes.length - at < frameHeadBytes + length) break;
       const payload = bytes.subarray(at + frameHeadBytes, at + frameHeadBytes + length);
-      this.frame(bytes[at + 3] as number, bytes[at + 4] as number, bytes.readUInt32BE(at + 5), payload);
+      this.frame(bytes.readUInt8(at + 3), bytes.readUInt8(at + 4), bytes.readUInt32BE(at + 5), payload);
       at += frameHeadBytes + length;
     }
     this.rest = bytes.subarray(at);

@@ -38,7 +38,7 @@ export async function load(
   const finished = Promise.withResolvers<void>();
   const driver = await connect((slot) => {
     const now = performance.now();
-    took.push(now - (began[slot] as number));
+    took.push(now - (began[slot] ?? now));
     if (now < end) begin(slot);
     else if (--under === 0) finished.resolve();
   });

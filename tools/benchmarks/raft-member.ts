@@ -31,7 +31,7 @@ export interface MemberSettings {
   readonly joins: boolean;
 }
 
-const settings = JSON.parse(process.argv[2] as string) as MemberSettings;
+const settings = JSON.parse(process.argv[2] ?? "") as MemberSettings;
 const { id, directory, certificates, members } = settings;
 const state = new Map<string, Uint8Array>();
 const ballast = Buffer.alloc(64 * 1024, 1);

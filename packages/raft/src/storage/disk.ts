@@ -9,12 +9,20 @@ export interface Disk {
   overwrite(name: string, bytes: Uint8Array, options: { readonly sync: boolean }): Promise<void>;
   /** A new or emptied file. */
   create(name: string): Promise<FileWriter>;
-  /** A file from its start, in chunks of at most `chunkBytes`. */
-  stream(name: string, chunkBytes: number): AsyncIterable<Uint8Array>;
+  /**
+   * A file from its start, in chunks of at most `chunkBytes`. With `reuse` a chunk's memory may be used again once the
+   * second one after it is asked for: who reads a gigabyte leaves no gigabyte of garbage.
+   */
+  stream(name: string, chunkBytes: number, options?: StreamOptions): AsyncIterable<Uint8Array>;
   rename(from: string, to: string): Promise<void>;
   remove(name: string): Promise<void>;
   /** Makes renames and removals durable. */
   syncDirectory(): Promise<void>;
+}
+
+export interface StreamOptions {
+  /** @default false */
+  readonly reuse?: boolean;
 }
 
 export interface FileWriter {

@@ -1,6 +1,6 @@
 /** The real disk: LevelDB through classic-level, and files beside it. */
 import { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 
 import { ClassicLevel } from "classic-level";
@@ -16,11 +16,19 @@ export interface FileDiskOptions {
 export async function openFileDisk(directory: string, options: FileDiskOptions = {}): Promise<Disk> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const path = (name: string): string => join(directory, name);
+  const overwritten = new OverwrittenFiles(path);
   const disk: Disk = {
     async openKeyValue() {
       const writeBufferBytes = options.writeBufferBytes ?? 16 * 1024 * 1024;
       if (!(await exists(path("log")))) await makeLevel(directory, writeBufferBytes);
-      return openLevel(path("log"), writeBufferBytes);
+      const level = await openLevel(path("log"), writeBufferBytes);
+      return {
+        ...level,
+        async close() {
+          await overwritten.close();
+          await level.close();
+        },
+      };
     },
     async list() {
       const found = await readdir(directory, { withFileTypes: true });
@@ -35,13 +43,8 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
       }
     },
     async overwrite(name, bytes, { sync }) {
-      // Neither emptied nor appended to: an overwrite of a few bytes is all or nothing to whoever reads after a kill.
-      await using file = await open(path(name), constants.O_RDWR | constants.O_CREAT, 0o600);
-      await file.write(bytes, 0, bytes.length, 0);
-      await file.truncate(bytes.length);
-      if (!sync) return;
-      await file.datasync();
-      await disk.syncDirectory();
+      await overwritten.write(name, bytes, sync);
+      if (sync) await disk.syncDirectory();
     },
     async create(name): Promise<FileWriter> {
       const file = await open(path(name), "w", 0o600);
@@ -53,11 +56,15 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
         close: () => file.close(),
       };
     },
-    async *stream(name, chunkBytes) {
+    async *stream(name, chunkBytes, { reuse = false } = {}) {
       await using file = await open(path(name), "r");
+      // The one that is read into, and the two that may be in use.
+      const buffers: Buffer[] = [];
       for (;;) {
-        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(chunkBytes), 0, chunkBytes);
+        const buffer = (buffers.length === 3 ? buffers.shift() : undefined) ?? Buffer.allocUnsafeSlow(chunkBytes);
+        const { bytesRead } = await file.read(buffer, 0, chunkBytes);
         if (bytesRead === 0) return;
+        if (reuse) buffers.push(buffer);
         yield buffer.subarray(0, bytesRead);
       }
     },
@@ -66,6 +73,39 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
     syncDirectory: () => syncDirectory(directory),
   };
   return disk;
+}
+
+/**
+ * Small files that are overwritten again and again, with every batch of the log: each stays open until the store is
+ * closed, so that an overwrite is one call.
+ */
+class OverwrittenFiles {
+  private readonly path: (name: string) => string;
+  private readonly files = new Map<string, { readonly handle: FileHandle; length: number }>();
+
+  constructor(path: (name: string) => string) {
+    this.path = path;
+  }
+
+  /** Neither emptied nor appended to: an overwrite of a few bytes is all or nothing to whoever reads after a kill. */
+  async write(name: string, bytes: Uint8Array, sync: boolean): Promise<void> {
+    let file = this.files.get(name);
+    if (file === undefined) {
+      const handle = await open(this.path(name), constants.O_RDWR | constants.O_CREAT, 0o600);
+      file = { handle, length: (await handle.stat()).size };
+      this.files.set(name, file);
+    }
+    await file.handle.write(bytes, 0, bytes.length, 0);
+    if (file.length > bytes.length) await file.handle.truncate(bytes.length);
+    file.length = bytes.length;
+    if (sync) await file.handle.datasync();
+  }
+
+  async close(): Promise<void> {
+    const files = [...this.files.values()];
+    this.files.clear();
+    await Promise.all(files.map(({ handle }) => handle.close()));
+  }
 }
 
 async function exists(path: string): Promise<boolean> {

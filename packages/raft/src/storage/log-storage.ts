@@ -18,7 +18,7 @@ import {
   type SnapshotMetadata,
 } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
-import type { Disk, KeyValue, KeyValueOp } from "./disk.ts";
+import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
 import { SnapshotFiles, unknownFormat } from "./snapshot-files.ts";
 import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
@@ -228,8 +228,8 @@ class LogStorage implements RaftStorage {
     return this.files.list();
   }
 
-  openSnapshot(index: number): SnapshotReader {
-    return this.files.open(index);
+  openSnapshot(index: number, options?: StreamOptions): SnapshotReader {
+    return this.files.open(index, options);
   }
 
   async rememberPeer(id: number, incarnation: string): Promise<boolean> {

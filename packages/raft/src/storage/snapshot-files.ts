@@ -6,13 +6,14 @@ import { crc32 } from "node:zlib";
 
 import type { SnapshotMetadata } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
-import type { Disk } from "./disk.ts";
+import type { Disk, StreamOptions } from "./disk.ts";
 import { seal, unseal } from "./record.ts";
 import type { SnapshotReader } from "./storage.ts";
 
 const version = 1;
 const magic = Buffer.from("WRNS");
-const chunkBytes = 256 * 1024;
+/** Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage, 32 KiB cost 45. */
+const chunkBytes = 32 * 1024;
 const temporary = "snapshot.tmp";
 
 interface Head {
@@ -97,21 +98,21 @@ export class SnapshotFiles {
     }
   }
 
-  open(index: number): SnapshotReader {
+  open(index: number, options: StreamOptions = {}): SnapshotReader {
     const head = this.held.find(({ metadata }) => metadata.index === index);
     if (head === undefined) throw corrupt(index);
-    return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head) };
+    return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head, options) };
   }
 }
 
-async function* verified(disk: Disk, head: Head): AsyncGenerator<Uint8Array, void, void> {
+async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncGenerator<Uint8Array, void, void> {
   const { index } = head.metadata;
   let checksum = 0;
   let bytes = 0;
   let skip = 8;
   // The last chunk is held back until the checksum is known: nobody reads a damaged snapshot to its end.
   let last: Uint8Array | undefined;
-  for await (let chunk of disk.stream(bodyName(index), chunkBytes)) {
+  for await (let chunk of disk.stream(bodyName(index), chunkBytes, options)) {
     if (skip > 0) {
       const found = Buffer.from(chunk.subarray(4, 8)).readUInt32LE(0);
       if (!magic.equals(chunk.subarray(0, 4))) throw corrupt(index);

@@ -1,4 +1,5 @@
 import type { Entry, HardState, SnapshotMetadata, Storage } from "../core/index.ts";
+import type { StreamOptions } from "./disk.ts";
 
 /** Whose storage it is. A wiped member cannot come back under its old id: its incarnation would differ. */
 export interface Identity {
@@ -42,8 +43,11 @@ export interface RaftStorage extends Storage {
   installSnapshot(metadata: SnapshotMetadata, hardState: HardState | undefined): Promise<void>;
   /** Stored snapshots, newest first. */
   snapshots(): readonly SnapshotMetadata[];
-  /** @throws RaftError `RAFT_SNAPSHOT_CORRUPT` while it is read, before its end, if it is damaged */
-  openSnapshot(index: number): SnapshotReader;
+  /**
+   * With `reuse` a chunk is valid until the next but one is asked for. @throws RaftError `RAFT_SNAPSHOT_CORRUPT` while it
+   * is read, before its end, if it is damaged
+   */
+  openSnapshot(index: number, options?: StreamOptions): SnapshotReader;
   /** Remembers a member's incarnation when it is first met. False if the one remembered differs: it was wiped. */
   rememberPeer(id: number, incarnation: string): Promise<boolean>;
   /** Forgets a member that was removed. */

@@ -199,20 +199,31 @@ class GrpcTransport implements Transport {
     return why === undefined ? peer.from : refuse(why);
   }
 
-  private async takeMessages(call: Call, from: number): Promise<void> {
-    for await (const body of call as AsyncIterable<Uint8Array>) {
-      const messages = decodeMessages(body);
-      if (
-        messages.some(
-          (m) => m.from !== from && m.type !== "MsgProp" && m.type !== "MsgReadIndex" && m.type !== "MsgTransferLeader",
-        )
-      ) {
-        throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
-      }
-      this.handler?.receive(messages);
-    }
+  /** By events: an iterator costs as much again a message. The node's inbox is bounded, so nothing is held back here. */
+  private takeMessages(call: Call, from: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      call.on("data", (body: Uint8Array) => {
+        try {
+          const messages = decodeMessages(body);
+          if (messages.some((m) => m.from !== from && !forwarded.has(m.type))) {
+            throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
+          }
+          this.handler?.receive(messages);
+        } catch (error) {
+          call.removeAllListeners("data");
+          call.pause();
+          reject(error);
+        }
+      });
+      call.on("end", resolve);
+      call.on("error", reject);
+      call.on("cancelled", resolve);
+    });
   }
 }
+
+/** A follower hands these on in their sender's name. */
+const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadIndex", "MsgTransferLeader"]);
 
 async function takeSnapshot(call: Call, from: NodeId, handler: TransportHandler): Promise<void> {
   const frames = (call as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
@@ -258,6 +269,8 @@ class Peer {
     this.client = new Client(this.address, secure, {
       ...channelOptions,
       "grpc.ssl_target_name_override": certificateName(this.options, this.id), // T1
+      // Raft sends again itself, and a proposal must not come twice.
+      "grpc.enable_retries": 0,
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.min_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,

@@ -38,7 +38,7 @@ export interface Transport {
   setPeers(peers: readonly Member[]): void;
   /** Sends the messages of one turn. Never blocks; what can't be sent is dropped and its target reported unreachable. */
   send(messages: readonly Message[]): void;
-  /** Streams a snapshot behind its `MsgSnap`; resolves when the peer has it. */
+  /** Streams a snapshot behind its `MsgSnap`, keeping no chunk once it asks for the next; resolves when the peer has it. */
   sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void>;
   close(): Promise<void>;
 }

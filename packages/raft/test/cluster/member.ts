@@ -10,6 +10,7 @@ import {
   startRaftNode,
   type Member,
   type RaftNodeOptions,
+  type StateMachine,
 } from "../../src/index.ts";
 import { encodeAction, readCertificate, type Action } from "../../src/testing/index.ts";
 import { RegisterMachine } from "../../src/testing/simulation/machine.ts";
@@ -24,6 +25,17 @@ export interface Settings {
   readonly members: readonly Member[];
   readonly bootstrap: boolean;
   readonly options: RaftNodeOptions;
+  /** Bytes that a snapshot has beside the registers. */
+  readonly ballastBytes: number;
+}
+
+export interface MemberStatus {
+  readonly term: number;
+  readonly applied: number;
+  /** Index of the newest snapshot. */
+  readonly snapshot: number;
+  readonly rss: number;
+  readonly wallMs: number;
 }
 
 export type Request =
@@ -39,7 +51,29 @@ const say = (line: object): void => void process.stdout.write(`${JSON.stringify(
 const disk = await openFileDisk(settings.directory);
 const newIncarnation = (): string => newId(systemRandom);
 const storage = await openLogStorage(disk, { clusterId: "cluster", nodeId: id, newIncarnation });
-const fsm = new RegisterMachine({ applied: () => {}, restored: () => {} }, () => undefined);
+const registers = new RegisterMachine({ applied: () => {}, restored: () => {} }, () => undefined);
+const ballast = Buffer.alloc(64 * 1024, 1);
+const fsm: StateMachine = {
+  apply: (batch) => registers.apply(batch),
+  snapshot() {
+    const image = registers.snapshot();
+    return (async function* chunks() {
+      for (let sent = 0; sent < settings.ballastBytes; sent += ballast.length) yield ballast;
+      yield* image;
+    })();
+  },
+  async restore(chunks) {
+    let skip = settings.ballastBytes;
+    const rest = async function* rest(): AsyncGenerator<Uint8Array, void, void> {
+      for await (const chunk of chunks) {
+        const kept = chunk.subarray(Math.min(skip, chunk.length));
+        skip -= chunk.length - kept.length;
+        if (kept.length > 0) yield kept;
+      }
+    };
+    await registers.restore(rest());
+  },
+};
 const tls = await readCertificate(settings.certificates, settings.name);
 const transport = grpcTransport({ listen: settings.listen, tls });
 const node = await startRaftNode(
@@ -57,12 +91,18 @@ async function answer(request: Request): Promise<unknown> {
     }
     case "read":
       await node.read();
-      return { output: fsm.state.get(request.key) ?? "" };
+      return { output: registers.state.get(request.key) ?? "" };
     case "dump":
       await node.read();
-      return [...fsm.state];
+      return [...registers.state];
     case "status":
-      return { ...node.leadership(), applied: node.status().applied, rss: process.memoryUsage.rss() };
+      return {
+        term: node.leadership().term,
+        applied: node.status().applied,
+        snapshot: storage.snapshots()[0]?.index ?? 0,
+        rss: process.memoryUsage.rss(),
+        wallMs: Date.now(),
+      };
     case "transfer":
       return node.transferLeadership();
     case "addLearner":

@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly env?: (id: number) => Readonly<Record<string, string>>;
   /** Where a member's data go, if not into the cluster's directory. */
   readonly data?: (id: number) => string | undefined;
+  /** Bytes that a snapshot has beside the registers. @default 0 */
+  readonly ballastBytes?: number;
 }
 
 export interface StartOptions {
@@ -105,11 +107,14 @@ export class Processes implements AsyncDisposable {
       directory: this.path(id),
       certificates: this.certificates,
       options: this.options.options ?? {},
+      ballastBytes: this.options.ballastBytes ?? 0,
     };
     const wrap = this.options.wrap?.(id) ?? [];
-    const [command = process.execPath, ...rest] = [...wrap, process.execPath, "--conditions=warren-source", program];
+    const [wrapper, ...wrapped] = wrap;
+    const own = ["--conditions=warren-source", program, JSON.stringify(settings)];
     const env = { ...process.env, ...this.options.env?.(id) };
-    const child = spawn(command, [...rest, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "inherit"], env });
+    const args = wrapper === undefined ? own : [...wrapped, process.execPath, ...own];
+    const child = spawn(wrapper ?? process.execPath, args, { stdio: ["pipe", "pipe", "inherit"], env });
     const { member, ready } = speak(id, child);
     this.running.set(id, member);
     await ready;
