@@ -448,7 +448,10 @@ export class RaftNode implements AsyncDisposable {
       else if (m.type === "MsgSnap") this.snapshots.send(m);
       else outgoing.push(m);
     }
-    if (outgoing.length > 0) this.transport.send(outgoing);
+    // News of a commit alone goes after the answers to those who wait for it.
+    const news = outgoing.filter((m) => m.type === "MsgApp" && m.entries.length === 0);
+    if (news.length < outgoing.length) this.transport.send(outgoing.filter((m) => !news.includes(m)));
+    if (news.length > 0) this.defer(() => this.state !== "closed" && this.transport.send(news));
     if (ready.softState !== undefined) this.leadershipChanged();
     if (ready.hardState !== undefined) {
       this.metrics.term.set(ready.hardState.term);
