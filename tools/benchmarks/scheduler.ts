@@ -218,7 +218,7 @@ function printWaiting(): void {
 
 const parts = { rates: printRates, curve: printCurve, waiting: printWaiting };
 const [given, ...more] = process.argv.slice(2);
-if (given?.startsWith("{") === true) {
+if (given !== undefined && given.startsWith("{")) {
   process.stdout.write(JSON.stringify(measure(JSON.parse(given) as Case)));
 } else {
   const wanted = given === undefined ? Object.keys(parts) : [given, ...more];
