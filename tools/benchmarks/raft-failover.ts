@@ -3,6 +3,9 @@ import { load } from "./load.ts";
 import { RaftCluster } from "./raft-cluster.ts";
 import { percentile, printTable, setting } from "./report.ts";
 
+/** Between two failures, ms: whoever was killed is back, and writes flow. */
+const steadyMs = 2_000;
+
 /** Kills the leader, and waits until a write is acknowledged by another; ms. */
 async function failOver(cluster: RaftCluster): Promise<{ readonly electionMs: number; readonly writeMs: number }> {
   const victim = await cluster.leader();
@@ -10,16 +13,22 @@ async function failOver(cluster: RaftCluster): Promise<{ readonly electionMs: nu
   await cluster.kill(victim.id);
   const next = await cluster.leader(victim.id);
   const electionMs = performance.now() - killed;
+  await write(cluster, next.id, 0);
+  const writeMs = performance.now() - killed;
+  await cluster.startMember(victim.id);
+  await write(cluster, next.id, steadyMs);
+  return { electionMs, writeMs };
+}
+
+/** One client for so long; at 0 one write. */
+async function write(cluster: RaftCluster, leader: number, durationMs: number): Promise<void> {
   const connections: Disposable[] = [];
-  await load(1, 0, async (done) => {
-    const driver = await cluster.connect(next.id, 1, done);
+  await load(1, durationMs, async (done) => {
+    const driver = await cluster.connect(leader, 1, done);
     connections.push(driver);
     return driver;
   });
-  const writeMs = performance.now() - killed;
   for (const connection of connections) connection[Symbol.dispose]();
-  await cluster.startMember(victim.id);
-  return { electionMs, writeMs };
 }
 
 export async function failover(directory: string, certificates: string): Promise<void> {

@@ -164,7 +164,11 @@ class GrpcTransport implements Transport {
   private serve(call: Call, done: sendUnaryData<Uint8Array>, work: (from: number) => Promise<void>): void {
     const answer = async (): Promise<void> => {
       try {
-        await work(await this.admit(call));
+        const from = await this.admit(call);
+        // It hears that it is welcome; and where it calls from, it can be called.
+        call.sendMetadata(new Metadata());
+        this.peers.get(from)?.hurry();
+        await work(from);
       } catch (error) {
         done({ code: status.FAILED_PRECONDITION, details: errorText(error) });
         return;
@@ -264,11 +268,28 @@ class Peer {
 
   open(handler: TransportHandler): void {
     this.handler = handler;
+    this.client = this.dial();
+    this.connect(handler);
+  }
+
+  /** Calls again at once, if it waits to: the peer is there, as it called. */
+  hurry(): void {
+    if (this.stream !== undefined || this.handler === undefined) return;
+    this.retry?.cancel();
+    this.backoff.reset();
+    // A new one does not wait either.
+    this.client?.close();
+    this.client = this.dial();
+    this.connect(this.handler);
+  }
+
+  private dial(): Client {
     const { ca, cert, key } = this.options.tls;
     const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
-    this.client = new Client(this.address, secure, {
+    return new Client(this.address, secure, {
       ...channelOptions,
       "grpc.ssl_target_name_override": certificateName(this.options, this.id), // T1
+      "grpc.use_local_subchannel_pool": 1,
       // Raft sends again itself, and a proposal must not come twice.
       "grpc.enable_retries": 0,
       "grpc.initial_reconnect_backoff_ms": 100,
@@ -277,7 +298,6 @@ class Peer {
       "grpc.keepalive_time_ms": 5_000,
       "grpc.keepalive_timeout_ms": 2_000,
     });
-    this.connect(handler);
   }
 
   /** False if nothing can be sent now. */

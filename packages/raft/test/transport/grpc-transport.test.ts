@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { until } from "@warren/std/testing";
+import { systemClock, type Clock } from "@warren/std";
+import { FakeClock, until } from "@warren/std/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { message } from "../../src/core/index.ts";
@@ -33,9 +34,11 @@ async function start(
   port: number,
   name: string = `member-${id}`,
   certificateName?: (id: number) => string,
+  clock: Clock = systemClock,
 ): Promise<End> {
   const transport = grpcTransport({
     listen: `127.0.0.1:${port}`,
+    clock,
     tls: await readCertificate(directory, name),
     ...(certificateName === undefined ? {} : { certificateName }),
   });
@@ -135,5 +138,17 @@ test("a snapshot that is announced in another member's name is refused", async (
   await expect(send(3)).rejects.toMatchObject({ code: "RAFT_PEER_UNREACHABLE" });
   await send(1);
   expect(two.received.filter(({ type }) => type === "MsgSnap").map(({ from }) => from)).toEqual([1]);
+  await closeAll();
+});
+
+test("a member that waits to call another again calls at once when the other calls", async () => {
+  const [port, own] = [await freePort(), await freePort()];
+  // Time stands still: whoever waits, waits for ever.
+  const one = await start(1, own, "member-1", undefined, new FakeClock());
+  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  await until("the first call failed", () => one.unreachable.length > 0);
+  const two = await start(2, port);
+  two.transport.setPeers([{ id: 1, address: `127.0.0.1:${own}` }]);
+  await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
 });
