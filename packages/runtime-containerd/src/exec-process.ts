@@ -193,9 +193,12 @@ async function feed(
   // The shim opens its end right after it started the process; this open waits for it.
   const opening = openDescriptor(path, constants.O_WRONLY);
   const release = (): void => {
-    // It never will: be the reader that the open waits for. Not in a thread of the pool, all of which may wait so.
+    // It never will: be the reader that the open waits for. Not in a thread of the pool, all of which may wait so; and
+    // until the open is over, which may not have begun yet where all threads are taken.
     try {
-      closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+      const reading = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const close = (): void => closeSync(reading);
+      opening.then(close, close);
     } catch {
       // Its folder has gone, which an open that waits does not mind: it has the pipe.
     }

@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, pbkdf2 } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { ExecSpec, ExecStreams, ExitStatus, Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -109,6 +110,18 @@ test("many whose input never ends end, whether or not they ever read", async () 
   const endless = (): ReadableStream<Uint8Array> => new ReadableStream<Uint8Array>();
   const ran = await Promise.all(Array.from({ length: 12 }, (_, i) => sh(`exit ${i}`, {}, { stdin: endless() })));
   expect(ran.map(({ exit }) => exit.code)).toEqual(Array.from({ length: 12 }, (_, i) => i));
+});
+
+test("one that is over before its input could be opened ends, and holds no thread of the pool", async () => {
+  let busy = true;
+  // The four threads that Node opens files in are taken for longer than the process lives.
+  const work = Array.from({ length: 8 }, async () => {
+    while (busy) await promisify(pbkdf2)("x", "y", 60_000, 32, "sha256");
+  });
+  const run = (): Promise<Ran> => sh("exit 3", {}, { stdin: new ReadableStream() });
+  const ran = await Promise.all(Array.from({ length: 10 }, run)).finally(() => (busy = false));
+  expect(ran.map(({ exit }) => exit.code)).toEqual(ran.map(() => 3));
+  await Promise.all(work);
 });
 
 test("what is left in the background does not hold the end up", async () => {
