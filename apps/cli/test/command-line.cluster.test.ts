@@ -141,15 +141,22 @@ test("events are followed as they happen, an object a line", async () => {
   const following = machine.spawn("events", "--follow", "-o", "json");
   let seen = "";
   following.stdout?.on("data", (data: Buffer) => (seen += data.toString()));
+  const told = (action: string, name: string): boolean =>
+    seen
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as { objectName: string; action: string })
+      .some((event) => event.action === action && event.objectName.startsWith(name));
+  // It tells what happens from when it has begun, which shows by its first line.
+  let networks = 0;
+  await until("it has begun", async () => {
+    await machine.client.networks.create({ spec: { name: `sign-of-life-${networks++}` } });
+    return told("created", "sign-of-life");
+  });
   await machine.ok("service", "create", "noted", "--image", image, "--stop-signal", "KILL");
-  await until("both are told", () => /"created"/.test(seen) && /"started"/.test(seen), 20_000);
+  await until("both are told", () => told("created", "noted") && told("started", "noted"), 20_000);
   following.kill("SIGINT");
   await once(following, "close");
-  const events = seen
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as { objectName: string; action: string });
-  expect(events.some(({ objectName, action }) => objectName === "noted" && action === "created")).toBe(true);
   expect(await machine.ok("events", "--object", "noted")).toContain("noted");
 });
 
