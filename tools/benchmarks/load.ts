@@ -15,7 +15,7 @@ export interface LoadResult {
 export const keyBytes = 8;
 export const valueBytes = 256;
 /** Distinct keys that are written, over and over. */
-const keys = 100_000;
+export const keys = 100_000;
 
 /** The next write's key, then its value. */
 export function nextWrite(): Buffer {

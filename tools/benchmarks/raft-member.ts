@@ -33,21 +33,20 @@ export interface MemberSettings {
 
 const settings = JSON.parse(process.argv[2] ?? "") as MemberSettings;
 const { id, directory, certificates, members } = settings;
-const state = new Map<string, Uint8Array>();
+const state = new Map<string, string>();
 const ballast = Buffer.alloc(64 * 1024, 1);
 const fsm: StateMachine = {
   apply: (batch) =>
     batch.map(({ data }) => {
       const command = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-      // A copy: the command is part of a larger buffer.
-      state.set(command.toString("latin1", 0, keyBytes), Uint8Array.prototype.slice.call(command, keyBytes));
+      state.set(command.toString("latin1", 0, keyBytes), command.toString("latin1", keyBytes));
       return undefined;
     }),
   snapshot: () => {
     const pairs = [...state];
     return (async function* chunks() {
       for (let sent = 0; sent < settings.ballastBytes; sent += ballast.length) yield ballast;
-      for (const [key, value] of pairs) yield Buffer.concat([Buffer.from(key, "latin1"), value]);
+      for (const [key, value] of pairs) yield Buffer.from(key + value, "latin1");
     })();
   },
   async restore(chunks) {

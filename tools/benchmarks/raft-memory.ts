@@ -1,5 +1,5 @@
 /** What a leader holds in memory while a follower is down, and while it streams a large snapshot; the receiver too. */
-import { load } from "./load.ts";
+import { keys, load } from "./load.ts";
 import { RaftCluster, residentMiB, type BenchMember } from "./raft-cluster.ts";
 import { printTable, setting } from "./report.ts";
 import { until } from "@warren/std/testing";
@@ -37,8 +37,8 @@ export async function memory(directory: string, certificates: string): Promise<v
   const cluster = await RaftCluster.start(directory, certificates, snapshotMiB * 2 ** 20);
   try {
     const leader = await cluster.leader();
-    // All keys written and every buffer as full as it gets in service.
-    await write(cluster, leader, 200, 10_000);
+    // Every key there is written, and every buffer as full as it gets in service.
+    while ((await leader.figures()).applied < 1.5 * keys) await write(cluster, leader, 200, 1_000);
     const rows: string[][] = [];
     const row = (what: string, before: number, most: number): void =>
       void rows.push([what, before.toFixed(0), most.toFixed(0), (most - before).toFixed(0)]);
