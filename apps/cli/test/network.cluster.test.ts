@@ -164,17 +164,19 @@ describe("with nft", () => {
       return answer;
     });
     for (let flushes = 1; flushes <= 5; flushes++) {
+      await until("requests are answered", () => caller.answers.length >= flushes * 5);
       expect((await site.node.run("nft", ["flush", "ruleset"])).code).toBe(0);
+      const flushed = performance.now();
       await until("the rules are back", async () => {
         const { stdout } = await site.node.run("nft", ["list", "ruleset"]);
         return stdout.includes("table ip warren_lb") && stdout.includes("table ip warren_net");
       });
       const before = caller.answers.length;
-      await until("requests are answered", () => caller.answers.length > before + 5, 20_000);
+      await until("requests are answered again", () => caller.answers.length > before + 1);
+      // What comes between a flush and its mending finds nobody; that is short, also on a busy machine.
+      expect(performance.now() - flushed).toBeLessThan(5_000);
     }
     await caller.stop();
-    // What comes between a flush and its mending finds nobody; that is short.
-    expect(caller.failures.length).toBeLessThanOrEqual(10);
     await site.node.run("nft", ["-f", "-"], theirs);
     await site.machine.ok("service", "scale", "web=1");
     await site.machine.ok("service", "scale", "web=3");
