@@ -66,10 +66,12 @@ const disk = await openFileDisk(`${directory}/member-${id}`);
 const newIncarnation = (): string => newId(systemRandom);
 const storage = await openLogStorage(disk, { clusterId: "bench", nodeId: id, newIncarnation });
 const tls = await readCertificate(certificates, `member-${id}`);
+// A large state is written seldom, or nothing else is done.
+const snapshots = settings.ballastBytes === 0 ? {} : { snapshotEntries: 50_000 };
 const listen = members[id - 1]?.address ?? "";
 const node = await startRaftNode(
   { clock: systemClock, random: systemRandom, storage, transport: grpcTransport({ listen, tls }), fsm, metrics },
-  settings.joins ? { join: members } : { bootstrap: members },
+  { ...snapshots, ...(settings.joins ? { join: members } : { bootstrap: members }) },
 );
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 node.onLeadership((leadership) => say({ leadership }));
