@@ -432,7 +432,8 @@ class ContainerdRuntime implements Runtime {
   async #clearDirectories(id: string): Promise<void> {
     await this.#directory(id).remove(this.#program);
     // runc takes no id that it thinks it has.
-    await rm(join(this.#runcRoot, this.#namespace, id), { recursive: true, force: true });
+    // A containerd that has just come back may clean it up too, and runc write to it meanwhile (ENOTEMPTY).
+    await rm(join(this.#runcRoot, this.#namespace, id), { recursive: true, force: true, maxRetries: 5 });
   }
 
   async #endTask(id: string): Promise<void> {
