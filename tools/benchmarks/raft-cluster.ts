@@ -102,11 +102,15 @@ export class RaftCluster {
   }
 
   async connect(id: number, clients: number, done: (slot: number) => void): Promise<Driver & Disposable> {
+    let closing = false;
     const sockets = await Promise.all(
       Array.from({ length: Math.min(clients, 16) }, async () => {
         const socket = connect(clientPort(id), "127.0.0.1");
         await once(socket, "connect");
         socket.on("error", () => socket.destroy()); // its member was killed
+        socket.on("close", () => {
+          if (!closing) throw new Error(`member ${id} refused a write or ended: it leads no more`);
+        });
         socket.setNoDelay();
         let rest: Buffer = Buffer.alloc(0);
         socket.on("data", (chunk: Buffer) => {
@@ -129,7 +133,10 @@ export class RaftCluster {
         }
         socket?.write(Buffer.concat([number, nextWrite()]));
       },
-      [Symbol.dispose]: () => sockets.forEach((socket) => socket.destroy()),
+      [Symbol.dispose]: () => {
+        closing = true;
+        for (const socket of sockets) socket.destroy();
+      },
     };
   }
 

@@ -96,10 +96,10 @@ function serve(socket: Socket): void {
     let at = 0;
     for (; bytes.length - at >= writeBytes; at += writeBytes) {
       const number = bytes.subarray(at, at + 4);
-      // One that is refused has no answer: its client notices.
+      // A refusal ends the run: its client sees the connection close.
       node.propose(bytes.subarray(at + 4, at + writeBytes)).then(
         () => acknowledge(number),
-        () => undefined,
+        () => socket.destroy(),
       );
     }
     rest = bytes.subarray(at);
