@@ -2,7 +2,7 @@
  * From `create` to all running: 1, 10 and 30 replicas, on Warren, on Docker Swarm, and on containerd alone (eight
  * containers at a time, without any network), one after the other in each round. The image is there.
  *
- * BENCH_ROUNDS (default 5) rounds.
+ * BENCH_ROUNDS (default 5) rounds, after one that warms up; BENCH_REPLICAS (default "1 10 30") numbers of replicas.
  */
 import { TaskState } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
@@ -12,7 +12,7 @@ import { startDockerSwarm } from "./docker-swarm.ts";
 import { machineLine, percentile, percentileCells, printTable, setting } from "./report.ts";
 
 const rounds = setting("BENCH_ROUNDS", 5);
-const sizes = [1, 10, 30];
+const sizes = (process.env["BENCH_REPLICAS"] ?? "1 10 30").split(" ").map(Number);
 
 await using machine = await Machine.start();
 await using swarm = await startDockerSwarm();
