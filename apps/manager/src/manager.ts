@@ -9,6 +9,7 @@ import { Dispatcher } from "@warren/dispatcher";
 import { startOrchestrator } from "@warren/orchestrator";
 import type { RaftNode } from "@warren/raft";
 import {
+  aborted,
   logFailures,
   newId,
   systemClock,
@@ -137,13 +138,6 @@ async function joinCluster(base: Base, directory: string, clusterId: string): Pr
   );
   const resources = opened.move();
   return { store, dispatcher, node, [Symbol.asyncDispose]: () => resources.disposeAsync() };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 function managerDirectory({ dataDir }: { readonly dataDir: string }): string {

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
 import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
-import { systemClock, systemRandom } from "@warren/std";
+import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
@@ -50,9 +50,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   );
   resources.use(agent);
   log.info("worker runs", { nodeId: agent.nodeId });
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+  await aborted(signal);
   log.info("worker ends; its tasks go on");
 }

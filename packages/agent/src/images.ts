@@ -1,6 +1,5 @@
 import { parseReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
-import type { Clock, Logger, Timer } from "@warren/std";
-import { orAbort } from "./waiting.ts";
+import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 
 interface Pull {
   readonly image: Promise<Image>;
@@ -113,7 +112,7 @@ export class Images {
     const pull = this.#pulls.get(key) ?? this.#begin(key, ref, auth);
     pull.waiters += 1;
     try {
-      return await orAbort(pull.image, signal);
+      return await abortable(pull.image, signal);
     } finally {
       pull.waiters -= 1;
       if (pull.waiters === 0) {

@@ -4,7 +4,7 @@ import type { HealthCheck } from "@warren/api";
 import { RuntimeError, type Runtime } from "@warren/runtime";
 import { ProbeSkipped } from "./health.ts";
 import type { ProbeTransport } from "./seams.ts";
-import { orAbort } from "./waiting.ts";
+import { abortable } from "@warren/std";
 
 /** Bytes of a failed probe's output that are told. */
 const toldBytes = 200;
@@ -87,14 +87,14 @@ async function execProbe(
     });
   let process;
   try {
-    process = await orAbort(runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }), signal);
+    process = await abortable(runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }), signal);
   } catch (error) {
     if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE") || RuntimeError.is(error, "RUNTIME_WRONG_STATE"))
       throw new ProbeSkipped("the runtime can't be asked", { cause: error });
     throw error;
   }
   try {
-    const { code } = await orAbort(process.exit, signal);
+    const { code } = await abortable(process.exit, signal);
     if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(told)}`);
   } catch (error) {
     // Told too late, or to one that has ended: nothing is left to end.

@@ -1,7 +1,8 @@
 import type { ExecOpen, ExecRequest } from "@warren/api";
 import type { ExecProcess } from "@warren/runtime";
 import { RelayRefused, relayStatus, type Relay, type RelayDependencies } from "./relay.ts";
-import { orAbort, within } from "./waiting.ts";
+import { abortable } from "@warren/std";
+import { within } from "./waiting.ts";
 
 /** From SIGHUP, which tells a process that its caller has gone, to SIGKILL, ms. */
 const hangupGraceMs = 5_000;
@@ -37,7 +38,7 @@ export async function relayExec(
   const input = takeInput(process, open, relay.received, stdin.writable.getWriter());
   try {
     await relay.send({ $case: "exec", value: { message: { $case: "started", value: true } } });
-    const { code } = await orAbort(Promise.race([exit, input.then(() => exit)]), signal);
+    const { code } = await abortable(Promise.race([exit, input.then(() => exit)]), signal);
     await relay.send({ $case: "exec", value: { message: { $case: "exitCode", value: code } } });
   } catch (error) {
     await hangUp(process, () => within(clock, hangupGraceMs, exit, new AbortController().signal));

@@ -7,7 +7,7 @@ import {
   type RegistryAuth,
   type Runtime,
 } from "@warren/runtime";
-import type { Clock, Logger, Random } from "@warren/std";
+import { abortable, type Clock, type Logger, type Random } from "@warren/std";
 import type { Containers } from "./containers.ts";
 import { runtimeSpec } from "./container-spec.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
@@ -24,7 +24,7 @@ import { probeOf } from "./probes.ts";
 import type { ProbeTransport } from "./seams.ts";
 import type { StatusReporter } from "./status-reporter.ts";
 import type { Volumes } from "./volumes.ts";
-import { Changes, orAbort, persistently, within } from "./waiting.ts";
+import { Changes, persistently, within } from "./waiting.ts";
 
 /** From the stop signal to SIGKILL where the task does not say, ms. */
 const defaultGraceMs = 10_000;
@@ -311,7 +311,7 @@ export class TaskController {
     };
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
-    const entering = orAbort(healthy.promise, both).then(() => this.#enterUse(both, "running and healthy"));
+    const entering = abortable(healthy.promise, both).then(() => this.#enterUse(both, "running and healthy"));
     try {
       const watching = watchHealth(clock, { times: healthTimes(check), probe, startedMsAgo, passed, onOutcome }, both);
       const { reason, failures } = await Promise.race([watching, entering.then(() => watching)]);

@@ -1,15 +1,5 @@
 import { RuntimeError } from "@warren/runtime";
-import { Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
-
-/** As `promise`, unless `signal` aborts first. */
-export function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}
+import { abortable, Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
 
 /** True if `promise` resolved within `limitMs`. Rejects as it does, or when `signal` aborts. */
 export async function within(
@@ -24,7 +14,7 @@ export async function within(
     () => false,
   );
   try {
-    return await orAbort(Promise.race([promise.then(() => true), late]), signal);
+    return await abortable(Promise.race([promise.then(() => true), late]), signal);
   } finally {
     over.abort();
   }
@@ -45,7 +35,7 @@ export class Changes {
       signal.throwIfAborted();
       const value = condition();
       if (value !== undefined) return value;
-      await orAbort(this.#next.promise, signal);
+      await abortable(this.#next.promise, signal);
     }
   }
 }

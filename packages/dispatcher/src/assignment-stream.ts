@@ -4,10 +4,9 @@
  * What changes while the worker does not read is gathered, the newest of each object; so a slow worker costs no more
  * than what there is.
  */
-import type { Clock, Timer } from "@warren/std";
+import { abortable, type Clock, type Timer } from "@warren/std";
 import { AssignmentsMessage_Type, type AssignmentChange, type AssignmentsMessage } from "@warren/api";
 
-import { abortable } from "./abortable.ts";
 import type { DispatcherOptions } from "./options.ts";
 
 export type Assignment = NonNullable<AssignmentChange["assignment"]>;

@@ -1,5 +1,6 @@
 import {
   TaskGroup,
+  abortable,
   logFailures,
   noMetrics,
   silentLogger,
@@ -24,7 +25,6 @@ import type {
 import { localIdentity, type CallContext, type Handlers } from "@warren/api/server";
 import { StoreError, type Store } from "@warren/store";
 
-import { abortable } from "./abortable.ts";
 import { Assignments } from "./assignments.ts";
 import { callerGone, notLeading, notYourself, streamReplaced, wrong } from "./errors.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";

@@ -2,7 +2,7 @@
  * Ways from a caller of the API to a node: the node is told in its session, opens a stream, and what it sends there
  * goes to the caller as fast as the caller takes it. When either has gone the other is told.
  */
-import { newId, type Clock, type Random } from "@warren/std";
+import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
 import {
   ApiError,
   type ExecOpen,
@@ -17,7 +17,6 @@ import {
   type StatsResponse,
 } from "@warren/api";
 
-import { abortable, aborted } from "./abortable.ts";
 import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";

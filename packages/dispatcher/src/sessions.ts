@@ -5,11 +5,10 @@
  * S2: a session is in the table before its node is stored as ready, and a node is stored as down only if it has none
  *     in the table; so of a node that comes back in the moment of its deadline the last word is ready.
  */
-import { Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { abortable, Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { NodeStatus_State, type NodeDescription, type SessionMessage, type SessionRequest } from "@warren/api";
 import { StoreError, type Store, type StoreChange, type Transaction } from "@warren/store";
 
-import { abortable } from "./abortable.ts";
 import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, silent, superseded } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";

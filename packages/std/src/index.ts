@@ -8,6 +8,7 @@
  * - `error.ts`     WarrenError, errorText, assert
  * - `queue.ts`     AsyncQueue
  * - `lifecycle.ts` TaskGroup, serially
+ * - `abort.ts`     abortable, aborted
  * - `backoff.ts`   Backoff
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
@@ -26,4 +27,5 @@ export {
 } from "./metrics.ts";
 export { AsyncQueue } from "./queue.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
+export { abortable, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";

@@ -1,5 +1,5 @@
 import { Flags } from "@oclif/core";
-import { ApiError, ClusterInfo, NodeStatus_State, type Cluster } from "@warren/api";
+import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { delay, systemClock } from "@warren/std";
@@ -69,7 +69,7 @@ async function answered<T>(ask: () => Promise<T>, started: Started, deadline: Ab
 
 async function nodeReady(client: ApiClient, worker: Started, deadline: AbortSignal): Promise<void> {
   try {
-    for await (const { message } of client.events.watch({ kinds: [2] }, { signal: deadline })) {
+    for await (const { message } of client.events.watch({ kinds: [ObjectKind.NODE] }, { signal: deadline })) {
       if (message?.$case !== "change" || message.value.object?.$case !== "node") continue;
       const { description, status } = message.value.object.value;
       if (status?.state !== NodeStatus_State.READY) continue;

@@ -46,7 +46,6 @@ interface Draft {
 
 interface FlagUse {
   readonly help: string;
-  readonly hint?: string;
   readonly char?: "p" | "e" | "w" | "u" | "l" | "t";
   /** Given many times. */
   readonly multiple?: boolean;
@@ -570,7 +569,7 @@ export function applyServiceFlags(
   for (const [name, { turn }] of Object.entries(switches))
     if (typeof flags[name] === "boolean") turn(draft, flags[name]);
   if (args !== undefined) draft.container.args = [...args];
-  return closeDraft(draft);
+  return draft.spec;
 }
 
 function openDraft(before: ServiceSpec): Draft {
@@ -588,8 +587,4 @@ function openDraft(before: ServiceSpec): Draft {
     rollback: (spec.rollback ??= UpdateConfig.create({})),
     logRotation: (container.logRotation ??= LogRotation.create({})),
   };
-}
-
-function closeDraft({ spec }: Draft): ServiceSpec {
-  return spec;
 }
