@@ -30,7 +30,7 @@ const nothing = new Uint8Array(0);
 export function encodeProposal(ticket: Ticket, proposal: Proposal): Uint8Array {
   const numbers = numbersOf(proposal);
   const data = "data" in proposal ? proposal.data : nothing;
-  const bytes = Buffer.allocUnsafeSlow(headBytes + numbers.length * 8 + data.length);
+  const bytes = Buffer.allocUnsafe(headBytes + numbers.length * 8 + data.length);
   bytes[0] = kinds.indexOf(proposal.kind);
   bytes.writeDoubleLE(ticket.origin, 1);
   bytes.writeUInt32LE(ticket.boot, 9);

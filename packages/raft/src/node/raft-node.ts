@@ -37,6 +37,7 @@ import { LogClock } from "./log-clock.ts";
 import { Membership, type Leadership } from "./membership.ts";
 import { raftMetrics, type RaftMetrics } from "./metrics.ts";
 import { coreOptions, leaseMs, resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+import { Outbox } from "./outbox.ts";
 import { Peers } from "./peers.ts";
 import { dropped, Proposals, type Applied } from "./proposals.ts";
 import { closed, Reads } from "./reads.ts";
@@ -95,6 +96,7 @@ export class RaftNode implements AsyncDisposable {
   private readonly listeners = new Set<(leadership: Leadership) => void>();
   private readonly ended = Promise.withResolvers<RaftError | undefined>();
   private readonly inbox: Inbox;
+  private readonly outbox: Outbox;
   private readonly peers: Peers;
   private readonly membership: Membership;
   private readonly snapshots: Snapshots;
@@ -116,6 +118,7 @@ export class RaftNode implements AsyncDisposable {
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
     this.logClock = new LogClock(clock, options.sessionTtlMs / 4);
     this.inbox = new Inbox(this.metrics);
+    this.outbox = new Outbox(transport, clock);
     const own = { origin: this.id, boot: random.int(2 ** 32) };
     const limits = { ...own, maxPendingBytes: options.maxPendingBytes, timeoutMs: options.proposalTimeoutMs };
     this.proposals = new Proposals(clock, limits, this.metrics);
@@ -354,6 +357,7 @@ export class RaftNode implements AsyncDisposable {
     this.proposals.close();
     this.reads.close();
     this.inbox.drain();
+    this.outbox.close();
     await this.transport.close();
     await this.writer.idle();
     await this.applier.idle();
@@ -428,6 +432,7 @@ export class RaftNode implements AsyncDisposable {
   }
 
   private step(m: Message): void {
+    this.outbox.heard(m);
     try {
       this.raw.step(m);
     } catch (error) {
@@ -440,18 +445,18 @@ export class RaftNode implements AsyncDisposable {
     const ready = this.raw.ready();
     for (const readState of ready.readStates) this.reads.confirm(readState);
     const outgoing: Message[] = [];
+    let append: Message | undefined;
     const requests = ready.messages.filter(({ type }) => type === "MsgVote");
     for (const m of ready.messages) {
-      if (m.to === LocalAppendThread) this.writer.push({ ...m, responses: [...requests, ...m.responses] });
+      if (m.to === LocalAppendThread) append = { ...m, responses: [...requests, ...m.responses] };
       else if (m.type === "MsgVote") continue; // N2
       else if (m.to === LocalApplyThread) this.applier.push(m);
       else if (m.type === "MsgSnap") this.snapshots.send(m);
       else outgoing.push(m);
     }
-    // News of a commit alone goes after the answers to those who wait for it.
-    const news = outgoing.filter((m) => m.type === "MsgApp" && m.entries.length === 0);
-    if (news.length < outgoing.length) this.transport.send(outgoing.filter((m) => !news.includes(m)));
-    if (news.length > 0) this.defer(() => this.state !== "closed" && this.transport.send(news));
+    this.outbox.send(outgoing);
+    // What followers wait for leaves before this member's own disk is kept busy.
+    if (append !== undefined) this.writer.push(append, outgoing.length > 0 ? this.defer : undefined);
     if (ready.softState !== undefined) this.leadershipChanged();
     if (ready.hardState !== undefined) {
       this.metrics.term.set(ready.hardState.term);
@@ -462,12 +467,8 @@ export class RaftNode implements AsyncDisposable {
   /** N1: the writes that these depend on are durable. */
   private deliver(responses: readonly Message[]): void {
     if (this.state === "closed") return;
-    const outgoing: Message[] = [];
-    for (const m of responses) {
-      if (m.to === this.id) this.step(m);
-      else outgoing.push(m);
-    }
-    if (outgoing.length > 0) this.transport.send(outgoing);
+    this.outbox.send(responses.filter(({ to }) => to !== this.id));
+    for (const m of responses) if (m.to === this.id) this.step(m);
     this.wake();
   }
 

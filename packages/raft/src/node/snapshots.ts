@@ -47,9 +47,10 @@ export class Snapshots {
     const { storage, options, confState } = this.parts;
     const newest = storage.snapshots()[0];
     if (index - (newest?.index ?? 0) >= options.snapshotEntries) return true;
-    const named = new Set([newest?.confState.voters, newest?.confState.learners].flat());
+    const named = (id: NodeId): boolean =>
+      newest !== undefined && (newest.confState.voters.includes(id) || newest.confState.learners.includes(id));
     const { voters, learners } = confState();
-    return [...voters, ...learners].some((id) => !named.has(id));
+    return !voters.every(named) || !learners.every(named);
   }
 
   private take(): void {

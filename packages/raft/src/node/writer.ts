@@ -36,9 +36,10 @@ export class Writer {
     this.hooks = hooks;
   }
 
-  push(m: Message): void {
+  /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. */
+  push(m: Message, defer?: (begin: () => void) => void): void {
     this.queue.push(m);
-    this.running ??= this.run();
+    this.running ??= defer === undefined ? this.run() : new Promise<void>(defer).then(() => this.run());
   }
 
   /** How long the write in flight has taken, ms; 0 if none is. */
@@ -81,7 +82,7 @@ export class Writer {
       this.metrics.writeSeconds.observe(this.busyMs() / 1_000);
     }
     this.sinceMs = undefined;
-    this.hooks.deliver(batch.responses);
+    if (batch.responses.length > 0) this.hooks.deliver(batch.responses);
   }
 }
 

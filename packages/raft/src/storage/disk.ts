@@ -41,6 +41,8 @@ export interface KeyValue {
   get(key: Uint8Array): Uint8Array | undefined;
   /** Atomic; with `sync`, durable when it resolves. Not called again before it settles. */
   batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void>;
+  /** Removes the pairs with `from ≤ key < to`, bit by bit and without a sync; may run beside a batch. */
+  clear(from: Uint8Array, to: Uint8Array): Promise<void>;
   /** Pairs with `from ≤ key < to`, in order. */
   iterate(from: Uint8Array, to: Uint8Array): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>;
   close(): Promise<void>;

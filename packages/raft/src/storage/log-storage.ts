@@ -28,7 +28,6 @@ const noConfState: ConfState = { voters: [], learners: [], votersOutgoing: [], l
 const identityKey = Buffer.from("i");
 const stateKey = Buffer.from("s");
 const markerName = "tail";
-const deletesPerBatch = 1_000;
 
 export interface LogStorageOptions {
   readonly clusterId: string;
@@ -91,6 +90,8 @@ class LogStorage implements RaftStorage {
   private markDue: number | undefined;
   private marking: Promise<void> | undefined;
   private readonly inTurn = serially(); // D3
+  /** Removals, one at a time, beside the writes. */
+  private readonly behind = serially();
 
   constructor(disk: Disk, kv: KeyValue, identity: Identity, files: SnapshotFiles, state: State, cacheLimit: number) {
     this.disk = disk;
@@ -104,6 +105,8 @@ class LogStorage implements RaftStorage {
   async load(marker: number | undefined): Promise<void> {
     const { compacted, last } = this.state;
     this.cachedFrom = compacted.index + 1;
+    // What a crash kept from being removed.
+    await this.kv.clear(entryKey(0), entryKey(compacted.index + 1));
     if (marker !== undefined && last < marker) throw tailLost(last, marker);
     let expected = compacted.index + 1;
     for await (const [, value] of this.kv.iterate(entryKey(expected), entryKey(Number.MAX_SAFE_INTEGER))) {
@@ -188,10 +191,10 @@ class LogStorage implements RaftStorage {
     });
   }
 
-  compact(index: number): Promise<void> {
-    return this.inTurn(async () => {
+  async compact(index: number): Promise<void> {
+    const first = await this.inTurn(async () => {
       const { compacted, last } = this.state;
-      if (index <= compacted.index) return;
+      if (index <= compacted.index) return undefined;
       assert(index <= last, `compaction index ${index} is in the log`);
       const state: State = { ...this.state, compacted: { index, term: this.term(index) } };
       await this.guard(async () => {
@@ -202,17 +205,19 @@ class LogStorage implements RaftStorage {
           this.terms.findLastIndex(({ from }) => from <= index + 1),
         );
         this.evictBefore(index + 1);
-        await this.removeEntries(compacted.index + 1, index);
       });
+      return compacted.index + 1;
     });
+    if (first !== undefined) await this.removeEntries(first, index);
   }
 
   async saveSnapshot(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     await this.files.save(metadata, chunks);
+    await this.files.prune(this.state.last);
   }
 
-  installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
-    return this.inTurn(async () => {
+  async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
+    const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
       const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
       await this.guard(async () => {
@@ -227,9 +232,10 @@ class LogStorage implements RaftStorage {
         this.cache = [];
         this.cachedFrom = index + 1;
         this.cachedBytes = 0;
-        await this.removeEntries(before.compacted.index + 1, Math.min(index, before.last));
       });
+      return before;
     });
+    await this.removeEntries(compacted.index + 1, Math.min(index, last));
   }
 
   snapshots(): readonly SnapshotMetadata[] {
@@ -264,17 +270,14 @@ class LogStorage implements RaftStorage {
         await this.guard(() => this.mark(this.state.last));
       } finally {
         await this.marking;
-        await this.kv.close();
+        await this.behind(() => this.kv.close());
       }
     });
   }
 
-  private async removeEntries(first: number, last: number): Promise<void> {
-    for (let from = first; from <= last; from += deletesPerBatch) {
-      const ops: KeyValueOp[] = [];
-      for (let at = from; at < from + deletesPerBatch && at <= last; at++) ops.push({ type: "del", key: entryKey(at) });
-      await this.kv.batch(ops, { sync: false });
-    }
+  /** Entries that were compacted, which nothing reads or writes again: out of turn, so that no write waits for it. */
+  private removeEntries(first: number, last: number): Promise<void> {
+    return this.behind(() => this.guard(() => this.kv.clear(entryKey(first), entryKey(last + 1))));
   }
 
   private readEntry(index: number): Entry {

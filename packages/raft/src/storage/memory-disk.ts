@@ -24,6 +24,10 @@ export function memoryDisk(): Disk {
         const keys = [...pairs.keys()].filter((key) => key >= first && key < end).sort();
         for (const key of keys) yield [Buffer.from(key, "hex"), pairs.get(key) as Uint8Array];
       },
+      async clear(from, to) {
+        const [first, end] = [text(from), text(to)];
+        for (const key of pairs.keys()) if (key >= first && key < end) pairs.delete(key);
+      },
       close: async () => undefined,
     }),
     list: async () => [...files.keys()],

@@ -17,7 +17,7 @@ const encoded = new WeakMap<Entry, Buffer>();
 export function encodeEntry(entry: Entry): Buffer {
   const known = encoded.get(entry);
   if (known !== undefined) return known;
-  const record = Buffer.allocUnsafeSlow(entryHeaderBytes + entry.data.length);
+  const record = Buffer.allocUnsafe(entryHeaderBytes + entry.data.length);
   record[4] = entryTypes.indexOf(entry.type);
   record.writeDoubleLE(entry.term, 5);
   record.writeDoubleLE(entry.index, 13);

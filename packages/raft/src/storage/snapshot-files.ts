@@ -12,8 +12,15 @@ import type { SnapshotReader } from "./storage.ts";
 
 const version = 1;
 const magic = Buffer.from("WRNS");
-/** Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage, 32 KiB cost 45. */
+/** What is read at once. Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage, 32 KiB cost 45. */
 const chunkBytes = 32 * 1024;
+/** Large, as each write is a call into another thread; its memory is used again. */
+const blockBytes = 256 * 1024;
+/**
+ * Synced so often while it is written: on a journalling file system an fsync of the log waits for what is dirty of other
+ * files too, and must not wait for a whole snapshot.
+ */
+const syncBytes = 4 * 1024 * 1024;
 const temporary = "snapshot.tmp";
 
 interface Head {
@@ -52,26 +59,10 @@ export class SnapshotFiles {
 
   async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const name = `${temporary}-${this.temporaries++}`;
-    let bytes = 0;
-    let checksum = 0;
-    const file = await this.disk.create(name);
-    try {
-      const start = Buffer.alloc(8);
-      magic.copy(start);
-      start.writeUInt32LE(version, 4);
-      await file.write(start);
-      for await (const chunk of chunks) {
-        bytes += chunk.length;
-        checksum = crc32(chunk, checksum);
-        await file.write(chunk);
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const body = await this.writeBody(name, chunks);
     await this.disk.rename(name, bodyName(metadata.index));
     // S3: the head, which lists it, comes last.
-    const head: Head = { metadata, bytes, checksum };
+    const head: Head = { metadata, ...body };
     const headFile = await this.disk.create(`${name}.head`);
     try {
       await headFile.write(seal(head));
@@ -84,8 +75,39 @@ export class SnapshotFiles {
     await this.disk.syncDirectory();
     this.held = [head, ...this.held.filter((old) => old.metadata.index !== metadata.index)];
     this.held.sort((a, b) => b.metadata.index - a.metadata.index);
-    const kept = new Set(this.list().slice(0, this.keep));
-    await this.retain((held) => kept.has(held));
+  }
+
+  /** Removes all but the newest of those that the log has reached; what is beyond `last` waits to be installed. */
+  async prune(last: number): Promise<void> {
+    const reached = this.list().filter(({ index }) => index <= last);
+    const gone = new Set(reached.slice(this.keep));
+    await this.retain((held) => !gone.has(held));
+  }
+
+  private async writeBody(name: string, chunks: AsyncIterable<Uint8Array>): Promise<Omit<Head, "metadata">> {
+    let bytes = 0;
+    let checksum = 0;
+    let unsynced = 0;
+    const file = await this.disk.create(name);
+    try {
+      const start = Buffer.alloc(8);
+      magic.copy(start);
+      start.writeUInt32LE(version, 4);
+      await file.write(start);
+      for await (const block of inBlocks(chunks)) {
+        bytes += block.length;
+        checksum = crc32(block, checksum);
+        await file.write(block);
+        unsynced += block.length;
+        if (unsynced < syncBytes) continue;
+        await file.sync();
+        unsynced = 0;
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    return { bytes, checksum };
   }
 
   /** Removes the others. */
@@ -103,6 +125,24 @@ export class SnapshotFiles {
     if (head === undefined) throw corrupt(index);
     return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head, options) };
   }
+}
+
+/** The same bytes in blocks that are worth a write each; a block's memory is used again for the next. */
+async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  const block = Buffer.allocUnsafeSlow(blockBytes);
+  let filled = 0;
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length;) {
+      const taken = chunk.subarray(at, at + block.length - filled);
+      block.set(taken, filled);
+      filled += taken.length;
+      at += taken.length;
+      if (filled < block.length) continue;
+      yield block;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield block.subarray(0, filled);
 }
 
 async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncGenerator<Uint8Array, void, void> {

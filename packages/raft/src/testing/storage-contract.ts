@@ -151,6 +151,40 @@ export const storageContract: readonly ContractCase<Disk>[] = [
     },
   },
   {
+    title: "a snapshot that waits to be installed stays, however many newer ones come",
+    async run(disk) {
+      const storage = await open(disk);
+      await storage.write({ entries: entries(1, 4) });
+      for (const index of [10, 20, 30, 40, 50]) await storage.saveSnapshot(metadata(index), chunks(String(index)));
+      await storage.installSnapshot(metadata(10), undefined);
+      assert((await text(storage, 10)) === "10", "the oldest is there");
+      await storage.installSnapshot(metadata(50), undefined);
+      await storage.saveSnapshot(metadata(60), chunks("60"));
+      const kept = storage.snapshots().map(({ index }) => index);
+      assert(kept.join() === "60,50,40,30", "behind the log, three are kept");
+      await storage.close();
+    },
+  },
+  {
+    title: "what a compaction removes is gone though the process ended before it was",
+    async run(disk) {
+      const storage = await open(disk);
+      await storage.write({ hardState: { term: 1, vote: 0, commit: 9 }, entries: entries(1, 10) });
+      await storage.saveSnapshot(metadata(8), chunks("state"));
+      await storage.compact(5);
+      await storage.close();
+      const kv = await disk.openKeyValue();
+      const key = Buffer.from("e00000000", "latin1").fill(0, 1);
+      key.writeUInt32BE(3, 5);
+      await kv.batch([{ type: "put", key, value: Buffer.from("left") }], { sync: true });
+      await kv.close();
+      await (await open(disk)).close();
+      const again = await disk.openKeyValue();
+      assert(again.get(key) === undefined, "nothing is left of it");
+      await again.close();
+    },
+  },
+  {
     title: "a damaged entry, a hole and a lost tail are told apart, and not guessed at",
     async run(disk) {
       const storage = await open(disk);

@@ -1,39 +1,21 @@
 /**
- * gRPC with mutual TLS: a stream a peer for messages, a call a snapshot. Schema: `proto/warren/raft/v1/raft.proto`; its
- * two messages hold one bytes field each and are laid by hand, so that entries are not encoded again.
+ * gRPC with mutual TLS: a stream a peer for messages, a call a snapshot. Schema: `proto/warren/raft/v1/raft.proto`.
  *
  * Who speaks is in the call's metadata (version, cluster, from, to, incarnation) and checked before anything is read:
  * T1: a call is from the member that its certificate names.
  */
 import { checkServerIdentity } from "node:tls";
 
-import {
-  Client,
-  Metadata,
-  Server,
-  ServerCredentials,
-  credentials,
-  status,
-  type ClientWritableStream,
-  type MethodDefinition,
-  type ServerReadableStream,
-  type sendUnaryData,
-} from "@grpc/grpc-js";
-import { Backoff, errorText, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
+import { Backoff, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
 
 import type { Message, NodeId } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { SnapshotReader } from "../storage/index.ts";
+import { Connection, type Call, type TlsFiles } from "./grpc-connection.ts";
+import { GrpcServer, type Caller, type Incoming, type Method } from "./grpc-server.ts";
 import { unreachable } from "./memory-transport.ts";
 import type { Hello, Member, Transport, TransportHandler } from "./transport.ts";
 import { decodeMessages, encodeMessages, wireVersion } from "./wire.ts";
-
-/** This member's certificate and key, and the authority that signed everyone's; PEM. */
-export interface TlsFiles {
-  readonly ca: Uint8Array;
-  readonly cert: Uint8Array;
-  readonly key: Uint8Array;
-}
 
 export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. */
@@ -50,82 +32,50 @@ export interface GrpcTransportOptions {
   readonly random?: Random;
 }
 
-const certificateName = ({ certificateName: named }: GrpcTransportOptions, id: NodeId): string =>
-  named?.(id) ?? `member-${id}`;
+type ResolvedOptions = Required<GrpcTransportOptions>;
 
-const service = "/warren.raft.v1.Raft/";
-/** Largest message taken: a batch of appends to one peer. */
-const maxMessageBytes = 64 * 1024 * 1024;
-const channelOptions = { "grpc.max_receive_message_length": maxMessageBytes, "grpc.max_send_message_length": -1 };
-
-/** `{ bytes body = 1 }` as protobuf. */
-function encodeFrame(body: Uint8Array): Buffer {
-  const head = [0x0a];
-  let rest = body.length;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) head.push((rest % 128) + 128);
-  head.push(rest);
-  return Buffer.concat([Buffer.from(head), body]);
-}
-
-function decodeFrame(bytes: Buffer): Buffer {
-  if (bytes.length === 0) return bytes;
-  let at = 1;
-  let length = 0;
-  for (let scale = 1; at < bytes.length; scale *= 128) {
-    const byte = bytes[at++] as number;
-    length += (byte & 0x7f) * scale;
-    if (byte < 128) break;
-  }
-  if (bytes[0] !== 0x0a || at + length !== bytes.length) {
-    throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a frame is not one bytes field");
-  }
-  return bytes.subarray(at);
-}
-
-function method(name: string): MethodDefinition<Uint8Array, Uint8Array> {
-  return {
-    path: service + name,
-    requestStream: true,
-    responseStream: false,
-    requestSerialize: encodeFrame,
-    requestDeserialize: decodeFrame,
-    responseSerialize: encodeFrame,
-    responseDeserialize: decodeFrame,
-  };
-}
-
-const methods = { messages: method("Messages"), snapshot: method("Snapshot") };
-type Call = ServerReadableStream<Uint8Array, Uint8Array>;
+const paths = { messages: "/warren.raft.v1.Raft/Messages", snapshot: "/warren.raft.v1.Raft/Snapshot" };
 
 export function grpcTransport(options: GrpcTransportOptions): Transport {
-  return new GrpcTransport(options);
+  return new GrpcTransport({
+    certificateName: (id) => `member-${id}`,
+    maxQueuedBytes: 32 * 1024 * 1024,
+    clock: systemClock,
+    random: systemRandom,
+    ...options,
+  });
 }
 
 class GrpcTransport implements Transport {
-  private readonly options: GrpcTransportOptions;
-  private readonly server = new Server(channelOptions);
+  private readonly options: ResolvedOptions;
   private readonly peers = new Map<number, Peer>();
   private handler: TransportHandler | undefined;
+  private server: GrpcServer | undefined;
 
-  constructor(options: GrpcTransportOptions) {
+  constructor(options: ResolvedOptions) {
     this.options = options;
   }
 
   async start(handler: TransportHandler): Promise<void> {
     this.handler = handler;
     for (const peer of this.peers.values()) peer.open(handler);
-    this.server.addService(methods, {
-      messages: (call: Call, done: sendUnaryData<Uint8Array>) =>
-        this.serve(call, done, (from) => this.takeMessages(call, from)),
-      snapshot: (call: Call, done: sendUnaryData<Uint8Array>) =>
-        this.serve(call, done, (from) => takeSnapshot(call, from, handler)),
-    });
-    const { ca, cert, key } = this.options.tls;
-    const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
-    const secure = ServerCredentials.createSsl(Buffer.from(ca), [pair], true);
-    await new Promise<void>((resolve, reject) => {
-      this.server.bindAsync(this.options.listen, secure, (error) => (error === null ? resolve() : reject(error)));
-    });
+    const serve =
+      (work: (incoming: Incoming, from: NodeId) => Promise<void>): Method =>
+      async (caller, accept) => {
+        const from = await this.admit(caller, handler);
+        const incoming = accept();
+        // Where it calls from, it can be called.
+        this.peers.get(from)?.hurry();
+        await work(incoming, from);
+      };
+    this.server = new GrpcServer(
+      new Map([
+        [paths.messages, serve((incoming, from) => takeMessages(incoming, from, handler))],
+        [paths.snapshot, serve((incoming, from) => takeSnapshot(incoming, from, handler))],
+      ]),
+    );
+    const { listen, tls, clock } = this.options;
+    await this.server.listen(listen, tls, clock);
   }
 
   setPeers(members: readonly Member[]): void {
@@ -157,80 +107,46 @@ class GrpcTransport implements Transport {
   async close(): Promise<void> {
     for (const peer of this.peers.values()) peer.close();
     this.peers.clear();
-    this.server.forceShutdown();
+    this.server?.close();
   }
 
-  /** Runs a call: admits the caller, does the work, answers. */
-  private serve(call: Call, done: sendUnaryData<Uint8Array>, work: (from: number) => Promise<void>): void {
-    const answer = async (): Promise<void> => {
-      try {
-        const from = await this.admit(call);
-        // It hears that it is welcome; and where it calls from, it can be called.
-        call.sendMetadata(new Metadata());
-        this.peers.get(from)?.hurry();
-        await work(from);
-      } catch (error) {
-        done({ code: status.FAILED_PRECONDITION, details: errorText(error) });
-        return;
-      }
-      done(null, new Uint8Array(0));
-    };
-    void answer();
-  }
-
-  private async admit(call: Call): Promise<number> {
-    const { handler } = this;
-    const text = (name: string): string => String(call.metadata.get(name)[0] ?? "");
+  private async admit({ metadata, certificate }: Caller, handler: TransportHandler): Promise<number> {
     const refuse = (why: string): never => {
       throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `call refused: ${why}`);
     };
-    if (handler === undefined) return refuse("this member is not ready");
-    if (text("warren-raft-version") !== String(wireVersion))
-      refuse(`wire version ${text("warren-raft-version")} is not known`);
-    if (text("warren-raft-to") !== String(handler.hello.from)) refuse(`it is for member ${text("warren-raft-to")}`);
+    const version = metadata("warren-raft-version");
+    if (version !== String(wireVersion)) refuse(`wire version ${version} is not known`);
+    const to = metadata("warren-raft-to");
+    if (to !== String(handler.hello.from)) refuse(`it is for member ${to}`);
     const peer: Hello = {
-      clusterId: text("warren-raft-cluster"),
-      from: Number(text("warren-raft-from")),
-      incarnation: text("warren-raft-incarnation"),
-      address: text("warren-raft-address") || undefined,
+      clusterId: metadata("warren-raft-cluster"),
+      from: Number(metadata("warren-raft-from")),
+      incarnation: metadata("warren-raft-incarnation"),
+      address: metadata("warren-raft-address") || undefined,
     };
-    const { sslPeerCertificate: certificate } = call.getAuthContext();
-    const name = certificateName(this.options, peer.from);
-    if (certificate === undefined || checkServerIdentity(name, certificate) !== undefined) {
-      return refuse(`the caller's certificate does not name ${name}`); // T1
-    }
+    const name = this.options.certificateName(peer.from);
+    if (checkServerIdentity(name, certificate) !== undefined) refuse(`the caller's certificate does not name ${name}`); // T1
     const why = await handler.admit(peer);
     return why === undefined ? peer.from : refuse(why);
-  }
-
-  /** By events: an iterator costs as much again a message. The node's inbox is bounded, so nothing is held back here. */
-  private takeMessages(call: Call, from: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      call.on("data", (body: Uint8Array) => {
-        try {
-          const messages = decodeMessages(body);
-          if (messages.some((m) => m.from !== from && !forwarded.has(m.type))) {
-            throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
-          }
-          this.handler?.receive(messages);
-        } catch (error) {
-          call.removeAllListeners("data");
-          call.pause();
-          reject(error);
-        }
-      });
-      call.on("end", resolve);
-      call.on("error", reject);
-      call.on("cancelled", resolve);
-    });
   }
 }
 
 /** A follower hands these on in their sender's name. */
 const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadIndex", "MsgTransferLeader"]);
 
-async function takeSnapshot(call: Call, from: NodeId, handler: TransportHandler): Promise<void> {
-  const frames = (call as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+/** The node's inbox is bounded, so nothing is held back here. */
+function takeMessages(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
+  return incoming.forEach((body) => {
+    const messages = decodeMessages(body);
+    if (messages.some((m) => m.from !== from && !forwarded.has(m.type))) {
+      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
+    }
+    handler.receive(messages);
+  });
+}
+
+async function takeSnapshot(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
+  const frames = incoming.bodies();
   const first = await frames.next();
   const message = first.done === true ? undefined : decodeMessages(first.value)[0];
   if (message?.snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) {
@@ -251,131 +167,107 @@ async function* whole(frames: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Ar
 class Peer {
   readonly address: string;
   private readonly id: number;
-  private readonly options: GrpcTransportOptions;
+  private readonly options: ResolvedOptions;
   private readonly backoff: Backoff;
-  private client: Client | undefined;
   private handler: TransportHandler | undefined;
-  private stream: ClientWritableStream<Uint8Array> | undefined;
+  private connection: Connection | undefined;
+  private call: Call | undefined;
   private retry: Timer | undefined;
   private queuedBytes = 0;
 
-  constructor(id: number, address: string, options: GrpcTransportOptions) {
+  constructor(id: number, address: string, options: ResolvedOptions) {
     this.id = id;
     this.address = address;
     this.options = options;
-    this.backoff = new Backoff(options.random ?? systemRandom, { baseMs: 50, maxMs: 1_000 });
+    this.backoff = new Backoff(options.random, { baseMs: 50, maxMs: 1_000 });
   }
 
   open(handler: TransportHandler): void {
     this.handler = handler;
-    this.client = this.dial();
     this.connect(handler);
   }
 
   /** Calls again at once, if it waits to: the peer is there, as it called. */
   hurry(): void {
-    if (this.stream !== undefined || this.handler === undefined) return;
+    if (this.call !== undefined || this.handler === undefined) return;
     this.retry?.cancel();
     this.backoff.reset();
-    // A new one does not wait either.
-    this.client?.close();
-    this.client = this.dial();
     this.connect(this.handler);
-  }
-
-  private dial(): Client {
-    const { ca, cert, key } = this.options.tls;
-    const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
-    return new Client(this.address, secure, {
-      ...channelOptions,
-      "grpc.ssl_target_name_override": certificateName(this.options, this.id), // T1
-      "grpc.use_local_subchannel_pool": 1,
-      // Raft sends again itself, and a proposal must not come twice.
-      "grpc.enable_retries": 0,
-      "grpc.initial_reconnect_backoff_ms": 100,
-      "grpc.min_reconnect_backoff_ms": 100,
-      "grpc.max_reconnect_backoff_ms": 1_000,
-      "grpc.keepalive_time_ms": 5_000,
-      "grpc.keepalive_timeout_ms": 2_000,
-    });
   }
 
   /** False if nothing can be sent now. */
   send(batch: readonly Message[]): boolean {
-    if (this.stream === undefined || this.queuedBytes > (this.options.maxQueuedBytes ?? 32 * 1024 * 1024)) return false;
+    if (this.call === undefined || this.queuedBytes > this.options.maxQueuedBytes) return false;
     const bytes = encodeMessages(batch);
+    const { call } = this;
     this.queuedBytes += bytes.length;
-    this.stream.write(bytes, () => (this.queuedBytes -= bytes.length));
+    call.write(bytes, () => {
+      if (this.call === call) this.queuedBytes -= bytes.length;
+    });
     return true;
   }
 
+  /** On a connection of its own, so that no heartbeat waits behind it. */
   async sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void> {
-    const { client, handler } = this;
-    if (client === undefined || handler === undefined) throw unreachable(this.id);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const { path, requestSerialize, responseDeserialize } = methods.snapshot;
-    const call = client.makeClientStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      this.metadata(handler),
-      (error) => (error === null ? resolve() : reject(unreachable(this.id, error))),
-    );
+    const { handler } = this;
+    if (handler === undefined) throw unreachable(this.id);
+    const connection = this.dial();
+    const call = connection.call(paths.snapshot, this.metadata(handler));
     // One chunk at a time: memory stays bounded however large the snapshot.
     const write = (chunk: Uint8Array): Promise<void> =>
-      Promise.race([promise, new Promise<void>((written) => call.write(chunk, () => written()))]);
+      Promise.race([call.ended, new Promise<void>((written) => call.write(chunk, written))]);
     try {
       await write(encodeMessages([message]));
       for await (const chunk of snapshot.chunks) if (chunk.length > 0) await write(chunk);
       await write(new Uint8Array(0));
       call.end();
+      await call.ended;
     } catch (error) {
-      call.cancel();
-      await promise.catch(() => undefined);
-      throw error;
+      throw unreachable(this.id, error);
+    } finally {
+      connection.close();
     }
-    await promise;
   }
 
   close(): void {
     this.handler = undefined;
     this.retry?.cancel();
-    this.stream?.cancel();
-    this.stream = undefined;
-    this.client?.close();
-    this.client = undefined;
+    this.call = undefined;
+    this.connection?.close();
+    this.connection = undefined;
+  }
+
+  private dial(): Connection {
+    const { certificateName, tls, clock } = this.options;
+    return new Connection(this.address, certificateName(this.id), tls, clock); // T1
   }
 
   private connect(handler: TransportHandler): void {
-    if (this.client === undefined) return;
-    const { path, requestSerialize, responseDeserialize } = methods.messages;
-    const stream = this.client.makeClientStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      this.metadata(handler),
-      () => {
-        if (this.stream !== stream) return;
-        this.stream = undefined;
-        this.queuedBytes = 0;
-        handler.unreachable(this.id);
-        const clock = this.options.clock ?? systemClock;
-        this.retry = clock.setTimeout(() => this.connect(handler), this.backoff.next());
-      },
-    );
-    this.stream = stream;
-    stream.on("error", () => handler.unreachable(this.id));
-    stream.on("metadata", () => this.backoff.reset());
+    const connection = this.dial();
+    const call = connection.call(paths.messages, this.metadata(handler));
+    this.connection = connection;
+    this.call = call;
+    this.queuedBytes = 0;
+    call.onWelcome(() => this.backoff.reset());
+    const ended = (): void => {
+      connection.close();
+      if (this.call !== call) return;
+      this.call = undefined;
+      this.connection = undefined;
+      handler.unreachable(this.id);
+      this.retry = this.options.clock.setTimeout(() => this.connect(handler), this.backoff.next());
+    };
+    call.ended.then(ended, ended);
   }
 
-  private metadata({ hello }: TransportHandler): Metadata {
-    const metadata = new Metadata();
-    metadata.set("warren-raft-version", String(wireVersion));
-    metadata.set("warren-raft-cluster", hello.clusterId);
-    metadata.set("warren-raft-from", String(hello.from));
-    metadata.set("warren-raft-to", String(this.id));
-    metadata.set("warren-raft-incarnation", hello.incarnation);
-    if (hello.address !== undefined) metadata.set("warren-raft-address", hello.address);
-    return metadata;
+  private metadata({ hello }: TransportHandler): Record<string, string> {
+    return {
+      "warren-raft-version": String(wireVersion),
+      "warren-raft-cluster": hello.clusterId,
+      "warren-raft-from": String(hello.from),
+      "warren-raft-to": String(this.id),
+      "warren-raft-incarnation": hello.incarnation,
+      ...(hello.address === undefined ? {} : { "warren-raft-address": hello.address }),
+    };
   }
 }

@@ -105,6 +105,10 @@ export class SimulatedDisk {
       if (inode === undefined) throw new Error(`no file ${name}`);
       return inode;
     };
+    const range = (from: string, to: string): [Uint8Array, Uint8Array][] => {
+      const keys = [...this.pairs.keys()].filter((key) => key >= from && key < to).sort();
+      return keys.map((key) => [Buffer.from(key, "latin1"), this.pairs.get(key) as Uint8Array]);
+    };
     const kv: KeyValue = {
       get: (key) => this.pairs.get(text(key)),
       batch: async (ops, { sync }) => {
@@ -123,7 +127,14 @@ export class SimulatedDisk {
         }
         if (sync) this.observer.durable();
       },
-      iterate: (from, to) => this.range(text(from), text(to)),
+      async clear(from, to) {
+        const removed = range(text(from), text(to));
+        const ops = removed.map(([key]): KeyValueOp => ({ type: "del", key }));
+        if (ops.length > 0) await kv.batch(ops, { sync: false });
+      },
+      async *iterate(from, to) {
+        yield* range(text(from), text(to));
+      },
       close: async () => undefined,
     };
     return {
@@ -330,11 +341,6 @@ export class SimulatedDisk {
     for (let at = 0; at < data.length; at += chunkBytes) {
       yield await this.read(process, () => data.subarray(at, at + chunkBytes));
     }
-  }
-
-  private async *range(from: string, to: string): AsyncGenerator<readonly [Uint8Array, Uint8Array], void, void> {
-    const keys = [...this.pairs.keys()].filter((key) => key >= from && key < to).sort();
-    for (const key of keys) yield [Buffer.from(key, "latin1"), this.pairs.get(key) as Uint8Array];
   }
 
   private read<T>(process: Process, take: () => T): Promise<T> {
