@@ -30,6 +30,9 @@ export interface BenchMember {
   figures(request?: { readonly add?: Member; readonly promote?: number }): Promise<Figures>;
 }
 
+/** As etcd has it by default; a library that is asked to writes all of its state so often. */
+const snapshotEntries = 100_000;
+
 const clientPort = (id: number): number => 27_000 + id;
 
 export class RaftCluster {
@@ -64,6 +67,7 @@ export class RaftCluster {
       port: clientPort(id),
       ballastBytes,
       joins,
+      snapshotEntries,
     };
     const program = join(import.meta.dirname, "raft-member.ts");
     const args = ["--conditions=warren-source", program, JSON.stringify(settings)];
@@ -163,8 +167,8 @@ export function cpuMicros(pids: readonly (number | undefined)[]): number {
   return ticks.reduce((sum, one) => sum + one * 10_000, 0);
 }
 
-/** Resident memory of a process, MiB. */
-export function residentMiB(pid: number | undefined): number {
-  const kib = /^VmRSS:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kib) / 1_024;
+/** Resident memory of a process, MiB; `own`: without files that it maps, which the kernel takes back when it likes. */
+export function residentMiB(pid: number | undefined, which: "all" | "own" = "all"): number {
+  const line = which === "all" ? /^VmRSS:\s+(\d+) kB$/mu : /^RssAnon:\s+(\d+) kB$/mu;
+  return Number(line.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024;
 }

@@ -29,11 +29,13 @@ export interface MemberSettings {
   /** Bytes that the state has beside what is written: what a snapshot of it streams. */
   readonly ballastBytes: number;
   readonly joins: boolean;
+  readonly snapshotEntries: number;
 }
 
 const settings = JSON.parse(process.argv[2] ?? "") as MemberSettings;
 const { id, directory, certificates, members } = settings;
 const state = new Map<string, string>();
+const pairsInChunk = 256;
 const ballast = Buffer.alloc(64 * 1024, 1);
 const fsm: StateMachine = {
   apply: (batch) =>
@@ -46,7 +48,10 @@ const fsm: StateMachine = {
     const pairs = [...state];
     return (async function* chunks() {
       for (let sent = 0; sent < settings.ballastBytes; sent += ballast.length) yield ballast;
-      for (const [key, value] of pairs) yield Buffer.from(key + value, "latin1");
+      // In chunks worth a turn each.
+      for (let at = 0; at < pairs.length; at += pairsInChunk) {
+        yield Buffer.from(pairs.slice(at, at + pairsInChunk).flat().join(""), "latin1");
+      }
     })();
   },
   async restore(chunks) {
@@ -66,12 +71,10 @@ const disk = await openFileDisk(`${directory}/member-${id}`);
 const newIncarnation = (): string => newId(systemRandom);
 const storage = await openLogStorage(disk, { clusterId: "bench", nodeId: id, newIncarnation });
 const tls = await readCertificate(certificates, `member-${id}`);
-// A large state is written seldom, or nothing else is done.
-const snapshots = settings.ballastBytes === 0 ? {} : { snapshotEntries: 50_000 };
 const listen = members[id - 1]?.address ?? "";
 const node = await startRaftNode(
   { clock: systemClock, random: systemRandom, storage, transport: grpcTransport({ listen, tls }), fsm, metrics },
-  { ...snapshots, ...(settings.joins ? { join: members } : { bootstrap: members }) },
+  { snapshotEntries: settings.snapshotEntries, ...(settings.joins ? { join: members } : { bootstrap: members }) },
 );
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 node.onLeadership((leadership) => say({ leadership }));

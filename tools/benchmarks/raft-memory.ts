@@ -4,11 +4,13 @@ import { RaftCluster, residentMiB, type BenchMember } from "./raft-cluster.ts";
 import { printTable, setting } from "./report.ts";
 import { until } from "@warren/std/testing";
 
-/** The most resident memory of members from now until it is stopped, MiB. */
+const ownMiB = ({ child }: BenchMember): number => residentMiB(child.pid, "own");
+
+/** The most memory of members from now until it is stopped, MiB. */
 function watch(members: readonly BenchMember[]): { stop(): ReadonlyMap<number, number> } {
   const most = new Map<number, number>();
   const look = (): void => {
-    for (const { id, child } of members) most.set(id, Math.max(most.get(id) ?? 0, residentMiB(child.pid)));
+    for (const member of members) most.set(member.id, Math.max(most.get(member.id) ?? 0, ownMiB(member)));
   };
   look();
   const timer = setInterval(look, 50);
@@ -21,7 +23,8 @@ function watch(members: readonly BenchMember[]): { stop(): ReadonlyMap<number, n
   };
 }
 
-async function write(cluster: RaftCluster, leader: BenchMember, clients: number, durationMs: number): Promise<number> {
+async function write(cluster: RaftCluster, leader: BenchMember, durationMs: number): Promise<number> {
+  const clients = 200;
   const connections: Disposable[] = [];
   const { writes, seconds } = await load(clients, durationMs, async (done) => {
     const driver = await cluster.connect(leader.id, clients, done);
@@ -32,45 +35,65 @@ async function write(cluster: RaftCluster, leader: BenchMember, clients: number,
   return writes / seconds;
 }
 
+/** A leader under load until every key is there, and every buffer is as full as it gets in service. */
+async function warm(cluster: RaftCluster): Promise<BenchMember> {
+  const leader = await cluster.leader();
+  while ((await leader.figures()).applied < 3 * keys) await write(cluster, leader, 1_000);
+  return leader;
+}
+
+function row(what: string, before: number, most: number): string[] {
+  return [what, before.toFixed(0), most.toFixed(0), (most - before).toFixed(0)];
+}
+
+async function followerDown(cluster: RaftCluster, durationMs: number): Promise<string[][]> {
+  const leader = await warm(cluster);
+  const follower = [...cluster.running.keys()].find((id) => id !== leader.id) as number;
+  const before = ownMiB(leader);
+  await cluster.kill(follower);
+  const down = watch([leader]);
+  const rate = await write(cluster, leader, durationMs);
+  const most = down.stop().get(leader.id) as number;
+  return [row(`leader, ${durationMs / 1_000} s with a follower down, ${rate.toFixed(0)} writes/s`, before, most)];
+}
+
+async function streaming(cluster: RaftCluster, snapshotMiB: number): Promise<string[][]> {
+  const leader = await warm(cluster);
+  const follower = [...cluster.running.values()].find(({ id }) => id !== leader.id) as BenchMember;
+  const inService = ownMiB(follower);
+  await cluster.kill(follower.id);
+  // Until the log that it lacks is gone.
+  const { snapshots } = await leader.figures();
+  while ((await leader.figures()).snapshots < snapshots + 2) await write(cluster, leader, 1_000);
+  const idle = ownMiB(leader);
+  const back = await cluster.startMember(follower.id);
+  const both = watch([leader, back]);
+  const began = performance.now();
+  const { commit } = await leader.figures();
+  await until("the follower has caught up", async () => (await back.figures()).applied >= commit, 600_000);
+  const seconds = (performance.now() - began) / 1_000;
+  const most = both.stop();
+  const sent = `leader, streaming a snapshot of ${snapshotMiB} MiB in ${seconds.toFixed(1)} s`;
+  return [
+    row(sent, idle, most.get(leader.id) as number),
+    row("the follower that receives it, before: in service", inService, most.get(follower.id) as number),
+  ];
+}
+
 export async function memory(directory: string, certificates: string): Promise<void> {
   const [downMs, snapshotMiB] = [setting("BENCH_MS", 60_000), setting("BENCH_SNAPSHOT_MIB", 1_024)];
-  const cluster = await RaftCluster.start(directory, certificates, snapshotMiB * 2 ** 20);
-  try {
-    const leader = await cluster.leader();
-    // Every key there is written, and every buffer as full as it gets in service.
-    while ((await leader.figures()).applied < 1.5 * keys) await write(cluster, leader, 200, 1_000);
-    const rows: string[][] = [];
-    const row = (what: string, before: number, most: number): void =>
-      void rows.push([what, before.toFixed(0), most.toFixed(0), (most - before).toFixed(0)]);
-
-    const follower = [...cluster.running.keys()].find((id) => id !== leader.id) as number;
-    const before = residentMiB(leader.child.pid);
-    await cluster.kill(follower);
-    const down = watch([leader]);
-    const rate = await write(cluster, leader, 200, downMs);
-    row(
-      `leader, ${downMs / 1_000} s with a follower down, ${rate.toFixed(0)} writes/s`,
-      before,
-      down.stop().get(leader.id) as number,
-    );
-
-    const idle = residentMiB(leader.child.pid);
-    const back = await cluster.startMember(follower);
-    const receiverIdle = residentMiB(back.child.pid);
-    const streaming = watch([leader, back]);
-    const began = performance.now();
-    const { commit } = await leader.figures();
-    await until("the follower has caught up", async () => (await back.figures()).applied >= commit, 600_000);
-    const seconds = (performance.now() - began) / 1_000;
-    const most = streaming.stop();
-    row(
-      `leader, streaming a snapshot of ${snapshotMiB} MiB in ${seconds.toFixed(1)} s`,
-      idle,
-      most.get(leader.id) as number,
-    );
-    row("the follower that receives it", receiverIdle, most.get(follower) as number);
-    printTable(["", "before, MiB", "most, MiB", "more, MiB"], rows);
-  } finally {
-    await cluster.close();
+  const rows: string[][] = [];
+  const parts = [
+    { name: "down", ballastMiB: 0, measure: (cluster: RaftCluster) => followerDown(cluster, downMs) },
+    { name: "stream", ballastMiB: snapshotMiB, measure: (cluster: RaftCluster) => streaming(cluster, snapshotMiB) },
+  ];
+  for (const { name, ballastMiB, measure } of parts) {
+    const cluster = await RaftCluster.start(`${directory}/${name}`, certificates, ballastMiB * 2 ** 20);
+    try {
+      rows.push(...(await measure(cluster)));
+    } finally {
+      await cluster.close();
+    }
   }
+  printTable(["", "before, MiB", "most, MiB", "more, MiB"], rows);
 }

@@ -1,16 +1,19 @@
-import { createServer } from "node:http2";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { credentials, makeGenericClientConstructor, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { systemClock, type Clock } from "@warren/std";
 import { FakeClock, until } from "@warren/std/testing";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { message } from "../../src/core/index.ts";
 import { grpcTransport, type Transport } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
 import type { Message } from "../../src/core/index.ts";
+import { encodeMessages } from "../../src/transport/wire.ts";
 
 let directory: string;
 const open: Transport[] = [];
@@ -151,4 +154,109 @@ test("a member that waits to call another again calls at once when the other cal
   two.transport.setPeers([{ id: 1, address: `127.0.0.1:${own}` }]);
   await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
+});
+
+test("a connection that falls silent, or is never made, is given up", async () => {
+  const port = await freePort();
+  const two = await start(2, port);
+  // Stands between the two; deaf, it takes what comes and passes nothing on.
+  let deaf = false;
+  const sockets: Socket[] = [];
+  const between = createServer((from) => {
+    const to = connect(port, "127.0.0.1");
+    sockets.push(from, to);
+    from.on("data", (chunk) => !deaf && to.write(chunk));
+    to.on("data", (chunk) => !deaf && from.write(chunk));
+    for (const socket of [from, to]) socket.on("error", () => socket.destroy());
+    from.on("close", () => to.destroy());
+  });
+  between.listen(0, "127.0.0.1");
+  await once(between, "listening");
+  const clock = new FakeClock();
+  const one = await start(1, await freePort(), "member-1", undefined, clock);
+  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${(between.address() as { port: number }).port}` }]);
+  await sendUntil(one, 2, () => two.received.length > 0);
+  const before = one.unreachable.length;
+  deaf = true;
+  clock.advance(5_000);
+  expect(one.unreachable).toHaveLength(before);
+  clock.advance(2_000);
+  await until("the silent one is given up", () => one.unreachable.length > before);
+  // It calls again, and nobody answers that either.
+  const connections = sockets.length;
+  await until("it called again", () => {
+    clock.advance(1_000);
+    return sockets.length > connections;
+  });
+  const silent = one.unreachable.length;
+  clock.advance(5_000);
+  await until("the call that is not answered is given up", () => one.unreachable.length > silent);
+  for (const socket of sockets) socket.destroy();
+  between.close();
+  await closeAll();
+});
+
+describe("another's gRPC", () => {
+  const frame = { serialize: (body: Uint8Array) => framed(body), deserialize: (bytes: Buffer) => bytes };
+  const method = (name: string): object => ({
+    path: `/warren.raft.v1.Raft/${name}`,
+    requestStream: true,
+    responseStream: false,
+    requestSerialize: frame.serialize,
+    requestDeserialize: frame.deserialize,
+    responseSerialize: frame.serialize,
+    responseDeserialize: frame.deserialize,
+  });
+  /** `Frame { bytes body = 1 }`. */
+  function framed(body: Uint8Array): Buffer {
+    return Buffer.concat([Buffer.from([0x0a, body.length]), body]);
+  }
+  const heartbeat = encodeMessages([message("MsgHeartbeat", { from: 1, to: 2 })]);
+
+  test("can call", async () => {
+    const port = await freePort();
+    const two = await start(2, port);
+    const { ca, cert, key } = await readCertificate(directory, "member-1");
+    const Raft = makeGenericClientConstructor({ messages: method("Messages"), other: method("Other") } as never, "Raft");
+    const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
+    const client = new Raft(`127.0.0.1:${port}`, secure, { "grpc.ssl_target_name_override": "member-2" });
+    const metadata = (from: string): Metadata => {
+      const made = new Metadata();
+      const said = { version: "1", cluster: "c", from, to: "2", incarnation: "i" };
+      for (const [name, value] of Object.entries(said)) made.set(`warren-raft-${name}`, value);
+      return made;
+    };
+    const call = (name: string, from: string): Promise<string> =>
+      new Promise((resolve) => {
+        const stream = client[name]?.(metadata(from), (error: Error | null) => resolve(error?.message ?? "answered"));
+        stream.on("error", () => undefined);
+        stream.write(heartbeat);
+        stream.end();
+      });
+    expect(await call("messages", "1")).toBe("answered");
+    expect(two.received).toMatchObject([{ type: "MsgHeartbeat", from: 1 }]);
+    expect(await call("messages", "3")).toMatch(/^9 FAILED_PRECONDITION: .*does not name member-3/u);
+    expect(await call("other", "1")).toMatch(/^12 UNIMPLEMENTED/u);
+    client.close();
+    await closeAll();
+  });
+
+  test("can be called", async () => {
+    const { ca, cert, key } = await readCertificate(directory, "member-2");
+    const server = new Server();
+    const got = Promise.withResolvers<Buffer>();
+    const service = { messages: method("Messages") } as never;
+    server.addService(service, { messages: (stream: Socket) => void stream.on("data", got.resolve) } as never);
+    const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
+    const secure = ServerCredentials.createSsl(Buffer.from(ca), [pair], true);
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync("127.0.0.1:0", secure, (error, bound) => (error === null ? resolve(bound) : reject(error)));
+    });
+    const one = await start(1, await freePort());
+    one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+    one.transport.send([message("MsgHeartbeat", { from: 1, to: 2 })]);
+    expect(await got.promise).toEqual(framed(heartbeat));
+    await closeAll();
+    server.forceShutdown();
+  });
 });
