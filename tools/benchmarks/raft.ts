@@ -1,10 +1,9 @@
 /**
- * `tools/bench raft [speed|failover|memory|transport]`: three members of @warren/raft as processes on this machine and one disk.
+ * `tools/bench raft [speed|failover|memory]`: three members of @warren/raft as processes on this machine and one disk.
  *
  * speed     committed writes with 1 and 1,000 clients, in turns with Debian's etcd (BENCH_MS, BENCH_ROUNDS)
  * failover  from a killed leader to the next acknowledged write (BENCH_FAILOVERS)
  * memory    a leader whose follower is down, and one that streams a large snapshot (BENCH_SNAPSHOT_MIB, BENCH_MS)
- * transport a message between two ends, ours and grpc-js's (BENCH_ROUND_TRIPS)
  *
  * BENCH_DIR is where their data go; it decides which disk is measured.
  */
@@ -16,10 +15,9 @@ import { makeAuthority } from "@warren/raft/testing";
 import { failover } from "./raft-failover.ts";
 import { memory } from "./raft-memory.ts";
 import { speed } from "./raft-speed.ts";
-import { transport } from "./raft-transport.ts";
 import { machineLine } from "./report.ts";
 
-const benchmarks = { speed, failover, memory, transport };
+const benchmarks = { speed, failover, memory };
 const name = process.argv[2] ?? "speed";
 const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name as keyof typeof benchmarks] : undefined;
 if (benchmark === undefined) {

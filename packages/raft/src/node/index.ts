@@ -1,4 +1,5 @@
-export { RaftNode, startRaftNode, type RaftNodeDependencies } from "./raft-node.ts";
+export { RaftNode, type RaftNodeDependencies } from "./raft-node.ts";
+export { startRaftNode } from "./start.ts";
 export type { Leadership } from "./membership.ts";
 export { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";

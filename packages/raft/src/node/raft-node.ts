@@ -31,12 +31,12 @@ import {
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
-import { Applier, genesis } from "./applier.ts";
+import { Applier } from "./applier.ts";
 import { Inbox } from "./inbox.ts";
 import { LogClock } from "./log-clock.ts";
 import { Membership, type Leadership } from "./membership.ts";
 import { raftMetrics, type RaftMetrics } from "./metrics.ts";
-import { coreOptions, leaseMs, resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+import { coreOptions, leaseMs, type ResolvedOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Peers } from "./peers.ts";
 import { dropped, Proposals, type Applied } from "./proposals.ts";
@@ -55,28 +55,6 @@ export interface RaftNodeDependencies {
   readonly metrics?: Metrics;
   /** Runs something at the end of this turn of the event loop. @default setImmediate */
   readonly defer?: (run: () => void) => void;
-}
-
-/** Starts a member on its storage, which it owns from now on, as it does the transport. Ends when `signal` is aborted. */
-export async function startRaftNode(
-  dependencies: RaftNodeDependencies,
-  options: RaftNodeOptions = {},
-  { signal }: { readonly signal?: AbortSignal } = {},
-): Promise<RaftNode> {
-  signal?.throwIfAborted();
-  const resolved = resolveOptions(options);
-  const { storage } = dependencies;
-  if (storage.lastIndex() === 0 && resolved.bootstrap !== undefined) {
-    const voters = resolved.bootstrap.map(({ id }) => id).sort((a, b) => a - b);
-    const confState = { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
-    const metadata = { index: 1, term: 1, confState };
-    await storage.saveSnapshot(metadata, genesis(resolved.bootstrap));
-    await storage.installSnapshot(metadata, { term: 1, vote: None, commit: 1 });
-  }
-  const node = new RaftNode(dependencies, resolved);
-  await node.start();
-  signal?.addEventListener("abort", () => void node.close(), { once: true });
-  return node;
 }
 
 export class RaftNode implements AsyncDisposable {
