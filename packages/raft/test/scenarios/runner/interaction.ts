@@ -10,7 +10,7 @@ import type {
 import { Cluster, CommandError, refusalText, type Recipient } from "./cluster.ts";
 import { parseChanges } from "./conf-changes.ts";
 import { levels, type Output } from "./output.ts";
-import { isTrue, type Directive } from "./transcript.ts";
+import { isTrue, parseCommand, type Directive } from "./transcript.ts";
 
 type Handler = (cluster: Cluster, directive: Directive) => void;
 
@@ -62,17 +62,35 @@ export const interactionCommands: ReadonlySet<string> = new Set(Object.keys(hand
 
 export function interactionRunner(): (directive: Directive) => string {
   const cluster = new Cluster();
-  return (directive) => {
+  /** Its error, as text. */
+  const run = (directive: Directive): string => {
     const handler = handlers[directive.command];
-    let error = handler === undefined ? "unknown command" : "";
+    if (handler === undefined) return "unknown command";
     try {
-      handler?.(cluster, directive);
+      handler(cluster, directive);
+      return "";
     } catch (thrown) {
-      error = thrown instanceof CommandError ? thrown.message : refusalText(thrown);
+      return thrown instanceof CommandError ? thrown.message : refusalText(thrown);
+    }
+  };
+  return (directive) => {
+    let error = run(directive);
+    for (const next of error === "" ? further(directive) : []) {
+      error = run(next);
+      if (error === "") continue;
+      if (cluster.output.quiet) break;
+      cluster.output.write(error);
+      error = "";
     }
     if (cluster.output.quiet) return error === "" ? "ok" : error;
     return (cluster.output.take() + error).replace(/\n$/u, "") || "ok";
   };
+}
+
+/** A command's input is more commands, a line each, unless it takes an input of its own. */
+function further({ command, input, line, ...rest }: Directive): Directive[] {
+  if (command === "propose-conf-change" || input === "") return [];
+  return input.split("\n").map((text, at) => ({ ...rest, ...parseCommand(text, line + at + 1), input: "" }));
 }
 
 function first({ args, command }: Directive): number {

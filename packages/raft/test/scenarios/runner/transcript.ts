@@ -7,11 +7,14 @@ export interface Argument {
   readonly values: readonly string[];
 }
 
-export interface Directive {
-  /** One-based line of the command. */
+export interface Command {
+  /** One-based line of the file. */
   readonly line: number;
   readonly command: string;
   readonly args: readonly Argument[];
+}
+
+export interface Directive extends Command {
   readonly input: string;
   readonly expected: string;
   /** Lines `[outputStart, outputEnd)` of the file, zero-based, hold the output. */
@@ -30,8 +33,8 @@ export function parseTranscript(text: string): Directive[] {
     let head = (lines[at++] as string).trim();
     if (head === "" || head.startsWith("#")) continue;
     while (head.endsWith("\\") && at < lines.length) head = `${head.slice(0, -1)} ${(lines[at++] as string).trim()}`;
-    const [command, ...args] = parseArguments(head, start + 1);
-    if (command === undefined || command.key === "subtest") continue;
+    const command = parseCommand(head, start + 1);
+    if (command.command === "" || command.command === "subtest") continue;
     const input: string[] = [];
     while (at < lines.length && lines[at] !== separator) input.push(lines[at++] as string);
     if (at === lines.length) throw new Error(`line ${start + 1}: no ${separator} after the command`);
@@ -46,9 +49,7 @@ export function parseTranscript(text: string): Directive[] {
     if (doubled) at += 2;
     const outputEnd = at;
     directives.push({
-      line: start + 1,
-      command: command.key,
-      args,
+      ...command,
       input: input.join("\n"),
       expected,
       outputStart,
@@ -56,6 +57,12 @@ export function parseTranscript(text: string): Directive[] {
     });
   }
   return directives;
+}
+
+/** A line `command arg key=value key=(value, value)`. */
+export function parseCommand(text: string, line: number): Command {
+  const [command, ...args] = parseArguments(text, line);
+  return { line, command: command?.key ?? "", args };
 }
 
 const argument = /\s*([^\s=(),]+)(?:=(?:\(([^)]*)\)|([^\s(),]*)))?/uy;
