@@ -50,7 +50,13 @@ const fsm: StateMachine = {
       for (let sent = 0; sent < settings.ballastBytes; sent += ballast.length) yield ballast;
       // In chunks worth a turn each.
       for (let at = 0; at < pairs.length; at += pairsInChunk) {
-        yield Buffer.from(pairs.slice(at, at + pairsInChunk).flat().join(""), "latin1");
+        yield Buffer.from(
+          pairs
+            .slice(at, at + pairsInChunk)
+            .flat()
+            .join(""),
+          "latin1",
+        );
       }
     })();
   },

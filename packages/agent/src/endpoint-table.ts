@@ -1,6 +1,6 @@
 import type { Backend, Endpoint } from "@warren/api";
-import { Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
-import { Changes } from "./waiting.ts";
+import type { Clock, Logger, Random } from "@warren/std";
+import { GatheredWork } from "./waiting.ts";
 
 /** A task of this node, as its balancer sees it. */
 export interface LocalBackend {
@@ -42,9 +42,7 @@ export class EndpointTable {
   readonly #assigned: ReadonlyMap<string, Endpoint>;
   readonly #apply: (endpoints: readonly Endpoint[]) => Promise<void>;
   readonly #local = new Map<string, LocalBackend>();
-  #version = 1;
-  #applied = 0;
-  readonly #changes = new Changes();
+  readonly #work = new GatheredWork();
 
   constructor(
     nodeId: string,
@@ -54,12 +52,13 @@ export class EndpointTable {
     this.#nodeId = nodeId;
     this.#assigned = assigned;
     this.#apply = apply;
+    // What is there at the start is applied too.
+    this.#work.ask();
   }
 
   /** The assigned endpoints are other than before. */
   changed(): void {
-    this.#version += 1;
-    this.#changes.tell();
+    this.#work.ask();
   }
 
   /** Puts a task of this node in, or changes how it stands. */
@@ -78,29 +77,16 @@ export class EndpointTable {
   }
 
   /** Resolves when what is so now, or something newer, is applied. */
-  async applied(signal: AbortSignal): Promise<void> {
-    const version = this.#version;
-    await this.#changes.until(() => (this.#applied >= version ? true : undefined), signal);
+  applied(signal: AbortSignal): Promise<void> {
+    return this.#work.done(signal);
   }
 
-  async run(
+  run(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
   ): Promise<void> {
-    const backoff = new Backoff(dependencies.random);
-    for (;;) {
-      await this.#changes.until(() => (this.#applied < this.#version ? true : undefined), signal);
-      const version = this.#version;
-      try {
-        await this.#apply(mergeEndpoints(this.#assigned.values(), this.#nodeId, this.#local));
-        this.#applied = version;
-        this.#changes.tell();
-        backoff.reset();
-      } catch (error) {
-        signal.throwIfAborted();
-        dependencies.log.error("the node's balancer could not be set, and is tried again", { error });
-        await delay(dependencies.clock, backoff.next(), signal);
-      }
-    }
+    const failed = "the node's balancer could not be set, and is tried again";
+    const apply = (): Promise<void> => this.#apply(mergeEndpoints(this.#assigned.values(), this.#nodeId, this.#local));
+    return this.#work.run(dependencies, failed, apply, signal);
   }
 }

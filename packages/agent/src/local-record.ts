@@ -1,8 +1,8 @@
 import { AssignedTask, Endpoint, RegistryLogin, TaskStatus } from "@warren/api";
-import { Backoff, delay, errorText, type Clock, type Logger, type Random } from "@warren/std";
+import { errorText, type Clock, type Logger, type Random } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { AgentState, NetworkSettings } from "./seams.ts";
-import { Changes } from "./waiting.ts";
+import { GatheredWork } from "./waiting.ts";
 
 /** Of what is written; a worker stops at one that it does not know. */
 const format = 1;
@@ -51,10 +51,7 @@ export class LocalRecord {
   #node: NodeRecord | undefined;
   /** What waits to be written, by key; undefined: to be removed. */
   #waiting = new Map<string, Uint8Array | undefined>();
-  #asked = 0;
-  #written = 0;
-  readonly #work = new Changes();
-  readonly #done = new Changes();
+  readonly #work = new GatheredWork();
 
   private constructor(state: AgentState) {
     this.#state = state;
@@ -138,40 +135,34 @@ export class LocalRecord {
   }
 
   /** Resolves when all that was set so far is on disk. */
-  async durable(signal: AbortSignal): Promise<void> {
-    const asked = this.#asked;
-    await this.#done.until(() => (this.#written >= asked ? true : undefined), signal);
+  durable(signal: AbortSignal): Promise<void> {
+    return this.#work.done(signal);
   }
 
   /** Writes what waits, until the signal aborts. */
-  async run(
+  run(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
   ): Promise<void> {
-    const backoff = new Backoff(dependencies.random);
-    for (;;) {
-      await this.#work.until(() => (this.#waiting.size > 0 ? true : undefined), signal);
-      const batch = this.#waiting;
-      const asked = this.#asked;
-      this.#waiting = new Map();
-      try {
-        await this.#state.write([...batch].map(([key, value]) => ({ key, value })));
-        this.#written = asked;
-        this.#done.tell();
-        backoff.reset();
-      } catch (error) {
-        // I2: what came later for the same key goes before what failed.
-        this.#waiting = new Map([...batch, ...this.#waiting]);
-        dependencies.log.error("the local record could not be written, and is tried again", { error });
-        await delay(dependencies.clock, backoff.next(), signal);
-      }
+    const failed = "the local record could not be written, and is tried again";
+    return this.#work.run(dependencies, failed, () => this.#write(), signal);
+  }
+
+  async #write(): Promise<void> {
+    const batch = this.#waiting;
+    this.#waiting = new Map();
+    try {
+      await this.#state.write([...batch].map(([key, value]) => ({ key, value })));
+    } catch (error) {
+      // I2: what came later for the same key goes before what failed.
+      this.#waiting = new Map([...batch, ...this.#waiting]);
+      throw error;
     }
   }
 
   #put(key: string, value: Uint8Array | undefined): void {
     this.#waiting.set(key, value);
-    this.#asked += 1;
-    this.#work.tell();
+    this.#work.ask();
   }
 
   #task(id: string): TaskRecord {

@@ -4,7 +4,10 @@ import type { Member } from "../transport/transport.ts";
 
 /** Options of a node. Those of `bootstrap`, `tickMs` and `electionTicks` are the same on every member. */
 export interface RaftNodeOptions {
-  /** The first members of a new cluster, the same list on each of them. Used only by a member with an empty storage. */
+  /**
+   * The first members of a new cluster, the same list on each of them. Used only by a member with an empty storage. Once
+   * others have joined a lone founder, leave it out: founding again on a lost disk makes a second cluster.
+   */
   readonly bootstrap?: readonly Member[];
   /** Where some members of an existing cluster are, for one that joins: it hears of the rest from them. */
   readonly join?: readonly Member[];

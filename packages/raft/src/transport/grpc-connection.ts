@@ -69,7 +69,13 @@ export class Connection {
   }
 
   call(path: string, metadata: Readonly<Record<string, string>>): Call {
-    const fixed = { ":method": "POST", ":path": path, ":scheme": "https", ":authority": this.authority, te: "trailers" };
+    const fixed = {
+      ":method": "POST",
+      ":path": path,
+      ":scheme": "https",
+      ":authority": this.authority,
+      te: "trailers",
+    };
     return new Call(this.session.request({ ...fixed, "content-type": contentType, ...metadata }, { endStream: false }));
   }
 

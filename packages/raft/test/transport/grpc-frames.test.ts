@@ -21,9 +21,7 @@ test("frames read back however the stream is cut", () => {
 });
 
 test("a frame is laid as protobuf and gRPC say", () => {
-  expect(encodeFrame(Buffer.alloc(300, 7)).subarray(0, 9)).toEqual(
-    Buffer.from([0, 0, 0, 1, 47, 0x0a, 0xac, 0x02, 7]),
-  );
+  expect(encodeFrame(Buffer.alloc(300, 7)).subarray(0, 9)).toEqual(Buffer.from([0, 0, 0, 1, 47, 0x0a, 0xac, 0x02, 7]));
   // The field may be left out when it is empty.
   expect(new FrameReader().read(Buffer.from([0, 0, 0, 0, 0]))).toEqual([Buffer.alloc(0)]);
 });

@@ -217,7 +217,10 @@ describe("another's gRPC", () => {
     const port = await freePort();
     const two = await start(2, port);
     const { ca, cert, key } = await readCertificate(directory, "member-1");
-    const Raft = makeGenericClientConstructor({ messages: method("Messages"), other: method("Other") } as never, "Raft");
+    const Raft = makeGenericClientConstructor(
+      { messages: method("Messages"), other: method("Other") } as never,
+      "Raft",
+    );
     const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
     const client = new Raft(`127.0.0.1:${port}`, secure, { "grpc.ssl_target_name_override": "member-2" });
     const metadata = (from: string): Metadata => {

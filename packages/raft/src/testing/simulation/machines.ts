@@ -177,7 +177,9 @@ export class Machines {
         return new Promise((resolve) => scheduler.after(pauseMs, resolve, process));
       },
     );
-    const first = machine.founder ? { bootstrap: this.founders } : { join: this.founders };
+    // A lone founder that lost its disk and founds again has a cluster of its own, and nobody can tell: not to be done.
+    const founds = machine.founder && !(machine.state === "lost" && this.founders.length === 1);
+    const first = founds ? { bootstrap: this.founders } : { join: this.founders };
     const node = await startRaftNode(
       {
         clock: machine.clock.of(process),
