@@ -75,8 +75,14 @@ export const simulatorMutations: readonly Mutation[] = [
   {
     bug: "snapshot_head_before_body_is_synced",
     file: "storage/snapshot-files.ts",
-    find: "        await file.write(chunk);\n      }\n      await file.sync();",
-    replace: "        await file.write(chunk);\n      }",
+    find: "        unsynced = 0;\n      }\n      await file.sync();",
+    replace: "        unsynced = 0;\n      }",
+  },
+  {
+    bug: "snapshot_removed_before_it_is_installed",
+    file: "storage/log-storage.ts",
+    find: "await this.files.prune(this.state.last);",
+    replace: "await this.files.prune(Number.MAX_SAFE_INTEGER);",
   },
   {
     bug: "session_repeats_applied_again",
