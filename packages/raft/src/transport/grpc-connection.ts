@@ -1,5 +1,12 @@
 /** The calling side of gRPC over HTTP/2: connections that notice when the other end is gone, and calls on them. */
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type Http2Session } from "node:http2";
+import {
+  connect,
+  constants,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type Http2Session,
+  type IncomingHttpHeaders,
+} from "node:http2";
 
 import type { Clock, Timer } from "@warren/std";
 
@@ -95,11 +102,11 @@ export class Call {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.ended = promise;
     let cause: unknown;
-    const settle = (headers: Readonly<Record<string, unknown>>): void => {
-      const code = headers["grpc-status"];
+    const settle = (headers: IncomingHttpHeaders): void => {
+      const { "grpc-status": code, "grpc-message": why } = headers;
       if (code === undefined) return;
       if (Number(code) === grpcStatus.ok) resolve();
-      else reject(refused(String(headers["grpc-message"] ?? ""), Number(code)));
+      else reject(refused(String(why ?? ""), Number(code)));
       stream.close();
     };
     stream.on("response", settle);

@@ -15,8 +15,8 @@ import { encodeFrame, FrameReader } from "./grpc-frames.ts";
 
 /** A call as it comes in. */
 export interface Caller {
-  /** A value of its metadata; empty if there is none. */
-  metadata(name: string): string;
+  /** A value of its metadata by name; empty if there is none. */
+  readonly metadata: (name: string) => string;
   readonly certificate: PeerCertificate;
 }
 
