@@ -52,10 +52,21 @@ async function text(storage: RaftStorage, index: number): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
+const keyOf = (index: number): Buffer => Buffer.from([0x65, 0, 0, 0, 0, 0, 0, 0, index]);
+
+/** A disk of ten entries, of which five are compacted. */
+async function compact(disk: Disk): Promise<void> {
+  const storage = await open(disk);
+  await storage.write({ hardState: { term: 1, vote: 0, commit: 9 }, entries: entries(1, 10) });
+  await storage.saveSnapshot(metadata(8), chunks("state"));
+  await storage.compact(5);
+  await storage.close();
+}
+
 /** Damages or removes the stored record of an entry. */
 async function spoil(disk: Disk, index: number, how: "flip" | "drop"): Promise<void> {
   const kv = await disk.openKeyValue();
-  const key = Buffer.from([0x65, 0, 0, 0, 0, 0, 0, 0, index]);
+  const key = keyOf(index);
   const value = Buffer.from(kv.get(key) ?? new Uint8Array(0));
   value[value.length - 1] = (value[value.length - 1] ?? 0) ^ 1;
   await kv.batch([how === "flip" ? { type: "put", key, value } : { type: "del", key }], { sync: true });
@@ -94,11 +105,7 @@ export const storageContract: readonly ContractCase<Disk>[] = [
   {
     title: "compaction drops the beginning, and the rest stays",
     async run(disk) {
-      const storage = await open(disk);
-      await storage.write({ hardState: { term: 1, vote: 0, commit: 9 }, entries: entries(1, 10) });
-      await storage.saveSnapshot(metadata(8), chunks("state"));
-      await storage.compact(5);
-      await storage.close();
+      await compact(disk);
       const again = await open(disk);
       assert(again.firstIndex() === 6 && again.lastIndex() === 10 && again.term(5) === 1, "6 to 10 are left");
       await again.close();
@@ -168,14 +175,9 @@ export const storageContract: readonly ContractCase<Disk>[] = [
   {
     title: "what a compaction removes is gone though the process ended before it was",
     async run(disk) {
-      const storage = await open(disk);
-      await storage.write({ hardState: { term: 1, vote: 0, commit: 9 }, entries: entries(1, 10) });
-      await storage.saveSnapshot(metadata(8), chunks("state"));
-      await storage.compact(5);
-      await storage.close();
+      await compact(disk);
       const kv = await disk.openKeyValue();
-      const key = Buffer.from("e00000000", "latin1").fill(0, 1);
-      key.writeUInt32BE(3, 5);
+      const key = keyOf(3);
       await kv.batch([{ type: "put", key, value: Buffer.from("left") }], { sync: true });
       await kv.close();
       await (await open(disk)).close();
