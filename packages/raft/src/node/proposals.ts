@@ -43,6 +43,11 @@ export class Proposals {
     this.metrics = metrics;
   }
 
+  /** How many are pending. */
+  get count(): number {
+    return this.waiting.size;
+  }
+
   /** Resolves once none is pending. */
   idle(): Promise<void> {
     return this.waiting.size === 0 ? Promise.resolve() : new Promise((resolve) => void this.idlers.push(resolve));
