@@ -1,7 +1,6 @@
 /** The calling side of gRPC over HTTP/2: connections that notice when the other end is gone, and calls on them. */
 import {
   connect,
-  constants,
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type Http2Session,
@@ -132,10 +131,6 @@ export class Call {
   /** No frame follows. */
   end(): void {
     this.stream.end();
-  }
-
-  cancel(): void {
-    this.stream.close(constants.NGHTTP2_CANCEL);
   }
 }
 

@@ -1,4 +1,5 @@
 /** The called side of gRPC over HTTP/2: admits a caller, hands on the frames it streams, answers once. */
+import { once } from "node:events";
 import {
   createSecureServer,
   type Http2SecureServer,
@@ -63,15 +64,13 @@ export class GrpcServer {
       keepAlive(session, clock);
     });
     server.on("stream", (stream, headers) => void this.serve(stream as ServerHttp2Stream, headers));
-    const { hostname, port } = new URL(`https://${address}`);
-    const host = hostname.replace(/^\[|\]$/gu, "");
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ host, port: Number(port) }, () => {
-        server.removeListener("error", reject);
-        resolve();
-      });
-    });
+    const colon = address.lastIndexOf(":");
+    const host = address.slice(0, colon).replace(/^\[|\]$/gu, "");
+    const listening = once(server, "listening");
+    server.listen({ host, port: Number(address.slice(colon + 1)) });
+    await listening;
+    // A connection could not be taken, for want of descriptors say: who called calls again.
+    server.on("error", () => undefined);
   }
 
   /** Ends every call at once. */

@@ -120,6 +120,13 @@ test("how members are named in certificates can be chosen", async () => {
   await closeAll();
 });
 
+test("an address that is taken is told", async () => {
+  const port = await freePort();
+  await start(1, port);
+  await expect(start(2, port)).rejects.toThrow(`EADDRINUSE: address already in use 127.0.0.1:${port}`);
+  await closeAll();
+});
+
 test("a snapshot that is announced in another member's name is refused", async () => {
   const port = await freePort();
   const [one, two] = [await start(1, await freePort()), await start(2, port)];
