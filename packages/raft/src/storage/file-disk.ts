@@ -83,7 +83,7 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
 const lazyMs = 10;
 
 /**
- * Small files that are overwritten again and again, with every batch of the log: each stays open until the store is
+ * Small files that are overwritten again and again, behind the batches of the log: each stays open until the store is
  * closed, so that an overwrite is one call.
  */
 class OverwrittenFiles {

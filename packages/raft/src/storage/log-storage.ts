@@ -2,7 +2,7 @@
  * The durable log on a `Disk`: a record an entry, one for the state, a file a snapshot, and a small marker file.
  *
  * D1: entries, state and last index go in one synced batch. D2: the marker file never names more than what is durable,
- * and is written behind each batch without a sync: it outlives the process, mostly the machine, and shows a lost tail.
+ * and is written behind the batches without a sync: it outlives the process, mostly the machine, and shows a lost tail.
  * It may lag behind the log, never lead it: it is lowered durably, behind any write of it that is under way, before the
  * log is truncated. D3: one write at a time. D4: what is found at open may have been written by a process that died before
  * its sync was done; a sync of our own makes it durable before anyone relies on it.
