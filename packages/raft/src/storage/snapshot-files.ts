@@ -12,7 +12,10 @@ import type { SnapshotReader } from "./storage.ts";
 
 const version = 1;
 const magic = Buffer.from("WRNS");
-/** What is read at once. Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage, 32 KiB cost 45. */
+/**
+ * What is read at once. Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage,
+ * 32 KiB cost 45.
+ */
 const chunkBytes = 32 * 1024;
 /** Large, as each write is a call into another thread; its memory is used again. */
 const blockBytes = 256 * 1024;
