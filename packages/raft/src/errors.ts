@@ -32,6 +32,7 @@ export type RaftFailure =
   | { readonly code: "RAFT_LOG_TAIL_LOST"; readonly last: number; readonly expected: number }
   | { readonly code: "RAFT_SNAPSHOT_CORRUPT"; readonly index: number }
   | { readonly code: "RAFT_STATE_CORRUPT" }
+  | { readonly code: "RAFT_JOURNAL_CORRUPT" }
   | { readonly code: "RAFT_FORMAT_UNKNOWN"; readonly found: number; readonly known: number }
   | { readonly code: "RAFT_IDENTITY_MISMATCH"; readonly what: string }
   /** A member came back under its id without its log. */

@@ -425,17 +425,19 @@ export class RaftNode implements AsyncDisposable {
     for (const readState of ready.readStates) this.reads.confirm(readState);
     const outgoing: Message[] = [];
     let append: Message | undefined;
+    let apply: Message | undefined;
     const requests = ready.messages.filter(({ type }) => type === "MsgVote");
     for (const m of ready.messages) {
       if (m.to === LocalAppendThread) append = { ...m, responses: [...requests, ...m.responses] };
       else if (m.type === "MsgVote") continue; // N2
-      else if (m.to === LocalApplyThread) this.applier.push(m);
+      else if (m.to === LocalApplyThread) apply = m;
       else if (m.type === "MsgSnap") this.snapshots.send(m);
       else outgoing.push(m);
     }
     this.outbox.send(outgoing);
-    // What followers wait for leaves before this member's own disk is kept busy.
+    // What followers wait for leaves before this member's own disk is kept busy, and that is before it applies.
     if (append !== undefined) this.writer.push(append, outgoing.length > 0 ? this.defer : undefined);
+    if (apply !== undefined) this.applier.push(apply);
     if (ready.softState !== undefined) this.leadershipChanged();
     if (ready.hardState !== undefined) {
       this.metrics.term.set(ready.hardState.term);

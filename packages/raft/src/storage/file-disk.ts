@@ -1,16 +1,20 @@
-/** The real disk: LevelDB through classic-level, and files beside it. */
+/** The real disk: LevelDB behind a journal, and files beside them. */
 import { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 
-import { ClassicLevel } from "classic-level";
-
-import type { Disk, FileWriter, KeyValue } from "./disk.ts";
+import type { Disk, FileWriter } from "./disk.ts";
+import { exists, syncDirectory, writeAt } from "./files.ts";
+import { openJournal } from "./journal.ts";
+import { openJournaled } from "./journaled-key-value.ts";
+import { openLevel } from "./level.ts";
 
 export interface FileDiskOptions {
   /** Bytes LevelDB gathers before it writes a sorted table. @default 16 MiB */
   readonly writeBufferBytes?: number;
+  /** Whether a new directory gets a journal, which makes small writes faster; one that has it keeps it. @default true */
+  readonly journal?: boolean;
 }
 
 /** A `Disk` in `directory`, which is made if it is not there. */
@@ -20,16 +24,24 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
   const overwritten = new OverwrittenFiles(path);
   const disk: Disk = {
     async openKeyValue() {
-      const writeBufferBytes = options.writeBufferBytes ?? 16 * 1024 * 1024;
-      if (!(await exists(path("log")))) await makeLevel(directory, writeBufferBytes);
-      const level = await openLevel(path("log"), writeBufferBytes);
-      return {
-        ...level,
-        async close() {
-          await overwritten.close();
-          await level.close();
-        },
-      };
+      const level = await openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024);
+      try {
+        const journaled = options.journal !== false || (await exists(path("journal")));
+        const kv = journaled ? await openJournaled(level, await openJournal(path("journal"))) : level;
+        return {
+          get: (key) => kv.get(key),
+          batch: (ops, sync) => kv.batch(ops, sync),
+          clear: (from, to) => kv.clear(from, to),
+          iterate: (from, to) => kv.iterate(from, to),
+          async close() {
+            await overwritten.close();
+            await kv.close();
+          },
+        };
+      } catch (error) {
+        await level.close();
+        throw error;
+      }
     },
     async list() {
       const found = await readdir(directory, { withFileTypes: true });
@@ -103,7 +115,7 @@ class OverwrittenFiles {
       file = { handle, length: (await handle.stat()).size };
       this.files.set(name, file);
     }
-    await file.handle.write(bytes, 0, bytes.length, 0);
+    await writeAt(file.handle, bytes, 0);
     if (file.length > bytes.length) await file.handle.truncate(bytes.length);
     file.length = bytes.length;
     if (sync) await file.handle.datasync();
@@ -114,59 +126,4 @@ class OverwrittenFiles {
     this.files.clear();
     await Promise.all(files.map(({ handle }) => handle.close()));
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-    throw error;
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  await using handle = await open(directory, "r");
-  await handle.sync();
-}
-
-/**
- * LevelDB does not sync the first manifest of a new store before it points to it: after a power failure then, nothing
- * can be opened. So the store is made aside, and takes its place once all of it is durable.
- */
-async function makeLevel(directory: string, writeBufferBytes: number): Promise<void> {
-  const aside = join(directory, "log.new");
-  await rm(aside, { recursive: true, force: true });
-  const level = await openLevel(aside, writeBufferBytes);
-  await level.batch([{ type: "del", key: Buffer.from("new") }], { sync: true });
-  await level.close();
-  await syncDirectory(aside);
-  await rename(aside, join(directory, "log"));
-  await syncDirectory(directory);
-}
-
-async function openLevel(location: string, writeBufferSize: number): Promise<KeyValue> {
-  const level = new ClassicLevel<Uint8Array, Uint8Array>(location, {
-    keyEncoding: "buffer",
-    valueEncoding: "buffer",
-    compression: false,
-    writeBufferSize,
-  });
-  await level.open();
-  return {
-    get: (key) => level.getSync(key),
-    async batch(ops, options) {
-      // One by one: of an array, every property of every operation is looked up from native code, at twice the cost.
-      const batch = level.batch();
-      for (const op of ops) {
-        if (op.type === "put") batch.put(op.key, op.value);
-        else batch.del(op.key);
-      }
-      await batch.write(options);
-    },
-    clear: (gte, lt) => level.clear({ gte, lt }),
-    iterate: (gte, lt) => level.iterator({ gte, lt }),
-    close: () => level.close(),
-  };
 }

@@ -182,9 +182,9 @@ function corrupt(index: number): RaftError {
   );
 }
 
-export function unknownFormat(found: number): RaftError {
+export function unknownFormat(found: number, known: number = version): RaftError {
   return new RaftError(
-    { code: "RAFT_FORMAT_UNKNOWN", found, known: version },
-    `the data are of format ${found} and this program knows ${version}; start the program that wrote them`,
+    { code: "RAFT_FORMAT_UNKNOWN", found, known },
+    `the data are of format ${found} and this program knows ${known}; start the program that wrote them`,
   );
 }

@@ -47,7 +47,7 @@ export function encodeMessages(messages: readonly Message[]): Buffer {
     if (metadata[at] !== undefined) size += 4 + metadata[at].length;
     for (const entry of m.entries) size += 4 + encodeEntry(entry).length;
   });
-  const bytes = Buffer.allocUnsafeSlow(size);
+  const bytes = Buffer.allocUnsafe(size);
   bytes[0] = wireVersion;
   let at = 1;
   const block = (content: Uint8Array): void => {

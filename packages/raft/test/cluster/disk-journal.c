@@ -116,13 +116,24 @@ ssize_t write(int fd, const void *data, size_t length) {
   return written;
 }
 
+/* A file that is open so is synced by each write. */
+static void note_own_sync(int fd, const char *path) {
+  if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0) return;
+  int64_t thread = syscall(SYS_gettid);
+  note(SYNC_BEGIN, path, thread, "", 0);
+  note(SYNC_END, path, thread, "", 0);
+}
+
 #define PWRITE(name, offset_type) \
   ssize_t name(int fd, const void *data, size_t length, offset_type offset) { \
     REAL(ssize_t, #name, int, const void *, size_t, offset_type); \
     ssize_t written = real(fd, data, length, offset); \
     char buffer[PATH_MAX]; \
     const char *path = written > 0 ? path_of(fd, buffer) : NULL; \
-    if (path != NULL) note(WRITE, path, offset, data, written); \
+    if (path != NULL) { \
+      note(WRITE, path, offset, data, written); \
+      note_own_sync(fd, path); \
+    } \
     return written; \
   }
 PWRITE(pwrite, off_t)

@@ -16,11 +16,13 @@ const run = promisify(execFile);
 /** Everything at its default, but for a client that would wait long for an answer that was lost. */
 const options = { proposalTimeoutMs: 1_500, readTimeoutMs: 1_500 };
 
-/** Lets a system call of a running member fail or stall, until it is disposed of. */
+/** How a log becomes durable: by a write to the journal, by a sync of LevelDB. */
+const syncs = "fdatasync,pwrite64";
+
+/** Lets each sync of a running member fail or stall, until it is disposed of. */
 async function inject(member: MemberProcess, what: string): Promise<AsyncDisposable> {
-  const call = what.slice(0, what.indexOf(":"));
   const pid = String(member.child.pid);
-  const args = ["-f", "-p", pid, "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${what}`];
+  const args = ["-f", "-p", pid, "-o", "/dev/null", "-e", `trace=${syncs}`, "-e", `inject=${syncs}:${what}`];
   const tracer = spawn("strace", args, { stdio: ["ignore", "ignore", "pipe"] });
   // It says so for every thread; with the first it is at work.
   await new Promise<void>((resolve, reject) => {
@@ -147,7 +149,7 @@ describe("disks", () => {
     await clients.progress();
     const victim = await processes.leader();
     {
-      await using _ = await inject(victim, "fdatasync:delay_enter=4000000");
+      await using _ = await inject(victim, "delay_enter=4000000");
       await processes.leader(victim.id);
       await clients.progress();
     }
@@ -161,7 +163,7 @@ describe("disks", () => {
     await clients.progress();
     const victim = await processes.leader();
     {
-      await using _ = await inject(victim, "fdatasync:error=EIO");
+      await using _ = await inject(victim, "error=EIO");
       await until("it stops", () => victim.ended);
     }
     expect(victim.ended).toBe("RAFT_STORAGE_FAILED");

@@ -17,12 +17,15 @@ const status = async (member: MemberProcess): Promise<MemberStatus> =>
 const put = (member: MemberProcess, n: number): Promise<unknown> =>
   member.ask({ do: "act", operation: n, action: { kind: "put", key: `k${n}`, value: "v" } });
 
+/** Each write to the journal is one: it is open so. */
+const sync = / f(?:data)?sync\(| pwrite64\(\d+<[^>]*\/journal>/gu;
+
 /** Counts the syncs of running members, by strace, until it is told to stop. */
 async function countSyncs(processes: Processes): Promise<{ stop(): Promise<Map<number, number>> }> {
   const tracers = await Promise.all(
     processes.alive().map(async ({ id, child }) => {
       const file = join(processes.directory, `syncs-${id}`);
-      const args = ["-f", "-p", String(child.pid), "-o", file, "-e", "trace=fsync,fdatasync"];
+      const args = ["-f", "-p", String(child.pid), "-o", file, "-y", "-e", "trace=fsync,fdatasync,pwrite64"];
       const tracer = spawn("strace", args, { stdio: ["ignore", "ignore", "pipe"] });
       const attached = await new Promise<boolean>((resolve) => {
         tracer.stderr.once("data", () => resolve(true));
@@ -37,7 +40,7 @@ async function countSyncs(processes: Processes): Promise<{ stop(): Promise<Map<n
       const counts = tracers.map(async ({ id, file, tracer, ended }) => {
         tracer.kill("SIGINT");
         await ended;
-        return [id, (await readFile(file, "utf8")).match(/ f(?:data)?sync\(/gu)?.length ?? 0] as const;
+        return [id, (await readFile(file, "utf8")).match(sync)?.length ?? 0] as const;
       });
       return new Map(await Promise.all(counts));
     },

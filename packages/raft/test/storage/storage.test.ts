@@ -11,12 +11,12 @@ describe("storage on a disk in memory", () => {
   for (const { title, ...one } of storageContract) test(title, () => one.run(memoryDisk()));
 });
 
-describe("storage on LevelDB and files", () => {
+describe.for([true, false])("storage on LevelDB and files, with a journal: %s", (journal) => {
   for (const { title, ...one } of storageContract) {
     test(title, async () => {
       const directory = await mkdtemp(join(tmpdir(), "raft-storage-"));
       try {
-        await one.run(await openFileDisk(directory));
+        await one.run(await openFileDisk(directory, { journal }));
       } finally {
         await rm(directory, { recursive: true });
       }

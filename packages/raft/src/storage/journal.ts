@@ -1,0 +1,183 @@
+/**
+ * A file of batches that is laid out beforehand: an append to it changes nothing of the file but its bytes, so it is
+ * durable in one call and without the file system's own journal.
+ *
+ * It has a head and two halves, all in sectors of 512 bytes. A record begins a sector and ends within its half:
+ * `checksum u32 | length u32 | number f64 | per operation: key's length u16, value's length u32 (2^32 − 1: none, the key
+ * is removed), key, value`, little endian. The checksum is salted by the head's, so that no bytes of a user's, laid bare
+ * when a shorter record is written over a longer one, pass for a record.
+ */
+import { randomInt } from "node:crypto";
+import { constants } from "node:fs";
+import { open, rename, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
+import { crc32 } from "node:zlib";
+
+import { RaftError } from "../errors.ts";
+import type { KeyValueOp } from "./disk.ts";
+import { exists, syncDirectory, writeAt } from "./files.ts";
+import { seal, unseal } from "./record.ts";
+import { unknownFormat } from "./snapshot-files.ts";
+
+const format = 1;
+const sectorBytes = 512;
+const halfBytes = 128 * 1024;
+const fileBytes = sectorBytes + 2 * halfBytes;
+const headBytes = 16;
+const opHeadBytes = 6;
+const removed = 2 ** 32 - 1;
+/** Bytes of the largest record: what is larger gains nothing here. */
+export const largestRecordBytes: number = 16 * 1024;
+
+export interface JournalRecord {
+  readonly number: number;
+  readonly ops: readonly KeyValueOp[];
+}
+
+export interface OpenedJournal {
+  readonly journal: Journal;
+  /** It was not there and was laid out. */
+  readonly isNew: boolean;
+  /** All that can be read in it, by ascending numbers. */
+  readonly records: readonly JournalRecord[];
+}
+
+/** Bytes of a batch's record. */
+export function recordBytes(ops: readonly KeyValueOp[]): number {
+  let bytes = headBytes;
+  for (const op of ops) bytes += opHeadBytes + op.key.length + (op.type === "put" ? op.value.length : 0);
+  return bytes;
+}
+
+/** Opens a journal, or lays it out. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_FORMAT_UNKNOWN` */
+export async function openJournal(path: string): Promise<OpenedJournal> {
+  const flags = constants.O_RDWR | (constants.O_DSYNC ?? 0);
+  const isNew = !(await exists(path));
+  if (isNew) await layOut(path);
+  const handle = await open(path, flags);
+  try {
+    const bytes = Buffer.alloc(fileBytes);
+    const { bytesRead } = await handle.read(bytes, 0, fileBytes, 0);
+    const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { format: number; salt: number } | undefined;
+    if (head === undefined || bytesRead < fileBytes) throw journalCorrupt("its head is damaged");
+    if (head.format !== format) throw unknownFormat(head.format, format);
+    return { journal: new Journal(handle, head.salt), isNew, records: readRecords(bytes, head.salt) };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** Zeros are written, not only promised: a block's first write would be the file system's business again. */
+async function layOut(path: string): Promise<void> {
+  const bytes = Buffer.alloc(fileBytes);
+  seal({ format, salt: randomInt(2 ** 32) }).copy(bytes);
+  await using file = await open(`${path}.new`, "w", 0o600);
+  await file.writeFile(bytes);
+  await file.sync();
+  await rename(`${path}.new`, path);
+  await syncDirectory(dirname(path));
+}
+
+function readRecords(bytes: Buffer, salt: number): JournalRecord[] {
+  const records: JournalRecord[] = [];
+  for (const start of [sectorBytes, sectorBytes + halfBytes]) {
+    const half = bytes.subarray(start, start + halfBytes);
+    // Sector by sector past what is damaged: whether it was the last is told by the numbers of those that follow.
+    for (let at = 0; at < halfBytes;) {
+      const length = half.readUInt32LE(at + 4);
+      const record = half.subarray(at, at + length);
+      if (length < headBytes || record.length < length || checksum(record, salt) !== record.readUInt32LE(0)) {
+        at += sectorBytes;
+      } else {
+        records.push({ number: record.readDoubleLE(8), ops: decodeOps(record) });
+        at += padded(length);
+      }
+    }
+  }
+  return records.sort((a, b) => a.number - b.number);
+}
+
+function decodeOps(record: Buffer): KeyValueOp[] {
+  const ops: KeyValueOp[] = [];
+  for (let at = headBytes; at < record.length;) {
+    const keyEnd = at + opHeadBytes + record.readUInt16LE(at);
+    const valueLength = record.readUInt32LE(at + 2);
+    const key = record.subarray(at + opHeadBytes, keyEnd);
+    at = valueLength === removed ? keyEnd : keyEnd + valueLength;
+    ops.push(valueLength === removed ? { type: "del", key } : { type: "put", key, value: record.subarray(keyEnd, at) });
+  }
+  return ops;
+}
+
+function checksum(record: Buffer, salt: number): number {
+  return crc32(record.subarray(4), salt);
+}
+
+function padded(bytes: number): number {
+  return Math.ceil(bytes / sectorBytes) * sectorBytes;
+}
+
+export class Journal {
+  private readonly handle: FileHandle;
+  private readonly salt: number;
+  /** Records are laid here: one is written at a time. */
+  private readonly record = Buffer.alloc(largestRecordBytes);
+  private half = 0;
+  private at = 0;
+
+  constructor(handle: FileHandle, salt: number) {
+    this.handle = handle;
+    this.salt = salt;
+  }
+
+  /** Whether a record of so many bytes has room in the half that is written. */
+  fits(bytes: number): boolean {
+    return this.at + padded(bytes) <= halfBytes;
+  }
+
+  /** Goes on at the start of the other half: what is there is lost. */
+  turn(): void {
+    this.half = 1 - this.half;
+    this.at = 0;
+  }
+
+  /** Goes on at the start of this half. */
+  restart(): void {
+    this.at = 0;
+  }
+
+  /** Appends a batch of which `recordBytes` are at most `largestRecordBytes` and fit; durable when it resolves. */
+  async append(number: number, ops: readonly KeyValueOp[]): Promise<void> {
+    const { record } = this;
+    record.writeDoubleLE(number, 8);
+    let at = headBytes;
+    for (const op of ops) {
+      record.writeUInt16LE(op.key.length, at);
+      record.writeUInt32LE(op.type === "put" ? op.value.length : removed, at + 2);
+      record.set(op.key, at + opHeadBytes);
+      at += opHeadBytes + op.key.length;
+      if (op.type !== "put") continue;
+      record.set(op.value, at);
+      at += op.value.length;
+    }
+    record.writeUInt32LE(at, 4);
+    record.writeUInt32LE(checksum(record.subarray(0, at), this.salt), 0);
+    const end = padded(at);
+    await writeAt(this.handle, record.subarray(0, end), sectorBytes + this.half * halfBytes + this.at);
+    // Where a file can't be opened so that its writes are durable.
+    if (constants.O_DSYNC === undefined) await this.handle.datasync();
+    this.at += end;
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+export function journalCorrupt(why: string): RaftError {
+  return new RaftError(
+    { code: "RAFT_JOURNAL_CORRUPT" },
+    `this member's journal can't be relied on: ${why}; remove this member and add it again under a new id`,
+  );
+}
