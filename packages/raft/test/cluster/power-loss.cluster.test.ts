@@ -29,13 +29,13 @@ interface Recording {
 
 const ids = [1, 2, 3];
 
-/** A run of `writes` writes by three clients at once, through a change of leader and some snapshots. */
-async function record(processes: Processes, writes: number): Promise<Recording> {
+/** A run of `writes` writes of so many bytes by three clients at once, through a change of leader. */
+async function record(processes: Processes, writes: number, valueBytes: number): Promise<Recording> {
   await processes.startAll();
   const acknowledged: Acknowledged[] = [];
   const client = async (name: string): Promise<void> => {
     for (let n = 0, done = 0; done < writes / 3; n++) {
-      const [key, value] = [`${name}${n}`, `${name}${n}`];
+      const [key, value] = [`${name}${n}`, `${name}${n}`.padEnd(valueBytes, "x")];
       const request = { do: "act", operation: n, action: { kind: "put", key, value } } as const;
       try {
         const { index, ns } = (await (await processes.leader()).ask(request)) as { index: number; ns: string };
@@ -58,12 +58,11 @@ async function record(processes: Processes, writes: number): Promise<Recording> 
   return { acknowledged: acknowledged.sort((a, b) => (a.ns < b.ns ? -1 : 1)), operations, root };
 }
 
-async function prepare(env: Record<string, string> = {}): Promise<Processes> {
+async function prepare(snapshotEntries: number): Promise<Processes> {
   const library: { path?: string } = {};
   const processes: Processes = await Processes.prepare(3, {
-    options: { snapshotEntries: 12, trailingEntries: 4 },
+    options: { snapshotEntries, trailingEntries: 4 },
     env: (id) => ({
-      ...env,
       LD_PRELOAD: library.path!,
       JOURNAL_ROOT: processes.path(id),
       JOURNAL_FILE: join(processes.directory, `journal-${id}`),
@@ -125,8 +124,8 @@ describe("power fails for all three members at once", () => {
   let processes: Processes;
   let recording: Recording;
   beforeAll(async () => {
-    processes = await prepare();
-    recording = await record(processes, 36);
+    processes = await prepare(12);
+    recording = await record(processes, 36, 10);
   });
   afterAll(() => processes[Symbol.asyncDispose]());
 
@@ -138,6 +137,14 @@ describe("power fails for all three members at once", () => {
       expect(await lost(recording, kept)).toEqual(new Set());
     },
   );
+
+  test("so it is of more than the journal holds, between two snapshots", async () => {
+    await using longer = await prepare(1_000);
+    // Three at once are as large as a record may be; some twenty-four fill a half.
+    const { operations, ...rest } = await record(longer, 90, 5_000);
+    expect(operations.filter(({ kind, path }) => kind === "write" && path === "journal").length).toBeGreaterThan(3 * 30);
+    expect(await lost({ operations, ...rest }, "none")).toEqual(new Set());
+  });
 
   test("had the log's syncs done nothing, writes would be found lost", async () => {
     const first = recording.acknowledged[0]!.ns;
