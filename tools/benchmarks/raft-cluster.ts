@@ -68,6 +68,7 @@ export class RaftCluster {
       ballastBytes,
       joins,
       snapshotEntries,
+      journal: process.env["BENCH_JOURNAL"] !== "off",
     };
     const program = join(import.meta.dirname, "raft-member.ts");
     const args = ["--conditions=warren-source", program, JSON.stringify(settings)];

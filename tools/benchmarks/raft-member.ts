@@ -30,6 +30,8 @@ export interface MemberSettings {
   readonly ballastBytes: number;
   readonly joins: boolean;
   readonly snapshotEntries: number;
+  /** As an option of `openFileDisk`. */
+  readonly journal: boolean;
 }
 
 const settings = JSON.parse(process.argv[2] ?? "") as MemberSettings;
@@ -73,7 +75,7 @@ const metrics: Metrics = {
   gauge: () => ({ set: () => undefined }),
   histogram: () => ({ observe: () => undefined }),
 };
-const disk = await openFileDisk(`${directory}/member-${id}`);
+const disk = await openFileDisk(`${directory}/member-${id}`, { journal: settings.journal });
 const newIncarnation = (): string => newId(systemRandom);
 const storage = await openLogStorage(disk, { clusterId: "bench", nodeId: id, newIncarnation });
 const tls = await readCertificate(certificates, `member-${id}`);

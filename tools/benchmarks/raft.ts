@@ -5,7 +5,8 @@
  * failover  from a killed leader to the next acknowledged write (BENCH_FAILOVERS)
  * memory    a leader whose follower is down, and one that streams a large snapshot (BENCH_SNAPSHOT_MIB, BENCH_MS)
  *
- * BENCH_DIR is where their data go; it decides which disk is measured.
+ * BENCH_DIR is where their data go; it decides which disk is measured. With BENCH_JOURNAL=off the members' logs have no
+ * journal, only LevelDB.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
