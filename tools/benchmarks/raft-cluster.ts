@@ -33,30 +33,39 @@ export interface BenchMember {
 /** As etcd has it by default; a library that is asked to writes all of its state so often. */
 const snapshotEntries = 100_000;
 
-const clientPort = (id: number): number => 27_000 + id;
+export interface RaftClusterOptions {
+  /** Bytes that the state has beside what is written. @default 0 */
+  readonly ballastBytes?: number;
+  /** Whether the logs have a journal. @default true */
+  readonly journal?: boolean;
+  /** Members listen at this port and those that follow, clients come 3,000 above. @default 24,001 */
+  readonly firstPort?: number;
+}
 
 export class RaftCluster {
-  readonly members: readonly Member[] = [1, 2, 3, 4].map((id) => ({ id, address: `127.0.0.1:${24_000 + id}` }));
+  readonly members: readonly Member[];
   readonly running: Map<number, BenchMember> = new Map();
   private readonly directory: string;
   private readonly certificates: string;
-  private readonly ballastBytes: number;
+  private readonly options: Required<RaftClusterOptions>;
 
-  private constructor(directory: string, certificates: string, ballastBytes: number) {
+  private constructor(directory: string, certificates: string, options: RaftClusterOptions) {
     this.directory = directory;
     this.certificates = certificates;
-    this.ballastBytes = ballastBytes;
+    this.options = { ballastBytes: 0, journal: true, firstPort: 24_001, ...options };
+    this.members = [1, 2, 3, 4].map((id) => ({ id, address: `127.0.0.1:${this.options.firstPort + id - 1}` }));
   }
 
-  static async start(directory: string, certificates: string, ballastBytes: number = 0): Promise<RaftCluster> {
-    const cluster = new RaftCluster(directory, certificates, ballastBytes);
+  static async start(directory: string, certificates: string, options: RaftClusterOptions = {}): Promise<RaftCluster> {
+    const cluster = new RaftCluster(directory, certificates, options);
     await Promise.all(cluster.members.map(({ id }) => makeCertificate(certificates, `member-${id}`)));
     await Promise.all([1, 2, 3].map((id) => cluster.startMember(id)));
     return cluster;
   }
 
   async startMember(id: number, { joins = false }: { readonly joins?: boolean } = {}): Promise<BenchMember> {
-    const { directory, certificates, ballastBytes } = this;
+    const { directory, certificates } = this;
+    const { ballastBytes, journal } = this.options;
     // A member that joins names itself as well: it listens there.
     const members = joins ? this.members : this.members.slice(0, 3);
     const settings: MemberSettings = {
@@ -64,11 +73,11 @@ export class RaftCluster {
       directory,
       certificates,
       members,
-      port: clientPort(id),
+      port: this.clientPort(id),
       ballastBytes,
       joins,
       snapshotEntries,
-      journal: process.env["BENCH_JOURNAL"] !== "off",
+      journal,
     };
     const program = join(import.meta.dirname, "raft-member.ts");
     const args = ["--conditions=warren-source", program, JSON.stringify(settings)];
@@ -110,7 +119,7 @@ export class RaftCluster {
     let closing = false;
     const sockets = await Promise.all(
       Array.from({ length: Math.min(clients, 16) }, async () => {
-        const socket = connect(clientPort(id), "127.0.0.1");
+        const socket = connect(this.clientPort(id), "127.0.0.1");
         await once(socket, "connect");
         socket.on("error", () => socket.destroy()); // its member was killed
         socket.on("close", () => {
@@ -152,6 +161,10 @@ export class RaftCluster {
     const ended = once(member.child, "exit");
     member.child.kill("SIGKILL");
     await ended;
+  }
+
+  private clientPort(id: number): number {
+    return this.options.firstPort + 3_000 + id - 1;
   }
 
   async close(): Promise<void> {

@@ -88,7 +88,9 @@ export async function memory(directory: string, certificates: string): Promise<v
     { name: "stream", ballastMiB: snapshotMiB, measure: (cluster: RaftCluster) => streaming(cluster, snapshotMiB) },
   ];
   for (const { name, ballastMiB, measure } of parts) {
-    const cluster = await RaftCluster.start(`${directory}/${name}`, certificates, ballastMiB * 2 ** 20);
+    const cluster = await RaftCluster.start(`${directory}/${name}`, certificates, {
+      ballastBytes: ballastMiB * 2 ** 20,
+    });
     try {
       rows.push(...(await measure(cluster)));
     } finally {

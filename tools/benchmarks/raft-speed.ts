@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { installEtcd, startEtcd } from "./etcd-cluster.ts";
 import { load, type Driver, type LoadResult } from "./load.ts";
-import { cpuMicros, RaftCluster, residentMiB } from "./raft-cluster.ts";
+import { cpuMicros, RaftCluster, residentMiB, type BenchMember } from "./raft-cluster.ts";
 import { percentile, printTable, setting } from "./report.ts";
 
 interface Side {
@@ -80,51 +80,59 @@ function report(rows: readonly Row[]): void {
   for (const clients of new Set(rows.map((row) => row.clients))) {
     const of = (side: string): Row[] => rows.filter((row) => row.side === side && row.clients === clients);
     const theirs = of("etcd");
-    const pairs = of("warren").flatMap((ours, at) =>
-      theirs.slice(at, at + 1).map((other) => ({ ours, theirs: other })),
-    );
-    const rates = pairs.map(({ ours, theirs }) => ours.rate / theirs.rate);
-    const p50s = pairs.map(({ ours, theirs }) => percentile(ours.took, 0.5) / percentile(theirs.took, 0.5));
-    const each = rates.map((rate) => rate.toFixed(2)).join(", ");
-    console.log(
-      `${clients} clients: ${median(rates).toFixed(2)} × etcd's writes/s (rounds: ${each}), ${median(p50s).toFixed(2)} × its p50`,
-    );
+    for (const side of new Set(rows.map((row) => row.side))) {
+      if (side === "etcd") continue;
+      const pairs = of(side).flatMap((ours, at) => theirs.slice(at, at + 1).map((other) => ({ ours, theirs: other })));
+      const rates = pairs.map((pair) => pair.ours.rate / pair.theirs.rate);
+      const p50s = pairs.map((pair) => percentile(pair.ours.took, 0.5) / percentile(pair.theirs.took, 0.5));
+      console.log(`${clients} clients, ${side}: ${rounds(rates)} × etcd's writes/s, ${rounds(p50s)} × its p50`);
+    }
   }
+}
+
+function rounds(ratios: readonly number[]): string {
+  return `${median(ratios).toFixed(2)} (rounds: ${ratios.map((ratio) => ratio.toFixed(2)).join(", ")})`;
+}
+
+function side(name: string, cluster: RaftCluster, leader: BenchMember): Side {
+  return {
+    name,
+    pids: [...cluster.running.values()].map(({ child }) => child.pid),
+    leaderPid: leader.child.pid,
+    connect: (clients, done) => cluster.connect(leader.id, clients, done),
+    syncs: async () => (await leader.figures()).syncs,
+  };
 }
 
 export async function speed(directory: string, certificates: string): Promise<void> {
   const [durationMs, rounds] = [setting("BENCH_MS", 5_000), setting("BENCH_ROUNDS", 3)];
   console.log(`${installEtcd()}; three members a side, TLS between members, 8-byte keys, 256-byte values\n`);
-  const cluster = await RaftCluster.start(directory, certificates);
-  const etcd = await startEtcd(join(directory), certificates);
+  const ours = new Map([["warren", await RaftCluster.start(join(directory, "with"), certificates)]]);
+  if (process.env["BENCH_WITHOUT_JOURNAL"] !== undefined) {
+    const options = { journal: false, firstPort: 24_011 };
+    ours.set("warren, no journal", await RaftCluster.start(join(directory, "without"), certificates, options));
+  }
+  const etcd = await startEtcd(directory, certificates);
   try {
-    const leader = await cluster.leader();
-    const sides: Side[] = [
-      {
-        name: "warren",
-        pids: [...cluster.running.values()].map(({ child }) => child.pid),
-        leaderPid: leader.child.pid,
-        connect: (clients, done) => cluster.connect(leader.id, clients, done),
-        syncs: async () => (await leader.figures()).syncs,
-      },
-      {
-        name: "etcd",
-        pids: etcd.processes.map(({ pid }) => pid),
-        leaderPid: etcd.processes[etcd.leader - 1]?.pid,
-        connect: (clients, done) => etcd.connect(clients, done),
-        syncs: () => etcd.leaderSyncs(),
-      },
-    ];
+    const sides: Side[] = [];
+    for (const [name, cluster] of ours) sides.push(side(name, cluster, await cluster.leader()));
+    sides.push({
+      name: "etcd",
+      pids: etcd.processes.map(({ pid }) => pid),
+      leaderPid: etcd.processes[etcd.leader - 1]?.pid,
+      connect: (clients, done) => etcd.connect(clients, done),
+      syncs: () => etcd.leaderSyncs(),
+    });
     // Connected, and compiled: code that runs a thousand times a second takes long to be worth it to the engine.
-    for (const side of sides) await measure(side, 100, 5_000);
-    for (const side of sides) await measure(side, 1, setting("BENCH_WARM_MS", 15_000));
+    for (const one of sides) await measure(one, 100, 5_000);
+    for (const one of sides) await measure(one, 1, setting("BENCH_WARM_MS", 15_000));
     const rows: Row[] = [];
     for (let round = 0; round < rounds; round++) {
-      for (const clients of [1, 1_000]) for (const side of sides) rows.push(await measure(side, clients, durationMs));
+      for (const clients of [1, 1_000]) for (const one of sides) rows.push(await measure(one, clients, durationMs));
     }
     report(rows);
   } finally {
-    await cluster.close();
+    for (const cluster of ours.values()) await cluster.close();
     for (const child of etcd.processes) {
       const ended = once(child, "exit");
       if (child.kill("SIGKILL")) await ended;

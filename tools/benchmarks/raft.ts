@@ -5,8 +5,8 @@
  * failover  from a killed leader to the next acknowledged write (BENCH_FAILOVERS)
  * memory    a leader whose follower is down, and one that streams a large snapshot (BENCH_SNAPSHOT_MIB, BENCH_MS)
  *
- * BENCH_DIR is where their data go; it decides which disk is measured. With BENCH_JOURNAL=off the members' logs have no
- * journal, only LevelDB.
+ * BENCH_DIR is where their data go; it decides which disk is measured. With BENCH_WITHOUT_JOURNAL=1 the speed of members
+ * whose logs have no journal, only LevelDB, is measured in the same turns.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";

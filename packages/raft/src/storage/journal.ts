@@ -29,7 +29,7 @@ const removed = 2 ** 32 - 1;
 /** Bytes of the largest record: what is larger gains nothing here. */
 export const largestRecordBytes: number = 16 * 1024;
 
-export interface JournalRecord {
+interface JournalRecord {
   readonly number: number;
   readonly ops: readonly KeyValueOp[];
 }

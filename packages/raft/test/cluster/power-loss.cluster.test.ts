@@ -142,7 +142,9 @@ describe("power fails for all three members at once", () => {
     await using longer = await prepare(1_000);
     // Three at once are as large as a record may be; some twenty-four fill a half.
     const { operations, ...rest } = await record(longer, 90, 5_000);
-    expect(operations.filter(({ kind, path }) => kind === "write" && path === "journal").length).toBeGreaterThan(3 * 30);
+    expect(operations.filter(({ kind, path }) => kind === "write" && path === "journal").length).toBeGreaterThan(
+      3 * 30,
+    );
     expect(await lost({ operations, ...rest }, "none")).toEqual(new Set());
   });
 

@@ -75,7 +75,7 @@ async function spoil(at: number): Promise<void> {
 }
 
 /** Opened on a store in memory; `leave` ends it as a kill does. */
-async function start(memory: KeyValue): Promise<{ kv: KeyValue; store: Store; leave(): Promise<void> }> {
+async function start(memory: KeyValue): Promise<{ kv: KeyValue; store: Store; leave: () => Promise<void> }> {
   const store = new Store(memory);
   const opened = await openJournal(path);
   return { kv: await openJournaled(store.kv, opened), store, leave: () => opened.journal.close() };
@@ -191,7 +191,10 @@ describe("a store behind a journal, killed at any moment", () => {
       const memory = await memoryDisk().openKeyValue();
       const model = new Map<string, string>();
       const state = (): string =>
-        [...model].sort().map(([key, value]) => `${key}=${Buffer.from(value).toString("latin1")}`).join(" ");
+        [...model]
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([key, value]) => `${key}=${Buffer.from(value).toString("latin1")}`)
+          .join(" ");
       const randomOp = (): KeyValueOp => {
         const key = `k${random.int(12)}`;
         if (random.int(5) === 0) {
@@ -253,7 +256,8 @@ describe("a store behind a journal, killed at any moment", () => {
     await using file = await open(path, "r+");
     for (let at = 0; at < after.length; at += sectorBytes) {
       const old = before.subarray(at, at + sectorBytes);
-      if (!old.equals(after.subarray(at, at + sectorBytes)) && random.int(4) === 0) await file.write(old, 0, sectorBytes, at);
+      if (!old.equals(after.subarray(at, at + sectorBytes)) && random.int(4) === 0)
+        await file.write(old, 0, sectorBytes, at);
     }
   }
 });
