@@ -50,6 +50,16 @@ export function formatProgress(progress: ReadonlyMap<NodeId, Progress>): string 
     .join("");
 }
 
+function confStateOf({ incoming, outgoing, learners, learnersNext, autoLeave }: Configuration): ConfState {
+  return {
+    voters: sortedIds(incoming),
+    votersOutgoing: sortedIds(outgoing),
+    learners: sortedIds(learners),
+    learnersNext: sortedIds(learnersNext),
+    autoLeave,
+  };
+}
+
 export class Tracker implements AckedIndexer {
   readonly maxInflightMsgs: number;
   readonly maxInflightBytes: number;
@@ -57,6 +67,7 @@ export class Tracker implements AckedIndexer {
   /** The members' ids, ascending: the order in which everything is sent. */
   ids: readonly NodeId[] = [];
   private members: ReadonlyMap<NodeId, Progress> = new Map();
+  private conf: ConfState = confStateOf(emptyConfiguration);
   private votes = new Map<NodeId, boolean>();
 
   constructor(maxInflightMsgs: number, maxInflightBytes: number) {
@@ -74,6 +85,7 @@ export class Tracker implements AckedIndexer {
 
   switchTo(config: Configuration, progress: ReadonlyMap<NodeId, Progress>): void {
     this.config = config;
+    this.conf = confStateOf(config);
     this.members = progress;
     this.ids = sortedIds(progress.keys());
   }
@@ -93,14 +105,7 @@ export class Tracker implements AckedIndexer {
   }
 
   confState(): ConfState {
-    const { incoming, outgoing, learners, learnersNext, autoLeave } = this.config;
-    return {
-      voters: sortedIds(incoming),
-      votersOutgoing: sortedIds(outgoing),
-      learners: sortedIds(learners),
-      learnersNext: sortedIds(learnersNext),
-      autoLeave,
-    };
+    return this.conf;
   }
 
   voters(): NodeId[] {

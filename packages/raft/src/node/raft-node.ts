@@ -450,7 +450,7 @@ export class RaftNode implements AsyncDisposable {
     if (this.state === "closed") return;
     this.outbox.send(responses.filter(({ to }) => to !== this.id));
     for (const m of responses) if (m.to === this.id) this.step(m);
-    this.wake();
+    if (this.raw.hasReady()) this.wake();
   }
 
   private onApplied(index: number): void {

@@ -27,6 +27,8 @@ export class Writer {
   private readonly hooks: WriterHooks;
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
+  private term = 0;
+  private vote = 0;
   private sinceMs: number | undefined;
 
   constructor(storage: RaftStorage, clock: Clock, metrics: RaftMetrics, hooks: WriterHooks) {
@@ -36,9 +38,10 @@ export class Writer {
     this.hooks = hooks;
   }
 
-  /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. */
+  /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. News of a commit awaits the next. */
   push(m: Message, defer?: (begin: () => void) => void): void {
     this.queue.push(m);
+    if (this.isNews(m)) return;
     this.running ??= defer === undefined ? this.run() : new Promise<void>(defer).then(() => this.run());
   }
 
@@ -47,8 +50,19 @@ export class Writer {
     return this.sinceMs === undefined ? 0 : this.clock.monotonic() - this.sinceMs;
   }
 
+  /** Resolves when all that it took is written. */
   async idle(): Promise<void> {
-    await this.running;
+    await (this.running ?? this.run());
+  }
+
+  /** Whether nothing but the commit index changes, which is synced with the next write and never for its own sake. */
+  private isNews({ term, vote, entries, snapshot, responses }: Message): boolean {
+    const changed = term !== 0 && (term !== this.term || vote !== this.vote);
+    if (changed) {
+      this.term = term;
+      this.vote = vote;
+    }
+    return !changed && entries.length === 0 && snapshot === undefined && responses.length === 0;
   }
 
   private async run(): Promise<void> {
