@@ -26,8 +26,9 @@ export async function openJournaled(store: KeyValue, { journal, isNew, records }
       if (record.number !== ++number) throw journalCorrupt(`record ${number} is damaged or missing`); // J2
     }
     if (missed.length > 0) {
-      const ops = missed.flatMap((record) => record.ops);
-      await store.batch([...lastOfEach(ops), numbered(number)], { sync: true });
+      const last = new Map<string, KeyValueOp>();
+      for (const record of missed) for (const op of record.ops) last.set(text(op.key), op);
+      await store.batch([...last.values(), numbered(number)], { sync: true });
     }
     return new JournaledKeyValue(store, journal, number);
   } catch (error) {
@@ -41,12 +42,12 @@ class JournaledKeyValue implements KeyValue {
   private readonly journal: Journal;
   /** Of the last record. */
   private number: number;
-  /** What is in the half of the journal that is written, and after it what nobody wanted synced. */
-  private waiting: KeyValueOp[] = [];
-  /** How many of those are in the journal; the others go into its next record, so that none overtakes another. */
-  private recorded = 0;
+  /** What is in the half of the journal that is written: of each key, the last. */
+  private waiting = new Map<string, KeyValueOp>();
   /** What is on its way to the store from the other half. */
-  private moving: readonly KeyValueOp[] = [];
+  private moving: ReadonlyMap<string, KeyValueOp> = new Map();
+  /** What nobody wanted synced: it goes into the next record, so that none overtakes another. */
+  private unrecorded: KeyValueOp[] = [];
   private moved: Promise<void> = Promise.resolve();
   private failure: { readonly cause: unknown } | undefined;
   private readonly inTurn = serially();
@@ -58,9 +59,9 @@ class JournaledKeyValue implements KeyValue {
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
-    const bytes = asBuffer(key);
-    const same = (op: KeyValueOp): boolean => bytes.equals(op.key);
-    const op = this.waiting.findLast(same) ?? this.moving.findLast(same);
+    const name = text(key);
+    const op =
+      this.unrecorded.findLast((one) => text(one.key) === name) ?? this.waiting.get(name) ?? this.moving.get(name);
     if (op === undefined) return this.store.get(key);
     return op.type === "put" ? op.value : undefined;
   }
@@ -93,34 +94,31 @@ class JournaledKeyValue implements KeyValue {
 
   /** Resolves when the store holds all. */
   private settled(): Promise<void> {
-    return this.inTurn(() => this.guard(() => this.through([])));
+    return this.inTurn(() => this.guard(() => this.through(this.unrecorded)));
   }
 
   private async gather(ops: readonly KeyValueOp[]): Promise<void> {
-    for (const op of ops) this.waiting.push(op);
+    for (const op of ops) this.unrecorded.push(op);
   }
 
   private async write(ops: readonly KeyValueOp[]): Promise<void> {
-    const record = this.recorded === this.waiting.length ? ops : [...this.waiting.slice(this.recorded), ...ops];
+    const record = this.unrecorded.length === 0 ? ops : [...this.unrecorded, ...ops];
     const bytes = recordBytes(record);
-    if (bytes > largestRecordBytes) return this.through(ops);
-    if (!this.journal.fits(bytes)) {
-      await this.turn();
-      return this.write(ops);
-    }
+    if (bytes > largestRecordBytes) return this.through(record);
+    if (!this.journal.fits(bytes)) await this.turn();
     await this.journal.append(this.number + 1, record);
     this.number++;
-    await this.gather(ops);
-    this.recorded = this.waiting.length;
+    this.unrecorded = [];
+    for (const op of record) this.waiting.set(text(op.key), op);
   }
 
   /** Writes to the store, and with it what waits. */
   private async through(ops: readonly KeyValueOp[]): Promise<void> {
     await this.moved;
-    if (this.waiting.length + ops.length === 0) return;
-    await this.store.batch([...lastOfEach(this.waiting), ...ops, numbered(this.number)], { sync: true });
-    this.waiting = [];
-    this.recorded = 0;
+    if (this.waiting.size + ops.length === 0) return;
+    await this.store.batch([...this.waiting.values(), ...ops, numbered(this.number)], { sync: true });
+    this.unrecorded = [];
+    this.waiting = new Map();
     this.journal.restart(); // J1
   }
 
@@ -128,17 +126,16 @@ class JournaledKeyValue implements KeyValue {
   private async turn(): Promise<void> {
     await this.moved;
     if (this.failure !== undefined) throw this.failure.cause;
-    this.moving = this.waiting.slice(0, this.recorded);
-    this.waiting = this.waiting.slice(this.recorded);
-    this.recorded = 0;
+    this.moving = this.waiting;
     this.moved = this.move();
+    this.waiting = new Map();
     this.journal.turn(); // J1
   }
 
   private async move(): Promise<void> {
     try {
-      await this.store.batch([...lastOfEach(this.moving), numbered(this.number)], { sync: true });
-      this.moving = [];
+      await this.store.batch([...this.moving.values(), numbered(this.number)], { sync: true });
+      this.moving = new Map();
     } catch (cause) {
       this.failure ??= { cause };
     }
@@ -162,7 +159,6 @@ function numbered(number: number): KeyValueOp {
   return { type: "put", key: numberKey, value };
 }
 
-/** Of the operations on a key only the last counts. */
-function lastOfEach(ops: readonly KeyValueOp[]): Iterable<KeyValueOp> {
-  return new Map(ops.map((op) => [asBuffer(op.key).toString("latin1"), op])).values();
+function text(key: Uint8Array): string {
+  return asBuffer(key).toString("latin1");
 }
