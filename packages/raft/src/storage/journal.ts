@@ -13,11 +13,10 @@ import { open, rename, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 
-import { RaftError } from "../errors.ts";
 import type { KeyValueOp } from "./disk.ts";
 import { exists, syncDirectory, writeAt } from "./files.ts";
 import { seal, unseal } from "./record.ts";
-import { unknownFormat } from "./snapshot-files.ts";
+import { journalCorrupt, unknownFormat } from "./refusals.ts";
 
 const format = 1;
 const sectorBytes = 512;
@@ -173,11 +172,4 @@ export class Journal {
   close(): Promise<void> {
     return this.handle.close();
   }
-}
-
-export function journalCorrupt(why: string): RaftError {
-  return new RaftError(
-    { code: "RAFT_JOURNAL_CORRUPT" },
-    `this member's journal can't be relied on: ${why}; remove this member and add it again under a new id`,
-  );
 }

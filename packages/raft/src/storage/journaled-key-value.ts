@@ -9,8 +9,9 @@
 import { serially } from "@warren/std";
 
 import type { KeyValue, KeyValueOp } from "./disk.ts";
-import { journalCorrupt, largestRecordBytes, recordBytes, type Journal, type OpenedJournal } from "./journal.ts";
+import { largestRecordBytes, recordBytes, type Journal, type OpenedJournal } from "./journal.ts";
 import { asBuffer } from "./record.ts";
+import { journalCorrupt } from "./refusals.ts";
 
 /** The number of the last record that the store holds. */
 const numberKey = Buffer.from("j");

@@ -17,10 +17,11 @@ import {
   type Snapshot,
   type SnapshotMetadata,
 } from "../core/index.ts";
-import { RaftError } from "../errors.ts";
+import type { RaftError } from "../errors.ts";
 import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
-import { SnapshotFiles, unknownFormat } from "./snapshot-files.ts";
+import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost, unknownFormat } from "./refusals.ts";
+import { SnapshotFiles } from "./snapshot-files.ts";
 import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
 
 const format = 1;
@@ -363,7 +364,7 @@ async function readMarker(disk: Disk): Promise<number | undefined> {
   const marker = unseal(bytes) as { format: number; last: number } | undefined;
   // Torn: it is not synced with each write, and says less then, never more.
   if (marker === undefined) return undefined;
-  if (marker.format !== format) throw unknownFormat(marker.format);
+  if (marker.format !== format) throw unknownFormat(marker.format, format);
   return marker.last;
 }
 
@@ -384,7 +385,7 @@ async function openIdentity(
   }
   const found = unseal(stored) as (Identity & { format: number }) | undefined;
   if (found === undefined) throw stateCorrupt();
-  if (found.format !== format) throw unknownFormat(found.format);
+  if (found.format !== format) throw unknownFormat(found.format, format);
   if (found.clusterId !== clusterId) throw mismatch(`cluster ${found.clusterId}, not ${clusterId}`);
   if (found.nodeId !== nodeId) throw mismatch(`node ${found.nodeId}, not ${nodeId}`);
   return { clusterId, nodeId, incarnation: found.incarnation };
@@ -396,34 +397,4 @@ function readState(kv: KeyValue): State {
   const state = unseal(asBuffer(stored)) as State | undefined;
   if (state === undefined) throw stateCorrupt();
   return state;
-}
-
-function storageFailed(cause: unknown): RaftError {
-  const text = "a write to the log failed, so what is on disk is unknown; mend the disk and start again";
-  return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
-}
-
-const remedy = "remove this member and add it again under a new id";
-
-function logCorrupt(index: number): RaftError {
-  return new RaftError({ code: "RAFT_LOG_CORRUPT", index }, `log entry ${index} is damaged on disk; ${remedy}`);
-}
-
-function logHole(index: number): RaftError {
-  return new RaftError({ code: "RAFT_LOG_HOLE", index }, `log entry ${index} is missing from the disk; ${remedy}`);
-}
-
-function tailLost(last: number, expected: number): RaftError {
-  return new RaftError(
-    { code: "RAFT_LOG_TAIL_LOST", last, expected },
-    `the log ends at ${last} but was durable to ${expected}: the disk lost what it had synced; ${remedy}`,
-  );
-}
-
-function stateCorrupt(): RaftError {
-  return new RaftError({ code: "RAFT_STATE_CORRUPT" }, `this member's state record is damaged on disk; ${remedy}`);
-}
-
-function mismatch(what: string): RaftError {
-  return new RaftError({ code: "RAFT_IDENTITY_MISMATCH", what }, `this directory belongs to ${what}; check the path`);
 }

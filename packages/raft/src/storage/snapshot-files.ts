@@ -5,9 +5,9 @@
 import { crc32 } from "node:zlib";
 
 import type { SnapshotMetadata } from "../core/index.ts";
-import { RaftError } from "../errors.ts";
 import type { Disk, StreamOptions } from "./disk.ts";
 import { seal, unseal } from "./record.ts";
+import { snapshotCorrupt, unknownFormat } from "./refusals.ts";
 import type { SnapshotReader } from "./storage.ts";
 
 const version = 1;
@@ -50,7 +50,7 @@ export class SnapshotFiles {
       const index = /^snapshot-(\d+)\.head$/u.exec(name)?.[1];
       if (index === undefined) continue;
       const head = unseal((await this.disk.read(name)) ?? Buffer.alloc(0)) as Head | undefined;
-      if (head === undefined) throw corrupt(Number(index));
+      if (head === undefined) throw snapshotCorrupt(Number(index));
       this.held.push(head);
     }
     this.held.sort((a, b) => b.metadata.index - a.metadata.index);
@@ -125,7 +125,7 @@ export class SnapshotFiles {
 
   open(index: number, options: StreamOptions = {}): SnapshotReader {
     const head = this.held.find(({ metadata }) => metadata.index === index);
-    if (head === undefined) throw corrupt(index);
+    if (head === undefined) throw snapshotCorrupt(index);
     return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head, options) };
   }
 }
@@ -158,8 +158,8 @@ async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncG
   for await (let chunk of disk.stream(bodyName(index), chunkBytes, options)) {
     if (skip > 0) {
       const found = Buffer.from(chunk.subarray(4, 8)).readUInt32LE(0);
-      if (!magic.equals(chunk.subarray(0, 4))) throw corrupt(index);
-      if (found !== version) throw unknownFormat(found);
+      if (!magic.equals(chunk.subarray(0, 4))) throw snapshotCorrupt(index);
+      if (found !== version) throw unknownFormat(found, version);
       chunk = chunk.subarray(skip);
       skip = 0;
     }
@@ -168,23 +168,9 @@ async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncG
     if (last !== undefined) yield last;
     last = chunk;
   }
-  if (bytes !== head.bytes || checksum !== head.checksum) throw corrupt(index);
+  if (bytes !== head.bytes || checksum !== head.checksum) throw snapshotCorrupt(index);
   if (last !== undefined && last.length > 0) yield last;
 }
 
 const bodyName = (index: number): string => `snapshot-${index}.body`;
 const headName = (index: number): string => `snapshot-${index}.head`;
-
-function corrupt(index: number): RaftError {
-  return new RaftError(
-    { code: "RAFT_SNAPSHOT_CORRUPT", index },
-    `snapshot ${index} is damaged on this disk; remove this member and add it again under a new id`,
-  );
-}
-
-export function unknownFormat(found: number, known: number = version): RaftError {
-  return new RaftError(
-    { code: "RAFT_FORMAT_UNKNOWN", found, known },
-    `the data are of format ${found} and this program knows ${known}; start the program that wrote them`,
-  );
-}
