@@ -27,6 +27,7 @@ export class Writer {
   private readonly hooks: WriterHooks;
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
+  /** Of the last state that came. */
   private term = 0;
   private vote = 0;
   private sinceMs: number | undefined;
