@@ -16,6 +16,11 @@ import { journalCorrupt } from "./refusals.ts";
 /** The number of the last record that the store holds. */
 const numberKey = Buffer.from("j");
 
+/** Whether a store has had a journal: without it, it may lack what was durable. */
+export function hadJournal(store: KeyValue): boolean {
+  return store.get(numberKey) !== undefined;
+}
+
 /** Brings the store up to its journal. @throws RaftError `RAFT_JOURNAL_CORRUPT` */
 export async function openJournaled(store: KeyValue, { journal, isNew, records }: OpenedJournal): Promise<KeyValue> {
   try {

@@ -290,4 +290,7 @@ test("a directory without a journal gets one; with one, it is used though none i
   const again = await openLogStorage(await openFileDisk(directory, { journal: false }), options);
   expect(again.lastIndex()).toBe(2);
   await again.close();
+  await rm(path);
+  const bare = openLogStorage(await openFileDisk(directory, { journal: false }), options);
+  await expect(bare).rejects.toMatchObject({ code: "RAFT_JOURNAL_CORRUPT" });
 });
