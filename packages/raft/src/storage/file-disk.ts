@@ -7,7 +7,7 @@ import { setTimeout as after } from "node:timers/promises";
 import type { Disk, FileWriter } from "./disk.ts";
 import { exists, syncDirectory, writeAt } from "./files.ts";
 import { openJournal } from "./journal.ts";
-import { hadJournal, openJournaled } from "./journaled-key-value.ts";
+import { hasJournal, openJournaled } from "./journaled-key-value.ts";
 import { openLevel } from "./level.ts";
 
 export interface FileDiskOptions {
@@ -26,8 +26,9 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
     async openKeyValue() {
       const level = await openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024);
       try {
-        const journaled = options.journal !== false || hadJournal(level) || (await exists(path("journal")));
-        const kv = journaled ? await openJournaled(level, await openJournal(path("journal"))) : level;
+        const known = hasJournal(level);
+        const journaled = options.journal !== false || known || (await exists(path("journal")));
+        const kv = journaled ? await openJournaled(level, await openJournal(path("journal"), known)) : level;
         return {
           get: (key) => kv.get(key),
           batch: (ops, sync) => kv.batch(ops, sync),

@@ -35,8 +35,6 @@ interface JournalRecord {
 
 export interface OpenedJournal {
   readonly journal: Journal;
-  /** It was not there and was laid out. */
-  readonly isNew: boolean;
   /** All that can be read in it, by ascending numbers. */
   readonly records: readonly JournalRecord[];
 }
@@ -48,11 +46,13 @@ export function recordBytes(ops: readonly KeyValueOp[]): number {
   return bytes;
 }
 
-/** Opens a journal, or lays it out. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_FORMAT_UNKNOWN` */
-export async function openJournal(path: string): Promise<OpenedJournal> {
+/** Opens a journal, or lays it out if none is `known`. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_FORMAT_UNKNOWN` */
+export async function openJournal(path: string, known: boolean): Promise<OpenedJournal> {
   const flags = constants.O_RDWR | (constants.O_DSYNC ?? 0);
-  const isNew = !(await exists(path));
-  if (isNew) await layOut(path);
+  if (!(await exists(path))) {
+    if (known) throw journalCorrupt("it is gone");
+    await layOut(path);
+  }
   const handle = await open(path, flags);
   try {
     const bytes = Buffer.alloc(fileBytes);
@@ -60,7 +60,7 @@ export async function openJournal(path: string): Promise<OpenedJournal> {
     const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { format: number; salt: number } | undefined;
     if (head === undefined || bytesRead < fileBytes) throw journalCorrupt("its head is damaged");
     if (head.format !== format) throw unknownFormat(head.format, format);
-    return { journal: new Journal(handle, head.salt), isNew, records: readRecords(bytes, head.salt) };
+    return { journal: new Journal(handle, head.salt), records: readRecords(bytes, head.salt) };
   } catch (error) {
     await handle.close();
     throw error;

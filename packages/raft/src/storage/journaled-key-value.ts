@@ -16,25 +16,25 @@ import { journalCorrupt } from "./refusals.ts";
 /** The number of the last record that the store holds. */
 const numberKey = Buffer.from("j");
 
-/** Whether a store has had a journal: without it, it may lack what was durable. */
-export function hadJournal(store: KeyValue): boolean {
+/** Whether a store has a journal: without it, it may lack what was durable. */
+export function hasJournal(store: KeyValue): boolean {
   return store.get(numberKey) !== undefined;
 }
 
 /** Brings the store up to its journal. @throws RaftError `RAFT_JOURNAL_CORRUPT` */
-export async function openJournaled(store: KeyValue, { journal, isNew, records }: OpenedJournal): Promise<KeyValue> {
+export async function openJournaled(store: KeyValue, { journal, records }: OpenedJournal): Promise<KeyValue> {
   try {
     const known = store.get(numberKey);
-    if (isNew && known !== undefined) throw journalCorrupt("it is gone");
-    let number = known === undefined ? 0 : asBuffer(known).readDoubleLE();
-    const missed = records.filter((record) => record.number > number);
-    for (const record of missed) {
+    const held = known === undefined ? 0 : asBuffer(known).readDoubleLE();
+    let number = held;
+    const missed = new Map<string, KeyValueOp>();
+    for (const record of records) {
+      if (record.number <= held) continue;
       if (record.number !== ++number) throw journalCorrupt(`record ${number} is damaged or missing`); // J2
+      for (const op of record.ops) missed.set(text(op.key), op);
     }
-    if (missed.length > 0) {
-      const last = new Map<string, KeyValueOp>();
-      for (const record of missed) for (const op of record.ops) last.set(text(op.key), op);
-      await store.batch([...last.values(), numbered(number)], { sync: true });
+    if (known === undefined || number > held) {
+      await store.batch([...missed.values(), numbered(number)], { sync: true });
     }
     return new JournaledKeyValue(store, journal, number);
   } catch (error) {
