@@ -85,12 +85,12 @@ function report(rows: readonly Row[]): void {
       const pairs = of(side).flatMap((ours, at) => theirs.slice(at, at + 1).map((other) => ({ ours, theirs: other })));
       const rates = pairs.map((pair) => pair.ours.rate / pair.theirs.rate);
       const p50s = pairs.map((pair) => percentile(pair.ours.took, 0.5) / percentile(pair.theirs.took, 0.5));
-      console.log(`${clients} clients, ${side}: ${rounds(rates)} × etcd's writes/s, ${rounds(p50s)} × its p50`);
+      console.log(`${clients} clients, ${side}: ${withRounds(rates)} × etcd's writes/s, ${withRounds(p50s)} × its p50`);
     }
   }
 }
 
-function rounds(ratios: readonly number[]): string {
+function withRounds(ratios: readonly number[]): string {
   return `${median(ratios).toFixed(2)} (rounds: ${ratios.map((ratio) => ratio.toFixed(2)).join(", ")})`;
 }
 

@@ -39,7 +39,10 @@ export type KeyValueOp =
 export interface KeyValue {
   /** Synchronous: the core's reads are. */
   get(key: Uint8Array): Uint8Array | undefined;
-  /** Atomic; with `sync`, durable when it resolves. Not called again before it settles. */
+  /**
+   * Atomic; with `sync`, durable when it resolves. Not called again before it settles. None overtakes another: what is
+   * there after a crash is a beginning of what was written.
+   */
   batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void>;
   /** Removes the pairs with `from ≤ key < to`, bit by bit and without a sync; may run beside a batch. */
   clear(from: Uint8Array, to: Uint8Array): Promise<void>;

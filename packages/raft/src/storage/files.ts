@@ -1,3 +1,4 @@
+/** What a real disk needs of `node:fs` beyond one call. */
 import { write } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 
