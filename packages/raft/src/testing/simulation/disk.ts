@@ -223,8 +223,10 @@ export class SimulatedDisk {
       case "snapshot-flipped": {
         const bodies = [...this.names.keys()].filter((name) => name.endsWith(".body"));
         const indexes = bodies.map((name) => Number(/\d+/u.exec(name)?.[0] ?? 0));
-        const newest = this.names.get(`snapshot-${Math.max(...indexes, 0)}.body`);
-        if (newest === undefined || !this.names.has(`snapshot-${Math.max(...indexes)}.head`)) return false;
+        // One beyond the log came and was never installed: it is dropped unread.
+        const reached = Math.max(...indexes.filter((one) => one <= last), 0);
+        const newest = this.names.get(`snapshot-${reached}.body`);
+        if (newest === undefined || !this.names.has(`snapshot-${reached}.head`)) return false;
         newest.data = flipped(newest.data, this.random.int(newest.data.length * 8));
         return true;
       }
