@@ -53,10 +53,13 @@ export class ContainerLog {
     using changes = follow ? watchOrNone(this.#directory, signal) : undefined;
     await using reader = new Reader(this.#directory);
     await reader.begin(tail);
+    // What comes while the last so many are read is not of them.
+    let left = follow ? undefined : tail;
     for (;;) {
       const over = changes === undefined || (await this.#isOver());
       for await (const line of reader.lines()) {
-        if (signal?.aborted) return;
+        if (signal?.aborted || left === 0) return;
+        if (left !== undefined) left--;
         if (line.at >= since) yield line;
       }
       if (over || signal?.aborted || !(await changes.next())) return;

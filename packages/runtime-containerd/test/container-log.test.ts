@@ -50,6 +50,15 @@ test("a record is read to the nanosecond's last figure that a number holds; what
   expect(rest).toEqual([]);
 });
 
+test("what is written while the last lines are read is not of them", async () => {
+  write(1, 1, 10);
+  const seen: LogLine[] = [];
+  for await (const line of log.read({ tail: 4 })) {
+    if (seen.push(line) === 1) write(1, 11, 12);
+  }
+  expect(numbers(seen)).toEqual([7, 8, 9, 10]);
+});
+
 test("tail counts over files, whatever their sizes", async () => {
   write(3, 1, 5000);
   write(4, 5001, 5003);
