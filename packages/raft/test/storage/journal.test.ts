@@ -250,7 +250,7 @@ describe("a store behind a journal, killed at any moment", () => {
         expect(possible).toContain(left);
         model.clear();
         for (const pair of left === "" ? [] : left.split(" ")) model.set(...(pair.split("=") as [string, string]));
-        await again.close().catch(() => undefined);
+        await again.close();
       }
     },
   );
