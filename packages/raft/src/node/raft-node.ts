@@ -436,7 +436,11 @@ export class RaftNode implements AsyncDisposable {
     }
     this.outbox.send(outgoing);
     // What followers wait for leaves before this member's own disk is kept busy, and that is before it applies.
-    if (append !== undefined) this.writer.push(append, outgoing.length > 0 ? this.defer : undefined);
+    if (append !== undefined) {
+      const matters = ready.mustSync || append.snapshot !== undefined || append.responses.length > 0;
+      if (matters) this.writer.push(append, outgoing.length > 0 ? this.defer : undefined);
+      else this.writer.gather(append);
+    }
     if (apply !== undefined) this.applier.push(apply);
     if (ready.softState !== undefined) this.leadershipChanged();
     if (ready.hardState !== undefined) {

@@ -27,9 +27,6 @@ export class Writer {
   private readonly hooks: WriterHooks;
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
-  /** Of the last state that came. */
-  private term = 0;
-  private vote = 0;
   private sinceMs: number | undefined;
 
   constructor(storage: RaftStorage, clock: Clock, metrics: RaftMetrics, hooks: WriterHooks) {
@@ -39,10 +36,14 @@ export class Writer {
     this.hooks = hooks;
   }
 
-  /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. News of a commit awaits the next. */
-  push(m: Message, defer?: (begin: () => void) => void): void {
+  /** Takes what is not worth a write of its own: it goes with the next. */
+  gather(m: Message): void {
     this.queue.push(m);
-    if (this.isNews(m)) return;
+  }
+
+  /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. */
+  push(m: Message, defer?: (begin: () => void) => void): void {
+    this.gather(m);
     this.running ??= defer === undefined ? this.run() : new Promise<void>(defer).then(() => this.run());
   }
 
@@ -54,16 +55,6 @@ export class Writer {
   /** Resolves when all that it took is written. */
   async idle(): Promise<void> {
     await (this.running ?? this.run());
-  }
-
-  /** Whether nothing but the commit index changes, which is synced with the next write and never for its own sake. */
-  private isNews({ term, vote, entries, snapshot, responses }: Message): boolean {
-    const changed = term !== 0 && (term !== this.term || vote !== this.vote);
-    if (changed) {
-      this.term = term;
-      this.vote = vote;
-    }
-    return !changed && entries.length === 0 && snapshot === undefined && responses.length === 0;
   }
 
   private async run(): Promise<void> {
@@ -79,7 +70,7 @@ export class Writer {
   }
 
   private async writeNext(): Promise<void> {
-    const { batch, rest } = gather(this.queue);
+    const { batch, rest } = takeBatch(this.queue);
     this.queue = rest;
     this.sinceMs = this.clock.monotonic();
     if (batch.snapshot !== undefined) {
@@ -102,7 +93,7 @@ export class Writer {
 }
 
 /** All that waits as one write; a snapshot begins a write of its own. */
-function gather(queue: readonly Message[]): { batch: Batch; rest: Message[] } {
+function takeBatch(queue: readonly Message[]): { batch: Batch; rest: Message[] } {
   let hardState: HardState | undefined;
   const entries: Entry[] = [];
   const responses: Message[] = [];
