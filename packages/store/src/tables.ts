@@ -7,19 +7,26 @@
 import {
   Cluster,
   Event,
+  Manager,
   Network,
   Node,
   RegistryCredential,
   Service,
+  Slot,
   Task,
+  Version,
   type Meta,
   type StoreObject,
 } from "@warren/api";
+import { isUnreleased } from "@warren/api/model";
 
 export interface Tables {
   clusters: Cluster;
   nodes: Node;
+  managers: Manager;
   services: Service;
+  versions: Version;
+  slots: Slot;
   tasks: Task;
   networks: Network;
   registries: RegistryCredential;
@@ -32,10 +39,15 @@ export interface Indexes {
   clusters: never;
   /** `name`: the hostname, which several nodes may share. */
   nodes: "name";
-  /** `name` is unique. `network`: ids of the networks its tasks join. */
-  services: "name" | "network";
-  /** `slot`: `SERVICE_ID/SLOT`; `desired`: the desired state's number; `network`: ids. */
-  tasks: "service" | "node" | "slot" | "desired" | "network";
+  managers: never;
+  /** `name` is unique. */
+  services: "name";
+  /** `network`: ids of the networks that its tasks join. */
+  versions: "service" | "network";
+  /** `node`: where an unreleased lease of it is. */
+  slots: "service" | "node";
+  /** `slot`: the id. */
+  tasks: "service" | "node" | "slot";
   /** `name` is unique. */
   networks: "name";
   /** `name` is the registry's, unique. */
@@ -87,16 +99,22 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
     Service,
     {
       name: ({ spec }) => present(spec?.name),
-      network: ({ spec }) => distinct((spec?.task?.networks ?? []).map(({ network }) => network)),
     },
     true,
   ),
+  managers: define("managers", "manager", Manager, {}),
+  versions: define("versions", "version", Version, {
+    service: ({ serviceId }) => present(serviceId),
+    network: ({ networks }) => distinct(networks),
+  }),
+  slots: define("slots", "slot", Slot, {
+    service: ({ serviceId }) => present(serviceId),
+    node: ({ leases }) => distinct(leases.filter(isUnreleased).map(({ nodeId }) => nodeId)),
+  }),
   tasks: define("tasks", "task", Task, {
     service: ({ serviceId }) => present(serviceId),
     node: ({ nodeId }) => present(nodeId),
-    slot: ({ serviceId, slot }) => [`${serviceId}/${slot}`],
-    desired: ({ desiredState }) => [String(desiredState)],
-    network: ({ networks }) => distinct(networks),
+    slot: ({ slotId }) => present(slotId),
   }),
   networks: define("networks", "network", Network, { name: ({ spec }) => present(spec?.name) }, true),
   registries: define("registries", "registry", RegistryCredential, { name: ({ registry }) => present(registry) }, true),

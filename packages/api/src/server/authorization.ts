@@ -63,7 +63,7 @@ allow(EventsDefinition, { list: operators, follow: operators, watch: operators }
 allow(DispatcherDefinition, {
   session: workers,
   heartbeat: workers,
-  updateTaskStatus: workers,
+  report: workers,
   assignments: workers,
   relay: workers,
 });
