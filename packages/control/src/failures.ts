@@ -6,7 +6,10 @@ import { limits } from "./limits.ts";
 const kinds: Readonly<Record<TableName, string>> = {
   clusters: "cluster",
   nodes: "node",
+  managers: "manager",
   services: "service",
+  versions: "version",
+  slots: "slot",
   tasks: "task",
   networks: "network",
   registries: "registry",

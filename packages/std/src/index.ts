@@ -10,6 +10,7 @@
  * - `lifecycle.ts` TaskGroup, serially
  * - `abort.ts`     abortable, aborted
  * - `backoff.ts`   Backoff
+ * - `image-reference.ts` the grammar of image names
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
 export { WarrenError, assert, errorText, type Failure } from "./error.ts";
@@ -29,3 +30,10 @@ export { AsyncQueue } from "./queue.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
 export { abortable, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
+export {
+  isRegistryHost,
+  parseImageReference,
+  registryName,
+  registryOfImage,
+  type ImageReference,
+} from "./image-reference.ts";
