@@ -12,7 +12,7 @@
  * - `backoff.ts`   Backoff
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
-export { WarrenError, assert, errorText, type Failure } from "./error.ts";
+export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
 export { systemClock, delay, type Clock, type Timer } from "./clock.ts";
 export { systemRandom, newId, type Random } from "./random.ts";
 export { silentLogger, type Logger, type LogFields } from "./log.ts";
