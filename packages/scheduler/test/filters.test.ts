@@ -32,6 +32,22 @@ describe("a filter that refuses says why, what would help, and the same as data"
       { state: "paused or drained" },
     ],
     [
+      "level",
+      { level: 1 },
+      { level: 3 },
+      "1 of 1 node too old for the task, which needs level 3: n has level 1",
+      "upgrade n to a version that has level 3",
+      { needed: 3, actual: 1 },
+    ],
+    [
+      "addresses",
+      { addresses: 0 },
+      {},
+      "1 of 1 node out of addresses: 0 of 0 taken on n",
+      "stop a task on n, give it a further subnet, or add a node",
+      { addresses: 0, taken: 0 },
+    ],
+    [
       "constraints",
       { labels: { zone: "south" } },
       { constraints: ["node.labels.zone == north"] },

@@ -11,6 +11,7 @@ export const hostPorts: Filter = {
     const ports = portsOf(task);
     return ports.length === 0 ? undefined : (node) => ports.every((port) => !node.hostPorts.has(port));
   },
+  room: () => 1,
   explain(task, node) {
     const taken = listText(portsOf(task).filter((port) => node.hostPorts.has(port)));
     return {

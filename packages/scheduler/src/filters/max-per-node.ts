@@ -7,6 +7,7 @@ export const maxPerNode: Filter = {
   check({ serviceId, maxPerNode: most = 0 }) {
     return most === 0 ? undefined : (node) => (node.services.get(serviceId) ?? 0) < most;
   },
+  room: ({ serviceId, maxPerNode: most = 0 }, node) => most - (node.services.get(serviceId) ?? 0),
   explain: ({ maxPerNode: most = 0 }) => ({
     text: `hold their limit of ${most} tasks of this service`,
     help: `add a node, or let a node hold more than ${most}`,

@@ -20,6 +20,11 @@ export const resources: Filter = {
       return true;
     };
   },
+  room(task, node) {
+    let room = Number.POSITIVE_INFINITY;
+    for (const [kind, amount] of needsOf(task)) room = Math.min(room, Math.floor(node.free(kind) / amount));
+    return room;
+  },
   explain({ reservations = {} }, node) {
     const kind = scarcest(reservations, node);
     const needs = reservations[kind] ?? 0;

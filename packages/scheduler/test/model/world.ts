@@ -55,11 +55,15 @@ export class ModelWorld {
     );
   }
 
+  staying(nodeId?: string): TaskState[] {
+    return this.held(nodeId).filter((task) => task.leaving !== true);
+  }
+
   /** Tasks of a service in the domain that `node` is in, or undefined where it is in none. */
   beside(service: string, key: string, node: NodeState): number | undefined {
     const domain = value(node, key);
     if (domain === undefined) return undefined;
-    return this.held().filter((task) => {
+    return this.staying().filter((task) => {
       const on = this.nodes.get(task.nodeId ?? "");
       return task.serviceId === service && on !== undefined && value(on, key) === domain;
     }).length;
@@ -67,6 +71,7 @@ export class ModelWorld {
 
   passes(node: NodeState, task: TaskState): boolean {
     const here = this.held(node.id);
+    const own = this.staying(node.id).filter((each) => each.serviceId === task.serviceId);
     const capacity = (kind: string): number => node.named?.[kind]?.length ?? node.resources?.[kind] ?? 0;
     const used = (kind: string): number => here.reduce((sum, each) => sum + (each.reservations?.[kind] ?? 0), 0);
     const homes = (name: string): string[] => [
@@ -86,6 +91,8 @@ export class ModelWorld {
     return (
       node.ready &&
       node.active &&
+      (task.level ?? 0) <= (node.level ?? 0) &&
+      (node.addresses === undefined || here.length < node.addresses) &&
       (task.constraints ?? []).every((each) => matchConstraints([parse(each)], node)) &&
       ((task.platforms ?? []).length === 0 ||
         task.platforms!.some((each) => each.os === node.platform?.os && each.arch === node.platform.arch)) &&
@@ -97,10 +104,10 @@ export class ModelWorld {
         const beside = this.beside(term.service, term.topology, node);
         if (term.kind === "anti-affinity") return (beside ?? 0) === 0;
         const begins =
-          term.service === task.serviceId && !this.held().some((each) => each.serviceId === task.serviceId);
+          term.service === task.serviceId && !this.staying().some((each) => each.serviceId === task.serviceId);
         return begins || (beside ?? 0) > 0;
       }) &&
-      !this.held().some((other) =>
+      !this.staying().some((other) =>
         (other.affinity ?? []).some((term) => {
           if (term.kind !== "anti-affinity" || term.required === false || term.service !== task.serviceId) return false;
           const on = this.nodes.get(other.nodeId ?? "");
@@ -114,8 +121,7 @@ export class ModelWorld {
             each.hostPorts?.some((other) => other.port === port.port && other.protocol === port.protocol),
           ),
       ) &&
-      ((task.maxPerNode ?? 0) === 0 ||
-        here.filter((each) => each.serviceId === task.serviceId).length < task.maxPerNode!) &&
+      ((task.maxPerNode ?? 0) === 0 || own.length < task.maxPerNode!) &&
       Object.entries(task.reservations ?? {}).every(
         ([kind, amount]) => amount === 0 || used(kind) + amount <= capacity(kind),
       )
@@ -125,12 +131,13 @@ export class ModelWorld {
   /** What `spread` goes by, most important first; lower is better. */
   rank(node: NodeState, task: TaskState): number[] {
     const here = this.held(node.id);
+    const stay = this.staying(node.id);
     const own = (tasks: readonly TaskState[]): number =>
       tasks.filter((each) => each.serviceId === task.serviceId).length;
     const keys = (task.preferences ?? []).map((each) => each.replace("spread=", ""));
     const branches = keys.map((_, level) =>
       own(
-        this.held().filter((each) => {
+        this.staying().filter((each) => {
           const on = this.nodes.get(each.nodeId ?? "");
           return on !== undefined && keys.slice(0, level + 1).every((key) => value(on, key) === value(node, key));
         }),
@@ -165,7 +172,7 @@ export class ModelWorld {
         Math.max(0, (all - here.reduce((sum, each) => sum + (each.reservations?.[kind] ?? 0), 0)) / all),
       );
     const headroom = 16 - Math.floor(16 * Math.min(1, ...free));
-    return [...branches, failed >= 5 ? 1 : 0, unmet, soft, own(here), here.length, image, headroom];
+    return [...branches, failed >= 5 ? 1 : 0, unmet, soft, own(stay), stay.length, image, headroom];
   }
 }
 
