@@ -35,7 +35,8 @@ const firstTrials = 64;
 const trials = 10_000;
 
 /** The task without what it holds, as if it waited for a node. */
-export function unplaced({ nodeId: _, named: _names, leaving: _leaving, ...pending }: TaskState): TaskState {
+export function unplaced(task: TaskState): TaskState {
+  const { nodeId: _, named: _names, leaving: _leaving, ...pending } = task;
   return pending;
 }
 
