@@ -62,9 +62,7 @@ export function notLeader(leader: string | undefined, cause?: unknown): StoreErr
 }
 
 export function unavailable(reason: string, cause?: unknown): StoreError {
-  return new StoreError(
-    { code: "STORE_UNAVAILABLE", reason },
-    `nothing was done (${reason}); retry in a second`,
-    { cause },
-  );
+  return new StoreError({ code: "STORE_UNAVAILABLE", reason }, `nothing was done (${reason}); retry in a second`, {
+    cause,
+  });
 }
