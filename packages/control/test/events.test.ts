@@ -104,9 +104,10 @@ describe("watch", () => {
     const status = { state: TaskState.RUNNING };
     await addTask(world, { serviceId: service.meta?.id ?? "", slot: 5, status });
     await client.services.scale({ ref: "web", replicas: 3 });
-    const later = [await next(watch), await next(watch)];
-    expect(later.map(text)).toEqual(["task 5", "service web"]);
-    expect(later[1]?.message).toMatchObject({ value: { object: { value: { summary: { desired: 3, running: 1 } } } } });
+    const later = [await next(watch), await next(watch), await next(watch)];
+    // Once for itself, and once for its slot's lease.
+    expect(later.map(text)).toEqual(["task 5", "task 5", "service web"]);
+    expect(later[2]?.message).toMatchObject({ value: { object: { value: { summary: { desired: 3, running: 1 } } } } });
     await watch.return?.();
   });
 

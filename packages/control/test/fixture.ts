@@ -153,6 +153,7 @@ export async function addNode(
       "nodes",
       Node.fromPartial({
         spec: { availability: NodeSpec_Availability.ACTIVE },
+        specVersion: 1,
         description: { hostname },
         status: { state, at: new Date(0) },
       }),

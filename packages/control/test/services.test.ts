@@ -121,11 +121,11 @@ describe("create", () => {
   });
 
   it("is UNAVAILABLE where this manager does not lead, and retried over a conflict", async () => {
-    const { client, proposer } = await control();
-    proposer.leader = false;
+    const { client, proposer, endTerm, beginTerm } = await control();
+    endTerm();
     const error = await failure(client.services.create({ spec: web() }));
     expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "STORE_NOT_LEADER" });
-    proposer.leader = true;
+    await beginTerm();
     proposer.failNext("conflict");
     await client.services.create({ spec: web() });
   });

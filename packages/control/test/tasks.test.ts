@@ -7,7 +7,7 @@ import {
   type Task,
   type TaskStatus,
 } from "@warren/api";
-import { slotName } from "@warren/api/model";
+import { numberedSlot, slotName } from "@warren/api/model";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, changeTask, control, failure, faults, line, texts, web, type Control } from "./fixture.ts";
@@ -420,7 +420,7 @@ describe("stats", () => {
   const figure = (taskId: string, serviceName: string, slot: number, nodeId: string) => ({
     taskId,
     serviceName,
-    slot,
+    slot: numberedSlot(slot),
     nodeId,
     at: new Date(1),
     cpuUsageNs: 1,
