@@ -15,11 +15,18 @@ export type DropReason =
 export type RaftFailure =
   /** The proposal is not in the log. */
   | { readonly code: "RAFT_PROPOSAL_DROPPED"; readonly reason: DropReason }
-  /** The proposal may be in the log or not: its leader changed, or the answer did not come in time. */
-  | { readonly code: "RAFT_OUTCOME_UNKNOWN" }
+  /** The proposal may be in the log or not: its leader changed, or the answer did not come in time. `leader`: as known then. */
+  | {
+      readonly code: "RAFT_OUTCOME_UNKNOWN";
+      readonly leader?: number | undefined;
+      readonly address?: string | undefined;
+    }
+  /** A read's leader or term changed before it was confirmed; it had no effect, so repeat it. */
+  | { readonly code: "RAFT_LEADER_CHANGED"; readonly leader: number | undefined; readonly address: string | undefined }
   | { readonly code: "RAFT_READ_TIMEOUT" }
   | { readonly code: "RAFT_SESSION_UNKNOWN"; readonly session: number }
-  | { readonly code: "RAFT_NOT_LEADER"; readonly leader: number | undefined }
+  /** The proposal or change is not in the log: this member does not lead, or not in the term that was asked for. */
+  | { readonly code: "RAFT_NOT_LEADER"; readonly leader: number | undefined; readonly address?: string | undefined }
   | { readonly code: "RAFT_MEMBERSHIP_REFUSED"; readonly why: string }
   | { readonly code: "RAFT_TRANSFER_FAILED"; readonly to: number }
   | { readonly code: "RAFT_CLOSED" }

@@ -3,17 +3,18 @@
  *
  * C1: deterministic. Ids and times come with the command, versions and event ids from its place in the log.
  * C2: all or nothing. A conflict leaves the state as it was, and is the result.
+ * C3: a command takes effect only in the term and on the very state that it was computed in and on. So nothing that it
+ *     decided lacks an earlier command, and the epoch (reign, base) names the effects of one command only.
  */
 import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, StoreResult, type StoreObject } from "@warren/api";
+
+import { level, minLevel } from "@warren/api/model";
 
 import type { StoreChange } from "./change.ts";
 import { StoreError } from "./errors.ts";
 import { frozen } from "./frozen.ts";
 import type { State } from "./state.ts";
 import { definitions, idOf, tableOfKind, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
-
-/** Of commands and snapshots. Raised whenever a Warren that knows only the one before would read them wrongly. */
-export const storeFormat = 1;
 
 /** Events that are kept; older ones go as new ones come. */
 const maxEvents = 10_000;
@@ -34,21 +35,35 @@ const actionKinds = {
   delete: StoreAction_Kind.DELETE,
 } as const;
 
-export function encodeCommand(at: Date, writes: Iterable<Write>): Uint8Array {
+/** Where and when a command was computed. */
+export interface CommandHead {
+  readonly at: Date;
+  readonly term: number;
+  readonly reign: number;
+  /** The version of the state that its transactions ran on. */
+  readonly base: number;
+}
+
+/** The first command of a term. */
+export function encodeReign(head: CommandHead): Uint8Array {
+  return StoreCommand.encode({ ...head, level, actions: [], beginsReign: true }).finish();
+}
+
+export function encodeCommand(head: CommandHead, writes: Iterable<Write>): Uint8Array {
   const actions = Array.from(writes, ({ kind, table, object, expectedVersion }) => {
     const definition = definitions[table];
     const meta = { id: idOf(object), version: 0, createdAt: undefined, updatedAt: undefined };
     const value = kind === "delete" ? definition.normalise({ meta } as StoredObject) : { ...object, meta };
     return { kind: actionKinds[kind], expectedVersion, object: storeObject(definition, value) };
   });
-  return StoreCommand.encode({ format: storeFormat, at, actions }).finish();
+  return StoreCommand.encode({ ...head, level, actions, beginsReign: false }).finish();
 }
 
 export function storeObject(definition: TableDefinition, value: StoredObject): StoreObject {
   return { object: { $case: definition.kind, value } as NonNullable<StoreObject["object"]> };
 }
 
-/** @throws StoreError `STORE_FORMAT_UNKNOWN`, `STORE_DAMAGED` */
+/** @throws StoreError `STORE_LEVEL_UNKNOWN`, `STORE_DAMAGED` */
 export function decodeCommand(bytes: Uint8Array): StoreCommand & { readonly at: Date } {
   let command: StoreCommand;
   try {
@@ -56,7 +71,7 @@ export function decodeCommand(bytes: Uint8Array): StoreCommand & { readonly at: 
   } catch (cause) {
     throw damaged("its bytes are no command", cause);
   }
-  if (command.format !== storeFormat) throw formatUnknown("command", command.format);
+  if (!isReadable(command.level)) throw levelUnknown("command", command.level);
   const { at } = command;
   if (at === undefined) throw damaged("it has no time");
   return { ...command, at };
@@ -79,9 +94,17 @@ export interface Outcome {
 /** @throws StoreError for commands that no transaction makes */
 export function applyCommand(
   state: State,
-  { at, actions }: StoreCommand & { readonly at: Date },
-  index: number,
+  command: StoreCommand & { readonly at: Date },
+  entry: { readonly index: number; readonly term: number },
 ): Outcome {
+  const { at, actions, reign, base } = command;
+  const { index, term } = entry;
+  if (command.term !== term) return overtaken(state);
+  if (command.beginsReign) {
+    if (actions.length > 0) throw damaged("it begins a reign and writes objects");
+    return { state: state.reigning({ reign, term, firstIndex: index }), result: { conflicts: [] }, changes: [] };
+  }
+  if (reign !== state.reign || base !== state.version) return overtaken(state);
   const conflicts: StoreResult["conflicts"] = [];
   const checked: Checked[] = [];
   const seen = new Set<string>();
@@ -89,7 +112,7 @@ export function applyCommand(
   for (const { kind, expectedVersion, object: wrapped } of actions) {
     const definition = tableOfKind(wrapped?.object?.$case);
     const object = wrapped?.object?.value;
-    if (definition === undefined || object === undefined) throw formatUnknown("command", storeFormat + 1);
+    if (definition === undefined || object === undefined) throw levelUnknown("command", level + 1);
     const id = definition.name === "events" ? eventId(index, events++) : idOf(object);
     if (id === "") throw damaged(`an object of ${definition.name} has no id`);
     const before = state.table(definition.name).get(id);
@@ -130,8 +153,13 @@ function check(
       if (before === undefined) return StoreConflict_Kind.MISSING;
       return before.meta?.version === expectedVersion ? undefined : StoreConflict_Kind.STALE;
     default:
-      throw formatUnknown("command", storeFormat + 1);
+      throw levelUnknown("command", level + 1);
   }
+}
+
+function overtaken(state: State): Outcome {
+  const conflict = { table: "", id: "", kind: StoreConflict_Kind.OVERTAKEN };
+  return { state, result: { conflicts: [conflict] }, changes: [] };
 }
 
 function perform(
@@ -170,10 +198,14 @@ function eventId(index: number, ordinal: number): string {
   return index.toString(36).padStart(19, "0") + ordinal.toString(36).padStart(6, "0");
 }
 
-export function formatUnknown(what: "command" | "snapshot", found: number): StoreError {
+export function isReadable(found: number): boolean {
+  return found >= minLevel && found <= level;
+}
+
+export function levelUnknown(what: "command" | "snapshot", found: number): StoreError {
   return new StoreError(
-    { code: "STORE_FORMAT_UNKNOWN", what, found },
-    `the ${what} has format ${found} and this Warren knows ${storeFormat}; start one at least as new as the one that wrote it`,
+    { code: "STORE_LEVEL_UNKNOWN", what, found },
+    `the ${what} is of level ${found} and this program reads levels ${minLevel} to ${level}; start one that reads it`,
   );
 }
 

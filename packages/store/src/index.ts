@@ -15,7 +15,7 @@
  * - `state.ts`          all tables at one version; `table.ts`, `sorted-map.ts` one of them
  * - `testing/`          memoryStore and the Proposer's contract, as `@warren/store/testing`
  */
-export { Store, type StoreDependencies } from "./store.ts";
+export { Store, type StoreDependencies, type StoreTerm, type UpdateOptions } from "./store.ts";
 export type { StoreOptions } from "./options.ts";
 export type { EventInput, Transaction } from "./transaction.ts";
 export type { View } from "./view.ts";
@@ -24,4 +24,4 @@ export type { IndexName, Indexes, TableName, Tables } from "./tables.ts";
 export { StoreError, type ConflictKind, type StoreFailure } from "./errors.ts";
 export type { Proposer } from "./proposer.ts";
 export { raftProposer, type RaftLike } from "./raft-proposer.ts";
-export { StoreStateMachine, type Watch, type WatchOptions } from "./state-machine.ts";
+export { StoreStateMachine, type LogCommand, type Watch, type WatchOptions } from "./state-machine.ts";

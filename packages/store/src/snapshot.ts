@@ -1,7 +1,8 @@
 /** A state as bytes: a header, then every object, each message behind its length as a varint. */
 import { StoreSnapshotChunk } from "@warren/api";
+import { level } from "@warren/api/model";
 
-import { damaged, formatUnknown, storeFormat, storeObject } from "./command.ts";
+import { damaged, isReadable, levelUnknown, storeObject } from "./command.ts";
 import { frozen } from "./frozen.ts";
 import { State } from "./state.ts";
 import { tableNames, tableOfKind } from "./tables.ts";
@@ -16,7 +17,7 @@ const maxMessageBytes = 64 * 1024 * 1024;
 // oxlint-disable-next-line typescript/require-await -- the shape that consensus takes
 export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, void, void> {
   const objects = tableNames.reduce((sum, name) => sum + state.table(name).size, 0);
-  const header = { format: storeFormat, version: state.version, objects };
+  const header = { level, version: state.version, objects, reigns: [...state.reigns] };
   let parts: Uint8Array[] = [framed({ part: { $case: "header", value: header } })];
   let bytes = 0;
   for (const name of tableNames) {
@@ -34,7 +35,7 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
   if (parts.length > 0) yield Buffer.concat(parts);
 }
 
-/** @throws StoreError `STORE_FORMAT_UNKNOWN`, `STORE_DAMAGED`, and whatever `chunks` throws */
+/** @throws StoreError `STORE_LEVEL_UNKNOWN`, `STORE_DAMAGED`, and whatever `chunks` throws */
 export async function readSnapshot(chunks: AsyncIterable<Uint8Array>): Promise<State> {
   let state: State | undefined;
   let left = 0;
@@ -42,15 +43,15 @@ export async function readSnapshot(chunks: AsyncIterable<Uint8Array>): Promise<S
     const { part } = decode(bytes);
     if (state === undefined) {
       if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-      if (part.value.format !== storeFormat) throw formatUnknown("snapshot", part.value.format);
-      state = State.empty(part.value.version);
+      if (!isReadable(part.value.level)) throw levelUnknown("snapshot", part.value.level);
+      state = State.empty(part.value.version, frozen(part.value.reigns));
       left = part.value.objects;
       continue;
     }
     if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
     const definition = tableOfKind(part.value.object?.$case);
     const object = part.value.object?.value;
-    if (definition === undefined || object === undefined) throw formatUnknown("snapshot", storeFormat + 1);
+    if (definition === undefined || object === undefined) throw levelUnknown("snapshot", level + 1);
     state.own(definition.name).put(frozen(object));
     left -= 1;
   }

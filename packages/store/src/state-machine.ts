@@ -26,6 +26,14 @@ export interface Watch {
   readonly changes: AsyncIterable<ChangeBatch>;
 }
 
+/** A command as it stands in the log. */
+export interface LogCommand {
+  readonly index: number;
+  /** Of the log entry: the term of the leader that took it. */
+  readonly term: number;
+  readonly data: Uint8Array;
+}
+
 interface Watcher {
   readonly tables: ReadonlySet<TableName> | undefined;
   readonly limit: number;
@@ -84,9 +92,9 @@ export class StoreStateMachine {
   }
 
   /** @throws StoreError for a command that this Warren does not know: it must not go on with another state */
-  apply(batch: readonly { readonly index: number; readonly data: Uint8Array }[]): Uint8Array[] {
-    return batch.map(({ index, data }) => {
-      const { state, result, changes } = applyCommand(this.#state, decodeCommand(data), index);
+  apply(batch: readonly LogCommand[]): Uint8Array[] {
+    return batch.map((entry) => {
+      const { state, result, changes } = applyCommand(this.#state, decodeCommand(entry.data), entry);
       this.#metrics.commands.add(1, { result: result.conflicts.length > 0 ? "conflict" : "applied" });
       if (state !== this.#state) this.#publish(state, changes);
       return StoreResult.encode(result).finish();

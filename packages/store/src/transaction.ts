@@ -6,7 +6,7 @@
  *     tell whether it had read the change.
  */
 import { newId, type Random } from "@warren/std";
-import type { Event, ObjectKind } from "@warren/api";
+import type { Epoch, Event, ObjectKind } from "@warren/api";
 
 import type { Write } from "./command.ts";
 import { StoreError, type ConflictKind } from "./errors.ts";
@@ -31,6 +31,14 @@ export interface EventInput {
  * It is used only while `work` runs.
  */
 export interface Transaction extends View {
+  /**
+   * The unique name of what this transaction does to one slot; a later transaction's is larger within the term.
+   *
+   * @throws StoreError `STORE_NOT_LEADER` if this manager has begun no term
+   */
+  readonly epoch: Epoch;
+  /** The leader's clock, ms: the times that its writes are given when they are applied. */
+  readonly now: number;
   /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT` */
   create<T extends TableName>(table: T, object: Tables[T]): string;
   /**
@@ -71,8 +79,16 @@ export class WriteSet {
   }
 }
 
+/** What the transactions of one command share. */
+export interface TransactionContext {
+  readonly random: Random;
+  readonly now: number;
+  /** A function that throws why nothing can be written, or the epoch. */
+  readonly epoch: Epoch | (() => never);
+}
+
 export class StoreTransaction extends StateView implements Transaction {
-  readonly #random: Random;
+  readonly #context: TransactionContext;
   readonly #earlier: WriteSet;
   readonly #deleted = new Set<string>();
   #open = true;
@@ -80,12 +96,25 @@ export class StoreTransaction extends StateView implements Transaction {
   readonly writes: Write[] = [];
   /** T2: set even if `work` swallowed what was thrown. */
   deferred = false;
+  /** It asked for what only a leader has, even if `work` swallowed what was thrown. */
+  refused = false;
 
   /** On `state`, which holds what `earlier` transactions of the same command wrote. */
-  constructor(state: State, earlier: WriteSet, random: Random) {
+  constructor(state: State, earlier: WriteSet, context: TransactionContext) {
     super(state.copy());
     this.#earlier = earlier;
-    this.#random = random;
+    this.#context = context;
+  }
+
+  get epoch(): Epoch {
+    const { epoch } = this.#context;
+    if (typeof epoch !== "function") return epoch;
+    this.refused = true;
+    return epoch();
+  }
+
+  get now(): number {
+    return this.#context.now;
   }
 
   /** The state with its writes; it takes no more. */
@@ -95,8 +124,9 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   create<T extends TableName>(table: T, object: Tables[T]): string {
-    this.#mustBeOpen();
-    const id = idOf(object) === "" ? newId(this.#random) : idOf(object);
+    this.#mustBeWritable();
+    const id = idOf(object) === "" ? newId(this.#context.random) : idOf(object);
+    if (this.#earlier.has(table, id)) this.#defer();
     const draft = this.#draft(table, object, id, 0);
     if (this.state.table(table).get(id) !== undefined || this.#deleted.has(`${table}/${id}`))
       throw conflict(table, id, "id-taken");
@@ -106,7 +136,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   update<T extends TableName>(table: T, object: Tables[T]): void {
-    this.#mustBeOpen();
+    this.#mustBeWritable();
     const id = idOf(object);
     const version = this.#mustMatch(table, id, object.meta?.version ?? 0);
     const draft = this.#draft(table, object, id, version);
@@ -115,7 +145,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   delete(table: TableName, id: string): void {
-    this.#mustBeOpen();
+    this.#mustBeWritable();
     const version = this.#mustMatch(table, id, undefined);
     const object = this.state.table(table).get(id) as StoredObject;
     this.#deleted.add(`${table}/${id}`);
@@ -124,7 +154,6 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   emit({ kind, objectId, objectName, action, message }: EventInput): void {
-    this.#mustBeOpen();
     const event: Event = { meta: undefined, at: undefined, kind, objectId, objectName, action, message };
     this.create("events", event);
   }
@@ -142,10 +171,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   #mustMatch(table: TableName, id: string, version: number | undefined): number {
-    if (this.#earlier.has(table, id)) {
-      this.deferred = true;
-      throw new Error("this transaction is run again in the next command; its work must not catch this");
-    }
+    if (this.#earlier.has(table, id)) this.#defer();
     const current = this.state.table(table).get(id);
     if (current === undefined) throw conflict(table, id, "missing");
     const found = current.meta?.version ?? 0;
@@ -165,18 +191,26 @@ export class StoreTransaction extends StateView implements Transaction {
     );
   }
 
-  #mustBeOpen(): void {
+  #defer(): never {
+    this.deferred = true;
+    throw new Error("this transaction is run again in the next command; its work must not catch this");
+  }
+
+  #mustBeWritable(): void {
     if (!this.#open) throw new Error("assertion failed: a transaction was used after its work had returned");
+    void this.epoch;
   }
 }
 
-export function conflict(table: TableName, id: string, kind: ConflictKind, attempts = 1): StoreError {
+export function conflict(table: TableName | undefined, id: string, kind: ConflictKind, attempts = 1): StoreError {
   const what = {
     stale: "was changed since it was read; read it again and repeat",
     missing: "is gone",
     "id-taken": "is there already; create with another id",
     "name-taken": "has a name that another took; choose another",
+    overtaken: "was overtaken by another command; read again and repeat",
   }[kind];
   const tries = attempts > 1 ? ` (after ${attempts} attempts)` : "";
-  return new StoreError({ code: "STORE_CONFLICT", table, id, kind, attempts }, `${id} of the ${table} ${what}${tries}`);
+  const subject = table === undefined ? "the transaction" : `${id} of the ${table}`;
+  return new StoreError({ code: "STORE_CONFLICT", table, id, kind, attempts }, `${subject} ${what}${tries}`);
 }

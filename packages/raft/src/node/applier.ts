@@ -43,6 +43,7 @@ interface Gathered {
 }
 
 export class Applier {
+  /** Index and term of the last entry that is applied. */
   index = 0;
   term = 0;
   members: ReadonlyMap<number, Member> = new Map();
@@ -138,20 +139,22 @@ export class Applier {
         const { ticket, proposal } = decodeProposal(entry.data);
         // Two of one session may be the same command: the first one's result is recorded before the second is looked up.
         if (proposal.kind !== "command") await flush();
-        const gathered = this.admit(entry.index, ticket, proposal);
+        const gathered = this.admit(entry, ticket, proposal);
         if (gathered !== undefined) batch.push(gathered);
       }
-      this.term = entry.term;
     }
     await flush();
-    this.index = entries.at(-1)?.index ?? this.index;
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    this.index = last.index;
+    this.term = last.term;
   }
 
   /** What the state machine is to apply of a proposal, if anything. */
-  private admit(index: number, ticket: Ticket, proposal: Proposal): Gathered | undefined {
+  private admit({ index, term }: Entry, ticket: Ticket, proposal: Proposal): Gathered | undefined {
     switch (proposal.kind) {
       case "command":
-        return { command: { index, data: proposal.data }, ticket, session: undefined };
+        return { command: { index, term, data: proposal.data }, ticket, session: undefined };
       case "register":
         this.sessions.register(index, proposal.ttlMs);
         this.hooks.settle(ticket, { index, result: undefined });
@@ -163,7 +166,7 @@ export class Applier {
       case "session": {
         const { session: id, number, acknowledged, data } = proposal;
         const found = this.sessions.look(id, number, acknowledged);
-        if (found.kind === "new") return { command: { index, data }, ticket, session: { id, number } };
+        if (found.kind === "new") return { command: { index, term, data }, ticket, session: { id, number } };
         this.hooks.settle(ticket, found.kind === "known" ? { index, result: found.result } : sessionUnknown(id));
         return undefined;
       }

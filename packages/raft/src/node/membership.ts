@@ -6,15 +6,9 @@ import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member } from "../transport/transport.ts";
 import { writeContext } from "./applier.ts";
+import type { Leadership } from "./leadership.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { Proposals } from "./proposals.ts";
-
-/** Who leads, as far as this member knows. */
-export interface Leadership {
-  readonly term: number;
-  readonly leader: NodeId | undefined;
-  readonly isLeader: boolean;
-}
+import { notLeader, type Proposals } from "./proposals.ts";
 
 export interface MembershipParts {
   readonly raw: RawNode;
@@ -65,13 +59,8 @@ export class Membership {
 
   async change(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
     const { raw, proposals, leadership, wake } = this.parts;
-    const { isLeader, leader } = leadership();
-    if (!isLeader) {
-      throw new RaftError(
-        { code: "RAFT_NOT_LEADER", leader },
-        `members are changed by the leader, which is ${leader ?? "not known now"}; ask it`,
-      );
-    }
+    const { isLeader } = leadership();
+    if (!isLeader) throw notLeader(leadership(), "members are changed by the leader");
     const { ticket, applied } = proposals.ticket(0);
     assert(ticket !== undefined, "a ticket without bytes is always given");
     this.refusal = undefined;

@@ -41,7 +41,10 @@ export interface RaftNodeOptions {
   readonly sessionTtlMs?: number;
   /** Entries that a learner may lag behind and still be promoted. @default 1000 */
   readonly promoteLagEntries?: number;
-  /** Followers hand proposals to the leader. @default true */
+  /**
+   * Followers hand proposals to the leader; else they reject `RAFT_NOT_LEADER`. What is handed on is committed behind
+   * commands that its proposer never saw. @default false
+   */
   readonly forwardProposals?: boolean;
 }
 
@@ -66,7 +69,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     stallMs: 1_000,
     sessionTtlMs: 3_600_000,
     promoteLagEntries: 1_000,
-    forwardProposals: true,
+    forwardProposals: false,
     ...options,
   };
   for (const [option, value] of Object.entries(resolved)) {

@@ -28,18 +28,27 @@ import {
   type RaftEvent,
   type Status,
 } from "../core/index.ts";
-import { RaftError } from "../errors.ts";
+import { RaftError, type RaftFailure } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
 import { Inbox } from "./inbox.ts";
 import { LogClock } from "./log-clock.ts";
-import { Membership, type Leadership } from "./membership.ts";
+import { LeadershipObserver, type Leadership, type LeadershipListener, type LeaderTermListener } from "./leadership.ts";
+import { Membership } from "./membership.ts";
 import { raftMetrics, type RaftMetrics } from "./metrics.ts";
 import { coreOptions, leaseMs, type ResolvedOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Peers } from "./peers.ts";
-import { dropped, Proposals, type Applied } from "./proposals.ts";
+import {
+  dropped,
+  notLeader,
+  Proposals,
+  termOver,
+  type Applied,
+  type ProposeOptions,
+  type Queued,
+} from "./proposals.ts";
 import { closed, Reads } from "./reads.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { StateMachine } from "./state-machine.ts";
@@ -71,7 +80,7 @@ export class RaftNode implements AsyncDisposable {
   private readonly writer: Writer;
   private readonly applier: Applier;
   private readonly raw: RawNode;
-  private readonly listeners = new Set<(leadership: Leadership) => void>();
+  private readonly observer: LeadershipObserver;
   private readonly ended = Promise.withResolvers<RaftError | undefined>();
   private readonly inbox: Inbox;
   private readonly outbox: Outbox;
@@ -127,6 +136,7 @@ export class RaftNode implements AsyncDisposable {
       lease: { nowMs: () => clock.monotonic(), durationMs: leaseMs(options) },
       onEvent: (event) => this.onEvent(event),
     });
+    this.observer = new LeadershipObserver(this.leadership(), this.log);
     const { raw, log, applier, proposals, metrics } = this;
     this.peers = new Peers({ storage, transport, log, members: () => applier.members, fail }, options.join);
     this.membership = new Membership({
@@ -191,12 +201,13 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /**
-   * Proposes a command; resolves once it is committed and applied here, with the state machine's result.
-   * Rejects `RAFT_PROPOSAL_DROPPED` (not in the log), `RAFT_OUTCOME_UNKNOWN` (may be), `RAFT_CLOSED`.
+   * Proposes a command; resolves once it is committed and applied here, with the state machine's result. With `term`,
+   * the command's log entry is of that term or there is none.
+   * Rejects `RAFT_NOT_LEADER`, `RAFT_PROPOSAL_DROPPED` (not in the log), `RAFT_OUTCOME_UNKNOWN` (may be), `RAFT_CLOSED`.
    */
-  propose(data: Uint8Array): Promise<Applied> {
+  propose(data: Uint8Array, options: ProposeOptions = {}): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
-    const applied = this.proposals.add({ kind: "command", data });
+    const applied = this.proposals.add({ kind: "command", data }, options);
     // What comes alone waits for no others: it leaves in this very turn of the event loop.
     this.wake(this.proposals.count === 1 ? queueMicrotask : this.defer);
     return applied;
@@ -222,7 +233,10 @@ export class RaftNode implements AsyncDisposable {
     return applied;
   }
 
-  /** Resolves when the local state machine holds all that was committed before the call. Rejects `RAFT_READ_TIMEOUT`. */
+  /**
+   * Resolves when the local state machine holds all that was committed before the call. Rejects `RAFT_READ_TIMEOUT`, and
+   * `RAFT_LEADER_CHANGED` as soon as the leader that was asked leads no more.
+   */
   read(): Promise<number> {
     if (this.state === "closed") return Promise.reject(closed());
     const index = this.reads.add();
@@ -237,14 +251,28 @@ export class RaftNode implements AsyncDisposable {
   /** Who leads, as far as this member knows; a node that ended leads no more and knows of nobody. */
   leadership(): Leadership {
     const { term, lead, raftState } = this.raw.basicStatus();
-    if (this.state === "closed") return { term, leader: undefined, isLeader: false };
-    return { term, leader: lead === None ? undefined : lead, isLeader: raftState === "StateLeader" };
+    if (this.state === "closed" || lead === None) {
+      return { term, leader: undefined, address: undefined, isLeader: false, ready: false };
+    }
+    const isLeader = raftState === "StateLeader";
+    const address = this.applier.members.get(lead)?.address;
+    return { term, leader: lead, address, isLeader, ready: isLeader && this.applier.term === term };
   }
 
-  /** Calls `listener` at each change of leader or of this member's part in it. Returns what ends that. */
-  onLeadership(listener: (leadership: Leadership) => void): () => void {
-    this.listeners.add(listener);
-    return () => void this.listeners.delete(listener);
+  /**
+   * Calls `listener` at each change of term, of leader, or of this member's part in it, each apart however fast they
+   * follow each other. Returns what ends that.
+   */
+  onLeadership(listener: LeadershipListener): () => void {
+    return this.observer.onLeadership(listener);
+  }
+
+  /**
+   * Calls `listener` once for each term that this member leads, when it has applied an entry of that term; at once, if
+   * it has. The term's `signal` is aborted when it leads that term no more. Returns what ends the calls.
+   */
+  onLeaderTerm(listener: LeaderTermListener): () => void {
+    return this.observer.onLeaderTerm(listener);
   }
 
   /** Adds a member that has no vote yet; its storage is empty and it knows some of us by `join`. Leader only. */
@@ -295,6 +323,7 @@ export class RaftNode implements AsyncDisposable {
       this.log.warn("leader gives way: its disk or state machine stalls", { writeMs: this.writer.busyMs() });
       this.raw.stepDown();
     }
+    this.observe();
     this.proposals.expire();
     this.reads.expire();
     this.moveLogClock();
@@ -332,7 +361,8 @@ export class RaftNode implements AsyncDisposable {
     this.state = "closed";
     this.timer?.cancel();
     this.metrics.isLeader.set(0);
-    if (this.raw.basicStatus().lead !== None) for (const listener of this.listeners) listener(this.leadership());
+    this.observer.observe(this.leadership());
+    this.observer.notify();
     this.proposals.close();
     this.reads.close();
     this.inbox.drain();
@@ -399,14 +429,24 @@ export class RaftNode implements AsyncDisposable {
     this.reads.issue((context) => this.raw.readIndex(context));
     while (this.raw.hasReady()) this.handleReady();
     this.serveReads();
+    this.observer.notify();
   }
 
-  private proposeAll(queue: readonly { readonly sequence: number; readonly data: Uint8Array }[]): void {
+  private proposeAll(queue: readonly Queued[]): void {
+    const leadership = this.leadership();
+    const inTime = queue.filter(({ sequence, term }) => {
+      if (term === undefined || (leadership.isLeader && leadership.term === term)) return true;
+      this.proposals.refuse(sequence, termOver(term, leadership));
+      return false;
+    });
     try {
-      this.raw.proposeBatch(queue.map(({ data }) => data));
+      this.raw.proposeBatch(inTime.map(({ data }) => data));
     } catch (error) {
       if (!RaftError.is(error, "RAFT_PROPOSAL_DROPPED")) throw error;
-      for (const { sequence } of queue) this.proposals.refuse(sequence, error as RaftError);
+      const { reason } = error.failure as RaftFailure & { readonly code: "RAFT_PROPOSAL_DROPPED" };
+      const led = reason !== "no-leader" && reason !== "forwarding-disabled";
+      for (const { sequence } of inTime)
+        this.proposals.refuse(sequence, led ? (error as RaftError) : notLeader(leadership));
     }
   }
 
@@ -418,6 +458,7 @@ export class RaftNode implements AsyncDisposable {
       if (!RaftError.is(error)) throw error;
       this.log.debug("message refused", { type: m.type, from: m.from, error: error.message });
     }
+    this.observe();
   }
 
   private handleReady(): void {
@@ -442,7 +483,6 @@ export class RaftNode implements AsyncDisposable {
       else this.writer.gather(append);
     }
     if (apply !== undefined) this.applier.push(apply);
-    if (ready.softState !== undefined) this.leadershipChanged();
     if (ready.hardState !== undefined) {
       this.metrics.term.set(ready.hardState.term);
       this.metrics.commitIndex.set(ready.hardState.commit);
@@ -454,11 +494,14 @@ export class RaftNode implements AsyncDisposable {
     if (this.state === "closed") return;
     this.outbox.send(responses.filter(({ to }) => to !== this.id));
     for (const m of responses) if (m.to === this.id) this.step(m);
+    this.observer.notify();
     if (this.raw.hasReady()) this.wake();
   }
 
   private onApplied(index: number): void {
     this.metrics.appliedIndex.set(index);
+    this.observe();
+    this.observer.notify();
     this.serveReads();
     this.snapshots.considerAt(index);
   }
@@ -467,13 +510,16 @@ export class RaftNode implements AsyncDisposable {
     this.reads.serve(this.applier.index, () => this.raw.leaseValid());
   }
 
-  private leadershipChanged(): void {
+  /** After each step: what was asked of a leader or in a term that is over is settled at once. */
+  private observe(): void {
     const leadership = this.leadership();
+    if (!this.observer.observe(leadership)) return;
     this.metrics.isLeader.set(leadership.isLeader ? 1 : 0);
     if (leadership.leader !== undefined) this.metrics.leaderChanges.add();
     this.logClock.restart();
     this.log.info("leadership", { ...leadership });
-    for (const listener of this.listeners) listener(leadership);
+    this.proposals.leadershipChanged(leadership);
+    this.reads.leadershipChanged(leadership);
   }
 
   private moveLogClock(): void {

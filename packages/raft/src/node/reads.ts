@@ -3,6 +3,7 @@ import type { Clock } from "@warren/std";
 
 import type { ReadState } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import type { Leadership } from "./leadership.ts";
 
 interface Reader {
   readonly sinceMs: number;
@@ -86,6 +87,13 @@ export class Reads {
     }
   }
 
+  /** Rejects what the leader or term that is over was asked; what waits for a leader to ask goes on waiting. */
+  leadershipChanged(now: Leadership): void {
+    const readers = [...this.asked.values()].flatMap((round) => round.readers);
+    this.asked.clear();
+    for (const { reject } of readers) reject(leaderChanged(now));
+  }
+
   /** Asks again for what was lost, and gives up on what waited too long. */
   expire(): void {
     const now = this.clock.monotonic();
@@ -113,6 +121,13 @@ export class Reads {
     this.confirmed = [];
     for (const { reject } of all) reject(closed());
   }
+}
+
+function leaderChanged({ leader, address }: Leadership): RaftError {
+  return new RaftError(
+    { code: "RAFT_LEADER_CHANGED", leader, address },
+    `the leader or its term changed before the read was confirmed; the leader is ${leader ?? "not known"} now; repeat it`,
+  );
 }
 
 function timedOut(): RaftError {
