@@ -104,8 +104,20 @@ export class SimulatedCluster {
   /** The manager is killed, and leads again in another term. */
   async restart(): Promise<void> {
     await this.stopLeading();
-    await this.manager.beginTerm();
+    await this.beginTerm();
     this.lead();
+  }
+
+  /** Tried again where it fails, as a manager does. */
+  async beginTerm(): Promise<void> {
+    for (let tries = 0; tries < 20; tries += 1) {
+      try {
+        return void (await this.manager.beginTerm());
+      } catch (error) {
+        if (!StoreError.is(error)) throw error;
+      }
+    }
+    throw new Error("no term begins");
   }
 
   async stopLeading({ faults: expected = false } = {}): Promise<void> {
