@@ -5,7 +5,6 @@
  * the slots each time, so that a new leader goes on in the middle of it.
  */
 import {
-  LeaseState,
   TaskState,
   UpdateConfig_FailureAction as FailureAction,
   UpdateStatus_State as State,
@@ -203,10 +202,11 @@ function roll(
   };
 }
 
-/** No lease is taking over from another, and none is to be tried again later. */
-function isFree({ slot, current, incoming }: SlotReading): boolean {
-  if (slot.retryAt !== undefined && current !== undefined) return false;
-  return incoming === undefined || (current === undefined && incoming.state !== LeaseState.HELD);
+/** No lease that runs is taking over from another, and none of the wanted version is to be tried again later. */
+function isFree(reading: SlotReading): boolean {
+  const { slot, current, incoming } = reading;
+  if (slot.retryAt !== undefined && current !== undefined && incoming === undefined) return false;
+  return incoming === undefined || !runs(reading, incoming);
 }
 
 /** The update has failed: what its settings say of that. A rollback is never rolled back. */

@@ -19,7 +19,7 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { stateSince } from "./reading.ts";
+import { remaining, stateSince } from "./reading.ts";
 import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
 import { failuresToMove } from "./slots.ts";
 
@@ -44,6 +44,8 @@ export class SchedulerMirror {
   readonly #hostPorts = new Map<string, readonly HostPort[]>();
   /** Leases that have no node. */
   readonly waiting: Set<string> = new Set();
+  /** When a node is no longer avoided that the last decisions left out, ms from then; undefined: none was. */
+  retryInMs: number | undefined;
 
   constructor(deps: LoopDependencies, addresses: AddressBook) {
     this.#deps = deps;
@@ -120,6 +122,7 @@ export class SchedulerMirror {
   /** Places what waits, as far as it can, and says why the rest waits. */
   decide(view: View, monotonic: number): (Placed | Waiting)[] {
     this.#scheduler.apply({ kind: "time", now: monotonic });
+    this.retryInMs = undefined;
     const decisions: (Placed | Waiting)[] = [];
     for (const key of this.#successors) {
       const decision = this.#decideSuccessor(view, key);
@@ -161,12 +164,19 @@ export class SchedulerMirror {
   #failingNodes(view: View, { slot, version }: LeaseSubject, left: readonly string[]): string[] {
     if (left.length === 0) return [];
     const now = this.#deps.clock.now();
-    const counts = new Map<string, number>();
+    const avoided = new Map<string, number[]>();
     for (const task of view.find("tasks", "service", slot.serviceId)) {
-      if (!hasFailed(task) || task.versionId !== idOf(version) || now - stateSince(task, now) > avoidMs) continue;
-      counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
+      const leftMs = remaining(stateSince(task, now), avoidMs, now);
+      if (!hasFailed(task) || task.versionId !== idOf(version) || leftMs === 0) continue;
+      avoided.set(task.nodeId, [...(avoided.get(task.nodeId) ?? []), leftMs]);
     }
-    return [...counts].filter(([, count]) => count >= failuresToMove).map(([nodeId]) => nodeId);
+    const nodes = [...avoided].filter(([, waits]) => waits.length >= failuresToMove);
+    // A node is no longer avoided once fewer than that many failures are recent.
+    for (const [, waits] of nodes) {
+      const inMs = waits.toSorted((a, b) => b - a)[failuresToMove - 1] as number;
+      this.retryInMs = Math.min(this.retryInMs ?? inMs, inMs);
+    }
+    return nodes.map(([nodeId]) => nodeId);
   }
 
   /** False if the lease neither waits for a node nor has one. */
