@@ -14,8 +14,9 @@ import {
   mayRun,
   stateOf,
 } from "@warren/api/model";
-import { emptyRecord } from "@warren/slot";
+import { emptyRecord, shortRunMs } from "@warren/slot";
 import type { Displacement } from "./displacement.ts";
+import { remaining, stateSince } from "./reading.ts";
 import { sameMake } from "./settings.ts";
 
 /** Failures or rejections in a row after which a lease is tried on another node (L9). */
@@ -92,11 +93,14 @@ export function recordedLease({ leases }: Slot): Lease | undefined {
   return leases.findLast(({ state }) => state !== LeaseState.WANTED);
 }
 
-/** L9: it failed, or could not be run, so often in a row since it has its node. */
-export function isFailing(reading: SlotReading, lease: Lease): boolean {
+/**
+ * L9: it failed, or could not be run, so often in a row since it has its node; and has not run since for longer than a
+ * crash loop does.
+ */
+export function isFailing(reading: SlotReading, lease: Lease, now: number): boolean {
   if (recordedLease(reading.slot) !== lease) return false;
   const task = reading.taskOf(lease);
-  if (task !== undefined && isRunning(task)) return false;
+  if (task !== undefined && isRunning(task) && remaining(stateSince(task, now), shortRunMs, now) === 0) return false;
   const record = recordOf(reading.slot);
   const before = lease.initialRecord ?? emptyRecord();
   const failed = record.failures >= failuresToMove && record.runs - before.runs >= failuresToMove;

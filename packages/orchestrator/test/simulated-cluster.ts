@@ -26,7 +26,8 @@ import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { withVersion } from "../src/plan.ts";
+import { rollbackTarget, withVersion } from "../src/plan.ts";
+import { rollbackTo } from "../src/settings.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
@@ -218,6 +219,17 @@ export class SimulatedCluster {
 
   async setImage(id: string, image: string, settle = true): Promise<void> {
     await this.update(id, (spec) => void (spec.task!.container!.image = image), settle);
+  }
+
+  /** As the API does it on a user's behalf: to the last version that completed before. */
+  async rollback(id: string, settle = true): Promise<void> {
+    await this.store.update((tx) => {
+      const service = tx.get("services", id)!;
+      const target = tx.get("versions", rollbackTarget(service)!)!;
+      const changes = rollbackTo(service, target, "as was asked", this.clock.now(), 0);
+      tx.update("services", { ...service, ...changes, specVersion: service.specVersion + 1 });
+    });
+    if (settle) await this.settle();
   }
 
   async scale(id: string, replicas: number, settle = true): Promise<void> {
