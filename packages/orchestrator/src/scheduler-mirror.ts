@@ -4,8 +4,8 @@
  * A lease of a slot in which nothing else may run is pending in the scheduler, and placed with the others that are. One
  * that takes over from another is asked for by itself, as it fits into what that one leaves (see `successionOf`).
  */
-import { TaskState, type Lease, type Service, type Slot, type Task } from "@warren/api";
-import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot, stateOf } from "@warren/api/model";
+import type { Lease, Service, Slot, Task } from "@warren/api";
+import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import {
   defaultFilters,
   Scheduler,
@@ -21,7 +21,7 @@ import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
 import { remaining, stateSince } from "./reading.ts";
 import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
-import { failuresToMove } from "./slots.ts";
+import { failuresToMove, hasFailed } from "./slots.ts";
 
 /** How long a node on which a version failed is avoided by leases that move, ms (L9). */
 const avoidMs = 300_000;
@@ -264,10 +264,4 @@ function elsewhere(avoid: ReadonlyMap<string, ReadonlySet<string>>): Filter {
       text: `ruled out, as the task is to leave it or failed there lately: ${state.hostname ?? state.id}`,
     }),
   };
-}
-
-/** Ended by a fault that may be its node's. */
-function hasFailed(task: Task): boolean {
-  const state = stateOf(task);
-  return task.nodeId !== "" && (state === TaskState.FAILED || state === TaskState.REJECTED);
 }

@@ -13,6 +13,7 @@ import { addressRestMs, holdGate, SlotDraft, statusAt } from "./slot-draft.ts";
 import {
   endedLease,
   failuresToMove,
+  hasFailed,
   isFailing,
   isPrepared,
   recordOf,
@@ -161,7 +162,8 @@ function isMoveOver({ plan, now }: ServicePass, reading: SlotReading, current: L
   const task = reading.taskOf(current);
   if (where.kind === "must-go" || where.kind === "lost" || incoming.state === LeaseState.HELD) return false;
   if (task === undefined || !runs(reading, current)) return false;
-  const leftMs = remaining(stateSince(task, now), shortRunMs, now);
+  const failedBefore = reading.tasks.some((each) => sameEpoch(each.epoch, current.epoch) && hasFailed(each));
+  const leftMs = failedBefore ? remaining(stateSince(task, now), shortRunMs, now) : 0;
   if (leftMs > 0) plan.wakeIn(leftMs);
   return leftMs === 0;
 }
@@ -238,7 +240,7 @@ function holdBeside(pass: ServicePass, reading: SlotReading, draft: SlotDraft, i
 
 /** L2: once the incoming one is prepared the current one stops; on one node in one step, else when it is released. */
 function takeOver(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incoming: Lease, current: Lease): void {
-  if (!isPrepared(reading.taskOf(incoming), TaskState.READY)) return;
+  if (!isPrepared(reading.taskOf(incoming))) return;
   draft.release(current);
   const isLost = (lease: Lease): boolean =>
     reading.displacementOf(sameEpoch(lease.epoch, current.epoch) ? current : lease).kind === "lost";

@@ -1,7 +1,7 @@
 /**
  * The slots of a service, and how each stands: one reading that all decisions share.
  */
-import { LeaseState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
+import { LeaseState, TaskState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
 import {
   compareTasks,
   currentLease,
@@ -130,7 +130,12 @@ export function endedLease(reading: SlotReading): Lease | undefined {
   });
 }
 
+/** It failed, or its node could not run it. */
+export function hasFailed(task: Task): boolean {
+  return stateOf(task) === TaskState.FAILED || stateOf(task) === TaskState.REJECTED;
+}
+
 /** READY or further, and not ended. */
-export function isPrepared(task: Task | undefined, ready: number): boolean {
-  return task !== undefined && !hasEnded(task) && stateOf(task) >= ready;
+export function isPrepared(task: Task | undefined): boolean {
+  return task !== undefined && !hasEnded(task) && stateOf(task) >= TaskState.READY;
 }

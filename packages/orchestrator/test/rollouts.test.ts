@@ -128,6 +128,7 @@ describe("by default", () => {
     await world.addNode("edge-1", { spec: { labels: { zone: "north" } } });
     await world.addNode("edge-2");
     await world.create("web", 4);
+    await completed(world);
     const before = new Map(world.running("web").map((task) => [task.slotId, task]));
     await world.update("web", (spec) => {
       spec.task!.placement = { constraints: ["node.labels.zone == north"], maxReplicasPerNode: 0 };
