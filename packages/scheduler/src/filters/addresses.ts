@@ -15,9 +15,11 @@ export const addresses: Filter = {
   room: (_task, { state, held }) => (state.addresses ?? Number.POSITIVE_INFINITY) - held,
   explain(_task, node) {
     const { addresses: most = 0 } = node.state;
+    const more = node.held - most + 1;
+    const stop = `stop ${more} ${more === 1 ? "task" : "tasks"} on ${nameOf(node)}`;
     return {
-      text: `out of addresses: ${node.held} of ${most} taken on ${nameOf(node)}`,
-      help: `stop a task on ${nameOf(node)}, give it a further subnet, or add a node`,
+      text: `out of addresses: ${nameOf(node)} has ${node.held} tasks and addresses for ${most}`,
+      help: `give ${nameOf(node)} ${more} more ${more === 1 ? "address" : "addresses"}${more <= node.held ? `, or ${stop}` : ""}`,
       data: { addresses: most, taken: node.held },
     };
   },
