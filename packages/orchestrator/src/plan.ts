@@ -1,98 +1,92 @@
 /**
- * What one pass over a service wants to write. It holds drafts, so that several decisions on one task become one write.
+ * What one pass over one service wants to write. It holds drafts, so that several decisions on one object become one
+ * write.
  */
-import { ObjectKind, TaskState, type Service, type Task } from "@warren/api";
+import { ObjectKind, type Epoch, type Service, type Slot, type Task, type Version } from "@warren/api";
+import { idOf, slotName } from "@warren/api/model";
 import { assert } from "@warren/std";
 import type { EventInput, Transaction } from "@warren/store";
-import { hasEnded, idOf, slotName } from "./task.ts";
+
+type Drafted = "slots" | "tasks";
 
 export class Plan {
   readonly now: number;
-  readonly #changed = new Map<string, Task>();
-  readonly #deleted = new Set<string>();
-  readonly #created: Task[] = [];
+  /** Of the command that it becomes: names each lease that it makes. */
+  readonly epoch: Epoch;
+  readonly #created = { slots: new Map<string, Slot>(), tasks: new Map<string, Task>() };
+  readonly #changed = { slots: new Map<string, Slot>(), tasks: new Map<string, Task>() };
+  readonly #deleted = { slots: new Set<string>(), tasks: new Set<string>(), versions: new Set<string>() };
   readonly #events: EventInput[] = [];
-  #service: { readonly kind: "put" | "delete"; readonly service: Service } | undefined;
+  #service: Service | undefined;
   /** When the answer may change though nothing is written, ms from now. */
   wakeInMs: number | undefined;
   /** There is more to do than one transaction should hold. */
   again = false;
 
-  constructor(now: number) {
+  constructor(now: number, epoch: Epoch) {
     this.now = now;
+    this.epoch = epoch;
   }
 
   /** Objects that it writes. */
   get size(): number {
-    return (
-      this.#changed.size +
-      this.#deleted.size +
-      this.#created.length +
-      this.#events.length +
-      (this.#service === undefined ? 0 : 1)
-    );
+    const sets = [...Object.values(this.#created), ...Object.values(this.#changed), ...Object.values(this.#deleted)];
+    return sets.reduce((sum, { size }) => sum + size, 0) + this.#events.length + (this.#service === undefined ? 0 : 1);
   }
 
-  /** The task as it will be. */
-  drafted(task: Task): Task {
-    return this.#changed.get(idOf(task)) ?? task;
+  createSlot(slot: Slot): void {
+    this.#created.slots.set(idOf(slot), slot);
+  }
+
+  /** Replaces what is stored, or what this pass makes. */
+  putSlot(slot: Slot): void {
+    this.#put("slots", slot);
+  }
+
+  deleteSlot(slot: Slot): void {
+    this.#delete("slots", slot);
+  }
+
+  createTask(task: Task): void {
+    assert(!this.#deleted.tasks.has(idOf(task)), "a task's id is made once");
+    this.#created.tasks.set(idOf(task), task);
+  }
+
+  putTask(task: Task): void {
+    this.#put("tasks", task);
+  }
+
+  deleteTask(task: Task): void {
+    this.#delete("tasks", task);
   }
 
   isDeleted(task: Task): boolean {
-    return this.#deleted.has(idOf(task));
+    return this.#deleted.tasks.has(idOf(task));
   }
 
-  create(task: Task): void {
-    this.#created.push(task);
+  deleteVersion(version: Version): void {
+    this.#deleted.versions.add(idOf(version));
   }
 
-  change(task: Task, changes: Partial<Task>): void {
-    assert(!this.isDeleted(task), "a task that this pass deletes is not changed by it");
-    this.#changed.set(idOf(task), { ...this.drafted(task), ...changes });
-  }
-
-  delete(task: Task): void {
-    this.#changed.delete(idOf(task));
-    this.#deleted.add(idOf(task));
-  }
-
-  /** Lets the task go as far as `desired`. Desired states only grow. */
-  aim(task: Task, desired: TaskState): void {
-    if (this.drafted(task).desiredState < desired) this.change(task, { desiredState: desired });
-  }
-
-  /** Ends the task: its node does it, or nobody has to. */
-  retire(task: Task, desired: typeof TaskState.SHUTDOWN | typeof TaskState.REMOVE): void {
-    const absent = task.nodeId === "" || hasEnded(task);
-    if (absent && desired === TaskState.REMOVE) return this.delete(task);
-    this.aim(task, desired);
-    if (absent && !hasEnded(task)) this.#say(task, TaskState.SHUTDOWN, "stopped before it had a node");
-  }
-
-  /** What it waited for is there: it may be given a node. */
-  offer(task: Task): void {
-    this.#say(task, TaskState.PENDING, "waits for a node");
+  /** The service as it will be. */
+  drafted(service: Service): Service {
+    return this.#service ?? service;
   }
 
   putService(changes: Partial<Service>, service: Service): void {
-    const before = this.#service?.kind === "put" ? this.#service.service : service;
-    this.#service = { kind: "put", service: { ...before, ...changes } };
+    this.#service = { ...this.drafted(service), ...changes };
   }
 
-  deleteService(service: Service): void {
-    this.#service = { kind: "delete", service };
-  }
-
-  tell(kind: ObjectKind, objectId: string, objectName: string, action: string, message: string): void {
+  emit(kind: ObjectKind, objectId: string, objectName: string, action: string, message: string): void {
     this.#events.push({ kind, objectId, objectName, action, message });
   }
 
-  tellOfTask(task: Task, action: string, message: string): void {
-    this.tell(ObjectKind.TASK, idOf(task), slotName(task), action, message);
+  emitForTask(task: Task, action: string, message: string): void {
+    this.emit(ObjectKind.TASK, idOf(task), slotName(task), action, message);
   }
 
-  tellOfService(service: Service, action: string, message: string): void {
-    this.tell(ObjectKind.SERVICE, idOf(service), service.spec?.name ?? "", action, message);
+  emitForService(service: Service, action: string, message: string): void {
+    this.emit(ObjectKind.SERVICE, idOf(service), service.spec?.name ?? "", action, message);
   }
 
   wakeIn(ms: number): void {
@@ -100,18 +94,27 @@ export class Plan {
   }
 
   writeTo(tx: Transaction): void {
-    for (const id of this.#deleted) tx.delete("tasks", id);
-    for (const task of this.#changed.values()) tx.update("tasks", task);
-    for (const task of this.#created) tx.create("tasks", task);
-    if (this.#service?.kind === "put") tx.update("services", this.#service.service);
-    if (this.#service?.kind === "delete") tx.delete("services", idOf(this.#service.service));
+    for (const table of ["versions", "tasks", "slots"] as const)
+      for (const id of this.#deleted[table]) tx.delete(table, id);
+    for (const slot of this.#changed.slots.values()) tx.update("slots", slot);
+    for (const slot of this.#created.slots.values()) tx.create("slots", slot);
+    for (const task of this.#changed.tasks.values()) tx.update("tasks", task);
+    for (const task of this.#created.tasks.values()) tx.create("tasks", task);
+    if (this.#service !== undefined) tx.update("services", this.#service);
     for (const event of this.#events) tx.emit(event);
   }
 
-  #say(task: Task, state: TaskState, message: string): void {
-    const { code = "", container } = task.status ?? {};
-    this.change(task, {
-      status: { state, at: new Date(this.now), message, code, container, pending: undefined },
-    });
+  #put(table: Drafted, object: Slot | Task): void {
+    const id = idOf(object);
+    assert(!this.#deleted[table].has(id), "what this pass deletes is not changed by it");
+    const made = this.#created[table] as Map<string, Slot | Task>;
+    const set = made.has(id) ? made : (this.#changed[table] as Map<string, Slot | Task>);
+    set.set(id, object);
+  }
+
+  #delete(table: Drafted, object: Slot | Task): void {
+    const id = idOf(object);
+    this.#changed[table].delete(id);
+    if (!this.#created[table].delete(id)) this.#deleted[table].add(id);
   }
 }
