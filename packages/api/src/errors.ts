@@ -74,14 +74,6 @@ export class ApiError extends WarrenError<ApiFailure> {
     this.remedy = options.remedy ?? "";
     this.reason = options.reason ?? failure.code;
   }
-
-  /** An ApiError; with `code`, one of that code. */
-  static override is<C extends ApiCode>(
-    value: unknown,
-    code?: C,
-  ): value is ApiError & { readonly failure: Extract<ApiFailure, { readonly code: C }> } {
-    return WarrenError.is(value, code) && value.failure.code.startsWith("API_") && "remedy" in value;
-  }
 }
 
 /** A request with these things wrong; the message tells the first. */
