@@ -2,6 +2,7 @@
  * What every package shares and nothing more. No package is imported here.
  *
  * - `clock.ts`     Clock, systemClock, delay
+ * - `boot-clock.ts` BootClock, systemBootClock: time that outlives a process
  * - `random.ts`    Random, systemRandom, newId
  * - `log.ts`       Logger, silentLogger
  * - `metrics.ts`   Metrics and its handles, noMetrics
@@ -19,6 +20,7 @@
  */
 export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
 export { systemClock, delay, type Clock, type Timer } from "./clock.ts";
+export { systemBootClock, type BootClock, type BootTime } from "./boot-clock.ts";
 export { systemRandom, newId, type Random } from "./random.ts";
 export { silentLogger, type Logger, type LogFields } from "./log.ts";
 export {
