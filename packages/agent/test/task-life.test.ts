@@ -178,6 +178,8 @@ test("an image is pulled with what its registry's login says, or with what the s
   world.manager.login({ registry: "private.example", auth });
   world.manager.assign(task("t3", { spec }));
   await world.untilState("t3", TaskState.RUNNING);
+  // What is here is used, whatever the registry says.
+  world.machine.images.clear();
   world.manager.assign(task("t4", { spec: { ...spec, registryAuth: { username: "u", password: "wrong" } } }));
   await world.untilState("t4", TaskState.REJECTED);
   world.manager.logout("private.example");
