@@ -11,6 +11,8 @@ export interface NodeView {
   readonly load: number;
   /** Tasks on it, those that are leaving included. */
   readonly held: number;
+  /** Its tasks by id, those that are leaving included. */
+  readonly tasks: ReadonlyMap<string, TaskState>;
   /** What its tasks reserve, by kind. */
   readonly used: ReadonlyMap<string, number>;
   /** `80/tcp` → tasks that hold it. */

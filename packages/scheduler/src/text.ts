@@ -64,8 +64,9 @@ export function quantityText(kind: string, amount: number, way: "up" | "down"): 
 }
 
 /** Two digits behind the point; all that there are, to the billionth, below a tenth. */
-function round(value: number, way: "up" | "down"): number {
+function round(value: number, way: "up" | "down"): string {
   const scale = value < 0.1 ? 1e9 : 100;
   const scaled = Number((value * scale).toPrecision(15));
-  return (way === "up" ? Math.ceil(scaled) : Math.floor(scaled)) / scale;
+  const rounded = (way === "up" ? Math.ceil(scaled) : Math.floor(scaled)) / scale;
+  return rounded.toFixed(9).replace(/\.?0+$/, "");
 }

@@ -82,10 +82,8 @@ export function checkConstraints(expressions: readonly string[] | undefined): vo
 function relabelText(task: TaskState, node: NodeView, world: World): string | undefined {
   const labels = { ...node.state.labels };
   const changes: string[] = [];
-  const dividing = [
-    ...(task.affinity ?? []).map(({ topology }) => topology),
-    ...world.repulsions(task.serviceId).keys(),
-  ];
+  const terms = [task, ...node.tasks.values()].flatMap(({ affinity = [] }) => affinity);
+  const dividing = [...terms.map(({ topology }) => topology), ...world.repulsions(task.serviceId).keys()];
   for (const expression of unmet(task, node)) {
     const { key, operator, values } = compile(expression).constraint;
     const label = labelOf(key);

@@ -1,6 +1,7 @@
 import type { Filter } from "../rules.ts";
 import { amountText, andText, clip, nameOf, orText, quantityText } from "../text.ts";
 import type { TaskState } from "../types.ts";
+import { isTied } from "./ties.ts";
 
 /** What a task reserves of any kind, none of it zero. */
 export function needsOf({ reservations }: TaskState): [kind: string, amount: number][] {
@@ -28,7 +29,7 @@ export const resources: Filter = {
   explain(task, node) {
     const needs = needsOf(task);
     const short = needs
-      .map(([kind, needed]) => ({ kind, needed, free: node.free(kind) }))
+      .map(([kind, needed]) => ({ kind, needed, free: Math.max(0, node.free(kind)) }))
       .filter(({ needed, free }) => free < needed)
       .toSorted((a, b) => shortage(b.needed, b.free) - shortage(a.needed, a.free) || (a.kind < b.kind ? -1 : 1));
     const [worst] = short;
@@ -42,7 +43,7 @@ export const resources: Filter = {
       andText(short.map((of) => quantityText(of.kind, amount(of), way)));
     const helps = [
       ...(short.every((of) => node.capacity(of.kind) >= of.needed)
-        ? [`free ${each((of) => of.needed - of.free, "up")} on ${nameOf(node)}`]
+        ? [`free ${each((of) => of.needed - node.free(of.kind), "up")} on ${nameOf(node)}`]
         : []),
       ...(short.every((of) => of.free > 0) ? [`reserve at most ${each((of) => of.free, "down")}`] : []),
     ];
@@ -59,11 +60,6 @@ export const resources: Filter = {
     return worst;
   },
 };
-
-/** Whether a node that is like another in labels may be refused all the same. */
-function isTied({ constraints = [], affinity = [], localVolumes = [] }: TaskState): boolean {
-  return constraints.length + affinity.length + localVolumes.length > 0;
-}
 
 /** How much is lacking, as a share of what is needed. */
 function shortage(needed: number, free: number): number {
