@@ -2,9 +2,8 @@
  * Which tasks and versions are kept for people to read.
  */
 import { LeaseState, type Service, type Slot, type Task, type Version } from "@warren/api";
-import { epochText, hasEnded, idOf } from "@warren/api/model";
-import type { Plan } from "./plan.ts";
-import { inOrderOfRuns } from "./slots.ts";
+import { compareTasks, epochText, hasEnded, idOf } from "@warren/api/model";
+import type { Plan } from "./writes.ts";
 
 /** Runs of unreleased leases that a slot keeps. */
 const keptRuns = 5;
@@ -15,7 +14,7 @@ export function trimTasks(plan: Plan, slot: Slot, tasks: readonly Task[], histor
     slot.leases.filter(({ state }) => state !== LeaseState.RELEASED).map(({ epoch }) => epochText(epoch)),
   );
   let [runs, ended] = [keptRuns, history];
-  for (const task of inOrderOfRuns(tasks).toReversed()) {
+  for (const task of tasks.toSorted(compareTasks).toReversed()) {
     if (plan.isDeleted(task)) continue;
     const live = unreleased.has(epochText(task.epoch));
     if (live && (runs > 0 || !hasEnded(task))) runs -= 1;

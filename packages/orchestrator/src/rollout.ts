@@ -75,8 +75,10 @@ export function decideRollout(input: RolloutInput): Rollout {
   if (phase === "paused") return { kind: "paused", turn: new Set() };
   if (phase === "none") return begin(input);
 
-  const status = statusOf(service) as UpdateStatus;
-  const since = status.sinceIndex;
+  const stored = statusOf(service) as UpdateStatus;
+  // A rollback that a user asked for is taken up here.
+  const since = stored.sinceIndex === 0 ? input.index : stored.sinceIndex;
+  const status = { ...stored, sinceIndex: since };
   const standings = readings.map((reading) => standing(reading, input, since));
   const failed = standings.filter(({ failure }) => failure !== undefined);
   const tolerated = (settingsOf(service)?.maxFailureRatio ?? 0) * standings.length;

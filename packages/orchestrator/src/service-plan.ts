@@ -24,13 +24,13 @@ import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
 import { displacement, type Displacement } from "./displacement.ts";
 import { trimVersions } from "./history.ts";
-import { Plan } from "./plan.ts";
+import { Plan } from "./writes.ts";
 import { nodeName, replicasOf } from "./reading.ts";
 import { decideRollout, monitorOf, phaseOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
 import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
 import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";
-import { inOrderOfRuns, readSlot, type SlotReading, type SlotSources } from "./slots.ts";
+import { readSlot, type SlotReading, type SlotSources } from "./slots.ts";
 
 /** From the stop signal to SIGKILL, ms, where the spec names none. */
 const defaultStopGraceMs = 10_000;
@@ -245,7 +245,6 @@ function rollBack(
 
 function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
   const grouped = Map.groupBy(tasks, ({ slotId }) => slotId);
-  for (const [id, found] of grouped) grouped.set(id, inOrderOfRuns(found));
   return (slot) => grouped.get(idOf(slot)) ?? [];
 }
 

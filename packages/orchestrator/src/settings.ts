@@ -41,36 +41,6 @@ export function rollbackTarget(service: Service): string | undefined {
   return service.completedVersionIds.find((id) => id !== service.versionId);
 }
 
-export type RollbackChoice =
-  | { readonly kind: "version"; readonly version: Version }
-  /** `numbers`: those that may be named, the latest first. */
-  | { readonly kind: "refused"; readonly why: string; readonly numbers: readonly number[] };
-
-/**
- * The version that a user's rollback returns to (L18: to another than those that are kept it is refused, with the list).
- *
- * @param number as the user named it; 0: the last that completed before the wanted one
- */
-export function chooseRollback(
-  service: Service,
-  versionOf: (id: string) => Version | undefined,
-  number: number,
-): RollbackChoice {
-  const ids = new Set([...service.completedVersionIds, ...service.recentVersionIds]);
-  const kept = [...ids].filter((id) => id !== service.versionId).flatMap((id) => versionOf(id) ?? []);
-  const numbers = kept.map((version) => version.number).toSorted((a, b) => b - a);
-  const refused = (why: string): RollbackChoice => ({ kind: "refused", why, numbers });
-  if (number === 0) {
-    const target = rollbackTarget(service);
-    const version = target === undefined ? undefined : versionOf(target);
-    return version === undefined ? refused("no version completed before this one") : { kind: "version", version };
-  }
-  const version = kept.find((each) => each.number === number);
-  if (version !== undefined) return { kind: "version", version };
-  if (versionOf(service.versionId)?.number === number) return refused(`version ${number} is the one it has`);
-  return refused(`version ${number} is not kept`);
-}
-
 /**
  * What of the service a rollback to `version` changes. Replicas, ports and labels stay.
  *

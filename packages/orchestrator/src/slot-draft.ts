@@ -7,7 +7,7 @@
 import { LeaseState, TaskState, type Epoch, type Lease, type Slot, type Task, type TaskStatus } from "@warren/api";
 import { firstRun, hasEnded, idOf, isStanding, mayRun, sameEpoch, taskIdOf } from "@warren/api/model";
 import { assert } from "@warren/std";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./writes.ts";
 
 /** How long a released lease's address is given to nobody, ms (L8). */
 export const addressRestMs = 60_000;

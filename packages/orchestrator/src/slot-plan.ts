@@ -6,7 +6,7 @@ import { hasEnded, idOf, mayRun, sameEpoch, stateOf, taskStateText } from "@warr
 import { defaultRestartDelayMs, durationText, endText, rejectionDelayMs } from "@warren/slot";
 import type { Random } from "@warren/std";
 import { trimTasks } from "./history.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./writes.ts";
 import { progressDeadline, remaining, remainingSince, stateSince } from "./reading.ts";
 import { sameMake, settingsOf } from "./settings.ts";
 import { addressRestMs, holdGate, SlotDraft, statusAt } from "./slot-draft.ts";

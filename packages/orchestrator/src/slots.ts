@@ -3,6 +3,7 @@
  */
 import { LeaseState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
 import {
+  compareTasks,
   currentLease,
   epochText,
   hasEnded,
@@ -29,7 +30,7 @@ export interface SlotSources {
 
 export interface SlotReading {
   readonly slot: Slot;
-  /** In the order of their runs. */
+  /** All of the slot. */
   readonly tasks: readonly Task[];
   readonly current: Lease | undefined;
   readonly incoming: Lease | undefined;
@@ -69,26 +70,12 @@ export function readSlot(slot: Slot, tasks: readonly Task[], sources: SlotSource
 /** Of each lease that has runs. One that has not ended is newer than those that have. */
 function newestByEpoch(tasks: readonly Task[]): Map<string, Task> {
   const newest = new Map<string, Task>();
-  for (const task of tasks) {
+  for (const task of tasks.toSorted(compareTasks)) {
     const key = epochText(task.epoch);
     const before = newest.get(key);
     if (before === undefined || !hasEnded(task) || hasEnded(before)) newest.set(key, task);
   }
   return newest;
-}
-
-/** Runs in the order in which they were made: `life` is random, `run` counts within it. */
-export function inOrderOfRuns(tasks: readonly Task[]): Task[] {
-  const madeAt = ({ meta }: Task): number => meta?.createdAt?.getTime() ?? 0;
-  return tasks.toSorted(
-    (a, b) =>
-      (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0) ||
-      // The run that the manager names is the first of its lease.
-      Number(a.life !== 0) - Number(b.life !== 0) ||
-      madeAt(a) - madeAt(b) ||
-      a.run - b.run ||
-      (idOf(a) < idOf(b) ? -1 : 1),
-  );
 }
 
 function lastHeld({ leases }: Slot): Lease | undefined {
