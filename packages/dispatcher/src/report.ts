@@ -11,7 +11,7 @@ import {
   type Slot,
   type SlotRecord,
 } from "@warren/api";
-import { isStanding, keyOfSlot, sameEpoch } from "@warren/api/model";
+import { isStanding, keyOfSlot } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
@@ -70,8 +70,8 @@ export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonl
 export function reportedSlot(slot: Slot, lease: Lease, report: LeaseReport, now: Date): Slot {
   const after = reportedLease(lease, report.state, now);
   const leases = slot.leases.map((each) => (each === lease ? after : each));
-  const record =
-    report.record === undefined ? slot.record : recordAfter(slot, lease, bounded(report.record), report.state);
+  const reported = recordedLease(slot) === lease ? report.record : undefined;
+  const record = reported === undefined ? slot.record : bounded(reported);
   return { ...slot, leases, record, settled: settledBy(slot, lease, report) };
 }
 
@@ -92,24 +92,18 @@ function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Le
   }
 }
 
-/**
- * L9: the record goes with the slot, as last reported by the newest lease that was held. Of an offer that was not, only
- * the refusals count: the other lease still runs, and its counts are the slot's.
- */
-function recordAfter(slot: Slot, lease: Lease, record: SlotRecord, state: LeaseReport_State): SlotRecord | undefined {
-  const newerHeld = slot.leases.slice(slot.leases.indexOf(lease) + 1).some(({ wasHeld }) => wasHeld);
-  if (newerHeld) return slot.record;
-  if (lease.wasHeld || state === LeaseReport_State.HELD) return record;
-  const otherRuns = slot.leases.some((each) => each !== lease && each.wasHeld);
-  if (slot.record === undefined || !otherRuns) return record;
-  return { ...slot.record, rejections: record.rejections };
+/** L9: the lease whose record is the slot's: the newest that has a node, but for offers that came to nothing. */
+function recordedLease({ leases }: Slot): Lease | undefined {
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
 }
 
-/** L4: that its rules allow no further run, or that an offer is refused. It stands at the slot; who releases the lease is the orchestrator. */
+/**
+ * L4: that its rules allow no further run, or that an offer is refused, stands at the slot with its reason. The
+ * orchestrator releases the lease.
+ */
 function settledBy(slot: Slot, lease: Lease, { state, settled }: LeaseReport): string {
-  if (state !== LeaseReport_State.SETTLED || !sameEpoch(slot.leases.findLast(isStanding)?.epoch, lease.epoch))
-    return slot.settled;
-  return settled.slice(0, reportLimits.message) || "no further run is allowed, and the node did not say why";
+  if (state !== LeaseReport_State.SETTLED || !isStanding(lease)) return slot.settled;
+  return settled.slice(0, reportLimits.message) || "no further run is allowed; the node did not report why";
 }
 
 function bounded(record: SlotRecord): SlotRecord {
