@@ -179,7 +179,6 @@ export class Agent implements AsyncDisposable {
         session,
         runtime,
         containers: this.#env.containers,
-        images: this.#env.images,
         clock,
         log,
         nodeId: node.id,
