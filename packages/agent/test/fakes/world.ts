@@ -193,7 +193,8 @@ export class World implements AsyncDisposable {
       }
       await this.clock.advanceAsync(50);
     }
-    throw new Error(`waited in vain until ${what}; last: ${JSON.stringify(this.log.records.slice(-5))}`);
+    const last = this.log.records.slice(-5).map(({ event, fields }) => `${event} ${JSON.stringify(fields, readable)}`);
+    throw new Error(`waited in vain until ${what}; last: ${last.join("; ")}`);
   }
 
   /** Lets so much time pass, and all that happens in it happen. */
@@ -258,4 +259,8 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#life?.agent.close();
   }
+}
+
+function readable(_key: string, value: unknown): unknown {
+  return value instanceof Error ? (value.stack ?? String(value)) : value;
 }
