@@ -139,7 +139,7 @@ export class Agent implements AsyncDisposable {
     this.#metrics = agentMetrics(dependencies.metrics);
     this.#work = new TaskGroup(logFailures(log), signal);
     const network = new NodeNetwork(dependencies.network, { clock, random, log });
-    const reporter = new LeaseReporter(record, (key, { state }) => this.#leases.acknowledged(key, state));
+    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) => this.#leases.acknowledged(key, state));
     const { assigned } = record;
     this.#env = {
       nodeId: node.id,
@@ -148,7 +148,7 @@ export class Agent implements AsyncDisposable {
       clock,
       boot: () => {
         const { bootId, elapsedMs } = boot.bootTime();
-        return { bootId, ms: elapsedMs };
+        return { bootId, ms: Math.floor(elapsedMs) };
       },
       random,
       log,
@@ -179,7 +179,6 @@ export class Agent implements AsyncDisposable {
         session,
         runtime,
         containers: this.#env.containers,
-        images: this.#env.images,
         clock,
         log,
         nodeId: node.id,
@@ -300,7 +299,8 @@ export class Agent implements AsyncDisposable {
   #control(controller: Parameters<ConstructorParameters<typeof Leases>[1]>[0]): void {
     this.#work.run(`lease ${controller.key}`, async (ending) => {
       this.#metrics.leases.set(this.#leases.size);
-      await controller.run(ending);
+      // A fault of ours in one lease ends neither the worker nor the lease: it is taken up as after a restart.
+      await persistently(this.#env, `lease ${controller.key}`, ending, () => controller.run(ending), () => true);
       this.#leases.ended(controller);
       this.#metrics.leases.set(this.#leases.size);
       this.#kept.collect(ending);

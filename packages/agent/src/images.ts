@@ -1,5 +1,5 @@
 import type { Version } from "@warren/api";
-import { parseReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
+import { parseReference, pinReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 
 interface Pull {
@@ -42,17 +42,13 @@ export class Images {
   }
 
   /**
-   * The image that a version is of, as it is on this node. One that is here is used, whatever its registry says; what the
-   * reference leads to is asked only of a version whose image is not settled.
+   * The image that a version is of, as it is on this node. One that is here is used, whatever its registry says; a registry
+   * is asked what the reference leads to only for a version whose image is not settled.
    *
    * @param digest what the reference led to when the version was made; empty: not known
    */
   async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
-    if (digest === "") return this.pull(ref, auth, signal);
-    const { registry, repository } = parseReference(ref);
-    const name = `${registry}/${repository}`;
-    const here = (await this.#runtime.images()).find((image) => image.digest === digest && nameOf(image.ref) === name);
-    return here ?? this.pull(`${name}@${digest}`, auth, signal);
+    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
   }
 
   /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */
@@ -155,12 +151,6 @@ export class Images {
     image.then(forget, forget);
     return pull;
   }
-}
-
-/** Registry and repository. */
-function nameOf(full: string): string {
-  const { registry, repository } = parseReference(full);
-  return `${registry}/${repository}`;
 }
 
 /** A key of a pull begins with the reference; one that can't be read is used by nobody. */

@@ -7,28 +7,30 @@ import { persistently } from "./waiting.ts";
 /** Runs of forgotten leases that a node keeps at most. */
 const most = 100;
 
+export interface KeptRunsDependencies {
+  readonly runtime: Pick<Runtime, "remove">;
+  readonly containers: Containers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly record: LocalRecord;
+  /** A container is gone, and its image with it may be unused. */
+  readonly removed: () => void;
+}
+
 /**
  * Runs whose lease is forgotten: their containers stay for a while, for their logs, and what has no container goes at
  * once. The node keeps the newest, `most` of them.
  */
 export class KeptRuns {
-  readonly #dependencies: {
-    readonly runtime: Pick<Runtime, "remove">;
-    readonly containers: Containers;
-    readonly clock: Clock;
-    readonly random: Random;
-    readonly log: Logger;
-    readonly record: LocalRecord;
-    /** A container is gone, and its image with it may be unused. */
-    readonly removed: () => void;
-  };
+  readonly #dependencies: KeptRunsDependencies;
   readonly #keepMs: number;
   /** When a run was first seen without its lease, in monotonic time. */
   readonly #since = new Map<string, number>();
   #timer: Timer | undefined;
   #collecting: Promise<void> = Promise.resolve();
 
-  constructor(dependencies: KeptRuns["#dependencies"], keepMs: number) {
+  constructor(dependencies: KeptRunsDependencies, keepMs: number) {
     this.#dependencies = dependencies;
     this.#keepMs = keepMs;
   }

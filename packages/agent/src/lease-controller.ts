@@ -35,8 +35,7 @@ export interface LeaseSurroundings {
  *
  * I1 A run is started by the worker that made it. Run (0, 1) is made only in the life that received the offer; every
  *    other is (life, n), so that no disk, old or new, names one twice.
- * I2 That a lease is releasing is on disk before anything of it ends, and is not taken back; that it is released is on
- *    disk before it is reported.
+ * I2 That a lease is releasing is on disk before anything of it ends, and is not taken back.
  */
 export class LeaseController {
   readonly key: string;
@@ -256,7 +255,6 @@ export class LeaseController {
     }
     endpoints.forget(this.key);
     record.setLease(this.key, { stage: "released" });
-    await record.durable(closing); // I2
     this.#around.changes.notify();
     this.#log.info("released");
   }

@@ -1,6 +1,7 @@
 import { LeaseReport_State, type LeaseReport } from "@warren/api";
-import { Changes } from "@warren/std";
+import { Changes, type Clock, type Logger } from "@warren/std";
 import type { LocalRecord } from "./local-record.ts";
+import { within } from "./waiting.ts";
 
 /** Reports in one request; a request of gRPC holds 4 MiB, and a report is a few kB (L10). */
 const batchReports = 200;
@@ -8,9 +9,19 @@ const batchReports = 200;
 /** Runs that a report has. */
 const reportedRuns = 5;
 
-/** What managers have yet to hear of this node's leases: of each the newest state, resent until it is acknowledged. */
+/** The longest that a report is kept back because what it says can't be written down, ms. */
+const writeWaitMs = 5_000;
+
+/**
+ * What managers have yet to hear of this node's leases: of each the newest state, resent until it is acknowledged.
+ *
+ * What is reported is on disk before, so that the next worker says the same and goes on from there; but a disk that can't
+ * be written for a while keeps no report back.
+ */
 export class LeaseReporter {
   readonly #record: LocalRecord;
+  readonly #clock: Clock;
+  readonly #log: Logger;
   /** Lease to a count that grows with each change. */
   readonly #waiting = new Map<string, number>();
   readonly #changes = new Changes();
@@ -18,8 +29,13 @@ export class LeaseReporter {
   #count = 0;
 
   /** @param acknowledged a manager has stored this report */
-  constructor(record: LocalRecord, acknowledged: (key: string, report: LeaseReport) => void) {
+  constructor(
+    { record, clock, log }: { readonly record: LocalRecord; readonly clock: Clock; readonly log: Logger },
+    acknowledged: (key: string, report: LeaseReport) => void,
+  ) {
     this.#record = record;
+    this.#clock = clock;
+    this.#log = log;
     this.#acknowledged = acknowledged;
   }
 
@@ -49,6 +65,8 @@ export class LeaseReporter {
       await this.#changes.until(() => (this.#waiting.size > 0 ? true : undefined), signal);
       const batch = [...this.#waiting].slice(0, batchReports);
       const reports = batch.map(([key]) => reportOf(this.#record, key));
+      if (!(await within(this.#clock, writeWaitMs, this.#record.durable(signal), signal)))
+        this.#log.warn("leases are reported although their state is not on disk");
       await send(reports.filter((report) => report !== undefined));
       batch.forEach(([key, count], index) => {
         if (this.#waiting.get(key) === count) this.#waiting.delete(key);

@@ -2,6 +2,7 @@ import type { ApiCode, ExecRequest, RelayRequest, RelayUp } from "@warren/api";
 import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
+import { relayImage } from "./relay-image.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
 import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
@@ -71,6 +72,8 @@ export class RelayServer {
         return relayExec(this.#dependencies, what.value, relay, signal);
       case "stats":
         return relayStats(this.#dependencies, what.value, relay, signal);
+      case "image":
+        return relayImage(this.#dependencies, what.value, relay, signal);
       case undefined:
         throw new RelayRefused("API_UNIMPLEMENTED", "this worker does not know what is asked", "upgrade it");
       default:
@@ -85,7 +88,7 @@ async function sendAll(up: Channel<RelayUp>, message: NonNullable<RelayUp["messa
 
 function codeOf(error: unknown): ApiCode {
   if (error instanceof RelayRefused) return error.code;
-  if (!RuntimeError.is(error)) return "API_INTERNAL";
+  if (!(error instanceof RuntimeError)) return "API_INTERNAL";
   switch (error.code) {
     case "RUNTIME_NOT_FOUND":
     case "RUNTIME_IMAGE_NOT_FOUND":

@@ -3,7 +3,6 @@ import type { ApiCode, ExecRequest, RelayUp } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Clock, Logger } from "@warren/std";
 import type { Containers } from "./containers.ts";
-import type { Images } from "./images.ts";
 import type { RunRecord } from "./local-record.ts";
 import type { Session } from "./seams.ts";
 
@@ -11,7 +10,6 @@ export interface RelayDependencies {
   readonly session: Session;
   readonly runtime: Runtime;
   readonly containers: Containers;
-  readonly images: Images;
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodeId: string;

@@ -15,9 +15,6 @@ import { persistently, within } from "./waiting.ts";
 /** From the stop signal to SIGKILL where the task does not say, ms. */
 const defaultGraceMs = 10_000;
 
-/** The longest that the end of a run is kept back because it can't be written down, ms. */
-const writeWaitMs = 5_000;
-
 /** What a run is made from. */
 export interface RunMaterial {
   readonly version: Version;
@@ -38,8 +35,6 @@ export interface Conclusion {
  * I2 What ends a run is on disk before the run is touched, so that the next worker reports the same reason.
  * I3 A run is in the balancer only between its first health and the decision to end it.
  * I4 The state that is reported only moves forward.
- * I5 The end of a run is on disk before it is reported, so that the next worker does not start what has ended; but a disk
- *    that can't be written for a while keeps no end back.
  */
 export class Run {
   readonly id: string;
@@ -121,9 +116,8 @@ export class Run {
     const now = boot();
     record.setSlotRecord(this.#lease, recordStart(record.lease(this.#lease).record, now));
     record.setRun(this.id, { bootId: now.bootId, startedMs: now.ms });
-    const report = this.#enter(TaskState.STARTING, "starting");
+    this.#advance(TaskState.STARTING, "starting");
     await record.durable(signal); // I1
-    report();
     await persistently(this.#env, "starting a container", signal, () =>
       starts.run(signal, async () => {
         try {
@@ -181,7 +175,7 @@ export class Run {
   async conclude(count: (conclusion: Conclusion) => void, closing: AbortSignal): Promise<void> {
     if (!this.ended) {
       const { ran, exit } = await this.#end(closing);
-      await this.#finish(ran, exit, count, closing);
+      this.#finish(ran, exit, count);
     }
     await this.#detach(closing);
     if (this.#env.containers.get(this.id)?.state.kind !== "exited") await this.removeContainer(closing);
@@ -413,12 +407,7 @@ export class Run {
     );
   }
 
-  async #finish(
-    ran: boolean,
-    exit: ExitStatus | undefined,
-    count: (conclusion: Conclusion) => void,
-    closing: AbortSignal,
-  ): Promise<void> {
+  #finish(ran: boolean, exit: ExitStatus | undefined, count: (conclusion: Conclusion) => void): void {
     const { record, reporter, clock, metrics } = this.#env;
     const { verdict, told = false } = this.local;
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
@@ -445,9 +434,6 @@ export class Run {
     const state = taskStateText(outcome.state);
     metrics.ended.add(1, { state });
     this.#log.info("run ended", { state, message: outcome.message, exitCode: exit?.code });
-    if (!(await within(clock, writeWaitMs, record.durable(closing), closing)))
-      // I5
-      this.#log.warn("its end is reported although it is not on disk");
     reporter.push(this.#lease);
   }
 
@@ -477,15 +463,11 @@ export class Run {
 
   /** Enters a state before the end, if it lies ahead, and reports it. */
   #advance(state: TaskState, message: string): void {
-    if (state > this.status.state) this.#enter(state, message)(); // I4
-  }
-
-  /** Enters a state; what it returns reports it. */
-  #enter(state: TaskState, message: string): () => void {
+    if (state <= this.status.state) return; // I4
     this.#env.record.setStatus(this.id, { ...this.status, state, message, at: new Date(this.#env.clock.now()) });
+    this.#env.reporter.push(this.#lease);
     this.#changes.notify();
     this.#log.debug("task state", { state: taskStateText(state) });
-    return () => this.#env.reporter.push(this.#lease);
   }
 
   /** Reports more of the same state. */
