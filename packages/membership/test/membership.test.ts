@@ -2,6 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClustersDefinition, type Cluster } from "@warren/api";
+import { level, minLevel } from "@warren/api/model";
 import { bindToMember, Membership, memberOf, type Part } from "@warren/membership";
 import { noMetrics, systemClock, systemRandom } from "@warren/std";
 import { RecordingLogger, until } from "@warren/std/testing";
@@ -17,7 +18,7 @@ async function folder(): Promise<string> {
 
 async function open(directory: string): Promise<Membership<Work>> {
   let started = 0;
-  const dependencies = { clock: systemClock, random: systemRandom, log: new RecordingLogger(), metrics: noMetrics };
+  const dependencies = { clock: systemClock, random: systemRandom, log: new RecordingLogger(), metrics: noMetrics, version: "1.2.3" };
   const membership = await Membership.open<Work>(
     {
       ...dependencies,
@@ -63,6 +64,7 @@ describe("a manager's part", () => {
     expect(clustersOf(again.part).map(({ meta }) => meta?.id)).toEqual([clusterId]);
     await until("it leads", () => memberOf(again.part).work.started() === 1);
     expect(memberOf(again.part).hasLeader()).toBe(true);
+    expect(memberOf(again.part).store.view().list("managers")).toMatchObject([{ level, minLevel, version: "1.2.3" }]);
   });
 
   it("goes on with a cluster whose founding was cut off, under the same id", async () => {
