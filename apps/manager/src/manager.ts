@@ -43,7 +43,7 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
 
   const membership = resources.use(
-    await Membership.open({ ...base, join: (store) => joinParts(base, store) }, managerDirectory(options)),
+    await Membership.open({ ...base, version: options.version, join: (store) => joinParts(base, store) }, managerDirectory(options)),
   );
   const services = servicesOf(membership, base, options.version);
   const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
@@ -58,9 +58,9 @@ export async function runManager(options: ManagerOptions): Promise<void> {
 /** What a member serves, and what it runs while it leads. */
 function joinParts(base: Base, store: Store): { readonly work: Dispatcher; readonly lead: LeaderWork } {
   const dispatcher = new Dispatcher({ store, ...base });
-  const lead: LeaderWork = () => {
+  const lead: LeaderWork = (term) => {
     const group = new TaskGroup(logFailures(base.log));
-    group.run("dispatcher", (signal) => dispatcher.run(signal));
+    group.run("dispatcher", (signal) => dispatcher.run(term, signal));
     const orchestrator = startOrchestrator({ store, ...base });
     return {
       async [Symbol.asyncDispose]() {

@@ -107,15 +107,21 @@ function watchedService(view: View, ref: string): string {
   return idOf(resolve(view, "services", ref, "service"));
 }
 
-/** A change of a slot as changes of its tasks; any other as it is. */
+/** A change of a slot as changes of its tasks; one of a service's version with them, after it; any other as it is. */
 function withTasks(change: StoreChange, view: View): readonly StoreChange[] {
+  if (change.table === "services" && change.kind === "update" && change.before?.versionId !== change.object.versionId)
+    return [change, ...view.find("tasks", "service", idOf(change.object)).map(unchanged)];
   if (change.table !== "slots") return [change];
   if (change.kind === "delete") return [];
   const states = (slot: Slot | undefined): string =>
     (slot?.leases ?? []).map(({ epoch, state }) => `${epochText(epoch)}/${state}`).join();
   if (states(change.object) === states(change.kind === "create" ? undefined : change.before)) return [];
-  const tasks = view.find("tasks", "slot", idOf(change.object));
-  return tasks.map((object) => ({ table: "tasks", kind: "update", object, before: object }));
+  return view.find("tasks", "slot", idOf(change.object)).map(unchanged);
+}
+
+/** A task whose row is as it was, while what is told of it may be different. */
+function unchanged(object: Task): StoreChange {
+  return { table: "tasks", kind: "update", object, before: object };
 }
 
 type WatchedChange = Extract<StoreChange, { readonly table: WatchedTable }>;

@@ -63,7 +63,8 @@ export function fromStore(error: unknown): unknown {
     case "STORE_NOT_LEADER":
     case "STORE_UNAVAILABLE":
     case "STORE_OUTCOME_UNKNOWN":
-    case "STORE_LEVEL_UNKNOWN":
+    case "STORE_LEVEL_REFUSED":
+    case "STORE_LEVEL_HELD_BACK":
     case "STORE_DAMAGED":
       return error;
   }

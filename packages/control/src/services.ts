@@ -213,6 +213,7 @@ function rollBackService(tx: Transaction, ref: string, versionNumber: number, no
       rollback: true,
       blocked: "",
       progressAt: now,
+      sinceIndex: 0,
     },
   });
   emit(tx, service, "rollback-started", message);

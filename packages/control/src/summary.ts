@@ -2,7 +2,7 @@ import type { Service, ServiceSummary, Slot, Task } from "@warren/api";
 import { compareSlotKeys, newestTask, slotKeyText } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf } from "./access.ts";
-import { runsAsWanted, waitingText } from "./task-reading.ts";
+import { runsAsWanted, waitingText, wantedMake } from "./task-reading.ts";
 
 export function replicasOf(service: Service): number {
   return service.spec?.mode?.$case === "replicated" ? service.spec.mode.value.replicas : 0;
@@ -14,7 +14,7 @@ export function summarize(view: View, service: Service): ServiceSummary {
   const runs = tasks.filter((task) => runsAsWanted(view, task));
   // While one takes over from another, both may run in a slot.
   const running = new Set(runs.map(({ slotId }) => slotId)).size;
-  const make = view.get("versions", service.versionId)?.make;
+  const make = wantedMake(view, idOf(service));
   const current = runs.filter(({ versionId }) => view.get("versions", versionId)?.make === make);
   const updated = new Set(current.map(({ slotId }) => slotId)).size;
   return { desired, running, updated, waiting: running >= desired ? "" : waiting(view, service, tasks, desired) };

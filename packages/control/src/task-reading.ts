@@ -33,6 +33,12 @@ export function runsAsWanted(view: View, task: Task): boolean {
   return isRunning(task) && isWanted(view, task);
 }
 
+/** Undefined of a service that is gone. */
+export function wantedMake(view: View, serviceId: string): string | undefined {
+  const service = view.get("services", serviceId);
+  return service === undefined ? undefined : view.get("versions", service.versionId)?.make;
+}
+
 /** With what stands elsewhere: its version, and what is wanted of it. */
 export function presentTask(view: View, task: Task): Task {
   const version = view.get("versions", task.versionId);
@@ -42,6 +48,7 @@ export function presentTask(view: View, task: Task): Task {
     spec: version?.task,
     versionNumber: version?.number ?? 0,
     current: isCurrent(view, task),
+    upToDate: version !== undefined && version.make === wantedMake(view, task.serviceId),
   };
 }
 

@@ -148,6 +148,7 @@ describe("why", () => {
       rollback: false,
       blocked: "",
       progressAt: undefined,
+      sinceIndex: 0,
     };
     await store.update((tx) => {
       const [found] = tx.find("services", "name", "web") as [Service];

@@ -5,13 +5,13 @@ import { assignedKinds, assignmentDigest, type AssignedKind } from "@warren/api/
 export class AssignedObject {
   readonly kind: AssignmentKind;
   readonly key: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   #digest: string | undefined;
 
   constructor(kind: AssignedKind, key: string, bytes: Uint8Array) {
     this.kind = assignedKinds[kind].kind;
     this.key = key;
-    this.bytes = bytes;
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** As `assignmentDigest` has it, in hex. */

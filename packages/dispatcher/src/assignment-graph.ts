@@ -161,8 +161,12 @@ export class AssignmentGraph {
     // What a group needs is known by its services, one by one.
     if (entry === undefined || isGroup(kind)) return;
     const { object, needs } = read(view, ref);
+    const isOther = (object === undefined) !== (entry.object === undefined);
     this.#setObject(entry, object);
     this.#setNeeds(view, entry, new Set(needs.filter((need) => !isBackend(need))));
+    // Backends change one by one; all of them come and go with their endpoint.
+    if (isOther) for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
+      this.#refreshBackend(view, backend);
   }
 
   #setObject(entry: Entry, bytes: Uint8Array | undefined): void {
@@ -208,7 +212,7 @@ export class AssignmentGraph {
     const endpoint = this.#entries.get(`endpoint/${serviceOfSlot(key)}`);
     if (endpoint === undefined) return;
     const before = endpoint.backends.get(ref);
-    const after = backendAt(view, ref);
+    const after = endpoint.object === undefined ? undefined : backendAt(view, ref);
     if (after === undefined) {
       endpoint.backends.delete(ref);
       if (before !== undefined) for (const holder of endpoint.holders.keys()) holder.removed(before);

@@ -125,7 +125,7 @@ export class AssignmentStream implements Holder {
       type,
       appliesTo,
       resultsIn: String(this.#sequence),
-      changes: changes.map(({ kind, key, assigned }) => ({ kind, key, object: assigned?.bytes as Buffer | undefined })),
+      changes: changes.map(({ kind, key, assigned }) => ({ kind, key, object: assigned?.bytes })),
       dropped: Buffer.alloc(0),
       point: this.#point(),
     };

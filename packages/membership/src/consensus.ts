@@ -4,13 +4,11 @@ import {
   MemoryNetwork,
   openFileDisk,
   openLogStorage,
-  RaftError,
   startRaftNode,
   type RaftNode,
   type StateMachine,
 } from "@warren/raft";
-import { newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { StoreError } from "@warren/store";
+import { errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
 import { MembershipError } from "./errors.ts";
 import type { Identity } from "./identity-file.ts";
 
@@ -66,10 +64,10 @@ export async function openConsensus(
     await node.read();
     return node;
   } catch (cause) {
-    if (!RaftError.is(cause) && !StoreError.is(cause)) throw cause;
+    // Whatever keeps it from opening: whoever calls this manager is told, and nothing is made anew in its place.
     throw new MembershipError(
       { code: "MEMBERSHIP_LOG_UNREADABLE", path: directory },
-      `the cluster's state in ${directory} can't be read: ${cause.message}`,
+      `the cluster's state in ${directory} can't be read: ${errorText(cause)}`,
       `put the folder back from a copy; to give the cluster up and begin another: warren cluster leave --force`,
       { cause },
     );

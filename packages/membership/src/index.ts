@@ -4,6 +4,7 @@
  * - `membership.ts`    Membership, Part, Member: opening, founding, closing
  * - `serve.ts`         bindToMember, memberOf: services bound once
  * - `leader-work.ts`   whileLeading: work that begins and ends with a term
+ * - `levels.ts`        what its program can, as the cluster is told
  * - `consensus.ts`     this manager's member of the Raft group
  * - `identity-file.ts` which cluster it belongs to
  * - `errors.ts`        MembershipError and its codes

@@ -1,6 +1,6 @@
 /** What a manager does while it leads: begun with each term, ended with it, and begun again where its start failed. */
 import { aborted, Backoff, delay, serially, type Clock, type Logger, type Random } from "@warren/std";
-import type { Store } from "@warren/store";
+import type { Store, StoreTerm } from "@warren/store";
 
 /** A term in which this manager leads, once it has applied an entry of that term. `RaftNode.onLeaderTerm` reports them. */
 export interface LeaderTerm {
@@ -28,7 +28,7 @@ export interface LeaderWorkDependencies {
  */
 export function whileLeading(
   { onLeaderTerm, store, clock, random, log }: LeaderWorkDependencies,
-  start: (signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>,
+  start: (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>,
 ): AsyncDisposable {
   const inTurn = serially();
   const closing = new AbortController();
@@ -37,8 +37,8 @@ export function whileLeading(
     const backoff = new Backoff(random);
     while (!ending.aborted) {
       try {
-        await store.beginTerm(term, ending); // I1
-        await using _work = await start(ending);
+        const begun = await store.beginTerm(term, ending); // I1
+        await using _work = await start(begun, ending);
         log.info("leads", { term });
         await aborted(ending);
       } catch (error) {

@@ -2,11 +2,12 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RaftNode } from "@warren/raft";
 import { newId, serially, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { raftProposer, Store, StoreStateMachine } from "@warren/store";
+import { raftProposer, Store, StoreStateMachine, type StoreTerm } from "@warren/store";
 import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
 import { whileLeading } from "./leader-work.ts";
+import { introduce } from "./levels.ts";
 
 /** What a manager that has a part in a cluster has. `work` is what the app made for it: `MembershipDependencies.join`. */
 export interface Member<W> {
@@ -31,13 +32,15 @@ export type Part<W> =
   | { readonly kind: "member"; readonly member: Member<W> };
 
 /** What a leader runs, for one term at a time. */
-export type LeaderWork = (signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
+export type LeaderWork = (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
 
 export interface MembershipDependencies<W> {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Of Warren, as the cluster is told. */
+  readonly version: string;
   /** Makes what the manager serves as a member, and says what it runs while it leads. */
   readonly join: (store: Store) => { readonly work: W; readonly lead: LeaderWork };
 }
@@ -111,20 +114,21 @@ export class Membership<W> implements AsyncDisposable {
   }
 
   async #enter(identity: Identity): Promise<Member<W>> {
-    const { clock, random, log, metrics, join: enter } = this.#dependencies;
+    const { clock, random, log, metrics, version, join: enter } = this.#dependencies;
     await using opened = new AsyncDisposableStack();
     const machine = new StoreStateMachine({ metrics });
     const node = opened.use(await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity));
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
-    const start: LeaderWork = (signal) => {
+    const { clusterId, managerId } = identity;
+    const start: LeaderWork = async (term, signal) => {
       led.resolve();
-      return lead(signal);
+      await introduce(store, { id: managerId, version });
+      return lead(term, signal);
     };
     const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);
     opened.use(whileLeading({ onLeaderTerm, store, clock, random, log }, start));
-    const { clusterId, managerId } = identity;
     const hasLeader = (): boolean => node.leadership().leader !== undefined;
     const member: Member<W> = { clusterId, managerId, store, work, hasLeader, led: led.promise, ended: node.done };
     this.#resources.use(opened.move());

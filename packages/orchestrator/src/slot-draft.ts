@@ -71,6 +71,7 @@ export class SlotDraft {
       spec: undefined,
       versionNumber: 0,
       current: false,
+      upToDate: false,
     });
   }
 

@@ -102,6 +102,10 @@ function viewWithout(node: Node, victims: readonly TaskState[]): NodeView {
     state: node.state,
     load: node.load - victims.length,
     held: node.held - victims.length,
+    get tasks(): Map<string, TaskState> {
+      const ids = new Set(victims.map(({ id }) => id));
+      return new Map([...node.tasks].filter(([id]) => !ids.has(id)));
+    },
     used,
     hostPorts,
     services,

@@ -11,6 +11,8 @@ export interface NodeView {
   readonly load: number;
   /** Tasks on it, those that are leaving included. */
   readonly held: number;
+  /** Its tasks by id, those that are leaving included. */
+  readonly tasks: ReadonlyMap<string, TaskState>;
   /** What its tasks reserve, by kind. */
   readonly used: ReadonlyMap<string, number>;
   /** `80/tcp` → tasks that hold it. */
@@ -58,9 +60,15 @@ export interface Partition {
 }
 
 export interface Explanation {
-  /** Continues `2 of 5 nodes `. */
+  /** Continues `1 of 5 nodes ` and `2 of 5 nodes `, so it has no verb that tells them apart. */
   readonly text: string;
+  /**
+   * What lets the task in on the node, as far as this filter goes: alternatives, any of which does, with `, or `
+   * between them. Absent: nothing that this filter could name.
+   */
   readonly help?: string;
+  /** A further alternative for where no other filter refuses the node. */
+  readonly another?: string;
   readonly data?: Readonly<Record<string, string | number>>;
 }
 

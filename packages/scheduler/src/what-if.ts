@@ -57,7 +57,7 @@ export function stillFits(world: World, rules: Rules, task: TaskState, node: Nod
   const failed = ask.checks.find(({ filter, test }) => filter.placementOnly !== true && !test(node));
   return failed === undefined
     ? { fits: true }
-    : { fits: false, refusal: refusalOf(failed.filter, { nodes: 1, nearest: node }, task, world) };
+    : { fits: false, refusal: refusalOf(failed.filter, { nodes: 1, nearest: node }, ask, world) };
 }
 
 export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {

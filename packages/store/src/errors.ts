@@ -44,8 +44,22 @@ export type StoreFailure =
   | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }
   /** A watcher left more than `limit` batches unread. */
   | { readonly code: "STORE_WATCH_LAGGED"; readonly limit: number }
-  /** Bytes of the log or of a snapshot are of a level that this program does not read. */
-  | { readonly code: "STORE_LEVEL_UNKNOWN"; readonly what: "command" | "snapshot"; readonly found: number }
+  /** The program on `manager` does not read the level of the log, of a snapshot or of the cluster: it can't take part. */
+  | {
+      readonly code: "STORE_LEVEL_REFUSED";
+      readonly manager: string;
+      readonly active: number;
+      readonly level: number;
+      readonly minLevel: number;
+    }
+  /** It needs a level that not every manager has. Nothing was written. */
+  | {
+      readonly code: "STORE_LEVEL_HELD_BACK";
+      readonly needed: number;
+      readonly active: number;
+      /** Ids of the managers that can't write that level. */
+      readonly managers: readonly string[];
+    }
   /** Bytes of the log or of a snapshot are not what was written. */
   | { readonly code: "STORE_DAMAGED"; readonly what: "command" | "snapshot"; readonly why: string };
 
@@ -57,6 +71,14 @@ export function notLeader(leader: string | undefined, cause?: unknown): StoreErr
     leader === undefined
       ? "this manager does not lead and knows of none that does; retry in a second, or see whether a majority of managers is up"
       : `this manager does not lead in the term of this write; manager ${leader} leads: ask that one`,
+    { cause },
+  );
+}
+
+export function damaged(why: string, cause?: unknown, what: "command" | "snapshot" = "command"): StoreError {
+  return new StoreError(
+    { code: "STORE_DAMAGED", what, why },
+    `the ${what} is damaged: ${why}; restore this manager from another or from a backup`,
     { cause },
   );
 }

@@ -133,8 +133,8 @@ export class Store {
     this.#claim = claim;
     signal?.addEventListener("abort", end, { once: true });
     try {
-      const { version: base } = this.#machine.state;
-      const command = encodeReign({ ...claim, base, at: new Date(this.#clock.now()) });
+      const { schema, level, version: base } = this.#machine.state;
+      const command = encodeReign({ schema, level, ...claim, base, at: new Date(this.#clock.now()) });
       const proposed = this.#proposer.propose(command, term);
       const { conflicts } = StoreResult.decode(await (signal === undefined ? proposed : abortable(proposed, signal)));
       if (conflicts.length > 0 || this.term !== claim) throw notLeader(this.#proposer.leader());
@@ -218,18 +218,22 @@ export class Store {
     let state: State = this.#machine.state;
     const { term } = this;
     const now = this.#clock.now();
-    const refuse = (): never => {
-      throw notLeader(this.#proposer.leader());
-    };
-    const epoch = term === undefined ? refuse : Object.freeze({ reign: term.reign, index: state.version });
-    const head = { at: new Date(now), term: term?.term ?? 0, reign: term?.reign ?? 0, base: state.version };
+    const { schema, level, version: base } = state;
+    const refused = (): StoreError => notLeader(this.#proposer.leader());
+    const epoch = term === undefined ? refused() : Object.freeze({ reign: term.reign, index: base });
+    const head = { schema, level, at: new Date(now), term: term?.term ?? 0, reign: term?.reign ?? 0, base };
     while (this.#waiting.length > 0 && ran.length < limit && writes.size < this.#options.maxWritesPerCommand) {
       const pending = this.#waiting.shift() as Pending;
       const inTerm = pending.term === undefined || pending.term === term?.term;
-      const tx = new StoreTransaction(state, writes, { random: this.#random, now, epoch: inTerm ? epoch : refuse });
+      const tx = new StoreTransaction(state, writes, {
+        random: this.#random,
+        now,
+        level,
+        epoch: inTerm ? epoch : refused(),
+      });
       let outcome = attempt(pending.work, tx);
       const after = tx.close();
-      if (tx.refused && outcome.kind === "value") outcome = attempt(refuse, tx);
+      if (tx.refusal !== undefined) outcome = { kind: "error", error: tx.refusal };
       if (tx.deferred) {
         deferred.push(pending);
         continue;

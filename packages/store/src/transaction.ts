@@ -11,8 +11,9 @@ import type { Epoch, Event, ObjectKind } from "@warren/api";
 import type { Write } from "./command.ts";
 import { StoreError, type ConflictKind } from "./errors.ts";
 import { frozen } from "./frozen.ts";
+import { heldBack } from "./level.ts";
 import type { State } from "./state.ts";
-import { definitions, idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
+import { idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
 import { StateView, type View } from "./view.ts";
 
 /** What an event is about, and what happened. */
@@ -39,12 +40,13 @@ export interface Transaction extends View {
   readonly epoch: Epoch;
   /** The leader's clock, ms: the times that its writes are given when they are applied. */
   readonly now: number;
-  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT` */
+  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT`, `STORE_LEVEL_HELD_BACK` */
   create<T extends TableName>(table: T, object: Tables[T]): string;
   /**
    * Replaces the object by one derived from it.
    *
-   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`
+   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`,
+   *   `STORE_LEVEL_HELD_BACK`
    */
   update<T extends TableName>(table: T, object: Tables[T]): void;
   /** @throws StoreError `STORE_CONFLICT` if it is gone */
@@ -83,8 +85,10 @@ export class WriteSet {
 export interface TransactionContext {
   readonly random: Random;
   readonly now: number;
-  /** A function that throws why nothing can be written, or the epoch. */
-  readonly epoch: Epoch | (() => never);
+  /** The active level. */
+  readonly level: number;
+  /** The epoch, or why nothing can be written. */
+  readonly epoch: Epoch | StoreError;
 }
 
 export class StoreTransaction extends StateView implements Transaction {
@@ -96,8 +100,8 @@ export class StoreTransaction extends StateView implements Transaction {
   readonly writes: Write[] = [];
   /** T2: set even if `work` swallowed what was thrown. */
   deferred = false;
-  /** It asked for what only a leader has, even if `work` swallowed what was thrown. */
-  refused = false;
+  /** Why it can't be written, even if `work` swallowed what was thrown. */
+  refusal: StoreError | undefined;
 
   /** On `state`, which holds what `earlier` transactions of the same command wrote. */
   constructor(state: State, earlier: WriteSet, context: TransactionContext) {
@@ -108,9 +112,7 @@ export class StoreTransaction extends StateView implements Transaction {
 
   get epoch(): Epoch {
     const { epoch } = this.#context;
-    if (typeof epoch !== "function") return epoch;
-    this.refused = true;
-    return epoch();
+    return epoch instanceof StoreError ? this.#refuse(epoch) : epoch;
   }
 
   get now(): number {
@@ -150,7 +152,7 @@ export class StoreTransaction extends StateView implements Transaction {
     const object = this.state.table(table).get(id) as StoredObject;
     this.#deleted.add(`${table}/${id}`);
     this.writes.push({ kind: "delete", table, object, expectedVersion: version });
-    this.state.own(table).remove(id);
+    this.state.own(this.state.schema.table(table)).remove(id);
   }
 
   emit({ kind, objectId, objectName, action, message }: EventInput): void {
@@ -160,11 +162,14 @@ export class StoreTransaction extends StateView implements Transaction {
 
   #write(write: Write): void {
     this.writes.push(write);
-    this.state.own(write.table).put(write.object);
+    this.state.own(this.state.schema.table(write.table)).put(write.object);
   }
 
   #draft(table: TableName, object: StoredObject, id: string, version: number): StoredObject {
-    const copy = definitions[table].normalise(object);
+    const { codec, needs } = this.state.schema.table(table);
+    const copy = codec.fromPartial(object);
+    const needed = needs(copy);
+    if (needed > this.#context.level) this.#refuse(heldBack(this, needed, this.#context.level));
     const { createdAt, updatedAt } = copy.meta ?? { createdAt: undefined, updatedAt: undefined };
     copy.meta = { id, version, createdAt, updatedAt };
     return frozen(copy);
@@ -180,7 +185,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   #mustBeUnique(table: TableName, object: StoredObject): void {
-    const definition = definitions[table];
+    const definition = this.state.schema.table(table);
     if (!definition.uniqueNames) return;
     const name = nameOf(definition, object);
     const holder = this.state.table(table).find("name", name)[0];
@@ -189,6 +194,11 @@ export class StoreTransaction extends StateView implements Transaction {
       { code: "STORE_NAME_TAKEN", table, name, id: idOf(holder) },
       `the name "${name}" is taken among the ${table} by ${idOf(holder)}; choose another or delete that one first`,
     );
+  }
+
+  #refuse(error: StoreError): never {
+    this.refusal ??= error;
+    throw error;
   }
 
   #defer(): never {

@@ -4,7 +4,9 @@ import { describe, expect, test } from "vitest";
 
 import { encodeCommand, encodeReign, type Write } from "../src/command.ts";
 import { StoreStateMachine, type StoreFailure } from "../src/index.ts";
+import { schema } from "../src/schema.ts";
 import { State } from "../src/state.ts";
+import { definitions } from "../src/tables.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
 const at = new Date(1_000);
@@ -14,13 +16,14 @@ const create = (name: string, id = name): Write => ({
   object: Network.create({ meta: { id }, spec: { name } }),
   expectedVersion: 0,
 });
+const written = { schema, level: 1 };
 const term = 3;
 const reign = 77;
 const apply = (machine: StoreStateMachine, index: number, ...writes: Write[]): StoreResult["conflicts"] => {
   // A machine without a reign begins one, at version 0.
   if (machine.state.reigns.length === 0)
-    machine.apply([{ index: 0, term, data: encodeReign({ at, term, reign, base: 0 }) }]);
-  const head = { at, term, reign: machine.state.reign, base: machine.view().version };
+    machine.apply([{ index: 0, term, data: encodeReign({ ...written, at, term, reign, base: 0 }) }]);
+  const head = { ...written, at, term, reign: machine.state.reign, base: machine.view().version };
   return StoreResult.decode(machine.apply([{ index, term, data: encodeCommand(head, writes) }])[0]!).conflicts;
 };
 
@@ -71,10 +74,10 @@ describe("a command", () => {
       return () => machine.apply([{ index: 1, term: 0, data }]);
     };
     const network = { object: { $case: "network" as const, value: Network.create({ meta: { id: "a" } }) } };
-    expect(send({ level: 2, at, actions: [] })).toThrow("level 2");
-    expect(send({ level: 0, at, actions: [] })).toThrow("level 0");
-    expect(send({ level: 1, at, actions: [{ kind: 1 }] })).toThrow("level");
-    expect(send({ level: 1, at, actions: [{ kind: 0, object: network }] })).toThrow("level");
+    expect(send({ level: 2, at, actions: [] })).toThrow("the cluster's level is 2");
+    expect(send({ level: 0, at, actions: [] })).toThrow("the cluster's level is 0");
+    expect(send({ level: 1, at, actions: [{ kind: 1 }] })).toThrow("no object");
+    expect(send({ level: 1, at, actions: [{ kind: 0, object: network }] })).toThrow("not known");
     expect(send({ level: 1, actions: [] })).toThrow("no time");
     expect(send({ level: 1, at, beginsReign: true, actions: [{ kind: 1, object: network }] })).toThrow(
       "begins a reign",
@@ -90,11 +93,11 @@ describe("a command", () => {
 });
 
 test("of two copies of a state neither sees what is written to the other", () => {
-  const first = State.empty();
-  first.own("networks").put(create("shared").object);
+  const first = State.empty(schema);
+  first.own(definitions.networks).put(create("shared").object);
   const second = first.copy();
-  first.own("networks").put(create("first").object);
-  second.own("networks").put(create("second").object);
+  first.own(definitions.networks).put(create("first").object);
+  second.own(definitions.networks).put(create("second").object);
   const ids = (state: State): unknown =>
     state
       .table("networks")
@@ -167,10 +170,10 @@ describe("a snapshot", () => {
       framed({ part: { $case: "header", value: { level, version: 1, objects, reigns: [] } } });
     const nothing = framed({ part: undefined });
     for (const [damagedBytes, code] of [
-      [header(2), "STORE_LEVEL_UNKNOWN"],
+      [header(2), "STORE_LEVEL_REFUSED"],
       [
         Buffer.concat([header(1, 1), framed({ part: { $case: "object", value: { object: undefined } } })]),
-        "STORE_LEVEL_UNKNOWN",
+        "STORE_DAMAGED",
       ],
       [Buffer.concat([bytes, header(1)]), "STORE_DAMAGED"],
       [Buffer.concat([header(1), nothing]), "STORE_DAMAGED"],

@@ -7,7 +7,6 @@ import {
   Backend,
   Endpoint,
   RegistryLogin,
-  type AssignmentChange,
 } from "../generated/warren/v1/dispatcher.ts";
 import { Version } from "../generated/warren/v1/version.ts";
 
@@ -63,11 +62,17 @@ export function decodeAssigned<K extends AssignedKind>(kind: K, bytes: Uint8Arra
  * Changes in the order in which they are sent: backends that leave, then what is needed before what needs it, then
  * removals the other way round. So a lease that is to stop has left the balancer before.
  */
-export function inSendingOrder<C extends Pick<AssignmentChange, "kind" | "object">>(changes: Iterable<C>): C[] {
+export function inSendingOrder<C extends Sendable>(changes: Iterable<C>): C[] {
   return [...changes].sort((a, b) => sendingRank(a) - sendingRank(b));
 }
 
-function sendingRank({ kind, object }: Pick<AssignmentChange, "kind" | "object">): number {
+/** An AssignmentChange, as far as its place goes. */
+interface Sendable {
+  readonly kind: AssignmentKind;
+  readonly object?: Uint8Array | undefined;
+}
+
+function sendingRank({ kind, object }: Sendable): number {
   const name = names.get(kind);
   if (name === undefined) return object === undefined ? 100 : 0;
   const { rank, leavesFirst }: { readonly rank: number; readonly leavesFirst?: true } = assignedKinds[name];

@@ -1,5 +1,6 @@
 import type { Filter } from "../rules.ts";
-import { nameOf } from "../text.ts";
+import { nameOf, taskText } from "../text.ts";
+import { followsTasks } from "./ties.ts";
 
 /** The node has an address left for one more task. */
 export const addresses: Filter = {
@@ -13,11 +14,13 @@ export const addresses: Filter = {
     return (node) => node.state.addresses === undefined || node.held < node.state.addresses;
   },
   room: (_task, { state, held }) => (state.addresses ?? Number.POSITIVE_INFINITY) - held,
-  explain(_task, node) {
+  explain(task, node) {
     const { addresses: most = 0 } = node.state;
+    const more = node.held - most + 1;
+    const stop = `stop ${taskText(more)} on ${nameOf(node)}`;
     return {
-      text: `out of addresses: ${node.held} of ${most} taken on ${nameOf(node)}`,
-      help: `stop a task on ${nameOf(node)}, give it a further subnet, or add a node`,
+      text: `out of addresses: ${nameOf(node)} has ${taskText(node.held)} and addresses for ${most}`,
+      help: `give ${nameOf(node)} ${more} more ${more === 1 ? "address" : "addresses"}${more <= node.held && !followsTasks(task) ? `, or ${stop}` : ""}`,
       data: { addresses: most, taken: node.held },
     };
   },

@@ -13,7 +13,7 @@ export const level: Filter = {
     const actual = node.state.level ?? 0;
     return {
       text: `too old for the task, which needs level ${needed}: ${nameOf(node)} has level ${actual}`,
-      help: `upgrade ${nameOf(node)} to a version that has level ${needed}`,
+      help: `upgrade ${nameOf(node)} to level ${needed}`,
       data: { needed, actual },
     };
   },

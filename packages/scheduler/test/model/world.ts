@@ -70,6 +70,11 @@ export class ModelWorld {
   }
 
   passes(node: NodeState, task: TaskState): boolean {
+    return this.refusals(node, task).length === 0;
+  }
+
+  /** The names of the filters that refuse the node, in the order in which they are asked. */
+  refusals(node: NodeState, task: TaskState): string[] {
     const here = this.held(node.id);
     const own = this.staying(node.id).filter((each) => each.serviceId === task.serviceId);
     const capacity = (kind: string): number => node.named?.[kind]?.length ?? node.resources?.[kind] ?? 0;
@@ -88,44 +93,52 @@ export class ModelWorld {
           (each.value ?? taint.value ?? "") === (taint.value ?? "") &&
           (each.effect ?? taint.effect) === taint.effect,
       );
-    return (
-      node.ready &&
-      node.active &&
-      (task.level ?? 0) <= (node.level ?? 0) &&
-      (node.addresses === undefined || here.length < node.addresses) &&
-      (task.constraints ?? []).every((each) => matchConstraints([parse(each)], node)) &&
-      ((task.platforms ?? []).length === 0 ||
-        task.platforms!.some((each) => each.os === node.platform?.os && each.arch === node.platform.arch)) &&
-      (node.taints ?? []).every((taint) => taint.effect !== "no-schedule" || tolerates(taint)) &&
-      (task.networks ?? []).every((each) => node.networks?.includes(each)) &&
-      (task.volumes ?? []).every((each) => node.volumes?.includes(each)) &&
-      (task.localVolumes ?? []).every((each) => homes(each).length === 0 || homes(each).includes(node.id)) &&
-      required.every((term) => {
-        const beside = this.beside(term.service, term.topology, node);
-        if (term.kind === "anti-affinity") return (beside ?? 0) === 0;
-        const begins =
-          term.service === task.serviceId && !this.staying().some((each) => each.serviceId === task.serviceId);
-        return begins || (beside ?? 0) > 0;
-      }) &&
-      !this.staying().some((other) =>
-        (other.affinity ?? []).some((term) => {
-          if (term.kind !== "anti-affinity" || term.required === false || term.service !== task.serviceId) return false;
-          const on = this.nodes.get(other.nodeId ?? "");
-          const domain = on === undefined ? undefined : value(on, term.topology);
-          return domain !== undefined && domain === value(node, term.topology);
+    const checks: Record<string, boolean> = {
+      ready: node.ready && node.active,
+      level: (task.level ?? 0) <= (node.level ?? 0),
+      constraints: (task.constraints ?? []).every((each) => matchConstraints([parse(each)], node)),
+      platform:
+        (task.platforms ?? []).length === 0 ||
+        task.platforms!.some((each) => each.os === node.platform?.os && each.arch === node.platform.arch),
+      taints: (node.taints ?? []).every((taint) => taint.effect !== "no-schedule" || tolerates(taint)),
+      networks: (task.networks ?? []).every((each) => node.networks?.includes(each)),
+      volumes: (task.volumes ?? []).every((each) => node.volumes?.includes(each)),
+      "local-volumes": (task.localVolumes ?? []).every(
+        (each) => homes(each).length === 0 || homes(each).includes(node.id),
+      ),
+      affinity: required
+        .filter((term) => term.kind === "affinity")
+        .every((term) => {
+          const begins =
+            term.service === task.serviceId && !this.staying().some((each) => each.serviceId === task.serviceId);
+          return begins || (this.beside(term.service, term.topology, node) ?? 0) > 0;
         }),
-      ) &&
-      (task.hostPorts ?? []).every(
+      "anti-affinity":
+        required
+          .filter((term) => term.kind === "anti-affinity")
+          .every((term) => (this.beside(term.service, term.topology, node) ?? 0) === 0) &&
+        !this.staying().some((other) =>
+          (other.affinity ?? []).some((term) => {
+            if (term.kind !== "anti-affinity" || term.required === false || term.service !== task.serviceId)
+              return false;
+            const on = this.nodes.get(other.nodeId ?? "");
+            const domain = on === undefined ? undefined : value(on, term.topology);
+            return domain !== undefined && domain === value(node, term.topology);
+          }),
+        ),
+      addresses: node.addresses === undefined || here.length < node.addresses,
+      "host-ports": (task.hostPorts ?? []).every(
         (port) =>
           !here.some((each) =>
             each.hostPorts?.some((other) => other.port === port.port && other.protocol === port.protocol),
           ),
-      ) &&
-      ((task.maxPerNode ?? 0) === 0 || own.length < task.maxPerNode!) &&
-      Object.entries(task.reservations ?? {}).every(
+      ),
+      "max-per-node": (task.maxPerNode ?? 0) === 0 || own.length < task.maxPerNode!,
+      resources: Object.entries(task.reservations ?? {}).every(
         ([kind, amount]) => amount === 0 || used(kind) + amount <= capacity(kind),
-      )
-    );
+      ),
+    };
+    return Object.keys(checks).filter((name) => checks[name] !== true);
   }
 
   /** What `spread` goes by, most important first; lower is better. */

@@ -5,6 +5,7 @@ import { assert } from "@warren/std";
 import { encodeCommand, encodeReign } from "../command.ts";
 import { StoreError } from "../errors.ts";
 import type { Proposer } from "../proposer.ts";
+import { schema } from "../schema.ts";
 import type { StoreStateMachine } from "../state-machine.ts";
 
 export interface ProposerUnderTest extends AsyncDisposable {
@@ -29,11 +30,12 @@ const reign = 7;
 /** A command computed on the state as it is now. */
 function command(id: string, { machine, term }: ProposerUnderTest): Uint8Array {
   const object = Network.create({ meta: { id }, spec: { name: id } });
-  const head = { at, term, reign, base: machine.view().version };
+  const head = { schema, level: schema.level, at, term, reign, base: machine.view().version };
   return encodeCommand(head, [{ kind: "create", table: "networks", object, expectedVersion: 0 }]);
 }
 
-const beginning = (term: number, number = reign): Uint8Array => encodeReign({ at, term, reign: number, base: 0 });
+const beginning = (term: number, number = reign): Uint8Array =>
+  encodeReign({ schema, level: schema.level, at, term, reign: number, base: 0 });
 
 function refusal(work: Promise<unknown>): Promise<unknown> {
   return work.then(

@@ -1,12 +1,13 @@
-import type { Endpoint } from "@warren/api";
-import type { NetworkSettings, TaskAttachment, TaskNetwork } from "../../src/index.ts";
+import type { NetworkSettings, NodeBackend, NodeEndpoint, TaskAttachment, TaskNetwork } from "../seams.ts";
 
 /** A node's network, which outlives the processes that set it. */
 export class FakeNetwork {
   readonly attached: Map<string, TaskAttachment> = new Map();
-  endpoints: readonly Endpoint[] = [];
+  /** Addresses whose flows were removed, in order. */
+  readonly flowsRemoved: string[] = [];
+  endpoints: readonly NodeEndpoint[] = [];
   /** All that was ever applied, in order. */
-  readonly history: (readonly Endpoint[])[] = [];
+  readonly history: (readonly NodeEndpoint[])[] = [];
   settings: NetworkSettings | undefined;
   /** What the next calls fail with. */
   readonly failures: { call: "open" | "attach" | "detach" | "setEndpoints"; message: string }[] = [];
@@ -14,7 +15,6 @@ export class FakeNetwork {
   hold: Promise<void> | undefined;
   overlaps = 0;
   #applying = false;
-  #next = 2;
 
   connect(): TaskNetwork {
     return {
@@ -29,16 +29,14 @@ export class FakeNetwork {
       attach: async (task) => {
         await this.#turn("attach");
         if (this.settings === undefined) throw new Error("attach before open");
-        const taken = new Set([...this.attached.values()].map(({ address }) => address));
-        const own = this.attached.get(task.id)?.address ?? task.address;
-        taken.delete(this.attached.get(task.id)?.address ?? "");
-        const address = own !== undefined && !taken.has(own) ? own : this.#fresh(taken);
-        this.attached.set(task.id, { ...task, address });
-        return { address };
+        const other = [...this.attached.values()].find(({ id, address }) => id !== task.id && address === task.address);
+        if (other !== undefined) throw new Error(`address ${task.address} belongs to task ${other.id}`);
+        this.attached.set(task.id, task);
       },
-      detach: async (taskId) => {
+      detach: async (taskId, address) => {
         await this.#turn("detach");
         this.attached.delete(taskId);
+        this.flowsRemoved.push(address);
       },
       setEndpoints: async (endpoints) => {
         if (this.#applying) this.overlaps += 1;
@@ -55,10 +53,15 @@ export class FakeNetwork {
     };
   }
 
+  backends(serviceId: string): readonly NodeBackend[] {
+    return this.endpoints.find((each) => each.serviceId === serviceId)?.backends ?? [];
+  }
+
   /** Addresses of a service that get new connections. */
   serving(serviceId: string): string[] {
-    const endpoint = this.endpoints.find((each) => each.serviceId === serviceId);
-    return (endpoint?.backends ?? []).filter(({ draining }) => !draining).map(({ address }) => address);
+    return this.backends(serviceId)
+      .filter(({ draining }) => !draining)
+      .map(({ address }) => address);
   }
 
   async #turn(call: (typeof this.failures)[number]["call"]): Promise<void> {
@@ -67,13 +70,5 @@ export class FakeNetwork {
     if (at < 0) return;
     const [failure] = this.failures.splice(at, 1);
     throw new Error(failure?.message);
-  }
-
-  #fresh(taken: ReadonlySet<string>): string {
-    for (;;) {
-      const address = `10.77.1.${this.#next}`;
-      this.#next = (this.#next % 250) + 2;
-      if (!taken.has(address)) return address;
-    }
   }
 }
