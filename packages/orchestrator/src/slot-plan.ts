@@ -198,7 +198,9 @@ function whyObsolete(pass: ServicePass, reading: SlotReading, incoming: Lease): 
     // A paused update starts nothing that it has only prepared.
     return pass.phase === "paused" && !runs(reading, incoming) ? "the update is paused" : undefined;
   }
-  return isMoveOver(pass, reading, current, incoming) ? "the task that it was to replace runs, and can stay" : undefined;
+  return isMoveOver(pass, reading, current, incoming)
+    ? "the task that it was to replace runs, and can stay"
+    : undefined;
 }
 
 /** L5, L9: an incoming lease that does not come to run is released, the current one stays, and it is tried again. */

@@ -88,9 +88,9 @@ export function recordOf({ record }: Slot): SlotRecord {
   return record ?? emptyRecord();
 }
 
-/** The lease that the slot's record speaks of. */
+/** The lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
 export function recordedLease({ leases }: Slot): Lease | undefined {
-  return leases.findLast(({ state }) => state !== LeaseState.WANTED);
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
 }
 
 /**

@@ -93,7 +93,8 @@ export async function perform(world: SimulatedCluster, operation: Operation): Pr
       return known ? world.delete(operation.service, false) : undefined;
     case "end": {
       const task = world.running(operation.service).find(({ slot }) => slotNumber(slot) === operation.slot);
-      const isThere = task !== undefined && world.node(task.nodeId).running.some(({ run }) => run.taskId === task.meta!.id);
+      const isThere =
+        task !== undefined && world.node(task.nodeId).running.some(({ run }) => run.taskId === task.meta!.id);
       if (task === undefined || !isThere) return;
       return world.end(task, operation.how === "fail" ? {} : { exitCode: 0, complete: true }, false);
     }
@@ -218,4 +219,3 @@ export function watchSlots(world: SimulatedCluster, everDown: ReadonlySet<string
     }
   };
 }
-

@@ -108,7 +108,9 @@ describe("by default", () => {
       await world.update("web", (spec) => {
         spec.task!.resources = { ...spec.task!.resources!, memoryReservationBytes: 64 * 2 ** 30 };
       });
-      expect(world.service("web").updateStatus!.blocked).toMatch(/^web.1: waits for a node: 1 of 1 node short of memory/);
+      expect(world.service("web").updateStatus!.blocked).toMatch(
+        /^web.1: waits for a node: 1 of 1 node short of memory/,
+      );
       await world.advance(119_000);
       expect(world.service("web").updateStatus!.state).toBe(State.UPDATING);
       await world.advance(1_000);
@@ -369,7 +371,10 @@ describe("rollback", () => {
 
   test("that was asked for goes by the rollback's config, and drains after it by the update's", async () => {
     const world = await SimulatedCluster.start(2);
-    await world.create("web", 4, { update: { parallelism: 0 }, rollback: { parallelism: 0, order: Order.START_FIRST } });
+    await world.create("web", 4, {
+      update: { parallelism: 0 },
+      rollback: { parallelism: 0, order: Order.START_FIRST },
+    });
     await completed(world);
     await world.setImage("web", "app:2");
     await completed(world);
@@ -402,7 +407,11 @@ describe("while paused", () => {
     const world = await paused();
     await world.store.update((tx) => {
       const slot = tx.get("slots", "web.3")!;
-      const leases = slot.leases.map((lease) => ({ ...lease, state: LeaseState.RELEASED, since: new Date(world.clock.now()) }));
+      const leases = slot.leases.map((lease) => ({
+        ...lease,
+        state: LeaseState.RELEASED,
+        since: new Date(world.clock.now()),
+      }));
       tx.update("slots", { ...slot, leases });
     });
     await world.advance(6_000);

@@ -91,7 +91,9 @@ describe("debounce", () => {
 
 describe("evenness", () => {
   function spread(world: SimulatedCluster): number[] {
-    const counts = [...world.nodes.keys()].map((id) => world.running("web").filter(({ nodeId }) => nodeId === id).length);
+    const counts = [...world.nodes.keys()].map(
+      (id) => world.running("web").filter(({ nodeId }) => nodeId === id).length,
+    );
     return counts.toSorted((a, b) => a - b);
   }
 
@@ -100,21 +102,25 @@ describe("evenness", () => {
     [5, 5],
     [3, 7],
     [4, 2],
-  ])("after an update of %i nodes' %i replicas it is that of a fresh placement, in both orders", { timeout: 60_000 }, async (nodes, replicas) => {
-    for (let seed = 1; seed <= 6; seed += 1) {
-      for (const order of [Order.STOP_FIRST, Order.START_FIRST]) {
-        const world = await SimulatedCluster.start(nodes, { seed });
-        await world.create("web", replicas, { update: { order, parallelism: seed % 3, monitorMs: 0 } });
-        const fresh = spread(world);
-        for (const image of ["app:2", "app:3"]) {
-          await world.setImage("web", image);
-          await world.advance(20_000);
-          expect(spread(world)).toEqual(fresh);
+  ])(
+    "after an update of %i nodes' %i replicas it is that of a fresh placement, in both orders",
+    { timeout: 60_000 },
+    async (nodes, replicas) => {
+      for (let seed = 1; seed <= 6; seed += 1) {
+        for (const order of [Order.STOP_FIRST, Order.START_FIRST]) {
+          const world = await SimulatedCluster.start(nodes, { seed });
+          await world.create("web", replicas, { update: { order, parallelism: seed % 3, monitorMs: 0 } });
+          const fresh = spread(world);
+          for (const image of ["app:2", "app:3"]) {
+            await world.setImage("web", image);
+            await world.advance(20_000);
+            expect(spread(world)).toEqual(fresh);
+          }
+          await world.stopLeading();
         }
-        await world.stopLeading();
       }
-    }
-  });
+    },
+  );
 });
 
 describe("when the store fails", () => {

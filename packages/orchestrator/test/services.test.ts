@@ -176,23 +176,26 @@ test("L18: a version lives while its service, a lease or a kept task names it", 
 test.each([
   [Condition.NONE, {}, "its restart policy is none"],
   [Condition.ON_FAILURE, { exitCode: 0, complete: true }, "it completed, and its restart policy is on-failure"],
-])("L4: with condition %s a lease that settles is released, and its outcome stays at the slot", async (condition, end, why) => {
-  const world = await SimulatedCluster.start();
-  await world.create("web", 2, { task: { restart: { condition } } });
-  await world.end(world.tasksOf("web", 1)[0]!, end);
-  await world.advance(120_000);
-  expect(world.slot("web", 1)).toMatchObject({ settled: why, leases: [{ state: LeaseState.RELEASED }] });
-  expect(world.events().filter((event) => event === "web.1 settled")).toHaveLength(1);
-  expect(world.tasksOf("web", 1)).toHaveLength(1);
-  await world.scale("web", 3);
-  expect(numbers(world)).toEqual([2, 3]);
-  // Another version is another try.
-  await world.setImage("web", "app:2");
-  await world.advance(60_000);
-  expect(numbers(world)).toEqual([1, 2, 3]);
-  expect(world.slot("web", 1)!.settled).toBe("");
-  await world.stopLeading();
-});
+])(
+  "L4: with condition %s a lease that settles is released, and its outcome stays at the slot",
+  async (condition, end, why) => {
+    const world = await SimulatedCluster.start();
+    await world.create("web", 2, { task: { restart: { condition } } });
+    await world.end(world.tasksOf("web", 1)[0]!, end);
+    await world.advance(120_000);
+    expect(world.slot("web", 1)).toMatchObject({ settled: why, leases: [{ state: LeaseState.RELEASED }] });
+    expect(world.events().filter((event) => event === "web.1 settled")).toHaveLength(1);
+    expect(world.tasksOf("web", 1)).toHaveLength(1);
+    await world.scale("web", 3);
+    expect(numbers(world)).toEqual([2, 3]);
+    // Another version is another try.
+    await world.setImage("web", "app:2");
+    await world.advance(60_000);
+    expect(numbers(world)).toEqual([1, 2, 3]);
+    expect(world.slot("web", 1)!.settled).toBe("");
+    await world.stopLeading();
+  },
+);
 
 test("a slot keeps the last five runs of its lease, and the last five tasks of earlier ones", async () => {
   const world = await SimulatedCluster.start();
