@@ -146,8 +146,8 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
 }
 
 /** The standing lease of the wanted version. */
-function leadOf({ incoming, current, isUpToDate }: SlotReading): Lease | undefined {
-  return [incoming, current].find((lease) => lease !== undefined && isUpToDate(lease));
+function leadOf(reading: SlotReading): Lease | undefined {
+  return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
 }
 
 function begin(input: RolloutInput): Rollout {

@@ -80,7 +80,7 @@ export class SchedulerMirror {
       this.#nodes.delete(id);
       this.#scheduler.apply({ kind: "node-gone", nodeId: id });
     } else {
-      this.#nodes.set(id, text as string);
+      this.#nodes.set(id, text);
       this.#scheduler.apply({ kind: "node", node: state });
     }
     return true;

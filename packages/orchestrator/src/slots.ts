@@ -7,7 +7,6 @@ import {
   currentLease,
   epochText,
   hasEnded,
-  idOf,
   incomingLease,
   isRunning,
   isStanding,

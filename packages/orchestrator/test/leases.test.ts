@@ -5,14 +5,14 @@ import {
   UpdateConfig_FailureAction as Action,
   UpdateConfig_Order as Order,
 } from "@warren/api";
-import { isStanding } from "@warren/api/model";
+import { isStanding, taskStateText } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 
 /** Node, and state of the newest run, of each container that is there. */
 function containers(world: SimulatedCluster): string[] {
   return [...world.nodes.values()].flatMap((node) =>
-    [...node.leases.values()].map(({ run }) => `${node.id} ${TaskState[run.status.state] ?? run.status.state}`),
+    [...node.leases.values()].map(({ run }) => `${node.id} ${taskStateText(run.status.state)}`),
   );
 }
 

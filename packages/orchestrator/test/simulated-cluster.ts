@@ -20,16 +20,7 @@ import {
   RunEnd,
   type Lease,
 } from "@warren/api";
-import {
-  compareTasks,
-  hasEnded,
-  isUnreleased,
-  numberedSlot,
-  sameEpoch,
-  slotIdOf,
-  slotNumber,
-  taskIdOf,
-} from "@warren/api/model";
+import { compareTasks, numberedSlot, sameEpoch, slotIdOf, slotNumber, taskIdOf } from "@warren/api/model";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";

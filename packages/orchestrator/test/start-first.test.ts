@@ -1,11 +1,22 @@
-import { Node, NodeSpec_Availability as Availability, ServiceSpec, UpdateConfig_Order as Order } from "@warren/api";
+import {
+  Node,
+  NodeSpec_Availability as Availability,
+  PortSpec_Mode as Mode,
+  ServiceSpec,
+  UpdateConfig_Order as Order,
+} from "@warren/api";
 import { expect, test } from "vitest";
 import { startFirstObstacle } from "../src/start-first.ts";
 
-function node(id: string, labels: Record<string, string> = {}, availability = Availability.ACTIVE): Node {
+function node(id: string, labels: Record<string, string> = {}, availability: Availability = Availability.ACTIVE): Node {
   return Node.create({ meta: { id }, spec: { labels, availability }, description: { hostname: id } });
 }
-function spec(replicas: number, order = Order.START_FIRST, mode = 2, constraints: string[] = []): ServiceSpec {
+function spec(
+  replicas: number,
+  order: Order = Order.START_FIRST,
+  mode: Mode = Mode.HOST,
+  constraints: string[] = [],
+): ServiceSpec {
   return ServiceSpec.create({
     name: "web",
     mode: { $case: "replicated", value: { replicas } },
@@ -26,13 +37,13 @@ test("a port of the host and as many replicas as nodes leave no room for a new t
 
 test("nodes that take none of its tasks do not count", () => {
   expect(startFirstObstacle(spec(2), [...three.slice(1), node("d", {}, Availability.DRAIN)])).toBeDefined();
-  expect(startFirstObstacle(spec(1, Order.START_FIRST, 2, ["node.labels.zone == north"]), three)!.why).toContain(
-    "1 node takes its tasks",
-  );
+  expect(
+    startFirstObstacle(spec(1, Order.START_FIRST, Mode.HOST, ["node.labels.zone == north"]), three)!.why,
+  ).toContain("1 node takes its tasks");
 });
 
 test("there is none with stop-first, with an ingress port, or without replicas", () => {
   expect(startFirstObstacle(spec(3, Order.STOP_FIRST), three)).toBeUndefined();
-  expect(startFirstObstacle(spec(3, Order.START_FIRST, 1), three)).toBeUndefined();
+  expect(startFirstObstacle(spec(3, Order.START_FIRST, Mode.INGRESS), three)).toBeUndefined();
   expect(startFirstObstacle(spec(0), three)).toBeUndefined();
 });

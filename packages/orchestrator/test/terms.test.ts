@@ -138,7 +138,7 @@ describe("a second leader whose state lacks what the first one wrote", () => {
       .view()
       .list("services")
       .map(({ endpoint }) => endpoint?.vip);
-    expect(vips.toSorted()).toEqual([next[0], undefined]);
+    expect(vips.filter((vip) => vip !== undefined)).toEqual(next);
   });
 
   test("leader, follower and leader again before its loops noticed: the loops of the old term write nothing", async () => {
