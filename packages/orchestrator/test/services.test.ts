@@ -146,8 +146,9 @@ test("L17: a service that is made again under the name is another, and waits for
   await world.create("web", 1);
   world.stubborn.add(world.running("web")[0]!.meta!.id);
   await world.delete("web");
-  await world.create("web-again", 1);
-  expect(world.running("web-again")).toHaveLength(1);
+  const again = await world.create("web", 1);
+  expect(world.running(again)).toHaveLength(1);
+  expect(again).not.toBe("web");
   expect(world.leases("web", 1)).toEqual(["releasing@edge-1"]);
   await world.stopLeading();
 });

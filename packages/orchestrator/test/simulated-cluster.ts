@@ -57,6 +57,8 @@ export class SimulatedCluster {
   onStep: (world: SimulatedCluster) => void = () => undefined;
   /** Transactions that a manager writes before it dies and another takes over. */
   writesOfALife: number = Number.POSITIVE_INFINITY;
+  /** How often a service was made under each name. */
+  readonly #created = new Map<string, number>();
   #orchestrator: Orchestrator | undefined;
   #life: Life | undefined;
 
@@ -192,15 +194,23 @@ export class SimulatedCluster {
     return this.nodes.get(id)!;
   }
 
+  /** Its id is its name; one that is made again under a name has another. */
   async create(name: string, replicas = 1, spec: SomeSpec = {}, settle = true): Promise<string> {
+    this.#created.set(name, (this.#created.get(name) ?? 0) + 1);
+    const id = this.#created.get(name) === 1 ? name : `${name}-${this.#created.get(name)}`;
     await this.store.update((tx) => {
-      const service = Service.create({ meta: { id: name }, spec: serviceSpec(name, replicas, spec), specVersion: 1 });
+      const service = Service.create({ meta: { id }, spec: serviceSpec(name, replicas, spec), specVersion: 1 });
       tx.create("services", service);
-      const made = tx.get("services", name)!;
+      const made = tx.get("services", id)!;
       tx.update("services", { ...made, ...newVersion(tx, made) });
     });
     if (settle) await this.settle();
-    return name;
+    return id;
+  }
+
+  /** The id of the service that has the name now; the name where none has. */
+  named(name: string): string {
+    return this.view.find("services", "name", name)[0]?.meta!.id ?? name;
   }
 
   /** As the API does it: the spec is replaced, and another task is another version. */
