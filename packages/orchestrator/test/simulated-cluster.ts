@@ -26,8 +26,7 @@ import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { rollbackTarget, withVersion } from "../src/plan.ts";
-import { rollbackTo } from "../src/settings.ts";
+import { rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
