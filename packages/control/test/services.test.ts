@@ -8,8 +8,9 @@ describe("update with order start-first", () => {
   const host = { target: 80, published: 8_080, mode: PortSpec_Mode.HOST };
 
   it("is refused where the first new task could never be placed, with what to do; one that replaces nothing is not", async () => {
-    const { client, store } = await control();
-    await addNode(store, "edge-1");
+    const fixture = await control();
+    const { client } = fixture;
+    await addNode(fixture, "edge-1");
     await client.services.create({ spec: web({ ports: [host] }) });
     const startFirst = { order: UpdateConfig_Order.START_FIRST };
     await client.services.update({ ref: "web", spec: web({ ports: [host], update: startFirst }) });
@@ -18,7 +19,7 @@ describe("update with order start-first", () => {
     expect(error.code).toBe("API_PRECONDITION");
     expect(error.message).toContain("port 8080 of the host is one task's on each node");
     expect(error.remedy).toBe("update with order stop-first, publish the port with mode ingress, or add a node");
-    await addNode(store, "edge-2");
+    await addNode(fixture, "edge-2");
     await client.services.update({ ref: "web", spec: other });
   });
 });
