@@ -13,7 +13,7 @@ export type Displacement =
   | { readonly kind: "grace"; readonly inMs: number }
   /** It is to go, and its node hears that. */
   | { readonly kind: "must-go"; readonly why: string }
-  /** Its node can't be reached, or does not do what it is told: it may run or not, and is replaced all the same. */
+  /** Its node can't be reached, or does not release it in time: it may run or not, and is replaced all the same. */
   | { readonly kind: "lost"; readonly why: string };
 
 const none: Displacement = { kind: "none" };

@@ -114,7 +114,7 @@ export function runs(reading: SlotReading, lease: Lease | undefined): boolean {
   return lease?.state === LeaseState.HELD && task !== undefined && isRunning(task);
 }
 
-/** Other leases of the slot that may run, and whose nodes do as they are told. */
+/** Other leases of the slot that may run, and whose nodes are waited for. */
 export function othersThatMayRun(reading: SlotReading, lease: Lease): readonly Lease[] {
   return reading.slot.leases.filter(
     (each) => each !== lease && mayRun(each) && reading.displacementOf(each).kind !== "lost",

@@ -154,7 +154,7 @@ test("L17: a service that is made again under the name is another, and waits for
 });
 
 test("L18: a version lives while its service, a lease or a kept task names it", async () => {
-  const world = await SimulatedCluster.start();
+  const world = await SimulatedCluster.start(1, { cluster: { taskHistory: 0 } });
   await world.create("web", 1, { update: { monitorMs: 0 } });
   for (let version = 2; version <= 12; version += 1) {
     await world.setImage("web", `app:${version}`);
