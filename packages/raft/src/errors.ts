@@ -40,7 +40,13 @@ export type RaftFailure =
   | { readonly code: "RAFT_SNAPSHOT_CORRUPT"; readonly index: number }
   | { readonly code: "RAFT_STATE_CORRUPT" }
   | { readonly code: "RAFT_JOURNAL_CORRUPT" }
-  | { readonly code: "RAFT_FORMAT_UNKNOWN"; readonly found: number; readonly known: number }
+  /** Data or a message is of a level that this program does not read; it reads `minLevel` to `level`. */
+  | {
+      readonly code: "RAFT_LEVEL_UNREADABLE";
+      readonly found: number;
+      readonly minLevel: number;
+      readonly level: number;
+    }
   | { readonly code: "RAFT_IDENTITY_MISMATCH"; readonly what: string }
   /** A member came back under its id without its log. */
   | { readonly code: "RAFT_MEMBER_WIPED"; readonly id: number }
@@ -51,6 +57,8 @@ export type RaftFailure =
   /** A response from a node that is not in the configuration. */
   | { readonly code: "RAFT_PEER_UNKNOWN"; readonly peer: number }
   | { readonly code: "RAFT_CONF_CHANGE_INVALID" }
-  | { readonly code: "RAFT_OPTIONS_INVALID"; readonly option: string };
+  | { readonly code: "RAFT_OPTIONS_INVALID"; readonly option: string }
+  /** A method was called with what it can't take; nothing came of it. */
+  | { readonly code: "RAFT_ARGUMENT_INVALID"; readonly argument: string };
 
 export class RaftError extends WarrenError<RaftFailure> {}

@@ -88,12 +88,16 @@ function admitConfChanges(r: Raft, proposals: readonly Entry[]): Entry[] {
 
 function refusal(r: Raft, entry: Entry): string | undefined {
   const joint = r.tracker.config.outgoing.size > 0;
-  const leaves = asV2(decodeConfChange(entry)).changes.length === 0;
+  const change = decodeConfChange(entry);
+  const leaves = asV2(change).changes.length === 0;
   if (r.pendingConfIndex > r.log.applied) {
     return `possible unapplied conf change at index ${r.pendingConfIndex} (applied to ${r.log.applied})`;
   }
   if (joint && !leaves) return "must transition out of joint config first";
-  return !joint && leaves ? "not in joint state; refusing empty conf change" : undefined;
+  if (!joint && leaves) return "not in joint state; refusing empty conf change";
+  // What is committed is applied by everyone: whether it can be is known now, as no other change is unapplied.
+  const tried = r.tryConfChange(change);
+  return typeof tried === "string" ? tried : undefined;
 }
 
 function appendRejected(r: Raft, m: Message, progress: Progress): void {

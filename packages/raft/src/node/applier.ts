@@ -1,15 +1,9 @@
 /** The apply thread: committed entries into the state machine, sessions and configuration, in order. */
 import type { Clock } from "@warren/std";
 
-import {
-  decodeConfChange,
-  type AnyConfChange,
-  type ConfState,
-  type Entry,
-  type Message,
-  type SnapshotMetadata,
-} from "../core/index.ts";
+import { type AnyConfChange, type ConfState, type Entry, type Message, type SnapshotMetadata } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import { changeRefused, readChange } from "./change-context.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member } from "../transport/transport.ts";
 import { decodeProposal, type Proposal, type Ticket } from "./envelope.ts";
@@ -19,8 +13,8 @@ import { nothing, splitHead, withHead, type SnapshotHead } from "./snapshot-head
 import type { Command, Result, StateMachine } from "./state-machine.ts";
 
 export interface ApplierHooks {
-  /** Makes a change the active configuration. */
-  reconfigure(change: AnyConfChange): ConfState;
+  /** Makes a change the active configuration, or returns why it can't be. */
+  reconfigure(change: AnyConfChange): ConfState | string;
   confState(): ConfState;
   membersChanged(members: readonly Member[], removed: readonly number[]): void;
   settle(ticket: Ticket, outcome: Applied | RaftError): void;
@@ -28,12 +22,6 @@ export interface ApplierHooks {
   /** Entries up to `index` are applied, and no other is being applied. */
   applied(index: number): void;
   fail(error: unknown): void;
-}
-
-/** What a membership change carries in its context. */
-export interface ChangeContext {
-  readonly ticket: Ticket;
-  readonly members: readonly Member[];
 }
 
 interface Gathered {
@@ -51,6 +39,8 @@ export class Applier {
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
   private readonly hooks: ApplierHooks;
+  /** The head of the snapshot that was restored last: fields that a newer program put there go into the next. */
+  private unknownFields: Partial<SnapshotHead> = {};
   private readonly changed: { readonly ticket: Ticket; readonly index: number }[] = [];
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
@@ -83,7 +73,8 @@ export class Applier {
   /** The state and all that goes with it, as of now; only from `hooks.applied`. */
   image(): { readonly metadata: SnapshotMetadata; readonly chunks: AsyncIterable<Uint8Array> } {
     const members = [...this.members.values()];
-    const head: SnapshotHead = { version: 1, members, sessions: this.sessions.image(), genesis: false };
+    const known = { level: 1, members, sessions: this.sessions.image(), genesis: false };
+    const head: SnapshotHead = { ...this.unknownFields, ...known };
     const metadata = { index: this.index, term: this.term, confState: this.hooks.confState() };
     return { metadata, chunks: withHead(head, this.fsm.snapshot()) };
   }
@@ -97,6 +88,7 @@ export class Applier {
     else await this.fsm.restore(body);
     this.sessions.restore(head.sessions);
     this.members = new Map(head.members.map((member) => [member.id, member]));
+    this.unknownFields = head;
     this.index = metadata.index;
     this.term = metadata.term;
     this.hooks.membersChanged(head.members, []);
@@ -136,7 +128,9 @@ export class Applier {
         await flush();
         this.applyChange(entry);
       } else if (entry.data.length > 0) {
-        const { ticket, proposal } = decodeProposal(entry.data);
+        const decoded = decodeProposal(entry.data);
+        if (decoded === undefined) continue;
+        const { ticket, proposal } = decoded;
         // Two of one session may be the same command: the first one's result is recorded before the second is looked up.
         if (proposal.kind !== "command") await flush();
         const gathered = this.admit(entry, ticket, proposal);
@@ -182,11 +176,16 @@ export class Applier {
     });
   }
 
+  /** A change that can't be read or can't follow the configuration changes nothing, here as everywhere. */
   private applyChange(entry: Entry): void {
-    const change = decodeConfChange(entry);
+    const read = readChange(entry);
+    if (read === undefined) return;
+    const { change, context } = read;
     const confState = this.hooks.reconfigure(change);
-    const context =
-      change.context === undefined || change.context.length === 0 ? undefined : readContext(change.context);
+    if (typeof confState === "string") {
+      if (context !== undefined) this.hooks.settle(context.ticket, changeRefused(confState));
+      return;
+    }
     const members = new Map(this.members);
     for (const member of context?.members ?? []) members.set(member.id, member);
     const present = new Set([confState.voters, confState.learners, confState.votersOutgoing].flat());
@@ -200,15 +199,7 @@ export class Applier {
 
 /** The first snapshot of a new cluster: its members, and no state. */
 export function genesis(members: readonly Member[]): AsyncIterable<Uint8Array> {
-  return withHead({ version: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
-}
-
-export function writeContext(context: ChangeContext): Uint8Array {
-  return Buffer.from(JSON.stringify(context));
-}
-
-function readContext(bytes: Uint8Array): ChangeContext {
-  return JSON.parse(Buffer.from(bytes).toString()) as ChangeContext;
+  return withHead({ level: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
 }
 
 function sessionUnknown(session: number): RaftError {

@@ -1,5 +1,6 @@
 /** What is around a proposal's bytes in the log: `kind u8 | origin f64 | boot u32 | sequence u32 | numbers f64… | data`. */
 import { RaftError } from "../errors.ts";
+import { levels } from "../levels.ts";
 import { asBuffer } from "../storage/record.ts";
 
 /** Who waits for an entry: a member, one run of it, and its count of proposals. */
@@ -24,6 +25,8 @@ export type Proposal =
   | { readonly kind: "clock"; readonly elapsedMs: number };
 
 const kinds = ["command", "register", "session", "clock"] as const;
+/** Numbers before a kind's data. */
+const numberCounts: Readonly<Record<Proposal["kind"], number>> = { command: 0, register: 1, session: 3, clock: 1 };
 const headBytes = 17;
 const nothing = new Uint8Array(0);
 
@@ -41,17 +44,23 @@ export function encodeProposal(ticket: Ticket, proposal: Proposal): Uint8Array {
   return bytes;
 }
 
-export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; readonly proposal: Proposal } {
+/**
+ * A proposal from its entry; `undefined` if it is cut short or its numbers are none, which changes nothing on any member.
+ * @throws RaftError `RAFT_LEVEL_UNREADABLE` if it is of a kind that a newer program made
+ */
+export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; readonly proposal: Proposal } | undefined {
   const bytes = asBuffer(from);
   const kind = kinds[bytes[0] as number];
-  if (kind === undefined || bytes.length < headBytes) {
+  if (kind === undefined) {
     throw new RaftError(
-      { code: "RAFT_FORMAT_UNKNOWN", found: bytes[0] ?? 0, known: kinds.length - 1 },
-      "the log holds a proposal of an unknown kind: a newer program wrote it; upgrade this one",
+      { code: "RAFT_LEVEL_UNREADABLE", found: Number.NaN, ...levels },
+      `the log holds a proposal of kind ${bytes[0]}, which this program does not know: a newer one wrote it; upgrade this one`,
     );
   }
+  if (bytes.length < headBytes + numberCounts[kind] * 8) return undefined;
   const ticket = { origin: bytes.readDoubleLE(1), boot: bytes.readUInt32LE(9), sequence: bytes.readUInt32LE(13) };
   const n = (at: number): number => bytes.readDoubleLE(headBytes + at * 8);
+  for (let at = 0; at < numberCounts[kind]; at++) if (!Number.isSafeInteger(n(at)) || n(at) < 0) return undefined;
   switch (kind) {
     case "command":
       return { ticket, proposal: { kind, data: bytes.subarray(headBytes) } };

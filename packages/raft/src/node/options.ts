@@ -1,4 +1,4 @@
-import type { Config } from "../core/index.ts";
+import { isLocalTarget, type Config } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { Member } from "../transport/transport.ts";
 
@@ -42,13 +42,19 @@ export interface RaftNodeOptions {
   /** Entries that a learner may lag behind and still be promoted. @default 1000 */
   readonly promoteLagEntries?: number;
   /**
+   * The level that is written; every member must read it. The storage's own, if that is higher.
+   * @default the lowest that this program reads
+   */
+  readonly activeLevel?: number;
+  /**
    * Followers hand proposals to the leader; else they reject `RAFT_NOT_LEADER`. What is handed on is committed behind
    * commands that its proposer never saw. @default false
    */
   readonly forwardProposals?: boolean;
 }
 
-export type ResolvedOptions = Required<Omit<RaftNodeOptions, "bootstrap">> & Pick<RaftNodeOptions, "bootstrap">;
+type Undecided = "bootstrap" | "activeLevel";
+export type ResolvedOptions = Required<Omit<RaftNodeOptions, Undecided>> & Pick<RaftNodeOptions, Undecided>;
 
 /** Checks options and fills in defaults. @throws RaftError `RAFT_OPTIONS_INVALID` */
 export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
@@ -86,7 +92,22 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     const option = "reads";
     throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, "raft option reads: lease reads need tickMs above 0");
   }
+  for (const option of ["bootstrap", "join"] as const) checkMembers(option, resolved[option]);
   return Object.freeze(resolved);
+}
+
+function checkMembers(option: string, members: readonly Member[] | undefined): void {
+  if (members === undefined) return;
+  const wrong = (why: string): RaftError =>
+    new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${why}`);
+  if (option === "bootstrap" && members.length === 0) throw wrong("names nobody; leave it out to join others");
+  for (const { id, address } of members) {
+    if (!Number.isSafeInteger(id) || id < 1 || isLocalTarget(id)) {
+      throw wrong(`has the id ${String(id)}; an id is a whole number from 1 to 2^53 − 3`);
+    }
+    if (typeof address !== "string") throw wrong(`has no address for member ${id}`);
+  }
+  if (new Set(members.map(({ id }) => id)).size < members.length) throw wrong("names a member twice");
 }
 
 /** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */

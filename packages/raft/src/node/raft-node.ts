@@ -29,7 +29,9 @@ import {
   type Status,
 } from "../core/index.ts";
 import { RaftError, type RaftFailure } from "../errors.ts";
+import { checkLevel, type Formats } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
+import { formats as currentFormats } from "../transport/formats.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
 import { Inbox } from "./inbox.ts";
@@ -51,6 +53,7 @@ import {
 } from "./proposals.ts";
 import { closed, Reads } from "./reads.ts";
 import { Snapshots } from "./snapshots.ts";
+import { sessionProblem } from "./sessions.ts";
 import type { StateMachine } from "./state-machine.ts";
 import { Writer } from "./writer.ts";
 
@@ -62,8 +65,18 @@ export interface RaftNodeDependencies {
   readonly fsm: StateMachine;
   readonly log?: Logger;
   readonly metrics?: Metrics;
+  /** What the program reads and writes; a test of a mixed group gives another program's. @default this program's */
+  readonly formats?: Formats;
   /** Runs something at the end of this turn of the event loop. @default setImmediate */
   readonly defer?: (run: () => void) => void;
+}
+
+export interface NodeStatus extends Status {
+  readonly members: readonly Member[];
+  /** How many client sessions are open. */
+  readonly sessions: number;
+  /** Members that this one did not hear from within an election timeout; a follower hears from its leader alone. */
+  readonly silent: readonly NodeId[];
 }
 
 export class RaftNode implements AsyncDisposable {
@@ -90,6 +103,11 @@ export class RaftNode implements AsyncDisposable {
   private scheduled = false;
   private timer: Timer | undefined;
   private readonly logClock: LogClock;
+  /** Ticks so far, and at which of them each member was heard last. */
+  private ticks = 0;
+  private readonly heardAt = new Map<NodeId, number>();
+  private readonly formats: Formats;
+  private level: number;
   private state: "open" | "draining" | "closed" = "open";
   private closing: Promise<void> | undefined;
 
@@ -100,6 +118,8 @@ export class RaftNode implements AsyncDisposable {
     this.storage = storage;
     this.transport = transport;
     this.id = storage.identity.nodeId;
+    this.formats = dependencies.formats ?? currentFormats;
+    this.level = startLevel(options.activeLevel, storage.level, this.formats);
     this.log = (dependencies.log ?? silentLogger).child({ component: "raft", node: this.id });
     this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
@@ -121,9 +141,16 @@ export class RaftNode implements AsyncDisposable {
     this.applier = new Applier(fsm, clock, {
       deliver,
       fail,
-      reconfigure: (change) => this.raw.applyConfChange(change),
+      reconfigure: (change) => {
+        const tried = this.raw.tryConfChange(change);
+        const confState = this.raw.applyConfChange(change);
+        return typeof tried === "string" ? tried : confState;
+      },
       confState: () => this.raw.confState(),
-      membersChanged: (members, removed) => this.peers.changed(members, removed),
+      membersChanged: (members, removed) => {
+        for (const id of removed) this.forget(id);
+        this.peers.changed(members, removed);
+      },
       settle: (ticket, outcome) => this.proposals.settle(ticket, outcome),
       applied: (index) => this.onApplied(index),
     });
@@ -138,13 +165,19 @@ export class RaftNode implements AsyncDisposable {
     });
     this.observer = new LeadershipObserver(this.leadership(), this.log);
     const { raw, log, applier, proposals, metrics } = this;
-    this.peers = new Peers({ storage, transport, log, members: () => applier.members, fail }, options.join);
+    const activeLevel = (): number => this.level;
+    const { formats: levels } = this;
+    const peers = { storage, transport, log, members: () => applier.members, levels, activeLevel, fail };
+    this.peers = new Peers(peers, options.join);
     this.membership = new Membership({
       raw,
       storage,
+      transport,
       clock,
       options,
       proposals,
+      members: () => applier.members,
+      active: (id) => this.isActive(id),
       leadership: () => this.leadership(),
       onLeadership: (listener) => this.onLeadership(listener),
       wake: () => this.wake(),
@@ -174,6 +207,8 @@ export class RaftNode implements AsyncDisposable {
     else await this.applier.restore(this.storage, newest.index);
     await this.transport.start({
       hello: this.peers.hello(),
+      encode: (messages) => this.formats.encodeMessages(messages, this.level),
+      decode: (frame) => this.formats.decodeMessages(frame),
       admit: (peer) => this.peers.admit(peer),
       receive: (messages) => {
         for (const m of messages) this.inbox.push(m);
@@ -228,6 +263,8 @@ export class RaftNode implements AsyncDisposable {
    */
   proposeInSession(session: number, number: number, acknowledged: number, data: Uint8Array): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
+    const wrong = sessionProblem(session, number, acknowledged);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const applied = this.proposals.add({ kind: "session", session, number, acknowledged, data });
     this.wake();
     return applied;
@@ -244,8 +281,15 @@ export class RaftNode implements AsyncDisposable {
     return index;
   }
 
-  status(): Status & { readonly members: readonly Member[]; readonly sessions: number } {
-    return { ...this.raw.status(), members: [...this.applier.members.values()], sessions: this.applier.sessions.size };
+  status(): NodeStatus {
+    const { members, sessions } = this.applier;
+    const silent = [...members.keys()].filter((id) => id !== this.id && !this.isActive(id));
+    return { ...this.raw.status(), members: [...members.values()], sessions: sessions.size, silent };
+  }
+
+  /** Whether a member was heard from within the last election timeout. */
+  private isActive(id: NodeId): boolean {
+    return this.ticks - (this.heardAt.get(id) ?? Number.NEGATIVE_INFINITY) <= this.options.electionTicks;
   }
 
   /** Who leads, as far as this member knows; a node that ended leads no more and knows of nobody. */
@@ -275,20 +319,43 @@ export class RaftNode implements AsyncDisposable {
     return this.observer.onLeaderTerm(listener);
   }
 
+  /** The level that this member writes. */
+  get activeLevel(): number {
+    return this.level;
+  }
+
+  /**
+   * Writes `level` from now on; one that is not above the active level changes nothing. Every member must read it: one
+   * that does not is refused. It stays across restarts. Rejects `RAFT_LEVEL_UNREADABLE` if this program does not know it.
+   */
+  async setActiveLevel(level: number): Promise<void> {
+    this.ensureOpen();
+    checkLevel(level, "what is to be written", this.formats);
+    if (level <= this.level) return;
+    await this.storage.raiseLevel(level);
+    this.level = Math.max(this.level, level);
+  }
+
   /** Adds a member that has no vote yet; its storage is empty and it knows some of us by `join`. Leader only. */
-  addLearner(member: Member): Promise<void> {
-    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: member.id }], [member]);
+  async addLearner(member: Member): Promise<void> {
+    this.ensureOpen();
+    await this.membership.addLearner(member);
   }
 
   /** Gives a learner its vote, if it has nearly caught up. Leader only. */
-  async promote(id: NodeId): Promise<void> {
-    this.ensureOpen();
-    await this.membership.promote(id);
+  promote(id: NodeId): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeAddNode", nodeId: id }]);
   }
 
   /** Takes a voter's vote; it stays as a learner. Leader only. */
-  demote(id: NodeId): Promise<void> {
-    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
+  async demote(id: NodeId): Promise<void> {
+    this.ensureOpen();
+    await this.membership.demote(id);
+  }
+
+  /** Gives a member another address. Leader only. */
+  updateMember(member: Member): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeUpdateNode", nodeId: member.id }], [member]);
   }
 
   /** Removes a member; a voter is demoted first. The leader can't remove itself: transfer leadership. Leader only. */
@@ -298,7 +365,8 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /**
-   * Any changes in one step, through a joint configuration if there are several. Leader only. Rejects
+   * Any changes in one step, through a joint configuration if there are several; a new voter must be a learner that
+   * has nearly caught up, and most of the voters that are left must be heard now. Leader only. Rejects
    * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED`, `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`.
    */
   async changeMembers(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
@@ -306,7 +374,10 @@ export class RaftNode implements AsyncDisposable {
     await this.membership.change(changes, members);
   }
 
-  /** Hands leadership over; to the follower that has most of the log, unless told. Rejects `RAFT_TRANSFER_FAILED`. */
+  /**
+   * Hands leadership over; to the follower that has most of the log, unless told. Leader only. Rejects
+   * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED` if `to` is no voter, `RAFT_TRANSFER_FAILED`.
+   */
   async transferLeadership(to?: NodeId): Promise<void> {
     if (this.state === "closed") throw closed();
     await this.membership.transferLeadership(to);
@@ -317,6 +388,7 @@ export class RaftNode implements AsyncDisposable {
     if (this.state === "closed") return;
     const stalled = Math.max(this.writer.busyMs(), this.applier.busyMs()) > this.options.stallMs;
     // A leader that can't write or apply gives way, and does not ask for votes until it can.
+    this.ticks++;
     if (!stalled) {
       this.raw.tick();
     } else if (this.leadership().isLeader) {
@@ -452,6 +524,7 @@ export class RaftNode implements AsyncDisposable {
 
   private step(m: Message): void {
     this.outbox.heard(m);
+    this.heardAt.set(m.from, this.ticks);
     try {
       this.raw.step(m);
     } catch (error) {
@@ -498,6 +571,11 @@ export class RaftNode implements AsyncDisposable {
     if (this.raw.hasReady()) this.wake();
   }
 
+  private forget(id: NodeId): void {
+    this.heardAt.delete(id);
+    this.outbox.forget(id);
+  }
+
   private onApplied(index: number): void {
     this.metrics.appliedIndex.set(index);
     this.observe();
@@ -534,6 +612,15 @@ export class RaftNode implements AsyncDisposable {
     if (event.kind === "conf-change-refused") this.membership.refused(event.why);
     this.log.debug("raft event", { ...event });
   }
+}
+
+/** What was written is not unwritten: a storage's level stands, whatever the option says. */
+function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Formats): number {
+  if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
+    const text = `raft option activeLevel is ${wanted}, and this program reads levels ${minLevel} to ${level}`;
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option: "activeLevel" }, text);
+  }
+  return Math.max(wanted ?? minLevel, stored);
 }
 
 function asFailure(cause: unknown): RaftError {

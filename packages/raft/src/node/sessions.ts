@@ -2,12 +2,15 @@
  * Client sessions: a command with a number is applied once however often it is proposed. Part of the replicated state:
  * changed only by the log, so equal on every member; time is what the log says it is.
  */
+import { RaftError } from "../errors.ts";
 import type { Result } from "./state-machine.ts";
 
 /** Results that a session holds; beyond them the oldest counts as acknowledged, so that a careless client costs no more. */
 const maxResults = 1_024;
 
 interface Session {
+  /** Of a snapshot's session: fields that a newer program put there. */
+  readonly unknownFields?: object;
   readonly ttlMs: number;
   usedMs: number;
   /** Results up to here are forgotten: the client has them. */
@@ -34,6 +37,7 @@ export type Lookup =
 
 export class Sessions {
   private nowMs = 0;
+  private unknownFields: object = {};
   private table = new Map<number, Session>();
 
   get size(): number {
@@ -49,9 +53,7 @@ export class Sessions {
     const session = this.table.get(id);
     if (session === undefined) return { kind: "unknown" };
     session.usedMs = this.nowMs;
-    for (let at = session.acknowledged + 1; at <= acknowledged && session.results.size > 0; at++) {
-      session.results.delete(at);
-    }
+    for (const held of session.results.keys()) if (held <= acknowledged) session.results.delete(held);
     session.acknowledged = Math.max(session.acknowledged, acknowledged);
     if (session.results.has(number)) return { kind: "known", result: session.results.get(number) };
     return number <= session.acknowledged ? { kind: "unknown" } : { kind: "new" };
@@ -74,7 +76,8 @@ export class Sessions {
   }
 
   image(): SessionsImage {
-    const sessions = [...this.table].map(([id, { ttlMs, usedMs, acknowledged, results }]) => ({
+    const sessions = [...this.table].map(([id, { unknownFields, ttlMs, usedMs, acknowledged, results }]) => ({
+      ...unknownFields,
       id,
       ttlMs,
       usedMs,
@@ -83,18 +86,34 @@ export class Sessions {
         ([number, result]) => [number, result === undefined ? null : Buffer.from(result).toString("base64")] as const,
       ),
     }));
-    return { nowMs: this.nowMs, sessions };
+    return { ...this.unknownFields, nowMs: this.nowMs, sessions };
   }
 
   restore(image: SessionsImage): void {
-    this.nowMs = image.nowMs;
+    const { nowMs, sessions, ...unknown } = image;
+    this.nowMs = nowMs;
+    this.unknownFields = unknown;
     this.table = new Map(
-      image.sessions.map(({ id, ttlMs, usedMs, acknowledged, results }) => {
+      sessions.map(({ id, ttlMs, usedMs, acknowledged, results, ...unknownFields }) => {
         const decoded = results.map(
           ([number, text]) => [number, text === null ? undefined : Buffer.from(text, "base64")] as const,
         );
-        return [id, { ttlMs, usedMs, acknowledged, results: new Map(decoded) }];
+        return [id, { unknownFields, ttlMs, usedMs, acknowledged, results: new Map(decoded) }];
       }),
     );
   }
+}
+
+/** What is wrong with the numbers of a command in a session; they stay in the log for good. */
+export function sessionProblem(session: number, number: number, acknowledged: number): RaftError | undefined {
+  const whole = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+  const wrong = !whole(session, 1)
+    ? `session ${String(session)} was opened by nobody`
+    : !whole(number, 1)
+      ? `the number ${String(number)} is not a whole one from 1 on`
+      : !whole(acknowledged, 0) || acknowledged >= number
+        ? `results up to ${String(acknowledged)} can't be acknowledged by command ${number}`
+        : undefined;
+  if (wrong === undefined) return undefined;
+  return new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "session" }, `the command is refused: ${wrong}`);
 }

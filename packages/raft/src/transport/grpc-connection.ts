@@ -53,8 +53,9 @@ export class Connection {
 
   /** On a socket that may still be connecting. */
   constructor(address: string, name: string, socket: TLSSocket, clock: Clock) {
-    this.authority = address;
-    this.session = connect(`https://${address}`, {
+    this.authority = encodeURIComponent(name);
+    // Whatever the address looks like: the socket leads there.
+    this.session = connect("https://raft", {
       createConnection: () => socket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { enablePush: false },

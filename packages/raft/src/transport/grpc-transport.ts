@@ -1,7 +1,7 @@
 /**
  * gRPC with mutual TLS: a stream a peer for messages, a call a snapshot. Schema: `proto/warren/raft/v1/raft.proto`.
  *
- * Who speaks is in the call's metadata (version, cluster, from, to, incarnation) and checked before anything is read:
+ * Who speaks is in the call's metadata (levels, cluster, from, to, incarnation) and checked before anything is read:
  * T1: a call is from the member that its certificate names.
  */
 import type { Duplex } from "node:stream";
@@ -25,9 +25,8 @@ import type { SnapshotReader } from "../storage/index.ts";
 import { Connection, type Call } from "./grpc-connection.ts";
 import { GrpcServer, type Caller, type Incoming, type Method } from "./grpc-server.ts";
 import { unreachable } from "./memory-transport.ts";
-import { notNamed, secureConnection, type TlsSource } from "./tls.ts";
+import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
 import type { Hello, Member, Transport, TransportHandler } from "./transport.ts";
-import { decodeMessages, encodeMessages, wireVersion } from "./wire.ts";
 
 export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. Left out: it serves the sockets that `accept` is given, and no other. */
@@ -122,6 +121,11 @@ class GrpcTransportOfMember implements GrpcTransport {
     else this.server.accept(socket);
   }
 
+  addressProblem(address: string): string | undefined {
+    // What a dialler of the caller's understands, it knows.
+    return this.options.dial === undefined ? addressProblem(address) : undefined;
+  }
+
   setPeers(members: readonly Member[]): void {
     for (const [id, peer] of this.peers) {
       if (members.some((member) => member.id === id && member.address === peer.address)) continue;
@@ -158,14 +162,15 @@ class GrpcTransportOfMember implements GrpcTransport {
     const refuse = (why: string): never => {
       throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `call refused: ${why}`);
     };
-    const version = metadata("warren-raft-version");
-    if (version !== String(wireVersion)) refuse(`wire version ${version} is not known`);
     const to = metadata("warren-raft-to");
     if (to !== String(handler.hello.from)) refuse(`it is for member ${to}`);
     const peer: Hello = {
       clusterId: metadata("warren-raft-cluster"),
       from: Number(metadata("warren-raft-from")),
       incarnation: metadata("warren-raft-incarnation"),
+      minLevel: Number(metadata("warren-raft-min-level")),
+      level: Number(metadata("warren-raft-level")),
+      activeLevel: Number(metadata("warren-raft-active-level")),
       address: metadata("warren-raft-address") || undefined,
     };
     const name = this.options.certificateName(peer.from);
@@ -182,7 +187,7 @@ const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadInde
 /** The node's inbox is bounded, so nothing is held back here. */
 function takeMessages(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
   return incoming.forEach((body) => {
-    const messages = decodeMessages(body);
+    const messages = handler.decode(body);
     if (messages.some((m) => m.from !== from && !forwarded.has(m.type))) {
       throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
     }
@@ -193,7 +198,7 @@ function takeMessages(incoming: Incoming, from: NodeId, handler: TransportHandle
 async function takeSnapshot(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
   const frames = incoming.bodies();
   const first = await frames.next();
-  const message = first.done === true ? undefined : decodeMessages(first.value)[0];
+  const message = first.done === true ? undefined : handler.decode(first.value)[0];
   if (message?.snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) {
     throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot call begins with the caller's own MsgSnap");
   }
@@ -248,8 +253,10 @@ class Peer {
 
   /** False if nothing can be sent now. */
   send(batch: readonly Message[]): boolean {
-    if (this.call === undefined || this.queuedBytes > this.options.maxQueuedBytes) return false;
-    const bytes = encodeMessages(batch);
+    const { handler } = this;
+    if (handler === undefined || this.call === undefined) return false;
+    if (this.queuedBytes > this.options.maxQueuedBytes) return false;
+    const bytes = handler.encode(batch);
     const { call } = this;
     this.queuedBytes += bytes.length;
     call.write(bytes, () => {
@@ -268,7 +275,7 @@ class Peer {
     const write = (chunk: Uint8Array): Promise<void> =>
       Promise.race([call.ended, new Promise<void>((written) => call.write(chunk, written))]);
     try {
-      await write(encodeMessages([message]));
+      await write(handler.encode([message]));
       for await (const chunk of snapshot.chunks) if (chunk.length > 0) await write(chunk);
       await write(new Uint8Array(0));
       call.end();
@@ -326,7 +333,9 @@ class Peer {
 
   private metadata({ hello }: TransportHandler): Record<string, string> {
     return {
-      "warren-raft-version": String(wireVersion),
+      "warren-raft-min-level": String(hello.minLevel),
+      "warren-raft-level": String(hello.level),
+      "warren-raft-active-level": String(hello.activeLevel),
       "warren-raft-cluster": hello.clusterId,
       "warren-raft-from": String(hello.from),
       "warren-raft-to": String(this.id),

@@ -13,6 +13,10 @@ export interface Hello {
   readonly clusterId: string;
   readonly from: NodeId;
   readonly incarnation: string;
+  /** Levels that its program reads, and the one that it writes now. */
+  readonly minLevel: number;
+  readonly level: number;
+  readonly activeLevel: number;
   /** Where others find the sender, once it knows itself; a member that joins answers there. */
   readonly address?: string | undefined;
 }
@@ -20,6 +24,10 @@ export interface Hello {
 /** The node's side of a transport. */
 export interface TransportHandler {
   readonly hello: Hello;
+  /** A frame of the active level. */
+  encode(messages: readonly Message[]): Buffer;
+  /** @throws RaftError `RAFT_WIRE_INVALID`, `RAFT_LEVEL_UNREADABLE` */
+  decode(frame: Uint8Array): Message[];
   /** Resolves to why a peer is refused, or `undefined`. */
   admit(peer: Hello): Promise<string | undefined>;
   receive(messages: readonly Message[]): void;
@@ -34,7 +42,12 @@ export interface TransportHandler {
  */
 export interface Transport {
   start(handler: TransportHandler): Promise<void>;
-  /** The members there are, and where; others are disconnected. */
+  /** Why an address can't be dialled, whoever is there; `undefined` if it can. @default any can */
+  addressProblem?(address: string): string | undefined;
+  /**
+   * The members there are, and where; others are disconnected. Never throws: a member whose address can't be dialled is
+   * one that can't be reached.
+   */
   setPeers(peers: readonly Member[]): void;
   /** Sends the messages of one turn. Never blocks; what can't be sent is dropped and its target reported unreachable. */
   send(messages: readonly Message[]): void;

@@ -18,7 +18,7 @@ import {
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
 import type { Message } from "../../src/core/index.ts";
-import { encodeMessages } from "../../src/transport/wire.ts";
+import { decodeMessages, encodeMessages } from "../../src/transport/wire.ts";
 
 let directory: string;
 const open: Transport[] = [];
@@ -45,7 +45,9 @@ async function start(
   const transport = grpcTransport({ listen: "127.0.0.1:0", tls, ...options });
   const end: End = { transport, received: [], unreachable: [], admitted: [] };
   await transport.start({
-    hello: { clusterId: "c", from: id, incarnation: "i" },
+    hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    encode: encodeMessages,
+    decode: decodeMessages,
     admit: async ({ from }) => void end.admitted.push(from),
     receive: (messages) => void end.received.push(...messages),
     receiveSnapshot: async (m, chunks) => {
@@ -224,7 +226,7 @@ describe("another's gRPC", () => {
     const client = new Raft(at(2, two).address, secure, { "grpc.ssl_target_name_override": "member-2" });
     const metadata = (from: string): Metadata => {
       const made = new Metadata();
-      const said = { version: "1", cluster: "c", from, to: "2", incarnation: "i" };
+      const said = { cluster: "c", from, to: "2", incarnation: "i" };
       for (const [name, value] of Object.entries(said)) made.set(`warren-raft-${name}`, value);
       return made;
     };

@@ -19,6 +19,7 @@ import {
   type TlsFiles,
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
+import { decodeMessages, encodeMessages } from "../../src/transport/wire.ts";
 
 let directory: string;
 let other: string;
@@ -54,7 +55,9 @@ async function start(id: number, options: Partial<GrpcTransportOptions> = {}): P
   const transport = grpcTransport({ tls: files[`member-${id}`]!, ...options });
   const end: End = { transport, received: [], unreachable: [] };
   await transport.start({
-    hello: { clusterId: "c", from: id, incarnation: "i" },
+    hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    encode: encodeMessages,
+    decode: decodeMessages,
     admit: () => Promise.resolve(undefined),
     receive: (messages) => void end.received.push(...messages),
     receiveSnapshot: () => Promise.resolve(),

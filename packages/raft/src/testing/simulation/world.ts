@@ -9,6 +9,7 @@ import type { Machine } from "./machines.ts";
 import { confStateOf, Operator } from "./operator.ts";
 import type { Plan } from "./plan.ts";
 import { busyMs, glance } from "./probe.ts";
+import type { Program } from "./programs.ts";
 
 /** After the faults ended, how long the cluster has until it is one again, ms: several elections and timeouts. */
 const healingMs = 60_000;
@@ -27,6 +28,9 @@ export interface SimulationReport {
   /** Entries that were committed. */
   readonly committed: number;
   readonly history: readonly Operation[];
+  /** With members of two programs: which of them led, and how often the old one was refused once the level was raised. */
+  readonly led: ReadonlySet<Program>;
+  readonly oldProgramsRefused: number;
   /** What the checker says of the history; undefined if it gave up, or the run ended before it was asked. */
   readonly linearizable: boolean | undefined;
 }
@@ -51,7 +55,8 @@ class World {
     const { scheduler, random, network, machines, plan } = this.cluster;
     const note = (what: string): void => this.cluster.note(what);
     this.clients = new Clients(scheduler, random, plan, () => machines.running());
-    this.operator = new Operator({ scheduler, random, machines, plan, note });
+    const expectRefusal = (refused: boolean, what: string): void => this.cluster.invariants.expect(refused, 0, what);
+    this.operator = new Operator({ scheduler, random, machines, plan, note, expectRefusal });
     const mayLose = (machine: Machine): boolean => this.operator.mayLose(machine);
     this.faults = new Faults({ scheduler, random, network, machines, plan, mayLose, note });
   }
@@ -77,6 +82,8 @@ class World {
       simulatedMs: scheduler.nowMs,
       committed: invariants.lastCommitted,
       history: this.clients.history,
+      led: this.cluster.machines.led,
+      oldProgramsRefused: this.cluster.machines.oldProgramsRefused,
       linearizable: this.linearizable,
     };
   }
