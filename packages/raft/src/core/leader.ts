@@ -172,7 +172,10 @@ function sendTimeoutNow(r: Raft, to: NodeId): void {
 
 /** Commits what a quorum has of this term's entries. True if that is news. */
 function maybeCommit(r: Raft): boolean {
-  return r.log.maybeCommit(r.tracker.committed(), r.term);
+  const index = r.tracker.committed();
+  const moved = r.log.maybeCommit(index, r.term);
+  if (moved) r.config.onQuorum(index);
+  return moved;
 }
 
 /** Tells the members of a new configuration what they need. */
@@ -237,6 +240,8 @@ function bcastHeartbeat(r: Raft): void {
     r.send(message("MsgHeartbeat", { to, commit, context }));
     progress.sentCommit(commit);
   }
+  // Nobody else answers a lone voter's round.
+  if (r.tracker.isSingleton()) confirmReads(r);
 }
 
 function readIndex(r: Raft, m: Message): void {

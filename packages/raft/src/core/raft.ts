@@ -80,9 +80,10 @@ export class Raft {
     this.id = config.id;
     this.emit = config.onEvent;
     this.tracker = new Tracker(config.maxInflightMsgs, config.maxInflightBytes);
-    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady, (index, existingTerm, term) =>
-      this.emit({ kind: "log-conflict", index, existingTerm, term }),
-    );
+    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady, {
+      conflict: (index, existingTerm, term) => this.emit({ kind: "log-conflict", index, existingTerm, term }),
+      committed: config.onCommit,
+    });
     const { hardState, confState } = config.storage.initialState();
     restoreConfiguration(this.tracker, this.log.lastIndex(), confState);
     if (hardState.term > 0 || hardState.vote > 0 || hardState.commit > 0) this.loadState(hardState);

@@ -62,6 +62,11 @@ export class RawNode {
     this.lastHardState = this.raft.hardState();
   }
 
+  /** The state itself, for checkers; not to be changed. */
+  get state(): Raft {
+    return this.raft;
+  }
+
   /** One unit of time has passed. */
   tick(): void {
     this.raft.tick();

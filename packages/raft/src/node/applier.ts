@@ -16,6 +16,8 @@ export interface ApplierHooks {
   /** Makes a change the active configuration, or returns why it can't be. */
   reconfigure(change: AnyConfChange): ConfState | string;
   confState(): ConfState;
+  /** The change in the entry at `index` was applied, or is nothing. */
+  configured(index: number): void;
   membersChanged(members: readonly Member[], removed: readonly number[]): void;
   settle(ticket: Ticket, outcome: Applied | RaftError): void;
   deliver(responses: readonly Message[]): void;
@@ -35,6 +37,8 @@ export class Applier {
   index = 0;
   term = 0;
   members: ReadonlyMap<number, Member> = new Map();
+  /** The state is being replaced by a snapshot's. */
+  restoring = false;
   readonly sessions: Sessions = new Sessions();
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
@@ -82,6 +86,15 @@ export class Applier {
   /** Replaces the state by a stored snapshot's. */
   async restore(storage: RaftStorage, index: number): Promise<void> {
     await this.idle();
+    this.restoring = true;
+    try {
+      await this.restoreNow(storage, index);
+    } finally {
+      this.restoring = false;
+    }
+  }
+
+  private async restoreNow(storage: RaftStorage, index: number): Promise<void> {
     const { metadata, chunks } = storage.openSnapshot(index);
     const { head, body } = await splitHead(chunks);
     if (head.genesis) for await (const chunk of body) void chunk;
@@ -127,6 +140,7 @@ export class Applier {
       if (entry.type !== "EntryNormal") {
         await flush();
         this.applyChange(entry);
+        this.hooks.configured(entry.index);
       } else if (entry.data.length > 0) {
         const decoded = decodeProposal(entry.data);
         if (decoded === undefined) continue;

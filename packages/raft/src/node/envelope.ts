@@ -1,5 +1,6 @@
 /** What is around a proposal's bytes in the log: `kind u8 | origin f64 | boot u32 | sequence u32 | numbers f64… | data`. */
 import { RaftError } from "../errors.ts";
+import type { Message } from "../core/index.ts";
 import { levels } from "../levels.ts";
 import { asBuffer } from "../storage/record.ts";
 
@@ -25,6 +26,7 @@ export type Proposal =
   | { readonly kind: "clock"; readonly elapsedMs: number };
 
 const kinds = ["command", "register", "session", "clock"] as const;
+const mostNumbers = 3;
 /** Numbers before a kind's data. */
 const numberCounts: Readonly<Record<Proposal["kind"], number>> = { command: 0, register: 1, session: 3, clock: 1 };
 const headBytes = 17;
@@ -85,5 +87,15 @@ function numbersOf(proposal: Proposal): number[] {
       return [proposal.session, proposal.number, proposal.acknowledged];
     case "clock":
       return [proposal.elapsedMs];
+  }
+}
+
+/** What another member hands on is checked as what is proposed here. @throws RaftError `RAFT_WIRE_INVALID` */
+export function checkForwarded({ from, entries }: Message, maxProposalBytes: number): void {
+  for (const { type, data } of entries) {
+    const sound = type !== "EntryNormal" || decodeProposal(data) !== undefined;
+    if (sound && data.length <= maxProposalBytes + headBytes + mostNumbers * 8) continue;
+    const why = sound ? `${data.length} bytes, and ${maxProposalBytes} are the most` : "no form that can be applied";
+    throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} handed on a proposal of ${why}`);
   }
 }

@@ -8,6 +8,9 @@ import type { Result } from "./state-machine.ts";
 /** Results that a session holds; beyond them the oldest counts as acknowledged, so that a careless client costs no more. */
 const maxResults = 1_024;
 
+/** Sessions that are open at once; beyond them the one that was unused for longest ends. */
+const maxSessions = 10_000;
+
 interface Session {
   /** Of a snapshot's session: fields that a newer program put there. */
   readonly unknownFields?: object;
@@ -47,6 +50,10 @@ export class Sessions {
   /** A session's id is the index of the entry that registered it. */
   register(id: number, ttlMs: number): void {
     this.table.set(id, { ttlMs, usedMs: this.nowMs, acknowledged: 0, results: new Map() });
+    if (this.table.size <= maxSessions) return;
+    let idlest: [id: number, usedMs: number] | undefined;
+    for (const [one, { usedMs }] of this.table) if (idlest === undefined || usedMs < idlest[1]) idlest = [one, usedMs];
+    if (idlest !== undefined) this.table.delete(idlest[0]);
   }
 
   look(id: number, number: number, acknowledged: number): Lookup {

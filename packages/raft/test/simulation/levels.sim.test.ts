@@ -14,5 +14,5 @@ test("members of two levels keep all invariants in 500 worlds, whichever leads, 
   for (const program of ["present", "next"] as const) {
     expect(results.filter(({ led }) => led.has(program)).length).toBeGreaterThan(250);
   }
-  expect(results.filter(({ oldProgramsRefused }) => oldProgramsRefused > 0).length).toBeGreaterThan(50);
+  expect(results.filter(({ oldProgramsRefused }) => oldProgramsRefused > 0).length).toBeGreaterThan(30);
 }, 1_800_000);

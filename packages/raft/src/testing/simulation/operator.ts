@@ -216,5 +216,5 @@ export class Operator {
 }
 
 export function confStateOf(node: RaftNode): ConfState {
-  return node["raw"].confState();
+  return node.inspect().raft.tracker.confState();
 }
