@@ -8,6 +8,7 @@
  * - `server/`    as `@warren/api/server`
  * - `json/`      as `@warren/api/json`
  * - `spec/`      as `@warren/api/spec`
+ * - `model/`     as `@warren/api/model`
  *
  * Neither gRPC nor the checks are loaded with it.
  */
@@ -20,8 +21,10 @@ export * from "./generated/warren/v1/network.ts";
 export * from "./generated/warren/v1/node.ts";
 export * from "./generated/warren/v1/registry.ts";
 export * from "./generated/warren/v1/service.ts";
+export * from "./generated/warren/v1/slot.ts";
 export * from "./generated/warren/v1/store.ts";
 export * from "./generated/warren/v1/task.ts";
+export * from "./generated/warren/v1/version.ts";
 export { HealthCheckResponse_ServingStatus, HealthDefinition } from "./generated/grpc/health/v1/health.ts";
 export {
   ApiError,

@@ -91,7 +91,7 @@ const spec = fc.record({
       placement: some(fc.record({ constraints: words, maxReplicasPerNode: number })),
       networks: fc.array(fc.record({ network: text, aliases: words }), { maxLength: 3 }),
       forceUpdate: number,
-      registryAuth: some(fc.record({ username: text, password: text })),
+      registryLogin: text,
     }),
   ),
   mode: some(fc.record({ $case: fc.constant("replicated"), value: fc.record({ replicas: number }) })),

@@ -1,25 +1,32 @@
 /**
  * What is stored: a table for each kind of object, its message, and its indexes.
  *
- * To add a table: here, in `StoreObject` of `proto/warren/v1/store.proto`, and a new `storeFormat`, since a manager
- * that does not know it must not drop it.
+ * To add a table: here, and in `StoreObject` of `proto/warren/v1/store.proto`, with the level that it needs. To add a
+ * field to a message: in its proto, and in `needs` of its table, where an older program would not do what it says.
  */
 import {
   Cluster,
   Event,
+  Manager,
   Network,
   Node,
   RegistryCredential,
   Service,
+  Slot,
   Task,
+  Version,
   type Meta,
   type StoreObject,
 } from "@warren/api";
+import { isUnreleased } from "@warren/api/model";
 
 export interface Tables {
   clusters: Cluster;
   nodes: Node;
+  managers: Manager;
   services: Service;
+  versions: Version;
+  slots: Slot;
   tasks: Task;
   networks: Network;
   registries: RegistryCredential;
@@ -32,10 +39,15 @@ export interface Indexes {
   clusters: never;
   /** `name`: the hostname, which several nodes may share. */
   nodes: "name";
-  /** `name` is unique. `network`: ids of the networks its tasks join. */
-  services: "name" | "network";
-  /** `slot`: `SERVICE_ID/SLOT`; `desired`: the desired state's number; `network`: ids. */
-  tasks: "service" | "node" | "slot" | "desired" | "network";
+  managers: never;
+  /** `name` is unique. */
+  services: "name";
+  /** `network`: ids of the networks that its tasks join. */
+  versions: "service" | "network";
+  /** `node`: where an unreleased lease of it is. */
+  slots: "service" | "node";
+  /** `slot`: the id. */
+  tasks: "service" | "node" | "slot";
   /** `name` is unique. */
   networks: "name";
   /** `name` is the registry's, unique. */
@@ -48,71 +60,88 @@ export type IndexName<T extends TableName> = Indexes[T];
 /** Any stored object, where its table does not matter. */
 export type StoredObject = Tables[TableName];
 
+/** A member of `StoreObject`. */
+export type ObjectKind = NonNullable<StoreObject["object"]>["$case"];
+
 export interface TableDefinition {
   readonly name: TableName;
-  /** Its member of `StoreObject`. */
-  readonly kind: NonNullable<StoreObject["object"]>["$case"];
-  /** A copy with every field set that the message has. */
-  readonly normalise: (object: StoredObject) => StoredObject;
+  /** Its member of `StoreObject`; absent where `StoreObject` was generated before there was the table. */
+  readonly kind?: ObjectKind;
+  /** That member's field number. */
+  readonly field: number;
+  readonly codec: Codec<StoredObject>;
+  /** What `find` looks in, by name. */
   readonly indexes: ReadonlyMap<string, (object: StoredObject) => readonly string[]>;
   readonly uniqueNames: boolean;
+  /** The level that an object of the table needs to be written. */
+  readonly needs: (object: StoredObject) => number;
+  /** The program does not know it: its objects are kept as they came. */
+  readonly opaque?: true;
 }
 
-interface Codec<V> {
+export interface Codec<V> {
+  encode(object: V): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): V;
+  /** A copy with every field set that the message has, and those that it does not know. */
   fromPartial(object: V): V;
 }
 
 function define<T extends TableName>(
   name: T,
-  kind: TableDefinition["kind"],
+  [field, kind]: readonly [number, ObjectKind],
   codec: Codec<Tables[T]>,
   indexes: { readonly [I in IndexName<T>]: (object: Tables[T]) => readonly string[] },
   uniqueNames = false,
 ): TableDefinition {
   return {
     name,
+    field,
     kind,
-    normalise: (object) => codec.fromPartial(object as Tables[T]),
+    codec: codec as unknown as Codec<StoredObject>,
     indexes: new Map(Object.entries(indexes)) as TableDefinition["indexes"],
     uniqueNames,
+    needs: () => 1,
   };
 }
 
 export const definitions: { readonly [T in TableName]: TableDefinition } = {
-  clusters: define("clusters", "cluster", Cluster, {}),
-  nodes: define("nodes", "node", Node, { name: ({ description }) => present(description?.hostname) }),
+  clusters: define("clusters", [1, "cluster"], Cluster, {}),
+  nodes: define("nodes", [2, "node"], Node, { name: ({ description }) => present(description?.hostname) }),
   services: define(
     "services",
-    "service",
+    [3, "service"],
     Service,
     {
       name: ({ spec }) => present(spec?.name),
-      network: ({ spec }) => distinct((spec?.task?.networks ?? []).map(({ network }) => network)),
     },
     true,
   ),
-  tasks: define("tasks", "task", Task, {
+  managers: define("managers", [10, "manager"], Manager, {}),
+  versions: define("versions", [9, "version"], Version, {
     service: ({ serviceId }) => present(serviceId),
-    node: ({ nodeId }) => present(nodeId),
-    slot: ({ serviceId, slot }) => [`${serviceId}/${slot}`],
-    desired: ({ desiredState }) => [String(desiredState)],
     network: ({ networks }) => distinct(networks),
   }),
-  networks: define("networks", "network", Network, { name: ({ spec }) => present(spec?.name) }, true),
-  registries: define("registries", "registry", RegistryCredential, { name: ({ registry }) => present(registry) }, true),
-  events: define("events", "event", Event, { object: ({ objectId }) => present(objectId) }),
+  slots: define("slots", [8, "slot"], Slot, {
+    service: ({ serviceId }) => present(serviceId),
+    node: ({ leases }) => distinct(leases.filter(isUnreleased).map(({ nodeId }) => nodeId)),
+  }),
+  tasks: define("tasks", [4, "task"], Task, {
+    service: ({ serviceId }) => present(serviceId),
+    node: ({ nodeId }) => present(nodeId),
+    slot: ({ slotId }) => present(slotId),
+  }),
+  networks: define("networks", [5, "network"], Network, { name: ({ spec }) => present(spec?.name) }, true),
+  registries: define(
+    "registries",
+    [6, "registry"],
+    RegistryCredential,
+    { name: ({ registry }) => present(registry) },
+    true,
+  ),
+  events: define("events", [7, "event"], Event, { object: ({ objectId }) => present(objectId) }),
 };
 
 export const tableNames: readonly TableName[] = Object.keys(definitions) as TableName[];
-
-const byKind: ReadonlyMap<string, TableDefinition> = new Map(
-  Object.values(definitions).map((definition) => [definition.kind, definition]),
-);
-
-/** The table that a member of `StoreObject` belongs to; undefined if this Warren has none. */
-export function tableOfKind(kind: string | undefined): TableDefinition | undefined {
-  return kind === undefined ? undefined : byKind.get(kind);
-}
 
 /** The object's id; empty before it has one. */
 export function idOf(object: { readonly meta?: Meta | undefined }): string {

@@ -21,6 +21,7 @@ const usual = {
   failureAction: UpdateConfig_FailureAction.PAUSE,
   monitorMs: 5_000,
   maxFailureRatio: 0,
+  progressDeadlineMs: 600_000,
 } satisfies UpdateConfig;
 
 const updateFields = z.object({
@@ -32,6 +33,7 @@ const updateFields = z.object({
   maxFailureRatio: rule(z.number(), (value) =>
     value >= 0 && value <= 1 ? undefined : `want a share from 0 to 1, not ${value}`,
   ),
+  progressDeadlineMs: delayMs.default(usual.progressDeadlineMs),
 });
 const rollbackFields = crossRule(updateFields, ({ failureAction }, fault) => {
   if (failureAction === UpdateConfig_FailureAction.ROLLBACK)

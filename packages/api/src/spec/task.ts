@@ -91,7 +91,11 @@ export const task: z.ZodType<TaskSpec> = crossRule(
     placement,
     networks: list(attachment, limits.networks),
     forceUpdate: whole(0, Number.MAX_SAFE_INTEGER),
-    registryAuth: registryAuth.optional(),
+    registryLogin: rule(z.string(), (value) =>
+      value === "" || /^[a-zA-Z0-9.:_-]{1,255}$/.test(value)
+        ? undefined
+        : "want the name of a registry that is logged in to, such as registry.example:5000",
+    ).default(""),
   }),
   ({ networks }, fault) =>
     duplicates(
