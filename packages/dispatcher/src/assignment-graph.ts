@@ -165,8 +165,9 @@ export class AssignmentGraph {
     this.#setObject(entry, object);
     this.#setNeeds(view, entry, new Set(needs.filter((need) => !isBackend(need))));
     // Backends change one by one; all of them come and go with their endpoint.
-    if (isOther) for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
-      this.#refreshBackend(view, backend);
+    if (isOther)
+      for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
+        this.#refreshBackend(view, backend);
   }
 
   #setObject(entry: Entry, bytes: Uint8Array | undefined): void {

@@ -138,7 +138,9 @@ export class AssignmentStream implements Holder {
   }
 
   #take(limit: number): Pending[] {
-    const sorted = inSendingOrder([...this.#pending.values()].map((each) => ({ ...each, object: each.assigned?.bytes })));
+    const sorted = inSendingOrder(
+      [...this.#pending.values()].map((each) => ({ ...each, object: each.assigned?.bytes })),
+    );
     const taken = sorted.slice(0, limit);
     for (const { kind, key } of taken) this.#pending.delete(placeOf(kind, key));
     // What is left was due as well.

@@ -109,7 +109,9 @@ export function fallSilent(tx: Transaction, nodeId: string, silentMs: number, no
 }
 
 function sameDescription(a: NodeDescription | undefined, b: NodeDescription): boolean {
-  return a !== undefined && Buffer.compare(NodeDescription.encode(a).finish(), NodeDescription.encode(b).finish()) === 0;
+  return (
+    a !== undefined && Buffer.compare(NodeDescription.encode(a).finish(), NodeDescription.encode(b).finish()) === 0
+  );
 }
 
 function emit(tx: Transaction, objectId: string, objectName: string, action: string, message: string): void {

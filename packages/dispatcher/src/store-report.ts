@@ -102,7 +102,14 @@ function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRepor
       emitStarted(tx, id, slot, lease.nodeId);
   }
   const released = report.state === LeaseReport_State.RELEASED;
-  const rows = changed ? rowsOf(tx, slot, lease, reported.map(({ id }) => id)) : kept;
+  const rows = changed
+    ? rowsOf(
+        tx,
+        slot,
+        lease,
+        reported.map(({ id }) => id),
+      )
+    : kept;
   // A run that is new here came after those that were there.
   const over = released ? rows : newest === "" ? [] : rows.filter((row) => idOf(row) !== newest);
   for (const row of over.filter((each) => !hasEnded(each))) {

@@ -63,7 +63,11 @@ function objectOf<K extends AssignedKind>(message: AssignmentsMessage, kind: K, 
 }
 
 /** The message that `work` leads to. */
-async function seen(h: Harness, stream: Reading<AssignmentsMessage>, work: Promise<unknown>): Promise<AssignmentsMessage> {
+async function seen(
+  h: Harness,
+  stream: Reading<AssignmentsMessage>,
+  work: Promise<unknown>,
+): Promise<AssignmentsMessage> {
   const count = stream.values.length + 1;
   await work;
   await h.clock.advanceAsync(1_000);
@@ -148,7 +152,11 @@ describe("the first message", () => {
     await using h = await filled();
     await h.store.update((tx) => tx.create("registries", login("docker.io")));
     const order = names(await (await h.worker("a")).assignments().next(1)).replaceAll(/:[^ ]+/g, "");
-    expect(order).toBe("version registry service endpoint backend lease".split(" ").filter((k) => order.includes(k)).length === 6 ? order : "");
+    expect(order).toBe(
+      "version registry service endpoint backend lease".split(" ").filter((k) => order.includes(k)).length === 6
+        ? order
+        : "",
+    );
     const place = (kind: string): number => order.split(" ").indexOf(kind);
     for (const kind of ["version", "registry", "service"]) expect(place(kind)).toBeLessThan(place("endpoint"));
     expect(place("endpoint")).toBeLessThan(place("backend"));
@@ -205,7 +213,15 @@ describe("later messages", () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    expect(names(await seen(h, stream, h.store.update((tx) => place(tx, "web", 4, a))))).toBe("lease:web.4/7-1");
+    expect(
+      names(
+        await seen(
+          h,
+          stream,
+          h.store.update((tx) => place(tx, "web", 4, a)),
+        ),
+      ),
+    ).toBe("lease:web.4/7-1");
     const release = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASING }));
     expect(objectOf(await seen(h, stream, release), "lease", "web.4/7-1").state).toBe(LeaseState.RELEASING);
     const released = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASED }));
@@ -296,25 +312,33 @@ describe("later messages", () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    const message = await seen(h, stream, h.store.update((tx) => tx.delete("services", "web")));
+    const message = await seen(
+      h,
+      stream,
+      h.store.update((tx) => tx.delete("services", "web")),
+    );
     expect(names(message).split(" ").toSorted()).toEqual(["-backend:web.2/7-1", "-endpoint:web", "service:web"]);
     expect(objectOf(message, "service", "web")).toMatchObject({
       name: "web",
       restart: { condition: RestartPolicy_Condition.NONE },
     });
     const gone = h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASED }));
-    expect(names(await seen(h, stream, gone)).split(" ").toSorted()).toEqual([
-      "-lease:web.1/7-1",
-      "-service:web",
-      "-version:v-web",
-    ]);
+    expect(
+      names(await seen(h, stream, gone))
+        .split(" ")
+        .toSorted(),
+    ).toEqual(["-lease:web.1/7-1", "-service:web", "-version:v-web"]);
   });
 
   test("bring the endpoints of a network with the node's first lease there, and take them with its last", async () => {
     await using h = await filled();
     const stream = (await h.worker("c")).assignments();
     expect(names(await stream.next(1))).toBe("");
-    const first = await seen(h, stream, h.store.update((tx) => place(tx, "web", 3, c)));
+    const first = await seen(
+      h,
+      stream,
+      h.store.update((tx) => place(tx, "web", 3, c)),
+    );
     expect(names(first).split(" ").toSorted()).toEqual([
       "backend:web.2/7-1",
       "endpoint:web",
@@ -322,8 +346,20 @@ describe("later messages", () => {
       "service:web",
       "version:v-web",
     ]);
-    expect(names(await seen(h, stream, h.store.update((tx) => place(tx, "web", 4, c))))).toBe("lease:web.4/7-1");
-    await seen(h, stream, h.store.update((tx) => changeLease(tx, "web.3", { state: LeaseState.RELEASED })));
+    expect(
+      names(
+        await seen(
+          h,
+          stream,
+          h.store.update((tx) => place(tx, "web", 4, c)),
+        ),
+      ),
+    ).toBe("lease:web.4/7-1");
+    await seen(
+      h,
+      stream,
+      h.store.update((tx) => changeLease(tx, "web.3", { state: LeaseState.RELEASED })),
+    );
     const last = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASED }));
     expect(names(await seen(h, stream, last))).toBe(
       "-backend:web.2/7-1 -lease:web.4/7-1 -endpoint:web -version:v-web -service:web",

@@ -172,8 +172,7 @@ export async function harness(
             dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal)),
           ),
         heartbeat: async () => (await dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, call)).periodMs,
-        report: async (...leases) =>
-          dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
+        report: async (...leases) => dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
       };
     },
     async [Symbol.asyncDispose]() {
@@ -189,7 +188,10 @@ export function memoryStoreOf(clock: FakeClock = new FakeClock()): MemoryStore &
 
 export async function createCluster(store: Store, incarnation = { counter: 1, id: "first" }): Promise<void> {
   await store.update((tx) => {
-    tx.create("clusters", Cluster.create({ meta: { id: "cluster" }, spec: ClusterSpec.create(), incarnation, level: 1 }));
+    tx.create(
+      "clusters",
+      Cluster.create({ meta: { id: "cluster" }, spec: ClusterSpec.create(), incarnation, level: 1 }),
+    );
     tx.create("networks", Network.create({ meta: { id: "net" }, spec: { name: "default" } }));
   });
 }
@@ -316,7 +318,10 @@ export function report(
   return LeaseReport.create({ slotId, epoch: epoch(1), ...fields, state: LeaseReport_State[state] });
 }
 
-export function run(state: TaskState, fields: Partial<RunReport> & { readonly at?: Date; readonly message?: string } = {}): RunReport {
+export function run(
+  state: TaskState,
+  fields: Partial<RunReport> & { readonly at?: Date; readonly message?: string } = {},
+): RunReport {
   const { at = new Date(1_000), message = "", ...key } = fields;
   return {
     ...firstRun,

@@ -93,7 +93,13 @@ const step = fc.record({
   number: fc.integer({ min: 1, max: 3 }),
   on: fc.constantFrom(...nodes),
   epoch: fc.integer({ min: 1, max: 3 }),
-  state: fc.constantFrom(LeaseState.OFFERED, LeaseState.HELD, LeaseState.HELD, LeaseState.RELEASING, LeaseState.RELEASED),
+  state: fc.constantFrom(
+    LeaseState.OFFERED,
+    LeaseState.HELD,
+    LeaseState.HELD,
+    LeaseState.RELEASING,
+    LeaseState.RELEASED,
+  ),
   running: fc.constantFrom(TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RUNNING, TaskState.FAILED),
   registry: fc.constantFrom("docker.io", "registry.example"),
   networks: fc.constantFrom(["n1"], ["n2"], ["n1", "n2"], ["n3"]),
@@ -102,7 +108,10 @@ const step = fc.record({
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 /** Steps that the state does not allow do nothing. */
-function take(tx: Transaction, { kind, service: of, number, on, state, running, registry, networks, down, ...rest }: Step): void {
+function take(
+  tx: Transaction,
+  { kind, service: of, number, on, state, running, registry, networks, down, ...rest }: Step,
+): void {
   const service = tx.get("services", of);
   const id = `${of}.${number}`;
   const there = tx.get("slots", id);
@@ -118,7 +127,8 @@ function take(tx: Transaction, { kind, service: of, number, on, state, running, 
       return;
     case "lease":
       if (there === undefined) place(tx, of, number, on, { state: running });
-      else addLease(tx, there, lease(on, { epoch: epoch(rest.epoch), versionId: `v-${of}`, state, address: "10.77.9.9" }));
+      else
+        addLease(tx, there, lease(on, { epoch: epoch(rest.epoch), versionId: `v-${of}`, state, address: "10.77.9.9" }));
       return;
     case "leaseState":
       if (there === undefined) return;
@@ -134,7 +144,8 @@ function take(tx: Transaction, { kind, service: of, number, on, state, running, 
       return;
     case "task":
       for (const task of tx.find("tasks", "slot", id))
-        if (task.epoch?.index === rest.epoch) tx.update("tasks", { ...task, status: { ...task.status!, state: running } });
+        if (task.epoch?.index === rest.epoch)
+          tx.update("tasks", { ...task, status: { ...task.status!, state: running } });
       return;
     case "node": {
       const status = {
@@ -175,7 +186,8 @@ function take(tx: Transaction, { kind, service: of, number, on, state, running, 
       return;
     }
     case "digest":
-      if (version !== undefined) tx.update("versions", { ...version, imageDigest: `sha256:${String(number).repeat(64)}` });
+      if (version !== undefined)
+        tx.update("versions", { ...version, imageDigest: `sha256:${String(number).repeat(64)}` });
       return;
     case "record":
       if (there !== undefined) tx.update("slots", { ...there, settled: String(rest.epoch) });
@@ -216,7 +228,10 @@ test("a worker that folds its stream has what the state assigns, whatever happen
         const fold = (at: number): void => {
           const { values } = streams[at]!;
           for (const message of values.slice(taken[at])) workers[at]!.folded.apply(message);
-          removals += values.slice(taken[at]).flatMap(({ changes }) => changes).filter(({ object }) => !object).length;
+          removals += values
+            .slice(taken[at])
+            .flatMap(({ changes }) => changes)
+            .filter(({ object }) => !object).length;
           taken[at] = values.length;
         };
         for (const [each, waitMs, reopens] of steps) {

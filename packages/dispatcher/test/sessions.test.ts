@@ -3,7 +3,17 @@ import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { Dispatcher } from "../src/index.ts";
-import { collect, context, description, failureOf, harness, nodeId, Reading, storedNode, type Harness } from "./harness.ts";
+import {
+  collect,
+  context,
+  description,
+  failureOf,
+  harness,
+  nodeId,
+  Reading,
+  storedNode,
+  type Harness,
+} from "./harness.ts";
 
 const a = nodeId("a");
 const code = (error: unknown): ApiCode | undefined => (ApiError.is(error) ? error.code : undefined);
@@ -85,7 +95,11 @@ describe("a node that comes", () => {
   });
 
   test.each([
-    ["below the lowest that is spoken", { level: 0, minLevel: 0 }, "node edge-1 (n00000000000000000000000a) takes level 0"],
+    [
+      "below the lowest that is spoken",
+      { level: 0, minLevel: 0 },
+      "node edge-1 (n00000000000000000000000a) takes level 0",
+    ],
     ["above the cluster's", { level: 9, minLevel: 2 }, "node edge-1 (n00000000000000000000000a) takes level 2 and up"],
   ])("L20: of a level %s is refused by name", async (_, levels, text) => {
     await using h = await harness();

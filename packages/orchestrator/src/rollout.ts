@@ -159,7 +159,11 @@ function begin(input: RolloutInput): Rollout {
   if (isNew && service.completedVersionIds.length > 0 && service.completedVersionIds[0] !== service.versionId)
     return finish(input, started(input), "no task had to be replaced");
   if (service.completedVersionIds[0] === service.versionId) return { kind: "none", turn: new Set() };
-  return firstCompletion(service, readings.map((reading) => standing(reading, input, 0)), now);
+  return firstCompletion(
+    service,
+    readings.map((reading) => standing(reading, input, 0)),
+    now,
+  );
 }
 
 /** The first version completes once each of its tasks that found a node has run for as long as one is watched. */
@@ -283,7 +287,8 @@ function failureOf(reading: SlotReading, service: Service, since: number): Stand
   for (const task of tasks) {
     if (!hasEnded(task) || !own.some(({ epoch }) => sameEpoch(epoch, task.epoch))) continue;
     const end = endOf(task, lastEnd);
-    if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED) continue;
+    if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
+      continue;
     if (end.rejected || end.ranMs <= monitorMs + probeMs(service))
       return found(`the task ${end.taskId} ${endText(end)}`);
   }
@@ -332,7 +337,9 @@ function blockedText(standings: readonly Standing[]): string {
 /** The latest moment at which a new task began to run. */
 function progressOf({ progressAt, startedAt }: UpdateStatus, standings: readonly Standing[], now: number): Date {
   const known = (progressAt ?? startedAt)?.getTime() ?? now;
-  const since = standings.flatMap(({ kind, runsSince }) => (kind === "outdated" || runsSince === undefined ? [] : runsSince));
+  const since = standings.flatMap(({ kind, runsSince }) =>
+    kind === "outdated" || runsSince === undefined ? [] : runsSince,
+  );
   const latest = Math.max(known, ...since);
   // One that is later than now was written by a clock that has been set back since.
   return new Date(latest > now ? now : latest);

@@ -140,8 +140,7 @@ export class SchedulerMirror {
   #decideSuccessor(view: View, key: string): Decision | undefined {
     const subject = this.#subjectOf(view, key);
     const task = subject === undefined ? undefined : schedulerTask(subject);
-    const succession =
-      subject === undefined ? undefined : successionOf(subject, (id) => view.get("versions", id));
+    const succession = subject === undefined ? undefined : successionOf(subject, (id) => view.get("versions", id));
     if (subject === undefined || task === undefined || succession === undefined) return undefined;
     this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(view, subject, succession.avoid)]));
     try {

@@ -20,7 +20,16 @@ import {
   RunEnd,
   type Lease,
 } from "@warren/api";
-import { compareTasks, hasEnded, isUnreleased, numberedSlot, sameEpoch, slotIdOf, slotNumber, taskIdOf } from "@warren/api/model";
+import {
+  compareTasks,
+  hasEnded,
+  isUnreleased,
+  numberedSlot,
+  sameEpoch,
+  slotIdOf,
+  slotNumber,
+  taskIdOf,
+} from "@warren/api/model";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
@@ -228,9 +237,7 @@ export class SimulatedCluster {
   }
 
   slots(serviceId: string): readonly Slot[] {
-    return this.view
-      .find("slots", "service", serviceId)
-      .toSorted((a, b) => slotNumber(a.key) - slotNumber(b.key));
+    return this.view.find("slots", "service", serviceId).toSorted((a, b) => slotNumber(a.key) - slotNumber(b.key));
   }
 
   slot(serviceId: string, number: number): Slot | undefined {
@@ -372,7 +379,18 @@ function newVersion(tx: Transaction, service: Service): Partial<Service> {
   const id = `${service.meta!.id}-v${number}`;
   const { placement: _placement, restart: _restart, ...parts } = service.spec!.task!;
   const make = JSON.stringify(parts);
-  tx.create("versions", Version.create({ meta: { id }, serviceId: service.meta!.id, number, task: service.spec!.task, networks: ["net"], level: 1, make }));
+  tx.create(
+    "versions",
+    Version.create({
+      meta: { id },
+      serviceId: service.meta!.id,
+      number,
+      task: service.spec!.task,
+      networks: ["net"],
+      level: 1,
+      make,
+    }),
+  );
   return { versionId: id, lastVersionNumber: number, recentVersionIds: withVersion(service.recentVersionIds, id) };
 }
 

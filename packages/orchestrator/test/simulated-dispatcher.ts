@@ -8,14 +8,21 @@ import type { HeldLease } from "./simulated-node.ts";
 export function newsOf({ state, record, runs, settled, released }: HeldLease): string {
   const acknowledged = state === LeaseState.RELEASING;
   const { windowMs: _w, waitMs: _m, bootMs: _b, ...counts } = record;
-  return JSON.stringify([acknowledged, counts, runs.map(({ taskId, status }) => [taskId, status.state]), settled, released]);
+  return JSON.stringify([
+    acknowledged,
+    counts,
+    runs.map(({ taskId, status }) => [taskId, status.state]),
+    settled,
+    released,
+  ]);
 }
 
 /** L10: one on a lease that is unknown, released or of another node changes nothing. */
 export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now: number): void {
   const slot = tx.get("slots", held.slotId);
   const lease = slot?.leases.find(({ epoch }) => sameEpoch(epoch, held.epoch));
-  if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED) return;
+  if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED)
+    return;
   const isNewest = slot.leases.findLast(({ state }) => state !== LeaseState.WANTED) === lease;
   const next = held.released
     ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
