@@ -46,6 +46,8 @@ export interface Ask extends PoolAsk {
   readonly needs: Needs;
   readonly lead: readonly Score[];
   readonly tail: readonly Score[];
+  /** Nodes that a tail score finds best. */
+  readonly preferred: readonly ReadonlySet<Node>[];
   /** The scorer just before the order, if many nodes are its exceptions and it can be kept in order. */
   readonly kept: { readonly key: string; readonly of: Score["of"]; readonly nodes: Iterable<Node> } | undefined;
   /** Nodes whose other lead scores are not those of their part; undefined: all nodes. */
@@ -102,9 +104,13 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     addAll(partitions, varies.partitions ?? []);
   }
   const tail: Score[] = [];
+  const preferred: ReadonlySet<Node>[] = [];
   for (const scorer of rules.tail) {
     const of = scorer.score(task, world);
-    if (of !== undefined) tail.push({ scorer, of });
+    if (of === undefined) continue;
+    tail.push({ scorer, of });
+    const best = scorer.best?.(task, world) as ReadonlySet<Node> | undefined;
+    if (best !== undefined && best.size > 0) preferred.push(best);
   }
   const needs = needsOf(task).map(([kind, amount]) => [world.kind(kind), amount] as const);
   const sharedKey = shared.map(({ key }) => key).join("\n");
@@ -122,6 +128,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     needs,
     lead,
     tail,
+    preferred,
     kept,
     exceptions,
     partitions,

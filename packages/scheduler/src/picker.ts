@@ -12,7 +12,7 @@
 import type { Ask, Rules, Score } from "./ask.ts";
 import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
-import type { Entry, OrderedNodes } from "./state/ordered-nodes.ts";
+import { compareEntries, type Entry, type OrderedNodes } from "./state/ordered-nodes.ts";
 import type { FoundPool, Pool, Pools } from "./state/pools.ts";
 import { pathOf, type Topology } from "./state/topology.ts";
 import type { World } from "./state/world.ts";
@@ -45,6 +45,8 @@ interface Lane {
   ended: boolean;
   /** Nothing passes any more. */
   closed: boolean;
+  /** Ordinary nodes that are in the run already, though behind `after`. */
+  readonly ahead: Set<Node>;
   /** Ordinary nodes that pass, best first. */
   readonly run: Node[];
   exceptions: Node[];
@@ -69,6 +71,7 @@ export class Picker {
   /** By level of preferences, what each path holds. */
   readonly #paths: readonly Topology[];
   readonly #heaped: boolean;
+  readonly #tasks: number;
   #lane: Lane | undefined;
   #wasted = 0;
 
@@ -76,6 +79,7 @@ export class Picker {
     this.#world = world;
     this.#rules = rules;
     this.#ask = ask;
+    this.#tasks = tasks;
     this.#paths = ask.partitions
       .slice(0, ask.levels)
       .map((_, level) => world.paths(ask.partitions.slice(0, level + 1)));
@@ -277,7 +281,7 @@ export class Picker {
       if (run.length > 0 && tail.length > 0 && entry.first !== first) return true;
       lane.after = entry;
       const { node } = entry;
-      if (this.#exceptional.has(node)) return false;
+      if (this.#exceptional.has(node) || lane.ahead.has(node)) return false;
       for (const { test } of tests) {
         if (test(node)) continue;
         if (counts) this.#wasted += 1;
@@ -288,7 +292,25 @@ export class Picker {
       return run.length >= (tail.length > 0 ? runLength : wanted);
     });
     lane.ended = ended;
+    if (run.length >= runLength && first !== undefined) this.#lookAhead(lane, first, run);
     lane.run.push(...(tail.length > 0 ? run.toSorted(this.#compare) : run));
+  }
+
+  /** Adds those to a run that a tail score finds best and that are equal to it until then, but further behind. */
+  #lookAhead(lane: Lane, first: number, run: Node[]): void {
+    for (const best of this.#ask.preferred) {
+      let enough = Math.min(this.#tasks + 1, runLength);
+      for (const node of run) if (best.has(node)) enough -= 1;
+      if (enough <= 0) continue;
+      for (const node of best) {
+        const entry = this.#found?.pool?.entryOf(node);
+        if (entry?.first !== first || this.#found?.pool?.cellOf(node)?.nodes !== lane.nodes) continue;
+        if (lane.after === undefined || compareEntries(entry, lane.after) <= 0) continue;
+        if (this.#exceptional.has(node) || lane.ahead.has(node) || !this.#passes(node)) continue;
+        lane.ahead.add(node);
+        run.push(node);
+      }
+    }
   }
 
   #passes(node: Node): boolean {
@@ -385,6 +407,7 @@ function laneOf(
     after: undefined,
     ended,
     closed: false,
+    ahead: new Set(),
     run: [],
     exceptions: [],
     heap: undefined,

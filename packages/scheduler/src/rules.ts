@@ -46,6 +46,8 @@ export interface World {
   volumeHomes(name: string): ReadonlyMap<NodeView, number>;
   /** Nodes where the task's service and version failed five times in the last five minutes. */
   failing(task: TaskState): ReadonlySet<NodeView>;
+  /** Known nodes that have an image. */
+  imageHomes(image: string): ReadonlySet<NodeView>;
   /** Whether any node has a taint of the effect `prefer-no-schedule`. */
   readonly softTaints: boolean;
   /** Whether any node has a limited number of addresses. */
@@ -117,7 +119,7 @@ export interface Filter {
  * A rule that prefers one node to another. Scorers are asked in order, and the first that sees a difference decides.
  *
  * Those before the strategy's own (`load` or `packing`) bind strictly. Those after it choose among the first
- * 64 nodes that are equal until then.
+ * 64 nodes that are equal until then, and those that their `best` names.
  */
 export interface Scorer {
   readonly name: string;
@@ -136,6 +138,11 @@ export interface Scorer {
     readonly partitions?: readonly Partition[];
     readonly nodes?: Iterable<NodeView> & { readonly size: number };
   };
+  /**
+   * For one behind the strategy's order: the only nodes that get 0, all others getting the same. They are looked up, so
+   * the scorer chooses among all nodes that are equal until then and not among the first 64 alone.
+   */
+  best?(task: TaskState, world: World): ReadonlySet<NodeView> | undefined;
   /**
    * Promises that the score depends on nothing but the node and this text, and is a whole number from 0. Where many
    * nodes are exceptions, and the order follows at once, a list in the order of both is kept.

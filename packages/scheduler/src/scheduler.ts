@@ -11,9 +11,9 @@ import { packing } from "./scorers/load.ts";
 import type { Node } from "./state/node.ts";
 import { Pools } from "./state/pools.ts";
 import { World } from "./state/world.ts";
-import { listText } from "./text.ts";
+import { listText, taskText } from "./text.ts";
 import type { Decision, Delta, Fit, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
-import { validateNode, validateTask } from "./validation.ts";
+import { validateGroup, validateNode, validateTask, validateTime } from "./validation.ts";
 import { compareGroups, type Group, WaitingRoom } from "./waiting-room.ts";
 import { capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
 
@@ -59,7 +59,8 @@ export class Scheduler {
   /**
    * Takes a change in. A change that can't be read leaves the state as it was.
    *
-   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`
+   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`,
+   *   `SCHEDULER_TIME_INVALID`
    */
   apply(delta: Delta): void {
     switch (delta.kind) {
@@ -75,12 +76,15 @@ export class Scheduler {
       }
       case "task":
         validateTask(delta.task);
+        this.#checkGroup(delta.task);
         return this.#put(delta.task);
       case "task-gone":
         return this.#forget(delta.taskId);
       case "failure":
+        validateTime(delta.at);
         return this.#world.fail(delta);
       case "time":
+        validateTime(delta.now);
         return this.#world.failures.advance(delta.now);
     }
   }
@@ -215,6 +219,12 @@ export class Scheduler {
     return other;
   }
 
+  #checkGroup(task: TaskState): void {
+    const [first, second] = task.nodeId === undefined ? (this.#room.group(task)?.tasks.values() ?? []) : [];
+    const other = first?.id === task.id ? second : first;
+    if (other !== undefined) validateGroup(task, other);
+  }
+
   #putNode(state: NodeState): void {
     const before = this.#world.node(state.id);
     const old = before?.known === true ? before.state : undefined;
@@ -310,7 +320,7 @@ export class Scheduler {
   #displace(task: TaskState, { node, victims }: Eviction): Placed {
     for (const victim of victims) this.#forget(victim.id);
     const names = listText(victims.map((each) => each.id));
-    const text = `no node has room; displaces ${victims.length} of lower priority, the fewest and lowest: ${names}`;
+    const text = `no node has room; displaces ${taskText(victims.length)} of lower priority, the lowest and fewest: ${names}`;
     return this.#place(task, { node, decided: { by: "preemption" }, text }, victims);
   }
 

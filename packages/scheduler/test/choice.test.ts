@@ -61,6 +61,17 @@ describe("spread", () => {
     expect(seeds[0]).toMatchObject({ decided: { by: "seed" } });
   });
 
+  it("a node that has the image is found among any number of equals, for each task of a group", () => {
+    const nodes = Array.from({ length: 1_000 }, (_, n) => node(`n${n}`, n % 250 === 7 ? { images: ["i"] } : {}));
+    for (let seed = 0; seed < 10; seed += 1) {
+      const decisions = world(nodes, tasks(6, { image: "i" }), { seed }).schedule();
+      const on = decisions.map((each) => (each.kind === "placed" ? each.nodeId : ""));
+      expect(on.slice(0, 4).toSorted()).toEqual(["n257", "n507", "n7", "n757"]);
+      expect(new Set(on).size).toBe(6);
+      expect(decisions[0]).toMatchObject({ decided: { by: "seed" } });
+    }
+  });
+
   it("a large group stands as evenly as a small one", () => {
     const nodes = ["a", "b", "c", "d", "e"].map((id) => node(id));
     expect(Object.values(counts(world(nodes, tasks(23)).schedule())).toSorted((a, b) => a - b)).toEqual([

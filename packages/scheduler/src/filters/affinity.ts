@@ -3,6 +3,7 @@ import type { Filter, NodeView, Partition, World } from "../rules.ts";
 import { isNarrow } from "../state/topology.ts";
 import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
+import { followsTasks } from "./ties.ts";
 
 /** What a topology says of a node; undefined where the node is in no domain. */
 export function domainOf(topology: string, node: NodeState): string | undefined {
@@ -109,19 +110,20 @@ export const antiAffinity: Filter = {
       ...met.map((term) => `stop service ${clip(term.service)} in ${domainText(term.topology, node)}`),
       ...away.map((topology) => `stop what keeps service ${clip(task.serviceId)} out of ${domainText(topology, node)}`),
     ];
-    const help = andText(stops);
+    // To stop a task may take away what the affinity needs.
+    const helps = followsTasks(task) ? {} : { help: andText(stops) };
     const [first] = met;
     if (first === undefined) {
       return {
         text: `closed to service ${clip(task.serviceId)} by another service's anti-affinity: ${nameOf(node)} is in ${domainText(away[0] ?? "", node)}`,
-        help,
+        ...helps,
         data: { service: clip(task.serviceId) },
       };
     }
     const value = clip(domainOf(first.topology, node.state) ?? "");
     return {
       text: `beside service ${clip(first.service)}: ${nameOf(node)} is in ${domainText(first.topology, node)}`,
-      help,
+      ...helps,
       data: { service: clip(first.service), topology: clip(first.topology), value },
     };
   },

@@ -63,6 +63,10 @@ export class Pool {
     return place === undefined ? undefined : this.#cells.get(place.cell);
   }
 
+  entryOf(node: Node): Entry | undefined {
+    return this.#places.get(node)?.entry;
+  }
+
   *[Symbol.iterator](): Generator<Node> {
     for (const cell of this.#cells.values()) yield* cell.nodes;
   }

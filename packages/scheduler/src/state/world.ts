@@ -29,6 +29,7 @@ export class World implements WorldView {
   /** service → topology → value → held tasks that keep it away. */
   readonly #repulsions = new Map<string, Map<string, Map<string, number>>>();
   readonly #volumes = new Map<string, Map<Node, number>>();
+  readonly #images = new Map<string, Set<Node>>();
   /** priority → nodes that hold tasks of it that stay. */
   readonly #priorities = new Map<number, Map<Node, number>>();
   /** Known nodes by the seed's order, which no change of what they hold disturbs. */
@@ -190,6 +191,10 @@ export class World implements WorldView {
     return this.#volumes.get(name) ?? emptyCounts;
   }
 
+  imageHomes(image: string): ReadonlySet<Node> {
+    return this.#images.get(image) ?? noNodes;
+  }
+
   failing(task: TaskState): ReadonlySet<Node> {
     return this.failures.failing(task);
   }
@@ -238,6 +243,7 @@ export class World implements WorldView {
     }
     if (node.held > 0) this.#touchNarrow(node);
     for (const name of node.state.volumes ?? []) this.#countVolume(name, node, by);
+    for (const image of node.state.images ?? []) this.#indexImage(image, node, by);
     if (node.state.taints?.some((taint) => taint.effect === "prefer-no-schedule") === true) this.#softTaints += by;
     if (node.state.addresses !== undefined) this.#limitedAddresses += by;
     for (const task of node.tasks.values()) if (task.leaving !== true) this.#countRepulsion(node, task, by);
@@ -303,6 +309,12 @@ export class World implements WorldView {
     add(homes, node, by);
     if (homes.size === 0) this.#volumes.delete(name);
     else this.#volumes.set(name, homes);
+  }
+
+  #indexImage(image: string, node: Node, by: 1 | -1): void {
+    const homes = this.#images.get(image) ?? new Set<Node>();
+    if (by === 1) this.#images.set(image, homes.add(node));
+    else if (homes.delete(node) && homes.size === 0) this.#images.delete(image);
   }
 
   #countPriority(priority: number, node: Node, by: 1 | -1): void {
