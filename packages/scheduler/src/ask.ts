@@ -1,9 +1,9 @@
 import { partitionBy } from "./filters/affinity.ts";
 import { needsOf, resources } from "./filters/resources.ts";
-import type { Filter, NodeOrder, Partition, Scorer } from "./rules.ts";
+import type { Filter, NodeOrder, Partitioning, Scorer } from "./rules.ts";
 import type { Node } from "./state/node.ts";
 import type { Needs } from "./state/ordered-nodes.ts";
-import type { PoolAsk } from "./state/pools.ts";
+import type { IndexAsk } from "./state/candidate-indexes.ts";
 import type { World } from "./state/world.ts";
 import type { TaskState } from "./types.ts";
 
@@ -28,16 +28,16 @@ export interface Score {
   readonly of: (node: Node) => number;
 }
 
-/** What a group's tasks ask, against the world as it is now; good until something is told or placed outside the group. */
-export interface Ask extends PoolAsk {
+/** What a group's tasks ask, compiled against the world as it is now; valid until a change outside the group. */
+export interface Ask extends IndexAsk {
   readonly task: TaskState;
-  /** Equal for tasks that every filter answers alike; undefined where a filter looks at who they are. */
+  /** Equal for tasks that every filter answers alike; undefined where a filter reads which service it is. */
   readonly group: string | undefined;
   /** The texts of what is shared. */
   readonly sharedKey: string;
   /** All filters that the task concerns, in order. */
   readonly checks: readonly Check[];
-  /** Those of them that no pool answers. */
+  /** Those of them that no candidate index answers. */
   readonly unshared: readonly Check[];
   /** Those whose answer is one for all nodes of a part. */
   readonly ofParts: readonly Check[];
@@ -141,6 +141,6 @@ export function spreadKey(preference: string): string | undefined {
   return /^\s*spread\s*=\s*(\S+)\s*$/i.exec(preference)?.[1];
 }
 
-function addAll(partitions: Partition[], more: readonly Partition[]): void {
+function addAll(partitions: Partitioning[], more: readonly Partitioning[]): void {
   for (const each of more) if (!partitions.some(({ key }) => key === each.key)) partitions.push(each);
 }

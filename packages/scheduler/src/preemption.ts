@@ -1,7 +1,7 @@
 /**
  * Which tasks have to leave so that one of higher priority fits, as Kubernetes chooses them (ADR 0056): the node whose
  * highest victim is lowest, then with the fewest victims, then with the lowest sum of priorities, then by tie-break.
- * On a node, tasks stay in the order of their priority, the highest first, whoever can.
+ * On a node, tasks stay in the order of their priority, the highest first, as long as the newcomer fits.
  *
  * Nothing is displaced in vain: the task fits once the victims are gone, and would not if any one of them stayed.
  */
@@ -31,7 +31,7 @@ export function findVictims(world: World, ask: Ask): Eviction | undefined {
   return best;
 }
 
-/** Those who have to leave one node, unless that is worse than `bar` already. */
+/** The victims on one node; undefined if none make room, or they would be worse than `bar`. */
 function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[] | undefined): TaskState[] | undefined {
   const below = [...node.tasks.values()]
     .filter((task) => task.leaving !== true && priorityOf(task) < priorityOf(ask.task))
@@ -39,7 +39,7 @@ function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[]
   if (bar !== undefined && priorityOf(below.at(-1) as TaskState) > highest(bar)) return undefined;
   // Fewer tasks never make a node by itself pass less, so if it does not pass without all of them, it never will.
   if (!passesWithout(node, ask, below)) return undefined;
-  // Who is needed beside the task stays.
+  // Tasks that the newcomer needs beside it stay.
   const needed = new Set(
     (ask.task.affinity ?? []).filter(({ kind }) => kind === "affinity").map((term) => term.service),
   );

@@ -55,7 +55,7 @@ export interface World {
 }
 
 /** A way to divide the nodes; a rule whose answer is the same throughout a part is asked once for the part. */
-export interface Partition {
+export interface Partitioning {
   /** Partitions of the same key divide alike. */
   readonly key: string;
   of(node: NodeState): string;
@@ -107,12 +107,12 @@ export interface Filter {
    * share a list of nodes that pass. An empty text is for what nearly every task asks.
    */
   share?(task: TaskState, world: World): string | undefined;
-  /** The only nodes that can pass, where a lookup tells. */
+  /** The only nodes that can pass, where a lookup has them. */
   among?(task: TaskState, world: World): ReadonlySet<NodeView> | undefined;
   /** Promises, unless undefined, that all nodes of a part get the same answer. */
-  partitions?(task: TaskState, world: World): readonly Partition[] | undefined;
+  partitions?(task: TaskState, world: World): readonly Partitioning[] | undefined;
   /** For one without `reads`: `service:ID` or `volume:NAME`, whose tasks' coming and going may change the answer. Absent: any change may. */
-  watches?(task: TaskState): readonly string[];
+  wakeKeys?(task: TaskState): readonly string[];
 }
 
 /**
@@ -135,7 +135,7 @@ export interface Scorer {
     task: TaskState,
     world: World,
   ): {
-    readonly partitions?: readonly Partition[];
+    readonly partitions?: readonly Partitioning[];
     readonly nodes?: Iterable<NodeView> & { readonly size: number };
   };
   /**

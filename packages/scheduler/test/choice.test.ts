@@ -255,3 +255,27 @@ describe("scorers of your own", () => {
     expect(scheduler.schedule().map((each) => each.kind === "placed" && each.nodeId)).toEqual(["c", "b", "a", "c"]);
   });
 });
+
+it("the placement by hand at the head of picker.ts comes out as it says", () => {
+  const zoneNode = (id: string, zone: string, free: number): NodeState => ({
+    ...zoned(id, zone),
+    resources: { memory: free },
+  });
+  const nodes = [
+    zoneNode("a", "north", GiB),
+    zoneNode("b", "north", 2 * GiB),
+    zoneNode("c", "south", 4 * GiB),
+    zoneNode("d", "south", GiB / 4),
+  ];
+  const others = Object.entries({ a: 1, b: 3, c: 5, d: 4 }).flatMap(([id, count]) =>
+    Array.from({ length: count }, (_, n) => task(`${id}${n}`, { serviceId: `other ${id}${n}`, nodeId: id })),
+  );
+  const web = { preferences: ["spread=node.labels.zone"], reservations: { memory: GiB / 2 } };
+  const held = task("web.0", { preferences: ["spread=node.labels.zone"], nodeId: "a" });
+  const pending = ["web.1", "web.2", "web.3"].map((id) => task(id, { specVersion: 2, ...web }));
+  expect(world(nodes, [...others, held, ...pending]).schedule()).toMatchObject([
+    { nodeId: "c", decided: { by: "preferences", value: 0, nextNodeId: "b", nextValue: 1 } },
+    { nodeId: "b", decided: { by: "service-tasks", value: 0, nextNodeId: "a", nextValue: 1 } },
+    { nodeId: "c", decided: { by: "preferences", value: 1, nextNodeId: "a", nextValue: 2 } },
+  ]);
+});

@@ -1,5 +1,5 @@
 import { topologyOf } from "../constraints.ts";
-import type { Filter, NodeView, Partition, World } from "../rules.ts";
+import type { Filter, NodeView, Partitioning, World } from "../rules.ts";
 import { isNarrow } from "../state/topology.ts";
 import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
@@ -11,7 +11,7 @@ export function domainOf(topology: string, node: NodeState): string | undefined 
 }
 
 /** Divides by domain; nodes in none are a part of their own. */
-export function partitionBy(topology: string): Partition {
+export function partitionBy(topology: string): Partitioning {
   return {
     key: topology,
     of(node) {
@@ -56,7 +56,7 @@ export const affinity: Filter = {
     const all = terms(task, "affinity");
     return all.some((term) => isNarrow(term.topology)) ? undefined : wide(all);
   },
-  watches: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
+  wakeKeys: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
   explain(task, node, world) {
     const unmet = terms(task, "affinity").filter((term) => !holds(term, node, world) && !begins(task, term, world));
     const [{ service, topology } = { service: "", topology: "" }] = unmet;
@@ -99,7 +99,7 @@ export const antiAffinity: Filter = {
     const keys = [...unwanted.map((term) => term.topology), ...world.repulsions(task.serviceId).keys()];
     return keys.some(isNarrow) ? undefined : keys.map(partitionBy);
   },
-  watches: (task) => [
+  wakeKeys: (task) => [
     ...terms(task, "anti-affinity").map((term) => `service:${term.service}`),
     `repelled:${task.serviceId}`,
   ],
@@ -152,7 +152,7 @@ function domainText(topology: string, node: NodeView): string {
   return `${clip(topology)} "${clip(domainOf(topology, node.state) ?? "")}"`;
 }
 
-export function wide(list: readonly AffinityTerm[]): Partition[] {
+export function wide(list: readonly AffinityTerm[]): Partitioning[] {
   return list.filter((term) => !isNarrow(term.topology)).map((term) => partitionBy(term.topology));
 }
 

@@ -2,11 +2,11 @@
  * All that is known: nodes, what they hold, and the indexes over both.
  *
  * I1: an index holds exactly what it would if it were built from the nodes and held tasks as they are now.
- * I2: every change of a node, or of what it holds, is in `journal`; who keeps lists of nodes reads on from where it
- *     stood (`pools.ts`).
+ * I2: every change of a node, or of what it holds, is in `journal`; an index of nodes reads on from where it
+ *     stood (`candidate-indexes.ts`).
  */
 import { topologyOf } from "../constraints.ts";
-import type { Partition, World as WorldView } from "../rules.ts";
+import type { Partitioning, World as WorldView } from "../rules.ts";
 import type { Delta, NodeState, TaskState } from "../types.ts";
 import { hashOf, Node } from "./node.ts";
 import { Failures } from "./failures.ts";
@@ -44,7 +44,7 @@ export class World implements WorldView {
   journalStart = 0;
   /** Grows with every change. */
   version = 0;
-  /** Grows when a node comes, goes or is told anew. */
+  /** Grows when a node is applied or removed. */
   nodesVersion = 0;
 
   constructor(seed: number) {
@@ -135,8 +135,8 @@ export class World implements WorldView {
     return node;
   }
 
-  /** Puts another telling of the same task in its place; both must need the same. */
-  retell(id: string, task: TaskState): void {
+  /** Replaces a held task by one that needs the same. */
+  replace(id: string, task: TaskState): void {
     this.#byId.get(id)?.tasks.set(task.id, task);
   }
 
@@ -159,7 +159,7 @@ export class World implements WorldView {
   }
 
   /** Nodes by the path that partitions give them, level by level, and what each path holds. */
-  paths(partitions: readonly Partition[]): Topology {
+  paths(partitions: readonly Partitioning[]): Topology {
     const key = `path:${partitions.map((each) => each.key).join("\n")}`;
     let topology = this.#topologies.get(key);
     if (topology === undefined) {
