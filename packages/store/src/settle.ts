@@ -69,7 +69,7 @@ function settleFields(value: Fields, like: unknown, pool: Pool): unknown {
     const now = settle(value[key], theirs, pool);
     // Also where it is equal: another string, and the only one that stays.
     value[key] = now;
-    if (!Object.is(now, theirs)) same = false;
+    same &&= Object.is(now, theirs) && (now !== undefined || key in other);
     count++;
   }
   // A message of which every field is stored already is that message, if it has no others.
