@@ -12,7 +12,7 @@ import {
 import { idOf } from "@warren/api/model";
 
 /** How many ids `recent_version_ids` and `completed_version_ids` keep. */
-export const keptVersions = 5;
+const keptVersions = 5;
 
 /** The stored status, if it speaks of the version that is wanted now. */
 export function statusOf(service: Service): UpdateStatus | undefined {

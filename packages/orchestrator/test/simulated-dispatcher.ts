@@ -1,6 +1,6 @@
 /** What a dispatcher makes of a worker's report, as far as leases go. */
 import { LeaseState, Task, type Slot, type TaskStatus } from "@warren/api";
-import { hasEnded, sameEpoch, stateOf } from "@warren/api/model";
+import { hasEnded, isStanding, sameEpoch, stateOf } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
 import type { HeldLease } from "./simulated-node.ts";
 
@@ -23,7 +23,7 @@ export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now
   const lease = slot?.leases.find(({ epoch }) => sameEpoch(epoch, held.epoch));
   if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED)
     return;
-  const isNewest = slot.leases.findLast(({ state }) => state !== LeaseState.WANTED) === lease;
+  const isNewest = slot.leases.findLast((each) => each.nodeId !== "" && (isStanding(each) || each.wasHeld)) === lease;
   const next = held.released
     ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
     : { ...lease, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };

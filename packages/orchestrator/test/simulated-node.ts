@@ -168,10 +168,10 @@ export class SimulatedNode {
   }
 
   #runOf(slotId: string, epoch: Lease["epoch"], key: RunKey): RunSeen {
-    const { clock, taskIdOf } = this.#environment;
+    const { clock } = this.#environment;
     return {
       ...key,
-      taskId: taskIdOf(slotId, epoch, key),
+      taskId: this.#environment.taskIdOf(slotId, epoch, key),
       status: {
         state: TaskState.ASSIGNED,
         at: new Date(clock.now()),
