@@ -1,0 +1,198 @@
+/**
+ * What assignments cost a manager at the load (100 nodes, 1,000 services, 10,000 tasks on one network), on a log in
+ * memory: streams that are opened, resumed, and told of leases and backends; memory; and the bytes of each.
+ *
+ * BENCH_REPEATS (default 200) changes.
+ */
+import {
+  AssignmentsMessage,
+  Cluster,
+  LeaseReport,
+  LeaseReport_State,
+  LeaseState,
+  NodeDescription,
+  Service,
+  Slot,
+  Task,
+  TaskState,
+  TaskStatus,
+  Version,
+  type Epoch,
+} from "../../packages/api/src/index.ts";
+import { assignmentDigest, firstRun, numberedSlot, slotIdOf, taskIdOf } from "../../packages/api/src/model/index.ts";
+import { localIdentity } from "../../packages/api/src/server/index.ts";
+import { Dispatcher } from "../../packages/dispatcher/src/index.ts";
+import { newId, systemClock, systemRandom } from "../../packages/std/src/index.ts";
+import { memoryStore } from "../../packages/store/src/testing/index.ts";
+import { machineLine, percentileCells, printTable, setting } from "./report.ts";
+
+const nodes = 100;
+const services = 1_000;
+const slots = 10;
+const repeats = setting("BENCH_REPEATS", 200);
+const rows: string[][] = [];
+
+const { store } = memoryStore();
+const random = systemRandom;
+const nodeIds = Array.from({ length: nodes }, () => newId(random));
+const serviceIds = Array.from({ length: services }, () => newId(random));
+const network = newId(random);
+const gc = (globalThis as { gc?: () => void }).gc;
+
+function heapBytes(): number {
+  gc?.();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+function place(epoch: Epoch, serviceId: string, n: number, state: LeaseState): { slot: Slot; task: Task } {
+  const key = numberedSlot(Math.floor(n / services) + 1);
+  const slotId = slotIdOf(serviceId, key);
+  const nodeId = nodeIds[n % nodes] as string;
+  const shared = { serviceId, serviceName: serviceId, epoch, nodeId, versionId: `v${serviceId}` };
+  const address = `10.64.${n >> 8}.${n & 255}`;
+  const lease = { ...shared, state, address, wasHeld: state === LeaseState.HELD };
+  const status = { state: state === LeaseState.HELD ? TaskState.RUNNING : TaskState.ASSIGNED };
+  return {
+    slot: Slot.fromPartial({ meta: { id: slotId }, ...shared, key, wanted: true, leases: [lease] } as Slot),
+    task: Task.fromPartial({
+      meta: { id: taskIdOf(slotId, epoch, firstRun) },
+      ...shared,
+      ...firstRun,
+      slotId,
+      slot: key,
+      status,
+    } as Task),
+  };
+}
+
+await store.update((tx) => {
+  tx.create("clusters", Cluster.create({ meta: { id: newId(random) }, level: 1 }));
+  for (const [n, id] of serviceIds.entries()) {
+    const task = { container: { image: "nginx:1.27", env: { A: "1", B: "2" }, labels: { tier: "front" } } };
+    const endpoint = { vip: `10.96.${n >> 8}.${n & 255}` };
+    tx.create("versions", Version.create({ meta: { id: `v${id}` }, serviceId: id, number: 1, task, networks: [network] }));
+    tx.create("services", Service.create({ meta: { id }, spec: { name: id, task }, endpoint, versionId: `v${id}` }));
+  }
+});
+for (let from = 0; from < services * slots; from += 1_000)
+  await store.update((tx) => {
+    for (let n = from; n < from + 1_000; n += 1) {
+      const { slot, task } = place(tx.epoch, serviceIds[n % services] as string, n, LeaseState.HELD);
+      tx.create("slots", slot);
+      tx.create("tasks", task);
+    }
+  });
+
+const stop = new AbortController();
+const dispatcher = new Dispatcher({ clock: systemClock, random, store }, { urgentMs: 0, batchMs: 0 });
+const { term } = store;
+if (term === undefined) throw new Error("no term was begun");
+const running = dispatcher.run(term, stop.signal);
+const context = { signal: stop.signal, identity: localIdentity, path: "" };
+
+/** A worker that reads, and answers nothing. */
+class Worker {
+  readonly nodeId: string;
+  sessionId = "";
+  stream: AsyncIterator<AssignmentsMessage> | undefined;
+  held: Buffer = Buffer.alloc(0);
+
+  constructor(nodeId: string) {
+    this.nodeId = nodeId;
+  }
+
+  async open(): Promise<AssignmentsMessage> {
+    const { nodeId } = this;
+    const description = NodeDescription.create({ hostname: nodeId, level: 1, minLevel: 1 });
+    const request = { nodeId, description, obeyed: undefined };
+    const session = dispatcher.handlers.session(request, context)[Symbol.asyncIterator]();
+    this.sessionId = ((await session.next()) as IteratorYieldResult<{ sessionId: string }>).value.sessionId;
+    return this.assignments();
+  }
+
+  async assignments(): Promise<AssignmentsMessage> {
+    const { nodeId, sessionId, held } = this;
+    this.stream = dispatcher.handlers.assignments({ nodeId, sessionId, held }, context)[Symbol.asyncIterator]();
+    return this.next();
+  }
+
+  async next(): Promise<AssignmentsMessage> {
+    return ((await this.stream?.next()) as IteratorYieldResult<AssignmentsMessage>).value;
+  }
+}
+
+async function timed(count: number, work: (n: number) => Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  for (let n = 0; n < count; n += 1) {
+    const from = performance.now();
+    await work(n);
+    times.push(performance.now() - from);
+  }
+  return times;
+}
+
+const bytesOf = (message: AssignmentsMessage): number => AssignmentsMessage.encode(message).finish().length;
+const workers = nodeIds.map((nodeId) => new Worker(nodeId));
+const before = heapBytes();
+let completeBytes = 0;
+const opened = await timed(nodes, async (n) => {
+  const worker = workers[n] as Worker;
+  const message = await worker.open();
+  completeBytes = bytesOf(message);
+  const digests = message.changes.map(({ kind, key, object }) =>
+    assignmentDigest(kind, key, object as Uint8Array).toString("hex"),
+  );
+  worker.held = Buffer.from(digests.toSorted().join(""), "hex");
+});
+rows.push(["a node's session, and its 11,000 objects", ...percentileCells(opened, 3)]);
+const streamsBytes = heapBytes() - before;
+let resumedBytes = 0;
+const resumed = await timed(nodes, async (n) => {
+  const worker = workers[n] as Worker;
+  resumedBytes = bytesOf(await worker.assignments());
+});
+rows.push(["the same, resumed with nothing changed", ...percentileCells(resumed, 3)]);
+
+const epochs = new Map(store.view().list("slots").map(({ meta, leases }) => [meta?.id ?? "", leases[0]] as const));
+const ids = [...epochs.keys()];
+let backendBytes = 0;
+const report = async (n: number, state: TaskState): Promise<void> => {
+  const slotId = ids[n] as string;
+  const lease = epochs.get(slotId);
+  const worker = workers.find(({ nodeId }) => nodeId === lease?.nodeId) as Worker;
+  const runs = [{ ...firstRun, status: TaskStatus.create({ state, at: new Date(0), message: String(n) }) }];
+  const leases = [LeaseReport.create({ slotId, epoch: lease?.epoch as Epoch, state: LeaseReport_State.HELD, runs })];
+  await dispatcher.handlers.report({ nodeId: worker.nodeId, sessionId: worker.sessionId, leases }, context);
+};
+const reported = await timed(repeats, async (n) => {
+  const messages = workers.map((worker) => worker.next());
+  await report(n, TaskState.FAILED);
+  for (const message of await Promise.all(messages)) backendBytes = Math.max(backendBytes, bytesOf(message));
+});
+rows.push(["a run's end reported, until 100 nodes have it", ...percentileCells(reported, 3)]);
+
+let created = services * slots;
+const assigned = await timed(50, async () => {
+  const from = created;
+  created += nodes;
+  const messages = workers.map((worker) => worker.next());
+  await store.update((tx) => {
+    for (let n = from; n < created; n += 1) {
+      const { slot, task } = place(tx.epoch, serviceIds[n % services] as string, n, LeaseState.OFFERED);
+      tx.create("slots", slot);
+      tx.create("tasks", task);
+    }
+  });
+  await Promise.all(messages);
+});
+rows.push(["100 leases offered, until 100 nodes have theirs", ...percentileCells(assigned, 3)]);
+stop.abort();
+await running;
+console.log(`${machineLine()}\n`);
+printTable(["ms", "p50", "p95", "p99"], rows);
+console.log(
+  `\n${(completeBytes / 1e6).toFixed(2)} MB for a node that holds nothing, ${resumedBytes} bytes for one that holds it all; ` +
+    `${backendBytes} bytes a backend; ${(streamsBytes / 1e6).toFixed(0)} MB of heap for ${nodes} streams` +
+    (gc === undefined ? " (run node with --expose-gc for a true figure)" : ""),
+);
