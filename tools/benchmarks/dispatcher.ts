@@ -1,6 +1,6 @@
 /**
  * What assignments cost a manager at the load (100 nodes, 1,000 services, 10,000 tasks on one network), on a log in
- * memory: streams that are opened, resumed, and told of leases and backends; memory; and the bytes of each.
+ * memory: opening and resuming streams, changes of leases and backends until all nodes have them, memory, and bytes.
  *
  * BENCH_REPEATS (default 200) changes.
  */
@@ -71,7 +71,10 @@ await store.update((tx) => {
   for (const [n, id] of serviceIds.entries()) {
     const task = { container: { image: "nginx:1.27", env: { A: "1", B: "2" }, labels: { tier: "front" } } };
     const endpoint = { vip: `10.96.${n >> 8}.${n & 255}` };
-    tx.create("versions", Version.create({ meta: { id: `v${id}` }, serviceId: id, number: 1, task, networks: [network] }));
+    tx.create(
+      "versions",
+      Version.create({ meta: { id: `v${id}` }, serviceId: id, number: 1, task, networks: [network] }),
+    );
     tx.create("services", Service.create({ meta: { id }, spec: { name: id, task }, endpoint, versionId: `v${id}` }));
   }
 });
@@ -118,7 +121,9 @@ class Worker {
   }
 
   async next(): Promise<AssignmentsMessage> {
-    return ((await this.stream?.next()) as IteratorYieldResult<AssignmentsMessage>).value;
+    const next = await this.stream?.next();
+    if (next === undefined || next.done === true) throw new Error(`the stream of ${this.nodeId} ended`);
+    return next.value;
   }
 }
 
@@ -154,7 +159,12 @@ const resumed = await timed(nodes, async (n) => {
 });
 rows.push(["the same, resumed with nothing changed", ...percentileCells(resumed, 3)]);
 
-const epochs = new Map(store.view().list("slots").map(({ meta, leases }) => [meta?.id ?? "", leases[0]] as const));
+const epochs = new Map(
+  store
+    .view()
+    .list("slots")
+    .map(({ meta, leases }) => [meta?.id ?? "", leases[0]] as const),
+);
 const ids = [...epochs.keys()];
 let backendBytes = 0;
 const report = async (n: number, state: TaskState): Promise<void> => {

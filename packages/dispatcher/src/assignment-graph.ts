@@ -26,7 +26,7 @@ import {
   type ObjectRef,
 } from "./objects.ts";
 
-/** Whoever is assigned objects. */
+/** A node's stream, as the graph sees it. */
 export interface Holder {
   readonly nodeId: string;
   /** The object is there or has changed. `isNew`: the holder did not have it. */
@@ -98,8 +98,8 @@ export class AssignmentGraph {
   /** Looks at everything again. */
   resync(view: View): void {
     for (const { meta } of view.list("services")) this.#refreshGroups(view, meta?.id ?? "");
-    for (const serviceId of [...this.#groups.keys()]) this.#refreshGroups(view, serviceId);
-    for (const [ref, entry] of [...this.#entries]) {
+    for (const serviceId of this.#groups.keys()) this.#refreshGroups(view, serviceId);
+    for (const [ref, entry] of this.#entries) {
       this.#refresh(view, ref);
       for (const backend of new Set([...entry.backends.keys(), ...read(view, ref).needs.filter(isBackend)]))
         this.#refreshBackend(view, backend);
@@ -182,8 +182,9 @@ export class AssignmentGraph {
     this.#setObject(entry, object);
     this.#setNeeds(view, entry, new Set(needs.filter((need) => !isBackend(need))));
     // Backends change one by one; all of them come and go with their endpoint.
-    if (isOther) for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
-      this.#refreshBackend(view, backend);
+    if (isOther)
+      for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
+        this.#refreshBackend(view, backend);
   }
 
   #setObject(entry: Entry, bytes: Uint8Array | undefined): void {

@@ -169,7 +169,10 @@ export class Dispatcher {
     const { stored, stale, refused, unknown } = await store.update(work, { term: term.term });
     // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
-    assignments.removeLeases(nodeId, gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)));
+    assignments.removeLeases(
+      nodeId,
+      gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)),
+    );
     const kept = unknown.length - gone.length;
     const counts = { stored, stale, refused: refused.length, removed: gone.length, kept };
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });

@@ -11,6 +11,7 @@
  * - `assignments.ts`       follows the state and hands each node's stream its changes
  * - `assignment-stream.ts` one node's stream: order, chain, batches, resumption by digest
  * - `report.ts`            what a node may report of a lease; `store-report.ts` writes it
+ * - `testing/`             memoryDispatcher, as `@warren/dispatcher/testing`
  * - `relays.ts`            Relay: logs, execs, measurements and images of a node; `relay-failure.ts` its refusals
  */
 export { Dispatcher, type DispatcherDependencies } from "./dispatcher.ts";

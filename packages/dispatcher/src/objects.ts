@@ -37,7 +37,7 @@ export type ObjectRef = `${ObjectKind}/${string}`;
 export interface ObjectReading {
   /** The message, encoded; undefined if there is none now. */
   readonly object: Uint8Array | undefined;
-  /** What whoever has the object must have. */
+  /** Objects that a node with this one must have too. */
   readonly needs: readonly ObjectRef[];
 }
 

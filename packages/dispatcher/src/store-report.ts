@@ -102,7 +102,14 @@ function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRepor
       emitStarted(tx, id, slot, lease.nodeId);
   }
   const released = report.state === LeaseReport_State.RELEASED;
-  const rows = changed ? rowsOf(tx, slot, lease, reported.map(({ id }) => id)) : kept;
+  const rows = changed
+    ? rowsOf(
+        tx,
+        slot,
+        lease,
+        reported.map(({ id }) => id),
+      )
+    : kept;
   // A run that is new here came after those that were there.
   const over = released ? rows : newest === "" ? [] : rows.filter((row) => idOf(row) !== newest);
   for (const row of over.filter((each) => !hasEnded(each))) {
@@ -154,7 +161,7 @@ function runOf(
   });
 }
 
-/** The end of a run whose end no report told: its lease was released, or a later run of it is there. */
+/** The end of a run whose end was not reported: its lease was released, or a later run of it is there. */
 function endUnreported(task: Task, released: boolean, now: Date): TaskStatus {
   const { status } = task;
   const why = released ? "its lease was released" : "a later run of its lease is there";

@@ -135,7 +135,9 @@ test("a worker that dies ends its relays, and a manager that stops ends its work
   gone.abort();
   expect(await caller.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });
   await node.ended;
-  const assignments = new Reading((signal) => client.dispatcher.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, { signal }));
+  const assignments = new Reading((signal) =>
+    client.dispatcher.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, { signal }),
+  );
   await assignments.next(1);
   await server.drain({ graceMs: 5_000 });
   expect(await reading.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });

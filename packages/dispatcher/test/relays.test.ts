@@ -101,7 +101,7 @@ const follow = (h: Harness, signal: AbortSignal): AsyncIterable<LogLines> =>
   h.dispatcher.relay.logs(a, RelayLogs.create({ taskIds: ["t1"], follow: true }), signal);
 
 describe("logs", () => {
-  test("go from the node to the caller, until the node has told all", async () => {
+  test("go from the node to the caller, until the node has sent all", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;
     expect(worker.session.values.at(-1)?.relay?.what).toMatchObject({
@@ -233,7 +233,7 @@ describe("logs", () => {
 });
 
 describe("a node's stream", () => {
-  test("is for the node that was asked, whoever else comes first", async () => {
+  test("is for the node that was asked, even if another node comes first", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const other = await h.worker("b");

@@ -45,4 +45,3 @@ export function isRunning(task: { readonly status?: TaskStatus | undefined }): b
 export function idOf(object: { readonly meta?: { readonly id: string } | undefined }): string {
   return object.meta?.id ?? "";
 }
-
