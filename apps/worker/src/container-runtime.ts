@@ -31,9 +31,9 @@ export async function openRuntime(
   resources: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<Runtime> {
-  const { data } = workerFolders(options);
+  const { data, containerdData } = workerFolders(options);
   await mkdir(data, { recursive: true, mode: 0o700 });
-  const settled = await readChoice(data);
+  const settled = await readChoice(data, containerdData);
   const { address, own } =
     settled === "machine"
       ? { address: options.containerdSocket, own: false }

@@ -1,12 +1,12 @@
 /** The node's network, joined: interfaces and isolation, balancing, names. */
 import { rm } from "node:fs/promises";
-import type { NetworkSettings, TaskAttachment, TaskNetwork } from "@warren/agent";
-import { PortSpec_Mode, PortSpec_Protocol, type Endpoint } from "@warren/api";
+import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
+import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
-import { AddressPool, startAttachments, type Attachments } from "@warren/net-attachment";
+import { startAttachments, type Attachments } from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
 import { startFirewall, type Firewall } from "@warren/net-loadbalancer/firewall";
-import { openNetlink } from "@warren/netlink-napi";
+import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
 
 export interface NetworkDependencies {
@@ -23,14 +23,16 @@ export interface NetworkOptions {
   readonly dnsUpstreams?: readonly string[];
 }
 
+/** Of answers with names of services, seconds: a lease that has left its names is asked for no longer than that (L8). */
+const nameTtlSeconds = 1;
+
 interface Opened {
-  readonly settings: NetworkSettings;
+  readonly netlink: Netlink;
   readonly firewall: Firewall;
   readonly attachments: Attachments;
   readonly balancer: LoadBalancer;
   readonly dns: DnsServer;
   readonly names: ServiceNames;
-  readonly pool: AddressPool;
 }
 
 /** What the agent sees of `net-attachment`, `net-loadbalancer` and `dns`. */
@@ -39,8 +41,6 @@ export class NodeTaskNetwork implements TaskNetwork {
   readonly #options: NetworkOptions;
   /** Address → networks: who asks the name server, and for what it may ask. */
   readonly #clients = new Map<string, readonly string[]>();
-  /** Task → address. */
-  readonly #addresses = new Map<string, string>();
   #opened: Opened | undefined;
 
   constructor(dependencies: NetworkDependencies, options: NetworkOptions) {
@@ -68,15 +68,11 @@ export class NodeTaskNetwork implements TaskNetwork {
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
         { resolver: names, clock, random, log, metrics },
-        { reverseSubnets, ...upstreams },
+        { reverseSubnets, ttlSeconds: nameTtlSeconds, ...upstreams },
       );
       const balancer = new LoadBalancer({ firewall, flows: netlink, log }, settings);
-      const pool = new AddressPool(
-        settings.nodeSubnet,
-        expected.map(({ address }) => address),
-      );
-      for (const { id, address, networks } of expected) this.#know(id, address, networks);
-      this.#opened = { settings, firewall, attachments, balancer, dns, names, pool };
+      for (const { address, networks } of expected) this.#clients.set(address, networks);
+      this.#opened = { netlink, firewall, attachments, balancer, dns, names };
       return { adopted: reconciled.adopted.map(({ taskId }) => taskId) };
     } catch (error) {
       await firewall.close();
@@ -84,27 +80,26 @@ export class NodeTaskNetwork implements TaskNetwork {
     }
   }
 
-  async attach(task: Parameters<TaskNetwork["attach"]>[0]): Promise<{ readonly address: string }> {
-    const { attachments, pool } = this.#open();
-    const known = this.#addresses.get(task.id);
-    const address =
-      known ?? (task.address !== undefined && pool.reserve(task.address) ? task.address : pool.allocate());
-    this.#know(task.id, address, task.networks);
+  async attach({ id, address, networks, netnsPath }: TaskAttachment): Promise<void> {
+    const { attachments } = this.#open();
+    this.#clients.set(address, networks);
     try {
-      await attachments.attach({ taskId: task.id, address, networks: task.networks, netnsPath: task.netnsPath });
+      await attachments.attach({ taskId: id, address, networks, netnsPath });
     } catch (error) {
-      if (known === undefined) this.#forget(task.id);
+      this.#clients.delete(address);
       throw error;
     }
-    return { address };
   }
 
-  async detach(taskId: string): Promise<void> {
-    await this.#open().attachments.detach(taskId);
-    this.#forget(taskId);
+  async detach(taskId: string, address: string): Promise<void> {
+    const { attachments, netlink } = this.#open();
+    await attachments.detach(taskId);
+    this.#clients.delete(address);
+    // After the interface, so that no packet begins another: the next task with the address gets none of its flows.
+    await netlink.deleteFlows([{ end: address }]);
   }
 
-  async setEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
+  async setEndpoints(endpoints: readonly NodeEndpoint[]): Promise<void> {
     const { balancer, names } = this.#open();
     names.update(endpoints.map(namedService));
     await balancer.set(endpoints.map(balancedService));
@@ -120,26 +115,14 @@ export class NodeTaskNetwork implements TaskNetwork {
     if (this.#opened === undefined) throw new Error("assertion failed: the network is used before it was opened");
     return this.#opened;
   }
-
-  #know(taskId: string, address: string, networks: readonly string[]): void {
-    this.#addresses.set(taskId, address);
-    this.#clients.set(address, networks);
-  }
-
-  #forget(taskId: string): void {
-    const address = this.#addresses.get(taskId);
-    if (address === undefined) return;
-    this.#addresses.delete(taskId);
-    this.#clients.delete(address);
-    this.#opened?.pool.release(address);
-  }
 }
 
-function balancedService({ serviceId, vip, ports, backends }: Endpoint): BalancedService {
+/** A service as the balancer has it. Pure. */
+export function balancedService({ serviceId, vip, ports, backends }: NodeEndpoint): BalancedService {
   return {
     id: serviceId,
     ...(vip === "" ? {} : { vip }),
-    backends: backends.map(({ address, draining }) => ({ address, weight: draining ? 0 : 1 })),
+    backends: backends.map(({ address, weight, draining }) => ({ address, weight: draining ? 0 : weight })),
     ports: ports.map(({ protocol, published, target, mode }) => ({
       protocol: protocol === PortSpec_Protocol.UDP ? "udp" : "tcp",
       published,
@@ -149,14 +132,22 @@ function balancedService({ serviceId, vip, ports, backends }: Endpoint): Balance
   };
 }
 
-function namedService({ name, vip, networks, backends }: Endpoint): NamedService {
+/** A service as the name server has it: no name leads to what is draining. Pure. */
+export function namedService({ name, vip, networks, backends }: NodeEndpoint): NamedService {
   return {
     name,
     aliases: networks.flatMap(({ aliases }) => aliases),
     networks: networks.map(({ id }) => id),
     ...(vip === "" ? {} : { vip }),
-    tasks: backends.map(({ slot, address, draining }) => ({ slot, address, healthy: !draining })),
+    tasks: backends
+      .filter(({ draining }) => !draining)
+      .map(({ slot, address }) => ({ slot: numberOf(slot), address, healthy: true })),
   };
+}
+
+/** Of a replicated service's slot; 0 of any other, which has no name of its own. */
+function numberOf(slot: string): number {
+  return /^[1-9]\d*$/.test(slot) ? Number(slot) : 0;
 }
 
 /** Takes away all that `NodeTaskNetwork` left on the machine: interfaces, namespaces, rules. */

@@ -23,7 +23,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   let agent: Agent | undefined;
   if (options.metricsAddress !== undefined) {
     const notReady = (): string | undefined => {
-      if (agent?.adopted !== true) return "the tasks that ran before are not taken up yet";
+      if (agent?.adopted !== true) return "the tasks that ran before are not adopted yet";
       return undefined;
     };
     resources.use(await startHealthServer(prometheus, notReady, { address: options.metricsAddress }));

@@ -1,27 +1,42 @@
-import type { AssignmentsMessage, NodeDescription, SessionMessage, TaskStatus } from "@warren/api";
-import { TaskState } from "@warren/api";
+import type { NodeDescription, SessionMessage, TaskStatus } from "@warren/api";
+import { isRunning, level, minLevel } from "@warren/api/model";
 import type { Runtime } from "@warren/runtime";
-import { logFailures, newId, TaskGroup, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { AssignmentChain } from "./assignments.ts";
+import {
+  abortable,
+  logFailures,
+  newId,
+  systemBootClock,
+  TaskGroup,
+  type BootClock,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type Random,
+} from "@warren/std";
 import { Containers } from "./containers.ts";
 import { EndpointTable } from "./endpoint-table.ts";
+import type { NodeEnvironment } from "./environment.ts";
+import { AgentError } from "./errors.ts";
 import { Images } from "./images.ts";
+import { KeptRuns } from "./kept-runs.ts";
+import { LeaseReporter } from "./lease-reporter.ts";
+import { Leases } from "./leases.ts";
 import { Limiter } from "./limiter.ts";
-import { LocalRecord, type NodeRecord, type TaskRecord } from "./local-record.ts";
+import { LocalRecord, type NodeRecord } from "./local-record.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { resolveOptions, type AgentOptions, type ResolvedOptions } from "./options.ts";
-import { containerLost, hasEnded, verdictOf } from "./outcome.ts";
 import { nodeProbes } from "./probes.ts";
 import { RelayServer } from "./relay-server.ts";
-import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskAttachment, TaskNetwork } from "./seams.ts";
+import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskNetwork } from "./seams.ts";
 import { SessionLoop } from "./session-loop.ts";
-import { StatusReporter } from "./status-reporter.ts";
-import { TaskController, type TaskEnvironment } from "./task-controller.ts";
 import { Volumes } from "./volumes.ts";
 import { persistently } from "./waiting.ts";
 
 const nanosPerCore = 1_000_000_000;
+
+/** Lives are drawn below this, so that a number of JavaScript holds each. */
+const lives = 2 ** 48;
 
 export interface AgentDependencies {
   readonly runtime: Runtime;
@@ -30,6 +45,8 @@ export interface AgentDependencies {
   /** Closed by its owner, after the agent. */
   readonly state: AgentState;
   readonly clock: Clock;
+  /** @default `systemBootClock` */
+  readonly boot?: BootClock;
   readonly random: Random;
   readonly log: Logger;
   readonly metrics?: Metrics;
@@ -37,23 +54,22 @@ export interface AgentDependencies {
   readonly probes?: ProbeTransport;
 }
 
-/** A task of this node, as it is now. */
+/** A task of this node, as it is now: a run of one of its leases. */
 export interface TaskView {
   readonly id: string;
   readonly serviceName: string;
-  readonly slot: number;
-  readonly desiredState: TaskState;
+  readonly slotId: string;
   readonly status: TaskStatus;
 }
 
 /**
- * Starts the worker's side of a node: takes up what an earlier process left, runs what is assigned, and keeps a
- * session with a manager. Resolves when the record is read; what the record says goes on from there, with a manager or
- * without, and waits for a runtime that is away.
+ * Starts the worker's side of a node: takes up what an earlier process left, keeps the leases that it has alive, and
+ * keeps a session with a manager. Resolves when the record is read; what the record says goes on from there, with a
+ * manager or without, and waits for a runtime that is away.
  *
  * `signal` is as `close()`.
  *
- * @throws AgentError `AGENT_OPTIONS_INVALID`, `AGENT_RECORD_UNREADABLE`
+ * @throws AgentError `AGENT_OPTIONS_INVALID`, `AGENT_RECORD_UNREADABLE`, `AGENT_IDENTITY_LOST`, `AGENT_IDENTITY_CONFLICT`
  */
 export async function startAgent(
   dependencies: AgentDependencies,
@@ -61,24 +77,47 @@ export async function startAgent(
   { signal }: { readonly signal?: AbortSignal } = {},
 ): Promise<Agent> {
   const resolved = resolveOptions(options);
-  const record = await LocalRecord.load(dependencies.state);
-  const node = record.node ?? { id: newId(dependencies.random) };
-  if (record.node === undefined) record.setNode(node);
+  const { state, random } = dependencies;
+  const record = await LocalRecord.load(state);
+  const node = { ...record.node, id: identify(state, record) ?? newId(random) };
+  record.begin();
+  record.setNode(node);
   return new Agent(dependencies, resolved, record, node, signal);
+}
+
+/** The node's id, of which identity and record each keep a copy; undefined on a machine that was never a node. */
+function identify({ nodeId, lost }: AgentState, record: LocalRecord): string | undefined {
+  const recorded = record.node?.id;
+  if (nodeId !== undefined && recorded !== undefined && nodeId !== recorded)
+    throw new AgentError(
+      { code: "AGENT_IDENTITY_CONFLICT", nodeId, recorded },
+      `the worker's identity is node ${nodeId}, and its record is of node ${recorded}: put back the folder that belongs to it`,
+    );
+  const id = nodeId ?? recorded;
+  if (id === undefined && (lost !== undefined || record.incomplete))
+    throw new AgentError(
+      { code: "AGENT_IDENTITY_LOST" },
+      `which node this is can't be read any more (${record.damage.join("; ")}): put back the worker's data folder from a backup, or remove it, and this machine becomes a new node`,
+    );
+  return id;
 }
 
 /** The worker's side of a node. Tasks outlive it: to close it stops none. */
 export class Agent implements AsyncDisposable {
   readonly nodeId: string;
+  readonly #state: AgentState;
   readonly #runtime: Runtime;
   readonly #options: ResolvedOptions;
   readonly #metrics: AgentMetrics;
   readonly #record: LocalRecord;
-  readonly #env: TaskEnvironment;
+  readonly #env: NodeEnvironment;
   readonly #loop: SessionLoop;
   readonly #work: TaskGroup;
-  readonly #controllers = new Map<string, TaskController>();
-  readonly #chain = new AssignmentChain();
+  readonly #leases: Leases;
+  readonly #kept: KeptRuns;
+  /** An id that is not on disk could be another one after a crash: no session begins before. */
+  readonly #identified = Promise.withResolvers<void>();
+  #node: NodeRecord;
   #adopted = false;
 
   /** @internal `startAgent` makes it. */
@@ -89,37 +128,52 @@ export class Agent implements AsyncDisposable {
     node: NodeRecord,
     signal: AbortSignal | undefined,
   ) {
-    const { runtime, clock, random, session } = dependencies;
+    const { runtime, clock, random, session, boot = systemBootClock } = dependencies;
     const log = dependencies.log.child({ component: "agent" });
     this.nodeId = node.id;
+    this.#node = node;
+    this.#state = dependencies.state;
     this.#runtime = runtime;
     this.#options = options;
     this.#record = record;
     this.#metrics = agentMetrics(dependencies.metrics);
     this.#work = new TaskGroup(logFailures(log), signal);
     const network = new NodeNetwork(dependencies.network, { clock, random, log });
-    const reporter = new StatusReporter();
-    const inUse = (): string[] => [...record.tasks.values()].map(imageOf);
+    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) => this.#leases.acknowledged(key, state));
+    const { assigned } = record;
     this.#env = {
       nodeId: node.id,
+      life: 1 + random.int(lives - 1),
       options,
       clock,
+      boot: () => {
+        const { bootId, elapsedMs } = boot.bootTime();
+        return { bootId, ms: Math.floor(elapsedMs) };
+      },
       random,
       log,
       metrics: this.#metrics,
       runtime,
       containers: new Containers(runtime),
       network,
-      endpoints: new EndpointTable(node.id, record.endpoints, (endpoints) =>
-        network.setEndpoints(endpoints, this.#work.signal),
+      endpoints: new EndpointTable(
+        node.id,
+        clock,
+        { endpoints: assigned.of("endpoint"), backends: assigned.of("backend") },
+        (endpoints) => network.setEndpoints(endpoints, this.#work.signal),
       ),
-      images: new Images({ runtime, clock, log }, options.imageGraceMs, inUse),
+      images: new Images({ runtime, clock, log }, options.imageGraceMs, () => assigned.of("version").values()),
       volumes: new Volumes(options.dataDir),
       record,
       reporter,
       starts: new Limiter(options.parallelStarts),
       probes: dependencies.probes ?? nodeProbes,
     };
+    this.#leases = new Leases(this.#env, (controller) => this.#control(controller));
+    this.#kept = new KeptRuns(
+      { ...this.#env, removed: () => this.#env.images.released(this.#work.signal) },
+      options.keepEndedMs,
+    );
     const relays = new RelayServer(
       {
         session,
@@ -128,8 +182,8 @@ export class Agent implements AsyncDisposable {
         clock,
         log,
         nodeId: node.id,
-        tasks: () => [...record.tasks.values()].map(({ assigned }) => assigned),
-        hasContainer: async (id, ending) => (await this.#controllers.get(id)?.hasContainer(ending)) ?? false,
+        runs: () => record.runs,
+        hasContainer: async (id, ending) => this.#hasContainer(id, ending),
       },
       options.maxRelays,
     );
@@ -138,14 +192,18 @@ export class Agent implements AsyncDisposable {
       {
         nodeId: node.id,
         reporter,
+        obeyed: () => record.obeyed,
+        held: () => assigned.held(),
         describe: (ending) => this.#describe(ending),
         onNode: (message) => this.#takeNode(message),
-        onAssignments: (message) => this.#assign(message),
+        onAssignments: (message) => this.#leases.obey(message),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
       },
       options.managerTimeoutMs,
     );
-    this.#work.run("record", (ending) => record.run({ clock, random, log }, ending));
+    for (const damage of record.damage)
+      log.error("a part of the worker's record was lost, and is fetched anew from the managers", { damage });
+    this.#work.run("record", (ending) => record.write({ clock, random, log }, ending));
     this.#work.run("containers", (ending) => this.#env.containers.run({ clock, random, log }, ending));
     this.#work.run("agent", (ending) => this.#run(ending));
   }
@@ -161,11 +219,10 @@ export class Agent implements AsyncDisposable {
   }
 
   tasks(): readonly TaskView[] {
-    return [...this.#record.tasks.values()].map(({ assigned, status }) => ({
-      id: assigned.id,
-      serviceName: assigned.serviceName,
-      slot: assigned.slot,
-      desiredState: assigned.desiredState,
+    return [...this.#record.runs.values()].map(({ id, local, status }) => ({
+      id,
+      serviceName: local.serviceName,
+      slotId: local.slotId,
       status,
     }));
   }
@@ -181,117 +238,96 @@ export class Agent implements AsyncDisposable {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { network, clock, random, log } = this.#env;
+    const { network, clock, random, log, containers } = this.#env;
     this.#preload();
     this.#work.run("endpoints", async (ending) => {
       await network.opened(ending);
       await this.#env.endpoints.run({ clock, random, log }, ending);
     });
-    const settings = this.#record.node?.network;
-    if (settings !== undefined) this.#openNetwork(settings);
+    this.#work.run("identity", (ending) => this.#keepIdentity(ending));
+    const settings = this.#node.network;
+    // Where the record has lost something, only the containers know of their interfaces.
+    if (this.#record.incomplete) await containers.listed(signal);
+    else if (settings !== undefined) this.#openNetwork(settings);
     await this.#adopt(signal);
-    // An id that is not on disk could be another one after a crash.
-    await this.#record.durable(signal);
+    if (this.#record.incomplete && settings !== undefined) this.#openNetwork(settings);
+    await abortable(this.#identified.promise, signal);
     await this.#loop.run(signal);
+  }
+
+  async #keepIdentity(signal: AbortSignal): Promise<void> {
+    // The record first: it may say more than the identity does, never less.
+    await this.#record.durable(signal);
+    const keep = (): Promise<void> => this.#state.identify(this.nodeId, this.#record.opened);
+    await persistently(this.#env, "keeping the node's id", signal, keep, () => true);
+    this.#identified.resolve();
   }
 
   /** What was in use goes on being so, in the first rules that are applied too. */
   #preload(): void {
-    for (const [taskId, { assigned, status, local }] of this.#record.tasks) {
-      if (status.state !== TaskState.RUNNING || local.address === undefined || local.verdict !== undefined) continue;
-      const { serviceId, slot, desiredState } = assigned;
-      const draining = local.removed === true || desiredState >= TaskState.SHUTDOWN;
-      this.#env.endpoints.set(taskId, { serviceId, slot, address: local.address, draining });
+    for (const { status, local } of this.#record.runs.values()) {
+      const lease = this.#record.leases.get(local.lease)?.local;
+      if (lease === undefined || !isRunning({ status }) || local.verdict !== undefined) continue;
+      const { slotId, address, stage } = lease;
+      this.#env.endpoints.set(local.lease, { slotId, address, draining: stage !== undefined, health: 1 });
     }
   }
 
   #openNetwork(settings: NetworkSettings): void {
-    const expected = [...this.#record.tasks.values()].map(attachmentOf).filter((each) => each !== undefined);
+    const expected = this.#leases.attachments();
     this.#work.run("network", (ending) => this.#env.network.open(settings, expected, ending));
   }
 
-  /** Takes up what an earlier process left: containers that are in the record go on, all others go. */
+  /** Takes up what an earlier process left: containers of leases go on, and pieces of others go. */
   async #adopt(signal: AbortSignal): Promise<void> {
     const { containers, images, log } = this.#env;
     await containers.listed(signal);
-    const keep = new Set(this.#record.tasks.keys());
+    this.#leases.rebuild(containers.all());
+    const keep = new Set(this.#record.runs.keys());
     const collect = (): Promise<readonly string[]> => this.#runtime.collectOrphans(keep);
     const orphans = await persistently(this.#env, "removing orphans", signal, collect, () => true);
     for (const id of orphans) containers.forget(id);
     // A piece of a container that is in the record may have gone too: what is left is looked at again.
     await persistently(this.#env, "listing containers", signal, () => containers.refresh());
-    for (const [id, { status }] of this.#record.tasks) {
-      if (this.#record.tasks.get(id)?.local.removed !== true) this.#env.reporter.push(id, status);
-      this.#control(id);
-    }
+    this.#leases.begin();
     this.#adopted = true;
     images.released(signal);
-    log.info("took up what was there", { tasks: this.#record.tasks.size, orphans: orphans.length });
+    this.#kept.collect(signal);
+    log.info("took up what was there", { leases: this.#record.leases.size, orphans: orphans.length });
   }
 
-  #control(id: string): void {
-    const controller = new TaskController(this.#env, id);
-    this.#controllers.set(id, controller);
-    this.#metrics.tasks.set(this.#controllers.size);
-    this.#work.run(`task ${id}`, async (ending) => {
-      await controller.run(ending);
-      // It may have been assigned anew in that moment.
-      if (this.#controllers.get(id) === controller) this.#controllers.delete(id);
-      this.#metrics.tasks.set(this.#controllers.size);
+  #control(controller: Parameters<ConstructorParameters<typeof Leases>[1]>[0]): void {
+    this.#work.run(`lease ${controller.key}`, async (ending) => {
+      this.#metrics.leases.set(this.#leases.size);
+      // A fault of ours in one lease ends neither the worker nor the lease: it is taken up as after a restart.
+      await persistently(this.#env, `lease ${controller.key}`, ending, () => controller.run(ending), () => true);
+      this.#leases.ended(controller);
+      this.#metrics.leases.set(this.#leases.size);
+      this.#kept.collect(ending);
+      this.#env.images.released(ending);
     });
   }
 
-  #takeNode({ node, taskPool, vipPool }: SessionMessage): void {
+  #takeNode(message: SessionMessage): void {
+    const { node, clusterId, taskPool, vipPool } = message;
+    this.#record.writeLevel(message.level === 0 ? level : message.level);
     const nodeSubnet = node?.subnet ?? "";
+    const known = this.#node.network;
     // A node that just joined has no subnet before the managers have found it one.
-    if (nodeSubnet === "") return;
-    const network = { nodeSubnet, taskPool, vipPool };
-    const known = this.#record.node?.network;
-    if (known?.nodeSubnet === nodeSubnet && known.taskPool === taskPool && known.vipPool === vipPool) return;
-    this.#record.setNode({ id: this.nodeId, network });
-    this.#openNetwork(network);
+    const network = nodeSubnet === "" ? known : { nodeSubnet, taskPool, vipPool };
+    const same =
+      known?.nodeSubnet === network?.nodeSubnet && known?.taskPool === network?.taskPool && known?.vipPool === network?.vipPool;
+    if (same && this.#node.clusterId === clusterId) return;
+    this.#node = { ...this.#node, clusterId, ...(network !== undefined && { network }) };
+    this.#record.setNode(this.#node);
+    if (network !== undefined) this.#openNetwork(network);
   }
 
-  #assign(message: AssignmentsMessage): boolean {
-    const record = this.#record;
-    const delta = this.#chain.follow(message, {
-      tasks: record.tasks.keys(),
-      endpoints: record.endpoints.keys(),
-      registries: record.registries.keys(),
-    });
-    if (delta === undefined) return false;
-    for (const login of delta.registries) record.setRegistry(login);
-    for (const endpoint of delta.endpoints) record.setEndpoint(endpoint);
-    for (const serviceId of delta.removedEndpoints) record.deleteEndpoint(serviceId);
-    if (delta.endpoints.length + delta.removedEndpoints.length > 0) this.#env.endpoints.changed();
-    for (const assigned of delta.tasks) {
-      if (record.tasks.has(assigned.id)) this.#controllers.get(assigned.id)?.assign(assigned);
-      else {
-        record.addTask(this.#newTask(assigned));
-        this.#control(assigned.id);
-      }
-    }
-    for (const id of delta.removedTasks) if (record.tasks.has(id)) this.#controllers.get(id)?.unassign();
-    for (const registry of delta.removedRegistries) record.deleteRegistry(registry);
-    return true;
-  }
-
-  #newTask(assigned: TaskRecord["assigned"]): TaskRecord {
-    const state = Math.max(assigned.state, TaskState.ASSIGNED) as TaskState;
-    // What has started has a record: this one was lost, and the container went as an orphan.
-    const lost = state >= TaskState.STARTING && !hasEnded(state);
-    return {
-      assigned,
-      status: {
-        state,
-        at: new Date(this.#env.clock.now()),
-        message: "",
-        code: "",
-        container: undefined,
-        pending: undefined,
-      },
-      local: lost ? { verdict: verdictOf(containerLost(), true) } : {},
-    };
+  async #hasContainer(id: string, signal: AbortSignal): Promise<boolean> {
+    if (this.#env.containers.get(id) !== undefined) return true;
+    const lease = this.#record.runs.get(id)?.local.lease;
+    const run = lease === undefined ? undefined : this.#leases.get(lease)?.current;
+    return run?.id === id ? run.hasContainer(signal) : false;
   }
 
   async #describe(signal: AbortSignal): Promise<NodeDescription> {
@@ -304,17 +340,8 @@ export class Agent implements AsyncDisposable {
       memoryBytes: info.memoryBytes,
       runtime: info.version,
       version: this.#options.version,
+      level,
+      minLevel,
     };
   }
-}
-
-function imageOf({ assigned }: TaskRecord): string {
-  return assigned.spec?.container?.image ?? "";
-}
-
-/** The interface that a task had, and may have still. */
-function attachmentOf({ assigned, status, local }: TaskRecord): TaskAttachment | undefined {
-  const { address, netnsPath } = local;
-  if (address === undefined || netnsPath === undefined || hasEnded(status.state)) return undefined;
-  return { id: assigned.id, address, networks: assigned.networks, netnsPath };
 }

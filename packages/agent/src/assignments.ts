@@ -1,26 +1,16 @@
-import {
-  AssignmentsMessage_Type,
-  type AssignedTask,
-  type AssignmentsMessage,
-  type Endpoint,
-  type RegistryLogin,
-} from "@warren/api";
+import { AssignmentsMessage_Type, type AssignmentKind, type AssignmentsMessage } from "@warren/api";
+import { assignmentDigestBytes } from "@warren/api/model";
 
 /** What a message changed. */
 export interface AssignmentDelta {
-  readonly tasks: readonly AssignedTask[];
-  readonly removedTasks: readonly string[];
-  readonly endpoints: readonly Endpoint[];
-  readonly removedEndpoints: readonly string[];
-  readonly registries: readonly RegistryLogin[];
-  readonly removedRegistries: readonly string[];
-}
-
-/** Which tasks, endpoints and registries are assigned, by name alone. */
-export interface AssignedNames {
-  readonly tasks: Iterable<string>;
-  readonly endpoints: Iterable<string>;
-  readonly registries: Iterable<string>;
+  /** The message tells of all there is: what is held and not named by it stays assigned. */
+  readonly complete: boolean;
+  readonly changes: readonly {
+    readonly kind: AssignmentKind;
+    readonly key: string;
+    /** Undefined: it is no longer assigned. */
+    readonly bytes: Uint8Array | undefined;
+  }[];
 }
 
 /** Follows the chain of one stream of assignments. Pure. */
@@ -28,63 +18,35 @@ export class AssignmentChain {
   #position: string | undefined;
 
   /**
-   * What `message` changes of what is `assigned` so far; of a COMPLETE one, that includes the end of all it does not
-   * name. Undefined if it does not follow on the one before: the stream is to be opened again.
+   * What `message` changes. Undefined if it does not follow on the one before: the stream is to be opened again.
+   *
+   * @param find the held object of a digest
    */
-  follow(message: AssignmentsMessage, assigned: AssignedNames): AssignmentDelta | undefined {
+  follow(
+    message: AssignmentsMessage,
+    find: (digest: Uint8Array) => { readonly kind: AssignmentKind; readonly key: string } | undefined,
+  ): AssignmentDelta | undefined {
     const complete = message.type === AssignmentsMessage_Type.COMPLETE;
     if (!complete && (this.#position === undefined || message.appliesTo !== this.#position)) return undefined;
     this.#position = message.resultsIn;
-    const tasks = new Map<string, AssignedTask | undefined>();
-    const endpoints = new Map<string, Endpoint | undefined>();
-    const registries = new Map<string, RegistryLogin | undefined>();
-    if (complete) {
-      for (const id of assigned.tasks) tasks.set(id, undefined);
-      for (const id of assigned.endpoints) endpoints.set(id, undefined);
-      for (const name of assigned.registries) registries.set(name, undefined);
-    }
-    for (const { assignment } of message.changes) {
-      switch (assignment?.$case) {
-        case "task":
-          tasks.set(assignment.value.id, assignment.value);
-          break;
-        case "removedTask":
-          tasks.set(assignment.value, undefined);
-          break;
-        case "endpoint":
-          endpoints.set(assignment.value.serviceId, assignment.value);
-          break;
-        case "removedEndpoint":
-          endpoints.set(assignment.value, undefined);
-          break;
-        case "registry":
-          registries.set(assignment.value.registry, assignment.value);
-          break;
-        case "removedRegistry":
-          registries.set(assignment.value, undefined);
-          break;
-        case undefined:
-          // A later manager may assign what this worker does not know.
-          break;
-        default:
-          assignment satisfies never;
-      }
-    }
+    const dropped = complete ? digestsOf(message.dropped).map(find) : [];
     return {
-      tasks: present(tasks),
-      removedTasks: absent(tasks),
-      endpoints: present(endpoints),
-      removedEndpoints: absent(endpoints),
-      registries: present(registries),
-      removedRegistries: absent(registries),
+      complete,
+      changes: [
+        ...message.changes.map(({ kind, key, object }) => ({ kind, key, bytes: object })),
+        // One that came anew in the same message was not dropped by it: its digest is another.
+        ...dropped
+          .filter((each) => each !== undefined)
+          .filter(({ kind, key }) => !message.changes.some((change) => change.kind === kind && change.key === key))
+          .map(({ kind, key }) => ({ kind, key, bytes: undefined })),
+      ],
     };
   }
 }
 
-function present<T>(map: ReadonlyMap<string, T | undefined>): T[] {
-  return [...map.values()].filter((value) => value !== undefined);
-}
-
-function absent(map: ReadonlyMap<string, unknown>): string[] {
-  return [...map].filter(([, value]) => value === undefined).map(([key]) => key);
+function digestsOf(bytes: Uint8Array): Uint8Array[] {
+  const digests: Uint8Array[] = [];
+  for (let at = 0; at + assignmentDigestBytes <= bytes.length; at += assignmentDigestBytes)
+    digests.push(bytes.subarray(at, at + assignmentDigestBytes));
+  return digests;
 }

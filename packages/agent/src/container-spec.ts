@@ -1,16 +1,17 @@
-import type { AssignedTask, Resources } from "@warren/api";
+import type { Resources, TaskSpec } from "@warren/api";
 import type { ContainerSpec as RuntimeSpec, Mount, Resources as RuntimeResources } from "@warren/runtime";
 import { AgentError } from "./errors.ts";
+import { labelPrefix, labelsOf, type RunLabels } from "./labels.ts";
 
 const nanosPerCore = 1_000_000_000;
 const logFileBytes = 10 * 2 ** 20;
 const logFiles = 5;
 
-/** What our own labels of containers begin with; a service's own can't. */
-const labelPrefix = "warren.";
-
 export interface SpecContext {
-  readonly nodeId: string;
+  /** The run that the container is for. */
+  readonly run: RunLabels;
+  /** The image as it is on this node. */
+  readonly image: string;
   /** Of containers that name none. */
   readonly nameServers: readonly string[];
   /** The spec's mounts, as `Volumes` resolved them. */
@@ -18,16 +19,17 @@ export interface SpecContext {
 }
 
 /**
- * A task as the runtime is to make it. Every field of the spec arrives, is the agent's own (`stop_grace_ms`,
+ * A run as the runtime is to make it. Every field of the spec arrives, is the agent's own (`stop_grace_ms`,
  * `health_check`), or is refused. What a container can't have is refused by the runtime, by the same names of fields.
  *
  * @throws AgentError `AGENT_SPEC_INVALID`
  */
-export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSpec {
-  const spec = task.spec?.container;
+export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): RuntimeSpec {
+  const spec = task?.container;
   if (spec === undefined) throw invalid("container", "is missing");
   const {
-    image,
+    _unknownFields: _ofALaterLevel,
+    image: _asItIsHere,
     command,
     args,
     env,
@@ -61,8 +63,8 @@ export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSp
   if (healthCheck !== undefined && healthCheck.probe === undefined)
     throw invalid("container.health_check", "has no probe: give http, tcp or exec");
   return {
-    id: task.id,
-    image,
+    id: context.run.taskId,
+    image: context.image,
     ...(command.length > 0 && { command }),
     ...(args.length > 0 && { args }),
     env,
@@ -70,8 +72,8 @@ export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSp
     ...(user !== "" && { user }),
     groups,
     ...(hostname !== "" && { hostname }),
-    labels: { ...labels, ...taskLabels(task, context.nodeId) },
-    resources: resources(task.spec?.resources),
+    labels: { ...labels, ...labelsOf(context.run) },
+    resources: resources(task?.resources),
     mounts: context.mounts,
     readOnlyRoot,
     capabilityAdd,
@@ -97,19 +99,17 @@ export function runtimeSpec(task: AssignedTask, context: SpecContext): RuntimeSp
   };
 }
 
-function taskLabels(task: AssignedTask, nodeId: string): Record<string, string> {
-  return {
-    [`${labelPrefix}task`]: task.id,
-    [`${labelPrefix}service`]: task.serviceId,
-    [`${labelPrefix}service-name`]: task.serviceName,
-    [`${labelPrefix}slot`]: String(task.slot),
-    [`${labelPrefix}node`]: nodeId,
-  };
-}
-
 function resources(asked: Resources | undefined): RuntimeResources {
   if (asked === undefined) return {};
-  const { cpuLimitNanos, memoryLimitBytes, pidsLimit, cpuReservationNanos, memoryReservationBytes, ...rest } = asked;
+  const {
+    _unknownFields: _ofALaterLevel,
+    cpuLimitNanos,
+    memoryLimitBytes,
+    pidsLimit,
+    cpuReservationNanos,
+    memoryReservationBytes,
+    ...rest
+  } = asked;
   rest satisfies Record<string, never>;
   return {
     ...(cpuLimitNanos > 0 && { cpuLimit: cpuLimitNanos / nanosPerCore }),

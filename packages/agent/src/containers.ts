@@ -1,6 +1,6 @@
 import type { ContainerEvent, ContainerStatus, ExitStatus, Runtime } from "@warren/runtime";
-import { Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
-import { Changes, isUnavailable } from "./waiting.ts";
+import { Backoff, Changes, delay, type Clock, type Logger, type Random } from "@warren/std";
+import { isUnavailable } from "./waiting.ts";
 
 /** A container has ended; `exit` is undefined where nobody knows how. */
 export interface Ending {
@@ -11,7 +11,7 @@ const rank = { created: 0, running: 1, exited: 2, unknown: 3 } as const;
 
 /**
  * The state of each of this node's containers, by the runtime's events. A container only moves forward, so an answer
- * that comes late never takes back what an event has told.
+ * that comes late never takes back what an event has shown.
  */
 export class Containers {
   readonly #runtime: Pick<Runtime, "events" | "list">;
@@ -27,7 +27,11 @@ export class Containers {
     return this.#known.get(id);
   }
 
-  /** Resolves when the runtime has told once of all that there is. */
+  all(): ContainerStatus[] {
+    return [...this.#known.values()];
+  }
+
+  /** Resolves when the runtime has listed all there is once. */
   async listed(signal: AbortSignal): Promise<void> {
     await this.#changes.until(() => (this.#listed ? true : undefined), signal);
   }
@@ -37,18 +41,13 @@ export class Containers {
     const known = this.#known.get(status.id);
     const newer = known === undefined || rank[status.state.kind] >= rank[known.state.kind] ? status : known;
     this.#known.set(status.id, newer);
-    this.#changes.tell();
+    this.#changes.notify();
     return newer;
   }
 
   forget(id: string): void {
     this.#known.delete(id);
-    this.#changes.tell();
-  }
-
-  /** Resolves when the container is there. */
-  async present(id: string, signal: AbortSignal): Promise<ContainerStatus> {
-    return this.#changes.until(() => this.#known.get(id), signal);
+    this.#changes.notify();
   }
 
   /** Resolves with its process id once it is known to run. */
@@ -77,7 +76,7 @@ export class Containers {
     // Only what was there before the question can be missing from the answer.
     for (const id of before) if (!there.has(id)) this.#known.delete(id);
     this.#listed = true;
-    this.#changes.tell();
+    this.#changes.notify();
   }
 
   /** Follows the runtime's events until the signal aborts, through any absence of the runtime. */
@@ -112,7 +111,7 @@ export class Containers {
         this.put({ ...known, state: { kind: "exited", exit: event.exit } });
         break;
       case "oom":
-        // Told by the exit.
+        // The exit says it.
         break;
       default:
         event satisfies never;

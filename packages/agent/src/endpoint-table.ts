@@ -1,35 +1,80 @@
 import type { Backend, Endpoint } from "@warren/api";
-import type { Clock, Logger, Random } from "@warren/std";
+import { keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
+import type { Clock, Logger, Random, Timer } from "@warren/std";
+import { addressText } from "./address.ts";
+import type { NodeBackend, NodeEndpoint } from "./seams.ts";
 import { GatheredWork } from "./waiting.ts";
 
-/** A task of this node, as its balancer sees it. */
+/** How long the flows to another node's task outlive the end of its lease, ms: it ends them by its own grace meanwhile. */
+export const remoteDrainMs = 60_000;
+
+/** Of a lease whose weight no manager has named yet. */
+const defaultWeight = 100;
+
+/** A lease of this node, as its balancer sees it. */
 export interface LocalBackend {
-  readonly serviceId: string;
-  readonly slot: number;
+  readonly slotId: string;
   readonly address: string;
   /** Being stopped: it keeps the connections that it has. */
   readonly draining: boolean;
+  /** Of its last probes, from 1 (healthy) down to 0. */
+  readonly health: number;
 }
 
-/** What the managers say of other nodes' tasks, and this node of its own, whatever the managers say of those. Pure. */
-export function mergeEndpoints(
-  endpoints: Iterable<Endpoint>,
-  nodeId: string,
-  local: ReadonlyMap<string, LocalBackend>,
-): Endpoint[] {
-  const own = new Map<string, Backend[]>();
-  for (const [taskId, { serviceId, ...rest }] of local) {
-    const backends = own.get(serviceId) ?? [];
-    backends.push({ taskId, nodeId, ...rest });
-    own.set(serviceId, backends);
+export interface EndpointInputs {
+  readonly nodeId: string;
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
+  /** As managers say, of all nodes. */
+  readonly backends: ReadonlyMap<string, Backend>;
+  /** Of this node, by its own knowledge. */
+  readonly local: ReadonlyMap<string, LocalBackend>;
+  /** Weight that managers wished for leases of this node, last known. */
+  readonly wishes: ReadonlyMap<string, number>;
+  /** Other nodes' backends that were removed a short while ago. */
+  readonly leaving: ReadonlyMap<string, Backend>;
+}
+
+/** What managers say of other nodes' leases, and this node of its own, whatever the managers say of those. Pure. */
+export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
+  const { nodeId, endpoints, backends, local, wishes, leaving } = inputs;
+  const byService = new Map<string, NodeBackend[]>();
+  const add = (slotId: string, backend: Omit<NodeBackend, "slot">): void => {
+    const service = serviceOfSlot(slotId);
+    const list = byService.get(service) ?? [];
+    list.push({ ...backend, slot: slotKeyText(keyOfSlot(slotId)) });
+    byService.set(service, list);
+  };
+  const addRemote = (key: string, backend: Backend, draining: boolean): void => {
+    const slotId = parseLeaseKey(key)?.slotId;
+    if (slotId === undefined || backend.nodeId === nodeId) return;
+    const address = addressText(backend.address);
+    add(slotId, { key, nodeId: backend.nodeId, address, weight: draining ? 0 : backend.weight, draining });
+  };
+  for (const [key, backend] of backends) addRemote(key, backend, false);
+  for (const [key, backend] of leaving) if (!backends.has(key)) addRemote(key, backend, true);
+  for (const [key, { slotId, address, draining, health }] of local) {
+    const weight = draining ? 0 : loweredWeight(wishes.get(key) ?? defaultWeight, health);
+    add(slotId, { key, nodeId, address, weight, draining });
   }
-  return [...endpoints].map((endpoint) => ({
-    ...endpoint,
-    backends: [
-      ...endpoint.backends.filter((backend) => backend.nodeId !== nodeId),
-      ...(own.get(endpoint.serviceId) ?? []),
-    ],
+  return [...endpoints.values()].map(({ serviceId, name, vip, ports, networks }) => ({
+    serviceId,
+    name,
+    vip,
+    ports,
+    networks,
+    backends: byService.get(serviceId) ?? [],
   }));
+}
+
+/** The manager's wish, lowered by health and never raised; one that is in use keeps at least a little of a wish above 0. */
+export function loweredWeight(wish: number, health: number): number {
+  return wish === 0 ? 0 : Math.max(1, Math.round(wish * Math.min(1, Math.max(0, health))));
+}
+
+/** Shared with the local record, which changes them. */
+export interface AssignedEndpoints {
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
+  readonly backends: ReadonlyMap<string, Backend>;
 }
 
 /**
@@ -38,20 +83,25 @@ export function mergeEndpoints(
  */
 export class EndpointTable {
   readonly #nodeId: string;
-  /** Shared with the local record, which changes it. */
-  readonly #assigned: ReadonlyMap<string, Endpoint>;
-  readonly #apply: (endpoints: readonly Endpoint[]) => Promise<void>;
+  readonly #clock: Clock;
+  readonly #assigned: AssignedEndpoints;
+  readonly #apply: (endpoints: readonly NodeEndpoint[]) => Promise<void>;
   readonly #local = new Map<string, LocalBackend>();
+  readonly #wishes = new Map<string, number>();
+  readonly #leaving = new Map<string, { readonly backend: Backend; readonly timer: Timer }>();
   readonly #work = new GatheredWork();
 
   constructor(
     nodeId: string,
-    assigned: ReadonlyMap<string, Endpoint>,
-    apply: (endpoints: readonly Endpoint[]) => Promise<void>,
+    clock: Clock,
+    assigned: AssignedEndpoints,
+    apply: (endpoints: readonly NodeEndpoint[]) => Promise<void>,
   ) {
     this.#nodeId = nodeId;
+    this.#clock = clock;
     this.#assigned = assigned;
     this.#apply = apply;
+    for (const [key, backend] of assigned.backends) this.#noteWish(key, backend);
     // What is there at the start is applied too.
     this.#work.ask();
   }
@@ -61,19 +111,52 @@ export class EndpointTable {
     this.#work.ask();
   }
 
-  /** Puts a task of this node in, or changes how it stands. */
-  set(taskId: string, backend: LocalBackend): void {
-    this.#local.set(taskId, backend);
+  /** A backend came, or its weight is another. */
+  assigned(key: string, backend: Backend): void {
+    this.#stay(key);
+    this.#noteWish(key, backend);
     this.changed();
   }
 
-  drain(taskId: string): void {
-    const backend = this.#local.get(taskId);
-    if (backend !== undefined && !backend.draining) this.set(taskId, { ...backend, draining: true });
+  /** A backend is no longer assigned. Another node's keeps its connections for a while, and gets no new ones. */
+  removed(key: string, backend: Backend): void {
+    if (backend.nodeId !== this.#nodeId) {
+      this.#stay(key);
+      const timer = this.#clock.setTimeout(() => {
+        this.#leaving.delete(key);
+        this.changed();
+      }, remoteDrainMs);
+      this.#leaving.set(key, { backend, timer });
+    }
+    this.changed();
   }
 
-  delete(taskId: string): void {
-    if (this.#local.delete(taskId)) this.changed();
+  /** Puts a lease of this node in, or changes how it stands. */
+  set(key: string, backend: LocalBackend): void {
+    this.#local.set(key, backend);
+    this.changed();
+  }
+
+  setHealth(key: string, health: number): void {
+    const backend = this.#local.get(key);
+    if (backend !== undefined && backend.health !== health) this.set(key, { ...backend, health });
+  }
+
+  /** Takes a lease of this node out for new connections; false if it is not in. */
+  drain(key: string): boolean {
+    const backend = this.#local.get(key);
+    if (backend !== undefined && !backend.draining) this.set(key, { ...backend, draining: true });
+    return backend !== undefined;
+  }
+
+  delete(key: string): void {
+    if (this.#local.delete(key)) this.changed();
+  }
+
+  /** The lease is released. */
+  forget(key: string): void {
+    this.delete(key);
+    this.#wishes.delete(key);
   }
 
   /** Resolves when what is so now, or something newer, is applied. */
@@ -81,12 +164,38 @@ export class EndpointTable {
     return this.#work.done(signal);
   }
 
-  run(
+  async run(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
   ): Promise<void> {
     const failed = "the node's balancer could not be set, and is tried again";
-    const apply = (): Promise<void> => this.#apply(mergeEndpoints(this.#assigned.values(), this.#nodeId, this.#local));
-    return this.#work.run(dependencies, failed, apply, signal);
+    try {
+      await this.#work.run(dependencies, failed, () => this.#apply(this.#merged()), signal);
+    } finally {
+      for (const { timer } of this.#leaving.values()) timer.cancel();
+      this.#leaving.clear();
+    }
+  }
+
+  #merged(): NodeEndpoint[] {
+    const leaving = new Map([...this.#leaving].map(([key, { backend }]) => [key, backend]));
+    const { endpoints, backends } = this.#assigned;
+    return mergeEndpoints({
+      nodeId: this.#nodeId,
+      endpoints,
+      backends,
+      local: this.#local,
+      wishes: this.#wishes,
+      leaving,
+    });
+  }
+
+  #noteWish(key: string, { nodeId, weight }: Backend): void {
+    if (nodeId === this.#nodeId) this.#wishes.set(key, weight);
+  }
+
+  #stay(key: string): void {
+    this.#leaving.get(key)?.timer.cancel();
+    this.#leaving.delete(key);
   }
 }

@@ -6,8 +6,8 @@ export function grpcSession(dispatcher: ApiClient["dispatcher"]): Session {
   return {
     open: (request, signal) => dispatcher.session(request, { signal }),
     heartbeat: (request, signal) => dispatcher.heartbeat(request, { signal }),
-    async updateTaskStatus(request, signal) {
-      await dispatcher.updateTaskStatus(request, { signal });
+    async report(request, signal) {
+      await dispatcher.report(request, { signal });
     },
     assignments: (request, signal) => dispatcher.assignments(request, { signal }),
     relay: (up, signal) => dispatcher.relay(up, { signal }),

@@ -74,6 +74,8 @@ export interface ProbeOutcome {
   readonly healthy: boolean;
   /** Of a failure: why. */
   readonly reason: string;
+  /** Failures in a row that count, this one included. */
+  readonly failures: number;
 }
 
 /** Thrown by a probe that could not be made, which says nothing of the task. */
@@ -102,7 +104,7 @@ export async function watchHealth(
     signal.throwIfAborted();
     if (outcome !== undefined) {
       tracker.record(outcome.healthy, clock.monotonic() - startedAt);
-      watch.onOutcome(outcome);
+      watch.onOutcome({ ...outcome, failures: tracker.failures });
       if (tracker.unhealthy) return { reason: outcome.reason, failures: tracker.failures };
     }
     await delay(clock, tracker.nextGapMs(), signal);
@@ -110,7 +112,7 @@ export async function watchHealth(
 }
 
 /** Undefined where nothing was learnt. */
-async function probeOnce(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<ProbeOutcome | undefined> {
+async function probeOnce(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<Omit<ProbeOutcome, "failures"> | undefined> {
   const over = new AbortController();
   const { timeoutMs } = watch.times;
   const timer = clock.setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);

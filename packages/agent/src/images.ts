@@ -1,4 +1,5 @@
-import { parseReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
+import type { Version } from "@warren/api";
+import { parseReference, pinReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 
 interface Pull {
@@ -16,8 +17,8 @@ export class Images {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #graceMs: number;
-  /** References of the tasks assigned, ended ones included. */
-  readonly #inUse: () => Iterable<string>;
+  /** Of the leases that are assigned. */
+  readonly #inUse: () => Iterable<Version>;
   readonly #pulls = new Map<string, Pull>();
   /** When a collection first found the image unused, in monotonic time, by full reference. */
   readonly #unusedSince = new Map<string, number>();
@@ -31,13 +32,23 @@ export class Images {
       readonly log: Logger;
     },
     graceMs: number,
-    inUse: () => Iterable<string>,
+    inUse: () => Iterable<Version>,
   ) {
     this.#runtime = dependencies.runtime;
     this.#clock = dependencies.clock;
     this.#log = dependencies.log;
     this.#graceMs = graceMs;
     this.#inUse = inUse;
+  }
+
+  /**
+   * The image that a version is of, as it is on this node. One that is here is used, whatever its registry says; a registry
+   * is asked what the reference leads to only for a version whose image is not settled.
+   *
+   * @param digest what the reference led to when the version was made; empty: not known
+   */
+  async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
   }
 
   /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */
@@ -54,7 +65,7 @@ export class Images {
   /** A task that used an image is gone: looks now, and again when what is unused has been so for long enough. */
   released(signal: AbortSignal): void {
     if (signal.aborted) return;
-    // One after the other; a failure is told, and the next event tries again.
+    // One after the other; a failure is logged, and the next event tries again.
     this.#collecting = this.#collecting.then(() => this.#collect(signal));
   }
 
@@ -92,9 +103,14 @@ export class Images {
   /** Removes what has been unused for so long; gives how many. */
   async #removeUnused(graceMs: number): Promise<number> {
     const now = this.#clock.monotonic();
-    const used = new Set([...this.#inUse(), ...this.#pulls.keys()].map(fullReference));
+    const versions = [...this.#inUse()];
+    const digests = new Set(versions.map(({ imageDigest }) => imageDigest));
     const present = await this.#runtime.images();
     const refs = new Set(present.map(({ ref }) => ref));
+    const used = new Set([
+      ...[...versions.map(({ task }) => task?.container?.image ?? ""), ...this.#pulls.keys()].map(fullReference),
+      ...present.filter(({ digest }) => digests.has(digest)).map(({ ref }) => ref),
+    ]);
     for (const ref of this.#unusedSince.keys()) if (used.has(ref) || !refs.has(ref)) this.#unusedSince.delete(ref);
     for (const ref of refs) if (!used.has(ref) && !this.#unusedSince.has(ref)) this.#unusedSince.set(ref, now);
     const due = [...this.#unusedSince].filter(([, since]) => now - since >= graceMs).map(([ref]) => ref);
@@ -131,7 +147,7 @@ export class Images {
     const forget = (): void => {
       if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
     };
-    // Who waits is told by `image` itself.
+    // Its waiters learn of it from `image` itself.
     image.then(forget, forget);
     return pull;
   }

@@ -29,6 +29,8 @@ export type { AgentOptions } from "./options.ts";
 export type {
   AgentState,
   NetworkSettings,
+  NodeBackend,
+  NodeEndpoint,
   ProbeTransport,
   Session,
   StateChange,

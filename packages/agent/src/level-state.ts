@@ -1,16 +1,31 @@
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename } from "node:fs/promises";
+import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
+import { errorText } from "@warren/std";
+import { readIdentity, writeIdentity, type Identity } from "./identity.ts";
 import type { AgentState } from "./seams.ts";
 
 /**
- * The local record's place on disk: LevelDB in `directory`, which is made, readable by its owner alone, if it is not
- * there. It holds registries' passwords as the manager gave them.
+ * The local record's place on disk: LevelDB in `directory`, and the node's identity in `directory.identity` beside it;
+ * both are made, readable by their owner alone, if they are not there. The record holds registries' passwords as the
+ * manager gave them.
+ *
+ * A LevelDB that can't be opened is set aside, under a name that says so, and a new one takes its place: all that it
+ * holds can be had again.
+ *
+ * @throws Error where another process has it open
  */
 export async function openLevelState(directory: string): Promise<AgentState> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const level = new ClassicLevel<string, Uint8Array>(directory, { valueEncoding: "view" });
-  await level.open();
+  await mkdir(dirname(directory), { recursive: true, mode: 0o700 });
+  const identityPath = `${directory}.identity`;
+  const identity = await readIdentity(identityPath);
+  const { level, lost } = await openOrSetAside(directory, identity);
   return {
+    nodeId: identity?.nodeId,
+    opened: identity?.opened ?? 0,
+    lost,
+    identify: (nodeId, opened) => writeIdentity(identityPath, { nodeId, opened }),
     async load() {
       return new Map(await level.iterator().all());
     },
@@ -22,4 +37,52 @@ export async function openLevelState(directory: string): Promise<AgentState> {
     },
     close: () => level.close(),
   };
+}
+
+type Level = ClassicLevel<string, Uint8Array>;
+
+async function openOrSetAside(
+  directory: string,
+  identity: Identity | undefined,
+): Promise<{ readonly level: Level; readonly lost: string | undefined }> {
+  const there = existsSync(directory) ? (await readdir(directory)).filter((name) => name !== "LOCK") : [];
+  if (there.length === 0) {
+    const lost = identity === undefined ? undefined : `the record in ${directory} is missing`;
+    return { level: await openLevel(directory, true), lost };
+  }
+  try {
+    // LevelDB takes a folder without CURRENT for an empty one, and begins anew over what is there.
+    if (!there.includes("CURRENT")) throw new Error("its file CURRENT is missing");
+    const level = await openLevel(directory, false);
+    try {
+      await level.iterator().all();
+    } catch (error) {
+      await level.close();
+      throw error;
+    }
+    return { level, lost: undefined };
+  } catch (error) {
+    if (isLocked(error)) throw error;
+    const aside = await freeName(directory);
+    await rename(directory, aside);
+    const lost = `the record in ${directory} can't be read (${errorText(error)}) and was set aside as ${aside}`;
+    return { level: await openLevel(directory, true), lost };
+  }
+}
+
+async function openLevel(directory: string, createIfMissing: boolean): Promise<Level> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const level: Level = new ClassicLevel(directory, { valueEncoding: "view", createIfMissing });
+  await level.open();
+  return level;
+}
+
+function isLocked(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause)
+    if ((each as NodeJS.ErrnoException).code === "LEVEL_LOCKED") return true;
+  return false;
+}
+
+async function freeName(directory: string): Promise<string> {
+  for (let n = 1; ; n += 1) if (!existsSync(`${directory}.damaged-${n}`)) return `${directory}.damaged-${n}`;
 }

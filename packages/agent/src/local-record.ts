@@ -1,137 +1,287 @@
-import { AssignedTask, Endpoint, RegistryLogin, TaskStatus } from "@warren/api";
+import {
+  Point,
+  SlotRecord,
+  TaskStatus,
+  type AssignmentKind,
+  type Epoch,
+  type Incarnation,
+  type RestartPolicy,
+} from "@warren/api";
+import { leaseKey, level as ownLevel, minLevel as ownMinLevel } from "@warren/api/model";
 import { errorText, type Clock, type Logger, type Random } from "@warren/std";
+import { Assigned } from "./assigned.ts";
 import { AgentError } from "./errors.ts";
+import { EntrySum, openEntry, sealEntry } from "./record-entry.ts";
 import type { AgentState, NetworkSettings } from "./seams.ts";
 import { GatheredWork } from "./waiting.ts";
 
-/** Of what is written; a worker stops at one that it does not know. */
-const format = 1;
-
-/** Why this worker ends a task, or never ran it. Written before the task is touched, so that it outlives a crash. */
+/** Why this worker ends a run, or never ran it. Written before the run is touched, so that it outlives a crash. */
 export interface Verdict {
-  readonly kind: "failed" | "rejected";
+  readonly kind: "failed" | "rejected" | "dropped";
   readonly code: string;
   readonly message: string;
 }
 
-/** What only this node knows of a task. */
-export interface LocalTask {
-  readonly address?: string;
-  readonly netnsPath?: string;
-  readonly verdict?: Verdict;
-  /** No longer assigned: it is stopped, then all of it goes. */
-  readonly removed?: boolean;
+/** What only this node knows of a lease. Fields of a later level are kept. */
+export interface LeaseLocal {
+  readonly slotId: string;
+  readonly epoch: Epoch;
+  readonly versionId: string;
+  readonly address: string;
+  /** Of the cluster, when the lease was last named by it. */
+  readonly incarnation?: Incarnation;
+  /** The life of this worker that received the offer: run (0, 1) is that life's alone (L6). */
+  readonly offeredLife?: number;
+  /** It was HELD once. */
+  readonly held?: boolean;
+  /** Why its rules allow no further run. */
+  readonly settled?: string;
+  /** `releasing`: acknowledged, and not taken back from then on. `released`: nothing of it runs, and its flows are gone. */
+  readonly stage?: "releasing" | "released";
+  readonly imageDigest?: string;
+  /** As last known. */
+  readonly restart?: RestartPolicy;
+  /** Ids of networks, as they were when the last run was attached. */
+  readonly networks?: readonly string[];
 }
 
-export interface TaskRecord {
-  assigned: AssignedTask;
+export interface LeaseRecord {
+  local: LeaseLocal;
+  record: SlotRecord;
+}
+
+/** What only this node knows of a run. Fields of a later level are kept. */
+export interface RunLocal {
+  /** Its key. */
+  readonly lease: string;
+  /** Of the lease; it outlives it. */
+  readonly slotId: string;
+  readonly life: number;
+  readonly run: number;
+  /** When it was made, in the order of all runs of this node. */
+  readonly order: number;
+  readonly serviceName: string;
+  readonly image: string;
+  readonly graceMs?: number;
+  readonly memoryLimitBytes?: number;
+  readonly netnsPath?: string;
+  readonly verdict?: Verdict;
+  /** Told to stop by the manager. */
+  readonly told?: boolean;
+  /** The boot in which it started, and when. */
+  readonly bootId?: string;
+  readonly startedMs?: number;
+  /** Its end is counted in the slot's record. */
+  readonly counted?: boolean;
+}
+
+export interface RunRecord {
+  readonly id: string;
   status: TaskStatus;
-  local: LocalTask;
+  local: RunLocal;
 }
 
 export interface NodeRecord {
   readonly id: string;
+  readonly clusterId?: string;
   /** Undefined until a manager has told. */
   readonly network?: NetworkSettings;
 }
 
+/** Levels that are read, and the highest that is written. */
+export interface RecordLevels {
+  readonly level: number;
+  readonly minLevel: number;
+}
+
+interface MetaEntry {
+  readonly opened: number;
+  readonly count: number;
+  readonly sum: number;
+}
+
 /**
  * What a worker must know when it starts again without a manager: its id and network, what it is assigned, and how far
- * each task was. Held in memory, written behind.
+ * each lease and run was. Held in memory, written behind.
  *
  * I1 Writes are taken up in the order of the calls, those that wait as one; `durable()` resolves when all that was
  *    asked for before it is on disk.
  * I2 A write that fails is tried again until it succeeds, as nothing is lost while this process lives.
+ * I3 Each entry has a checksum, and each write one over all entries: an entry that is damaged, missing or older than the
+ *    rest is noticed. All of them can be had again, from the managers or from the containers' labels.
  */
 export class LocalRecord {
-  readonly tasks: Map<string, TaskRecord> = new Map();
-  readonly endpoints: Map<string, Endpoint> = new Map();
-  readonly registries: Map<string, RegistryLogin> = new Map();
+  readonly assigned: Assigned = new Assigned();
+  readonly leases: Map<string, LeaseRecord> = new Map();
+  readonly runs: Map<string, RunRecord> = new Map();
+  /** What of it was damaged or missing when it was loaded, for people. */
+  readonly damage: string[] = [];
   readonly #state: AgentState;
+  readonly #levels: RecordLevels;
   #node: NodeRecord | undefined;
+  #obeyed: Point | undefined;
+  #opened: number;
+  #writtenLevel: number;
   /** What waits to be written, by key; undefined: to be removed. */
   #waiting = new Map<string, Uint8Array | undefined>();
+  /** Sum of each entry that is or will be on disk. */
+  readonly #sums = new Map<string, number>();
+  readonly #all = new EntrySum();
   readonly #work = new GatheredWork();
+  #order = 0;
 
-  private constructor(state: AgentState) {
+  private constructor(state: AgentState, levels: RecordLevels) {
     this.#state = state;
+    this.#levels = levels;
+    this.#writtenLevel = levels.minLevel;
+    this.#opened = state.opened;
   }
 
-  /** @throws AgentError `AGENT_RECORD_UNREADABLE` */
-  static async load(state: AgentState): Promise<LocalRecord> {
-    const record = new LocalRecord(state);
+  /**
+   * Reads what is there, and sets aside what is damaged.
+   *
+   * @throws AgentError `AGENT_RECORD_UNREADABLE`: a later version wrote it
+   */
+  static async load(
+    state: AgentState,
+    levels: RecordLevels = { level: ownLevel, minLevel: ownMinLevel },
+  ): Promise<LocalRecord> {
+    const record = new LocalRecord(state, levels);
+    if (state.lost !== undefined) record.damage.push(state.lost);
+    let meta: MetaEntry | undefined;
     for (const [key, value] of await state.load()) {
-      try {
-        record.#read(key, value);
-      } catch (cause) {
-        if (AgentError.is(cause)) throw cause;
-        throw unreadable(key, errorText(cause));
+      const entry = openEntry(key, value);
+      if (entry.kind === "damaged") {
+        record.damage.push(`entry "${key}" is damaged`);
+        record.#waiting.set(key, undefined);
+        continue;
       }
+      if (entry.level > levels.level || entry.level < levels.minLevel) throw wrongLevel(key, entry.level, levels);
+      if (key === "meta") meta = parse(entry.body) as MetaEntry;
+      else record.#take(key, entry.body, entry.sum);
     }
-    for (const [id, task] of record.tasks)
-      if (task.assigned.id !== id) throw unreadable(`task/${id}`, "a part of it is missing");
+    record.#check(meta);
+    for (const { local } of record.runs.values()) record.#order = Math.max(record.#order, local.order);
     return record;
+  }
+
+  /** Whether some of what was written before is not here. */
+  get incomplete(): boolean {
+    return this.damage.length > 0;
   }
 
   get node(): NodeRecord | undefined {
     return this.#node;
   }
 
+  /** The last point of the cluster's history that was obeyed. */
+  get obeyed(): Point | undefined {
+    return this.#obeyed;
+  }
+
+  /** How often the record was opened; this time is included once `begin` was called. */
+  get opened(): number {
+    return this.#opened;
+  }
+
+  /** What is written from now on is for readers of this level, the cluster's, at most. */
+  writeLevel(level: number): void {
+    this.#writtenLevel = Math.min(Math.max(level, this.#levels.minLevel), this.#levels.level);
+  }
+
   setNode(node: NodeRecord): void {
     this.#node = node;
-    this.#put("node", json({ format, ...node }));
+    this.#put("node", json(node));
   }
 
-  addTask(record: TaskRecord): void {
-    const { id } = record.assigned;
-    this.tasks.set(id, record);
-    this.#put(`task/${id}/assigned`, AssignedTask.encode(record.assigned).finish());
-    this.#put(`task/${id}/status`, TaskStatus.encode(record.status).finish());
-    this.#put(`task/${id}/local`, json(record.local));
+  setObeyed(point: Point): void {
+    this.#obeyed = point;
+    this.#put("obeyed", Point.encode(point).finish());
   }
 
-  setAssigned(id: string, assigned: AssignedTask): void {
-    this.#task(id).assigned = assigned;
-    this.#put(`task/${id}/assigned`, AssignedTask.encode(assigned).finish());
+  /** Begins this worker's time with the record: what it writes is known from what earlier ones wrote. */
+  begin(): void {
+    this.#opened += 1;
+    this.#work.ask();
   }
 
-  setStatus(id: string, status: TaskStatus): void {
-    this.#task(id).status = status;
-    this.#put(`task/${id}/status`, TaskStatus.encode(status).finish());
+  /** False if the bytes are no message of their kind; they are kept all the same. */
+  assign(kind: AssignmentKind, key: string, bytes: Uint8Array): boolean {
+    this.#put(`assigned/${kind}/${key}`, bytes);
+    return this.assigned.set({ kind, key, bytes });
+  }
+
+  unassign(kind: AssignmentKind, key: string): void {
+    this.#put(`assigned/${kind}/${key}`, undefined);
+    this.assigned.delete(kind, key);
+  }
+
+  addLease(lease: LeaseRecord): string {
+    const key = leaseKey(lease.local.slotId, lease.local.epoch);
+    this.leases.set(key, lease);
+    this.#put(`lease/${key}/local`, json(lease.local));
+    this.#put(`lease/${key}/record`, SlotRecord.encode(lease.record).finish());
+    return key;
   }
 
   /** Changes what is named and leaves the rest; undefined takes a field away. */
-  setLocal(id: string, change: { readonly [K in keyof LocalTask]?: LocalTask[K] | undefined }): void {
-    const task = this.#task(id);
-    task.local = Object.fromEntries(
-      Object.entries({ ...task.local, ...change }).filter(([, value]) => value !== undefined),
-    );
-    this.#put(`task/${id}/local`, json(task.local));
+  setLease(key: string, change: { readonly [K in keyof LeaseLocal]?: LeaseLocal[K] | undefined }): void {
+    const lease = this.lease(key);
+    lease.local = changed(lease.local, change);
+    this.#put(`lease/${key}/local`, json(lease.local));
   }
 
-  deleteTask(id: string): void {
-    this.tasks.delete(id);
-    for (const part of ["assigned", "status", "local"]) this.#put(`task/${id}/${part}`, undefined);
+  setSlotRecord(key: string, record: SlotRecord): void {
+    this.lease(key).record = record;
+    this.#put(`lease/${key}/record`, SlotRecord.encode(record).finish());
   }
 
-  setEndpoint(endpoint: Endpoint): void {
-    this.endpoints.set(endpoint.serviceId, endpoint);
-    this.#put(`endpoint/${endpoint.serviceId}`, Endpoint.encode(endpoint).finish());
+  deleteLease(key: string): void {
+    this.leases.delete(key);
+    for (const part of ["local", "record"]) this.#put(`lease/${key}/${part}`, undefined);
   }
 
-  deleteEndpoint(serviceId: string): void {
-    this.endpoints.delete(serviceId);
-    this.#put(`endpoint/${serviceId}`, undefined);
+  lease(key: string): LeaseRecord {
+    const lease = this.leases.get(key);
+    if (lease === undefined) throw new Error(`assertion failed: lease ${key} is in the record`);
+    return lease;
   }
 
-  setRegistry(login: RegistryLogin): void {
-    this.registries.set(login.registry, login);
-    this.#put(`registry/${login.registry}`, RegistryLogin.encode(login).finish());
+  addRun(id: string, local: Omit<RunLocal, "order">, status: TaskStatus): RunRecord {
+    const run: RunRecord = { id, local: { ...local, order: (this.#order += 1) }, status };
+    this.runs.set(id, run);
+    this.#put(`run/${id}/local`, json(run.local));
+    this.#put(`run/${id}/status`, TaskStatus.encode(status).finish());
+    return run;
   }
 
-  deleteRegistry(registry: string): void {
-    this.registries.delete(registry);
-    this.#put(`registry/${registry}`, undefined);
+  setRun(id: string, change: { readonly [K in keyof RunLocal]?: RunLocal[K] | undefined }): void {
+    const run = this.run(id);
+    run.local = changed(run.local, change);
+    this.#put(`run/${id}/local`, json(run.local));
+  }
+
+  setStatus(id: string, status: TaskStatus): void {
+    this.run(id).status = status;
+    this.#put(`run/${id}/status`, TaskStatus.encode(status).finish());
+  }
+
+  deleteRun(id: string): void {
+    this.runs.delete(id);
+    for (const part of ["local", "status"]) this.#put(`run/${id}/${part}`, undefined);
+  }
+
+  run(id: string): RunRecord {
+    const run = this.runs.get(id);
+    if (run === undefined) throw new Error(`assertion failed: run ${id} is in the record`);
+    return run;
+  }
+
+  /** Runs of a lease, the oldest first. */
+  runsOf(lease: string): RunRecord[] {
+    return [...this.runs.values()]
+      .filter(({ local }) => local.lease === lease)
+      .toSorted((a, b) => a.local.order - b.local.order);
   }
 
   /** Resolves when all that was set so far is on disk. */
@@ -140,7 +290,7 @@ export class LocalRecord {
   }
 
   /** Writes what waits, until the signal aborts. */
-  run(
+  write(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
   ): Promise<void> {
@@ -151,6 +301,8 @@ export class LocalRecord {
   async #write(): Promise<void> {
     const batch = this.#waiting;
     this.#waiting = new Map();
+    const meta: MetaEntry = { opened: this.#opened, count: this.#all.count, sum: this.#all.sum };
+    batch.set("meta", sealEntry("meta", this.#writtenLevel, json(meta)).bytes);
     try {
       await this.#state.write([...batch].map(([key, value]) => ({ key, value })));
     } catch (error) {
@@ -160,41 +312,93 @@ export class LocalRecord {
     }
   }
 
-  #put(key: string, value: Uint8Array | undefined): void {
-    this.#waiting.set(key, value);
+  #put(key: string, body: Uint8Array | undefined): void {
+    this.#forget(key);
+    if (body === undefined) this.#waiting.set(key, undefined);
+    else {
+      const { bytes, sum } = sealEntry(key, this.#writtenLevel, body);
+      this.#count(key, sum);
+      this.#waiting.set(key, bytes);
+    }
     this.#work.ask();
   }
 
-  #task(id: string): TaskRecord {
-    const task = this.tasks.get(id);
-    if (task === undefined) throw new Error(`assertion failed: task ${id} is in the record`);
-    return task;
+  #count(key: string, sum: number): void {
+    this.#sums.set(key, sum);
+    this.#all.add(sum);
   }
 
-  #read(key: string, value: Uint8Array): void {
+  #forget(key: string): void {
+    const sum = this.#sums.get(key);
+    if (sum === undefined) return;
+    this.#sums.delete(key);
+    this.#all.remove(sum);
+  }
+
+  #take(key: string, body: Uint8Array, sum: number): void {
+    try {
+      this.#read(key, body);
+      this.#count(key, sum);
+    } catch (error) {
+      this.damage.push(`entry "${key}" can't be read: ${errorText(error)}`);
+      this.#waiting.set(key, undefined);
+    }
+  }
+
+  /** I3 */
+  #check(meta: MetaEntry | undefined): void {
+    const { nodeId, opened } = this.#state;
+    if (meta === undefined) {
+      if (nodeId !== undefined && this.#state.lost === undefined) this.damage.push("all of it is missing");
+    } else if (this.damage.length === 0 && (meta.count !== this.#all.count || meta.sum !== this.#all.sum))
+      this.damage.push("some of it is missing");
+    else if (meta.opened < opened) this.damage.push("what was written last is missing");
+    this.#opened = Math.max(opened, meta?.opened ?? 0);
+    // What is one half of a lease or a run is none.
+    for (const [key, { local }] of this.leases)
+      if (leaseKey(local.slotId, local.epoch) !== key) this.#drop(`lease "${key}"`, () => this.deleteLease(key));
+    for (const [id, { local }] of this.runs)
+      if (local.lease === "") this.#drop(`run ${id}`, () => this.deleteRun(id));
+  }
+
+  #drop(what: string, drop: () => void): void {
+    this.damage.push(`a part of ${what} is missing`);
+    drop();
+  }
+
+  #read(key: string, body: Uint8Array): void {
     const [kind, ...rest] = key.split("/");
-    const name = rest.join("/");
-    if (kind === "node") {
-      const { format: found, ...node } = parse(value) as NodeRecord & { readonly format: number };
-      if (found !== format) throw unreadable(key, `it has format ${found}, and this version knows ${format}`);
-      this.#node = node;
-    } else if (kind === "endpoint") this.endpoints.set(name, Endpoint.decode(value));
-    else if (kind === "registry") this.registries.set(name, RegistryLogin.decode(value));
-    else if (kind === "task") this.#readTask(rest[0] ?? "", rest[1], value);
-    else throw unreadable(key, "this version knows no such entry");
+    if (kind === "node") this.#node = parse(body) as NodeRecord;
+    else if (kind === "obeyed") this.#obeyed = Point.decode(body);
+    else if (kind === "assigned")
+      this.assigned.set({ kind: Number(rest[0]) as AssignmentKind, key: rest.slice(1).join("/"), bytes: body });
+    else if (kind === "lease") this.#readLease(rest.slice(0, -1).join("/"), rest.at(-1), body);
+    else if (kind === "run") this.#readRun(rest[0] ?? "", rest[1], body);
+    // An entry of a later level: it stays as it is.
   }
 
-  #readTask(id: string, part: string | undefined, value: Uint8Array): void {
-    const task = this.tasks.get(id) ?? {
-      assigned: AssignedTask.create(),
-      status: TaskStatus.create(),
-      local: {},
-    };
-    this.tasks.set(id, task);
-    if (part === "assigned") task.assigned = AssignedTask.decode(value);
-    else if (part === "status") task.status = TaskStatus.decode(value);
-    else task.local = parse(value) as LocalTask;
+  #readLease(key: string, part: string | undefined, body: Uint8Array): void {
+    const lease = this.leases.get(key) ?? { local: noLease, record: SlotRecord.create() };
+    this.leases.set(key, lease);
+    if (part === "local") lease.local = parse(body) as LeaseLocal;
+    else if (part === "record") lease.record = SlotRecord.decode(body);
   }
+
+  #readRun(id: string, part: string | undefined, body: Uint8Array): void {
+    const run = this.runs.get(id) ?? { id, local: noRun, status: TaskStatus.create() };
+    this.runs.set(id, run);
+    if (part === "local") run.local = parse(body) as RunLocal;
+    else if (part === "status") run.status = TaskStatus.decode(body);
+  }
+}
+
+const noLease: LeaseLocal = { slotId: "", epoch: { reign: 0, index: 0 }, versionId: "", address: "" };
+const noRun: RunLocal = { lease: "", slotId: "", life: 0, run: 0, order: 0, serviceName: "", image: "" };
+
+function changed<T extends object>(object: T, change: { readonly [K in keyof T]?: T[K] | undefined }): T {
+  return Object.fromEntries(
+    Object.entries({ ...object, ...change }).filter(([, value]) => value !== undefined),
+  ) as unknown as T;
 }
 
 function json(value: unknown): Uint8Array {
@@ -205,10 +409,10 @@ function parse(value: Uint8Array): unknown {
   return JSON.parse(Buffer.from(value).toString()) as unknown;
 }
 
-function unreadable(key: string, why: string): AgentError {
+function wrongLevel(key: string, found: number, { level, minLevel }: RecordLevels): AgentError {
   return new AgentError(
-    { code: "AGENT_RECORD_UNREADABLE", key },
-    `the worker's record can't be read at "${key}": ${why}; run the version that wrote it, or remove the record's folder, which restarts this node's tasks`,
+    { code: "AGENT_RECORD_UNREADABLE", key, level: found },
+    `the worker's record has level ${found} at "${key}", and this version reads levels ${minLevel} to ${level}: run the version of Warren that wrote it`,
   );
 }
 

@@ -3,7 +3,7 @@ import { noMetrics, type Counter, type Gauge, type Histogram, type Metrics } fro
 export interface AgentMetrics {
   /** 1 while a manager is connected. */
   readonly connected: Gauge;
-  readonly tasks: Gauge;
+  readonly leases: Gauge;
   /** By the state that tasks ended in. */
   readonly ended: Counter;
   /** From the assignment to RUNNING. */
@@ -14,7 +14,7 @@ export interface AgentMetrics {
 export function agentMetrics(metrics: Metrics = noMetrics): AgentMetrics {
   return {
     connected: metrics.gauge({ name: "warren_agent_connected", help: "Whether a manager is connected." }),
-    tasks: metrics.gauge({ name: "warren_agent_tasks", help: "Tasks assigned, ended ones that are kept included." }),
+    leases: metrics.gauge({ name: "warren_agent_leases", help: "Leases of this node, released ones included." }),
     ended: metrics.counter({
       name: "warren_agent_tasks_ended_total",
       help: "Tasks ended, by the state that they ended in.",

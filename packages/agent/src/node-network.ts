@@ -1,7 +1,6 @@
-import type { Endpoint } from "@warren/api";
-import type { Clock, Logger, Random } from "@warren/std";
-import type { NetworkSettings, TaskAttachment, TaskNetwork } from "./seams.ts";
-import { Changes, persistently } from "./waiting.ts";
+import { Changes, type Clock, type Logger, type Random } from "@warren/std";
+import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "./seams.ts";
+import { persistently } from "./waiting.ts";
 
 /** The node's network, from when it is open: who asks sooner waits. */
 export class NodeNetwork {
@@ -38,7 +37,7 @@ export class NodeNetwork {
     const open = (): Promise<{ readonly adopted: readonly string[] }> => this.#network.open(settings, expected);
     const { adopted } = await persistently(this.#dependencies, "opening the node's network", signal, open, () => true);
     this.#state = { kind: "open", settings, adopted: new Set(adopted) };
-    this.#changes.tell();
+    this.#changes.notify();
   }
 
   /** Resolves when it is open, with the tasks whose interfaces were there. */
@@ -46,19 +45,19 @@ export class NodeNetwork {
     return this.#changes.until(() => (this.#state.kind === "open" ? this.#state.adopted : undefined), signal);
   }
 
-  async attach(task: Parameters<TaskNetwork["attach"]>[0], signal: AbortSignal): Promise<string> {
+  async attach(task: TaskAttachment, signal: AbortSignal): Promise<void> {
     await this.opened(signal);
-    return (await this.#network.attach(task)).address;
+    await this.#network.attach(task);
   }
 
-  /** Takes interface and address back, however often that takes. */
-  async detach(taskId: string, signal: AbortSignal): Promise<void> {
+  /** Takes interface and flows away, however often that takes. */
+  async detach(taskId: string, address: string, signal: AbortSignal): Promise<void> {
     await this.opened(signal);
-    const detach = (): Promise<void> => this.#network.detach(taskId);
+    const detach = (): Promise<void> => this.#network.detach(taskId, address);
     await persistently(this.#dependencies, `detaching task ${taskId}`, signal, detach, () => true);
   }
 
-  async setEndpoints(endpoints: readonly Endpoint[], signal: AbortSignal): Promise<void> {
+  async setEndpoints(endpoints: readonly NodeEndpoint[], signal: AbortSignal): Promise<void> {
     await this.opened(signal);
     await this.#network.setEndpoints(endpoints);
   }

@@ -5,7 +5,7 @@ export interface AgentOptions {
   readonly dataDir: string;
   /** As nodes are listed by. */
   readonly hostname: string;
-  /** Of Warren, told to the manager. */
+  /** Of Warren, reported to the manager. */
   readonly version: string;
   /** Of containers that name none: the node's name server. @default ["169.254.1.1"] */
   readonly nameServers?: readonly string[];
@@ -13,6 +13,15 @@ export interface AgentOptions {
   readonly parallelStarts?: number;
   /** An image that no task has used for so long is removed, ms. @default 3600000 */
   readonly imageGraceMs?: number;
+  /**
+   * From when a lease has left names and balancer here until its stop signal, ms: the names' time to live, at most 1 s, and
+   * the time that a change takes to reach every other node (L8). @default 2000
+   */
+  readonly leaveMs?: number;
+  /** Runs that are kept of each lease, with their logs, the newest included. @default 5 */
+  readonly keptRuns?: number;
+  /** How long the logs of a lease's runs outlive it, ms. @default 3600000 */
+  readonly keepEndedMs?: number;
   /** The longest that a task's start or stop waits for the balancer, ms; past it the task goes on. @default 5000 */
   readonly balancerWaitMs?: number;
   /** A manager that leaves a call unanswered for so long is taken to be gone, ms. @default 5000 */
@@ -29,6 +38,9 @@ export function resolveOptions(options: AgentOptions): ResolvedOptions {
     nameServers: ["169.254.1.1"],
     parallelStarts: 8,
     imageGraceMs: 3_600_000,
+    leaveMs: 2_000,
+    keptRuns: 5,
+    keepEndedMs: 3_600_000,
     balancerWaitMs: 5_000,
     managerTimeoutMs: 5_000,
     maxRelays: 64,
@@ -39,9 +51,9 @@ export function resolveOptions(options: AgentOptions): ResolvedOptions {
   };
   if (!resolved.dataDir.startsWith("/")) refuse("dataDir", "must be an absolute path");
   if (resolved.hostname === "") refuse("hostname", "is empty");
-  for (const option of ["parallelStarts", "maxRelays"] as const)
+  for (const option of ["parallelStarts", "maxRelays", "keptRuns"] as const)
     if (!Number.isSafeInteger(resolved[option]) || resolved[option] < 1) refuse(option, "must be 1 or more");
-  for (const option of ["imageGraceMs", "balancerWaitMs", "managerTimeoutMs"] as const)
+  for (const option of ["imageGraceMs", "leaveMs", "keepEndedMs", "balancerWaitMs", "managerTimeoutMs"] as const)
     if (!(resolved[option] >= 0)) refuse(option, "must be 0 or more");
   return Object.freeze(resolved);
 }

@@ -1,10 +1,13 @@
-import { TaskState, type AssignedTask } from "@warren/api";
+import { TaskState } from "@warren/api";
 import type { ExitStatus } from "@warren/runtime";
 import { WarrenError, errorText } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { Verdict } from "./local-record.ts";
 
-/** How a task ended, as it is told. */
+/** Characters of a message that are kept and reported: reports are bounded whatever a program or a registry says (L10). */
+const messageLength = 1_000;
+
+/** How a run ended, as it is reported. */
 export interface Outcome {
   readonly state: TaskState;
   readonly message: string;
@@ -12,23 +15,23 @@ export interface Outcome {
 }
 
 export interface Ended {
-  readonly assigned: AssignedTask;
+  /** 0: none. */
+  readonly memoryLimitBytes: number;
   /** This worker ended it, or could not run it. */
   readonly verdict: Verdict | undefined;
-  /** It ran, and was ended because the manager said so. */
+  /** It was ended because its lease is released. */
   readonly told: boolean;
   /** Its process has run. */
   readonly ran: boolean;
-  /** Undefined where it never ran, or nobody knows. */
+  /** It started in a boot of the machine that has ended. */
+  readonly earlierBoot: boolean;
+  /** Undefined where it never ran, or its end is not known. */
   readonly exit: ExitStatus | undefined;
 }
 
-/** From all that is known of a task's end to what is told of it. Pure. */
-export function outcomeOf({ assigned, verdict, told, ran, exit }: Ended): Outcome {
-  if (verdict !== undefined) {
-    const state = verdict.kind === "failed" ? TaskState.FAILED : TaskState.REJECTED;
-    return { state, message: verdict.message, code: verdict.code };
-  }
+/** From all that is known of a run's end to what is reported of it. Pure. */
+export function outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot, exit }: Ended): Outcome {
+  if (verdict !== undefined) return { state: stateOf(verdict), message: verdict.message, code: verdict.code };
   if (told) {
     const how = exit === undefined ? "" : `, with exit code ${exit.code}`;
     return {
@@ -37,11 +40,20 @@ export function outcomeOf({ assigned, verdict, told, ran, exit }: Ended): Outcom
       code: "",
     };
   }
+  // L7: whatever its exit was, the machine may have caused it.
+  if (earlierBoot)
+    return {
+      state: TaskState.SHUTDOWN,
+      message: "ended with its machine, which has restarted",
+      code: "AGENT_MACHINE_RESTARTED",
+    };
   if (exit === undefined)
     return { state: TaskState.FAILED, message: containerLost().message, code: "AGENT_CONTAINER_LOST" };
   if (exit.oomKilled) {
-    const limit = assigned.spec?.resources?.memoryLimitBytes ?? 0;
-    const of = limit > 0 ? ` of ${mebibytes(limit)}: raise its memory limit` : ": the node has too little memory";
+    const of =
+      memoryLimitBytes > 0
+        ? ` of ${mebibytes(memoryLimitBytes)}: raise its memory limit`
+        : ": the node has too little memory";
     return {
       state: TaskState.FAILED,
       message: `out of memory${of} (exit code ${exit.code})`,
@@ -52,10 +64,33 @@ export function outcomeOf({ assigned, verdict, told, ran, exit }: Ended): Outcom
   return { state: TaskState.FAILED, message: `ended with exit code ${exit.code}`, code: "AGENT_TASK_EXITED" };
 }
 
-/** What an error says of a task: one that never ran is rejected. */
+/** Whether the machine, or the end of a worker on it, ended the run: no failure of the run. */
+export function isByMachine({ code }: Outcome): boolean {
+  return code === "AGENT_MACHINE_RESTARTED" || code === "AGENT_NOT_STARTED";
+}
+
+function stateOf({ kind }: Verdict): TaskState {
+  switch (kind) {
+    case "failed":
+      return TaskState.FAILED;
+    case "rejected":
+      return TaskState.REJECTED;
+    case "dropped":
+      return TaskState.SHUTDOWN;
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** What an error says of a run: one that never ran is rejected. */
 export function verdictOf(error: unknown, ran: boolean): Verdict {
   const code = WarrenError.is(error) ? error.code : "AGENT_INTERNAL";
-  return { kind: ran ? "failed" : "rejected", code, message: errorText(error).replaceAll(/\s*\n\s*/g, " ") };
+  const message = errorText(error).replaceAll(/\s*\n\s*/g, " ");
+  return {
+    kind: code === "AGENT_NOT_STARTED" ? "dropped" : ran ? "failed" : "rejected",
+    code,
+    message: message.length > messageLength ? `${message.slice(0, messageLength)}…` : message,
+  };
 }
 
 export function containerLost(): AgentError {
@@ -65,9 +100,8 @@ export function containerLost(): AgentError {
   );
 }
 
-/** Whether a task in this state has ended, and only its traces are left. */
-export function hasEnded(state: TaskState): boolean {
-  return state > TaskState.RUNNING;
+export function notStarted(why: string): AgentError {
+  return new AgentError({ code: "AGENT_NOT_STARTED" }, `${why}: another run takes its place`);
 }
 
 function mebibytes(bytes: number): string {

@@ -1,6 +1,6 @@
 import type { ExecOpen, ExecRequest } from "@warren/api";
 import type { ExecProcess } from "@warren/runtime";
-import { RelayRefused, relayStatus, type Relay, type RelayDependencies } from "./relay.ts";
+import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
 import { abortable } from "@warren/std";
 import { within } from "./waiting.ts";
 
@@ -9,22 +9,22 @@ const hangupGraceMs = 5_000;
 
 /** Runs a process in a task's container for a caller far away. `open.ref` is the task's id. */
 export async function relayExec(
-  { runtime, tasks, containers, clock }: RelayDependencies,
+  { runtime, runs, containers, clock }: RelayDependencies,
   open: ExecOpen,
   relay: Relay,
   signal: AbortSignal,
 ): Promise<void> {
-  const task = tasks().find(({ id }) => id === open.ref);
-  if (task === undefined) throw new RelayRefused(relayStatus.notFound, `task ${open.ref} is not on this node`);
-  if (containers.get(task.id)?.state.kind !== "running")
-    throw new RelayRefused(relayStatus.failedPrecondition, `task ${task.id} does not run`);
+  const { ref } = open;
+  if (!runs().has(ref)) throw new RelayRefused("API_NOT_FOUND", `task ${ref} is not on this node`);
+  if (containers.get(ref)?.state.kind !== "running")
+    throw new RelayRefused("API_PRECONDITION", `task ${ref} does not run`);
   const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
     new WritableStream({
       write: (chunk) => relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),
     });
   const stdin = new TransformStream<Uint8Array, Uint8Array>();
   const process = await runtime.exec(
-    task.id,
+    ref,
     {
       args: open.command,
       env: open.env,
@@ -36,9 +36,12 @@ export async function relayExec(
   );
   const exit = process.exit;
   const input = takeInput(process, open, relay.received, stdin.writable.getWriter());
+  // Awaited below, unless the way to the caller breaks first.
+  const ended = Promise.race([exit, input.then(() => exit)]);
+  ended.catch(() => undefined);
   try {
     await relay.send({ $case: "exec", value: { message: { $case: "started", value: true } } });
-    const { code } = await abortable(Promise.race([exit, input.then(() => exit)]), signal);
+    const { code } = await abortable(ended, signal);
     await relay.send({ $case: "exec", value: { message: { $case: "exitCode", value: code } } });
   } catch (error) {
     await hangUp(process, () => within(clock, hangupGraceMs, exit, new AbortController().signal));

@@ -1,16 +1,16 @@
-import type { ExecRequest, RelayRequest, RelayUp } from "@warren/api";
+import type { ApiCode, ExecRequest, RelayRequest, RelayUp } from "@warren/api";
 import { RuntimeError } from "@warren/runtime";
-import { errorText } from "@warren/std";
-import { Channel } from "./channel.ts";
+import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
+import { relayImage } from "./relay-image.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
-import { RelayRefused, relayStatus, type Relay, type RelayDependencies } from "./relay.ts";
+import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
 
 /** Messages that wait for the manager or for a process, of one relay. */
 const waitingMessages = 4;
 
-/** Serves what callers of the API want of this node: logs, execs, measurements. */
+/** Serves what callers of the API want of this node: logs, execs, measurements, image references. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -21,7 +21,7 @@ export class RelayServer {
     this.#limit = limit;
   }
 
-  /** Serves one request until all is told, the caller has gone or `signal` aborts. Fails where the way to the manager does. */
+  /** Serves one request until all has been sent, the caller has gone or `signal` aborts. Fails where the way to the manager does. */
   async serve(request: RelayRequest, sessionId: string, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
@@ -32,13 +32,14 @@ export class RelayServer {
     const content = (async (): Promise<void> => {
       await up.send({ message: { $case: "open", value: { nodeId, sessionId, relayId: request.relayId } } });
       try {
-        await this.#content(request, { send: (message) => up.send({ message }), received: down }, both);
+        await this.#content(request, { send: (message) => sendAll(up, message), received: down }, both);
         if (!both.aborted) await up.send({ message: { $case: "done", value: true } });
       } catch (error) {
         if (both.aborted) return;
-        const status = statusOf(error);
-        if (status === relayStatus.internal) this.#dependencies.log.error("a relay failed", { error });
-        await up.send({ message: { $case: "failure", value: { status, message: errorText(error) } } });
+        const code = codeOf(error);
+        const remedy = error instanceof RelayRefused ? error.remedy : "";
+        if (code === "API_INTERNAL") this.#dependencies.log.error("a relay failed", { error });
+        await up.send({ message: { $case: "failure", value: { code, message: errorText(error), remedy } } });
       } finally {
         up.close();
       }
@@ -60,8 +61,9 @@ export class RelayServer {
   async #content({ what }: RelayRequest, relay: Relay, signal: AbortSignal): Promise<void> {
     if (this.#serving > this.#limit)
       throw new RelayRefused(
-        relayStatus.resourceExhausted,
-        `this node serves ${this.#limit} streams already: end some, or try later`,
+        "API_EXHAUSTED",
+        `this node serves ${this.#limit} streams already`,
+        "end some, or try later",
       );
     switch (what?.$case) {
       case "logs":
@@ -70,27 +72,38 @@ export class RelayServer {
         return relayExec(this.#dependencies, what.value, relay, signal);
       case "stats":
         return relayStats(this.#dependencies, what.value, relay, signal);
+      case "image":
+        return relayImage(this.#dependencies, what.value, relay, signal);
       case undefined:
-        throw new RelayRefused(relayStatus.unimplemented, "this worker does not know what is asked: upgrade it");
+        throw new RelayRefused("API_UNIMPLEMENTED", "this worker does not know what is asked", "upgrade it");
       default:
         return what satisfies never;
     }
   }
 }
 
-function statusOf(error: unknown): number {
-  if (error instanceof RelayRefused) return error.status;
-  if (!RuntimeError.is(error)) return relayStatus.internal;
+async function sendAll(up: Channel<RelayUp>, message: NonNullable<RelayUp["message"]>): Promise<void> {
+  await up.send({ message });
+}
+
+function codeOf(error: unknown): ApiCode {
+  if (error instanceof RelayRefused) return error.code;
+  if (!(error instanceof RuntimeError)) return "API_INTERNAL";
   switch (error.code) {
     case "RUNTIME_NOT_FOUND":
-      return relayStatus.notFound;
+    case "RUNTIME_IMAGE_NOT_FOUND":
+      return "API_NOT_FOUND";
     case "RUNTIME_WRONG_STATE":
-      return relayStatus.failedPrecondition;
+      return "API_PRECONDITION";
     case "RUNTIME_SPEC_INVALID":
-      return relayStatus.invalidArgument;
+    case "RUNTIME_REFERENCE_INVALID":
+      return "API_INVALID";
+    case "RUNTIME_REGISTRY_UNAUTHORIZED":
+      return "API_DENIED";
     case "RUNTIME_UNAVAILABLE":
-      return relayStatus.unavailable;
+    case "RUNTIME_REGISTRY_UNREACHABLE":
+      return "API_UNAVAILABLE";
     default:
-      return relayStatus.internal;
+      return "API_INTERNAL";
   }
 }

@@ -1,6 +1,8 @@
-import type { AssignedTask, RelayStats, TaskStats } from "@warren/api";
+import type { RelayStats, TaskStats } from "@warren/api";
+import { keyOfSlot } from "@warren/api/model";
 import { RuntimeError } from "@warren/runtime";
 import { Limiter } from "./limiter.ts";
+import type { RunRecord } from "./local-record.ts";
 import type { Relay, RelayDependencies } from "./relay.ts";
 
 /** Containers measured at once. */
@@ -8,22 +10,22 @@ const parallel = 8;
 
 /** Measures tasks now. Those that do not run are left out. */
 export async function relayStats(
-  { runtime, containers, tasks, clock, nodeId }: RelayDependencies,
+  { runtime, containers, runs, clock, nodeId }: RelayDependencies,
   { taskIds }: RelayStats,
   relay: Relay,
   signal: AbortSignal,
 ): Promise<void> {
-  const wanted = tasks().filter(
+  const wanted = [...runs().values()].filter(
     ({ id }) => (taskIds.length === 0 || taskIds.includes(id)) && containers.get(id)?.state.kind === "running",
   );
   const limiter = new Limiter(parallel);
-  const measure = async (task: AssignedTask): Promise<TaskStats | undefined> => {
+  const measure = async ({ id, local }: RunRecord): Promise<TaskStats | undefined> => {
     try {
-      const stats = await runtime.stats(task.id);
+      const stats = await runtime.stats(id);
       return {
-        taskId: task.id,
-        serviceName: task.serviceName,
-        slot: task.slot,
+        taskId: id,
+        serviceName: local.serviceName,
+        slot: keyOfSlot(local.slotId),
         nodeId,
         at: new Date(clock.now()),
         cpuUsageNs: Number(stats.cpuUsageNs),
@@ -40,7 +42,7 @@ export async function relayStats(
       throw error;
     }
   };
-  const measured = await Promise.all(wanted.map((task) => limiter.run(signal, () => measure(task))));
+  const measured = await Promise.all(wanted.map((run) => limiter.run(signal, () => measure(run))));
   const stats = measured.filter((each) => each !== undefined);
   await relay.send({ $case: "stats", value: { stats, unreachableNodes: [] } });
 }

@@ -1,8 +1,9 @@
-/** What the server of relays and its three contents share. */
-import type { AssignedTask, ExecRequest, RelayUp } from "@warren/api";
+/** What the server of relays and its contents share. */
+import type { ApiCode, ExecRequest, RelayUp } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Clock, Logger } from "@warren/std";
 import type { Containers } from "./containers.ts";
+import type { RunRecord } from "./local-record.ts";
 import type { Session } from "./seams.ts";
 
 export interface RelayDependencies {
@@ -12,8 +13,8 @@ export interface RelayDependencies {
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodeId: string;
-  /** All tasks of this node, ended ones included. */
-  readonly tasks: () => readonly AssignedTask[];
+  /** Runs of this node by their tasks' ids, ended ones that are kept included. */
+  readonly runs: () => ReadonlyMap<string, RunRecord>;
   /** Resolves when the task has a container, with false if it never will. */
   readonly hasContainer: (taskId: string, signal: AbortSignal) => Promise<boolean>;
 }
@@ -26,23 +27,14 @@ export interface Relay {
   readonly received: AsyncIterable<ExecRequest>;
 }
 
-/** A request that can't be served, with the gRPC status that its caller is told. */
+/** A request that can't be served, with the code that its caller gets. */
 export class RelayRefused extends Error {
-  readonly status: number;
+  readonly code: ApiCode;
+  readonly remedy: string;
 
-  constructor(status: number, message: string) {
+  constructor(code: ApiCode, message: string, remedy: string = "") {
     super(message);
-    this.status = status;
+    this.code = code;
+    this.remedy = remedy;
   }
 }
-
-/** gRPC's numbers. */
-export const relayStatus = {
-  invalidArgument: 3,
-  notFound: 5,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-} as const;

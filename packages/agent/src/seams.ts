@@ -1,14 +1,15 @@
 import type {
   AssignmentsMessage,
   AssignmentsRequest,
-  Endpoint,
+  EndpointNetwork,
   HeartbeatRequest,
   HeartbeatResponse,
+  PortSpec,
   RelayDown,
   RelayUp,
+  ReportRequest,
   SessionMessage,
   SessionRequest,
-  UpdateTaskStatusRequest,
 } from "@warren/api";
 
 /**
@@ -20,7 +21,7 @@ export interface Session {
   open(request: SessionRequest, signal: AbortSignal): AsyncIterable<SessionMessage>;
   heartbeat(request: HeartbeatRequest, signal: AbortSignal): Promise<HeartbeatResponse>;
   /** Resolves once the manager has stored it. */
-  updateTaskStatus(request: UpdateTaskStatusRequest, signal: AbortSignal): Promise<void>;
+  report(request: ReportRequest, signal: AbortSignal): Promise<void>;
   assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncIterable<AssignmentsMessage>;
   /** `up` is read only as fast as the manager takes it, and asked to end when the answers have ended. */
   relay(up: AsyncIterable<RelayUp>, signal: AbortSignal): AsyncIterable<RelayDown>;
@@ -38,6 +39,7 @@ export interface NetworkSettings {
 export interface TaskAttachment {
   /** The task's. */
   readonly id: string;
+  /** Its lease's: the same in every run of the lease, which is attached before the next one is (L8). */
   readonly address: string;
   /** Ids of networks. */
   readonly networks: readonly string[];
@@ -45,30 +47,49 @@ export interface TaskAttachment {
   readonly netnsPath: string;
 }
 
+/** A lease that takes connections, as one node balances it. */
+export interface NodeBackend {
+  /** `SLOT_ID/EPOCH`. */
+  readonly key: string;
+  /** Of the slot within its service: `3`, `node-ID`, `2-17`. */
+  readonly slot: string;
+  readonly nodeId: string;
+  readonly address: string;
+  /** Share of new connections, against those of the service's other backends. */
+  readonly weight: number;
+  /** No names lead to it and no new connection; those it has go on. */
+  readonly draining: boolean;
+}
+
+/** A service as one node balances it and answers for its names. */
+export interface NodeEndpoint {
+  readonly serviceId: string;
+  readonly name: string;
+  readonly vip: string;
+  readonly ports: readonly PortSpec[];
+  readonly networks: readonly EndpointNetwork[];
+  readonly backends: readonly NodeBackend[];
+}
+
 /** The node's network: interfaces and addresses of tasks, and the services that they reach. */
 export interface TaskNetwork {
   /**
    * Called once, before all else. Attachments that an earlier process left and that are `expected` stay without a
-   * packet lost, and are given back by task id; all others are removed.
+   * packet lost, and are returned by task id; all others are removed.
    */
   open(
     settings: NetworkSettings,
     expected: readonly TaskAttachment[],
   ): Promise<{ readonly adopted: readonly string[] }>;
+  /** Makes a task's interface with its address; packets flow when it resolves. Calls may overlap. */
+  attach(task: TaskAttachment): Promise<void>;
   /**
-   * Gives a task its interface and an address that no other has; packets flow when it resolves. `address` is one that
-   * it had: it gets that again where it can be. Calls may overlap.
+   * Takes the interface away, and the flows of its address with it. Done already if there is none; then only flows go.
+   * `address` is the one that it was attached with.
    */
-  attach(
-    task: Omit<TaskAttachment, "address"> & { readonly address: string | undefined },
-  ): Promise<{ readonly address: string }>;
-  /** Takes both back. Done already if there is none. */
-  detach(taskId: string): Promise<void>;
-  /**
-   * Exactly these services are balanced and answered for by name, from when it resolves. A backend that is `draining`
-   * keeps its connections and gets no new ones. Calls do not overlap.
-   */
-  setEndpoints(endpoints: readonly Endpoint[]): Promise<void>;
+  detach(taskId: string, address: string): Promise<void>;
+  /** Exactly these services are balanced and answered for by name, from when it resolves. Calls do not overlap. */
+  setEndpoints(endpoints: readonly NodeEndpoint[]): Promise<void>;
 }
 
 export interface StateChange {
@@ -82,6 +103,17 @@ export interface StateChange {
  * takes effect in the order of the calls.
  */
 export interface AgentState {
+  /**
+   * The node's id, kept apart from the record so that neither is lost with the other. Undefined where this machine has
+   * never been a node, or where that is lost.
+   */
+  readonly nodeId: string | undefined;
+  /** What `identify` was told last; 0 at first. A record that says less has lost what was written since. */
+  readonly opened: number;
+  /** Why what was written before is not here, for people; undefined if it is, or if nothing was ever written. */
+  readonly lost: string | undefined;
+  /** Keeps the id, and how often the record was opened; on disk when it resolves. */
+  identify(nodeId: string, opened: number): Promise<void>;
   /** All there is. */
   load(): Promise<ReadonlyMap<string, Uint8Array>>;
   write(changes: readonly StateChange[]): Promise<void>;

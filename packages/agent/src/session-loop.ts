@@ -1,17 +1,22 @@
-import type { AssignmentsMessage, NodeDescription, RelayRequest, SessionMessage, TaskStatusUpdate } from "@warren/api";
+import type { AssignmentsMessage, LeaseReport, NodeDescription, Point, RelayRequest, SessionMessage } from "@warren/api";
 import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
 import { AgentError } from "./errors.ts";
+import type { LeaseReporter } from "./lease-reporter.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import { judgePoint } from "./points.ts";
 import type { Session } from "./seams.ts";
-import type { StatusReporter } from "./status-reporter.ts";
 
 export interface SessionHandlers {
   readonly nodeId: string;
   readonly describe: (signal: AbortSignal) => Promise<NodeDescription>;
-  readonly reporter: StatusReporter;
+  readonly reporter: LeaseReporter;
+  /** The last point of the cluster's history that was obeyed. */
+  readonly obeyed: () => Point | undefined;
+  /** Digests of what is assigned, in ascending order. */
+  readonly held: () => Buffer;
   /** Each message of a session, the first included. */
   readonly onNode: (message: SessionMessage) => void;
-  /** False: the message does not follow on the one before, and the stream is opened again. */
+  /** False: the message does not follow on the one before, or is not obeyed, and the stream is opened again. */
   readonly onAssignments: (message: AssignmentsMessage) => boolean;
   /** Serves a request until it or the signal ends; fails only where the way to the manager does. */
   readonly onRelay: (request: RelayRequest, sessionId: string, signal: AbortSignal) => Promise<void>;
@@ -64,25 +69,35 @@ export class SessionLoop {
   /** One session, until any part of it fails or the manager ends it. */
   async #session(signal: AbortSignal, stable: () => void): Promise<void> {
     const { session } = this.#dependencies;
-    const { nodeId, describe } = this.#handlers;
-    const messages = session.open({ nodeId, description: await describe(signal) }, signal)[Symbol.asyncIterator]();
+    const { nodeId, describe, obeyed } = this.#handlers;
+    const description = await describe(signal);
+    const messages = session.open({ nodeId, description, obeyed: obeyed() }, signal)[Symbol.asyncIterator]();
     const first = await this.#inTime("registering the node", signal, () => messages.next());
     if (first.done === true) throw sessionFailed("the manager ended the session before it began");
     const { sessionId } = first.value;
+    this.#judge(first.value);
     this.#setConnected(true);
     this.#dependencies.log.info("session with a manager", { session: sessionId });
     const broken = Promise.withResolvers<never>();
     await using parts = new TaskGroup((_name, error) => broken.reject(error), signal);
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
     parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
-    parts.run("status", (ending) =>
-      this.#handlers.reporter.run((updates) => this.#send(sessionId, updates, ending), ending),
+    parts.run("reports", (ending) =>
+      this.#handlers.reporter.run((leases) => this.#send(sessionId, leases, ending), ending),
     );
     const reading = (async (): Promise<void> => {
       for (let next: IteratorResult<SessionMessage, unknown> = first; next.done !== true; next = await messages.next())
         this.#take(next.value, parts);
     })();
     await Promise.race([reading, broken.promise]);
+  }
+
+  /** L13, L14: a manager of another history, or behind this node, is left. */
+  #judge({ point, historyLost }: SessionMessage): void {
+    const judgement = judgePoint(this.#handlers.obeyed(), point);
+    if (judgement.kind !== "obey")
+      throw new AgentError({ code: "AGENT_HISTORY_REFUSED" }, `the manager is not obeyed: ${judgement.why}`);
+    if (historyLost !== "") this.#dependencies.log.error("the manager sends no assignments", { why: historyLost });
   }
 
   #take(message: SessionMessage, parts: TaskGroup): void {
@@ -114,12 +129,12 @@ export class SessionLoop {
 
   async #assignments(sessionId: string, signal: AbortSignal): Promise<void> {
     const { session, clock, random, log } = this.#dependencies;
-    const { nodeId, onAssignments } = this.#handlers;
+    const { nodeId, onAssignments, held } = this.#handlers;
     const backoff = new Backoff(random);
     for (;;) {
-      for await (const message of session.assignments({ nodeId, sessionId }, signal)) {
+      for await (const message of session.assignments({ nodeId, sessionId, held: held() }, signal)) {
         if (!onAssignments(message)) {
-          log.warn("an assignment was missed: all are asked for again");
+          log.warn("an assignment was missed or not obeyed: all are asked for again");
           break;
         }
         backoff.reset();
@@ -128,12 +143,10 @@ export class SessionLoop {
     }
   }
 
-  async #send(sessionId: string, updates: TaskStatusUpdate[], signal: AbortSignal): Promise<void> {
+  async #send(sessionId: string, leases: LeaseReport[], signal: AbortSignal): Promise<void> {
     const { session } = this.#dependencies;
     const { nodeId } = this.#handlers;
-    await this.#inTime("telling the tasks' states", signal, (inTime) =>
-      session.updateTaskStatus({ nodeId, sessionId, updates }, inTime),
-    );
+    await this.#inTime("reporting leases", signal, (inTime) => session.report({ nodeId, sessionId, leases }, inTime));
   }
 
   /** Fails where the manager does not answer in time. */

@@ -1,5 +1,5 @@
 import { RuntimeError } from "@warren/runtime";
-import { abortable, Backoff, delay, type Clock, type Logger, type Random } from "@warren/std";
+import { abortable, Backoff, Changes, delay, type Clock, type Logger, type Random } from "@warren/std";
 
 /** True if `promise` resolved within `limitMs`. Rejects as it does, or when `signal` aborts. */
 export async function within(
@@ -20,26 +20,6 @@ export async function within(
   }
 }
 
-/** Wakes all who wait, each time something changed. */
-export class Changes {
-  #next: PromiseWithResolvers<void> = Promise.withResolvers();
-
-  tell(): void {
-    this.#next.resolve();
-    this.#next = Promise.withResolvers();
-  }
-
-  /** Resolves with the first value that is not undefined, now or after a change. */
-  async until<T>(condition: () => T | undefined, signal: AbortSignal): Promise<T> {
-    for (;;) {
-      signal.throwIfAborted();
-      const value = condition();
-      if (value !== undefined) return value;
-      await abortable(this.#next.promise, signal);
-    }
-  }
-}
-
 /**
  * Work of which one run does all that was asked for before it: one run at a time, and tried again, with back-off, until it
  * succeeds.
@@ -51,7 +31,7 @@ export class GatheredWork {
 
   ask(): void {
     this.#asked += 1;
-    this.#changes.tell();
+    this.#changes.notify();
   }
 
   /** Resolves when all that was asked for so far is done. */
@@ -74,7 +54,7 @@ export class GatheredWork {
       try {
         await work();
         this.#done = asked;
-        this.#changes.tell();
+        this.#changes.notify();
         backoff.reset();
       } catch (error) {
         signal.throwIfAborted();

@@ -1,7 +1,7 @@
 import { Health, HealthCheck, TaskState } from "@warren/api";
 import { describe, expect, test } from "vitest";
 import { healthTimes, HealthTracker } from "../src/health.ts";
-import { task, World } from "./fakes/world.ts";
+import { World } from "./fakes/world.ts";
 
 const times = { intervalMs: 1_000, timeoutMs: 500, retries: 3, startPeriodMs: 5_000 };
 
@@ -68,16 +68,16 @@ test("a task is STARTING and not balanced until its first passed probe", async (
     tcp: () => Promise.reject(new Error("not asked for")),
   };
   await world.start();
-  world.manager.assign(task("t1", { spec: { container: { healthCheck: { ...http, startPeriodMs: 60_000 } } } }));
-  await world.untilState("t1", TaskState.STARTING);
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck: { ...http, startPeriodMs: 60_000 } } } });
+  await world.untilState(t1.task, TaskState.STARTING);
   await world.pass(30_000);
-  expect(world.state("t1")).toBe(TaskState.STARTING);
-  expect(world.manager.statuses.get("t1")?.message).toBe("not yet healthy: GET :8080/ready answers 503");
+  expect(world.state(t1.task)).toBe(TaskState.STARTING);
+  expect(world.manager.statuses.get(t1.task)?.message).toBe("not yet healthy: GET :8080/ready answers 503");
   expect(world.network.serving("svc")).toEqual([]);
   expect(asked[0]).toEqual({ address: "10.77.1.2", port: 8080, path: "/ready" });
   status = 302;
-  await world.untilState("t1", TaskState.RUNNING);
-  expect(world.manager.statuses.get("t1")).toMatchObject({
+  await world.untilState(t1.task, TaskState.RUNNING);
+  expect(world.manager.statuses.get(t1.task)).toMatchObject({
     message: "running and healthy",
     container: { health: Health.HEALTHY },
   });
@@ -99,16 +99,16 @@ test("an unhealthy task leaves the balancer at once, is stopped, and fails with 
     });
   await world.start();
   const healthCheck = { probe: { $case: "tcp" as const, value: { port: 80 } }, intervalMs: 1_000, retries: 3 };
-  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck } } });
+  await world.untilState(t1.task, TaskState.RUNNING);
   await world.pass(5_000);
   healthy = false;
-  await world.until("a probe failed", () => world.manager.statuses.get("t1")?.container?.health === Health.UNHEALTHY);
-  expect(world.state("t1")).toBe(TaskState.RUNNING);
+  await world.until("a probe failed", () => world.manager.statuses.get(t1.task)?.container?.health === Health.UNHEALTHY);
+  expect(world.state(t1.task)).toBe(TaskState.RUNNING);
   expect(world.network.serving("svc")).toHaveLength(1);
-  await world.untilState("t1", TaskState.FAILED);
+  await world.untilState(t1.task, TaskState.FAILED);
   expect(seen).toEqual([0]);
-  expect(world.manager.statuses.get("t1")).toMatchObject({
+  expect(world.manager.statuses.get(t1.task)).toMatchObject({
     code: "AGENT_UNHEALTHY",
     message: "unhealthy: 3 probes in a row failed: connect ECONNREFUSED",
     container: { health: Health.UNHEALTHY, exitCode: 0 },
@@ -124,9 +124,9 @@ test("a probe that gets no answer in time has failed", async () => {
     tcp: () => Promise.resolve(),
   };
   await world.start();
-  world.manager.assign(task("t1", { spec: { container: { healthCheck: { ...http, timeoutMs: 700, retries: 1 } } } }));
-  await world.untilState("t1", TaskState.FAILED);
-  expect(world.manager.statuses.get("t1")?.message).toBe("unhealthy: a probe failed: no answer within 700 ms");
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck: { ...http, timeoutMs: 700, retries: 1 } } } });
+  await world.untilState(t1.task, TaskState.FAILED);
+  expect(world.manager.statuses.get(t1.task)?.message).toBe("unhealthy: a probe failed: no answer within 700 ms");
 });
 
 test("a task that never becomes healthy fails when its time for that is over", async () => {
@@ -134,13 +134,13 @@ test("a task that never becomes healthy fails when its time for that is over", a
   world.probes = { http: () => Promise.resolve(500), tcp: () => Promise.resolve() };
   await world.start();
   const healthCheck = { ...http, startPeriodMs: 4_000 };
-  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
-  await world.untilState("t1", TaskState.STARTING);
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck } } });
+  await world.untilState(t1.task, TaskState.STARTING);
   await world.pass(4_500);
-  expect(world.state("t1")).toBe(TaskState.STARTING);
-  expect(world.manager.statuses.get("t1")?.container?.health).toBe(Health.STARTING);
+  expect(world.state(t1.task)).toBe(TaskState.STARTING);
+  expect(world.manager.statuses.get(t1.task)?.container?.health).toBe(Health.STARTING);
   await world.pass(2_500);
-  expect(world.manager.statuses.get("t1")).toMatchObject({
+  expect(world.manager.statuses.get(t1.task)).toMatchObject({
     state: TaskState.FAILED,
     code: "AGENT_UNHEALTHY",
     container: { health: Health.UNHEALTHY },
@@ -148,7 +148,7 @@ test("a task that never becomes healthy fails when its time for that is over", a
   expect(world.network.history.every(([endpoint]) => endpoint?.backends.length === 0)).toBe(true);
 });
 
-test("an exec probe runs in the container; its output is told, and one that hangs is killed", async () => {
+test("an exec probe runs in the container; its output is reported, and one that hangs is killed", async () => {
   await using world = new World();
   let behaviour: "pass" | "fail" | "hang" = "pass";
   const killed: string[] = [];
@@ -169,17 +169,22 @@ test("an exec probe runs in the container; its output is told, and one that hang
     timeoutMs: 500,
     retries: 2,
   };
-  for (const id of ["t1", "t2"]) {
+  const tasks: string[] = [];
+  for (const what of ["fail", "hang"] as const) {
     behaviour = "pass";
-    world.manager.assign(task(id, { spec: { container: { healthCheck } } }));
-    await world.untilState(id, TaskState.RUNNING);
-    behaviour = id === "t1" ? "fail" : "hang";
-    await world.untilState(id, TaskState.FAILED);
+    const given = world.give("svc.1", { spec: { container: { healthCheck } } });
+    tasks.push(given.task);
+    await world.untilRunning(given);
+    behaviour = what;
+    await world.untilState(given.task, TaskState.FAILED);
+    world.release(given);
+    await world.until("it is forgotten", () => !world.manager.leases.has(given.key));
   }
-  expect(world.manager.statuses.get("t1")?.message).toBe(
+  const [failed = "", hung = ""] = tasks;
+  expect(world.manager.statuses.get(failed)?.message).toBe(
     "unhealthy: 2 probes in a row failed: check exits with 4: no db",
   );
-  expect(world.manager.statuses.get("t2")?.message).toBe(
+  expect(world.manager.statuses.get(hung)?.message).toBe(
     "unhealthy: 2 probes in a row failed: no answer within 500 ms",
   );
   expect(killed).toEqual(["137", "137"]);
@@ -190,20 +195,20 @@ test("a runtime that is away makes no task unhealthy", async () => {
   world.machine.program = (process) => void (process.exec !== undefined && process.exit(0));
   await world.start();
   const healthCheck = { probe: { $case: "exec" as const, value: { command: ["x"] } }, intervalMs: 1_000, retries: 1 };
-  world.manager.assign(task("t1", { spec: { container: { healthCheck } } }));
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck } } });
+  await world.untilState(t1.task, TaskState.RUNNING);
   world.machine.disconnect();
   await world.pass(60_000);
   world.machine.reconnect();
   await world.pass(5_000);
-  expect(world.state("t1")).toBe(TaskState.RUNNING);
+  expect(world.state(t1.task)).toBe(TaskState.RUNNING);
 });
 
 test("a health check without a probe fails its task", async () => {
   await using world = new World();
   await world.start();
-  world.manager.assign(task("t1", { spec: { container: { healthCheck: { intervalMs: 1_000 } } } }));
-  await world.untilState("t1", TaskState.REJECTED);
-  expect(world.manager.statuses.get("t1")?.code).toBe("AGENT_SPEC_INVALID");
+  const t1 = world.give("svc.1", { spec: { container: { healthCheck: { intervalMs: 1_000 } } } });
+  await world.untilState(t1.task, TaskState.REJECTED);
+  expect(world.manager.statuses.get(t1.task)?.code).toBe("AGENT_SPEC_INVALID");
   expect(world.calls("start")).toBe(0);
 });

@@ -1,21 +1,21 @@
 import { TaskState } from "@warren/api";
 import { expect, test } from "vitest";
-import { task, World } from "./fakes/world.ts";
+import { World } from "./fakes/world.ts";
 
-test("states are kept until a manager has stored them, the newest of each task, in batches", async () => {
+test("reports are kept until a manager has stored them, the newest of each lease, in batches", async () => {
   await using world = new World();
   await world.start();
   await world.until("it is connected", () => world.manager.connected);
-  world.manager.refuseStatuses = true;
-  for (let slot = 1; slot <= 20; slot += 1) world.manager.assign(task(`t${slot}`, { slot }));
+  world.manager.refuseReports = true;
+  for (let slot = 1; slot <= 20; slot += 1) world.give(`svc.${slot}`);
   await world.until(
     "all run",
     () => world.agent.tasks().filter(({ status }) => status.state === TaskState.RUNNING).length === 20,
   );
   expect(world.manager.statuses.size).toBe(0);
-  world.manager.refuseStatuses = false;
-  await world.until("all are told", () => world.manager.statuses.size === 20);
-  expect([...world.manager.told.values()].every((states) => states.length === 1)).toBe(true);
+  world.manager.refuseReports = false;
+  await world.until("all are reported", () => world.manager.statuses.size === 20);
+  expect([...world.manager.states.values()].every((states) => states.length === 1)).toBe(true);
   expect(world.manager.batches).toEqual([20]);
 });
 
@@ -77,30 +77,35 @@ test("a manager that answers no heartbeat is left, and another session opened", 
 test("a missed link of the chain asks for all again, and what was missed is made good", async () => {
   await using world = new World();
   await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
-  world.manager.assignUnheard(task("t2", { slot: 2 }));
+  const t1 = world.give("svc.1");
+  await world.untilState(t1.task, TaskState.RUNNING);
+  const t2 = world.make("svc.2");
+  world.manager.assignUnheard("lease", t2.key, t2.lease);
   await world.pass(1_000);
-  expect(world.state("t2")).toBeUndefined();
-  world.manager.assign(task("t3", { slot: 3 }));
-  await world.untilState("t2", TaskState.RUNNING);
-  await world.untilState("t3", TaskState.RUNNING);
+  expect(world.state(t2.task)).toBeUndefined();
+  const t3 = world.give("svc.3");
+  await world.untilState(t2.task, TaskState.READY);
+  await world.until("the other runs", () => world.running("svc.3").length === 1);
   expect(world.manager.sessions).toBe(1);
 });
 
-test("what a manager's full list does not name is removed", async () => {
-  await using world = new World();
+test("what a manager's full answer drops is removed", async () => {
+  await using world = new World({ keepEndedMs: 10_000 });
   await world.start();
-  world.manager.assign(task("t1"));
-  world.manager.login({ registry: "private.example", auth: { username: "u", password: "p" } });
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1");
+  const auth = { username: "u", password: "p" };
+  world.manager.assign("registry", "private.example", { registry: "private.example", auth });
+  await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.disconnect();
-  world.manager.remove("t1");
-  world.manager.removeEndpoint("svc");
-  world.manager.logout("private.example");
+  world.manager.unassign("lease", t1.key);
+  world.manager.unassign("endpoint", "svc");
+  world.manager.unassign("registry", "private.example");
+  world.manager.unassign("service", "svc");
+  world.manager.unassign("version", t1.lease.versionId);
   world.manager.reconnect();
   await world.until("it is gone", () => world.agent.tasks().length === 0);
-  await world.until("its record is gone", () => [...world.disk.entries.keys()].join() === "node");
+  const left = (): string => [...world.disk.entries.keys()].toSorted().join();
+  await world.until("its record is gone", () => left() === "meta,node,obeyed");
   expect(world.network.endpoints).toEqual([]);
 });
 
@@ -108,14 +113,14 @@ test("the node's id is made once and kept; its network is taken up when the mana
   await using world = new World();
   world.manager.subnet = "";
   await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.PREPARING);
+  const t1 = world.give("svc.1");
+  await world.untilState(t1.task, TaskState.PREPARING);
   const id = world.agent.nodeId;
   expect(id).toMatch(/^[0-9a-z]{25}$/);
   expect(world.network.settings).toBeUndefined();
   world.manager.subnet = "10.77.3.0/24";
-  world.manager.tellNode();
-  await world.untilState("t1", TaskState.RUNNING);
+  world.manager.sendNode();
+  await world.untilState(t1.task, TaskState.RUNNING);
   expect(world.network.settings).toEqual({
     nodeSubnet: "10.77.3.0/24",
     taskPool: "10.77.0.0/16",
@@ -129,11 +134,11 @@ test("the node's id is made once and kept; its network is taken up when the mana
 test("another subnet is for the next start: tasks that run keep their addresses", async () => {
   await using world = new World();
   await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1");
+  await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.subnet = "10.77.9.0/24";
-  world.manager.tellNode();
-  await world.until("it is told", () =>
+  world.manager.sendNode();
+  await world.until("it is logged", () =>
     world.log.records.some(({ event }) => event === "the node's network has changed: restart the worker to take it up"),
   );
   expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
@@ -147,7 +152,7 @@ test("a network that can't be opened is tried again while tasks wait", async () 
   await using world = new World();
   for (let times = 0; times < 5; times += 1) world.network.failures.push({ call: "open", message: "no nft here" });
   await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1");
+  await world.untilState(t1.task, TaskState.RUNNING);
   expect(world.network.failures).toEqual([]);
 });

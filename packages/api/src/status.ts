@@ -12,7 +12,7 @@ import { BadRequest, ErrorInfo, PreconditionFailure, Status } from "./generated/
 export const detailsTrailer = "grpc-status-details-bin";
 const domain = "warren";
 const typePrefix = "type.googleapis.com/";
-/** Violations told; trailers are limited by every client, some to 8 KiB. */
+/** Violations sent; trailers are limited by every client, some to 8 KiB. */
 const mostViolations = 20;
 /** Characters of one text in a trailer. */
 const longestText = 500;
@@ -50,6 +50,7 @@ const statusOfApiCode: Readonly<Record<ApiCode, number>> = {
   API_OUTCOME_UNKNOWN: grpcStatus.UNKNOWN,
   API_DEADLINE: grpcStatus.DEADLINE_EXCEEDED,
   API_CANCELLED: grpcStatus.CANCELLED,
+  API_UNAUTHENTICATED: grpcStatus.UNAUTHENTICATED,
   API_DENIED: grpcStatus.PERMISSION_DENIED,
   API_UNIMPLEMENTED: grpcStatus.UNIMPLEMENTED,
   API_INTERNAL: grpcStatus.INTERNAL,
@@ -68,7 +69,16 @@ const statusOfOtherCode: Readonly<Record<string, number>> = {
   STORE_WATCH_LAGGED: grpcStatus.RESOURCE_EXHAUSTED,
 };
 
-/** The status that an error is told with; undefined if it is a fault of ours. */
+const statusNames: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(grpcStatus).map(([name, code]) => [code, name]),
+);
+
+/** The name of google.rpc.Code that an error counts under in metrics and logs: `NOT_FOUND`. */
+export function statusNameOf(error: unknown): string {
+  return statusNames[statusOf(error) ?? grpcStatus.INTERNAL] as string;
+}
+
+/** The status that an error is sent with; undefined if it is a fault of ours. */
 export function statusOf(error: unknown): number | undefined {
   if (!WarrenError.is(error)) return undefined;
   return (statusOfApiCode as Readonly<Record<string, number>>)[error.code] ?? statusOfOtherCode[error.code];
@@ -119,11 +129,11 @@ export function errorFromStatus(code: number, message: string, trailer?: Uint8Ar
         preconditions = PreconditionFailure.decode(value).violations;
     }
   } catch {
-    info = undefined; // Details are an extra: the status and its message are told without them.
+    info = undefined; // Details are an extra: the status and its message stand without them.
   }
-  const told = info?.domain === domain ? info : undefined;
-  const metadata = told?.metadata ?? {};
-  const reason = told?.reason ?? "";
+  const ours = info?.domain === domain ? info : undefined;
+  const metadata = ours?.metadata ?? {};
+  const reason = ours?.reason ?? "";
   const failure = failureOf(reason in statusOfApiCode ? (reason as ApiCode) : codeOf(code), metadata);
   if (failure.code === "API_INVALID") Object.assign(failure, { violations: fields });
   if (failure.code === "API_PRECONDITION") Object.assign(failure, { violations: preconditions });
@@ -160,6 +170,7 @@ function failureOf(code: ApiCode, metadata: Readonly<Record<string, string>>): A
     case "API_OUTCOME_UNKNOWN":
     case "API_DEADLINE":
     case "API_CANCELLED":
+    case "API_UNAUTHENTICATED":
     case "API_DENIED":
     case "API_UNIMPLEMENTED":
       return { code };

@@ -1,4 +1,5 @@
 import { createServer, type Server } from "node:http";
+import { formatHostPort, parseHostPort, type HostPort } from "@warren/std";
 import { DaemonError } from "./errors.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 
@@ -47,7 +48,7 @@ export async function startHealthServer(
         return answer(404, "there is /metrics, /healthz and /readyz\n");
     }
   });
-  const { host, port } = parseAddress(options.address);
+  const { host, port } = addressOf(options.address);
   await listen(server, host, port, options.address);
   const bound = server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
@@ -56,20 +57,16 @@ export async function startHealthServer(
       server.close(() => resolve());
       server.closeAllConnections();
     });
-  return { address: `${host.includes(":") ? `[${host}]` : host}:${boundPort}`, close, [Symbol.asyncDispose]: close };
+  return { address: formatHostPort({ host, port: boundPort }), close, [Symbol.asyncDispose]: close };
 }
 
-function parseAddress(address: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[3]);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || port > 65_535) {
-    throw new DaemonError(
-      { code: "DAEMON_ADDRESS_INVALID", address },
-      `'${address}' is not ADDRESS:PORT: give for example 127.0.0.1:9090`,
-    );
-  }
-  return { host, port };
+function addressOf(text: string): HostPort {
+  const address = parseHostPort(text);
+  if (address !== undefined) return address;
+  throw new DaemonError(
+    { code: "DAEMON_ADDRESS_INVALID", address: text },
+    `'${text}' is not ADDRESS:PORT: give for example 127.0.0.1:9090`,
+  );
 }
 
 function listen(server: Server, host: string, port: number, address: string): Promise<void> {

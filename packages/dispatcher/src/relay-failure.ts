@@ -14,6 +14,7 @@ const failures: { readonly [C in ApiCode]: (nodeId: string) => ApiFailure } = {
   API_DEADLINE: () => ({ code: "API_DEADLINE" }),
   API_CANCELLED: () => ({ code: "API_CANCELLED" }),
   API_DENIED: () => ({ code: "API_DENIED" }),
+  API_UNAUTHENTICATED: () => ({ code: "API_UNAUTHENTICATED" }),
   API_UNIMPLEMENTED: () => ({ code: "API_UNIMPLEMENTED" }),
   API_INTERNAL: (nodeId) => ({ code: "API_INTERNAL", id: nodeId }),
 };

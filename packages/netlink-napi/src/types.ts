@@ -68,7 +68,9 @@ export interface RouteSpec {
 /** Which tracked IPv4 flows to end. All that is given must hold. */
 export interface FlowFilter {
   /** IP protocol number: 17 is UDP. */
-  readonly protocol: number;
+  readonly protocol?: number;
+  /** An address that is an end of the flow: its caller, where that sent to, or the one that answers. */
+  readonly end?: string;
   /** Where the caller sent to, before any translation. */
   readonly destination?: string;
   readonly destinationPort?: number;

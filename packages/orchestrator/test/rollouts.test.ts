@@ -103,7 +103,7 @@ describe("by default", () => {
     await world.advance(60_000);
     expect(images(world)).toEqual(["app:1"]);
     expect(world.tasks("web").at(-1)!.status!.message).toBe(
-      'waits for a node: 1 of 1 node do not meet the constraints: nearest is edge-1, which fails "node.labels.zone == mars"',
+      'waits for a node: 1 of 1 node excluded by constraints: edge-1 fails "node.labels.zone == mars"',
     );
     await world.stopLeading();
   });

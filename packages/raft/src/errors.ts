@@ -40,7 +40,13 @@ export type RaftFailure =
   | { readonly code: "RAFT_SNAPSHOT_CORRUPT"; readonly index: number }
   | { readonly code: "RAFT_STATE_CORRUPT" }
   | { readonly code: "RAFT_JOURNAL_CORRUPT" }
-  | { readonly code: "RAFT_FORMAT_UNKNOWN"; readonly found: number; readonly known: number }
+  /** Data or a message is of a level that this program does not read; it reads `minLevel` to `level`. */
+  | {
+      readonly code: "RAFT_LEVEL_UNREADABLE";
+      readonly found: number;
+      readonly minLevel: number;
+      readonly level: number;
+    }
   | { readonly code: "RAFT_IDENTITY_MISMATCH"; readonly what: string }
   /** A member came back under its id without its log. */
   | { readonly code: "RAFT_MEMBER_WIPED"; readonly id: number }

@@ -102,12 +102,16 @@ export class Connection {
   }
 
   duplex<Q, S>(method: Method<Q, S>, options: CallOptions = {}): ClientDuplexStream<Q, S> {
-    return this.#client.makeBidiStreamRequest(
+    this.#assertOpen();
+    const call = this.#client.makeBidiStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
       this.#metadata(options),
     );
+    this.#calls.add(call);
+    call.once("close", () => this.#calls.delete(call));
+    return call;
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import {
   RuntimeError,
   checkContainerSpec,
   signalNumber,
+  stopSignalNumber,
   type ContainerEvent,
   type ContainerSpec,
   type ContainerState,
@@ -16,9 +18,14 @@ import {
   type ExecStreams,
   type ExitStatus,
   type Image,
+  type LocalImage,
   type LogLine,
   type LogOptions,
+  type Platform,
   type PullOptions,
+  type PulledImage,
+  type ResolveOptions,
+  type ResolvedImage,
   type Runtime,
   type RuntimeInfo,
 } from "@warren/runtime";
@@ -29,6 +36,7 @@ import { ContainerLog } from "./container-log.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
 import { ContainersService, type Container } from "./generated/containerd/containers.ts";
+import { NamespacesService } from "./generated/containerd/namespaces.ts";
 import { Options } from "./generated/containerd/runc.ts";
 import { Kind, SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
@@ -41,6 +49,7 @@ import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, ociSpec } from "./oci-spec.ts";
 import { defaultRunDir, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
 import { endForgottenShims } from "./orphan-processes.ts";
+import { machinePlatform } from "./platform.ts";
 import { processUser } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
@@ -84,7 +93,7 @@ class ContainerdRuntime implements Runtime {
   readonly #shimOptions: Buffer;
   readonly #runDir: string;
   readonly #dataDir: string;
-  readonly #architecture: string;
+  readonly #platform: Platform;
   readonly #log: Logger;
   readonly #random: Random;
   readonly #program: NativeProgram;
@@ -98,7 +107,7 @@ class ContainerdRuntime implements Runtime {
   readonly #execs = new Set<string>();
 
   constructor(
-    { log = silentLogger, random = systemRandom, fetch: fetcher = fetch }: ContainerdDependencies,
+    { log = silentLogger, random = systemRandom, clock = systemClock, fetch: fetcher = fetch }: ContainerdDependencies,
     options: ContainerdOptions,
   ) {
     this.#namespace = options.namespace ?? "warren";
@@ -114,10 +123,10 @@ class ContainerdRuntime implements Runtime {
     this.#random = random;
     this.#address = options.address ?? "/run/containerd/containerd.sock";
     this.#connection = new Connection(this.#address, this.#namespace);
-    this.#architecture = machine() === "aarch64" ? "arm64" : "amd64";
+    this.#platform = machinePlatform(machine(), readFileSync("/proc/cpuinfo", "utf8"));
     this.#images = new ImageStore(
-      { connection: this.#connection, random, fetch: fetcher },
-      { architecture: this.#architecture, mirrors: options.mirrors ?? {} },
+      { connection: this.#connection, random, clock, fetch: fetcher, log: this.#log },
+      { platform: this.#platform, mirrors: options.mirrors ?? {} },
     );
   }
 
@@ -125,16 +134,23 @@ class ContainerdRuntime implements Runtime {
     const { version } = await this.#connection.unary(VersionService.version, {});
     return {
       version: `containerd ${version}`,
-      os: "linux",
-      architecture: this.#architecture,
+      ...this.#platform,
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
       cgroupVersion: this.#cgroups.version,
     };
   }
 
-  pull(ref: string, options: PullOptions = {}): Promise<Image> {
+  resolveImage(ref: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
+    return this.#images.resolve(ref, options);
+  }
+
+  pull(ref: string, options: PullOptions = {}): Promise<PulledImage> {
     return this.#images.pull(ref, options);
+  }
+
+  inspectImage(ref: string): Promise<LocalImage> {
+    return this.#images.inspect(ref);
   }
 
   images(): Promise<readonly Image[]> {
@@ -204,7 +220,8 @@ class ContainerdRuntime implements Runtime {
   async kill(id: string, signal?: string): Promise<void> {
     const given = signal === undefined ? undefined : signalNumber(signal);
     const record = await this.#recordOf(id);
-    const number = given ?? signalNumber(record.labels[stopSignalLabel] ?? "SIGTERM");
+    // What a label says is no reason that a container can't be stopped.
+    const number = given ?? stopSignalNumber(undefined, record.labels[stopSignalLabel]);
     await unless(
       this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all: false }),
       "RUNTIME_NOT_FOUND",
@@ -346,8 +363,21 @@ class ContainerdRuntime implements Runtime {
   async stats(id: string): Promise<ContainerStats> {
     await this.#running(id);
     const stats = await this.#cgroups.stats(this.#cgroupPath(id));
-    if (stats === undefined) throw wrongState(id, { kind: "unknown" });
+    if (stats === undefined) throw wrongState(id, { kind: "unknown", cause: "lost" });
     return stats;
+  }
+
+  async purge(): Promise<void> {
+    await this.collectOrphans(new Set());
+    await this.#images.purge();
+    await this.#removeNamespace();
+    await Promise.all([this.#runDir, this.#dataDir].map((path) => rm(path, { recursive: true, force: true })));
+  }
+
+  /** containerd keeps an empty namespace for ever, and refuses to remove one that is not. */
+  async #removeNamespace(): Promise<void> {
+    const request = this.#connection.unary(NamespacesService.delete, { name: this.#namespace });
+    await unless(request, "RUNTIME_NOT_FOUND");
   }
 
   close(): Promise<void> {
@@ -367,9 +397,9 @@ class ContainerdRuntime implements Runtime {
       this.#snapshot(id, image),
       this.#clearDirectories(id).then(() => directory.make(spec, this.#program)),
     ]);
-    const user = await processUser(spec.user ?? image.config.config?.User ?? "", spec.groups ?? [], mounts);
+    const user = await processUser(spec.user ?? image.config.user ?? "", spec.groups ?? [], mounts);
     const oci = await ociSpec(spec, image.config, {
-      architecture: this.#architecture,
+      architecture: this.#platform.architecture,
       netnsPath: directory.netnsPath,
       cgroupsPath: `/${this.#cgroupPath(id)}`,
       cgroups: this.#cgroups,
@@ -382,7 +412,7 @@ class ContainerdRuntime implements Runtime {
       id,
       labels: {
         ...spec.labels,
-        [stopSignalLabel]: spec.stopSignal ?? image.config.config?.StopSignal ?? "SIGTERM",
+        [stopSignalLabel]: String(stopSignalNumber(spec.stopSignal, image.config.stopSignal)),
         [logUriLabel]: JSON.stringify({ uri, tty: spec.tty ?? false }),
       },
       image: image.ref,
@@ -512,10 +542,10 @@ class ContainerdRuntime implements Runtime {
         return { kind: "exited", exit: await this.#exit(id, task.exitStatus, task.exitedAt) };
       case undefined:
         if (this.#starting.has(id)) return { kind: "created" };
-        return (await this.#directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown" };
+        return (await this.#directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
       default:
         // A start that was cut off, or a shim that does not answer.
-        return { kind: this.#starting.has(id) ? "created" : "unknown" };
+        return this.#starting.has(id) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
     }
   }
 

@@ -1,21 +1,29 @@
-import { once } from "node:events";
-import { assert, newId, type Random } from "@warren/std";
-import { RuntimeError, parseReference, type Image, type PullOptions, type Reference } from "@warren/runtime";
-import type { ServiceError } from "@grpc/grpc-js";
-import { fromGrpc, unless, type Connection } from "./connection.ts";
+import { assert, newId, type Clock, type Logger, type Random } from "@warren/std";
 import {
-  ContentService,
-  WriteAction,
-  type WriteContentRequest,
-  type WriteContentResponse,
-} from "./generated/containerd/content.ts";
+  RuntimeError,
+  parseReference,
+  pinReference,
+  type Image,
+  type ImageConfig,
+  type ImageSource,
+  type LocalImage,
+  type Platform,
+  type PullOptions,
+  type PulledImage,
+  type Reference,
+  type ResolveOptions,
+  type ResolvedImage,
+} from "@warren/runtime";
+import { unless, type Connection } from "./connection.ts";
+import { ContentStore } from "./content-store.ts";
 import { DiffService } from "./generated/containerd/diff.ts";
 import { ImagesService } from "./generated/containerd/images.ts";
-import { LeasesService } from "./generated/containerd/leases.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
-import { platformManifest, type ImageConfig, type Manifest } from "./image-config.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
-import { Registry, digestOf, indexTypes, mismatch, type Descriptor, type Document } from "./registry.ts";
+import { parseConfig, parseDocument, type Descriptor } from "./image-documents.ts";
+import { resolveReference, type ResolvedDocuments } from "./image-resolution.ts";
+import { KeyedQueue, inParallel } from "./keyed-queue.ts";
+import { Leases } from "./leases.ts";
+import { Registry, digestOf, mismatch, type Document } from "./registry.ts";
 
 export const snapshotter = "overlayfs";
 
@@ -27,106 +35,169 @@ export interface UnpackedImage {
   readonly chainId: string;
 }
 
-const tooManyRequests = 429;
+interface KnownImage extends Omit<UnpackedImage, "ref"> {
+  readonly platform: Platform;
+}
 
-/** Most bytes in one message to the content store. */
-const chunkBytes = 1024 * 1024;
-
-/** How long what a broken pull brought is kept for the next try, ms. */
-const leaseMs = 24 * 3_600_000;
-/** Image configs that are remembered; a container's start then asks for one thing less. */
+/** On an image's record: the digest of its manifest for this machine. */
+const manifestLabel = "warren.manifest";
+/** Layers of one image that are brought at a time, as with Docker. */
+const downloadsAtOnce = 3;
+/** Images' configurations that are remembered; a container's start then asks for one thing less. */
 const rememberedImages = 256;
 
+export interface ImageStoreDependencies {
+  readonly connection: Connection;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly fetch: typeof fetch;
+  readonly log: Logger;
+}
+
 export interface ImageStoreOptions {
-  /** In OCI's words. */
-  readonly architecture: string;
+  readonly platform: Platform;
   readonly mirrors: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
  * Images in containerd: brought from registries, kept under leases until their record refers to them, unpacked.
  *
- * P1 One pull of a name at a time, one download of a blob, one unpacking of a layer: the others find it done.
- * P2 Nothing is removed while something is pulled, which may build on it.
+ * P1 One pull of a name at a time, one download of a blob from one registry, one unpacking of a layer: the others find
+ *    it done. A registry is never waited for on another's behalf.
+ * P2 What a pull finds and builds on is taken into its lease first and looked at again then, so that a removal
+ *    meanwhile never takes it away.
+ * P3 A name that a pull has given out is not removed by a removal that began before.
  */
 export class ImageStore {
+  readonly #dependencies: ImageStoreDependencies;
   readonly #connection: Connection;
-  readonly #random: Random;
-  readonly #fetch: typeof fetch;
+  readonly #content: ContentStore;
+  readonly #leases: Leases;
   readonly #options: ImageStoreOptions;
   readonly #queue = new KeyedQueue();
-  readonly #pulls = new Set<Promise<unknown>>();
-  #removal: Promise<unknown> = Promise.resolve();
-  readonly #remembered = new Map<string, Omit<UnpackedImage, "ref">>();
+  /** P3: names that were pulled since each removal that goes on began. */
+  readonly #removals = new Set<Set<string>>();
+  readonly #known = new Map<string, KnownImage>();
 
-  constructor(
-    {
-      connection,
-      random,
-      fetch: fetcher,
-    }: { readonly connection: Connection; readonly random: Random; readonly fetch: typeof fetch },
-    options: ImageStoreOptions,
-  ) {
-    this.#connection = connection;
-    this.#random = random;
-    this.#fetch = fetcher;
+  constructor(dependencies: ImageStoreDependencies, options: ImageStoreOptions) {
+    this.#dependencies = dependencies;
+    this.#connection = dependencies.connection;
+    this.#content = new ContentStore(dependencies.connection);
+    this.#leases = new Leases(dependencies.connection, dependencies.random, dependencies.clock);
     this.#options = options;
   }
 
-  async pull(ref: string, options: PullOptions): Promise<Image> {
+  async resolve(ref: string, options: ResolveOptions): Promise<ResolvedImage> {
+    options.signal?.throwIfAborted();
     const reference = parseReference(ref);
-    await this.#removal;
-    options.signal?.throwIfAborted();
-    const pull = this.#queue.run(`pull ${reference.full}`, () => this.#pull(reference, options));
-    const settled = pull.catch(() => undefined).finally(() => this.#pulls.delete(settled));
-    this.#pulls.add(settled);
-    return pull;
-  }
-
-  async #pull(reference: Reference, options: PullOptions): Promise<Image> {
-    options.signal?.throwIfAborted();
-    const present = await this.#record(reference);
-    // A digest names one thing for ever: what is here is it.
-    if (present !== undefined && present.digest === reference.selector) return present;
-    const registry = new Registry(reference, {
-      auth: options.auth,
-      fetch: this.#fetch,
-      mirrors: this.#options.mirrors[reference.registry] ?? [],
-    });
-    let root: Document;
+    const present = (await this.#record(reference.full)) ?? (await this.#sameContent(reference));
+    if (present !== undefined && reference.digest !== undefined)
+      return this.#resolvedHere(reference, present, { kind: "local" });
     try {
-      root = await registry.manifest(reference.selector, options.signal);
+      const registry = this.#registry(reference, options);
+      const root = await registry.manifest(reference.selector, options.signal);
+      const { digest } = root.descriptor;
+      const { platform } = this.#options;
+      const { documents, platforms } = await resolveReference(registry, reference, root, platform, options.signal);
+      return {
+        ref: reference.full,
+        digest,
+        pinned: pinReference(reference, digest),
+        source: { kind: "registry" },
+        platforms,
+        config: documents instanceof RuntimeError ? undefined : documents.config.description.config,
+      };
     } catch (error) {
-      if (present === undefined || !isAway(error)) throw error;
-      return present;
+      if (present === undefined) throw error;
+      return this.#resolvedHere(reference, present, this.#insteadOf(reference, error));
     }
-    if (present?.digest === root.descriptor.digest) return present;
-    return this.#lease(`warren-pull-${digestOf(reference.full).slice("sha256:".length)}`, async (lease) => {
-      await this.#bring(reference, registry, root, lease, options);
-      return { ref: reference.full, digest: root.descriptor.digest };
+  }
+
+  async pull(ref: string, options: PullOptions): Promise<PulledImage> {
+    const reference = parseReference(ref);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    // P3
+    for (const pulled of this.#removals) pulled.add(reference.full);
+    return this.#queue.run(`name ${reference.full}`, () => this.#pull(reference, options), signal);
+  }
+
+  async #pull(reference: Reference, options: PullOptions): Promise<PulledImage> {
+    const present = (await this.#record(reference.full)) ?? (await this.#adopt(reference));
+    // A digest names one thing for ever: what is here is it.
+    if (present !== undefined && reference.digest !== undefined) return { ...present, source: { kind: "local" } };
+    try {
+      const image = await this.#bring(reference, present, options);
+      return { ...image, source: { kind: "registry" } };
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (present === undefined) throw error;
+      return { ...present, source: this.#insteadOf(reference, error) };
+    }
+  }
+
+  /** What is here, where a registry failed. @throws unknown `error`, where it is no failure of a registry */
+  #insteadOf(reference: Reference, error: unknown): ImageSource {
+    if (!(error instanceof RuntimeError && error.fromRegistry)) throw error;
+    this.#dependencies.log.warn("an image that is here is used, since the registry does not give it", {
+      ref: reference.full,
+      error,
+    });
+    return { kind: "local", because: error };
+  }
+
+  async #bring(reference: Reference, present: Image | undefined, options: PullOptions): Promise<Image> {
+    const registry = this.#registry(reference, options);
+    const root = await registry.manifest(reference.selector, options.signal);
+    const { digest } = root.descriptor;
+    if (present?.digest === digest) return present;
+    const { documents } = await resolveReference(registry, reference, root, this.#options.platform, options.signal);
+    if (documents instanceof RuntimeError) throw documents;
+    return this.#leases.hold(purposeOf(reference), async (lease) => {
+      await this.#bringLayers(reference, registry, documents, lease, options);
+      await this.#store(reference.full, documents, lease, options.signal);
+      return { ref: reference.full, digest };
     });
   }
 
-  /**
-   * @param users the names of images that containers use, asked for when nothing is pulled any more
-   */
+  #registry(reference: Reference, { auth }: ResolveOptions): Registry {
+    const { fetch: fetcher, clock, log } = this.#dependencies;
+    const mirrors = this.#options.mirrors[reference.registry] ?? [];
+    return new Registry(reference, { auth, fetch: fetcher, clock, log, mirrors });
+  }
+
+  /** Removes images that `keep` does not name. @param users the names of images that containers use */
   async removeUnused(keep: ReadonlySet<string>, users: () => Promise<readonly string[]>): Promise<Image[]> {
     const kept = new Set([...keep].map((ref) => parseReference(ref).full));
-    const before = this.#removal;
-    const removal = (async (): Promise<Image[]> => {
-      await before;
-      await Promise.all(this.#pulls); // P2
+    const pulled = new Set<string>();
+    this.#removals.add(pulled);
+    try {
       const used = new Set(await users());
-      const unused = (await this.list()).filter(({ ref }) => !kept.has(ref) && !used.has(ref));
-      for (const [i, { ref: name }] of unused.entries()) {
+      const isUnused = ({ ref }: Image): boolean => !kept.has(ref) && !used.has(ref) && !pulled.has(ref);
+      const unused = (await this.list()).filter(isUnused);
+      const removed: Image[] = [];
+      for (const [i, image] of unused.entries()) {
+        // A name whose pull goes on is in use, and is not waited for.
+        if (!isUnused(image) || this.#queue.has(`name ${image.ref}`)) continue;
         // With the last of them containerd collects what only they referred to, before it answers.
-        const sync = i === unused.length - 1;
-        await unless(this.#connection.unary(ImagesService.delete, { name, sync }), "RUNTIME_NOT_FOUND");
+        const request = { name: image.ref, sync: i === unused.length - 1 };
+        await this.#queue.run(`name ${image.ref}`, async () => {
+          if (!isUnused(image)) return;
+          await unless(this.#connection.unary(ImagesService.delete, request), "RUNTIME_NOT_FOUND");
+          removed.push(image);
+        });
       }
-      return unused;
-    })();
-    this.#removal = removal.catch(() => undefined);
-    return removal;
+      return removed;
+    } finally {
+      this.#removals.delete(pulled);
+    }
+  }
+
+  /** Removes all, with what broken pulls brought. */
+  async purge(): Promise<void> {
+    await this.#leases.endAll();
+    await this.removeUnused(new Set(), () => Promise.resolve([]));
+    this.#known.clear();
   }
 
   async list(): Promise<Image[]> {
@@ -134,127 +205,220 @@ export class ImageStore {
     return images.map(({ name, target }) => ({ ref: name, digest: target?.digest ?? "" }));
   }
 
+  async inspect(ref: string): Promise<LocalImage> {
+    const { full } = parseReference(ref);
+    const { image, known } = await this.#here(full);
+    return { ...image, platform: known.platform, config: known.config };
+  }
+
   /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it was not pulled */
   async get(ref: string): Promise<UnpackedImage> {
     const { full } = parseReference(ref);
+    const { known } = await this.#here(full);
+    return { ref: full, config: known.config, chainId: known.chainId };
+  }
+
+  async #here(full: string): Promise<{ readonly image: Image; readonly known: KnownImage }> {
     const found = await unless(this.#connection.unary(ImagesService.get, { name: full }), "RUNTIME_NOT_FOUND");
-    const target = found?.image?.target;
-    if (target === undefined)
+    const { target, labels = {} } = found?.image ?? {};
+    const manifest = labels[manifestLabel];
+    if (target === undefined || manifest === undefined)
       throw new RuntimeError(
         { code: "RUNTIME_IMAGE_NOT_FOUND", ref: full },
         `${full} is not on this machine: pull it first`,
       );
-    const remembered = this.#remembered.get(target.digest);
-    if (remembered !== undefined) return { ref: full, ...remembered };
-    let document: unknown = await this.#json(target.digest);
-    if (indexTypes.includes(target.mediaType))
-      document = await this.#json(
-        platformManifest(full, document as { manifests: Descriptor[] }, this.#options.architecture).digest,
-      );
-    const config = (await this.#json((document as Manifest).config.digest)) as ImageConfig;
-    const unpacked = { config, chainId: chainIds(config.rootfs.diff_ids).at(-1) ?? "" };
-    const [oldest] = this.#remembered.keys();
-    if (oldest !== undefined && this.#remembered.size >= rememberedImages) this.#remembered.delete(oldest);
-    this.#remembered.set(target.digest, unpacked);
-    return { ref: full, ...unpacked };
+    const known = this.#known.get(manifest) ?? (await this.#read(full, manifest));
+    return { image: { ref: full, digest: target.digest }, known };
   }
 
-  /**
-   * Runs `work`, whose makings are kept by the lease until a record refers to them. When it fails, or this process
-   * ends, the lease stays for a day: the next pull of the name takes it over and goes on from there.
-   */
-  async #lease<T>(id: string, work: (lease: string) => Promise<T>): Promise<T> {
-    const expires = new Date(Date.now() + leaseMs).toISOString().replace(/\.\d+Z$/, "Z");
-    const lease = { id, labels: { "containerd.io/gc.expire": expires } };
-    await unless(this.#connection.unary(LeasesService.create, lease), "RUNTIME_ALREADY_EXISTS");
-    const result = await work(id);
-    await unless(this.#connection.unary(LeasesService.delete, { id, sync: false }), "RUNTIME_NOT_FOUND");
-    return result;
+  /** An image's configuration, from containerd's store. */
+  async #read(full: string, manifestDigest: string): Promise<KnownImage> {
+    const { manifest } = manifestOf(parseDocument(full, await this.#content.read(manifestDigest)));
+    const description = parseConfig(full, await this.#content.read(manifest.config.digest));
+    const { config, diffIds, platform = this.#options.platform } = description;
+    const known = { config, platform, chainId: chainIds(diffIds).at(-1) ?? "" };
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size >= rememberedImages) this.#known.delete(oldest);
+    this.#known.set(manifestDigest, known);
+    return known;
   }
 
-  async #record({ full }: Reference): Promise<Image | undefined> {
-    const found = await unless(this.#connection.unary(ImagesService.get, { name: full }), "RUNTIME_NOT_FOUND");
-    return found?.image?.target && { ref: full, digest: found.image.target.digest };
+  async #resolvedHere(reference: Reference, { digest }: Image, source: ImageSource): Promise<ResolvedImage> {
+    const ref = reference.full;
+    const name = (await this.#record(ref))?.ref ?? (await this.#sameContent(reference))?.ref ?? ref;
+    const { known } = await this.#here(name);
+    return {
+      ref,
+      digest,
+      pinned: pinReference(reference, digest),
+      source,
+      platforms: [known.platform],
+      config: known.config,
+    };
   }
 
-  async #bring(ref: Reference, registry: Registry, root: Document, lease: string, options: PullOptions): Promise<void> {
-    let document = root;
-    if (indexTypes.includes(root.descriptor.mediaType)) {
-      const chosen = platformManifest(ref.full, parse(root) as { manifests: Descriptor[] }, this.#options.architecture);
-      document = await registry.manifest(chosen.digest, options.signal);
-    }
-    const manifest = parse(document) as Manifest;
-    if (!Array.isArray(manifest.layers) || manifest.config === undefined)
-      throw new RuntimeError(
-        { code: "RUNTIME_IMAGE_INVALID", ref: ref.full },
-        `${ref.full} is no image: its manifest has no layers`,
-      );
+  async #record(name: string): Promise<Image | undefined> {
+    const found = await unless(this.#connection.unary(ImagesService.get, { name }), "RUNTIME_NOT_FOUND");
+    // One without the label is not of ours, or not whole.
+    if (found?.image?.labels[manifestLabel] === undefined || found.image.target === undefined) return undefined;
+    return { ref: name, digest: found.image.target.digest };
+  }
+
+  /** What is here of a reference's digest, under whatever name. */
+  async #sameContent({ digest }: Reference): Promise<Image | undefined> {
+    if (digest === undefined) return undefined;
+    const filters = [`target.digest==${JSON.stringify(digest)}`];
+    const { images } = await this.#connection.unary(ImagesService.list, { filters });
+    const whole = images.find(({ labels }) => labels[manifestLabel] !== undefined);
+    return whole && { ref: whole.name, digest };
+  }
+
+  /** Gives what is here of a reference's digest the reference's name too. */
+  async #adopt(reference: Reference): Promise<Image | undefined> {
+    const same = await this.#sameContent(reference);
+    if (same === undefined) return undefined;
+    return this.#leases.hold(purposeOf(reference), async (lease) => {
+      // P2: the lease holds it first, with all that it refers to; then it is looked at.
+      await this.#leases.keep(lease, "content", same.digest);
+      const other = await unless(this.#connection.unary(ImagesService.get, { name: same.ref }), "RUNTIME_NOT_FOUND");
+      if (other?.image === undefined || !(await this.#content.has(same.digest))) return undefined;
+      const image = { ...other.image, name: reference.full };
+      await unless(this.#connection.unary(ImagesService.create, { image }), "RUNTIME_ALREADY_EXISTS");
+      return { ref: reference.full, digest: same.digest };
+    });
+  }
+
+  async #bringLayers(
+    reference: Reference,
+    registry: Registry,
+    { manifest }: ResolvedDocuments,
+    lease: string,
+    { signal, onProgress }: PullOptions,
+  ): Promise<void> {
     const totalBytes = manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
     let doneBytes = 0;
-    const fetchBlob = async (descriptor: Descriptor, counts: boolean): Promise<void> => {
-      await this.#blob(registry, descriptor, lease, options.signal);
-      if (counts) options.onProgress?.({ doneBytes: (doneBytes += descriptor.size), totalBytes });
-    };
-    await fetchBlob(manifest.config, false);
-    await Promise.all(manifest.layers.map((layer) => fetchBlob(layer, true)));
-    const config = (await this.#json(manifest.config.digest)) as ImageConfig;
-    if (config.os !== "linux" || config.architecture !== this.#options.architecture) {
-      const offered = `${config.os}/${config.architecture}`;
-      const wanted = `linux/${this.#options.architecture}`;
-      throw new RuntimeError(
-        { code: "RUNTIME_PLATFORM_MISSING", ref: ref.full, wanted, offered: [offered] },
-        `${ref.full} is for ${offered}, this machine is ${wanted}`,
-      );
-    }
-    const chainId = await this.#unpack(ref, manifest, config, lease);
-    // Labels are what garbage collection follows: record → index → manifest → config → snapshot, and layers.
-    await this.#label(manifest.config.digest, { [`containerd.io/gc.ref.snapshot.${snapshotter}`]: chainId });
-    const references = Object.fromEntries(
-      manifest.layers.map((l, i) => [`containerd.io/gc.ref.content.l.${i}`, l.digest]),
+    await inParallel(manifest.layers, downloadsAtOnce, async (layer) => {
+      await this.#layer(reference, registry, layer, lease, signal);
+      onProgress?.({ doneBytes: (doneBytes += layer.size), totalBytes });
+    });
+  }
+
+  async #layer(
+    { registry: host }: Reference,
+    registry: Registry,
+    layer: Descriptor,
+    lease: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    // P1: by registry, since nobody waits for one that need not.
+    const write = async (from: "anywhere" | "registry"): Promise<void> =>
+      this.#content.write(layer, host, lease, {}, (offset) => registry.blob(layer, offset, signal, from));
+    await this.#queue.run(
+      `blob ${host} ${layer.digest}`,
+      async () => {
+        try {
+          await write("anywhere");
+        } catch (error) {
+          // A mirror that sends something else is no reason to fail.
+          if (!registry.hasMirrors || !RuntimeError.is(error, "RUNTIME_DIGEST_MISMATCH")) throw error;
+          await write("registry");
+        }
+      },
+      signal,
     );
-    await this.#put(document, { ...references, "containerd.io/gc.ref.content.config": manifest.config.digest }, lease);
-    if (document !== root)
-      await this.#put(root, { "containerd.io/gc.ref.content.m.0": document.descriptor.digest }, lease);
-    const image = { name: ref.full, labels: {}, target: { ...root.descriptor, annotations: {} } };
+  }
+
+  /** Unpacks what was brought and makes the record. */
+  async #store(
+    full: string,
+    { root, path, manifest, config }: ResolvedDocuments,
+    lease: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const chainId = await this.#unpack(manifest.layers, config.description.diffIds, lease, signal);
+    // Labels are what garbage collection follows: record → index → manifest → config → snapshot, and layers.
+    const { digest, size } = config.descriptor;
+    const toSnapshot = { [`containerd.io/gc.ref.snapshot.${snapshotter}`]: chainId };
+    await this.#put({ digest, size }, config.bytes, toSnapshot, lease);
+    const layers = manifest.layers.map((l, i) => [`containerd.io/gc.ref.content.l.${i}`, l.digest]);
+    const labels = { ...Object.fromEntries(layers), "containerd.io/gc.ref.content.config": digest };
+    for (const [i, document] of [...path.entries()].toReversed()) {
+      const next = path[i + 1]?.descriptor.digest;
+      const down = next === undefined ? labels : { "containerd.io/gc.ref.content.m.0": next };
+      await this.#put(document.descriptor, document.bytes, down, lease);
+    }
+    const image = {
+      name: full,
+      labels: { [manifestLabel]: (path.at(-1) ?? root).descriptor.digest },
+      target: { ...plain(root), annotations: {} },
+    };
+    signal?.throwIfAborted();
     if ((await unless(this.#connection.unary(ImagesService.create, { image }), "RUNTIME_ALREADY_EXISTS")) === undefined)
       await this.#connection.unary(ImagesService.update, { image, updateMask: undefined });
   }
 
-  async #unpack(ref: Reference, manifest: Manifest, config: ImageConfig, lease: string): Promise<string> {
-    const chain = chainIds(config.rootfs.diff_ids);
-    if (chain.length !== manifest.layers.length || chain.length === 0)
-      throw new RuntimeError(
-        { code: "RUNTIME_IMAGE_INVALID", ref: ref.full },
-        `${ref.full} has ${manifest.layers.length} layers and ${chain.length} digests of them`,
-      );
-    let parent = "";
-    for (const [i, name] of chain.entries()) {
-      const under = parent;
-      await this.#queue.run(name, async () => {
-        const there = this.#connection.unary(SnapshotsService.stat, { snapshotter, key: name });
-        if ((await unless(there, "RUNTIME_NOT_FOUND")) !== undefined) return;
-        const [layer, diffId] = [manifest.layers[i], config.rootfs.diff_ids[i]];
-        assert(layer !== undefined && diffId !== undefined, "as many layers as names of them");
-        await this.#applyLayer(layer, diffId, name, under, lease);
-      });
-      parent = name;
-    }
-    return parent;
+  async #put(
+    descriptor: Pick<Descriptor, "digest" | "size">,
+    bytes: Uint8Array,
+    labels: Readonly<Record<string, string>>,
+    lease: string,
+  ): Promise<void> {
+    await this.#content.write(descriptor, "document", lease, labels, (offset) => [bytes.subarray(offset)]);
+    await this.#content.label(descriptor.digest, labels);
   }
 
-  async #applyLayer(layer: Descriptor, diffId: string, name: string, parent: string, lease: string): Promise<void> {
-    const key = `extract-${newId(this.#random)} ${name}`;
+  async #unpack(
+    layers: readonly Descriptor[],
+    diffIds: readonly string[],
+    lease: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const chain = chainIds(diffIds);
+    let there = chain.length;
+    for (; there > 0; there -= 1) if (await this.#keepSnapshot(chain[there - 1] ?? "", lease)) break;
+    for (const [i, name] of chain.entries()) {
+      if (i < there) continue;
+      await this.#queue.run(
+        `unpack ${name}`,
+        async () => {
+          if (await this.#keepSnapshot(name, lease)) return;
+          const [layer, diffId] = [layers[i], diffIds[i]];
+          assert(layer !== undefined && diffId !== undefined, "as many layers as names of them");
+          await this.#applyLayer(layer, diffId, name, chain[i - 1] ?? "", lease, signal);
+        },
+        signal,
+      );
+    }
+    return chain.at(-1) ?? "";
+  }
+
+  /** Whether a snapshot is there, and then stays as long as the lease (P2). */
+  async #keepSnapshot(key: string, lease: string): Promise<boolean> {
+    const isThere = async (): Promise<boolean> =>
+      (await unless(this.#connection.unary(SnapshotsService.stat, { snapshotter, key }), "RUNTIME_NOT_FOUND")) !==
+      undefined;
+    if (!(await isThere())) return false;
+    await this.#leases.keep(lease, `snapshots/${snapshotter}`, key);
+    return isThere();
+  }
+
+  async #applyLayer(
+    { mediaType, digest, size }: Descriptor,
+    diffId: string,
+    name: string,
+    parent: string,
+    lease: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const key = `extract-${newId(this.#dependencies.random)} ${name}`;
     const { mounts } = await this.#connection.unary(
       SnapshotsService.prepare,
       { snapshotter, key, parent, labels: {} },
       { lease },
     );
     try {
-      const { mediaType, digest, size } = layer;
-      const { applied } = await this.#connection.unary(DiffService.apply, {
-        diff: { mediaType, digest, size, annotations: {} },
-        mounts,
-      });
+      const diff = { mediaType, digest, size, annotations: {} };
+      const { applied } = await this.#connection.unary(DiffService.apply, { diff, mounts }, { signal });
       if (applied?.digest !== diffId) throw mismatch(diffId, applied?.digest ?? "nothing");
       // Another pull may have committed the same layer meanwhile; ours is then dropped.
       const commit = this.#connection.unary(SnapshotsService.commit, { snapshotter, name, key, labels: {} }, { lease });
@@ -265,116 +429,20 @@ export class ImageStore {
     }
     await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key }), "RUNTIME_NOT_FOUND");
   }
-
-  #blob(registry: Registry, descriptor: Descriptor, lease: string, signal?: AbortSignal): Promise<void> {
-    return this.#queue.run(descriptor.digest, () =>
-      this.#write(descriptor, lease, {}, (offset) => registry.blob(descriptor.digest, offset, signal)),
-    );
-  }
-
-  async #put({ descriptor, bytes }: Document, labels: Record<string, string>, lease: string): Promise<void> {
-    await this.#write(descriptor, lease, labels, (offset) => [bytes.subarray(offset)]);
-    await this.#label(descriptor.digest, labels);
-  }
-
-  /** Writes what `source` gives from the offset that an earlier try reached; the store checks the digest. */
-  async #write(
-    { digest, size }: Descriptor,
-    lease: string,
-    labels: Record<string, string>,
-    source: (offset: number) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  ): Promise<void> {
-    const ref = `warren-${digest}`;
-    const stream = new WriteStream(this.#connection, lease);
-    try {
-      const opened = await unless(
-        stream.ask({ ...emptyWrite, action: WriteAction.STAT, ref, total: size, expected: digest }),
-        "RUNTIME_ALREADY_EXISTS",
-      );
-      if (opened === undefined) return;
-      let { offset } = opened;
-      // All of it may be there and not committed: by a try that was killed, or another namespace of this containerd.
-      const pieces = offset === size ? [] : source(offset);
-      for await (const piece of pieces) {
-        for (let at = 0; at < piece.length; at += chunkBytes) {
-          const data = Buffer.from(piece.subarray(at, at + chunkBytes));
-          ({ offset } = await stream.ask({ ...emptyWrite, action: WriteAction.WRITE, ref, offset, data }));
-        }
-      }
-      if (offset !== size) throw mismatch(digest, `${offset} of ${size} bytes`);
-      await unless(
-        stream.ask({ ...emptyWrite, action: WriteAction.COMMIT, ref, offset, total: size, expected: digest, labels }),
-        "RUNTIME_ALREADY_EXISTS",
-      );
-    } catch (error) {
-      // What containerd refuses at commit is not what was asked for: no later try may build on it.
-      const wrong = RuntimeError.is(error, "RUNTIME_FAILED") && /unexpected commit digest/.test(error.message);
-      if (!wrong && !RuntimeError.is(error, "RUNTIME_DIGEST_MISMATCH")) throw error;
-      stream.close();
-      await unless(this.#connection.unary(ContentService.abort, { ref }), "RUNTIME_NOT_FOUND");
-      throw wrong ? mismatch(digest, /digest (sha256:[0-9a-f]+)/.exec(error.message)?.[1] ?? "something else") : error;
-    } finally {
-      stream.close();
-    }
-  }
-
-  async #label(digest: string, labels: Record<string, string>): Promise<void> {
-    const updateMask = Object.keys(labels).map((key) => `labels.${key}`);
-    await this.#connection.unary(ContentService.update, { info: { digest, size: 0, labels }, updateMask });
-  }
-
-  async #json(digest: string): Promise<unknown> {
-    const parts: Uint8Array[] = [];
-    for await (const { data } of this.#connection.serverStream(ContentService.read, { digest, offset: 0, size: 0 }))
-      parts.push(data);
-    return JSON.parse(Buffer.concat(parts).toString());
-  }
 }
 
-const emptyWrite: WriteContentRequest = {
-  action: WriteAction.STAT,
-  ref: "",
-  total: 0,
-  expected: "",
-  offset: 0,
-  data: Buffer.alloc(0),
-  labels: {},
-};
-
-/** `Content.Write`, a question and its answer at a time, so that memory holds one chunk. */
-class WriteStream {
-  readonly #call;
-  readonly #failure: Promise<never>;
-
-  constructor(connection: Connection, lease: string) {
-    this.#call = connection.duplex(ContentService.write, { lease });
-    this.#failure = once(this.#call, "error").then(([error]) => {
-      throw fromGrpc(error as ServiceError);
-    });
-    this.#failure.catch(() => undefined); // each `ask` races it; one that fails between two is seen by the next
-  }
-
-  ask(request: WriteContentRequest): Promise<WriteContentResponse> {
-    const answer = new Promise<WriteContentResponse>((resolve) => this.#call.once("data", resolve));
-    this.#call.write(request);
-    return Promise.race([answer, this.#failure]);
-  }
-
-  close(): void {
-    this.#call.end();
-    this.#call.cancel();
-  }
+/** What a name's lease is called. */
+function purposeOf({ full }: Reference): string {
+  return `warren-pull-${digestOf(full).slice("sha256:".length)}`;
 }
 
-function parse({ bytes }: Document): unknown {
-  return JSON.parse(new TextDecoder().decode(bytes));
+function plain({ descriptor: { mediaType, digest, size } }: Document): Omit<Descriptor, "platform"> {
+  return { mediaType, digest, size };
 }
 
-/** Whether a registry could not serve, as opposed to would not: what is here then does. */
-function isAway(error: unknown): boolean {
-  if (RuntimeError.is(error, "RUNTIME_REGISTRY_UNREACHABLE")) return true;
-  const failure = error instanceof RuntimeError ? error.failure : undefined;
-  return failure?.code === "RUNTIME_REGISTRY_REFUSED" && (failure.status >= 500 || failure.status === tooManyRequests);
+function manifestOf(content: Document["content"]): Extract<Document["content"], { readonly kind: "manifest" }> {
+  assert(content.kind === "manifest", "the record names a manifest");
+  return content;
 }
 
 /** Each layer's name: the digest of all up to it (OCI image spec, "layer chain id"). */

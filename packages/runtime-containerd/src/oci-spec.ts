@@ -1,8 +1,16 @@
 import { stat } from "node:fs/promises";
-import { RuntimeError, type ContainerSpec, type Device, type ExecSpec, type Mount } from "@warren/runtime";
+import { posix } from "node:path";
+import {
+  RuntimeError,
+  type ContainerSpec,
+  type Device,
+  type ExecSpec,
+  type ImageConfig,
+  type Mount,
+} from "@warren/runtime";
 import { capabilitiesOf } from "./capabilities.ts";
 import type { Cgroups } from "./cgroup.ts";
-import { commandLine, type ImageConfig } from "./image-config.ts";
+import { commandLine } from "./command-line.ts";
 import { seccompProfile } from "./seccomp.ts";
 
 /** Who the process is, in numbers. */
@@ -111,7 +119,7 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
       ...identity(around.user, capabilities),
       args: spec.init ? [initPath, "init", "--", ...command] : command,
       env: environment(spec, image),
-      cwd: spec.workingDir ?? (image.config?.WorkingDir || "/"),
+      cwd: spec.workingDir ?? posix.resolve("/", image.workingDir ?? ""),
       noNewPrivileges: spec.noNewPrivileges ?? false,
       rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({
         type: `RLIMIT_${name.toUpperCase()}`,
@@ -206,7 +214,7 @@ function environment(spec: ContainerSpec, image: ImageConfig): string[] {
     ["HOSTNAME", hostnameOf(spec)],
   ]);
   if (spec.tty) env.set("TERM", "xterm");
-  for (const entry of image.config?.Env ?? []) env.set(...splitEntry(entry));
+  for (const entry of image.env) env.set(...splitEntry(entry));
   for (const [name, value] of Object.entries(spec.env ?? {})) env.set(name, value);
   return [...env].map(([name, value]) => `${name}=${value}`);
 }

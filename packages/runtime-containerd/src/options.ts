@@ -1,8 +1,9 @@
-import type { Logger, Random } from "@warren/std";
+import type { Clock, Logger, Random } from "@warren/std";
 
 export interface ContainerdDependencies {
   readonly log?: Logger;
   readonly random?: Random;
+  readonly clock?: Clock;
   /** How registries are reached. @default the global `fetch` */
   readonly fetch?: typeof fetch;
 }

@@ -1,20 +1,19 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ContainerSpec } from "@warren/runtime";
+import { emptyImageConfig, type ContainerSpec, type ImageConfig } from "@warren/runtime";
 import { expect, test } from "vitest";
 import { capabilitiesOf } from "../src/capabilities.ts";
-import type { ImageConfig } from "../src/image-config.ts";
 import { KeyedQueue } from "../src/keyed-queue.ts";
 import { execProcess, ociSpec } from "../src/oci-spec.ts";
 import { processUser } from "../src/process-user.ts";
 import { seccompProfile } from "../src/seccomp.ts";
 
 const image: ImageConfig = {
-  os: "linux",
-  architecture: "amd64",
-  rootfs: { diff_ids: [] },
-  config: { Entrypoint: ["/app"], Env: ["A=image", "PATH=/bin"], WorkingDir: "/srv" },
+  ...emptyImageConfig,
+  entrypoint: ["/app"],
+  env: ["A=image", "PATH=/bin"],
+  workingDir: "srv",
 };
 
 interface Spec {

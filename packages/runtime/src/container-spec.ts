@@ -1,18 +1,33 @@
 /** Where a directory or file of the container comes from. A named volume is resolved to its host path by the caller. */
 export type Mount =
-  | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly?: boolean }
+  | {
+      readonly kind: "bind";
+      readonly source: string;
+      readonly target: string;
+      readonly readOnly?: boolean;
+      /**
+       * Where `source` is an empty directory and the image has one at `target`, it first gets that one's owner, mode
+       * and content, as Docker does with named volumes. One that was cut off in between begins anew.
+       *
+       * @default false
+       */
+      readonly fill?: boolean;
+    }
   | { readonly kind: "tmpfs"; readonly target: string; readonly sizeBytes?: number; readonly mode?: number };
 
 export interface Resources {
   /** Most CPU time, in cores; `0.5` is half of one. Default: no limit. */
   readonly cpuLimit?: number;
-  /** Cores set aside; becomes the weight under contention. Default: the kernel's weight. */
+  /**
+   * Cores that it gets under contention, as long as no more are promised than there are; what is left is shared in the
+   * same proportion. Default: none, so a share of what others leave.
+   */
   readonly cpuReservation?: number;
   /** Past this the kernel kills. Default: no limit. */
   readonly memoryLimitBytes?: number;
   /** Kept when memory is short. Default: none. */
   readonly memoryReservationBytes?: number;
-  /** Most processes and threads. Default: no limit. */
+  /** Most processes and threads; -1 for no limit. @default 4096 */
   readonly pidsLimit?: number;
 }
 
@@ -72,6 +87,10 @@ export interface ContainerSpec {
   readonly hostname?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly resources?: Resources;
+  /**
+   * What the image declares as volumes (`VOLUME`) and is not mounted on here gets a directory of the container's own,
+   * filled from the image, writable even with `readOnlyRoot`, and removed with the container.
+   */
   readonly mounts?: readonly Mount[];
   readonly readOnlyRoot?: boolean;
   /** With or without `CAP_`; `ALL` for all. Added to the default set after `capabilityDrop`. */
@@ -87,10 +106,10 @@ export interface ContainerSpec {
   readonly dns?: Dns;
   /** A small init as PID 1, which reaps and forwards signals. */
   readonly init?: boolean;
-  /** The process gets a terminal of 80 × 24; all its output is then told as `stdout`. */
+  /** The process gets a terminal of 80 × 24; all its output is then `stdout`. */
   readonly tty?: boolean;
   readonly noNewPrivileges?: boolean;
-  /** `TERM`, `SIGTERM` or a number. @default the image's, else SIGTERM */
+  /** `TERM`, `SIGTERM`, `SIGRTMIN+3` or a number. @default the image's if it is a signal, else SIGTERM */
   readonly stopSignal?: string;
   readonly log?: LogRotation;
 }

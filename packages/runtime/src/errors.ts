@@ -45,8 +45,24 @@ const retryable: Readonly<Record<RuntimeFailure["code"], boolean>> = {
   RUNTIME_UNAVAILABLE: true,
 };
 
+/** Failures of a registry, or of what it sent: an image that is here is used in spite of them. */
+const fromRegistry: ReadonlySet<RuntimeFailure["code"]> = new Set([
+  "RUNTIME_IMAGE_NOT_FOUND",
+  "RUNTIME_IMAGE_INVALID",
+  "RUNTIME_DIGEST_MISMATCH",
+  "RUNTIME_PLATFORM_MISSING",
+  "RUNTIME_REGISTRY_UNREACHABLE",
+  "RUNTIME_REGISTRY_UNAUTHORIZED",
+  "RUNTIME_REGISTRY_REFUSED",
+]);
+
 export class RuntimeError extends WarrenError<RuntimeFailure> {
   get retryable(): boolean {
     return retryable[this.failure.code];
+  }
+
+  /** Whether it is a registry's failure, or of what it sent, and none of this machine. */
+  get fromRegistry(): boolean {
+    return fromRegistry.has(this.failure.code);
   }
 }

@@ -1,4 +1,5 @@
 import type { ContainerSpec } from "./container-spec.ts";
+import type { Image, LocalImage, PulledImage, ResolvedImage } from "./image.ts";
 
 export interface RuntimeInfo {
   /** Of the runtime: `containerd 1.6.20`. */
@@ -6,6 +7,13 @@ export interface RuntimeInfo {
   /** In OCI's words: `linux`, `amd64`. */
   readonly os: string;
   readonly architecture: string;
+  /** As in `Platform`; undefined where the machine's is not known. */
+  readonly variant?: string;
+  /**
+   * The program that makes containers, and its build where it says one: `runc 1.1.5+ds1 (1.1.5+ds1-1+deb12u1)`.
+   * Undefined where it could not be asked.
+   */
+  readonly ociRuntime?: string;
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly cgroupVersion: 1 | 2;
@@ -22,17 +30,13 @@ export interface PullProgress {
   readonly totalBytes: number;
 }
 
-export interface PullOptions {
+export interface ResolveOptions {
   readonly auth?: RegistryAuth;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: PullProgress) => void;
 }
 
-export interface Image {
-  /** In full: `docker.io/library/nginx:1.27`. */
-  readonly ref: string;
-  /** Of what the reference names: an index or a manifest. */
-  readonly digest: string;
+export interface PullOptions extends ResolveOptions {
+  readonly onProgress?: (progress: PullProgress) => void;
 }
 
 /** How a container or a process in it ended. */
@@ -46,14 +50,15 @@ export interface ExitStatus {
 }
 
 /**
- * `created`: network namespace and root are there, nothing runs. `unknown`: the runtime lost sight of it (its shim was
- * killed); remove it.
+ * `created`: network namespace and root are there, nothing runs. `unknown`: nobody knows how it ended; it can only be
+ * removed. Of `reboot` the machine went down with it, so it is no failure of the container's; of `lost` the runtime lost
+ * sight of it (its shim was killed).
  */
 export type ContainerState =
   | { readonly kind: "created" }
   | { readonly kind: "running"; readonly pid: number }
   | { readonly kind: "exited"; readonly exit: ExitStatus }
-  | { readonly kind: "unknown" };
+  | { readonly kind: "unknown"; readonly cause: "reboot" | "lost" };
 
 export interface ContainerStatus {
   readonly id: string;
@@ -96,11 +101,15 @@ export interface ExecStreams {
 }
 
 export interface ExecProcess {
-  /** Resolves when the process ended and all its output was written. */
+  /** Resolves when the process ended and all its output was written; rejects with the reason once `signal` aborted. */
   readonly exit: Promise<ExitStatus>;
   resize(columns: number, rows: number): Promise<void>;
+  /** KILL goes to all that the process has started and that is still of its session; other signals to it alone. */
   signal(signal: string): Promise<void>;
 }
+
+/** A line of at most so many bytes comes in one piece. */
+export const wholeLineBytes: number = 256 * 1024;
 
 export interface LogLine {
   /** Wall time at which the line's end was read, ms since 1970, with a fraction where the runtime knows it. */
@@ -110,7 +119,7 @@ export interface LogLine {
   readonly line: Uint8Array;
   /**
    * No line feed came after it: it was the last thing written, or the line is longer than a runtime holds at once
-   * (16 KiB at least) and goes on in the stream's next one.
+   * (`wholeLineBytes` at least) and goes on in the stream's next one.
    */
   readonly partial: boolean;
 }
@@ -150,8 +159,19 @@ export interface ContainerStats {
 export interface Runtime extends AsyncDisposable {
   info(): Promise<RuntimeInfo>;
 
-  /** Brings an image for this machine's platform. One that is here is used if the registry can't be reached. */
-  pull(ref: string, options?: PullOptions): Promise<Image>;
+  /**
+   * What `ref` means now: the registry is asked, and where it can't or won't answer, what is here under the name is told
+   * and why. Brings nothing. A reference with a digest that is here asks nobody.
+   */
+  resolveImage(ref: string, options?: ResolveOptions): Promise<ResolvedImage>;
+  /**
+   * Brings an image for this machine's platform. What is here is used: at once where `ref` has a digest, under whatever
+   * name it came, else when the registry can't or won't give it, whatever its answer. One that is given up leaves
+   * nothing running.
+   */
+  pull(ref: string, options?: PullOptions): Promise<PulledImage>;
+  /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it is not on this machine */
+  inspectImage(ref: string): Promise<LocalImage>;
   images(): Promise<readonly Image[]>;
   /** Removes images that no container uses and `keep` does not name; gives those removed. */
   removeUnusedImages(keep: ReadonlySet<string>): Promise<readonly Image[]>;
@@ -177,16 +197,25 @@ export interface Runtime extends AsyncDisposable {
   events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
 
   /**
-   * Starts a process beside the first.
+   * Starts a process beside the first. As with a shell, a program that is not there ends with 127 and one that can't be
+   * run with 126, and why is on `stderr`.
    *
-   * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run, `RUNTIME_SPEC_INVALID` (`args`) if there
-   *   is no such program in it
+   * When `signal` aborts, before the start or after it, the process is ended with all that it has started and that is
+   * still of its session.
+   *
+   * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run
    */
-  exec(id: string, spec: ExecSpec, streams?: ExecStreams): Promise<ExecProcess>;
+  exec(id: string, spec: ExecSpec, streams?: ExecStreams, signal?: AbortSignal): Promise<ExecProcess>;
   /** What it wrote, oldest first, from both streams in the order in which it came. */
   logs(id: string, options?: LogOptions): AsyncIterable<LogLine>;
   /** @throws RuntimeError `RUNTIME_WRONG_STATE` if it does not run */
   stats(id: string): Promise<ContainerStats>;
+
+  /**
+   * Removes every container, image and partial download, and all that the runtime itself ever made on this machine, as
+   * when a node leaves for good. Nothing may be under way.
+   */
+  purge(): Promise<void>;
 
   close(): Promise<void>;
 }

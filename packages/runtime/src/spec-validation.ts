@@ -82,6 +82,7 @@ const isHostname = (name: string): boolean =>
 function checkResources({ resources: r = {} }: ContainerSpec): void {
   const positive = (field: keyof typeof r): void => {
     const value = r[field];
+    if (field === "pidsLimit" && value === -1) return;
     if (value !== undefined && !(Number.isFinite(value) && value > 0)) refuse(`resources.${field}`, "must be above 0");
   };
   for (const field of [

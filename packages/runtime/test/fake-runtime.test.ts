@@ -90,10 +90,41 @@ test("a runtime that is away says so, breaks its streams, and containers go on",
 test("a lost container is unknown, and can only be removed", async () => {
   const runtime = await started("a");
   runtime.machine.lose("a");
-  expect((await runtime.list())[0]?.state).toEqual({ kind: "unknown" });
+  expect((await runtime.list())[0]?.state).toEqual({ kind: "unknown", cause: "lost" });
   await expect(runtime.start("a")).rejects.toMatchObject({ code: "RUNTIME_WRONG_STATE" });
   await runtime.remove("a");
   expect(await runtime.list()).toEqual([]);
+});
+
+test("after a reboot what ran is unknown and what had ended keeps its end", async () => {
+  const runtime = await started("a");
+  await runtime.create({ id: "b", image: "box" });
+  await runtime.start("b");
+  runtime.machine.exit("b", 3);
+  runtime.machine.reboot();
+  expect((await runtime.list()).map(({ state }) => state)).toMatchObject([
+    { kind: "unknown", cause: "reboot" },
+    { kind: "exited", exit: { code: 3 } },
+  ]);
+  await expect(runtime.wait("a")).rejects.toMatchObject({ code: "RUNTIME_WRONG_STATE" });
+});
+
+test("an image that is here is used whatever the registry says, and is told to be the one of here", async () => {
+  const runtime = await started("a");
+  const { digest } = await runtime.inspectImage("box");
+  for (const failure of [
+    { code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry: "docker.io" },
+    { code: "RUNTIME_REGISTRY_REFUSED", registry: "docker.io", status: 408 },
+    { code: "RUNTIME_IMAGE_NOT_FOUND", ref: "box" },
+  ] as const) {
+    runtime.machine.fail("pull", failure);
+    runtime.machine.fail("resolveImage", failure);
+    const source = { kind: "local", because: { code: failure.code } };
+    expect(await runtime.pull("box")).toMatchObject({ digest, source });
+    expect(await runtime.resolveImage("box")).toMatchObject({ digest, source });
+  }
+  runtime.machine.unpublish("box");
+  expect(await runtime.pull(`box@${digest}`)).toMatchObject({ source: { kind: "local" } });
 });
 
 test("a login is asked for where one is set", async () => {

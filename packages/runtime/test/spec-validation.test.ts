@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkContainerSpec, parseReference, signalNumber, type ContainerSpec } from "../src/index.ts";
+import { checkContainerSpec, signalNumber, stopSignalNumber, type ContainerSpec } from "../src/index.ts";
 
 const bad: readonly [field: string, spec: Partial<ContainerSpec>][] = [
   ["id", { id: "Upper" }],
@@ -68,20 +68,19 @@ test("what Docker takes is taken", () => {
 
 test("a signal is a name, with or without SIG, or a number", () => {
   expect([signalNumber("TERM"), signalNumber("sigusr1"), signalNumber("9")]).toEqual([15, 10, 9]);
-  expect(() => signalNumber("65")).toThrow(expect.objectContaining({ code: "RUNTIME_SPEC_INVALID" }));
+  for (const none of ["65", "0", "", "SIG", "__proto__", "constructor", "RTMIN+31", "RTMAX-31", "RTMAX+1", "TERM\0"])
+    expect(() => signalNumber(none), none).toThrow(expect.objectContaining({ code: "RUNTIME_SPEC_INVALID" }));
 });
 
-const digest = `sha256:${"ab".repeat(32)}`;
-test.each([
-  ["nginx", "docker.io", "library/nginx", "latest", "docker.io/library/nginx:latest"],
-  ["me/app:2", "docker.io", "me/app", "2", "docker.io/me/app:2"],
-  ["localhost:5000/a/b", "localhost:5000", "a/b", "latest", "localhost:5000/a/b:latest"],
-  [`r.test/x@${digest}`, "r.test", "x", digest, `r.test/x@${digest}`],
-  [`r.test/x:1@${digest}`, "r.test", "x", digest, `r.test/x:1@${digest}`],
-])("%s is read as Docker reads it", (ref, registry, repository, selector, full) => {
-  expect(parseReference(ref)).toEqual({ registry, repository, selector, full });
+test("real-time signals are named from either end, as images of systemd do", () => {
+  const names = ["SIGRTMIN", "SIGRTMIN+3", "rtmin+0", "RTMIN+30", "SIGRTMAX", "RTMAX-14"];
+  expect(names.map((name) => signalNumber(name))).toEqual([34, 37, 34, 64, 64, 50]);
 });
 
-test.each(["", "Upper", "a//b", "a:b:c", "x@sha256:12", "r.test/", "../x"])("%j is refused as a name", (ref) => {
-  expect(() => parseReference(ref)).toThrow(expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }));
+test("the stop signal is the spec's, else the image's if it is one, else SIGTERM", () => {
+  expect(stopSignalNumber("USR2", "SIGRTMIN+3")).toBe(12);
+  expect(stopSignalNumber(undefined, "SIGRTMIN+3")).toBe(37);
+  for (const none of [undefined, "", "SIGNONSENSE", "0", "-9", "x".repeat(10_000)])
+    expect(stopSignalNumber(undefined, none)).toBe(15);
+  expect(() => stopSignalNumber("SIGNONSENSE", "TERM")).toThrow("stopSignal");
 });

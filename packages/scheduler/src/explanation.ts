@@ -11,7 +11,8 @@ import type { Node } from "./state/node.ts";
 import type { Pools } from "./state/pools.ts";
 import type { World } from "./state/world.ts";
 import { clip } from "./text.ts";
-import type { Refusal } from "./types.ts";
+import type { Explanation as Said, Filter } from "./rules.ts";
+import type { Refusal, TaskState } from "./types.ts";
 
 export interface Explanation {
   readonly nodes: number;
@@ -52,7 +53,9 @@ export class Explainer {
     this.#pools = pools;
   }
 
-  explain(ask: Ask): Explanation {
+  /** @param nodeId speaks of this node only */
+  explain(ask: Ask, nodeId?: string): Explanation {
+    if (nodeId !== undefined) return this.#explainOne(ask, nodeId);
     if (this.#version !== this.#world.version) this.#known.clear();
     this.#version = this.#world.version;
     const known = ask.group === undefined ? undefined : this.#known.get(ask.group);
@@ -61,6 +64,12 @@ export class Explainer {
     const explanation = this.#tell(ask, counts);
     if (ask.group !== undefined) this.#known.set(ask.group, explanation);
     return explanation;
+  }
+
+  #explainOne(ask: Ask, nodeId: string): Explanation {
+    const node = this.#world.node(nodeId);
+    const known = node?.known === true ? [node] : [];
+    return this.#tell(ask, this.#read(ask, known), known.length);
   }
 
   #count(ask: Ask): Counts {
@@ -174,32 +183,64 @@ export class Explainer {
     return counts;
   }
 
-  #tell({ task }: Ask, counts: Counts): Explanation {
-    const nodes = this.#world.size;
+  #tell(ask: Ask, counts: Counts, nodes: number = this.#world.size): Explanation {
     if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
     const refused = [...counts.values()].reduce((sum, each) => sum + each.nodes, 0);
     const open = nodes - refused;
     const refusals = [...counts]
-      .map(([{ filter }, count]): Refusal => {
-        const said = filter.explain(task, count.nearest, this.#world);
-        const { text, help, data } = typeof said === "string" ? { text: said } : said;
-        return {
-          filter: filter.name,
-          nodes: count.nodes,
-          nearestNodeId: count.nearest.state.id,
-          text: clip(text, textLength),
-          ...(help === undefined ? {} : { help: clip(help, textLength) }),
-          ...(data === undefined ? {} : { data }),
-        };
-      })
+      .map(([{ filter }, count]) => refusalOf(filter, count, ask, this.#world))
       .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
     const lines = refusals.map((each) => `${countText(each.nodes, nodes)} ${each.text}`);
     // Not scheduled since room was made.
     if (open > 0) lines.unshift(`${countText(open, nodes)} would take it`);
     const text = lines.join("; ");
-    const help = refusals.find((each) => each.help !== undefined)?.help;
+    // The help that asks for least; of those, on the node that stands for most.
+    const by = new Map([...counts.values()].map(({ nearest }) => [nearest.state.id, refusalsOn(nearest, ask).length]));
+    const [best] = refusals
+      .filter((each) => each.help !== undefined)
+      .toSorted((x, y) => (by.get(x.nearestNodeId) ?? 0) - (by.get(y.nearestNodeId) ?? 0));
+    const help = best?.help;
     return { nodes, refusals, text, ...(help === undefined ? {} : { help }) };
   }
+}
+
+export function refusalOf(
+  filter: Filter,
+  { nodes, nearest }: Pick<Count, "nodes" | "nearest">,
+  ask: Ask,
+  world: World,
+): Refusal {
+  const { text, data } = said(filter, ask.task, nearest, world);
+  const help = helpOn(nearest, ask, world);
+  return {
+    filter: filter.name,
+    nodes,
+    nearestNodeId: nearest.state.id,
+    text: clip(text, textLength),
+    ...(help === undefined ? {} : { help: clip(help, textLength) }),
+    ...(data === undefined ? {} : { data }),
+  };
+}
+
+/** What lets the task in on a node, by all filters that refuse it and not the first alone: else the next would. */
+function helpOn(node: Node, ask: Ask, world: World): string | undefined {
+  const refusing = refusalsOn(node, ask).map(({ filter }) => said(filter, ask.task, node, world));
+  if (refusing.length === 1) return [refusing[0]?.help, refusing[0]?.another].filter(isText).join(", or ") || undefined;
+  const helps = refusing.map(({ help }) => help);
+  return helps.every(isText) ? helps.join("; and ") : undefined;
+}
+
+function refusalsOn(node: Node, { checks }: Ask): Check[] {
+  return checks.filter(({ test }) => !test(node));
+}
+
+function isText(text: string | undefined): text is string {
+  return text !== undefined;
+}
+
+function said(filter: Filter, task: TaskState, node: Node, world: World): Said {
+  const answer = filter.explain(task, node, world);
+  return typeof answer === "string" ? { text: answer } : answer;
 }
 
 function countText(some: number, all: number): string {

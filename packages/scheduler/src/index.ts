@@ -33,6 +33,7 @@ export type {
   Decided,
   Decision,
   Delta,
+  Fit,
   HostPort,
   NamedResources,
   NodeState,
@@ -45,4 +46,5 @@ export type {
   Toleration,
   Victim,
   Waiting,
+  WouldFitOptions,
 } from "./types.ts";

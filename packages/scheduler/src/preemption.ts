@@ -33,7 +33,9 @@ export function findVictims(world: World, ask: Ask): Eviction | undefined {
 
 /** The best set on one node, unless it is worse than `bar`. */
 function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[] | undefined): TaskState[] | undefined {
-  const below = [...node.tasks.values()].filter((task) => priorityOf(task) < priorityOf(ask.task)).toSorted(byPriority);
+  const below = [...node.tasks.values()]
+    .filter((task) => task.leaving !== true && priorityOf(task) < priorityOf(ask.task))
+    .toSorted(byPriority);
   if (bar !== undefined && compareSets(below.slice(0, 1), bar) > 0) return undefined;
   // Fewer tasks never make a node by itself pass less, so if it does not pass without all of them, it never will.
   if (!passesWithout(node, ask, below)) return undefined;
@@ -99,6 +101,11 @@ function viewWithout(node: Node, victims: readonly TaskState[]): NodeView {
   return {
     state: node.state,
     load: node.load - victims.length,
+    held: node.held - victims.length,
+    get tasks(): Map<string, TaskState> {
+      const ids = new Set(victims.map(({ id }) => id));
+      return new Map([...node.tasks].filter(([id]) => !ids.has(id)));
+    },
     used,
     hostPorts,
     services,

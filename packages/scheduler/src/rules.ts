@@ -7,12 +7,17 @@ import type { NodeState, TaskState } from "./types.ts";
 /** A node as rules see it: what it is, and what it holds now. */
 export interface NodeView {
   readonly state: NodeState;
-  /** Tasks on it. */
+  /** Tasks on it that stay: all but those that are leaving. */
   readonly load: number;
+  /** Tasks on it, those that are leaving included. */
+  readonly held: number;
+  /** Its tasks by id, those that are leaving included. */
+  readonly tasks: ReadonlyMap<string, TaskState>;
+  /** What its tasks reserve, by kind. */
   readonly used: ReadonlyMap<string, number>;
   /** `80/tcp` → tasks that hold it. */
   readonly hostPorts: ReadonlyMap<string, number>;
-  /** serviceId → tasks. */
+  /** serviceId → tasks that stay. */
   readonly services: ReadonlyMap<string, number>;
   /** How much of `kind` the node has. */
   capacity(kind: string): number;
@@ -22,7 +27,10 @@ export interface NodeView {
   readonly headroom: number;
 }
 
-/** The rest of the world, for rules that look beyond one node. All of it is kept up to date by deltas. */
+/**
+ * The rest of the world, for rules that look beyond one node. All of it is kept up to date by deltas. Tasks that are
+ * leaving occur in `volumeHomes` only.
+ */
 export interface World {
   /** Nodes that hold tasks of a service, known or not. */
   nodesOf(serviceId: string): ReadonlyMap<NodeView, number>;
@@ -38,8 +46,10 @@ export interface World {
   volumeHomes(name: string): ReadonlyMap<NodeView, number>;
   /** Nodes where the task's service and version failed five times in the last five minutes. */
   failing(task: TaskState): ReadonlySet<NodeView>;
-  /** Whether any node has a taint of that effect. */
+  /** Whether any node has a taint of the effect `prefer-no-schedule`. */
   readonly softTaints: boolean;
+  /** Whether any node has a limited number of addresses. */
+  readonly limitedAddresses: boolean;
 }
 
 /** A way to divide the nodes; a rule whose answer is the same throughout a part is asked once for the part. */
@@ -50,9 +60,15 @@ export interface Partition {
 }
 
 export interface Explanation {
-  /** Continues `2 of 5 nodes `. */
+  /** Continues `1 of 5 nodes ` and `2 of 5 nodes `, so it has no verb that tells them apart. */
   readonly text: string;
+  /**
+   * What lets the task in on the node, as far as this filter goes: alternatives, any of which does, with `, or `
+   * between them. Absent: nothing that this filter could name.
+   */
   readonly help?: string;
+  /** A further alternative for where no other filter refuses the node. */
+  readonly another?: string;
   readonly data?: Readonly<Record<string, string | number>>;
 }
 
@@ -71,10 +87,19 @@ export interface Filter {
   /** How far a refused node is from passing: the smallest is the nearest miss. Absent: all are equal, the first by id is named. */
   distance?(task: TaskState, node: NodeView, world: World): number;
   /**
-   * Promises that the answer for a node depends on no other: on its `state` alone, or on the `node` with what it
-   * holds. Absent: on anything in the world.
+   * Promises on what the answer for a node depends, and so when a refusal can end: on the node's `state` alone, so no
+   * task's end ends it; on the `node` with what it holds, so the end of a task there may; absent, on anything in the
+   * world.
    */
   readonly reads?: "state" | "node";
+  /**
+   * How many more tasks like this one the node takes, as far as this filter goes; asked of nodes that pass. For
+   * filters whose answer changes with each task that a node takes: `capacity` divides where all of them have it, and
+   * tries where one has not.
+   */
+  room?(task: TaskState, node: NodeView): number;
+  /** A task that was placed may stay on a node that this filter would refuse now. @default false */
+  readonly placementOnly?: boolean;
   /**
    * Promises, for this task, that `check` reads no more of it than this text, and no other node: tasks of equal text
    * share a list of nodes that pass. An empty text is for what nearly every task asks.

@@ -12,10 +12,10 @@ import type { Node } from "./state/node.ts";
 import { Pools } from "./state/pools.ts";
 import { World } from "./state/world.ts";
 import { listText } from "./text.ts";
-import type { Decision, Delta, NodeState, Placed, TaskState, Victim, Waiting } from "./types.ts";
+import type { Decision, Delta, Fit, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
 import { validateNode, validateTask } from "./validation.ts";
 import { compareGroups, type Group, WaitingRoom } from "./waiting-room.ts";
-import { capacity, type Capacity, drain, type Drain } from "./what-if.ts";
+import { capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
 
 export interface SchedulerOptions {
   /** Orders nodes that are equal in all else; the same seed and state give the same placements. @default 0 */
@@ -69,7 +69,7 @@ export class Scheduler {
       case "node-gone": {
         const node = this.#world.node(delta.nodeId);
         if (node?.known !== true) return;
-        const beyond = node.load > 0 || node.state.volumes !== undefined;
+        const beyond = node.held > 0 || node.state.volumes !== undefined;
         this.#world.remove(delta.nodeId);
         return this.#room.nodesChanged(beyond);
       }
@@ -108,6 +108,14 @@ export class Scheduler {
     return [...placed, ...groups.flatMap((group) => waiting.get(group) ?? [])];
   }
 
+  /**
+   * Groups of waiting tasks whose last reason may be out of date, as more changed than one call's effort covers; the
+   * next `schedule()` goes on with them. Always 0 in clusters of more than 4,096 nodes, where no reason is told again.
+   */
+  get outdated(): number {
+    return this.#stale.size;
+  }
+
   /** Why a pending task waits, as things are now; undefined for a task that is unknown or holds a node. */
   explain(taskId: string): Waiting | undefined {
     const task = this.#tasks.get(taskId);
@@ -115,10 +123,47 @@ export class Scheduler {
     return { kind: "waiting", taskId, ...this.#explainer.explain(askOf(task, this.#rules, this.#world)) };
   }
 
+  /**
+   * Where a task would go once some others are gone, or why it would wait even then; nobody is displaced for it. Changes
+   * nothing: to keep the place, apply the task with the answer's `nodeId` (and `named`).
+   *
+   * @throws SchedulerError as `apply`; `SCHEDULER_NODE_UNKNOWN`
+   */
+  wouldFit(task: TaskState, { onceGone = [], nodeId }: WouldFitOptions = {}): Decision {
+    const pending = unplaced(task);
+    validateTask(pending);
+    const only = nodeId === undefined ? undefined : this.#known(nodeId);
+    const gone = [...new Set([task.id, ...onceGone])].flatMap((id) => this.#tasks.get(id) ?? []);
+    return once(this.#world, gone, () => {
+      const ask = askOf(pending, this.#rules, this.#world);
+      const choice = only === undefined ? this.#choose(ask) : this.#chooseOnly(ask, only);
+      if (choice !== undefined) return placedOf(pending, choice);
+      return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(ask, nodeId) };
+    });
+  }
+
+  /**
+   * Whether a task that has a node may stay there by what it asks for now, which may differ from what it was placed
+   * for; `task` need not be what was applied under its id. Filters that bind only when a task is placed are not asked:
+   * whether the node is ready and active, its taints, its level, its addresses. Other tasks count as they are, so where
+   * several can't stay together, ask one after the other and apply those that move as leaving: only as many move as have
+   * to. Changes nothing.
+   *
+   * @param nodeId the node; by default the task's own
+   * @throws SchedulerError as `apply`; `SCHEDULER_NODE_UNKNOWN`
+   */
+  stillFits(task: TaskState, nodeId: string = task.nodeId ?? ""): Fit {
+    validateTask(task);
+    const node = this.#known(nodeId);
+    const self = this.#tasks.get(task.id);
+    return once(this.#world, self === undefined ? [] : [self], () => stillFits(this.#world, this.#rules, task, node));
+  }
+
   /** How many more tasks like this one fit, all placed as they would be. Changes nothing. */
   capacity(task: TaskState): Capacity {
-    validateTask(task);
-    return capacity(this.#world, this.#rules, () => this.#fork(false), task);
+    const pending = unplaced(task);
+    validateTask(pending);
+    return capacity(this.#world, this.#rules, () => this.#fork(false), pending);
   }
 
   /**
@@ -127,14 +172,7 @@ export class Scheduler {
    * @throws SchedulerError `SCHEDULER_NODE_UNKNOWN`
    */
   drain(nodeId: string): Drain {
-    const node = this.#world.node(nodeId);
-    if (node?.known !== true) {
-      throw new SchedulerError(
-        { code: "SCHEDULER_NODE_UNKNOWN", nodeId },
-        `node ${nodeId} is not known: name one that was applied`,
-      );
-    }
-    return drain(this.#fork(true), node);
+    return drain(this.#fork(true), this.#known(nodeId));
   }
 
   /**
@@ -145,6 +183,27 @@ export class Scheduler {
    */
   rebalance(options: RebalanceOptions): Move[] {
     return this.#rules.orderScorer === packing ? [] : rebalance(this.#fork(false), this.#world, options);
+  }
+
+  #known(nodeId: string): Node {
+    const node = this.#world.node(nodeId);
+    if (node?.known === true) return node;
+    throw new SchedulerError(
+      { code: "SCHEDULER_NODE_UNKNOWN", nodeId },
+      `node ${nodeId} is not known: name one that was applied`,
+    );
+  }
+
+  #choose(ask: Ask): Choice | undefined {
+    const picker = new Picker(this.#world, this.#pools, this.#rules, ask, 1);
+    const choice = picker.next();
+    picker.done();
+    return choice;
+  }
+
+  #chooseOnly(ask: Ask, node: Node): Choice | undefined {
+    if (!ask.checks.every(({ test }) => test(node))) return undefined;
+    return { node, decided: { by: "only" }, text: "the only node that was asked about" };
   }
 
   /** Another scheduler with the same options and state; what is done with one leaves the other alone. */
@@ -160,7 +219,7 @@ export class Scheduler {
     const before = this.#world.node(state.id);
     const old = before?.known === true ? before.state : undefined;
     // Other nodes' answers depend on where this one's volumes and tasks are.
-    const moved = (before?.load ?? 0) > 0 && (old === undefined || domains(old) !== domains(state));
+    const moved = (before?.held ?? 0) > 0 && (old === undefined || domains(old) !== domains(state));
     const beyond = moved || JSON.stringify(old?.volumes ?? []) !== JSON.stringify(state.volumes ?? []);
     this.#room.roomier(this.#world.put(state));
     this.#room.nodesChanged(beyond);
@@ -237,20 +296,9 @@ export class Scheduler {
     return decisions;
   }
 
-  #place(task: TaskState, { node, decided, text }: Choice, victims: readonly TaskState[] = []): Placed {
-    const nodeId = node.state.id;
-    const named = namesFor(task, node);
-    const decision: Placed = {
-      kind: "placed",
-      taskId: task.id,
-      nodeId,
-      serviceTasks: node.services.get(task.serviceId) ?? 0,
-      nodeTasks: node.load,
-      decided,
-      ...(named === undefined ? {} : { named }),
-      ...(victims.length === 0 ? {} : { victims: victims.map(victimOf) }),
-      text,
-    };
+  #place(task: TaskState, choice: Choice, victims: readonly TaskState[] = []): Placed {
+    const decision = placedOf(task, choice, victims);
+    const { nodeId, named } = decision;
     const held = named === undefined ? { ...task, nodeId } : { ...task, nodeId, named };
     this.#room.remove(task);
     this.#tasks.set(task.id, held);
@@ -290,11 +338,12 @@ export class Scheduler {
     const [any] = group.tasks.values();
     if (any === undefined) return;
     const explanation: Explanation = this.#explainer.explain(askOf(any, this.#rules, this.#world));
-    const isNews = explanation.text !== group.text;
+    const text = newsOf(explanation);
+    const isNews = text !== group.text;
     const all = again && isNews;
     const tasks = [...(all ? group.tasks : (group.untold ?? group.tasks)).values()].toSorted(byId);
     const toldAll = all || tasks.length === group.tasks.size;
-    if (isNews) group.text = toldAll ? explanation.text : undefined;
+    if (isNews) group.text = toldAll ? text : undefined;
     group.untold = new Map();
     if (tasks.length === 0) return;
     decisions.set(
@@ -318,6 +367,21 @@ function rulesOf({
     );
   }
   return { filters, lead: scorers.slice(0, at), orderScorer, order: orderScorer.order, tail: scorers.slice(at + 1) };
+}
+
+function placedOf(task: TaskState, { node, decided, text }: Choice, victims: readonly TaskState[] = []): Placed {
+  const named = namesFor(task, node);
+  return {
+    kind: "placed",
+    taskId: task.id,
+    nodeId: node.state.id,
+    serviceTasks: node.services.get(task.serviceId) ?? 0,
+    nodeTasks: node.load,
+    decided,
+    ...(named === undefined ? {} : { named }),
+    ...(victims.length === 0 ? {} : { victims: victims.map(victimOf) }),
+    text,
+  };
 }
 
 /** Names for what the task reserves of kinds whose pieces have names on this node. */
@@ -347,6 +411,11 @@ function sameNeeds(a: TaskState, b: TaskState): boolean {
   const { nodeId: _a, named: _an, ...left } = a;
   const { nodeId: _b, named: _bn, ...right } = b;
   return JSON.stringify(left) === JSON.stringify(right);
+}
+
+/** All of an explanation that can differ; equal where there is nothing to say again. */
+function newsOf({ text, refusals }: Explanation): string {
+  return [text, ...refusals.flatMap(({ nearestNodeId, help = "" }) => [nearestNodeId, help])].join("\n");
 }
 
 function byId(a: TaskState, b: TaskState): number {

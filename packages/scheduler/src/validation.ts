@@ -28,6 +28,7 @@ export function validateTask(task: TaskState): void {
   }
   const { maxPerNode = 0, priority = 0 } = task;
   if (!Number.isSafeInteger(maxPerNode) || maxPerNode < 0) refuse(`allows ${maxPerNode} tasks a node: give 0 or more`);
+  if (task.leaving === true && task.nodeId === undefined) refuse("is leaving and has no node: give its node");
   if (!Number.isFinite(priority)) refuse(`has the priority ${priority}: give a number`);
 }
 

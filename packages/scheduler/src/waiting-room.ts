@@ -119,6 +119,7 @@ export class WaitingRoom {
 
   /** A task came to hold a node, or left it. */
   taskMoved({ serviceId, localVolumes, affinity }: TaskState): void {
+    this.#stirred = true;
     if (this.#waiting.size === 0) return;
     this.#wake(`service:${serviceId}`);
     for (const name of localVolumes ?? []) this.#wake(`volume:${name}`);

@@ -10,10 +10,12 @@ export interface Failure {
  *
  * A package declares its failures as a union of `{ code, … }` and one subclass over it. What can't happen is an
  * assertion, not one of these. The message says what, why and what to do, in one line.
+ *
+ * A class is known by its name, so no two error classes of the house share one, and a bundler must keep names.
  */
 export class WarrenError<F extends Failure = Failure> extends Error {
   readonly failure: F;
-  /** The brand: true across copies of this package, where `instanceof` is not. */
+  /** The brand of the base: true across copies of this package, where `instanceof` is not. */
   readonly isWarrenError: true = true;
 
   constructor(failure: F, message: string, options?: { readonly cause?: unknown }) {
@@ -26,15 +28,26 @@ export class WarrenError<F extends Failure = Failure> extends Error {
     return this.failure.code;
   }
 
-  /** Whether `value` is a WarrenError; with `code`, one of that code. True across copies of this package. */
-  static is(value: unknown, code?: string): value is WarrenError {
-    return (
-      value instanceof Error &&
-      (value as Partial<WarrenError>).isWarrenError === true &&
-      (code === undefined || (value as WarrenError).failure.code === code)
-    );
+  /**
+   * Whether `value` is of the class that this is called on, or of a subclass; with `code`, one of that code. True
+   * across copies of a package, since classes are compared by name.
+   */
+  static is<E extends WarrenError, C extends E["code"] = E["code"]>(
+    this: ErrorClass<E>,
+    value: unknown,
+    code?: C,
+  ): value is E & { readonly failure: Extract<E["failure"], { readonly code: C }> } {
+    if (!(value instanceof Error) || (value as Partial<WarrenError>).isWarrenError !== true) return false;
+    if (code !== undefined && (value as WarrenError).failure.code !== code) return false;
+    for (let type: unknown = value.constructor; typeof type === "function"; type = Object.getPrototypeOf(type)) {
+      if (type.name === this.name) return true;
+    }
+    return false;
   }
 }
+
+/** A constructor of errors, as `is` needs it: what it makes and what it is called. */
+export type ErrorClass<E extends WarrenError> = (abstract new (...args: never[]) => E) & { readonly name: string };
 
 /** The text of anything that was thrown, with its causes, on one line. */
 export function errorText(error: unknown): string {

@@ -2,18 +2,26 @@
  * What every package shares and nothing more. No package is imported here.
  *
  * - `clock.ts`     Clock, systemClock, delay
+ * - `boot-clock.ts` BootClock, systemBootClock: time that outlives a process
  * - `random.ts`    Random, systemRandom, newId
  * - `log.ts`       Logger, silentLogger
  * - `metrics.ts`   Metrics and its handles, noMetrics
  * - `error.ts`     WarrenError, errorText, assert
- * - `queue.ts`     AsyncQueue
+ * - `queue.ts`     AsyncQueue: a producer that never waits
+ * - `channel.ts`   Channel: senders that wait for the reader
+ * - `changes.ts`   Changes: waiting for a condition
+ * - `merge.ts`     mergeSorted
+ * - `address.ts`   parseHostPort, formatHostPort
+ * - `varint.ts`    varintSize, pushVarint, readVarint
  * - `lifecycle.ts` TaskGroup, serially
  * - `abort.ts`     abortable, aborted
  * - `backoff.ts`   Backoff
+ * - `image-reference.ts` the grammar of image names
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
-export { WarrenError, assert, errorText, type Failure } from "./error.ts";
+export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
 export { systemClock, delay, type Clock, type Timer } from "./clock.ts";
+export { systemBootClock, type BootClock, type BootTime } from "./boot-clock.ts";
 export { systemRandom, newId, type Random } from "./random.ts";
 export { silentLogger, type Logger, type LogFields } from "./log.ts";
 export {
@@ -26,6 +34,18 @@ export {
   type Metrics,
 } from "./metrics.ts";
 export { AsyncQueue } from "./queue.ts";
+export { Channel } from "./channel.ts";
+export { Changes } from "./changes.ts";
+export { mergeSorted, type MergeOptions } from "./merge.ts";
+export { formatHostPort, parseHostPort, type HostPort } from "./address.ts";
+export { pushVarint, readVarint, varintSize } from "./varint.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
 export { abortable, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
+export {
+  isRegistryHost,
+  parseImageReference,
+  registryName,
+  registryOfImage,
+  type ImageReference,
+} from "./image-reference.ts";

@@ -9,9 +9,9 @@
 import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, type StoreResult } from "@warren/api";
 
 import type { StoreChange } from "./change.ts";
-import { damaged, levelUnknown } from "./errors.ts";
+import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
-import type { LevelRange } from "./level.ts";
+import { mustSpeak, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
 import type { State } from "./state.ts";
 import type { Table } from "./table.ts";
@@ -65,18 +65,20 @@ export function encodeCommand(head: CommandHead, writes: Iterable<Write>): Uint8
   return StoreCommand.encode({ at, level, term, reign, base, actions, beginsReign: false }).finish();
 }
 
-/** @throws StoreError `STORE_LEVEL_UNKNOWN`, `STORE_DAMAGED` */
-export function decodeCommand(bytes: Uint8Array, schema: LevelRange): StoreCommand & { readonly at: Date } {
+/** @throws StoreError `STORE_LEVEL_REFUSED`, `STORE_DAMAGED` */
+export function decodeCommand(bytes: Uint8Array, program: Program): StoreCommand & { readonly at: Date } {
   let command: StoreCommand;
   try {
     command = StoreCommand.decode(bytes);
   } catch (cause) {
     throw damaged("its bytes are no command", cause);
   }
-  if (command.level < schema.minLevel || command.level > schema.level)
-    throw levelUnknown("command", command.level, schema);
+  mustSpeak(program, command.level);
   // What a command says beside its objects decides what applying it does: nobody may pass over it.
-  if (command._unknownFields !== undefined || command.actions.some(({ _unknownFields }) => _unknownFields !== undefined))
+  if (
+    command._unknownFields !== undefined ||
+    command.actions.some(({ _unknownFields }) => _unknownFields !== undefined)
+  )
     throw damaged("it says something that is not of its level");
   const { at } = command;
   if (at === undefined) throw damaged("it has no time");

@@ -44,9 +44,7 @@ export type StoreFailure =
   | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }
   /** A watcher left more than `limit` batches unread. */
   | { readonly code: "STORE_WATCH_LAGGED"; readonly limit: number }
-  /** Bytes of the log or of a snapshot are of a level that this program does not read. */
-  | { readonly code: "STORE_LEVEL_UNKNOWN"; readonly what: "command" | "snapshot"; readonly found: number }
-  /** The program on `manager` does not speak the cluster's active level, so it can't be one of its managers. */
+  /** The program on `manager` does not read the level of the log, of a snapshot or of the cluster: it can't take part. */
   | {
       readonly code: "STORE_LEVEL_REFUSED";
       readonly manager: string;
@@ -74,17 +72,6 @@ export function notLeader(leader: string | undefined, cause?: unknown): StoreErr
       ? "this manager does not lead and knows of none that does; retry in a second, or see whether a majority of managers is up"
       : `this manager does not lead in the term of this write; manager ${leader} leads: ask that one`,
     { cause },
-  );
-}
-
-export function levelUnknown(
-  what: "command" | "snapshot",
-  found: number,
-  { level, minLevel }: { readonly level: number; readonly minLevel: number },
-): StoreError {
-  return new StoreError(
-    { code: "STORE_LEVEL_UNKNOWN", what, found },
-    `the ${what} is of level ${found} and this program reads levels ${minLevel} to ${level}; start one that reads it`,
   );
 }
 

@@ -24,7 +24,7 @@ export type { EventInput, Transaction } from "./transaction.ts";
 export type { View } from "./view.ts";
 export type { ChangeBatch, StoreChange } from "./change.ts";
 export type { IndexName, Indexes, TableName, Tables } from "./tables.ts";
-export { mustSpeak, nextLevel, raiseLevel, type LevelRange } from "./level.ts";
+export { mustSpeak, nextLevel, raiseLevel, type LevelRange, type Program } from "./level.ts";
 export { StoreError, type ConflictKind, type StoreFailure } from "./errors.ts";
 export type { Proposer } from "./proposer.ts";
 export { raftProposer, type RaftLike } from "./raft-proposer.ts";

@@ -16,8 +16,9 @@ export interface LevelRange {
  * The level that the cluster may rise to: the highest that every manager both writes and reads. Undefined if it is not
  * above the active one, and before there is a cluster.
  */
-export function nextLevel({ cluster, list }: Pick<View, "cluster" | "list">): number | undefined {
-  const managers = list("managers");
+export function nextLevel(view: Pick<View, "cluster" | "list">): number | undefined {
+  const { cluster } = view;
+  const managers = view.list("managers");
   if (cluster === undefined || managers.length === 0) return undefined;
   const level = Math.min(...managers.map((manager) => manager.level));
   const readable = managers.every(({ minLevel }) => minLevel <= level);
@@ -38,10 +39,15 @@ export function holdingBack(view: Pick<View, "list">, level: number): readonly M
   return view.list("managers").filter((manager) => manager.level < level);
 }
 
-/** @throws StoreError `STORE_LEVEL_REFUSED` if a program can't be in a cluster whose active level is `active` */
-export function mustSpeak(program: LevelRange, active: number, manager: string): void {
-  if (active >= program.minLevel && active <= program.level) return;
-  const { level, minLevel } = program;
+/** A manager's program, by the manager's name. */
+export interface Program {
+  readonly name: string;
+  readonly schema: LevelRange;
+}
+
+/** @throws StoreError `STORE_LEVEL_REFUSED` if a manager can't take part where `active` is written */
+export function mustSpeak({ name: manager, schema: { level, minLevel } }: Program, active: number): void {
+  if (active >= minLevel && active <= level) return;
   throw new StoreError(
     { code: "STORE_LEVEL_REFUSED", manager, active, level, minLevel },
     `${manager} reads levels ${minLevel} to ${level} and the cluster's level is ${active}; ` +
@@ -59,6 +65,8 @@ export function heldBack(view: Pick<View, "list" | "get">, needed: number, activ
   return new StoreError(
     { code: "STORE_LEVEL_HELD_BACK", needed, active, managers: managers.map(({ id }) => id) },
     `this needs level ${needed} and the cluster's level is ${active}; ` +
-      (named === "" ? "every manager can, so that it rises soon: retry in a second" : `held back by ${named}: upgrade it`),
+      (named === ""
+        ? "every manager can, so that it rises soon: retry in a second"
+        : `held back by ${named}: upgrade it`),
   );
 }

@@ -37,17 +37,15 @@ export class Schema {
     this.#byField = new Map(tables.map((table) => [table.field, table]));
   }
 
-  /** Whether it reads what was written in level `found`. */
-  reads(found: number): boolean {
-    return found >= this.minLevel && found <= this.level;
-  }
-
   table(name: TableName): TableDefinition {
     return this.#byName.get(name) as TableDefinition;
   }
 
   /** The object, and its table. @throws StoreError `STORE_DAMAGED` */
-  read({ object, _unknownFields = {} }: StoreObject): { readonly table: TableDefinition; readonly object: StoredObject } {
+  read({ object, _unknownFields = {} }: StoreObject): {
+    readonly table: TableDefinition;
+    readonly object: StoredObject;
+  } {
     const unknown = Object.entries(_unknownFields);
     if (object !== undefined) {
       const table = this.#byKind.get(object.$case);
@@ -56,7 +54,12 @@ export class Schema {
     }
     const [tag, values] = unknown[0] ?? ["0", []];
     const [value] = values;
-    if (value === undefined || unknown.length > 1 || values.length > 1 || (Number(tag) & 7) !== WireType.LengthDelimited)
+    if (
+      value === undefined ||
+      unknown.length > 1 ||
+      values.length > 1 ||
+      (Number(tag) & 7) !== WireType.LengthDelimited
+    )
       throw damaged("an object is of no table");
     const table = this.#ofField(Number(tag) >>> 3);
     return { table, object: table.codec.decode(new BinaryReader(value).bytes()) };

@@ -1,8 +1,9 @@
 /** A state as bytes: a header, then every object, each message behind its length as a varint. */
 import { StoreSnapshotChunk } from "@warren/api";
 
-import { damaged, levelUnknown } from "./errors.ts";
+import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
+import { mustSpeak, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
 import { State } from "./state.ts";
 
@@ -33,15 +34,19 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
   if (parts.length > 0) yield Buffer.concat(parts);
 }
 
-/** @throws StoreError `STORE_LEVEL_UNKNOWN`, `STORE_DAMAGED`, and whatever `chunks` throws */
-export async function readSnapshot(chunks: AsyncIterable<Uint8Array>, schema: Schema): Promise<State> {
+/** @throws StoreError `STORE_LEVEL_REFUSED`, `STORE_DAMAGED`, and whatever `chunks` throws */
+export async function readSnapshot(
+  chunks: AsyncIterable<Uint8Array>,
+  program: Program & { readonly schema: Schema },
+): Promise<State> {
+  const { schema } = program;
   let state: State | undefined;
   let left = 0;
   for await (const bytes of messages(chunks)) {
     const { part } = decode(bytes);
     if (state === undefined) {
       if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-      if (!schema.reads(part.value.level)) throw levelUnknown("snapshot", part.value.level, schema);
+      mustSpeak(program, part.value.level);
       state = State.empty(schema, part.value.version, frozen(part.value.reigns));
       left = part.value.objects;
       continue;

@@ -4,7 +4,7 @@ import { StoreResult } from "@warren/api";
 import { difference, type ChangeBatch, type StoreChange } from "./change.ts";
 import { applyCommand, decodeCommand } from "./command.ts";
 import { StoreError } from "./errors.ts";
-import { mustSpeak } from "./level.ts";
+import { mustSpeak, type Program } from "./level.ts";
 import { storeMetrics, type StoreMetrics } from "./metrics.ts";
 import { schema, type Schema } from "./schema.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot.ts";
@@ -61,15 +61,13 @@ const defaultWatchLimit = 10_000;
 export class StoreStateMachine {
   readonly #metrics: StoreMetrics;
   readonly #watchers = new Set<Watcher>();
-  readonly #schema: Schema;
-  readonly #name: string;
+  readonly #program: Program & { readonly schema: Schema };
   #state: State;
   #view: View | undefined;
 
   constructor({ metrics, schema: program = schema, name = "this manager" }: StateMachineOptions = {}) {
     this.#metrics = storeMetrics(metrics ?? noMetrics);
-    this.#schema = program;
-    this.#name = name;
+    this.#program = { name, schema: program };
     this.#state = State.empty(program);
   }
 
@@ -112,9 +110,9 @@ export class StoreStateMachine {
    */
   apply(batch: readonly LogCommand[]): Uint8Array[] {
     return batch.map((entry) => {
-      const { state, result, changes } = applyCommand(this.#state, decodeCommand(entry.data, this.#schema), entry);
+      const { state, result, changes } = applyCommand(this.#state, decodeCommand(entry.data, this.#program), entry);
       this.#metrics.commands.add(1, { result: result.conflicts.length > 0 ? "conflict" : "applied" });
-      mustSpeak(this.#schema, state.level, this.#name);
+      mustSpeak(this.#program, state.level);
       if (state !== this.#state) this.#publish(state, changes);
       return StoreResult.encode(result).finish();
     });
@@ -127,8 +125,8 @@ export class StoreStateMachine {
 
   /** Replaces the state, once `chunks` has been read to its end; before that, or if it throws, nothing changes. */
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const state = await readSnapshot(chunks, this.#schema);
-    mustSpeak(this.#schema, state.level, this.#name);
+    const state = await readSnapshot(chunks, this.#program);
+    mustSpeak(this.#program, state.level);
     this.#publish(state, this.#watchers.size === 0 ? [] : difference(this.#state, state));
   }
 

@@ -131,7 +131,13 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
     slot: ({ slotId }) => present(slotId),
   }),
   networks: define("networks", [5, "network"], Network, { name: ({ spec }) => present(spec?.name) }, true),
-  registries: define("registries", [6, "registry"], RegistryCredential, { name: ({ registry }) => present(registry) }, true),
+  registries: define(
+    "registries",
+    [6, "registry"],
+    RegistryCredential,
+    { name: ({ registry }) => present(registry) },
+    true,
+  ),
   events: define("events", [7, "event"], Event, { object: ({ objectId }) => present(objectId) }),
 };
 

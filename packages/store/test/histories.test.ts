@@ -166,7 +166,14 @@ test("a watcher that folds the changes into its snapshot has the view, also over
       ahead.apply(following(ahead.view().version, from, elsewhere.proposer.applied));
       await machine.restore(ahead.snapshot());
       // A write that the watcher is certain to see last.
-      const head = { schema, level: 1, at: new Date(), term: 9, reign: machine.state.reign, base: machine.view().version };
+      const head = {
+        schema,
+        level: 1,
+        at: new Date(),
+        term: 9,
+        reign: machine.state.reign,
+        base: machine.view().version,
+      };
       const last = { kind: "create", table: "networks", object: Network.create({ meta: { id: "last" } }) } as const;
       const index = machine.view().version + 1;
       machine.apply([{ index, term: 9, data: encodeCommand(head, [{ ...last, expectedVersion: 0 }]) }]);

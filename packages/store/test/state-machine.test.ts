@@ -74,8 +74,8 @@ describe("a command", () => {
       return () => machine.apply([{ index: 1, term: 0, data }]);
     };
     const network = { object: { $case: "network" as const, value: Network.create({ meta: { id: "a" } }) } };
-    expect(send({ level: 2, at, actions: [] })).toThrow("level 2");
-    expect(send({ level: 0, at, actions: [] })).toThrow("level 0");
+    expect(send({ level: 2, at, actions: [] })).toThrow("the cluster's level is 2");
+    expect(send({ level: 0, at, actions: [] })).toThrow("the cluster's level is 0");
     expect(send({ level: 1, at, actions: [{ kind: 1 }] })).toThrow("no object");
     expect(send({ level: 1, at, actions: [{ kind: 0, object: network }] })).toThrow("not known");
     expect(send({ level: 1, actions: [] })).toThrow("no time");
@@ -170,7 +170,7 @@ describe("a snapshot", () => {
       framed({ part: { $case: "header", value: { level, version: 1, objects, reigns: [] } } });
     const nothing = framed({ part: undefined });
     for (const [damagedBytes, code] of [
-      [header(2), "STORE_LEVEL_UNKNOWN"],
+      [header(2), "STORE_LEVEL_REFUSED"],
       [
         Buffer.concat([header(1, 1), framed({ part: { $case: "object", value: { object: undefined } } })]),
         "STORE_DAMAGED",

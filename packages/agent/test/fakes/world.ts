@@ -1,38 +1,54 @@
 import { tmpdir } from "node:os";
-import { AssignedTask, Endpoint, TaskState } from "@warren/api";
+import {
+  AssignedLease,
+  AssignedService,
+  Endpoint,
+  LeaseState,
+  TaskState,
+  Version,
+  type Epoch,
+  type LeaseReport,
+  type TaskSpec,
+} from "@warren/api";
+import { firstRun, leaseKey, serviceOfSlot, taskIdOf } from "@warren/api/model";
 import { RuntimeError, type Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { startAgent, type Agent, type AgentOptions, type ProbeTransport } from "../../src/index.ts";
-import { FakeManager } from "./fake-manager.ts";
-import { FakeNetwork } from "./fake-network.ts";
-import { MemoryDisk } from "./memory-state.ts";
+import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
-type TaskInput = Parameters<typeof AssignedTask.fromPartial>[0];
+type SpecInput = NonNullable<Parameters<typeof TaskSpec.fromPartial>[0]>;
+type ServiceInput = NonNullable<Parameters<typeof AssignedService.fromPartial>[0]>;
 
 export const image = "registry.example/web:1";
 
-/** A task as a manager assigns it; wants to run. */
-export function task(id: string, more: TaskInput = {}): AssignedTask {
-  return AssignedTask.fromPartial({
-    id,
-    serviceId: "svc",
-    serviceName: "web",
-    slot: 1,
-    desiredState: TaskState.RUNNING,
-    state: TaskState.ASSIGNED,
-    networks: ["net"],
-    ...more,
-    spec: { ...more.spec, container: { image, ...more.spec?.container } },
-  });
+export interface LeaseInput {
+  /** Index of its epoch. @default one more than the last */
+  readonly epoch?: number;
+  readonly spec?: SpecInput;
+  readonly address?: string;
+  readonly after?: Epoch;
+  readonly imageDigest?: string;
+  readonly networks?: readonly string[];
+  readonly initialRecord?: AssignedLease["initialRecord"];
+  readonly versionId?: string;
+}
+
+/** A lease that a test's manager gave. */
+export interface GivenLease {
+  readonly key: string;
+  readonly lease: AssignedLease;
+  readonly epoch: Epoch;
+  /** Its run (0, 1). */
+  readonly task: string;
 }
 
 /** A machine, its network and disk, a manager, and the workers that run there one after the other. */
 export class World implements AsyncDisposable {
   readonly clock: FakeClock = new FakeClock();
-  readonly machine: FakeMachine;
+  machine: FakeMachine;
   readonly network: FakeNetwork = new FakeNetwork();
   readonly manager: FakeManager = new FakeManager();
   readonly log: RecordingLogger = new RecordingLogger();
@@ -48,6 +64,7 @@ export class World implements AsyncDisposable {
   };
   readonly options: AgentOptions;
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
+  #epochs = 0;
 
   constructor(options: Partial<AgentOptions> = {}, seed: number = 1) {
     this.machine = new FakeMachine({ clock: this.clock });
@@ -55,7 +72,8 @@ export class World implements AsyncDisposable {
     this.random = seededRandom(seed);
     this.disk = new MemoryDisk(this.random);
     this.options = { dataDir: `${tmpdir()}/warren-agent-none`, hostname: "edge-1", version: "1", ...options };
-    this.manager.setEndpoint(Endpoint.fromPartial({ serviceId: "svc", name: "web", vip: "10.96.0.1" }));
+    this.service({ id: "svc", name: "web" });
+    this.manager.assign("endpoint", "svc", Endpoint.fromPartial({ serviceId: "svc", name: "web", vip: "10.96.0.1" }));
   }
 
   get agent(): Agent {
@@ -63,8 +81,66 @@ export class World implements AsyncDisposable {
     return this.#life.agent;
   }
 
-  /** Starts a worker, which finds what the one before left. */
-  async start(): Promise<Agent> {
+  /** Assigns a service; restarts come after 1 s unless it says otherwise. */
+  service(service: ServiceInput): void {
+    const restart = { delayMs: 1_000, ...service.restart };
+    this.manager.assign("service", service.id ?? "", AssignedService.fromPartial({ ...service, restart }));
+  }
+
+  /** A lease as a manager makes it, its version assigned. */
+  make(slotId: string, input: LeaseInput = {}): GivenLease {
+    const index = input.epoch ?? this.#epochs + 1;
+    this.#epochs = Math.max(this.#epochs, index);
+    const epoch = { reign: 7, index };
+    const versionId = input.versionId ?? `version-${slotId}-${index}`;
+    const { spec, networks = ["net"], imageDigest = "" } = input;
+    const version = Version.fromPartial({
+      meta: { id: versionId },
+      serviceId: serviceOfSlot(slotId),
+      task: { ...spec, container: { image, ...spec?.container } },
+      networks: [...networks],
+      imageDigest,
+    });
+    if (!this.manager.objects.has(`version/${versionId}`)) this.manager.assign("version", versionId, version);
+    const lease = AssignedLease.fromPartial({
+      slotId,
+      epoch,
+      versionId,
+      state: LeaseState.OFFERED,
+      address: input.address ?? `10.77.1.${1 + index}`,
+      after: input.after,
+      initialRecord: input.initialRecord,
+    });
+    return { key: leaseKey(slotId, epoch), lease, epoch, task: taskIdOf(slotId, epoch, firstRun) };
+  }
+
+  offer(slotId: string, input: LeaseInput = {}): GivenLease {
+    const given = this.make(slotId, input);
+    this.manager.lease(given.lease);
+    return given;
+  }
+
+  /** Offers a lease, and has it held at once. */
+  give(slotId: string, input: LeaseInput = {}): GivenLease {
+    const given = this.offer(slotId, input);
+    this.hold(given);
+    return given;
+  }
+
+  hold({ key }: GivenLease): void {
+    this.manager.setState(key, LeaseState.HELD);
+  }
+
+  release({ key }: GivenLease): void {
+    this.manager.setState(key, LeaseState.RELEASING);
+  }
+
+  report({ key }: GivenLease): LeaseReport | undefined {
+    return this.manager.reports.get(key);
+  }
+
+  /** Starts a worker, which finds what the one before left; it has a session when this resolves, if it can. */
+  async start({ wait = true }: { readonly wait?: boolean } = {}): Promise<Agent> {
     const kill = new AbortController();
     const killed = kill.signal;
     const agent = await startAgent(
@@ -74,6 +150,7 @@ export class World implements AsyncDisposable {
         session: severable(this.manager.connect(), killed),
         state: this.disk.open(killed),
         clock: severableClock(this.clock, killed),
+        boot: this.clock,
         random: this.random,
         log: this.log,
         metrics: this.metrics,
@@ -85,6 +162,10 @@ export class World implements AsyncDisposable {
       this.options,
     );
     this.#life = { agent, kill };
+    const { completes } = this.manager;
+    const before = completes.length;
+    for (let turn = 0; wait && turn < 100 && completes.length === before; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
     return agent;
   }
 
@@ -92,6 +173,15 @@ export class World implements AsyncDisposable {
   kill(): void {
     this.#life?.kill.abort();
     this.#life = undefined;
+  }
+
+  /** The power fails: worker and processes end, and the runtime has lost sight of its containers; their disks are there. */
+  powerCut(downMs: number = 0): void {
+    this.kill();
+    for (const [id, { state }] of this.machine.containers) if (state.kind !== "exited") this.machine.lose(id);
+    this.network.attached.clear();
+    this.network.endpoints = [];
+    this.clock.reboot(downMs);
   }
 
   /** Lets time pass until `condition` holds; at most ten minutes of it. */
@@ -103,7 +193,8 @@ export class World implements AsyncDisposable {
       }
       await this.clock.advanceAsync(50);
     }
-    throw new Error(`waited in vain until ${what}; last: ${JSON.stringify(this.log.records.slice(-5))}`);
+    const last = this.log.records.slice(-5).map(({ event, fields }) => `${event} ${JSON.stringify(fields, readable)}`);
+    throw new Error(`waited in vain until ${what}; last: ${last.join("; ")}`);
   }
 
   /** Lets so much time pass, and all that happens in it happen. */
@@ -115,12 +206,29 @@ export class World implements AsyncDisposable {
     }
   }
 
-  state(id: string): TaskState | undefined {
-    return this.manager.statuses.get(id)?.state;
+  state(task: string): TaskState | undefined {
+    return this.manager.statuses.get(task)?.state;
   }
 
-  async untilState(id: string, state: TaskState): Promise<void> {
-    await this.until(`task ${id} is ${state}, not ${this.state(id) ?? "unheard of"}`, () => this.state(id) === state);
+  async untilState(task: string, state: TaskState): Promise<void> {
+    await this.until(
+      `task ${task} is ${state}, not ${this.state(task) ?? "unheard of"}`,
+      () => this.state(task) === state,
+    );
+  }
+
+  async untilRunning(...given: GivenLease[]): Promise<void> {
+    for (const { task } of given) await this.untilState(task, TaskState.RUNNING);
+  }
+
+  /** Containers of a slot that run now, as their tasks' ids. */
+  running(slotId?: string): string[] {
+    return [...this.machine.containers]
+      .filter(([, { state, spec }]) => {
+        const labels = spec.labels ?? {};
+        return state.kind === "running" && (slotId === undefined || labels["warren.slot-id"] === slotId);
+      })
+      .map(([id]) => id);
   }
 
   /** How often the runtime was asked for this. */
@@ -151,4 +259,8 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#life?.agent.close();
   }
+}
+
+function readable(_key: string, value: unknown): unknown {
+  return value instanceof Error ? (value.stack ?? String(value)) : value;
 }

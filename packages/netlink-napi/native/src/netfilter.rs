@@ -32,7 +32,9 @@ pub const GROUP_NFTABLES: u32 = 7;
 #[napi(object)]
 pub struct FlowFilter {
     /// IP protocol number: 17 is UDP.
-    pub protocol: u8,
+    pub protocol: Option<u8>,
+    /// An address that is an end of the flow: its caller, where that sent to, or the one that answers.
+    pub end: Option<String>,
     /// Where the caller sent to, before any translation.
     pub destination: Option<String>,
     pub destination_port: Option<u16>,
@@ -43,7 +45,8 @@ pub struct FlowFilter {
 }
 
 struct Filter {
-    protocol: u8,
+    protocol: Option<u8>,
+    end: Option<Ipv4Addr>,
     destination: Option<Ipv4Addr>,
     port: Option<u16>,
     to_local: bool,
@@ -58,6 +61,7 @@ impl Filter {
         };
         Ok(Self {
             protocol: filter.protocol,
+            end: filter.end.as_ref().map(parse).transpose()?,
             destination: filter.destination.as_ref().map(parse).transpose()?,
             port: filter.destination_port,
             to_local: filter.to_local.unwrap_or(false),
@@ -66,7 +70,8 @@ impl Filter {
     }
 
     fn matches(&self, flow: &Flow, local: &HashSet<Ipv4Addr>) -> bool {
-        self.protocol == flow.protocol
+        self.protocol.is_none_or(|p| p == flow.protocol)
+            && self.end.is_none_or(|e| [flow.source, flow.destination, flow.answerer].contains(&e))
             && self.destination.is_none_or(|d| d == flow.destination)
             && self.port.is_none_or(|p| p == flow.destination_port)
             && (!self.to_local || local.contains(&flow.destination))
@@ -76,6 +81,7 @@ impl Filter {
 
 struct Flow {
     protocol: u8,
+    source: Ipv4Addr,
     destination: Ipv4Addr,
     destination_port: u16,
     /// Who answers, after translation.
@@ -117,6 +123,7 @@ fn parse_flow(body: &[u8]) -> Option<Flow> {
     }
     Some(Flow {
         protocol: *attribute(protocol, 1)?.first()?,
+        source: ipv4(attribute(attribute(original, 1)?, 1)?)?,
         destination: ipv4(attribute(attribute(original, 1)?, 2)?)?,
         destination_port: attribute(protocol, 3).map_or(0, |p| u16::from_be_bytes([p[0], p[1]])),
         answerer: ipv4(attribute(attribute(reply, 1)?, 1)?)?,

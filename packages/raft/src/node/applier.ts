@@ -51,6 +51,8 @@ export class Applier {
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
   private readonly hooks: ApplierHooks;
+  /** The head of the snapshot that was restored last: fields that a newer program put there go into the next. */
+  private unknownFields: Partial<SnapshotHead> = {};
   private readonly changed: { readonly ticket: Ticket; readonly index: number }[] = [];
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
@@ -83,7 +85,8 @@ export class Applier {
   /** The state and all that goes with it, as of now; only from `hooks.applied`. */
   image(): { readonly metadata: SnapshotMetadata; readonly chunks: AsyncIterable<Uint8Array> } {
     const members = [...this.members.values()];
-    const head: SnapshotHead = { version: 1, members, sessions: this.sessions.image(), genesis: false };
+    const known = { level: 1, members, sessions: this.sessions.image(), genesis: false };
+    const head: SnapshotHead = { ...this.unknownFields, ...known };
     const metadata = { index: this.index, term: this.term, confState: this.hooks.confState() };
     return { metadata, chunks: withHead(head, this.fsm.snapshot()) };
   }
@@ -97,6 +100,7 @@ export class Applier {
     else await this.fsm.restore(body);
     this.sessions.restore(head.sessions);
     this.members = new Map(head.members.map((member) => [member.id, member]));
+    this.unknownFields = head;
     this.index = metadata.index;
     this.term = metadata.term;
     this.hooks.membersChanged(head.members, []);
@@ -200,7 +204,7 @@ export class Applier {
 
 /** The first snapshot of a new cluster: its members, and no state. */
 export function genesis(members: readonly Member[]): AsyncIterable<Uint8Array> {
-  return withHead({ version: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
+  return withHead({ level: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
 }
 
 export function writeContext(context: ChangeContext): Uint8Array {

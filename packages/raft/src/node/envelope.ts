@@ -1,5 +1,6 @@
 /** What is around a proposal's bytes in the log: `kind u8 | origin f64 | boot u32 | sequence u32 | numbers f64… | data`. */
 import { RaftError } from "../errors.ts";
+import { levels } from "../levels.ts";
 import { asBuffer } from "../storage/record.ts";
 
 /** Who waits for an entry: a member, one run of it, and its count of proposals. */
@@ -46,8 +47,8 @@ export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; rea
   const kind = kinds[bytes[0] as number];
   if (kind === undefined || bytes.length < headBytes) {
     throw new RaftError(
-      { code: "RAFT_FORMAT_UNKNOWN", found: bytes[0] ?? 0, known: kinds.length - 1 },
-      "the log holds a proposal of an unknown kind: a newer program wrote it; upgrade this one",
+      { code: "RAFT_LEVEL_UNREADABLE", found: Number.NaN, ...levels },
+      `the log holds a proposal of kind ${bytes[0]}, which this program does not know: a newer one wrote it; upgrade this one`,
     );
   }
   const ticket = { origin: bytes.readDoubleLE(1), boot: bytes.readUInt32LE(9), sequence: bytes.readUInt32LE(13) };

@@ -3,4 +3,5 @@ export { startRaftNode } from "./start.ts";
 export type { Leadership, LeaderTerm } from "./leadership.ts";
 export { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";
+export type { Formats, Levels } from "../levels.ts";
 export type { Applied, ProposeOptions } from "./proposals.ts";

@@ -42,13 +42,19 @@ export interface RaftNodeOptions {
   /** Entries that a learner may lag behind and still be promoted. @default 1000 */
   readonly promoteLagEntries?: number;
   /**
+   * The level that is written; every member must read it. The storage's own, if that is higher.
+   * @default the lowest that this program reads
+   */
+  readonly activeLevel?: number;
+  /**
    * Followers hand proposals to the leader; else they reject `RAFT_NOT_LEADER`. What is handed on is committed behind
    * commands that its proposer never saw. @default false
    */
   readonly forwardProposals?: boolean;
 }
 
-export type ResolvedOptions = Required<Omit<RaftNodeOptions, "bootstrap">> & Pick<RaftNodeOptions, "bootstrap">;
+type Undecided = "bootstrap" | "activeLevel";
+export type ResolvedOptions = Required<Omit<RaftNodeOptions, Undecided>> & Pick<RaftNodeOptions, Undecided>;
 
 /** Checks options and fills in defaults. @throws RaftError `RAFT_OPTIONS_INVALID` */
 export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {

@@ -2,6 +2,7 @@
 import type { Logger } from "@warren/std";
 
 import type { NodeId } from "../core/index.ts";
+import { unfit, type Levels } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Hello, Member, Transport } from "../transport/transport.ts";
 
@@ -11,6 +12,8 @@ export interface PeersParts {
   readonly log: Logger;
   /** Members as of what is applied. */
   readonly members: () => ReadonlyMap<NodeId, Member>;
+  readonly levels: Levels;
+  readonly activeLevel: () => number;
   readonly fail: (error: unknown) => void;
 }
 
@@ -28,13 +31,19 @@ export class Peers {
 
   /** As this member introduces itself, with its address once the log has told it. */
   hello(): Hello {
-    const { storage, members } = this.parts;
+    const { storage, members, levels, activeLevel } = this.parts;
     const { clusterId, incarnation } = storage.identity;
+    const { minLevel, level } = levels;
     const { self } = this;
     return {
       clusterId,
       incarnation,
       from: self,
+      minLevel,
+      level,
+      get activeLevel() {
+        return activeLevel();
+      },
       get address() {
         return members().get(self)?.address;
       },
@@ -42,9 +51,12 @@ export class Peers {
   }
 
   /** Why a peer is refused, if it is. */
-  async admit({ clusterId, from, incarnation, address }: Hello): Promise<string | undefined> {
-    const { storage, members, log, fail } = this.parts;
+  async admit(peer: Hello): Promise<string | undefined> {
+    const { clusterId, from, incarnation, address } = peer;
+    const { storage, members, levels, activeLevel, log, fail } = this.parts;
     if (clusterId !== storage.identity.clusterId) return `it belongs to cluster ${clusterId}`;
+    const misfit = unfit(from, peer, activeLevel(), levels);
+    if (misfit !== undefined) return misfit;
     // It comes again when it knows; without an address it would never hear an answer.
     if (address === undefined && !members().has(from) && !this.acquaintances.has(from)) {
       return `nobody here knows the address of member ${from} yet`;

@@ -29,7 +29,9 @@ import {
   type Status,
 } from "../core/index.ts";
 import { RaftError, type RaftFailure } from "../errors.ts";
+import { checkLevel, type Formats } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
+import { formats as currentFormats } from "../transport/formats.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
 import { Inbox } from "./inbox.ts";
@@ -62,6 +64,8 @@ export interface RaftNodeDependencies {
   readonly fsm: StateMachine;
   readonly log?: Logger;
   readonly metrics?: Metrics;
+  /** What the program reads and writes; a test of a mixed group gives another program's. @default this program's */
+  readonly formats?: Formats;
   /** Runs something at the end of this turn of the event loop. @default setImmediate */
   readonly defer?: (run: () => void) => void;
 }
@@ -90,6 +94,8 @@ export class RaftNode implements AsyncDisposable {
   private scheduled = false;
   private timer: Timer | undefined;
   private readonly logClock: LogClock;
+  private readonly formats: Formats;
+  private level: number;
   private state: "open" | "draining" | "closed" = "open";
   private closing: Promise<void> | undefined;
 
@@ -100,6 +106,8 @@ export class RaftNode implements AsyncDisposable {
     this.storage = storage;
     this.transport = transport;
     this.id = storage.identity.nodeId;
+    this.formats = dependencies.formats ?? currentFormats;
+    this.level = startLevel(options.activeLevel, storage.level, this.formats);
     this.log = (dependencies.log ?? silentLogger).child({ component: "raft", node: this.id });
     this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
@@ -138,7 +146,10 @@ export class RaftNode implements AsyncDisposable {
     });
     this.observer = new LeadershipObserver(this.leadership(), this.log);
     const { raw, log, applier, proposals, metrics } = this;
-    this.peers = new Peers({ storage, transport, log, members: () => applier.members, fail }, options.join);
+    const activeLevel = (): number => this.level;
+    const { formats: levels } = this;
+    const peers = { storage, transport, log, members: () => applier.members, levels, activeLevel, fail };
+    this.peers = new Peers(peers, options.join);
     this.membership = new Membership({
       raw,
       storage,
@@ -174,6 +185,8 @@ export class RaftNode implements AsyncDisposable {
     else await this.applier.restore(this.storage, newest.index);
     await this.transport.start({
       hello: this.peers.hello(),
+      encode: (messages) => this.formats.encodeMessages(messages, this.level),
+      decode: (frame) => this.formats.decodeMessages(frame),
       admit: (peer) => this.peers.admit(peer),
       receive: (messages) => {
         for (const m of messages) this.inbox.push(m);
@@ -273,6 +286,23 @@ export class RaftNode implements AsyncDisposable {
    */
   onLeaderTerm(listener: LeaderTermListener): () => void {
     return this.observer.onLeaderTerm(listener);
+  }
+
+  /** The level that this member writes. */
+  get activeLevel(): number {
+    return this.level;
+  }
+
+  /**
+   * Writes `level` from now on; one that is not above the active level changes nothing. Every member must read it: one
+   * that does not is refused. It stays across restarts. Rejects `RAFT_LEVEL_UNREADABLE` if this program does not know it.
+   */
+  async setActiveLevel(level: number): Promise<void> {
+    this.ensureOpen();
+    checkLevel(level, "what is to be written", this.formats);
+    if (level <= this.level) return;
+    await this.storage.raiseLevel(level);
+    this.level = Math.max(this.level, level);
   }
 
   /** Adds a member that has no vote yet; its storage is empty and it knows some of us by `join`. Leader only. */
@@ -534,6 +564,15 @@ export class RaftNode implements AsyncDisposable {
     if (event.kind === "conf-change-refused") this.membership.refused(event.why);
     this.log.debug("raft event", { ...event });
   }
+}
+
+/** What was written is not unwritten: a storage's level stands, whatever the option says. */
+function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Formats): number {
+  if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
+    const text = `raft option activeLevel is ${wanted}, and this program reads levels ${minLevel} to ${level}`;
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option: "activeLevel" }, text);
+  }
+  return Math.max(wanted ?? minLevel, stored);
 }
 
 function asFailure(cause: unknown): RaftError {

@@ -8,6 +8,8 @@ import type { Result } from "./state-machine.ts";
 const maxResults = 1_024;
 
 interface Session {
+  /** Of a snapshot's session: fields that a newer program put there. */
+  readonly unknownFields?: object;
   readonly ttlMs: number;
   usedMs: number;
   /** Results up to here are forgotten: the client has them. */
@@ -34,6 +36,7 @@ export type Lookup =
 
 export class Sessions {
   private nowMs = 0;
+  private unknownFields: object = {};
   private table = new Map<number, Session>();
 
   get size(): number {
@@ -74,7 +77,8 @@ export class Sessions {
   }
 
   image(): SessionsImage {
-    const sessions = [...this.table].map(([id, { ttlMs, usedMs, acknowledged, results }]) => ({
+    const sessions = [...this.table].map(([id, { unknownFields, ttlMs, usedMs, acknowledged, results }]) => ({
+      ...unknownFields,
       id,
       ttlMs,
       usedMs,
@@ -83,17 +87,19 @@ export class Sessions {
         ([number, result]) => [number, result === undefined ? null : Buffer.from(result).toString("base64")] as const,
       ),
     }));
-    return { nowMs: this.nowMs, sessions };
+    return { ...this.unknownFields, nowMs: this.nowMs, sessions };
   }
 
   restore(image: SessionsImage): void {
-    this.nowMs = image.nowMs;
+    const { nowMs, sessions, ...unknown } = image;
+    this.nowMs = nowMs;
+    this.unknownFields = unknown;
     this.table = new Map(
-      image.sessions.map(({ id, ttlMs, usedMs, acknowledged, results }) => {
+      sessions.map(({ id, ttlMs, usedMs, acknowledged, results, ...unknownFields }) => {
         const decoded = results.map(
           ([number, text]) => [number, text === null ? undefined : Buffer.from(text, "base64")] as const,
         );
-        return [id, { ttlMs, usedMs, acknowledged, results: new Map(decoded) }];
+        return [id, { unknownFields, ttlMs, usedMs, acknowledged, results: new Map(decoded) }];
       }),
     );
   }

@@ -6,18 +6,13 @@ import {
   type Http2Session,
   type IncomingHttpHeaders,
 } from "node:http2";
+import type { TLSSocket } from "node:tls";
 
 import type { Clock, Timer } from "@warren/std";
 
 import { RaftError } from "../errors.ts";
 import { encodeFrame } from "./grpc-frames.ts";
-
-/** This member's certificate and key, and the authority that signed everyone's; PEM. */
-export interface TlsFiles {
-  readonly ca: Uint8Array;
-  readonly cert: Uint8Array;
-  readonly key: Uint8Array;
-}
+import { notNamed } from "./tls.ts";
 
 /** gRPC's numbers for how a call ended, as far as they are used. */
 export const grpcStatus: Readonly<Record<"ok" | "failedPrecondition" | "unimplemented", number>> = {
@@ -56,17 +51,23 @@ export class Connection {
   private readonly session: ClientHttp2Session;
   private readonly authority: string;
 
-  constructor(address: string, name: string, { ca, cert, key }: TlsFiles, clock: Clock) {
+  /** On a socket that may still be connecting. */
+  constructor(address: string, name: string, socket: TLSSocket, clock: Clock) {
     this.authority = address;
-    const tls = { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key), servername: name };
     this.session = connect(`https://${address}`, {
-      ...tls,
+      createConnection: () => socket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { enablePush: false },
     });
     const late = clock.setTimeout(() => this.session.destroy(), connectTimeoutMs);
     this.session.once("connect", () => {
       late.cancel();
+      const why = notNamed(socket, name);
+      if (why !== undefined) {
+        const text = `${name} is not who answers at ${address}: ${why}; look at its certificate and at the address`;
+        this.session.destroy(new RaftError({ code: "RAFT_WIRE_INVALID" }, text));
+        return;
+      }
       keepAlive(this.session, clock);
     });
     this.session.once("close", () => late.cancel());

@@ -1,6 +1,5 @@
 import { RaftError } from "../errors.ts";
 import type { Member, Transport, TransportHandler } from "./transport.ts";
-import { decodeMessages, encodeMessages } from "./wire.ts";
 
 /** A network in memory: members of one process, by their ids. */
 export class MemoryNetwork {
@@ -30,13 +29,15 @@ export class MemoryNetwork {
       send(messages) {
         for (const [to, batch] of Map.groupBy(messages, (m) => m.to)) {
           // As bytes: neither side may see what the other does to a message later.
-          const bytes = encodeMessages(batch);
+          const bytes = self?.encode(batch);
+          if (bytes === undefined) continue;
           const deliver = async (): Promise<void> => {
             const target = await peer(to);
             if (target === undefined) self?.unreachable(to);
-            else target.receive(decodeMessages(bytes));
+            else target.receive(target.decode(bytes));
           };
-          void deliver();
+          // A frame that can't be read is a message that did not arrive.
+          deliver().catch(() => self?.unreachable(to));
         }
       },
       async sendSnapshot(message, snapshot) {

@@ -13,6 +13,10 @@ export interface Hello {
   readonly clusterId: string;
   readonly from: NodeId;
   readonly incarnation: string;
+  /** Levels that its program reads, and the one that it writes now. */
+  readonly minLevel: number;
+  readonly level: number;
+  readonly activeLevel: number;
   /** Where others find the sender, once it knows itself; a member that joins answers there. */
   readonly address?: string | undefined;
 }
@@ -20,6 +24,10 @@ export interface Hello {
 /** The node's side of a transport. */
 export interface TransportHandler {
   readonly hello: Hello;
+  /** A frame of the active level. */
+  encode(messages: readonly Message[]): Buffer;
+  /** @throws RaftError `RAFT_WIRE_INVALID`, `RAFT_LEVEL_UNREADABLE` */
+  decode(frame: Uint8Array): Message[];
   /** Resolves to why a peer is refused, or `undefined`. */
   admit(peer: Hello): Promise<string | undefined>;
   receive(messages: readonly Message[]): void;

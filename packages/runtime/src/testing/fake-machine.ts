@@ -3,12 +3,12 @@ import { systemClock, type Clock } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError, type RuntimeFailure } from "../errors.ts";
 import { parseReference } from "../reference.ts";
+import { emptyImageConfig, type Image, type ImageConfig, type Platform } from "../image.ts";
 import type {
   ContainerEvent,
   ContainerState,
   ContainerStats,
   ContainerStatus,
-  Image,
   LogLine,
   RegistryAuth,
   RuntimeInfo,
@@ -18,8 +18,10 @@ import { RunningProcess, type FakeProgram } from "./fake-process.ts";
 /** The calls of a Runtime that a script can fail, hold and count. */
 export type RuntimeCall =
   | "info"
+  | "resolveImage"
   | "pull"
   | "images"
+  | "inspectImage"
   | "removeUnusedImages"
   | "create"
   | "start"
@@ -30,7 +32,8 @@ export type RuntimeCall =
   | "collectOrphans"
   | "exec"
   | "logs"
-  | "stats";
+  | "stats"
+  | "purge";
 
 /** Calls that wait, and the word for them to go on. */
 export interface FakeHold {
@@ -47,9 +50,21 @@ export interface FakeMachineOptions {
   readonly program?: FakeProgram;
 }
 
-interface Published {
+/** An image in the fake registry. */
+export interface Published {
   readonly image: Image;
   readonly auth: RegistryAuth | undefined;
+  readonly config: ImageConfig;
+  readonly platforms: readonly Platform[];
+}
+
+export interface PublishOptions {
+  readonly digest?: string;
+  /** Who may have it. */
+  readonly auth?: RegistryAuth;
+  readonly config?: Partial<ImageConfig>;
+  /** @default the machine's */
+  readonly platforms?: readonly Platform[];
 }
 
 /** The newest lines that a fake keeps of one container. */
@@ -60,7 +75,7 @@ export class FakeContainer {
   readonly image: string;
   readonly lines: LogLine[] = [];
   process: RunningProcess | undefined;
-  lost: boolean = false;
+  lost: "reboot" | "lost" | undefined;
   stats: ContainerStats | undefined;
   removed: boolean = false;
   readonly execs: Set<RunningProcess> = new Set();
@@ -73,7 +88,7 @@ export class FakeContainer {
   }
 
   get state(): ContainerState {
-    if (this.lost) return { kind: "unknown" };
+    if (this.lost !== undefined) return { kind: "unknown", cause: this.lost };
     if (this.process === undefined) return { kind: "created" };
     const { exitStatus, pid } = this.process;
     return exitStatus === undefined ? { kind: "running", pid } : { kind: "exited", exit: exitStatus };
@@ -121,6 +136,9 @@ export class FakeMachine {
   readonly containers: Map<string, FakeContainer> = new Map();
   readonly images: Map<string, Image> = new Map();
   readonly #published = new Map<string, Published>();
+  /** All that was ever published, by its content. */
+  readonly #byDigest = new Map<string, Published>();
+  readonly #withdrawn = new Set<string>();
   readonly #failures = new Map<RuntimeCall, { readonly failure: RuntimeFailure; times: number }>();
   readonly #holds = new Map<RuntimeCall, { waiting: number; readonly gate: PromiseWithResolvers<void> }>();
   readonly #listeners = new Set<(event: ContainerEvent | { readonly kind: "away" }) => void>();
@@ -142,16 +160,40 @@ export class FakeMachine {
   }
 
   /** Puts an image in the registry; with `auth`, for those who show it. A later one of the same name replaces it. */
-  publish(ref: string, options: { readonly digest?: string; readonly auth?: RegistryAuth } = {}): Image {
+  publish(ref: string, options: PublishOptions = {}): Image {
     const { full } = parseReference(ref);
     const digest = options.digest ?? `sha256:${createHash("sha256").update(full).digest("hex")}`;
     const image = { ref: full, digest };
-    this.#published.set(full, { image, auth: options.auth });
+    const { os, architecture } = this.info;
+    const published = {
+      image,
+      auth: options.auth,
+      config: { ...emptyImageConfig, ...options.config },
+      platforms: options.platforms ?? [{ os, architecture }],
+    };
+    this.#published.set(full, published);
+    this.#byDigest.set(digest, published);
     return image;
   }
 
+  /** Takes an image out of the registry; what machines have stays. */
+  unpublish(ref: string): void {
+    const { full } = parseReference(ref);
+    const digest = this.#published.get(full)?.image.digest;
+    this.#published.delete(full);
+    if (digest !== undefined) this.#withdrawn.add(digest);
+  }
+
+  /** What the registry has under a tag or a digest. */
   published(full: string): Published | undefined {
-    return this.#published.get(full);
+    const { digest } = parseReference(full);
+    if (digest === undefined) return this.#published.get(full);
+    return this.#withdrawn.has(digest) ? undefined : this.#byDigest.get(digest);
+  }
+
+  /** What is known of an image's content, whether or not a registry still has it. */
+  content(digest: string): Published | undefined {
+    return this.#byDigest.get(digest);
   }
 
   /** The next `times` such calls fail with this. */
@@ -199,7 +241,19 @@ export class FakeMachine {
   lose(id: string): void {
     const container = this.#container(id);
     container.process?.exit(137);
-    container.lost = true;
+    container.lost = "lost";
+  }
+
+  /** The machine goes down and comes back: what had not ended is `unknown`, and nobody tells how it ended. */
+  reboot(): void {
+    this.disconnect();
+    for (const container of this.containers.values()) {
+      if (container.state.kind === "exited") continue;
+      container.lost = "reboot";
+      container.process = undefined;
+      container.change();
+    }
+    this.reconnect();
   }
 
   write(id: string, stream: "stdout" | "stderr", data: string | Uint8Array): void {

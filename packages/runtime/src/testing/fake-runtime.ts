@@ -1,7 +1,8 @@
 import { AsyncQueue } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
-import { parseReference } from "../reference.ts";
+import { parseReference, pinReference } from "../reference.ts";
+import type { Image, LocalImage, PulledImage, ResolvedImage } from "../image.ts";
 import type {
   ContainerEvent,
   ContainerStats,
@@ -10,16 +11,16 @@ import type {
   ExecSpec,
   ExecStreams,
   ExitStatus,
-  Image,
   LogLine,
   LogOptions,
   PullOptions,
+  ResolveOptions,
   Runtime,
   RuntimeInfo,
 } from "../runtime.ts";
-import { signalNumber } from "../signals.ts";
+import { signalNumber, stopSignalNumber } from "../signals.ts";
 import { checkContainerSpec } from "../spec-validation.ts";
-import { FakeContainer, FakeMachine, orAbort, type RuntimeCall } from "./fake-machine.ts";
+import { FakeContainer, FakeMachine, orAbort, type Published, type RuntimeCall } from "./fake-machine.ts";
 import { RunningProcess } from "./fake-process.ts";
 
 /** A layer's worth, for `onProgress`. */
@@ -39,24 +40,74 @@ export class FakeRuntime implements Runtime {
     return this.machine.info;
   }
 
-  async pull(ref: string, options: PullOptions = {}): Promise<Image> {
-    const { full, registry } = parseReference(ref);
-    const present = this.machine.images.get(full);
+  async resolveImage(ref: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
+    const reference = parseReference(ref);
+    const told = (digest: string, source: ResolvedImage["source"]): ResolvedImage => {
+      const { platforms = [], config } = this.machine.content(digest) ?? {};
+      return { ref: reference.full, digest, pinned: pinReference(reference, digest), source, platforms, config };
+    };
+    const present = this.#present(reference.full);
+    if (present !== undefined && reference.digest !== undefined) {
+      await this.#enter("resolveImage", reference.full, options.signal);
+      return told(present.digest, { kind: "local" });
+    }
+    try {
+      await this.#enter("resolveImage", reference.full, options.signal);
+      return told(this.#published(reference.full, options).image.digest, { kind: "registry" });
+    } catch (error) {
+      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
+      return told(present.digest, { kind: "local", because: error });
+    }
+  }
+
+  async pull(ref: string, options: PullOptions = {}): Promise<PulledImage> {
+    const { full, digest } = parseReference(ref);
+    const present = this.#present(full);
+    if (present !== undefined && digest !== undefined) {
+      await this.#enter("pull", full, options.signal);
+      this.machine.images.set(full, present);
+      return { ...present, source: { kind: "local" } };
+    }
     try {
       await this.#enter("pull", full, options.signal);
+      const image = { ...this.#published(full, options).image, ref: full };
+      if (present?.digest !== image.digest) options.onProgress?.({ doneBytes: imageBytes, totalBytes: imageBytes });
+      this.machine.images.set(full, image);
+      return { ...image, source: { kind: "registry" } };
     } catch (error) {
-      if (RuntimeError.is(error, "RUNTIME_REGISTRY_UNREACHABLE") && present !== undefined) return present;
-      throw error;
+      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
+      return { ...present, source: { kind: "local", because: error } };
     }
+  }
+
+  /** What is here under the name, or under any with its digest. */
+  #present(full: string): Image | undefined {
+    const { digest } = parseReference(full);
+    const named = this.machine.images.get(full);
+    if (named !== undefined || digest === undefined) return named;
+    const same = [...this.machine.images.values()].find((image) => image.digest === digest);
+    return same && { ref: full, digest };
+  }
+
+  #published(full: string, { auth: given }: ResolveOptions): Published {
+    const { registry } = parseReference(full);
     const published = this.machine.published(full);
     if (published === undefined)
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${registry} has no ${full}`);
-    const { auth, image } = published;
-    if (auth && (options.auth?.username !== auth.username || options.auth.password !== auth.password))
+    const { auth } = published;
+    if (auth && (given?.username !== auth.username || given.password !== auth.password))
       throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} wants a login`);
-    if (present?.digest !== image.digest) options.onProgress?.({ doneBytes: imageBytes, totalBytes: imageBytes });
-    this.machine.images.set(full, image);
-    return image;
+    return published;
+  }
+
+  async inspectImage(ref: string): Promise<LocalImage> {
+    const { full } = parseReference(ref);
+    await this.#enter("inspectImage", full);
+    const image = this.machine.images.get(full);
+    const { platforms: [platform] = [], config } = this.machine.content(image?.digest ?? "") ?? {};
+    if (image === undefined || platform === undefined || config === undefined)
+      throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
+    return { ...image, platform, config };
   }
 
   async images(): Promise<readonly Image[]> {
@@ -112,7 +163,9 @@ export class FakeRuntime implements Runtime {
     if (signal !== undefined) signalNumber(signal);
     await this.#enter("kill", id);
     const container = this.#container(id);
-    container.process?.signal(signal ?? container.spec.stopSignal ?? "SIGTERM");
+    const image = this.machine.images.get(container.image);
+    const { stopSignal } = this.machine.content(image?.digest ?? "")?.config ?? {};
+    container.process?.signal(signal ?? String(stopSignalNumber(container.spec.stopSignal, stopSignal)));
   }
 
   async wait(id: string, signal?: AbortSignal): Promise<ExitStatus> {
@@ -161,8 +214,8 @@ export class FakeRuntime implements Runtime {
     }
   }
 
-  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}): Promise<ExecProcess> {
-    await this.#enter("exec", id);
+  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}, signal?: AbortSignal): Promise<ExecProcess> {
+    await this.#enter("exec", id, signal);
     const container = this.#container(id);
     if (container.state.kind !== "running") throw wrongState(container);
     const writers = { stdout: streams.stdout?.getWriter(), stderr: streams.stderr?.getWriter() };
@@ -184,12 +237,17 @@ export class FakeRuntime implements Runtime {
       },
     );
     container.execs.add(process);
+    const giveUp = (): void => process.exit(137);
+    signal?.addEventListener("abort", giveUp, { once: true });
     const exit = process.ended.then(async (status) => {
+      signal?.removeEventListener("abort", giveUp);
       container.execs.delete(process);
+      signal?.throwIfAborted();
       await written;
       await Promise.allSettled([writers.stdout?.close(), writers.stderr?.close()]);
       return status;
     });
+    exit.catch(() => undefined); // a caller may look at it later or never
     this.machine.program(process);
     return {
       exit,
@@ -241,6 +299,12 @@ export class FakeRuntime implements Runtime {
         writeBytes: 0n,
       }
     );
+  }
+
+  async purge(): Promise<void> {
+    await this.#enter("purge", "");
+    for (const id of [...this.machine.containers.keys()]) this.#drop(id);
+    this.machine.images.clear();
   }
 
   close(): Promise<void> {

@@ -8,7 +8,13 @@
  * - `program.ts`          Program: what the contract's containers do, as a shell script and as a fake's program
  */
 export { FakeRuntime } from "./fake-runtime.ts";
-export { FakeMachine, type FakeHold, type FakeMachineOptions, type RuntimeCall } from "./fake-machine.ts";
+export {
+  FakeMachine,
+  type FakeHold,
+  type FakeMachineOptions,
+  type PublishOptions,
+  type RuntimeCall,
+} from "./fake-machine.ts";
 export type { FakeProcess, FakeProgram } from "./fake-process.ts";
 export { runtimeContract, type ContractCase, type RuntimeUnderTest } from "./runtime-contract.ts";
 export { playProgram, shellScript, type Program, type Step } from "./program.ts";

@@ -398,6 +398,33 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.kill("c-exec-2", "KILL");
     assert((await second.exit).code !== 0, "the container's end is its end");
   }),
+  caseOf("a process whose caller gave up is ended, before its start and after", async (rig) => {
+    await rig.start("c-given-up", [{ do: "run" }]);
+    const args = rig.subject.program([{ do: "print", text: "ready" }, { do: "run" }]);
+    const early = AbortSignal.abort(new Error("given up"));
+    const refused = await rig.runtime.exec("c-given-up", { args }, {}, early).catch((error: unknown) => error);
+    assert((refused as Error).message === "given up", "it is not begun");
+    const abort = new AbortController();
+    const stdout = collector();
+    const process = await rig.runtime.exec("c-given-up", { args }, { stdout: stdout.stream }, abort.signal);
+    await until("it is ready", () => stdout.text() === "ready");
+    abort.abort(new Error("given up"));
+    const ended = await process.exit.catch((error: unknown) => error);
+    assert((ended as Error).message === "given up", "its end is told as the caller's word");
+    assert((await rig.state("c-given-up")) === "running", "the container is not touched");
+  }),
+  caseOf("a long line comes whole and counts once, up to the promised length", async (rig) => {
+    const long = "0123456789".repeat(5_000);
+    const steps: Program = [
+      { do: "print", text: "first\n" },
+      { do: "print", text: `${long}\n` },
+      { do: "print", text: "last\n" },
+    ];
+    await rig.start("c-long", steps);
+    await rig.runtime.wait("c-long");
+    assert(show(await all(rig.runtime.logs("c-long"))) === `first|${long}|last`, "it is one line");
+    assert(show(await all(rig.runtime.logs("c-long", { tail: 2 }))) === `${long}|last`, "and counts as one");
+  }),
   caseOf("usage is told while it runs", async (rig) => {
     await rig.start("c-stats", [{ do: "print", text: "up\n" }, { do: "run" }], { resources: { memoryLimitBytes } });
     await rig.saw("c-stats", "up");
@@ -425,6 +452,30 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
     const aborted = await runtime.pull(subject.otherImage, { signal: given }).catch((error: unknown) => error);
     assert((aborted as Error).message === "given up", "a pull that is given up rejects with the reason");
   }),
+  caseOf(
+    "a reference resolves to a digest, and what is pulled by it is used for ever",
+    async ({ runtime, subject }) => {
+      const resolved = await runtime.resolveImage(subject.image);
+      assert(resolved.source.kind === "registry" && resolved.platforms.length > 0, "the registry tells it");
+      assert(resolved.pinned.endsWith(`@${resolved.digest}`), `the digest is added, not ${resolved.pinned}`);
+      assert(resolved.pinned.startsWith(resolved.ref), "and the tag stays");
+      assert(resolved.config !== undefined, "its configuration is told");
+      const pinned = await runtime.pull(resolved.pinned);
+      assert(pinned.digest === resolved.digest && pinned.ref === resolved.pinned, "it is pulled under its own name");
+      const again = await runtime.resolveImage(resolved.pinned);
+      assert(again.source.kind === "local" && again.digest === resolved.digest, "what is here asks nobody");
+      const local = await runtime.inspectImage(resolved.pinned);
+      assert(local.digest === resolved.digest, "it is looked at here");
+      assert(JSON.stringify(local.config) === JSON.stringify(resolved.config), "with the same configuration");
+      await runtime.create({ id: "c-pinned", image: resolved.pinned, command: subject.program([{ do: "run" }]) });
+      await runtime.remove("c-pinned");
+      assert((await code(runtime.resolveImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "none is told");
+      assert((await code(runtime.inspectImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "nor is one here");
+      await runtime.removeUnusedImages(new Set([subject.image]));
+      assert((await runtime.pull(resolved.pinned)).source.kind === "local", "the content is here under another name");
+      await runtime.removeUnusedImages(new Set([subject.image]));
+    },
+  ),
   caseOf("images that nobody uses are removed, the used and the kept stay", async (rig) => {
     const { runtime, subject } = rig;
     await runtime.pull(subject.otherImage);
@@ -439,10 +490,24 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
   }),
 ];
 
+const lastCases: readonly ContractCase<RuntimeUnderTest>[] = [
+  caseOf("a purge leaves no container and no image, and the runtime goes on", async (rig) => {
+    await rig.start("c-purged", [{ do: "run" }]);
+    await rig.runtime.purge();
+    assert((await rig.runtime.list()).length === 0, "no container");
+    assert((await rig.runtime.images()).length === 0, "no image");
+    await rig.runtime.purge();
+    await rig.runtime.pull(rig.subject.image);
+    await rig.start("c-after", [{ do: "run" }]);
+    assert((await rig.state("c-after")) === "running", "it starts anew");
+  }),
+];
+
 /** Run each on a machine where nothing else is made meanwhile. */
 export const runtimeContract: readonly ContractCase<RuntimeUnderTest>[] = [
   ...lifeCases,
   ...refusalCases,
   ...ioCases,
   ...imageCases,
+  ...lastCases,
 ];

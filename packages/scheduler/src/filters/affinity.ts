@@ -1,7 +1,7 @@
 import { topologyOf } from "../constraints.ts";
 import type { Filter, NodeView, Partition, World } from "../rules.ts";
 import { isNarrow } from "../state/topology.ts";
-import { clip, nameOf } from "../text.ts";
+import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
 
 /** What a topology says of a node; undefined where the node is in no domain. */
@@ -57,12 +57,20 @@ export const affinity: Filter = {
   },
   watches: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
   explain(task, node, world) {
-    const unmet = terms(task, "affinity").find((term) => !holds(term, node, world));
-    const { service = "", topology = "" } = unmet ?? {};
+    const unmet = terms(task, "affinity").filter((term) => !holds(term, node, world) && !begins(task, term, world));
+    const [{ service, topology } = { service: "", topology: "" }] = unmet;
     const running = world.nodesOf(service).size > 0;
+    const shunned = terms(task, "anti-affinity").map((term) => term.service);
+    const startable = unmet.every(
+      (term) =>
+        term.service !== task.serviceId &&
+        !shunned.includes(term.service) &&
+        domainOf(term.topology, node.state) !== undefined,
+    );
+    const starts = unmet.map((term) => `start service ${clip(term.service)} in ${domainText(term.topology, node)}`);
     return {
-      text: `are not beside service ${clip(service)}, by ${clip(topology)}: ${running ? `${nameOf(node)} is elsewhere` : "it has no task anywhere"}`,
-      help: running ? "make room in its domain" : `start service ${clip(service)}`,
+      text: `not beside service ${clip(service)}, by ${clip(topology)}: ${running ? `${nameOf(node)} is elsewhere` : "it has no task anywhere"}`,
+      ...(startable ? { help: andText(starts) } : {}),
       data: { service: clip(service), topology: clip(topology) },
     };
   },
@@ -95,19 +103,26 @@ export const antiAffinity: Filter = {
     `repelled:${task.serviceId}`,
   ],
   explain(task, node, world) {
-    const met = terms(task, "anti-affinity").find((term) => holds(term, node, world));
-    if (met === undefined) {
+    const met = terms(task, "anti-affinity").filter((term) => holds(term, node, world));
+    const away = repelledBy(task, node, world);
+    const stops = [
+      ...met.map((term) => `stop service ${clip(term.service)} in ${domainText(term.topology, node)}`),
+      ...away.map((topology) => `stop what keeps service ${clip(task.serviceId)} out of ${domainText(topology, node)}`),
+    ];
+    const help = andText(stops);
+    const [first] = met;
+    if (first === undefined) {
       return {
-        text: `hold a task that keeps service ${clip(task.serviceId)} away: ${nameOf(node)}`,
-        help: "add a node in another domain",
+        text: `closed to service ${clip(task.serviceId)} by another service's anti-affinity: ${nameOf(node)} is in ${domainText(away[0] ?? "", node)}`,
+        help,
         data: { service: clip(task.serviceId) },
       };
     }
-    const value = clip(domainOf(met.topology, node.state) ?? "");
+    const value = clip(domainOf(first.topology, node.state) ?? "");
     return {
-      text: `are beside service ${clip(met.service)}: ${nameOf(node)} is in ${clip(met.topology)} "${value}"`,
-      help: `add a node in another ${clip(met.topology)}`,
-      data: { service: clip(met.service), topology: clip(met.topology), value },
+      text: `beside service ${clip(first.service)}: ${nameOf(node)} is in ${domainText(first.topology, node)}`,
+      help,
+      data: { service: clip(first.service), topology: clip(first.topology), value },
     };
   },
   distance(task, node, world) {
@@ -117,11 +132,22 @@ export const antiAffinity: Filter = {
 };
 
 function isRepelled(task: TaskState, node: NodeView, world: World): boolean {
+  return repelledBy(task, node, world).length > 0;
+}
+
+/** The topologies over which tasks in the node's domain keep the task's service away. */
+function repelledBy(task: TaskState, node: NodeView, world: World): string[] {
+  const found: string[] = [];
   for (const [topology, counts] of world.repulsions(task.serviceId)) {
     const value = domainOf(topology, node.state);
-    if (value !== undefined && counts.has(value)) return true;
+    if (value !== undefined && counts.has(value)) found.push(topology);
   }
-  return false;
+  return found;
+}
+
+/** `node.labels.zone "north"` */
+function domainText(topology: string, node: NodeView): string {
+  return `${clip(topology)} "${clip(domainOf(topology, node.state) ?? "")}"`;
 }
 
 export function wide(list: readonly AffinityTerm[]): Partition[] {

@@ -15,8 +15,8 @@ export const platform: Filter = {
     const image = listText(platforms.map(platformText));
     const actual = platformText(node.state.platform);
     return {
-      text: `can't run the image: it is for ${image}, ${nameOf(node)} is ${actual}`,
-      help: `build the image for ${actual}`,
+      text: `unable to run the image: it is for ${image}, ${nameOf(node)} is ${actual}`,
+      ...(node.state.platform === undefined ? {} : { help: `build the image for ${actual}` }),
       data: { image, actual },
     };
   },

@@ -19,6 +19,8 @@ export class Node implements NodeView {
   /** What is free of the kinds that any task ever reserved, by their number; so blocks of nodes can be passed over. */
   readonly freeOf: number[] = [];
   headroom = 1;
+  /** Tasks on it that are leaving. */
+  leaving = 0;
 
   constructor(id: string, hash: number) {
     this.state = { id, role: "worker", ready: false, active: false };
@@ -26,6 +28,10 @@ export class Node implements NodeView {
   }
 
   get load(): number {
+    return this.tasks.size - this.leaving;
+  }
+
+  get held(): number {
     return this.tasks.size;
   }
 

@@ -29,7 +29,7 @@ export class World implements WorldView {
   /** service → topology → value → held tasks that keep it away. */
   readonly #repulsions = new Map<string, Map<string, Map<string, number>>>();
   readonly #volumes = new Map<string, Map<Node, number>>();
-  /** priority → nodes that hold tasks of it. */
+  /** priority → nodes that hold tasks of it that stay. */
   readonly #priorities = new Map<number, Map<Node, number>>();
   /** Known nodes by the seed's order, which no change of what they hold disturbs. */
   readonly #fixed = new OrderedNodes();
@@ -37,6 +37,7 @@ export class World implements WorldView {
   readonly #kinds: string[] = [];
   readonly failures: Failures = new Failures();
   #softTaints = 0;
+  #limitedAddresses = 0;
   /** Nodes in the order in which they changed; the first has number `journalStart`. */
   readonly journal: Node[] = [];
   journalStart = 0;
@@ -56,6 +57,10 @@ export class World implements WorldView {
 
   get softTaints(): boolean {
     return this.#softTaints > 0;
+  }
+
+  get limitedAddresses(): boolean {
+    return this.#limitedAddresses > 0;
   }
 
   /** Known nodes that are not ready or not active. */
@@ -222,7 +227,7 @@ export class World implements WorldView {
   }
 
   #forgetIfEmpty(node: Node): void {
-    if (!node.known && node.load === 0) this.#byId.delete(node.state.id);
+    if (!node.known && node.held === 0) this.#byId.delete(node.state.id);
   }
 
   /** What follows from the node's state: entered by 1 before, and taken out by −1 before it changes. */
@@ -231,10 +236,11 @@ export class World implements WorldView {
       if (by === 1) index.enter(node);
       else index.leave(node);
     }
-    if (node.load > 0) this.#touchNarrow(node);
+    if (node.held > 0) this.#touchNarrow(node);
     for (const name of node.state.volumes ?? []) this.#countVolume(name, node, by);
     if (node.state.taints?.some((taint) => taint.effect === "prefer-no-schedule") === true) this.#softTaints += by;
-    for (const task of node.tasks.values()) this.#countRepulsion(node, task, by);
+    if (node.state.addresses !== undefined) this.#limitedAddresses += by;
+    for (const task of node.tasks.values()) if (task.leaving !== true) this.#countRepulsion(node, task, by);
     if (!(node.state.ready && node.state.active)) {
       if (by === 1) this.#down.insert({ node, first: 0, second: 0 });
       else this.#down.remove({ node, first: 0, second: 0 });
@@ -250,12 +256,19 @@ export class World implements WorldView {
   }
 
   #count(node: Node, task: TaskState, by: 1 | -1): void {
-    const { serviceId } = task;
-    add(node.services, serviceId, by);
     for (const kind in task.reservations) add(node.used, kind, by * (task.reservations[kind] ?? 0));
     for (const port of portsOf(task)) add(node.hostPorts, port, by);
     if (task.named !== undefined) this.#countNames(node, task.named, by);
     if (task.localVolumes !== undefined) for (const name of task.localVolumes) this.#countVolume(name, node, by);
+    if (task.leaving === true) node.leaving += by;
+    else this.#countStaying(node, task, by);
+    this.#changed(node);
+  }
+
+  /** What a task that is leaving has no part in. */
+  #countStaying(node: Node, task: TaskState, by: 1 | -1): void {
+    const { serviceId } = task;
+    add(node.services, serviceId, by);
     this.#countPriority(task.priority ?? 0, node, by);
     const held = this.#services.get(serviceId) ?? new Map<Node, number>();
     add(held, node, by);
@@ -265,7 +278,6 @@ export class World implements WorldView {
       for (const [, topology] of this.#topologies) this.#countTopology(topology, node, serviceId, by);
       this.#countRepulsion(node, task, by);
     }
-    this.#changed(node);
   }
 
   /** A narrow domain that gains its first task of a service, or loses its last, changes for all its nodes. */

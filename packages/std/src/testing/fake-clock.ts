@@ -1,3 +1,4 @@
+import type { BootClock, BootTime } from "../boot-clock.ts";
 import type { Clock, Timer } from "../clock.ts";
 
 interface Armed {
@@ -7,12 +8,16 @@ interface Armed {
 }
 
 /**
- * Time that moves only when told. Timers fire in the order of their deadlines, then of their making.
- * `jump` moves the wall clock alone, as an operator or NTP would.
+ * A machine's time, which moves only when told. Timers fire in the order of their deadlines, then of their making.
+ * `jump` and `setWall` move the wall clock alone, as an operator or NTP would; `suspend` and `reboot` do what these do to
+ * the three times of a machine.
  */
-export class FakeClock implements Clock {
+export class FakeClock implements Clock, BootClock {
   #monotonicMs = 0;
   #wallOffsetMs: number;
+  /** Boot time less monotonic time, ms. */
+  #bootOffsetMs = 0;
+  #boots = 1;
   #order = 0;
   readonly #armed = new Set<Armed>();
 
@@ -26,6 +31,10 @@ export class FakeClock implements Clock {
 
   monotonic(): number {
     return this.#monotonicMs;
+  }
+
+  bootTime(): BootTime {
+    return { bootId: `boot-${this.#boots}`, elapsedMs: this.#monotonicMs + this.#bootOffsetMs };
   }
 
   setTimeout(fire: () => void, delayMs: number): Timer {
@@ -65,6 +74,28 @@ export class FakeClock implements Clock {
   /** Moves wall time alone. */
   jump(ms: number): void {
     this.#wallOffsetMs += ms;
+  }
+
+  /** Sets wall time alone; 0 is what a board without a battery shows at its start. */
+  setWall(nowMs: number): void {
+    this.#wallOffsetMs = nowMs - this.#monotonicMs;
+  }
+
+  /** The machine sleeps for `ms`: wall time and boot time go on, monotonic time and timers stand still. */
+  suspend(ms: number): void {
+    this.#wallOffsetMs += ms;
+    this.#bootOffsetMs += ms;
+  }
+
+  /**
+   * The machine goes down and is up again `downMs` later: another boot, whose time begins at 0. No process of the old one
+   * is left, so its timers never fire. Wall time goes on; set it wrong with `setWall`.
+   */
+  reboot(downMs: number = 0): void {
+    this.#armed.clear();
+    this.#wallOffsetMs += downMs;
+    this.#bootOffsetMs = -this.#monotonicMs;
+    this.#boots += 1;
   }
 
   #fire(timer: Armed): void {

@@ -12,6 +12,7 @@ import {
 } from "@warren/std";
 
 import type { StoreOptions } from "../options.ts";
+import { schema, type Schema } from "../schema.ts";
 import { StoreStateMachine } from "../state-machine.ts";
 import { Store, type StoreTerm } from "../store.ts";
 import { MemoryLog, MemoryProposer } from "./memory-proposer.ts";
@@ -23,6 +24,8 @@ export interface MemoryStoreDependencies {
   readonly random?: Random;
   readonly log?: Logger;
   readonly metrics?: Metrics;
+  /** The program that the managers run. @default this one's */
+  readonly schema?: Schema;
 }
 
 export interface MemoryStore {
@@ -48,16 +51,19 @@ export function memoryStore(dependencies: MemoryStoreDependencies = {}, options:
  *
  * One that is deposed by another's `beginTerm` learns it as it applies the other's first command, or by its own store's
  * `endTerm`.
+ *
+ * @param schemas the programs of the managers, where they are not the same
  */
 export function memoryManagers(
   count: number,
   dependencies: MemoryStoreDependencies = {},
   options: StoreOptions = {},
+  schemas: readonly Schema[] = [],
 ): MemoryStore[] {
   const { clock = systemClock, random = systemRandom, log = silentLogger, metrics = noMetrics } = dependencies;
   const shared = new MemoryLog();
-  const managers = Array.from({ length: count }, (): MemoryStore => {
-    const machine = new StoreStateMachine({ metrics });
+  const managers = Array.from({ length: count }, (_, at): MemoryStore => {
+    const machine = new StoreStateMachine({ metrics, schema: schemas[at] ?? dependencies.schema ?? schema });
     const proposer = new MemoryProposer(machine, shared);
     const store = new Store({ clock, random, machine, proposer, log, metrics }, options);
     return {

@@ -34,7 +34,8 @@ function command(id: string, { machine, term }: ProposerUnderTest): Uint8Array {
   return encodeCommand(head, [{ kind: "create", table: "networks", object, expectedVersion: 0 }]);
 }
 
-const beginning = (term: number, number = reign): Uint8Array => encodeReign({ schema, level: schema.level, at, term, reign: number, base: 0 });
+const beginning = (term: number, number = reign): Uint8Array =>
+  encodeReign({ schema, level: schema.level, at, term, reign: number, base: 0 });
 
 function refusal(work: Promise<unknown>): Promise<unknown> {
   return work.then(

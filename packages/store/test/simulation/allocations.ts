@@ -125,12 +125,11 @@ export async function runHistory(
     ...(unchecked ? uncheckedParts : {}),
   }));
   const { random, all } = managers;
-  const pick = <T>(from: readonly T[]): T | undefined => from[random.int(from.length)];
   const answers = new Map<string, Promise<Answer>>();
   let calls = 0;
   let settled = 0;
   const call = (): void => {
-    const manager = random.int(3) === 0 ? pick(managers.running) : (managers.leader ?? pick(managers.running));
+    const manager = managers.pick();
     if (manager === undefined) return;
     const name = `c${++calls}`;
     const work = random.int(4) === 0 ? free : allocate;
@@ -140,40 +139,12 @@ export async function runHistory(
       answer.finally(() => (settled += 1)),
     );
   };
-  // It may fail, and is not waited for.
-  const transfer = (): void => void managers.leader?.run.node.transferLeadership().catch(() => undefined);
-  const faults: (() => unknown)[] = [
-    () => managers.cut(random.int(3) + 1, random.int(3) + 1),
-    () => managers.heal(),
-    () => managers.heal(),
-    () => pick(all)?.holdBack(),
-    () => all.forEach((manager) => manager.release()),
-    transfer,
-    transfer,
-    // One follower's patience ends before its leader's heartbeats come.
-    () => {
-      const manager = pick(managers.running);
-      for (let n = 0; n < 12; n++) manager?.run.node.tick();
-    },
-    async () => {
-      const manager = pick(all);
-      if (manager?.run !== undefined) await managers.stop(manager);
-    },
-    async () => {
-      for (const manager of all) if (manager.run === undefined) await managers.start(manager);
-    },
-  ];
   for (const manager of all) await managers.start(manager);
   await managers.settle("a first term", () => managers.agree());
   for (let step = 0; step < steps && violation === undefined; step++) {
-    const what = random.int(20);
-    if (what < 3) call();
-    else if (what < 5) managers.tick(...managers.running);
-    else if (what < 18) for (let n = managers.wire.length; n > 0 && random.int(8) > 0; n--) managers.deliver();
-    else await pick(faults)?.();
-    if (random.int(3) > 0) await managers.turn();
+    await managers.step(call);
   }
-  for (const manager of all) if (manager.run === undefined) await managers.start(manager);
+  await managers.startAll();
   if (violation === undefined) {
     await managers.settle("answers, and one state everywhere", () => settled === calls && managers.agree());
     violation = await judge(managers, answers);

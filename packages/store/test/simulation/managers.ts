@@ -46,6 +46,8 @@ export class Manager {
   run: Run | undefined;
   /** While there is one, nothing is applied here. */
   gate: PromiseWithResolvers<void> | undefined;
+  /** Why it could not start, or ended by itself. */
+  refusal: unknown;
 
   constructor(id: number) {
     this.id = id;
@@ -121,7 +123,7 @@ export class Managers {
       nodeId: manager.id,
       newIncarnation: () => incarnation,
     });
-    const node = await startRaftNode(
+    const starting = startRaftNode(
       { clock, random, storage, transport: this.#delayed(this.#network.transport()), fsm },
       {
         bootstrap: this.all.map(({ id }) => ({ id, address: `member-${id}` })),
@@ -134,8 +136,18 @@ export class Managers {
         ...(forwardProposals === undefined ? {} : { forwardProposals }),
       },
     );
+    const node = await starting.catch((error: unknown) => {
+      manager.refusal = error;
+    });
+    if (node === undefined) return;
     const store = new Store({ clock, random, machine, proposer: proposer(node) });
-    manager.run = { node, machine, store };
+    const run = { node, machine, store };
+    manager.run = run;
+    void node.done.then((reason) => {
+      if (reason === undefined || manager.run !== run) return;
+      manager.refusal = reason;
+      manager.run = undefined;
+    });
     node.onLeaderTerm((term) => void this.#lead(store, term));
   }
 
@@ -148,8 +160,59 @@ export class Managers {
     await run?.node.close();
   }
 
-  cut(from: number, to: number): void {
-    this.#cut.add(`${from} ${to}`);
+  /** One that runs, most often the leader. */
+  pick(): (Manager & { readonly run: Run }) | undefined {
+    const any = this.running[this.random.int(this.running.length)];
+    return this.random.int(3) === 0 ? any : (this.leader ?? any);
+  }
+
+  /** One step of a history: a call, some time, some messages, or a fault. */
+  async step(call: () => void): Promise<void> {
+    const { random, wire } = this;
+    const what = random.int(20);
+    if (what < 3) call();
+    else if (what < 5) this.tick(...this.running);
+    else if (what < 18) for (let n = wire.length; n > 0 && random.int(8) > 0; n--) this.deliver();
+    else await this.#fault();
+    if (random.int(3) > 0) await this.turn();
+  }
+
+  async #fault(): Promise<void> {
+    const { random, all } = this;
+    const any = all[random.int(all.length)];
+    switch (random.int(9)) {
+      case 0:
+        this.#cut.add(`${random.int(all.length) + 1} ${random.int(all.length) + 1}`);
+        return;
+      case 1:
+      case 2:
+        this.heal();
+        return;
+      case 3:
+        any?.holdBack();
+        return;
+      case 4:
+        for (const manager of all) manager.release();
+        return;
+      case 5:
+      case 6:
+        // It may fail, and is not waited for.
+        void this.leader?.run.node.transferLeadership().catch(() => undefined);
+        return;
+      case 7:
+        // One follower's patience ends before its leader's heartbeats come.
+        for (let n = 0; n < 12; n++) any?.run?.node.tick();
+        return;
+      case 8:
+        if (any?.run !== undefined) await this.stop(any);
+        await this.startAll();
+        return;
+    }
+  }
+
+  /** Starts those that do not run. */
+  async startAll(): Promise<void> {
+    for (const manager of this.all) if (manager.run === undefined) await this.start(manager);
   }
 
   heal(): void {

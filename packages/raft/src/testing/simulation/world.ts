@@ -9,6 +9,7 @@ import type { Machine } from "./machines.ts";
 import { confStateOf, Operator } from "./operator.ts";
 import type { Plan } from "./plan.ts";
 import { busyMs, glance } from "./probe.ts";
+import type { Program } from "./programs.ts";
 
 /** After the faults ended, how long the cluster has until it is one again, ms: several elections and timeouts. */
 const healingMs = 60_000;
@@ -27,6 +28,9 @@ export interface SimulationReport {
   /** Entries that were committed. */
   readonly committed: number;
   readonly history: readonly Operation[];
+  /** With members of two programs: which of them led, and how often the old one was refused once the level was raised. */
+  readonly led: ReadonlySet<Program>;
+  readonly oldProgramsRefused: number;
   /** What the checker says of the history; undefined if it gave up, or the run ended before it was asked. */
   readonly linearizable: boolean | undefined;
 }
@@ -77,6 +81,8 @@ class World {
       simulatedMs: scheduler.nowMs,
       committed: invariants.lastCommitted,
       history: this.clients.history,
+      led: this.cluster.machines.led,
+      oldProgramsRefused: this.cluster.machines.oldProgramsRefused,
       linearizable: this.linearizable,
     };
   }

@@ -1,0 +1,90 @@
+/**
+ * What this node is assigned: objects by kind and key, kept as the bytes that came, so that kinds and fields of a later
+ * level survive, and decoded for use here.
+ */
+import type { AssignmentKind } from "@warren/api";
+import {
+  assignedKinds,
+  assignmentDigest,
+  decodeAssigned,
+  kindName,
+  type AssignedKind,
+  type AssignedObjects,
+} from "@warren/api/model";
+
+export interface AssignedEntry {
+  readonly kind: AssignmentKind;
+  readonly key: string;
+  readonly bytes: Uint8Array;
+}
+
+type Decoded = { readonly [K in AssignedKind]: Map<string, AssignedObjects[K]> };
+
+export class Assigned {
+  readonly #decoded: Decoded = {
+    lease: new Map(),
+    version: new Map(),
+    service: new Map(),
+    registry: new Map(),
+    endpoint: new Map(),
+    backend: new Map(),
+  };
+  /** By digest, in hex: what a session resumes by. */
+  readonly #byDigest = new Map<string, { readonly kind: AssignmentKind; readonly key: string }>();
+  readonly #digests = new Map<string, string>();
+
+  of<K extends AssignedKind>(kind: K): ReadonlyMap<string, AssignedObjects[K]> {
+    return this.#decoded[kind];
+  }
+
+  get size(): number {
+    return this.#digests.size;
+  }
+
+  /** False if the bytes are no message of their kind; they are kept all the same. */
+  set({ kind, key, bytes }: AssignedEntry): boolean {
+    this.delete(kind, key);
+    const digest = assignmentDigest(kind, key, bytes).toString("hex");
+    this.#digests.set(placeOf(kind, key), digest);
+    this.#byDigest.set(digest, { kind, key });
+    const name = kindName(kind);
+    if (name === undefined) return true;
+    try {
+      this.#decode(name, key, bytes);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  delete(kind: AssignmentKind, key: string): void {
+    const place = placeOf(kind, key);
+    const digest = this.#digests.get(place);
+    if (digest === undefined) return;
+    this.#digests.delete(place);
+    this.#byDigest.delete(digest);
+    const name = kindName(kind);
+    if (name !== undefined) this.#decoded[name].delete(key);
+  }
+
+  /** Digests of all that is held, in ascending order, one after the other. */
+  held(): Buffer {
+    return Buffer.from([...this.#byDigest.keys()].toSorted().join(""), "hex");
+  }
+
+  find(digest: Uint8Array): { readonly kind: AssignmentKind; readonly key: string } | undefined {
+    return this.#byDigest.get(Buffer.from(digest).toString("hex"));
+  }
+
+  #decode<K extends AssignedKind>(name: K, key: string, bytes: Uint8Array): void {
+    this.#decoded[name].set(key, decodeAssigned(name, bytes));
+  }
+}
+
+export function kindNumber(name: AssignedKind): AssignmentKind {
+  return assignedKinds[name].kind;
+}
+
+function placeOf(kind: AssignmentKind, key: string): string {
+  return `${kind}/${key}`;
+}

@@ -1,0 +1,37 @@
+import type { Runtime } from "@warren/runtime";
+import type { BootTime } from "@warren/slot";
+import type { Clock, Logger, Random } from "@warren/std";
+import type { Containers } from "./containers.ts";
+import type { EndpointTable } from "./endpoint-table.ts";
+import type { Images } from "./images.ts";
+import type { LeaseReporter } from "./lease-reporter.ts";
+import type { Limiter } from "./limiter.ts";
+import type { LocalRecord } from "./local-record.ts";
+import type { AgentMetrics } from "./metrics.ts";
+import type { NodeNetwork } from "./node-network.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { ProbeTransport } from "./seams.ts";
+import type { Volumes } from "./volumes.ts";
+
+/** What the controllers of leases share. */
+export interface NodeEnvironment {
+  readonly nodeId: string;
+  /** A random number of this worker's time, from its start to its end: names the runs that it starts (L6). */
+  readonly life: number;
+  readonly options: ResolvedOptions;
+  readonly clock: Clock;
+  readonly boot: () => BootTime;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: AgentMetrics;
+  readonly runtime: Runtime;
+  readonly containers: Containers;
+  readonly network: NodeNetwork;
+  readonly endpoints: EndpointTable;
+  readonly images: Images;
+  readonly volumes: Volumes;
+  readonly record: LocalRecord;
+  readonly reporter: LeaseReporter;
+  readonly starts: Limiter;
+  readonly probes: ProbeTransport;
+}

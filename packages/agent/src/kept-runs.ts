@@ -1,0 +1,84 @@
+import type { Runtime } from "@warren/runtime";
+import type { Clock, Logger, Random, Timer } from "@warren/std";
+import type { Containers } from "./containers.ts";
+import type { LocalRecord, RunRecord } from "./local-record.ts";
+import { persistently } from "./waiting.ts";
+
+/** Runs of forgotten leases that a node keeps at most. */
+const most = 100;
+
+export interface KeptRunsDependencies {
+  readonly runtime: Pick<Runtime, "remove">;
+  readonly containers: Containers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly record: LocalRecord;
+  /** A container is gone, and its image with it may be unused. */
+  readonly removed: () => void;
+}
+
+/**
+ * Runs whose lease is forgotten: their containers stay for a while, for their logs, and what has no container goes at
+ * once. The node keeps the newest, `most` of them.
+ */
+export class KeptRuns {
+  readonly #dependencies: KeptRunsDependencies;
+  readonly #keepMs: number;
+  /** When a run was first seen without its lease, in monotonic time. */
+  readonly #since = new Map<string, number>();
+  #timer: Timer | undefined;
+  #collecting: Promise<void> = Promise.resolve();
+
+  constructor(dependencies: KeptRunsDependencies, keepMs: number) {
+    this.#dependencies = dependencies;
+    this.#keepMs = keepMs;
+  }
+
+  /** A lease was forgotten: looks now, and again when what is kept has been so for long enough. */
+  collect(signal: AbortSignal): void {
+    // One after the other; a failure is logged, and the next event tries again.
+    this.#collecting = this.#collecting.then(() => this.#collect(signal));
+  }
+
+  async #collect(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#dependencies;
+    try {
+      signal.throwIfAborted();
+      for (const run of this.#due()) await this.#remove(run, signal);
+      this.#timer?.cancel();
+      const oldest = Math.min(...this.#since.values());
+      if (!Number.isFinite(oldest)) return;
+      const timer = clock.setTimeout(() => this.collect(signal), Math.max(0, oldest + this.#keepMs - clock.monotonic()));
+      this.#timer = timer;
+      signal.addEventListener("abort", () => timer.cancel(), { once: true });
+    } catch (error) {
+      if (!signal.aborted) log.warn("logs of tasks that are gone could not be removed", { error });
+    }
+  }
+
+  #due(): RunRecord[] {
+    const { record, containers, clock } = this.#dependencies;
+    const now = clock.monotonic();
+    const orphans = [...record.runs.values()]
+      .filter(({ local }) => !record.leases.has(local.lease))
+      .toSorted((a, b) => b.local.order - a.local.order);
+    for (const { id } of orphans) if (!this.#since.has(id)) this.#since.set(id, now);
+    return orphans.filter(
+      ({ id }, index) =>
+        index >= most || now - (this.#since.get(id) ?? now) >= this.#keepMs || containers.get(id) === undefined,
+    );
+  }
+
+  async #remove({ id }: RunRecord, signal: AbortSignal): Promise<void> {
+    const { runtime, containers, record, removed } = this.#dependencies;
+    if (containers.get(id) !== undefined) {
+      const remove = (): Promise<void> => runtime.remove(id);
+      await persistently(this.#dependencies, `removing container ${id}`, signal, remove, () => true);
+      containers.forget(id);
+      removed();
+    }
+    this.#since.delete(id);
+    record.deleteRun(id);
+  }
+}

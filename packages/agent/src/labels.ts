@@ -1,0 +1,71 @@
+/** What a container says of itself, so that its lease can be rebuilt where the record was lost (L12). Pure. */
+import type { Epoch, Incarnation } from "@warren/api";
+import { epochText, keyOfSlot, parseEpoch, serviceOfSlot, slotKeyText, taskIdOf } from "@warren/api/model";
+
+/** What our own labels of containers begin with; a service's own can't. */
+export const labelPrefix = "warren.";
+
+export interface RunLabels {
+  readonly taskId: string;
+  readonly serviceName: string;
+  readonly slotId: string;
+  readonly epoch: Epoch;
+  readonly life: number;
+  readonly run: number;
+  readonly versionId: string;
+  readonly address: string;
+  /** Ids. */
+  readonly networks: readonly string[];
+  readonly nodeId: string;
+  /** Of the cluster, when the lease was last named by it. */
+  readonly incarnation: Incarnation | undefined;
+}
+
+export function labelsOf(run: RunLabels): Record<string, string> {
+  const labels = {
+    task: run.taskId,
+    service: serviceOfSlot(run.slotId),
+    "service-name": run.serviceName,
+    slot: slotKeyText(keyOfSlot(run.slotId)),
+    "slot-id": run.slotId,
+    epoch: epochText(run.epoch),
+    life: String(run.life),
+    run: String(run.run),
+    version: run.versionId,
+    address: run.address,
+    networks: run.networks.join(","),
+    node: run.nodeId,
+    incarnation: run.incarnation === undefined ? "" : `${run.incarnation.counter}/${run.incarnation.id}`,
+  };
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [labelPrefix + name, value]));
+}
+
+/** Undefined for a container that no run of a lease is. */
+export function parseLabels(containerId: string, labels: Readonly<Record<string, string>>): RunLabels | undefined {
+  const of = (name: string): string => labels[labelPrefix + name] ?? "";
+  const epoch = parseEpoch(of("epoch"));
+  const slotId = of("slot-id");
+  const [life, run] = [Number(of("life")), Number(of("run"))];
+  if (epoch === undefined || keyOfSlot(slotId) === undefined) return undefined;
+  if (!Number.isSafeInteger(life) || !Number.isSafeInteger(run) || run < 1) return undefined;
+  // The id follows from the rest: labels that were tampered with, or are another's, do not fit it.
+  if (taskIdOf(slotId, epoch, { life, run }) !== containerId) return undefined;
+  return {
+    taskId: containerId,
+    serviceName: of("service-name"),
+    slotId,
+    epoch,
+    life,
+    run,
+    versionId: of("version"),
+    address: of("address"),
+    networks: of("networks") === "" ? [] : of("networks").split(","),
+    nodeId: of("node"),
+    incarnation: parseIncarnation(of("incarnation")),
+  };
+}
+
+function parseIncarnation(text: string): Incarnation | undefined {
+  const [, counter, id = ""] = /^(\d{1,15})\/(.*)$/.exec(text) ?? [];
+  return counter === undefined ? undefined : { counter: Number(counter), id };
+}

@@ -1,0 +1,286 @@
+import { TaskState, type RunEnd, type TaskStatus } from "@warren/api";
+import { firstRun, serviceOfSlot, taskIdOf, type RunKey } from "@warren/api/model";
+import { nextRun, recordAt, remainingWait } from "@warren/slot";
+import { abortable, Backoff, Changes, delay, type Logger } from "@warren/std";
+import type { NodeEnvironment } from "./environment.ts";
+import type { LeaseRecord, RunRecord } from "./local-record.ts";
+import { Run, type Conclusion, type RunMaterial } from "./run.ts";
+import { within } from "./waiting.ts";
+
+/** What the managers want of a lease, as far as this node may obey. */
+export type Wish =
+  /** Nothing is known, or may be obeyed: what runs goes on, and nothing starts (L12, L14). */
+  | "unknown"
+  /** To be prepared. */
+  | "offered"
+  /** To be kept alive. */
+  | "held"
+  /** To be stopped, or no longer assigned. */
+  | "released";
+
+/** What a controller asks of the other leases of its node. */
+export interface LeaseSurroundings {
+  wish(key: string): Wish;
+  /** Whether a lease that was held for its slot here has ended, so that this one may take over (L2). */
+  mayFollow(key: string): boolean;
+  /** Something that `wish` or `mayFollow` depends on has changed. */
+  readonly changes: Changes;
+  /** Whether a manager has asked for this lease by now, or ever will again. */
+  isForgotten(key: string): boolean;
+}
+
+/**
+ * Keeps one lease alive: prepares it while it is offered, has run after run while it is held, by the rules of `slot`,
+ * connected or not (L6), and ends it when it is released.
+ *
+ * I1 A run is started by the worker that made it. Run (0, 1) is made only in the life that received the offer; every
+ *    other is (life, n), so that no disk, old or new, names one twice.
+ * I2 That a lease is releasing is on disk before anything of it ends, and is not taken back.
+ */
+export class LeaseController {
+  readonly key: string;
+  readonly #env: NodeEnvironment;
+  readonly #around: LeaseSurroundings;
+  readonly #log: Logger;
+  /** Aborted when the lease is to be released. */
+  readonly #release = new AbortController();
+  readonly #dropped: Backoff;
+  #current: Run | undefined;
+  #runsOfLife = 0;
+  #firstUsed = false;
+
+  /** The lease is in the record. */
+  constructor(env: NodeEnvironment, around: LeaseSurroundings, key: string) {
+    this.key = key;
+    this.#env = env;
+    this.#around = around;
+    this.#log = env.log.child({ lease: key });
+    this.#dropped = new Backoff(env.random);
+  }
+
+  /** The run that it has now. */
+  get current(): Run | undefined {
+    return this.#current;
+  }
+
+  /** Looks at what the managers want now. */
+  look(): void {
+    if (this.#lease.local.stage !== undefined || this.#around.wish(this.key) === "released") this.#beginRelease();
+  }
+
+  /** Resolves when nothing of the lease is left to do. Rejects when `closing` aborts, and leaves the lease as it is. */
+  async run(closing: AbortSignal): Promise<void> {
+    const { record, reporter } = this.#env;
+    this.look();
+    if (this.#lease.local.stage !== "released") {
+      await this.#takeUp(closing);
+      await this.#live(closing);
+      await this.#stop(closing);
+    }
+    reporter.push(this.key);
+    await this.#around.changes.until(() => this.#around.isForgotten(this.key) || undefined, closing);
+    record.deleteLease(this.key);
+    reporter.drop(this.key);
+  }
+
+  get #lease(): LeaseRecord {
+    return this.#env.record.lease(this.key);
+  }
+
+  /** I2 */
+  #beginRelease(): void {
+    const { record, reporter } = this.#env;
+    if (this.#lease.local.stage === undefined) {
+      record.setLease(this.key, { stage: "releasing" });
+      reporter.push(this.key);
+    }
+    this.#release.abort(new DOMException(`lease ${this.key} is released`, "AbortError"));
+  }
+
+  /** Of the runs that an earlier worker left, the newest goes on if it runs; all others end. */
+  async #takeUp(closing: AbortSignal): Promise<void> {
+    const runs = this.#env.record.runsOf(this.key).map(({ id }) => new Run(this.#env, id));
+    const newest = runs.at(-1);
+    for (const run of runs) {
+      run.judgeLeft();
+      if (run === newest && !run.ended && run.local.verdict === undefined) this.#current = run;
+      else await this.#conclude(run, closing);
+    }
+  }
+
+  /** Run after run, until the lease is to be released. */
+  async #live(closing: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([closing, this.#release.signal]);
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        if (this.#lease.local.settled !== undefined) await abortable(new Promise<never>(() => undefined), signal);
+        this.#current ??= await this.#makeRun(signal);
+        await this.#lead(this.#current, signal, closing);
+        this.#current = undefined;
+      }
+    } catch (error) {
+      closing.throwIfAborted();
+      if (!this.#release.signal.aborted) throw error;
+    }
+  }
+
+  /** One run, to its end. */
+  async #lead(run: Run, signal: AbortSignal, closing: AbortSignal): Promise<void> {
+    try {
+      if (run.isOfThisLife) {
+        const material = await this.#material(signal);
+        await run.prepare(material, signal);
+        await this.#mayStart(signal);
+        await run.start(signal);
+        await run.attend(material.version, signal);
+      } else await run.attend(this.#version, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      run.fail(error);
+    }
+    await this.#conclude(run, closing);
+  }
+
+  async #conclude(run: Run, closing: AbortSignal): Promise<void> {
+    await run.conclude((conclusion) => this.#count(conclusion), closing);
+    await this.#trim(closing);
+  }
+
+  /** What is known of the version that a lease is of. */
+  get #version(): RunMaterial["version"] | undefined {
+    return this.#env.record.assigned.of("version").get(this.#lease.local.versionId);
+  }
+
+  /** Resolves when all that a run is made from is there. */
+  async #material(signal: AbortSignal): Promise<RunMaterial> {
+    const version = await this.#around.changes.until(() => this.#version, signal);
+    return { version };
+  }
+
+  async #makeRun(signal: AbortSignal): Promise<Run> {
+    const { record, boot, clock } = this.#env;
+    await this.#around.changes.until(() => (this.#around.wish(this.key) === "unknown" ? undefined : true), signal);
+    const { lastEnd } = this.#lease.record;
+    // What could not be prepared is not prepared again before its time; what has run is, while it waits for its start.
+    if (lastEnd?.rejected === true) await this.#waitOut(signal);
+    const { version } = await this.#material(signal);
+    const runKey = this.#nextKey();
+    const id = taskIdOf(this.#lease.local.slotId, this.#lease.local.epoch, runKey);
+    const container = version.task?.container;
+    const local = {
+      lease: this.key,
+      slotId: this.#lease.local.slotId,
+      ...runKey,
+      serviceName: this.#service?.name ?? "",
+      image: container?.image ?? "",
+      memoryLimitBytes: version.task?.resources?.memoryLimitBytes ?? 0,
+      ...(container?.stopGraceMs !== undefined && { graceMs: container.stopGraceMs }),
+    };
+    record.addRun(id, local, newStatus(clock.now()));
+    record.setSlotRecord(this.key, recordAt(this.#lease.record, boot()));
+    this.#env.reporter.push(this.key);
+    return new Run(this.#env, id);
+  }
+
+  /** I1 */
+  #nextKey(): RunKey {
+    const { offeredLife } = this.#lease.local;
+    if (offeredLife === this.#env.life && !this.#firstUsed && this.#runsOfLife === 0) {
+      this.#firstUsed = true;
+      return firstRun;
+    }
+    this.#runsOfLife += 1;
+    return { life: this.#env.life, run: this.#runsOfLife };
+  }
+
+  /** Resolves when the lease is held, its turn has come, and the wait after its last run is over. */
+  async #mayStart(signal: AbortSignal): Promise<void> {
+    const { changes } = this.#around;
+    for (;;) {
+      await changes.until(() => (this.#isItsTurn ? true : undefined), signal);
+      await this.#waitOut(signal);
+      if (this.#isItsTurn) return;
+    }
+  }
+
+  get #isItsTurn(): boolean {
+    return this.#around.wish(this.key) === "held" && this.#around.mayFollow(this.key);
+  }
+
+  /** L7: by boot time, so that sleep counts and a wrong wall clock does not. */
+  async #waitOut(signal: AbortSignal): Promise<void> {
+    const { clock, boot } = this.#env;
+    for (;;) {
+      const waitMs = remainingWait(this.#lease.record, boot());
+      if (waitMs <= 0) return;
+      await delay(clock, waitMs, signal);
+    }
+  }
+
+  get #service(): { readonly name: string; readonly restart: Parameters<typeof nextRun>[0] } | undefined {
+    return this.#env.record.assigned.of("service").get(serviceOfSlot(this.#lease.local.slotId));
+  }
+
+  /** What a run's end means for the slot. */
+  #count({ end, told }: Conclusion): void {
+    const { record, boot, random } = this.#env;
+    const before = this.#lease.record;
+    if (told) {
+      record.setSlotRecord(this.key, { ...recordAt(before, boot()), waitMs: 0, lastEnd: end });
+      return;
+    }
+    const next = nextRun(this.#service?.restart ?? this.#lease.local.restart, before, end, boot(), random);
+    // The slot's rules know no wait after what the machine did; a runtime that keeps losing containers is not hurried.
+    const waitMs = end.byMachine ? Math.round(this.#dropped.next()) : next.record.waitMs;
+    record.setSlotRecord(this.key, { ...next.record, waitMs });
+    if (next.kind === "settled") {
+      record.setLease(this.key, { settled: next.why });
+      this.#log.info("settled", { why: next.why });
+    }
+  }
+
+  /** Out of names and balancer; then, once no node leads there any more, the run ends (L8). */
+  async #stop(closing: AbortSignal): Promise<void> {
+    const { record, clock, endpoints, options } = this.#env;
+    const run = this.#current;
+    if (run !== undefined) {
+      run.stop();
+      if (run.runs && endpoints.drain(this.key)) {
+        await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing);
+        await delay(clock, options.leaveMs, closing);
+      }
+      await this.#conclude(run, closing);
+      this.#current = undefined;
+    }
+    endpoints.forget(this.key);
+    record.setLease(this.key, { stage: "released" });
+    this.#around.changes.notify();
+    this.#log.info("released");
+  }
+
+  /** Of the runs that have ended the last few stay, for their logs. */
+  async #trim(closing: AbortSignal): Promise<void> {
+    const { record, options } = this.#env;
+    const old = record.runsOf(this.key).slice(0, -options.keptRuns);
+    for (const { id } of old.filter(isOver)) {
+      await new Run(this.#env, id).removeContainer(closing);
+      record.deleteRun(id);
+    }
+  }
+}
+
+function isOver({ status, local }: RunRecord): boolean {
+  return status.state > TaskState.RUNNING && local.netnsPath === undefined;
+}
+
+function newStatus(at: number): TaskStatus {
+  return {
+    state: TaskState.ASSIGNED,
+    at: new Date(at),
+    message: "",
+    code: "",
+    container: undefined,
+    pending: undefined,
+  };
+}

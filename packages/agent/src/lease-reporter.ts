@@ -1,0 +1,107 @@
+import { LeaseReport_State, type LeaseReport } from "@warren/api";
+import { Changes, type Clock, type Logger } from "@warren/std";
+import type { LocalRecord } from "./local-record.ts";
+import { within } from "./waiting.ts";
+
+/** Reports in one request; a request of gRPC holds 4 MiB, and a report is a few kB (L10). */
+const batchReports = 200;
+
+/** Runs that a report has. */
+const reportedRuns = 5;
+
+/** The longest that a report is kept back because what it says can't be written down, ms. */
+const writeWaitMs = 5_000;
+
+/**
+ * What managers have yet to hear of this node's leases: of each the newest state, resent until it is acknowledged.
+ *
+ * What is reported is on disk before, so that the next worker says the same and goes on from there; but a disk that can't
+ * be written for a while keeps no report back.
+ */
+export class LeaseReporter {
+  readonly #record: LocalRecord;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  /** Lease to a count that grows with each change. */
+  readonly #waiting = new Map<string, number>();
+  readonly #changes = new Changes();
+  readonly #acknowledged: (key: string, report: LeaseReport) => void;
+  #count = 0;
+
+  /** @param acknowledged a manager has stored this report */
+  constructor(
+    { record, clock, log }: { readonly record: LocalRecord; readonly clock: Clock; readonly log: Logger },
+    acknowledged: (key: string, report: LeaseReport) => void,
+  ) {
+    this.#record = record;
+    this.#clock = clock;
+    this.#log = log;
+    this.#acknowledged = acknowledged;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** The lease has changed. */
+  push(key: string): void {
+    // Deleted first, so that the order is that of the changes.
+    this.#waiting.delete(key);
+    this.#waiting.set(key, (this.#count += 1));
+    this.#changes.notify();
+  }
+
+  /** The lease is forgotten. */
+  drop(key: string): void {
+    this.#waiting.delete(key);
+  }
+
+  /**
+   * Sends what waits and what comes, one batch at a time, until the signal aborts or `send` fails; what was not
+   * acknowledged then waits for the next call.
+   */
+  async run(send: (reports: LeaseReport[]) => Promise<void>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#changes.until(() => (this.#waiting.size > 0 ? true : undefined), signal);
+      const batch = [...this.#waiting].slice(0, batchReports);
+      const reports = batch.map(([key]) => reportOf(this.#record, key));
+      if (!(await within(this.#clock, writeWaitMs, this.#record.durable(signal), signal)))
+        this.#log.warn("leases are reported although their state is not on disk");
+      await send(reports.filter((report) => report !== undefined));
+      batch.forEach(([key, count], index) => {
+        if (this.#waiting.get(key) === count) this.#waiting.delete(key);
+        const report = reports[index];
+        if (report !== undefined) this.#acknowledged(key, report);
+      });
+    }
+  }
+}
+
+/** What a node has of one lease; undefined if it has nothing. Bounded: counts, two ends and the last few runs (L10). */
+export function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
+  const lease = record.leases.get(key);
+  if (lease === undefined) return undefined;
+  const { slotId, epoch, versionId, address, imageDigest = "", settled = "", stage, held } = lease.local;
+  const state =
+    stage === "released"
+      ? LeaseReport_State.RELEASED
+      : stage === "releasing"
+        ? LeaseReport_State.RELEASING
+        : settled !== ""
+          ? LeaseReport_State.SETTLED
+          : held === true
+            ? LeaseReport_State.HELD
+            : LeaseReport_State.OFFERED;
+  const runs = record.runsOf(key).slice(-reportedRuns);
+  return {
+    slotId,
+    epoch,
+    state,
+    record: lease.record,
+    runs: runs.map(({ local: { life, run }, status }) => ({ life, run, status })),
+    settled,
+    versionId,
+    address,
+    imageDigest,
+  };
+}

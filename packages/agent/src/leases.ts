@@ -1,0 +1,282 @@
+import { LeaseReport_State, LeaseState, SlotRecord, TaskState, type AssignedLease, type AssignmentKind, type AssignmentsMessage, type Incarnation } from "@warren/api";
+import { kindName, leaseKey, serviceOfSlot } from "@warren/api/model";
+import type { ContainerStatus } from "@warren/runtime";
+import { adoptRecord, emptyRecord } from "@warren/slot";
+import { Changes } from "@warren/std";
+import { AssignmentChain } from "./assignments.ts";
+import type { NodeEnvironment } from "./environment.ts";
+import { parseLabels, type RunLabels } from "./labels.ts";
+import { LeaseController, type LeaseSurroundings, type Wish } from "./lease-controller.ts";
+import { judgePoint, sameIncarnation } from "./points.ts";
+import type { TaskAttachment } from "./seams.ts";
+
+/**
+ * The leases of this node: what managers say of them, and the controllers that carry it out.
+ *
+ * I1 Nothing is taken for an orphan until a complete answer came; a container whose lease is not in the record brings it
+ *    back by its labels (L12).
+ * I2 Of an earlier incarnation of the cluster nothing stops or starts until the present one has named it (L14).
+ */
+export class Leases implements LeaseSurroundings {
+  readonly changes: Changes = new Changes();
+  readonly #env: NodeEnvironment;
+  readonly #controllers = new Map<string, LeaseController>();
+  readonly #start: (controller: LeaseController) => void;
+  readonly #chain = new AssignmentChain();
+  /** A manager has told of all that is assigned, in this worker's life. */
+  #answered = false;
+  /** Leases whose release managers have acknowledged. */
+  readonly #acknowledged = new Set<string>();
+
+  /** @param start runs a controller to its end */
+  constructor(env: NodeEnvironment, start: (controller: LeaseController) => void) {
+    this.#env = env;
+    this.#start = start;
+  }
+
+  get(key: string): LeaseController | undefined {
+    return this.#controllers.get(key);
+  }
+
+  get size(): number {
+    return this.#controllers.size;
+  }
+
+  wish(key: string): Wish {
+    const { record } = this.#env;
+    const { local } = record.lease(key);
+    const assigned = record.assigned.of("lease").get(key);
+    if (this.#isEarlier(local.incarnation)) return "unknown"; // I2
+    if (assigned === undefined) return this.#answered ? "released" : "unknown"; // I1
+    if (assigned.state === LeaseState.RELEASING) return "released";
+    // Of a record that has lost something nobody knows what it has lost: it starts nothing until managers have spoken.
+    if (record.incomplete && !this.#answered) return "unknown";
+    return assigned.state === LeaseState.HELD ? "held" : "offered";
+  }
+
+  /** L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. */
+  mayFollow(key: string): boolean {
+    const { record } = this.#env;
+    const after = record.assigned.of("lease").get(key)?.after;
+    const { slotId } = record.lease(key).local;
+    if (after === undefined) return true;
+    const before = record.leases.get(leaseKey(slotId, after));
+    return before === undefined || before.local.stage === "released";
+  }
+
+  isForgotten(key: string): boolean {
+    const { record } = this.#env;
+    return record.assigned.of("lease").get(key) === undefined && this.#acknowledged.has(key);
+  }
+
+  /** A manager has stored a report. */
+  acknowledged(key: string, state: LeaseReport_State): void {
+    if (state !== LeaseReport_State.RELEASED) return;
+    this.#acknowledged.add(key);
+    this.changes.notify();
+  }
+
+  /** Brings back into the record what only its containers speak of (I1). */
+  rebuild(containers: readonly ContainerStatus[]): void {
+    const { record } = this.#env;
+    const found = containers
+      .filter(({ id }) => !record.runs.has(id))
+      .map((container) => ({ container, labels: parseLabels(container.id, container.labels) }))
+      .filter((each): each is Found => each.labels !== undefined)
+      .toSorted((a, b) => age(a.container) - age(b.container));
+    for (const each of found) this.#rebuild(each);
+  }
+
+  /** Takes up what an earlier worker left. */
+  begin(): void {
+    for (const key of this.#env.record.leases.keys()) this.#control(key);
+  }
+
+  /** The interfaces that tasks have, and may have still. */
+  attachments(): TaskAttachment[] {
+    const { record } = this.#env;
+    return [...record.runs.values()].flatMap(({ id, local: { lease, netnsPath } }) => {
+      const local = record.leases.get(lease)?.local;
+      if (local === undefined || netnsPath === undefined) return [];
+      return [{ id, address: local.address, networks: local.networks ?? [], netnsPath }];
+    });
+  }
+
+  /** Obeys a message. False: it does not follow on the one before, or may not be obeyed; all is to be asked for again. */
+  obey(message: AssignmentsMessage): boolean {
+    const { record, log } = this.#env;
+    const judgement = judgePoint(record.obeyed, message.point);
+    if (judgement.kind !== "obey") {
+      log.warn("assignments of a manager are not obeyed", { why: judgement.why });
+      return false;
+    }
+    const delta = this.#chain.follow(message, (digest) => record.assigned.find(digest));
+    if (delta === undefined) return false;
+    const incarnation = message.point?.incarnation;
+    const isLater = !sameIncarnation(record.obeyed?.incarnation, incarnation);
+    for (const { kind, key, bytes } of delta.changes)
+      if (bytes === undefined) this.#remove(kind, key, incarnation);
+      else this.#set(kind, key, bytes, incarnation);
+    if (message.point !== undefined) record.setObeyed(message.point);
+    if (delta.complete) this.#complete(delta.changes, incarnation);
+    this.changes.notify();
+    for (const [key, controller] of this.#controllers) {
+      controller.look();
+      // L14: a history that goes back does not know what this node has.
+      if (isLater) this.#env.reporter.push(key);
+    }
+    return true;
+  }
+
+  /** What is held and was not named is as this incarnation has it. */
+  #complete(changes: readonly { readonly key: string }[], incarnation: Incarnation | undefined): void {
+    const { record } = this.#env;
+    this.#answered = true;
+    const named = new Set(changes.map(({ key }) => key));
+    for (const key of record.assigned.of("lease").keys())
+      if (!named.has(key) && record.leases.has(key)) this.#confirm(key, incarnation);
+  }
+
+  #set(kind: AssignmentKind, key: string, bytes: Uint8Array, incarnation: Incarnation | undefined): void {
+    const { record, endpoints, log } = this.#env;
+    if (!record.assign(kind, key, bytes)) {
+      log.error("an assignment can't be read, and is kept as it is", { kind, key });
+      return;
+    }
+    const name = kindName(kind);
+    if (name === "lease") this.#setLease(key, incarnation);
+    else if (name === "service") this.#keepRestart(key);
+    else if (name === "endpoint") endpoints.changed();
+    else if (name === "backend") {
+      const backend = record.assigned.of("backend").get(key);
+      if (backend !== undefined) endpoints.assigned(key, backend);
+    }
+  }
+
+  #remove(kind: AssignmentKind, key: string, incarnation: Incarnation | undefined): void {
+    const { record, endpoints } = this.#env;
+    const name = kindName(kind);
+    const lease = name === "lease" ? record.leases.get(key) : undefined;
+    // I2: it is kept, unknown to this incarnation, until that has named it.
+    if (lease?.local.incarnation !== undefined && !sameIncarnation(lease.local.incarnation, incarnation)) return;
+    const backend = name === "backend" ? record.assigned.of("backend").get(key) : undefined;
+    record.unassign(kind, key);
+    if (backend !== undefined) endpoints.removed(key, backend);
+    else if (name === "endpoint") endpoints.changed();
+  }
+
+  #setLease(key: string, incarnation: Incarnation | undefined): void {
+    const { record, life, boot, reporter } = this.#env;
+    const lease = record.assigned.of("lease").get(key);
+    if (lease === undefined) return;
+    if (!record.leases.has(key)) {
+      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address } = lease;
+      record.addLease({
+        local: { slotId, epoch, versionId, address, ...(lease.state === LeaseState.OFFERED && { offeredLife: life }) },
+        record: adoptRecord(SlotRecord.fromPartial(lease.initialRecord ?? emptyRecord()), boot()),
+      });
+      this.#keepRestart(serviceOfSlot(slotId));
+      this.#confirm(key, incarnation);
+      this.#control(key);
+    } else this.#confirm(key, incarnation);
+    // Whoever names a lease may not know how it is.
+    reporter.push(key);
+  }
+
+  #confirm(key: string, incarnation: Incarnation | undefined): void {
+    const { record } = this.#env;
+    const assigned = record.assigned.of("lease").get(key) as AssignedLease;
+    const { local } = record.lease(key);
+    const held = local.held === true || assigned.state === LeaseState.HELD;
+    if (local.held === held && sameIncarnation(local.incarnation, incarnation)) return;
+    record.setLease(key, { incarnation, ...(held && { held }) });
+  }
+
+  /** A run that ends while the service is not known is judged by what was known of it last. */
+  #keepRestart(serviceId: string): void {
+    const { record } = this.#env;
+    const restart = record.assigned.of("service").get(serviceId)?.restart;
+    for (const [key, { local }] of record.leases)
+      if (serviceOfSlot(local.slotId) === serviceId) record.setLease(key, { restart });
+  }
+
+  #isEarlier(incarnation: Incarnation | undefined): boolean {
+    const { obeyed } = this.#env.record;
+    return incarnation !== undefined && obeyed !== undefined && !sameIncarnation(incarnation, obeyed.incarnation);
+  }
+
+  #control(key: string): void {
+    if (this.#controllers.has(key)) return;
+    const controller = new LeaseController(this.#env, this, key);
+    this.#controllers.set(key, controller);
+    this.#start(controller);
+  }
+
+  /** The controller has come to its end. */
+  ended(controller: LeaseController): void {
+    this.#controllers.delete(controller.key);
+    this.#acknowledged.delete(controller.key);
+    this.changes.notify();
+    // It may have been assigned anew in that moment.
+    if (this.#env.record.assigned.of("lease").has(controller.key)) this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+  }
+
+  #rebuild({ container, labels }: Found): void {
+    const { record, boot, clock } = this.#env;
+    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName } = labels;
+    const key = leaseKey(slotId, epoch);
+    const running = container.state.kind === "running";
+    if (!record.leases.has(key)) {
+      const held = container.state.kind !== "created";
+      record.addLease({
+        local: { slotId, epoch, versionId, address, networks, ...(incarnation && { incarnation }), ...(held && { held }) },
+        record: emptyRecord(),
+      });
+    }
+    const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
+    const { bootId } = boot();
+    record.addRun(
+      labels.taskId,
+      {
+        lease: key,
+        slotId,
+        life,
+        run,
+        serviceName,
+        image: container.image,
+        ...(running && { bootId, netnsPath: container.netnsPath }),
+      },
+      {
+        state,
+        at: new Date(clock.now()),
+        message: "found by its container, as the record did not have it",
+        code: "",
+        container: undefined,
+        pending: undefined,
+      },
+    );
+    this.#env.log.warn("a run that the record did not have was found by its container", { task: labels.taskId, lease: key });
+  }
+}
+
+interface Found {
+  readonly container: ContainerStatus;
+  readonly labels: RunLabels;
+}
+
+/** The newer the larger: what runs is the newest of its lease. */
+function age({ state }: ContainerStatus): number {
+  switch (state.kind) {
+    case "exited":
+      return state.exit.finishedAt;
+    case "unknown":
+      return Number.MAX_SAFE_INTEGER - 2;
+    case "created":
+      return Number.MAX_SAFE_INTEGER - 1;
+    case "running":
+      return Number.MAX_SAFE_INTEGER;
+    default:
+      return state satisfies never;
+  }
+}
+

@@ -1,0 +1,492 @@
+import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
+import { hasEnded, leaseKey, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
+import { RuntimeError, parseReference, type ContainerStatus as Container, type ExitStatus, type RegistryAuth } from "@warren/runtime";
+import { recordStart } from "@warren/slot";
+import { abortable, Changes, type Logger } from "@warren/std";
+import { runtimeSpec } from "./container-spec.ts";
+import type { NodeEnvironment } from "./environment.ts";
+import { AgentError } from "./errors.ts";
+import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
+import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
+import { containerLost, isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
+import { probeOf } from "./probes.ts";
+import { persistently, within } from "./waiting.ts";
+
+/** From the stop signal to SIGKILL where the task does not say, ms. */
+const defaultGraceMs = 10_000;
+
+/** What a run is made from. */
+export interface RunMaterial {
+  readonly version: Version;
+}
+
+/** How a run ended, for the rules of its slot; `told`: it was stopped because its lease is released. */
+export interface Conclusion {
+  readonly end: RunEnd;
+  readonly told: boolean;
+}
+
+/**
+ * One run of a container under a lease, from wherever an earlier worker left it to its end. The container's id is the
+ * task's.
+ *
+ * I1 A process starts only once its lease, its address and that it is to start are on disk: the next worker adopts it,
+ *    and starts none that an earlier one made (L6).
+ * I2 What ends a run is on disk before the run is touched, so that the next worker reports the same reason.
+ * I3 A run is in the balancer only between its first health and the decision to end it.
+ * I4 The state that is reported only moves forward.
+ */
+export class Run {
+  readonly id: string;
+  readonly #env: NodeEnvironment;
+  readonly #lease: string;
+  readonly #log: Logger;
+  readonly #changes = new Changes();
+  /** When this worker began with it, in monotonic time. */
+  readonly #since: number;
+  /** The runtime was asked for a container, whatever came of it. */
+  #mayExist = false;
+
+  /** The run and its lease are in the record. */
+  constructor(env: NodeEnvironment, id: string) {
+    this.#env = env;
+    this.id = id;
+    const { lease, serviceName } = env.record.run(id).local;
+    this.#lease = lease;
+    const { slotId } = this.#leaseLocal;
+    this.#log = env.log.child({ task: id, slot: slotName({ serviceName, slot: keyOfSlot(slotId) }) });
+    this.#since = env.clock.monotonic();
+  }
+
+  get status(): TaskStatus {
+    return this.#record.status;
+  }
+
+  get local(): RunLocal {
+    return this.#record.local;
+  }
+
+  get ended(): boolean {
+    return hasEnded({ status: this.status });
+  }
+
+  /** Whether it is of this worker's life: no other starts it. */
+  get isOfThisLife(): boolean {
+    const { life } = this.local;
+    return life === this.#env.life || (life === 0 && this.#leaseLocal.offeredLife === this.#env.life);
+  }
+
+  /** Whether its process runs. */
+  get runs(): boolean {
+    return this.#env.containers.get(this.id)?.state.kind === "running";
+  }
+
+  /** Resolves when it has a container, with false if it ended without. */
+  hasContainer(signal: AbortSignal): Promise<boolean> {
+    return this.#changes.until(() => {
+      if (this.#env.containers.get(this.id) !== undefined) return true;
+      return !this.#env.record.runs.has(this.id) || this.ended ? false : undefined;
+    }, signal);
+  }
+
+  /** What is known of a run that an earlier worker left: nothing that is not running any more is begun again. */
+  judgeLeft(): void {
+    if (!this.isOfThisLife && this.local.verdict === undefined && this.local.told !== true && !this.ended) {
+      const state = this.#env.containers.get(this.id)?.state.kind;
+      const begun = state === "running" || state === "exited" || this.#seenRunning;
+      if (!begun) this.#setVerdict(notStarted("the worker restarted before it was started"));
+    }
+  }
+
+  /** Image, container, interface: whatever of it is not there yet. */
+  async prepare({ version }: RunMaterial, signal: AbortSignal): Promise<void> {
+    const { containers } = this.#env;
+    signal.throwIfAborted();
+    this.#advance(TaskState.ACCEPTED, "accepted by the node");
+    let container = containers.get(this.id);
+    if (container === undefined) container = await this.#create(version, signal);
+    if (container.state.kind === "unknown") throw notStarted("the runtime lost its container before it was started");
+    await this.#attach(container.netnsPath, version.networks, signal);
+    this.#advance(TaskState.READY, "ready to start");
+  }
+
+  /** Starts its process, which nobody else ever does. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { containers, record, runtime, starts, boot } = this.#env;
+    const now = boot();
+    record.setSlotRecord(this.#lease, recordStart(record.lease(this.#lease).record, now));
+    record.setRun(this.id, { bootId: now.bootId, startedMs: now.ms });
+    this.#advance(TaskState.STARTING, "starting");
+    await record.durable(signal); // I1
+    await persistently(this.#env, "starting a container", signal, () =>
+      starts.run(signal, async () => {
+        try {
+          await runtime.start(this.id);
+        } catch (error) {
+          // An earlier call that seemed to fail had started it.
+          if (!RuntimeError.is(error, "RUNTIME_WRONG_STATE")) throw error;
+          await containers.refresh();
+          if (containers.get(this.id)?.state.kind === "created") throw error;
+        }
+      }),
+    );
+    if (containers.get(this.id)?.state.kind === "unknown") throw notStarted("the runtime lost its container in its start");
+    this.#update({ startedAt: new Date(this.#env.clock.now()) });
+  }
+
+  /**
+   * While it runs: probes it and keeps it in use. Resolves when it has ended by itself; throws if it is unhealthy.
+   *
+   * @param version undefined where it is not known, as the record was lost: nothing is probed
+   */
+  async attend(version: Version | undefined, signal: AbortSignal): Promise<void> {
+    const { containers } = this.#env;
+    if (containers.get(this.id)?.state.kind !== "running" && !this.isOfThisLife) return;
+    if (containers.get(this.id)?.state.kind === "exited") return;
+    const over = new AbortController();
+    const both = AbortSignal.any([signal, over.signal]);
+    const work = [this.#followPid(both), this.#attachLeft(version, both).then(() => this.#keepInUse(version, both))];
+    try {
+      // The work never ends a healthy run's wait, but its failure does.
+      const failure = Promise.all(work).then(() => new Promise<never>(() => undefined));
+      await Promise.race([containers.ended(this.id, both), failure]);
+    } finally {
+      over.abort(new DOMException("the run has ended", "AbortError"));
+      await Promise.allSettled(work);
+    }
+  }
+
+  /** Why this worker ends it, before it is touched. */
+  fail(error: unknown): void {
+    this.#setVerdict(error);
+  }
+
+  /** It is to end because its lease is released. */
+  stop(): void {
+    if (this.local.verdict === undefined && this.local.told !== true) this.#env.record.setRun(this.id, { told: true });
+  }
+
+  /**
+   * Ends it, if it has not ended: out of the balancer, stop signal, grace, SIGKILL, interface and flows gone, whatever
+   * of it is still needed. Its container stays if it has run, for its log.
+   *
+   * @param count takes its end into the slot's record, in the same write
+   */
+  async conclude(count: (conclusion: Conclusion) => void, closing: AbortSignal): Promise<void> {
+    if (!this.ended) {
+      const { ran, exit } = await this.#end(closing);
+      this.#finish(ran, exit, count);
+    }
+    await this.#detach(closing);
+    if (this.#env.containers.get(this.id)?.state.kind !== "exited") await this.removeContainer(closing);
+  }
+
+  async removeContainer(closing: AbortSignal): Promise<void> {
+    const { containers, record, runtime } = this.#env;
+    if (containers.get(this.id) === undefined && !this.#mayExist) return;
+    await record.durable(closing);
+    const remove = (): Promise<void> => runtime.remove(this.id);
+    await persistently(this.#env, `removing container ${this.id}`, closing, remove, () => true);
+    containers.forget(this.id);
+    this.#mayExist = false;
+    this.#changes.notify();
+  }
+
+  get #record(): RunRecord {
+    return this.#env.record.run(this.id);
+  }
+
+  get #leaseLocal(): LeaseLocal {
+    return this.#env.record.lease(this.#lease).local;
+  }
+
+  /** Whether it was ever reported that its process runs. */
+  get #seenRunning(): boolean {
+    const { state, container } = this.status;
+    return state >= TaskState.RUNNING || container?.startedAt !== undefined;
+  }
+
+  /** Whether its process may have run. */
+  get #ran(): boolean {
+    const state = this.#env.containers.get(this.id)?.state;
+    return state === undefined || state.kind === "unknown" ? this.#seenRunning : state.kind !== "created";
+  }
+
+  /** Of an earlier boot of the machine than this one. */
+  get #ofEarlierBoot(): boolean {
+    const { bootId } = this.local;
+    return bootId !== undefined && bootId !== this.#env.boot().bootId && !this.runs;
+  }
+
+  #setVerdict(error: unknown): void {
+    const { record } = this.#env;
+    if (this.local.verdict === undefined) record.setRun(this.id, { verdict: verdictOf(error, this.#ran) });
+  }
+
+  async #create(version: Version, signal: AbortSignal): Promise<Container> {
+    const { images, volumes, starts, containers, options, record, nodeId, log } = this.#env;
+    const { slotId, epoch, versionId, address, incarnation } = this.#leaseLocal;
+    const { networks } = version;
+    const { life, run, serviceName } = this.local;
+    const spec = version.task?.container;
+    const asked = spec?.image ?? "";
+    this.#advance(TaskState.PREPARING, `pulling ${asked}`);
+    const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
+      images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
+    );
+    record.setLease(this.#lease, { imageDigest: image.digest, networks });
+    const mounts = await volumes.resolve(spec?.mounts ?? []);
+    const lease = { slotId, epoch, versionId, address, networks, nodeId, incarnation };
+    const labels = { taskId: this.id, serviceName, life, run, ...lease };
+    const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, nameServers: options.nameServers });
+    const container = await persistently(this.#env, "making a container", signal, () =>
+      starts.run(signal, async () => {
+        this.#mayExist = true;
+        try {
+          return containers.put(await this.#env.runtime.create(made));
+        } catch (error) {
+          // An earlier call that seemed to fail had made it.
+          if (!RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS")) throw error;
+          log.info("the container was there already", { task: this.id });
+          const there = (await this.#env.runtime.list()).find(({ id }) => id === this.id);
+          if (there === undefined) throw error;
+          return containers.put(there);
+        }
+      }),
+    );
+    this.#update({ imageDigest: image.digest, containerId: container.id });
+    return container;
+  }
+
+  /** The login that the spec names, else what is stored for the image's registry. */
+  #registryAuth(version: Version): RegistryAuth | undefined {
+    const name = version.task?.registryLogin ?? "";
+    const registry = name === "" ? parseReference(version.task?.container?.image ?? "").registry : name;
+    return this.#env.record.assigned.of("registry").get(registry)?.auth;
+  }
+
+  async #attach(netnsPath: string, networks: readonly string[], signal: AbortSignal): Promise<void> {
+    const { network, record } = this.#env;
+    const { address } = this.#leaseLocal;
+    const adopted = await network.opened(signal);
+    if (this.local.netnsPath !== undefined && adopted.has(this.id)) return;
+    // Before the call: the next worker knows that there may be something to take back.
+    record.setRun(this.id, { netnsPath });
+    try {
+      await network.attach({ id: this.id, address, networks, netnsPath }, signal);
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new AgentError({ code: "AGENT_NETWORK_FAILED", address }, `its interface with address ${address} can't be made`, {
+        cause,
+      });
+    }
+    this.#update({ address });
+  }
+
+  /** A run that an earlier worker started, and whose interface is gone, gets it again. */
+  async #attachLeft(version: Version | undefined, signal: AbortSignal): Promise<void> {
+    const container = this.#env.containers.get(this.id);
+    if (this.isOfThisLife || container?.state.kind !== "running") return;
+    await this.#attach(container.netnsPath, version?.networks ?? this.#leaseLocal.networks ?? [], signal);
+  }
+
+  async #followPid(signal: AbortSignal): Promise<void> {
+    const pid = await this.#env.containers.running(this.id, signal);
+    if (this.status.container?.pid !== pid) this.#update({ pid });
+  }
+
+  /** In use once it is healthy. Throws when it no longer is. */
+  async #keepInUse(version: Version | undefined, signal: AbortSignal): Promise<void> {
+    const check = version?.task?.container?.healthCheck;
+    if (check === undefined) return this.#enterUse(signal, "running");
+    const { clock, runtime, probes } = this.#env;
+    const target = { containerId: this.id, address: this.#leaseLocal.address };
+    const probe = probeOf(check, target, { runtime, transport: probes });
+    const passed = this.status.state === TaskState.RUNNING;
+    if (!passed) this.#update({ health: Health.STARTING }, "waits for its first passed probe");
+    const times = healthTimes(check);
+    const healthy = Promise.withResolvers<void>();
+    if (passed) healthy.resolve();
+    const onOutcome = (outcome: ProbeOutcome): void => {
+      if (outcome.healthy) healthy.resolve();
+      this.#noteHealth(outcome, times.retries);
+    };
+    const over = new AbortController();
+    const both = AbortSignal.any([signal, over.signal]);
+    const entering = abortable(healthy.promise, both).then(() => this.#enterUse(both, "running and healthy"));
+    try {
+      const watching = watchHealth(clock, { times, probe, startedMsAgo: this.#ranMs(), passed, onOutcome }, both);
+      const { reason, failures } = await Promise.race([watching, entering.then(() => watching)]);
+      throw new AgentError(
+        { code: "AGENT_UNHEALTHY", failures },
+        `unhealthy: ${failures === 1 ? "a probe" : `${failures} probes in a row`} failed: ${reason}`,
+      );
+    } finally {
+      over.abort(new DOMException("the run is not healthy", "AbortError"));
+      await Promise.allSettled([entering]);
+    }
+  }
+
+  /** How long its process has run, in boot time. */
+  #ranMs(exit?: ExitStatus): number {
+    const { bootId, startedMs } = this.local;
+    const now = this.#env.boot();
+    const startedAt = this.status.container?.startedAt?.getTime();
+    const most = bootId === now.bootId && startedMs !== undefined ? now.ms - startedMs : undefined;
+    // Of one that ended while no worker looked, the wall clock of its end is all there is; boot time bounds it.
+    const byWall = exit === undefined || startedAt === undefined ? undefined : exit.finishedAt - startedAt;
+    return Math.max(0, Math.min(most ?? byWall ?? 0, byWall ?? most ?? 0));
+  }
+
+  #noteHealth({ healthy, reason, failures }: ProbeOutcome, retries: number): void {
+    const { metrics, endpoints } = this.#env;
+    if (!healthy) metrics.probeFailures.add();
+    endpoints.setHealth(this.#lease, Math.max(0, retries - failures) / retries);
+    const waits = this.status.state < TaskState.RUNNING;
+    const failing = waits ? Health.STARTING : Health.UNHEALTHY;
+    const failed = waits ? `not yet healthy: ${reason}` : `runs, but a probe failed: ${reason}`;
+    const well = waits ? this.status.message : "running and healthy";
+    const [health, message] = healthy ? [Health.HEALTHY, well] : [failing, failed];
+    if (this.status.container?.health !== health || this.status.message !== message) this.#update({ health }, message);
+  }
+
+  /** Into the balancer here, and only then reported: who reads RUNNING reaches it. */
+  async #enterUse(signal: AbortSignal, message: string): Promise<void> {
+    const { endpoints, clock, options, metrics } = this.#env;
+    const { slotId, address } = this.#leaseLocal;
+    endpoints.set(this.#lease, { slotId, address, draining: false, health: 1 });
+    if (!(await within(clock, options.balancerWaitMs, endpoints.applied(signal), signal)))
+      this.#log.warn("runs, but the balancer does not know it yet");
+    if (this.status.state >= TaskState.RUNNING) return;
+    this.#advance(TaskState.RUNNING, message);
+    metrics.startSeconds.observe((clock.monotonic() - this.#since) / 1_000);
+  }
+
+  async #end(closing: AbortSignal): Promise<{ readonly ran: boolean; readonly exit: ExitStatus | undefined }> {
+    const { containers, endpoints, record, clock, options } = this.#env;
+    if (this.runs) {
+      // I3. An unhealthy run is no use to those who are connected either.
+      if (this.local.verdict === undefined) endpoints.drain(this.#lease);
+      else endpoints.delete(this.#lease);
+      await record.durable(closing); // I2
+      if (!(await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing)))
+        this.#log.warn("is stopped although the balancer may still know it");
+      await this.#kill(undefined, closing);
+      const graceMs = this.local.graceMs ?? defaultGraceMs;
+      if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing))) await this.#kill("KILL", closing);
+      await containers.ended(this.id, closing);
+    }
+    endpoints.delete(this.#lease);
+    const last = containers.get(this.id)?.state;
+    return { ran: this.#ran, exit: last?.kind === "exited" ? last.exit : undefined };
+  }
+
+  /**
+   * A stop signal that the runtime refuses to send, as it is none that it knows, keeps nobody from SIGKILL (the grace
+   * passes all the same).
+   */
+  async #kill(signal: "KILL" | undefined, closing: AbortSignal): Promise<void> {
+    const { containers, runtime } = this.#env;
+    await persistently(
+      this.#env,
+      "stopping a container",
+      closing,
+      async () => {
+        if (!this.runs) return;
+        try {
+          await runtime.kill(this.id, signal);
+        } catch (error) {
+          if (signal !== undefined || !RuntimeError.is(error, "RUNTIME_SPEC_INVALID")) throw error;
+          this.#log.warn("its stop signal can't be sent: SIGKILL follows after its grace", { error });
+        }
+      },
+      (error) => {
+        if (RuntimeError.is(error, "RUNTIME_NOT_FOUND")) containers.forget(this.id);
+        return true;
+      },
+    );
+  }
+
+  #finish(ran: boolean, exit: ExitStatus | undefined, count: (conclusion: Conclusion) => void): void {
+    const { record, reporter, clock, metrics } = this.#env;
+    const { verdict, told = false } = this.local;
+    const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
+    const outcome = outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot: this.#ofEarlierBoot, exit });
+    const at = new Date(clock.now());
+    const container = { ...(this.status.container ?? noContainer), pid: 0 };
+    // The end and what it counts for go to disk together.
+    record.setStatus(this.id, {
+      ...this.status,
+      ...outcome,
+      at,
+      container: {
+        ...container,
+        ...(exit !== undefined && {
+          exitCode: exit.code,
+          oomKilled: exit.oomKilled,
+          finishedAt: new Date(exit.finishedAt),
+        }),
+        ...(outcome.code === "AGENT_UNHEALTHY" && { health: Health.UNHEALTHY }),
+      },
+    });
+    count({ end: this.#endOf(outcome, exit, at), told: told && verdict === undefined });
+    this.#changes.notify();
+    const state = taskStateText(outcome.state);
+    metrics.ended.add(1, { state });
+    this.#log.info("run ended", { state, message: outcome.message, exitCode: exit?.code });
+    reporter.push(this.#lease);
+  }
+
+  #endOf(outcome: Outcome, exit: ExitStatus | undefined, at: Date): RunEnd {
+    return {
+      taskId: this.id,
+      at,
+      exitCode: exit?.code,
+      oomKilled: exit?.oomKilled ?? false,
+      code: outcome.code,
+      message: outcome.message,
+      ranMs: Math.round(this.#ranMs(exit)),
+      byMachine: isByMachine(outcome),
+      complete: outcome.state === TaskState.COMPLETE,
+      rejected: outcome.state === TaskState.REJECTED,
+    };
+  }
+
+  /** Interface and flows go, once the end of the run is on disk (L8). */
+  async #detach(closing: AbortSignal): Promise<void> {
+    const { record, network } = this.#env;
+    if (this.local.netnsPath === undefined) return;
+    await record.durable(closing);
+    await network.detach(this.id, this.#leaseLocal.address, closing);
+    record.setRun(this.id, { netnsPath: undefined });
+  }
+
+  /** Enters a state before the end, if it lies ahead, and reports it. */
+  #advance(state: TaskState, message: string): void {
+    if (state <= this.status.state) return; // I4
+    this.#env.record.setStatus(this.id, { ...this.status, state, message, at: new Date(this.#env.clock.now()) });
+    this.#env.reporter.push(this.#lease);
+    this.#changes.notify();
+    this.#log.debug("task state", { state: taskStateText(state) });
+  }
+
+  /** Reports more of the same state. */
+  #update(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.status.message): void {
+    if (this.ended) return;
+    const before = this.status.container ?? noContainer;
+    this.#env.record.setStatus(this.id, { ...this.status, message, container: { ...before, ...container } });
+    this.#env.reporter.push(this.#lease);
+    this.#changes.notify();
+  }
+}
+
+const noContainer: NonNullable<TaskStatus["container"]> = {
+  containerId: "",
+  pid: 0,
+  oomKilled: false,
+  address: "",
+  startedAt: undefined,
+  finishedAt: undefined,
+  imageDigest: "",
+  health: Health.UNSPECIFIED,
+};

@@ -1,0 +1,62 @@
+import type { Random } from "@warren/std";
+import type { AgentState, StateChange } from "../seams.ts";
+
+/** A disk that outlives processes. A write of a killed one is there as a whole or not at all. */
+export class MemoryDisk {
+  entries: Map<string, Uint8Array> = new Map();
+  identity: { readonly nodeId: string; readonly opened: number } | undefined;
+  /** Writes that fail, as on a full disk. */
+  failures = 0;
+  readonly #random: Random;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  open(killed: AbortSignal = new AbortController().signal): AgentState {
+    const { identity } = this;
+    return {
+      nodeId: identity?.nodeId,
+      opened: identity?.opened ?? 0,
+      lost: undefined,
+      identify: async (nodeId, opened) => {
+        if (killed.aborted) return new Promise(() => undefined);
+        await this.#turn();
+        this.identity = { nodeId, opened };
+      },
+      load: () => Promise.resolve(new Map(this.entries)),
+      write: async (changes) => {
+        if (killed.aborted) return new Promise(() => undefined);
+        // On disk some time before its answer comes; a killed process never hears of it.
+        const early = this.failures === 0 && this.#random.int(2) === 0;
+        if (early) this.#apply(changes);
+        await this.#turn();
+        if (!early && !killed.aborted) this.#apply(changes);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  /** As it is now, to be put back later. */
+  image(): Pick<MemoryDisk, "entries" | "identity"> {
+    return { entries: new Map(this.entries), identity: this.identity };
+  }
+
+  setBack({ entries, identity }: Pick<MemoryDisk, "entries" | "identity">): void {
+    this.entries = new Map(entries);
+    this.identity = identity;
+  }
+
+  async #turn(): Promise<void> {
+    const failing = this.failures > 0;
+    if (failing) this.failures -= 1;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (failing) throw new Error("ENOSPC: no space left on device");
+  }
+
+  #apply(changes: readonly StateChange[]): void {
+    for (const { key, value } of changes)
+      if (value === undefined) this.entries.delete(key);
+      else this.entries.set(key, Uint8Array.from(value));
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * What follows the end of a slot's run, decided alike by worker and manager.
+ *
+ * - `next-run.ts` the restart decision: `nextRun`, `isFailure`, and the waits
+ * - `record.ts`   a slot's record: begun, carried through boot time, taken over by another node
+ * - `text.ts`     ends of runs and durations, for people
+ */
+export {
+  defaultRestartDelayMs,
+  isFailure,
+  nextRun,
+  rejectionDelayMs,
+  shortRunMs,
+  shortRunFloorMs,
+  steadyRunMs,
+  type NextRun,
+} from "./next-run.ts";
+export {
+  adoptRecord,
+  emptyRecord,
+  recordAt,
+  recordStart,
+  remainingWait,
+  windowElapsed,
+  type BootTime,
+} from "./record.ts";
+export { durationText, endText } from "./text.ts";

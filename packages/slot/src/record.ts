@@ -1,0 +1,80 @@
+/**
+ * A slot's record: what its runs led to, in numbers that need no clock of the world.
+ *
+ * R1: a record's times hold at one moment of one boot, `(boot_id, boot_ms)`; wall clock never enters (L7).
+ * R2: time powered off counts as none in a window, and ends a wait (L7).
+ */
+import type { SlotRecord } from "@warren/api";
+
+/** A moment on a machine: elapsed time since it was booted, sleep included, and which boot that was. */
+export interface BootTime {
+  /** Of this boot; another after each reboot, and on each machine. */
+  readonly bootId: string;
+  /** Since the boot began, ms (CLOCK_BOOTTIME). Never goes back. */
+  readonly ms: number;
+}
+
+/** The record of a slot that has had no run. */
+export function emptyRecord(): SlotRecord {
+  return {
+    runs: 0,
+    restarts: 0,
+    windowMs: 0,
+    waitMs: 0,
+    bootId: "",
+    bootMs: 0,
+    failures: 0,
+    rejections: 0,
+    firstFailure: undefined,
+    lastEnd: undefined,
+    shortRuns: 0,
+  };
+}
+
+/** The record once a run is begun: there is one more, and nothing is waited for. */
+export function recordStart(record: SlotRecord, now: BootTime): SlotRecord {
+  return { ...recordAt(record, now), runs: record.runs + 1, waitMs: 0 };
+}
+
+/**
+ * The same record, with its times as of `now`.
+ *
+ * Written to disk now and then, it is a checkpoint: of a window, a reboot loses at most the uptime since the last one.
+ */
+export function recordAt(record: SlotRecord, now: BootTime): SlotRecord {
+  return {
+    ...record,
+    windowMs: windowElapsed(record, now),
+    waitMs: remainingWait(record, now),
+    bootId: now.bootId,
+    bootMs: now.ms,
+  };
+}
+
+/**
+ * The record as a node takes it over from the managers: another machine's boot clock says nothing here, so that no time
+ * has passed since the record was reported, and a wait is over.
+ */
+export function adoptRecord(record: SlotRecord, now: BootTime): SlotRecord {
+  if (record.bootId === now.bootId) return recordAt(record, now);
+  return { ...record, waitMs: 0, bootId: now.bootId, bootMs: now.ms };
+}
+
+/**
+ * How long the window in which restarts are counted has lasted, in boot time, ms; 0 while there is none.
+ *
+ * After a reboot: what it had lasted when it was last recorded, and the time since that boot began.
+ */
+export function windowElapsed(record: SlotRecord, now: BootTime): number {
+  return record.restarts === 0 ? 0 : record.windowMs + elapsedSince(record, now);
+}
+
+/** How much of the present wait is left, ms; 0 once it is over, and after a reboot. */
+export function remainingWait(record: SlotRecord, now: BootTime): number {
+  // R2: a machine that was off has waited long enough.
+  return record.bootId === now.bootId ? Math.max(0, record.waitMs - elapsedSince(record, now)) : 0;
+}
+
+function elapsedSince({ bootId, bootMs }: SlotRecord, now: BootTime): number {
+  return bootId === now.bootId ? Math.max(0, now.ms - bootMs) : now.ms;
+}

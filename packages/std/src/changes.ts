@@ -1,0 +1,49 @@
+import { abortable } from "./abort.ts";
+
+/**
+ * Wakes all who wait when something has changed. What changed is the waiter's to look at; `count` says how often it
+ * did, so that a notification between a look and a wait is not lost.
+ */
+export class Changes {
+  #count = 0;
+  #next: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  /** Notifications so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  notify(): void {
+    this.#count += 1;
+    this.#next.resolve();
+    this.#next = Promise.withResolvers();
+  }
+
+  /**
+   * Resolves once there have been more than `count` notifications; at once if there have been already. Rejects with the
+   * signal's reason when it is aborted.
+   *
+   *     let seen = changes.count;
+   *     for (;;) {
+   *       work();
+   *       await changes.after(seen, signal);
+   *       seen = changes.count;
+   *     }
+   */
+  async after(count: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#count > count) return;
+    await (signal === undefined ? this.#next.promise : abortable(this.#next.promise, signal));
+  }
+
+  /** Resolves with the first value of `condition` that is not undefined, looked at now and after each notification. */
+  async until<T>(condition: () => T | undefined, signal?: AbortSignal): Promise<T> {
+    for (;;) {
+      const seen = this.#count;
+      signal?.throwIfAborted();
+      const value = condition();
+      if (value !== undefined) return value;
+      await this.after(seen, signal);
+    }
+  }
+}
