@@ -20,7 +20,7 @@ import {
   type Epoch,
 } from "../../packages/api/src/index.ts";
 import { assignmentDigest, firstRun, numberedSlot, slotIdOf, taskIdOf } from "../../packages/api/src/model/index.ts";
-import { localIdentity } from "../../packages/api/src/server/index.ts";
+import { localIdentity, type CallContext } from "../../packages/api/src/server/index.ts";
 import { Dispatcher } from "../../packages/dispatcher/src/index.ts";
 import { newId, systemClock, systemRandom } from "../../packages/std/src/index.ts";
 import { memoryStore } from "../../packages/store/src/testing/index.ts";
@@ -39,6 +39,13 @@ const serviceIds = Array.from({ length: services }, () => newId(random));
 const network = newId(random);
 const gc = (globalThis as { gc?: () => void }).gc;
 
+/** Of a list that begins again at its end. */
+function at<T>(list: readonly T[], n: number): T {
+  const item = list[n % list.length];
+  if (item === undefined) throw new Error("the list is empty");
+  return item;
+}
+
 function heapBytes(): number {
   gc?.();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
@@ -48,21 +55,21 @@ function heapBytes(): number {
 function place(epoch: Epoch, serviceId: string, n: number, state: LeaseState): { slot: Slot; task: Task } {
   const key = numberedSlot(Math.floor(n / services) + 1);
   const slotId = slotIdOf(serviceId, key);
-  const nodeId = nodeIds[n % nodes] as string;
+  const nodeId = at(nodeIds, n);
   const shared = { serviceId, serviceName: serviceId, epoch, nodeId, versionId: `v${serviceId}` };
   const address = `10.64.${n >> 8}.${n & 255}`;
   const lease = { ...shared, state, address, wasHeld: state === LeaseState.HELD };
   const status = { state: state === LeaseState.HELD ? TaskState.RUNNING : TaskState.ASSIGNED };
   return {
-    slot: Slot.fromPartial({ meta: { id: slotId }, ...shared, key, wanted: true, leases: [lease] } as Slot),
-    task: Task.fromPartial({
+    slot: Slot.create({ meta: { id: slotId }, ...shared, key, wanted: true, leases: [lease] }),
+    task: Task.create({
       meta: { id: taskIdOf(slotId, epoch, firstRun) },
       ...shared,
       ...firstRun,
       slotId,
       slot: key,
       status,
-    } as Task),
+    }),
   };
 }
 
@@ -81,7 +88,7 @@ await store.update((tx) => {
 for (let from = 0; from < services * slots; from += 1_000)
   await store.update((tx) => {
     for (let n = from; n < from + 1_000; n += 1) {
-      const { slot, task } = place(tx.epoch, serviceIds[n % services] as string, n, LeaseState.HELD);
+      const { slot, task } = place(tx.epoch, at(serviceIds, n), n, LeaseState.HELD);
       tx.create("slots", slot);
       tx.create("tasks", task);
     }
@@ -92,7 +99,11 @@ const dispatcher = new Dispatcher({ clock: systemClock, random, store }, { urgen
 const { term } = store;
 if (term === undefined) throw new Error("no term was begun");
 const running = dispatcher.run(term, stop.signal);
-const context = { signal: stop.signal, identity: localIdentity, path: "" };
+const contextOf = (nodeId: string): CallContext => ({
+  signal: stop.signal,
+  identity: { ...localIdentity, nodeId },
+  path: "",
+});
 
 /** A worker that reads, and answers nothing. */
 class Worker {
@@ -109,14 +120,15 @@ class Worker {
     const { nodeId } = this;
     const description = NodeDescription.create({ hostname: nodeId, level: 1, minLevel: 1 });
     const request = { nodeId, description, obeyed: undefined };
-    const session = dispatcher.handlers.session(request, context)[Symbol.asyncIterator]();
+    const session = dispatcher.handlers.session(request, contextOf(nodeId))[Symbol.asyncIterator]();
     this.sessionId = ((await session.next()) as IteratorYieldResult<{ sessionId: string }>).value.sessionId;
     return this.assignments();
   }
 
   async assignments(): Promise<AssignmentsMessage> {
     const { nodeId, sessionId, held } = this;
-    this.stream = dispatcher.handlers.assignments({ nodeId, sessionId, held }, context)[Symbol.asyncIterator]();
+    const messages = dispatcher.handlers.assignments({ nodeId, sessionId, held }, contextOf(nodeId));
+    this.stream = messages[Symbol.asyncIterator]();
     return this.next();
   }
 
@@ -142,7 +154,7 @@ const workers = nodeIds.map((nodeId) => new Worker(nodeId));
 const before = heapBytes();
 let completeBytes = 0;
 const opened = await timed(nodes, async (n) => {
-  const worker = workers[n] as Worker;
+  const worker = at(workers, n);
   const message = await worker.open();
   completeBytes = bytesOf(message);
   const digests = message.changes.map(({ kind, key, object }) =>
@@ -154,7 +166,7 @@ rows.push(["a node's session, and its 11,000 objects", ...percentileCells(opened
 const streamsBytes = heapBytes() - before;
 let resumedBytes = 0;
 const resumed = await timed(nodes, async (n) => {
-  const worker = workers[n] as Worker;
+  const worker = at(workers, n);
   resumedBytes = bytesOf(await worker.assignments());
 });
 rows.push(["the same, resumed with nothing changed", ...percentileCells(resumed, 3)]);
@@ -168,12 +180,15 @@ const epochs = new Map(
 const ids = [...epochs.keys()];
 let backendBytes = 0;
 const report = async (n: number, state: TaskState): Promise<void> => {
-  const slotId = ids[n] as string;
+  const slotId = at(ids, n);
   const lease = epochs.get(slotId);
   const worker = workers.find(({ nodeId }) => nodeId === lease?.nodeId) as Worker;
   const runs = [{ ...firstRun, status: TaskStatus.create({ state, at: new Date(0), message: String(n) }) }];
   const leases = [LeaseReport.create({ slotId, epoch: lease?.epoch as Epoch, state: LeaseReport_State.HELD, runs })];
-  await dispatcher.handlers.report({ nodeId: worker.nodeId, sessionId: worker.sessionId, leases }, context);
+  await dispatcher.handlers.report(
+    { nodeId: worker.nodeId, sessionId: worker.sessionId, leases },
+    contextOf(worker.nodeId),
+  );
 };
 const reported = await timed(repeats, async (n) => {
   const messages = workers.map((worker) => worker.next());
@@ -189,7 +204,7 @@ const assigned = await timed(50, async () => {
   const messages = workers.map((worker) => worker.next());
   await store.update((tx) => {
     for (let n = from; n < created; n += 1) {
-      const { slot, task } = place(tx.epoch, serviceIds[n % services] as string, n, LeaseState.OFFERED);
+      const { slot, task } = place(tx.epoch, at(serviceIds, n), n, LeaseState.OFFERED);
       tx.create("slots", slot);
       tx.create("tasks", task);
     }

@@ -20,6 +20,7 @@ import { describe, expect, test } from "vitest";
 import { registryOf } from "../src/objects.ts";
 import {
   changeLease,
+  context,
   deploy,
   epoch,
   failureOf,
@@ -256,7 +257,7 @@ describe("later messages", () => {
     expect(first.indexOf("registry:registry.example")).toBeLessThan(first.indexOf("lease:app.1/7-1"));
     const auth = { username: "u", password: "new" };
     const changed = h.store.update((tx) =>
-      tx.update("registries", { ...tx.resolve("registries", "registry.example"), auth: auth as never }),
+      tx.update("registries", { ...tx.resolve("registries", "registry.example"), auth }),
     );
     const message = await seen(h, stream, changed);
     expect(names(message)).toBe("registry:registry.example");
@@ -488,7 +489,7 @@ describe("batches", () => {
   test("of a worker that does not read hold each object once, as it is in the end", async () => {
     await using h = await filled();
     const { sessionId } = await h.worker("a");
-    const call = { signal: new AbortController().signal, identity: { name: "local", roles: [] }, path: "" };
+    const call = context(new AbortController().signal, a);
     const request = { nodeId: a, sessionId, held: Buffer.alloc(0) };
     const stream = h.dispatcher.handlers.assignments(request, call)[Symbol.asyncIterator]();
     await stream.next();
@@ -528,7 +529,7 @@ test.each([
 test("an unknown session is refused as such", async () => {
   await using h = await filled();
   const { handlers } = h.dispatcher;
-  const call = { signal: new AbortController().signal, identity: { name: "local", roles: [] }, path: "" };
+  const call = context(new AbortController().signal, a);
   const refused = await failureOf(async () => handlers.heartbeat({ nodeId: a, sessionId: "none" }, call));
   expect(ApiError.is(refused, "API_NOT_FOUND")).toBe(true);
 });

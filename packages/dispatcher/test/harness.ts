@@ -22,7 +22,7 @@ import {
   type SessionMessage,
 } from "@warren/api";
 import { firstRun, kindName, numberedSlot, slotIdOf, taskIdOf } from "@warren/api/model";
-import { localIdentity, type CallContext } from "@warren/api/server";
+import type { CallContext } from "@warren/api/server";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom, until } from "@warren/std/testing";
 import { StoreError, type ChangeBatch, type Store, type Transaction } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
@@ -48,8 +48,9 @@ export function description(hostname: string, overrides: Partial<NodeDescription
   });
 }
 
-export function context(signal: AbortSignal, name: string = localIdentity.name): CallContext {
-  return { signal, identity: { name, roles: ["worker"] }, path: "/warren.v1.Dispatcher/Test" };
+/** A call of that node's worker. */
+export function context(signal: AbortSignal, node: string): CallContext {
+  return { signal, identity: { name: node, nodeId: node, roles: ["worker"] }, path: "/warren.v1.Dispatcher/Test" };
 }
 
 /** What a stream gave, and how it ended. */
@@ -132,7 +133,7 @@ export async function harness(
   if (leads) manager.lead();
   const session = (id: string, { hostname = `host-${id}`, obeyed }: Comes = {}): Reading<SessionMessage> =>
     new Reading((signal) =>
-      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal)),
+      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal, id)),
     );
   return {
     ...manager,
@@ -145,14 +146,14 @@ export async function harness(
       const id = nodeId(n);
       const reading = session(id, comes);
       const { sessionId } = await reading.next(1);
-      const call = context(new AbortController().signal);
+      const call = context(new AbortController().signal, id);
       return {
         id,
         sessionId,
         session: reading,
         assignments: (held = Buffer.alloc(0)) =>
           new Reading((signal) =>
-            dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal)),
+            dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal, id)),
           ),
         heartbeat: async () => (await dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, call)).periodMs,
         report: async (...leases) => dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),

@@ -45,7 +45,7 @@ class NodeSide {
 
   constructor(h: Harness, { id, sessionId }: Pick<Worker, "id" | "sessionId">, relayId: string) {
     const open: Message = { $case: "open", value: { nodeId: id, sessionId, relayId } };
-    this.down = new Reading((signal) => h.dispatcher.handlers.relay(this.#up(open, signal), context(signal)));
+    this.down = new Reading((signal) => h.dispatcher.handlers.relay(this.#up(open, signal), context(signal, id)));
   }
 
   send(...messages: Message[]): void {
@@ -258,7 +258,7 @@ describe("a node's stream", () => {
     expect(ApiError.is(await new NodeSide(h, worker, relayId).down.ended, "API_NOT_FOUND")).toBe(true);
     const stale = new NodeSide(h, { id: a, sessionId: "old" }, relayId);
     expect(ApiError.is(await stale.down.ended, "API_NOT_FOUND")).toBe(true);
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, a);
     for (const up of [[], [{ message: logs("early") }]]) {
       const source = (async function* (): AsyncGenerator<RelayUp> {
         yield* up;

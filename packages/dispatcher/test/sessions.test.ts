@@ -1,4 +1,5 @@
 import { ApiError, NodeStatus_State, type ApiCode } from "@warren/api";
+import { localIdentity, type Identity } from "@warren/api/server";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
@@ -81,7 +82,7 @@ describe("a node that comes", () => {
     ["an endless hostname", a, description("x".repeat(300)), "description.hostname"],
   ])("with %s is refused and not stored", async (_, id, described, field) => {
     await using h = await harness();
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, id);
     const stream = h.dispatcher.handlers.session({ nodeId: id, description: described, obeyed: undefined }, call);
     const refused = await collect(stream).catch((error: unknown) => error);
     expect(refused).toMatchObject({ failure: { code: "API_INVALID", violations: [{ field }] } });
@@ -103,7 +104,7 @@ describe("a node that comes", () => {
     ["above the cluster's", { level: 9, minLevel: 2 }, "node edge-1 (n00000000000000000000000a) takes level 2 and up"],
   ])("L20: of a level %s is refused by name", async (_, levels, text) => {
     await using h = await harness();
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, a);
     const request = { nodeId: a, description: description("edge-1", levels), obeyed: undefined };
     const refused = await collect(h.dispatcher.handlers.session(request, call)).catch((error: unknown) => error);
     expect(code(refused)).toBe("API_PRECONDITION");
@@ -114,7 +115,7 @@ describe("a node that comes", () => {
   test("L20: of a level above the cluster's is spoken to in the cluster's", async () => {
     await using h = await harness();
     const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
-    const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal)));
+    const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal, a)));
     expect((await session.next(1)).level).toBe(1);
   });
 
@@ -132,6 +133,19 @@ describe("a node that comes", () => {
     for (const each of tried) expect(code(await failureOf(each))).toBe("API_DENIED");
     const self = context(new AbortController().signal, a);
     expect(await handlers.heartbeat({ nodeId: a, sessionId }, self)).toBeDefined();
+  });
+
+  test("on the local socket speaks for the machine's own node only, and for none where there is none", async () => {
+    await using h = await harness();
+    const { sessionId } = await h.worker("a");
+    const { signal } = new AbortController();
+    const local = { ...localIdentity, nodeId: a };
+    const beat = (identity: Identity, id: string): Promise<unknown> =>
+      failureOf(async () => h.dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, { signal, identity, path: "" }));
+    expect(await beat(local, a)).toBeUndefined();
+    expect(code(await beat(local, nodeId("b")))).toBe("API_DENIED");
+    expect(code(await beat(localIdentity, a))).toBe("API_DENIED");
+    expect(code(await beat({ name: "root", roles: ["client"], nodeId: a }, a))).toBe("API_DENIED");
   });
 
   test("is refused with the store's own error if it can't be stored, and may come again", async () => {
