@@ -49,7 +49,7 @@ const absent: ObjectReading = Object.freeze({ object: undefined, needs: [] });
 /** Needed by every node. */
 export const ingress: ObjectRef = "ingress/";
 
-export const readers: { readonly [K in ObjectKind]: (view: View, key: string) => ObjectReading } = {
+const readers: { readonly [K in ObjectKind]: (view: View, key: string) => ObjectReading } = {
   lease(view, key) {
     const found = leaseOf(view, key);
     if (found === undefined || !isAssigned(found.lease)) return absent;
