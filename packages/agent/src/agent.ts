@@ -342,6 +342,7 @@ export class Agent implements AsyncDisposable {
       version: this.#options.version,
       level,
       minLevel,
+      life: this.#env.life,
     };
   }
 }

@@ -170,9 +170,9 @@ export class Leases implements LeaseSurroundings {
     const lease = record.assigned.of("lease").get(key);
     if (lease === undefined) return;
     if (!record.leases.has(key)) {
-      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address } = lease;
+      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address, offeredLife } = lease;
       record.addLease({
-        local: { slotId, epoch, versionId, address, ...(lease.state === LeaseState.OFFERED && { offeredLife: life }) },
+        local: { slotId, epoch, versionId, address, ...(offeredLife === life && { offeredLife }) },
         record: adoptRecord(SlotRecord.fromPartial(lease.initialRecord ?? emptyRecord()), boot()),
       });
       this.#keepRestart(serviceOfSlot(slotId));

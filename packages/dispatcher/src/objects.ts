@@ -54,10 +54,10 @@ const readers: { readonly [K in ObjectKind]: (view: View, key: string) => Object
     const found = leaseOf(view, key);
     if (found === undefined || !isAssigned(found.lease)) return absent;
     const { slot, lease } = found;
-    const { versionId, state, address, after, initialRecord } = lease;
-    const { epoch } = lease;
+    const { epoch, versionId, state, address, after, initialRecord, offeredLife } = lease;
+    const assigned = { slotId: idOf(slot), epoch, versionId, state, address, after, initialRecord, offeredLife };
     return {
-      object: encodeAssigned("lease", { slotId: idOf(slot), epoch, versionId, state, address, after, initialRecord }),
+      object: encodeAssigned("lease", assigned),
       needs: [`version/${versionId}`, `service/${slot.serviceId}`, `endpoint/${slot.serviceId}`],
     };
   },

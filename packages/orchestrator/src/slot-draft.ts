@@ -52,6 +52,7 @@ export class SlotDraft {
       releaseAcknowledged: false,
       since: new Date(now),
       initialRecord: undefined,
+      offeredLife: 0,
       cause,
     };
     this.#slot = { ...this.#slot, leases: [...leases, lease] };
