@@ -15,9 +15,9 @@ import { FakeClock, seededRandom } from "@warren/std/testing";
 import { memoryManagers } from "@warren/store/testing";
 import { expect, test } from "vitest";
 
+import { createCluster } from "../src/testing/index.ts";
 import {
   changeLease,
-  createCluster,
   deploy,
   harness,
   lease,

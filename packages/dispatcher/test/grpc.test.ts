@@ -28,7 +28,8 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "warren-dispatcher-"));
   h = await harness();
   const socketPath = join(folder, "manager.sock");
-  server = await startServer({ services: [bind(DispatcherDefinition, h.dispatcher.handlers)] }, { socketPath });
+  const services = [bind(DispatcherDefinition, h.dispatcher.handlers)];
+  server = await startServer({ services, localNodeId: () => a }, { socketPath });
   client = connect({ socket: socketPath });
 });
 
