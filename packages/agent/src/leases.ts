@@ -187,9 +187,10 @@ export class Leases implements LeaseSurroundings {
     const { record } = this.#env;
     const assigned = record.assigned.of("lease").get(key) as AssignedLease;
     const { local } = record.lease(key);
-    const held = local.held === true || assigned.state === LeaseState.HELD;
-    if (local.held === held && sameIncarnation(local.incarnation, incarnation)) return;
-    record.setLease(key, { incarnation, ...(held && { held }) });
+    // An offer was never held, whatever a lost record had to be rebuilt to.
+    const held = assigned.state === LeaseState.HELD || (local.held === true && assigned.state !== LeaseState.OFFERED);
+    if ((local.held ?? false) === held && sameIncarnation(local.incarnation, incarnation)) return;
+    record.setLease(key, { incarnation, held: held || undefined });
   }
 
   /** A run that ends while the service is not known is judged by what was known of it last. */
@@ -223,18 +224,17 @@ export class Leases implements LeaseSurroundings {
 
   #rebuild({ container, labels }: Found): void {
     const { record, boot, clock } = this.#env;
-    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName } = labels;
+    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName, bootId } = labels;
     const key = leaseKey(slotId, epoch);
     const running = container.state.kind === "running";
     if (!record.leases.has(key)) {
-      const held = container.state.kind !== "created";
+      const held = running || container.state.kind === "exited";
       record.addLease({
         local: { slotId, epoch, versionId, address, networks, ...(incarnation && { incarnation }), ...(held && { held }) },
         record: emptyRecord(),
       });
     }
     const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
-    const { bootId } = boot();
     record.addRun(
       labels.taskId,
       {
@@ -244,7 +244,8 @@ export class Leases implements LeaseSurroundings {
         run,
         serviceName,
         image: container.image,
-        ...(running && { bootId, netnsPath: container.netnsPath }),
+        bootId: running ? boot().bootId : bootId,
+        ...(running && { netnsPath: container.netnsPath }),
       },
       {
         state,

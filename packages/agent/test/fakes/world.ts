@@ -15,7 +15,7 @@ import { RuntimeError, type Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
-import { startAgent, type Agent, type AgentOptions, type ProbeTransport } from "../../src/index.ts";
+import { startAgent, type Agent, type AgentOptions, type AgentState, type ProbeTransport } from "../../src/index.ts";
 import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
@@ -63,6 +63,8 @@ export class World implements AsyncDisposable {
     tcp: () => Promise.resolve(),
   };
   readonly options: AgentOptions;
+  /** Set: the record is kept there, not on `disk`. */
+  place: AgentState | undefined;
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
   #epochs = 0;
 
@@ -148,7 +150,7 @@ export class World implements AsyncDisposable {
         runtime: severable(this.#unreliable(new FakeRuntime(this.machine)), killed),
         network: severable(this.network.connect(), killed),
         session: severable(this.manager.connect(), killed),
-        state: this.disk.open(killed),
+        state: this.place ?? this.disk.open(killed),
         clock: severableClock(this.clock, killed),
         boot: this.clock,
         random: this.random,
