@@ -80,7 +80,7 @@ export class Leases implements LeaseSurroundings {
   rebuild(containers: readonly ContainerStatus[]): void {
     const { record } = this.#env;
     const found = containers
-      .filter(({ id }) => !record.runs.has(id))
+      .filter((container) => this.#isUnknown(container))
       .map((container) => ({ container, labels: parseLabels(container.id, container.labels) }))
       .filter((each): each is Found => each.labels !== undefined)
       .toSorted((a, b) => age(a.container) - age(b.container));
@@ -134,7 +134,9 @@ export class Leases implements LeaseSurroundings {
     this.#answered = true;
     const named = new Set(changes.map(({ key }) => key));
     for (const key of record.assigned.of("lease").keys())
-      if (!named.has(key) && record.leases.has(key)) this.#confirm(key, incarnation);
+      // Of one that was not named, the record may have lost what this node knew.
+      if (!record.leases.has(key)) this.#setLease(key, incarnation);
+      else if (!named.has(key)) this.#confirm(key, incarnation);
   }
 
   #set(kind: AssignmentKind, key: string, bytes: Uint8Array, incarnation: Incarnation | undefined): void {
@@ -222,6 +224,14 @@ export class Leases implements LeaseSurroundings {
     if (this.#env.record.assigned.of("lease").has(controller.key)) this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
   }
 
+  /** Whether the record lacks the run, or the lease of one that is not over. */
+  #isUnknown({ id, state }: ContainerStatus): boolean {
+    const { record } = this.#env;
+    const run = record.runs.get(id);
+    if (run === undefined) return true;
+    return !record.leases.has(run.local.lease) && (state.kind !== "exited" || record.incomplete);
+  }
+
   #rebuild({ container, labels }: Found): void {
     const { record, boot, clock } = this.#env;
     const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName, bootId } = labels;
@@ -234,6 +244,7 @@ export class Leases implements LeaseSurroundings {
         record: emptyRecord(),
       });
     }
+    if (record.runs.has(labels.taskId)) return;
     const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
     record.addRun(
       labels.taskId,

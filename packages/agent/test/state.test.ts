@@ -247,7 +247,7 @@ async function afterHarm(harm: (path: string) => Promise<void>, pick: (files: st
       await world.until("it is connected", () => world.manager.connected);
       await world.pass(10_000);
       expect(world.running()).toEqual([given.task]);
-      expect(world.network.serving("svc")).toEqual([given.lease.address]);
+      await world.until("it serves", () => world.network.serving("svc").join() === given.lease.address);
       expect(world.manager.leases.get(given.key)?.state).toBe(LeaseState.HELD);
       await world.agent.close();
       await state.close();
