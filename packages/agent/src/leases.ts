@@ -1,5 +1,5 @@
 import { LeaseReport_State, LeaseState, SlotRecord, TaskState, type AssignedLease, type AssignmentKind, type AssignmentsMessage, type Incarnation } from "@warren/api";
-import { kindName, leaseKey, serviceOfSlot } from "@warren/api/model";
+import { kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
 import { Changes } from "@warren/std";
@@ -54,14 +54,20 @@ export class Leases implements LeaseSurroundings {
     return assigned.state === LeaseState.HELD ? "held" : "offered";
   }
 
-  /** L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. */
+  /**
+   * L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. Its
+   * predecessor may itself wait for an older one, so all older ones that were held are to be released.
+   */
   mayFollow(key: string): boolean {
     const { record } = this.#env;
     const after = record.assigned.of("lease").get(key)?.after;
-    const { slotId } = record.lease(key).local;
+    const { slotId, epoch } = record.lease(key).local;
     if (after === undefined) return true;
-    const before = record.leases.get(leaseKey(slotId, after));
-    return before === undefined || before.local.stage === "released";
+    for (const { local } of record.leases.values()) {
+      if (local.slotId !== slotId || local.stage === "released") continue;
+      if (sameEpoch(local.epoch, after) || (local.held === true && local.epoch.index < epoch.index)) return false;
+    }
+    return true;
   }
 
   isForgotten(key: string): boolean {
@@ -87,9 +93,12 @@ export class Leases implements LeaseSurroundings {
     for (const each of found) this.#rebuild(each);
   }
 
-  /** Takes up what an earlier worker left. */
+  /** Takes up what an earlier worker left. What it had reported is not known, so all of it is reported. */
   begin(): void {
-    for (const key of this.#env.record.leases.keys()) this.#control(key);
+    for (const key of this.#env.record.leases.keys()) {
+      this.#env.reporter.push(key);
+      this.#control(key);
+    }
   }
 
   /** The interfaces that tasks have, and may have still. */

@@ -13,6 +13,7 @@ type Step =
   | { readonly do: "exit" | "lose" | "oom"; readonly lease: number }
   | { readonly do: "kill" | "power-cut" | "cut" | "join" | "runtime-away" | "runtime-back" | "registry-away" }
   | { readonly do: "lose-record" }
+  | { readonly do: "damage"; readonly entry: number }
   | { readonly do: "fail"; readonly call: RuntimeCall; readonly done: boolean }
   | { readonly do: "network-fails"; readonly call: "open" | "attach" | "detach" | "setEndpoints" }
   | { readonly do: "disk-fails" }
@@ -47,6 +48,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }) as fc.Arbitrary<Step>,
   },
   { weight: 1, arbitrary: fc.constant({ do: "lose-record" } as const) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("damage" as const), entry: fc.nat() }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -159,6 +161,14 @@ async function apply(world: World, step: Step, made: Made[]): Promise<void> {
       world.disk.entries.clear();
       await world.start({ wait: false });
       return;
+    case "damage": {
+      world.kill();
+      const { entries } = world.disk;
+      const [key, value] = [...entries][step.entry % Math.max(1, entries.size)] ?? [];
+      if (key !== undefined && value !== undefined) entries.set(key, value.subarray(0, value.length - 1));
+      await world.start({ wait: false });
+      return;
+    }
     case "cut":
       return manager.disconnect();
     case "join":

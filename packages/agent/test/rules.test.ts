@@ -31,6 +31,23 @@ test("L2: the next lease of a slot waits for the last one here, also after a res
   expect(world.running("svc.1")).toHaveLength(1);
 });
 
+test("L2: a lease that follows one which never ran waits for the one before that, too", async () => {
+  await using world = new World();
+  world.machine.program = (process) => process.onSignal(() => undefined);
+  await world.start();
+  const first = world.give("svc.1");
+  await world.untilRunning(first);
+  const second = world.offer("svc.1", { after: first.epoch });
+  world.manager.lease({ ...first.lease, state: LeaseState.RELEASING }, { ...second.lease, state: LeaseState.HELD });
+  const third = world.make("svc.1", { after: second.epoch });
+  world.manager.lease({ ...second.lease, state: LeaseState.RELEASING }, { ...third.lease, state: LeaseState.HELD });
+  await world.until("the second is released", () => world.report(second)?.state === LeaseReport_State.RELEASED);
+  await world.pass(5_000);
+  expect(world.running("svc.1")).toEqual([first.task]);
+  await world.until("the third runs", () => world.running("svc.1").some((id) => id !== first.task));
+  expect(world.running("svc.1")).toHaveLength(1);
+});
+
 test("L3: without an order between them two leases of a slot run side by side", async () => {
   await using world = new World();
   await world.start();
