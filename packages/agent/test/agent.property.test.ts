@@ -2,7 +2,7 @@ import { LeaseReport_State, LeaseState, TaskState } from "@warren/api";
 import type { FakeProcess, RuntimeCall } from "@warren/runtime/testing";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { World, type GivenLease } from "./fakes/world.ts";
+import { World, type GivenLease, type LeaseInput } from "./fakes/world.ts";
 
 /** What a run's process does, named by its arguments. */
 type Behaviour = "run" | "deaf" | "exit" | "fail" | "sick";
@@ -96,7 +96,7 @@ function play(world: World, process: FakeProcess, { starts, doubles }: Watched):
   if (behaviour === "fail") process.exit(3);
 }
 
-function specOf(behaviour: Behaviour, slot: number): NonNullable<Parameters<World["make"]>[1]>["spec"] {
+function specOf(behaviour: Behaviour, slot: number): NonNullable<LeaseInput["spec"]> {
   const probed = behaviour === "sick" || slot % 3 === 0;
   const healthCheck = {
     probe: { $case: "exec" as const, value: { command: ["check"] } },
