@@ -12,3 +12,6 @@ export { FakeNetwork } from "./fake-network.ts";
 export { MemoryDisk } from "./memory-state.ts";
 export type { ContractCase } from "./contract.ts";
 export { agentStateContract, type StateUnderTest } from "./state-contract.ts";
+export { taskNetworkContract, type NetworkUnderTest } from "./network-contract.ts";
+export { sessionContract, type SessionUnderTest } from "./session-contract.ts";
+export { probeTransportContract, type ProbesUnderTest } from "./probe-contract.ts";
