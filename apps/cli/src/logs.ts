@@ -4,6 +4,7 @@ import { styleText } from "node:util";
 import { Flags } from "@oclif/core";
 import type { LogLine } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { slotNumber } from "@warren/api/model";
 import { parseMoment } from "./units.ts";
 import { taskName } from "./views.ts";
 
@@ -52,7 +53,7 @@ export function formatLine(
   flags: { readonly timestamps: boolean; readonly "no-names": boolean },
 ): Buffer {
   const name = taskName(line);
-  const color = colors[line.slot % colors.length] ?? "cyan";
+  const color = colors[slotNumber(line.slot) % colors.length] ?? "cyan";
   const names = flags["no-names"] ? "" : `${styleText(color, name, { stream: process.stdout })} | `;
   const time = flags.timestamps ? `${line.at?.toISOString() ?? ""} ` : "";
   return Buffer.concat([Buffer.from(names + time), line.line, Buffer.from("\n")]);

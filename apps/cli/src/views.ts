@@ -13,6 +13,7 @@ import {
   type Service,
   type Task,
 } from "@warren/api";
+import { slotName } from "@warren/api/model";
 import type { Column } from "./output.ts";
 import { formatAge } from "./units.ts";
 
@@ -45,7 +46,7 @@ export const serviceColumns: readonly Column<Service>[] = [
   { title: "ID", value: ({ meta }) => shortId(meta?.id) },
   {
     title: "RUNNING",
-    value: ({ summary, deleting }) => (deleting ? "deleting" : `${summary?.running ?? 0}/${summary?.desired ?? 0}`),
+    value: ({ summary }) => `${summary?.running ?? 0}/${summary?.desired ?? 0}`,
   },
   { title: "IMAGE", value: ({ spec }) => spec?.task?.container?.image ?? "" },
   { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
@@ -54,7 +55,7 @@ export const serviceColumns: readonly Column<Service>[] = [
 
 export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>): readonly Column<Task>[] {
   return [
-    { title: "TASK", value: taskName },
+    { title: "TASK", value: slotName },
     { title: "ID", value: ({ meta }) => shortId(meta?.id) },
     { title: "NODE", value: ({ nodeId }) => hostnames.get(nodeId) ?? shortId(nodeId) },
     { title: "DESIRED", value: ({ desiredState }) => stateName(desiredState) },
@@ -65,9 +66,7 @@ export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>)
   ];
 }
 
-export function taskName({ serviceName, slot }: { readonly serviceName: string; readonly slot: number }): string {
-  return `${serviceName}.${slot}`;
-}
+export { slotName as taskName } from "@warren/api/model";
 
 export const nodeColumns: readonly Column<Node>[] = [
   { title: "HOSTNAME", value: ({ description }) => description?.hostname ?? "" },

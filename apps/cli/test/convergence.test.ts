@@ -1,19 +1,22 @@
 import { ApiError, Service, Task, TaskState, UpdateStatus_State, type WatchResponse } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { expect, test } from "vitest";
-import { follow, observe, progress, type Observed } from "../src/service/convergence.ts";
+import { deletion, follow, observe, progress, type Observed } from "../src/service/convergence.ts";
 
 const service = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Service =>
   Service.fromPartial({
     meta: { id: "s" },
     spec: { name: "web", mode: { $case: "replicated", value: { replicas: 2 } } },
-    specVersion: 1,
+    versionId: "v1",
     ...partial,
   });
 const task = (slot: number, state: TaskState, partial: Parameters<typeof Task.fromPartial>[0] = {}): Task =>
   Task.fromPartial({
     meta: { id: `t${slot}-${state}` },
-    slot,
-    specVersion: 1,
+    slotId: `s.${slot}`,
+    slot: numberedSlot(slot),
+    upToDate: true,
+    current: true,
     desiredState: TaskState.RUNNING,
     status: { state },
     ...partial,
@@ -32,8 +35,8 @@ test("a service has converged when all that is wanted runs as it is now", () => 
   expect(progress(observed(service(), tasks))).toEqual({ kind: "converged", text: "web: 2 of 2 tasks running" });
 });
 
-test("tasks of an older spec do not count, and hold it up", () => {
-  const old = task(2, TaskState.RUNNING, { specVersion: 0 });
+test("tasks of an older version do not count, and hold it up", () => {
+  const old = task(2, TaskState.RUNNING, { upToDate: false });
   expect(progress(observed(service(), [task(1, TaskState.RUNNING), old])).kind).toBe("waiting");
 });
 
@@ -45,6 +48,7 @@ test("a task too many holds it up", () => {
 test("what waits is told by its slowest task and the last failure of its slot", () => {
   const rejected = task(2, TaskState.REJECTED, {
     desiredState: TaskState.SHUTDOWN,
+    current: false,
     status: { state: TaskState.REJECTED, message: "no such image" },
   });
   const next = task(2, TaskState.READY, { status: { state: TaskState.READY, message: "waits 5 s" } });
@@ -59,8 +63,8 @@ const change = (
 ): WatchResponse => ({
   message: { $case: "change", value: { version: 1, deleted: false, object } },
 });
-const updated = (state: UpdateStatus_State, specVersion: number = 1): Service =>
-  service({ updateStatus: { state, specVersion, message: "2 tasks failed" } });
+const updated = (state: UpdateStatus_State, versionId: string = "v1"): Service =>
+  service({ updateStatus: { state, versionId, message: "2 tasks failed" } });
 
 test("an update that was paused, or rolled back while it was followed, has stopped, with its reason", () => {
   const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
@@ -86,19 +90,21 @@ test("a rollback that was asked for has converged at its end, and what is change
   expect(progress(seen).kind).toBe("converged");
 });
 
-test("what is told of an update to an older spec does not count", () => {
+test("what is told of an update to an older version does not count", () => {
   const tasks = [task(1, TaskState.RUNNING), task(2, TaskState.RUNNING)];
-  expect(progress(observed(updated(UpdateStatus_State.PAUSED, 0), tasks)).kind).toBe("converged");
+  expect(progress(observed(updated(UpdateStatus_State.PAUSED, "v0"), tasks)).kind).toBe("converged");
 });
 
 test("a service without tasks wanted has converged at once, one that is deleted when it is gone", () => {
   const none = service({ spec: { name: "web", mode: { $case: "replicated", value: { replicas: 0 } } } });
   expect(progress(observed(none, [])).kind).toBe("converged");
-  expect(progress(observed(service({ deleting: true }), [task(1, TaskState.RUNNING)]))).toEqual({
+  expect(progress(observed(undefined, [])).kind).toBe("gone");
+  const left = deletion("web");
+  expect(left(observed(undefined, [task(1, TaskState.RUNNING), task(2, TaskState.SHUTDOWN)]))).toEqual({
     kind: "waiting",
     text: "web: 1 task left to stop",
   });
-  expect(progress(observed(undefined, [])).kind).toBe("gone");
+  expect(left(observed(undefined, [task(2, TaskState.SHUTDOWN)]))).toEqual({ kind: "gone", text: "web: deleted" });
 });
 
 test("nothing is decided before all that there is has been seen", () => {

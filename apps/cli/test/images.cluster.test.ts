@@ -64,11 +64,22 @@ test("an image behind a password is rejected, and runs once the cluster is told 
   expect(await machine.ok("registry", "list", "-o", "name")).toBe("");
 });
 
-test("a service may bring a login of its own, which nobody reads back", async () => {
+test("a service may name the login that its image is pulled with, and nobody reads the password back", async () => {
   await using locked = await startRegistry(login);
   const image = await pushImage(locked, "own/app:1", sleeps);
-  const args = ["service", "create", "own", "--image", image, "--registry-auth", "-"];
-  expect(await machine.pipe(`${login.username}:${login.password}\n`, ...args)).toMatchObject({ code: 0 });
+  const given = ["registry", "login", "deploy.example", "-u", login.username, "--password-stdin"];
+  expect(await machine.pipe(`${login.password}\n`, ...given)).toMatchObject({ code: 0 });
+  const unnamed = await machine.warren(
+    "service",
+    "create",
+    "own",
+    "--image",
+    image,
+    "--registry-login",
+    "other.example",
+  );
+  expect(unnamed).toMatchObject({ code: 1, stderr: expect.stringContaining("warren registry login") as string });
+  await machine.ok("service", "create", "own", "--image", image, "--registry-login", "deploy.example");
   for (const read of [
     ["service", "inspect", "own", "-o", "json"],
     ["service", "list", "-o", "json"],
@@ -79,6 +90,7 @@ test("a service may bring a login of its own, which nobody reads back", async ()
   // What is read and written back does not lose it.
   await machine.ok("service", "update", "own", "--env", "A=1");
   await machine.ok("service", "delete", "own");
+  await machine.ok("registry", "logout", "deploy.example");
 });
 
 test("a registry that wants tokens gets one from its token server by the login", async () => {

@@ -1,3 +1,4 @@
+import { slotKeyText } from "@warren/api/model";
 /** A node's network as tasks and callers meet it: the node is a host of a lab, with a cable to another. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -109,7 +110,7 @@ describe("with nft", () => {
     for (const name of ["web", "web.warren", "www", "site"])
       expect(await addresses(name), name).toEqual([endpoint?.vip]);
     expect(await addresses("tasks.web")).toEqual(tasks.map(addressOf).toSorted());
-    for (const task of tasks) expect(await addresses(`${task.slot}.web`)).toEqual([addressOf(task)]);
+    for (const task of tasks) expect(await addresses(`${slotKeyText(task.slot)}.web`)).toEqual([addressOf(task)]);
     expect(await addresses("4.web")).toEqual([]);
     for (const host of ["web", "www", "2.web", "tasks.web"])
       expect(await site.inTask("client.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
@@ -145,7 +146,7 @@ describe("with nft", () => {
     await site.create("hosted", "-p", "mode=host,published=8088,target=80");
     expect(await site.get(8_088)).toMatch(/^\w+\n$/);
     const [task] = await site.machine.running("hosted");
-    expect(task?.slot).toBe(1);
+    expect(slotKeyText(task?.slot)).toBe("1");
     await site.machine.ok("service", "scale", "hosted=2", "--detach");
     await until(
       "the second says why it waits",

@@ -1,3 +1,4 @@
+import { slotKeyText } from "@warren/api/model";
 /** A node without a manager: what runs goes on, answers by name and address, and is balanced, a restart of the worker included. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -44,7 +45,7 @@ test("without a manager, and with a worker that was killed meanwhile, services r
   await machine.startDaemon("worker");
   await until("names are answered", async () => all.has(await byName("web")), 20_000);
   expect(await answers(() => byName("web"), 3)).toEqual(all);
-  for (const task of web) expect(all).toContain(await byName(`${task.slot}.web`));
+  for (const task of web) expect(all).toContain(await byName(`${slotKeyText(task.slot)}.web`));
   expect(await answers(byPort, 3)).toEqual(all);
 
   // One that dies leaves the balancer, with nobody to tell.

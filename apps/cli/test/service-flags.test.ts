@@ -43,7 +43,7 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
   ],
   ["stop-signal", "INT", "task.container.stopSignal", "INT"],
   ["stop-grace", "30s", "task.container.stopGraceMs", 30_000],
-  ["registry-auth", "me:pass:word", "task.registryAuth", { username: "me", password: "pass:word" }],
+  ["registry-login", "registry.example", "task.registryLogin", "registry.example"],
   ["limit-cpu", "0.5", "task.resources.cpuLimitNanos", 500_000_000],
   ["limit-memory", "64m", "task.resources.memoryLimitBytes", 67_108_864],
   ["limit-pids", "50", "task.resources.pidsLimit", 50],
@@ -220,7 +220,6 @@ test.for([
   ["health-tcp", "0"],
   ["health-retries", "-1"],
   ["entrypoint", "echo 'open"],
-  ["registry-auth", "me"],
   ["update-max-failure-ratio", "2"],
 ] as const)("--%s %s is refused with the flag's name", ([flag, typed]) => {
   expect(() => applyServiceFlags(blank, { [flag]: typed }, undefined)).toThrow(`--${flag}: `);

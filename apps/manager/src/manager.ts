@@ -1,17 +1,16 @@
-/** The manager, joined: a store on consensus, the API for users and for nodes, a leader's loops. */
+/** The manager, joined: a part in a cluster, the API for users and for nodes, a leader's loops. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { ApiError, DispatcherDefinition, type Cluster, type ClusterSpec } from "@warren/api";
-import { bind, startServer, type BoundService } from "@warren/api/server";
+import { DispatcherDefinition } from "@warren/api";
+import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
 import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
 import { Dispatcher } from "@warren/dispatcher";
+import { bindToMember, Membership, memberOf, removeMembership, type LeaderWork } from "@warren/membership";
 import { startOrchestrator } from "@warren/orchestrator";
-import type { RaftNode } from "@warren/raft";
 import {
   aborted,
   logFailures,
-  newId,
   systemClock,
   systemRandom,
   TaskGroup,
@@ -20,11 +19,8 @@ import {
   type Metrics,
   type Random,
 } from "@warren/std";
-import { raftProposer, Store, StoreStateMachine } from "@warren/store";
-import { readClusterId, writeClusterId } from "./cluster-id.ts";
-import { openConsensus } from "./consensus.ts";
+import type { Store } from "@warren/store";
 import type { ManagerOptions } from "./options.ts";
-import { whileLeading } from "./while-leading.ts";
 
 /** How long calls that are under way may take to end, ms. */
 const drainMs = 2_000;
@@ -36,108 +32,82 @@ interface Base {
   readonly metrics: Metrics;
 }
 
-/** A manager's part in a cluster. */
-interface Membership extends AsyncDisposable {
-  readonly store: Store;
-  readonly dispatcher: Dispatcher;
-  readonly node: RaftNode;
-}
-
 /** Runs a manager until SIGTERM or SIGINT. @throws what keeps it from starting, and what ends its log */
 export async function runManager(options: ManagerOptions): Promise<void> {
   const signal = terminationSignal();
   const log = pinoLogger({ level: options.logLevel });
   const prometheus = prometheusMetrics();
   const base: Base = { clock: systemClock, random: systemRandom, log, metrics: prometheus.metrics };
-  const directory = managerDirectory(options);
   await mkdir(options.runDir, { recursive: true, mode: 0o700 });
   await using resources = new AsyncDisposableStack();
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
 
-  let membership: Membership | undefined;
-  const failed = Promise.withResolvers<never>();
-  const enter = async (clusterId: string): Promise<Membership> => {
-    membership = resources.use(await joinCluster(base, directory, clusterId));
-    void membership.node.done.then((error) => error !== undefined && failed.reject(error));
-    return membership;
-  };
-  const clusterId = await readClusterId(directory);
-  if (clusterId !== undefined) await enter(clusterId);
+  const membership = resources.use(
+    await Membership.open(
+      { ...base, version: options.version, join: (store) => joinParts(base, store) },
+      managerDirectory(options),
+    ),
+  );
+  const services = servicesOf(membership, base, options.version);
+  const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
+  resources.defer(() => server.drain({ graceMs: drainMs }));
+  if (options.metricsAddress !== undefined)
+    resources.use(
+      await startHealthServer(prometheus, () => unreadiness(membership), { address: options.metricsAddress }),
+    );
+  log.info("manager runs", { part: membership.part.kind });
+  await Promise.race([aborted(signal), membership.failed]);
+  log.info("manager ends");
+}
 
-  const initCluster = async (spec: ClusterSpec): Promise<Cluster> => {
-    // A manager that was ended halfway through goes on with the log that it made.
-    const known = await readClusterId(directory);
-    const id = known ?? newId(base.random);
-    if (known === undefined) await writeClusterId(directory, id);
-    const { store } = membership ?? (await enter(id));
-    return createCluster(store, spec, id);
-  };
-  const { clock, random } = base;
-  const services: readonly BoundService[] = [
-    ...controlServices({
-      store: () => membership?.store,
-      initCluster,
-      relay: {
-        logs: (...call) => memberOf(membership).dispatcher.relay.logs(...call),
-        exec: (...call) => memberOf(membership).dispatcher.relay.exec(...call),
-        stats: (...call) => memberOf(membership).dispatcher.relay.stats(...call),
+/** What a member serves, and what it runs while it leads. */
+function joinParts(base: Base, store: Store): { readonly work: Dispatcher; readonly lead: LeaderWork } {
+  const dispatcher = new Dispatcher({ store, ...base });
+  const lead: LeaderWork = (term) => {
+    const group = new TaskGroup(logFailures(base.log));
+    group.run("dispatcher", (signal) => dispatcher.run(term, signal));
+    const orchestrator = startOrchestrator({ store, ...base });
+    return {
+      async [Symbol.asyncDispose]() {
+        await Promise.all([group.close(), orchestrator.close()]);
       },
-      version: options.version,
+    };
+  };
+  return { work: dispatcher, lead };
+}
+
+function servicesOf(membership: Membership<Dispatcher>, base: Base, version: string): readonly BoundService[] {
+  const { clock, random, log } = base;
+  const dispatcher = (): Dispatcher => memberOf(membership.part).work;
+  return [
+    ...controlServices({
+      store: () => (membership.part.kind === "none" ? undefined : memberOf(membership.part).store),
+      initCluster: (spec) =>
+        membership.found(({ store, clusterId }) => createCluster(store, spec, { id: clusterId, random })),
+      relay: {
+        logs: (...call) => dispatcher().relay.logs(...call),
+        exec: (...call) => dispatcher().relay.exec(...call),
+        stats: (...call) => dispatcher().relay.stats(...call),
+        image: (...call) => dispatcher().relay.image(...call),
+      },
+      version,
       clock,
       random,
       log,
     }),
-    bind(DispatcherDefinition, {
-      session: (...call) => memberOf(membership).dispatcher.handlers.session(...call),
-      heartbeat: (...call) => memberOf(membership).dispatcher.handlers.heartbeat(...call),
-      updateTaskStatus: (...call) => memberOf(membership).dispatcher.handlers.updateTaskStatus(...call),
-      assignments: (...call) => memberOf(membership).dispatcher.handlers.assignments(...call),
-      relay: (...call) => memberOf(membership).dispatcher.handlers.relay(...call),
-    }),
+    bindToMember(DispatcherDefinition, membership, ({ work }) => work.handlers),
   ];
-  const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
-  resources.defer(() => server.drain({ graceMs: drainMs }));
-  if (options.metricsAddress !== undefined) {
-    const notReady = (): string | undefined => {
-      if (membership === undefined) return "there is no cluster yet";
-      return membership.node.leadership().leader === undefined ? "no manager leads" : undefined;
-    };
-    resources.use(await startHealthServer(prometheus, notReady, { address: options.metricsAddress }));
+}
+
+function unreadiness({ part }: Membership<Dispatcher>): string | undefined {
+  switch (part.kind) {
+    case "none":
+      return "there is no cluster yet";
+    case "locked":
+      return part.error.message;
+    case "member":
+      return part.member.hasLeader() ? undefined : "no manager leads";
   }
-  log.info("manager runs", { cluster: clusterId ?? "none yet" });
-  await Promise.race([aborted(signal), failed.promise]);
-  log.info("manager ends");
-}
-
-function memberOf(membership: Membership | undefined): Membership {
-  if (membership !== undefined) return membership;
-  throw new ApiError({ code: "API_UNAVAILABLE" }, "this manager has no cluster yet", {
-    remedy: "make one with 'warren cluster init'",
-  });
-}
-
-/** Opens this manager's log and runs what a leader runs while it leads. */
-async function joinCluster(base: Base, directory: string, clusterId: string): Promise<Membership> {
-  const { clock, random, log, metrics } = base;
-  await using opened = new AsyncDisposableStack();
-  const machine = new StoreStateMachine({ metrics });
-  const node = opened.use(await openConsensus({ ...base, fsm: machine }, join(directory, "raft"), clusterId));
-  const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
-  const dispatcher = new Dispatcher({ store, ...base });
-  opened.use(
-    whileLeading(node, log, () => {
-      const group = new TaskGroup(logFailures(log));
-      group.run("dispatcher", (signal) => dispatcher.run(signal));
-      const orchestrator = startOrchestrator({ store, ...base });
-      return {
-        async [Symbol.asyncDispose]() {
-          await Promise.all([group.close(), orchestrator.close()]);
-        },
-      };
-    }),
-  );
-  const resources = opened.move();
-  return { store, dispatcher, node, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
 function managerDirectory({ dataDir }: { readonly dataDir: string }): string {
@@ -146,6 +116,6 @@ function managerDirectory({ dataDir }: { readonly dataDir: string }): string {
 
 /** Removes all that a manager keeps. It must have ended. */
 export async function resetManager(options: { readonly dataDir: string; readonly runDir: string }): Promise<void> {
-  await rm(managerDirectory(options), { recursive: true, force: true });
+  await removeMembership(managerDirectory(options));
   await rm(join(options.dataDir, "manager.log"), { force: true });
 }

@@ -1,4 +1,13 @@
-import { LeaseReport_State, LeaseState, SlotRecord, TaskState, type AssignedLease, type AssignmentKind, type AssignmentsMessage, type Incarnation } from "@warren/api";
+import {
+  LeaseReport_State,
+  LeaseState,
+  SlotRecord,
+  TaskState,
+  type AssignedLease,
+  type AssignmentKind,
+  type AssignmentsMessage,
+  type Incarnation,
+} from "@warren/api";
 import { kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
@@ -181,9 +190,9 @@ export class Leases implements LeaseSurroundings {
     const lease = record.assigned.of("lease").get(key);
     if (lease === undefined) return;
     if (!record.leases.has(key)) {
-      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address } = lease;
+      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address, offeredLife } = lease;
       record.addLease({
-        local: { slotId, epoch, versionId, address, ...(lease.state === LeaseState.OFFERED && { offeredLife: life }) },
+        local: { slotId, epoch, versionId, address, ...(offeredLife === life && { offeredLife }) },
         record: adoptRecord(SlotRecord.fromPartial(lease.initialRecord ?? emptyRecord()), boot()),
       });
       this.#keepRestart(serviceOfSlot(slotId));
@@ -230,7 +239,8 @@ export class Leases implements LeaseSurroundings {
     this.#acknowledged.delete(controller.key);
     this.changes.notify();
     // It may have been assigned anew in that moment.
-    if (this.#env.record.assigned.of("lease").has(controller.key)) this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+    if (this.#env.record.assigned.of("lease").has(controller.key))
+      this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
   }
 
   /** Whether the record lacks the run, or the lease of one that is not over. */
@@ -249,7 +259,15 @@ export class Leases implements LeaseSurroundings {
     if (!record.leases.has(key)) {
       const held = running || container.state.kind === "exited";
       record.addLease({
-        local: { slotId, epoch, versionId, address, networks, ...(incarnation && { incarnation }), ...(held && { held }) },
+        local: {
+          slotId,
+          epoch,
+          versionId,
+          address,
+          networks,
+          ...(incarnation && { incarnation }),
+          ...(held && { held }),
+        },
         record: emptyRecord(),
       });
     }
@@ -276,7 +294,10 @@ export class Leases implements LeaseSurroundings {
         pending: undefined,
       },
     );
-    this.#env.log.warn("a run that the record did not have was found by its container", { task: labels.taskId, lease: key });
+    this.#env.log.warn("a run that the record did not have was found by its container", {
+      task: labels.taskId,
+      lease: key,
+    });
   }
 }
 
@@ -300,4 +321,3 @@ function age({ state }: ContainerStatus): number {
       return state satisfies never;
   }
 }
-

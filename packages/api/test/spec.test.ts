@@ -51,6 +51,7 @@ describe("a service's spec", () => {
       failureAction: UpdateConfig_FailureAction.PAUSE,
       monitorMs: 5_000,
       maxFailureRatio: 0,
+      progressDeadlineMs: 600_000,
     });
     expect(spec.rollback).toEqual(spec.update);
     expect(spec.task).toMatchObject({
@@ -149,10 +150,10 @@ describe("a service's spec", () => {
     ],
     ["spec.replicated.replicas", web({}, { mode: { $case: "replicated", value: { replicas: 10_001 } } }), /10,000/],
     [`${c}.image`, web({ image: "Nginx" }), /lower case/],
-    [`${c}.image`, web({ image: "nginx:" }), /no image/],
+    [`${c}.image`, web({ image: "nginx:" }), /not a valid image/],
     [`${c}.image`, web({ image: "a@sha256:12" }), /digest/],
     [`${c}.image`, web({ image: "ho_st.x:5000/app" }), /registry/],
-    [`${c}.image`, web({ image: "nginx latest" }), /no image/],
+    [`${c}.image`, web({ image: "nginx latest" }), /not a valid image/],
     [`${c}.image`, web({ image: `a/${"b".repeat(600)}` }), /512/],
     [`${c}.args[1]`, web({ args: ["a", "b\0"] }), /NUL/],
     [`${c}.args[0]`, web({ args: ["x".repeat(140_000)] }), /131071/],
@@ -243,12 +244,7 @@ describe("a service's spec", () => {
       /networks\[0\] again/,
     ],
     ["spec.task.networks[0].aliases[0]", web({}, { task: { networks: [{ network: "a", aliases: ["A"] }] } }), /a-z/],
-    ["spec.task.registry_auth.password", web({}, { task: { registryAuth: { username: "u" } } }), /65,536/],
-    [
-      "spec.task.registry_auth.username",
-      web({}, { task: { registryAuth: { username: "a:b", password: "p" } } }),
-      /colons/,
-    ],
+    ["spec.task.registry_login", web({}, { task: { registryLogin: "a b" } }), /logged in to/],
     ["spec.update.max_failure_ratio", web({}, { update: { maxFailureRatio: 1.5 } }), /0 to 1/],
     ["spec.update.max_failure_ratio", web({}, { update: { maxFailureRatio: Number.NaN } }), /./],
     ["spec.update.order", web({}, { update: { order: 7 as never } }), /START_FIRST/],

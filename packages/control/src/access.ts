@@ -1,4 +1,5 @@
 import { ApiError, type Cluster, type Network, type Node, type Service, type Task } from "@warren/api";
+import { isRunning, newestTask, parseSlotKey, slotIdOf } from "@warren/api/model";
 import { StoreError, type Store, type TableName, type Tables, type Transaction, type View } from "@warren/store";
 import type { ControlDependencies } from "./dependencies.ts";
 import { field, fromStore, noCluster, notFound } from "./failures.ts";
@@ -57,10 +58,7 @@ export function nodeName(node: Node): string {
 export function networkName(network: Network): string {
   return network.spec?.name ?? "";
 }
-/** `web.1` */
-export function taskName(task: Task): string {
-  return `${task.serviceName}.${task.slot}`;
-}
+export { slotName as taskName } from "@warren/api/model";
 
 /**
  * By name, id or unique id prefix.
@@ -82,17 +80,18 @@ export function checkRef(ref: string, path: string): void {
   if (ref.length > limits.refCharacters) throw field(path, `is longer than ${limits.refCharacters} characters`);
 }
 
-/** By id, unique id prefix, or `SERVICE.SLOT` for the newest of that slot. */
+/** By id, unique id prefix, or `SERVICE.SLOT` for the one that runs in that slot, or else the newest there. */
 export function resolveTask(view: View, ref: string, path: string = "ref"): Task {
   const dot = ref.lastIndexOf(".");
   if (dot < 0) return resolve(view, "tasks", ref, path);
-  const slot = ref.slice(dot + 1);
-  if (!/^[1-9]\d{0,5}$/.test(slot))
-    throw field(path, `"${ref}" is no task: write an id, or SERVICE.SLOT such as web.1`);
+  const key = parseSlotKey(ref.slice(dot + 1));
+  if (key === undefined) throw field(path, `"${ref}" is no task: write an id, or SERVICE.SLOT such as web.1`);
   const service = resolve(view, "services", ref.slice(0, dot), path);
-  const newest = newestOf(view.find("tasks", "slot", `${idOf(service)}/${Number(slot)}`));
-  if (newest === undefined) throw notFound("tasks", ref);
-  return newest;
+  const history = view.find("tasks", "slot", slotIdOf(idOf(service), key));
+  // The one that runs, while another is being made ready to take its place.
+  const found = newestTask(history.filter(isRunning)) ?? newestTask(history);
+  if (found === undefined) throw notFound("tasks", ref);
+  return found;
 }
 
 /** A service, or else a task. */
@@ -120,21 +119,4 @@ export function resolveServiceOrTask(
       },
     );
   }
-}
-
-/** The order of a slot's tasks. */
-export function runOf(task: Task): number {
-  return task.record?.run ?? 0;
-}
-
-export function newestOf(tasks: readonly Task[]): Task | undefined {
-  return tasks.reduce<Task | undefined>(
-    (newest, task) => (newest === undefined || isNewer(task, newest) ? task : newest),
-    undefined,
-  );
-}
-
-function isNewer(a: Task, b: Task): boolean {
-  if (runOf(a) !== runOf(b)) return runOf(a) > runOf(b);
-  return (a.meta?.createdAt?.getTime() ?? 0) > (b.meta?.createdAt?.getTime() ?? 0);
 }

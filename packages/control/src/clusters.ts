@@ -3,12 +3,13 @@ import {
   ClustersDefinition,
   NodeStatus_State,
   ObjectKind,
-  TaskState,
   type Cluster,
   type ClusterSpec,
 } from "@warren/api";
+import { isRunning, level } from "@warren/api/model";
 import { checkClusterSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
+import { newId, systemRandom, type Random } from "@warren/std";
 import type { Store } from "@warren/store";
 import { Access, clusterOf, idOf } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
@@ -45,9 +46,7 @@ export function clusters(access: Access, dependencies: ControlDependencies): Bou
         nodes: nodes.length,
         nodesReady: nodes.filter(({ status }) => status?.state === NodeStatus_State.READY).length,
         services: view.list("services").length,
-        tasksRunning: view
-          .find("tasks", "desired", String(TaskState.RUNNING))
-          .filter(({ status }) => status?.state === TaskState.RUNNING).length,
+        tasksRunning: view.list("tasks").filter(isRunning).length,
       };
     },
   });
@@ -57,15 +56,22 @@ export function clusters(access: Access, dependencies: ControlDependencies): Bou
  * Writes what a new cluster begins with, in one transaction: itself and the network `default`.
  *
  * @param spec checked and complete
- * @param id the cluster's; empty: one is made
+ * `id` is the cluster's; empty: one is made. `random` makes it and the id of its first incarnation.
+ *
  * @throws ApiError `API_ALREADY_EXISTS`
  */
-export async function createCluster(store: Store, spec: ClusterSpec, id: string = ""): Promise<Cluster> {
+export async function createCluster(
+  store: Store,
+  spec: ClusterSpec,
+  { id = "", random = systemRandom }: { readonly id?: string; readonly random?: Random } = {},
+): Promise<Cluster> {
+  const incarnationId = newId(random);
   try {
     await store.update((tx) => {
       if (clusterOf(tx) !== undefined) throw clusterExists();
       const meta = { id, version: 0, createdAt: undefined, updatedAt: undefined };
-      const made = tx.create("clusters", { meta, spec });
+      const incarnation = { counter: 1, id: incarnationId };
+      const made = tx.create("clusters", { meta, spec, incarnation, level });
       tx.create("networks", { meta: undefined, spec: { name: defaultNetwork, labels: {} } });
       tx.emit({ kind: ObjectKind.CLUSTER, objectId: made, objectName: made, action: "created", message: "created" });
     });

@@ -6,18 +6,20 @@ import {
   type Node,
   type Network,
   type Service,
+  type Slot,
   type Task,
   type WatchRequest,
   type WatchResponse,
 } from "@warren/api";
+import { epochText } from "@warren/api/model";
 import { bind, type BoundService } from "@warren/api/server";
 import type { StoreChange, View } from "@warren/store";
 import { Access, idOf, resolve } from "./access.ts";
 import { field, fromStore } from "./failures.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
-import { redactTask } from "./redaction.ts";
 import { presentService } from "./summary.ts";
+import { presentTask } from "./task-reading.ts";
 
 const watched = {
   [ObjectKind.SERVICE]: "services",
@@ -59,8 +61,10 @@ export function events(access: Access): BoundService {
     async *watch(request, { signal }) {
       const tables = tablesOf(request);
       const store = access.store();
-      const { view, changes } = store.watch({ tables, limit: limits.watchBatches, signal });
-      const only = request.service === "" ? undefined : idOf(resolve(view, "services", request.service, "service"));
+      // What is wanted of a task stands in its slot.
+      const watchedTables = tables.includes("tasks") ? ([...tables, "slots"] as const) : tables;
+      const { view, changes } = store.watch({ tables: watchedTables, limit: limits.watchBatches, signal });
+      const only = request.service === "" ? undefined : watchedService(view, request.service);
       const wanted = (table: WatchedTable, object: Service | Task | Node | Network): boolean =>
         only === undefined ||
         (table === "services" && idOf(object) === only) ||
@@ -73,9 +77,9 @@ export function events(access: Access): BoundService {
       yield { message: { $case: "synced", value: view.version } };
       try {
         for await (const batch of changes) {
-          for (const change of batch.changes) {
-            if (isWatched(change) && wanted(change.table, change.object))
-              yield told(change, batch.version, store.view());
+          const now = store.view();
+          for (const change of batch.changes.flatMap((each) => withTasks(each, now))) {
+            if (isWatched(change) && wanted(change.table, change.object)) yield told(change, batch.version, now);
           }
         }
       } catch (error) {
@@ -95,6 +99,29 @@ function isAbout(known: readonly Event[], ref: string, since: Date | undefined):
   const about =
     ref === "" ? () => true : known.some(is) ? is : (event: Event) => is(event) || event.objectId.startsWith(ref);
   return (event) => (event.at?.getTime() ?? 0) >= from && about(event);
+}
+
+/** One that was deleted is still known by its id while a slot of it is there. */
+function watchedService(view: View, ref: string): string {
+  if (view.find("slots", "service", ref).length > 0) return ref;
+  return idOf(resolve(view, "services", ref, "service"));
+}
+
+/** A change of a slot as changes of its tasks; one of a service's version with them, after it; any other as it is. */
+function withTasks(change: StoreChange, view: View): readonly StoreChange[] {
+  if (change.table === "services" && change.kind === "update" && change.before?.versionId !== change.object.versionId)
+    return [change, ...view.find("tasks", "service", idOf(change.object)).map(unchanged)];
+  if (change.table !== "slots") return [change];
+  if (change.kind === "delete") return [];
+  const states = (slot: Slot | undefined): string =>
+    (slot?.leases ?? []).map(({ epoch, state }) => `${epochText(epoch)}/${state}`).join();
+  if (states(change.object) === states(change.kind === "create" ? undefined : change.before)) return [];
+  return view.find("tasks", "slot", idOf(change.object)).map(unchanged);
+}
+
+/** A task whose row is as it was, while what is told of it may be different. */
+function unchanged(object: Task): StoreChange {
+  return { table: "tasks", kind: "update", object, before: object };
 }
 
 type WatchedChange = Extract<StoreChange, { readonly table: WatchedTable }>;
@@ -123,7 +150,7 @@ function objectOf({ table, object }: WatchedChange, view: View): Change["object"
     case "services":
       return { $case: "service", value: presentService(view, object) };
     case "tasks":
-      return { $case: "task", value: redactTask(object) };
+      return { $case: "task", value: presentTask(view, object) };
     case "nodes":
       return { $case: "node", value: object };
     case "networks":

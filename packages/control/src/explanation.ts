@@ -4,21 +4,34 @@
  * Pure over one view: the same state gives the same answer.
  */
 import {
+  LeaseState,
   NodeSpec_Availability,
   NodeStatus_State,
   ObjectKind,
   TaskState,
   UpdateStatus_State,
   type ExplainResponse,
+  type Lease,
   type Node,
   type Reason,
   type Service,
+  type Slot,
   type Task,
 } from "@warren/api";
+import {
+  compareSlotKeys,
+  compareTasks,
+  hasEnded,
+  isRunning,
+  mayRun,
+  newestTask,
+  stateOf,
+  taskStateText,
+} from "@warren/api/model";
 import type { View } from "@warren/store";
-import { idOf, newestOf, nodeName, runOf, serviceName, taskName } from "./access.ts";
+import { idOf, nodeName, serviceName, taskName } from "./access.ts";
 import { replicasOf, summarize } from "./summary.ts";
-import { endText, hasEnded, isRunning, isWanted, stateOf, stateText, waitingText } from "./task-state.ts";
+import { endText, isWanted, leaseOf, runsAsWanted, waitingText } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
 const mostReasons = 100;
@@ -26,11 +39,13 @@ const mostReasons = 100;
 const historyPerSlot = 3;
 
 export function explainService(view: View, service: Service): ExplainResponse {
-  const tasks = view.find("tasks", "service", idOf(service));
-  const slots = [...Map.groupBy(tasks, ({ slot }) => slot)].sort(([a], [b]) => a - b);
-  const reasons = [...ofService(service, tasks)];
-  for (const [, history] of slots) {
-    if (!history.some(isRunning) || history.some(endedBadly)) reasons.push(...ofSlot(view, history));
+  const tasks = Map.groupBy(view.find("tasks", "service", idOf(service)), ({ slotId }) => slotId);
+  const slots = view.find("slots", "service", idOf(service)).toSorted((a, b) => compareSlotKeys(a.key, b.key));
+  const reasons = [...ofService(service, slots)];
+  for (const slot of slots) {
+    const history = tasks.get(idOf(slot)) ?? [];
+    if (!history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
+      reasons.push(...ofSlot(view, slot, history));
   }
   return {
     kind: ObjectKind.SERVICE,
@@ -42,34 +57,32 @@ export function explainService(view: View, service: Service): ExplainResponse {
 }
 
 export function explainTask(view: View, task: Task): ExplainResponse {
-  const history = view
-    .find("tasks", "slot", `${task.serviceId}/${task.slot}`)
-    .filter((each) => runOf(each) <= runOf(task));
+  const history = view.find("tasks", "slot", task.slotId).filter((each) => compareTasks(each, task) <= 0);
   const node = nodeOf(view, task);
   const where = node === undefined ? "" : ` on ${nodeName(node)}`;
-  const text = isRunning(task)
-    ? `runs${where}`
-    : !isWanted(task) && !hasEnded(task)
-      ? `is ${stateText(stateOf(task))}${where} and told to stop`
-      : hasEnded(task)
-        ? `${endText(task)}${where}`
-        : `waits: ${waitingText(task, node)}`;
   return {
     kind: ObjectKind.TASK,
     id: idOf(task),
     name: taskName(task),
-    summary: `task ${taskName(task)} ${text}`,
-    reasons: inOrder([...ofSlot(view, history)]),
+    summary: `task ${taskName(task)} ${taskText(view, task, where)}`,
+    reasons: inOrder([...ofSlot(view, view.get("slots", task.slotId), history)]),
   };
+}
+
+function taskText(view: View, task: Task, where: string): string {
+  if (hasEnded(task)) return `${endText(task)}${where}`;
+  if (!isWanted(view, task)) return `is ${taskStateText(stateOf(task))}${where} and told to stop`;
+  return isRunning(task) ? `runs${where}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
 }
 
 function serviceSummary(view: View, service: Service): string {
   const { desired, running, waiting } = summarize(view, service);
   const name = `service ${serviceName(service)}`;
-  if (service.deleting) return `${name} is being deleted: it goes when its last task has ended`;
+  const blocked = service.updateStatus?.blocked ?? "";
+  const update = blocked === "" ? "" : `; its update waits: ${blocked}`;
   if (desired === 0) return `${name} is scaled to zero`;
-  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}`;
-  return `${name} runs ${running} of ${desired}; ${waiting}`;
+  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
+  return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
 }
 
 function inOrder(reasons: readonly Reason[]): Reason[] {
@@ -77,30 +90,25 @@ function inOrder(reasons: readonly Reason[]): Reason[] {
   return reasons.toSorted((a, b) => (time(a) === time(b) ? 0 : time(a) < time(b) ? -1 : 1)).slice(-mostReasons);
 }
 
-function* ofService(service: Service, tasks: readonly Task[]): Iterable<Reason> {
-  const about = (at: Date | undefined, text: string, remedy = ""): Reason => ({
+function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> {
+  const aboutService = (at: Date | undefined, text: string, remedy = ""): Reason => ({
     at,
     taskId: "",
-    slot: 0,
+    slot: undefined,
     text,
     remedy,
   });
   const { updateStatus: update, meta } = service;
-  const name = serviceName(service);
-  if (service.deleting) {
-    const left = tasks.filter((task) => !hasEnded(task)).length;
-    yield about(meta?.updatedAt, `asked to go; ${left} ${left === 1 ? "task has" : "tasks have"} not ended yet`);
-    return;
+  if (update !== undefined && update.versionId === service.versionId) {
+    const text = updateText(update.state, update.message);
+    yield aboutService(update.completedAt ?? update.startedAt, text, updateRemedy(update.state, serviceName(service)));
   }
-  if (update !== undefined && update.specVersion === service.specVersion) {
-    yield about(
-      update.completedAt ?? update.startedAt,
-      updateText(update.state, update.message),
-      updateRemedy(update.state, name),
+  if (slots.length === 0 && replicasOf(service) > 0)
+    yield aboutService(
+      meta?.createdAt,
+      "no task has been made yet",
+      "see whether a manager leads: warren cluster info",
     );
-  }
-  if (tasks.length === 0 && replicasOf(service) > 0)
-    yield about(meta?.createdAt, "no task has been made yet", "see whether a manager leads: warren cluster info");
 }
 
 function updateText(state: UpdateStatus_State, message: string): string {
@@ -125,25 +133,20 @@ function updateRemedy(state: UpdateStatus_State, name: string): string {
 }
 
 /** What led to the present state of a slot: its last ends, and what it does now. */
-function* ofSlot(view: View, history: readonly Task[]): Iterable<Reason> {
-  const ordered = history.toSorted((a, b) => runOf(a) - runOf(b));
-  const newest = newestOf(ordered);
+function* ofSlot(view: View, slot: Slot | undefined, history: readonly Task[]): Iterable<Reason> {
+  const ordered = history.toSorted(compareTasks);
+  const newest = newestTask(ordered);
   const ended = ordered.filter((task) => hasEnded(task) && (endedBadly(task) || task === newest));
-  for (const task of ended.slice(-historyPerSlot)) yield ofEnd(view, task);
-  if (newest === undefined || hasEnded(newest)) return;
+  for (const task of ended.slice(-historyPerSlot)) yield ofEnd(view, slot, task);
+  if (newest === undefined) return;
+  if (slot !== undefined) yield* ofLeases(view, slot, newest);
+  if (hasEnded(newest)) return;
   const node = nodeOf(view, newest);
   if (isRunning(newest)) {
-    const text = `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`;
-    yield about(newest, text, "");
+    yield about(newest, `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`, "");
     return;
   }
   yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(newest, node));
-  const startAt = newest.record?.startAt;
-  if (startAt !== undefined)
-    yield {
-      ...about(newest, `does not start before ${startAt.toISOString()}: back-off after what happened before`, ""),
-      at: startAt,
-    };
   if (node !== undefined && node.status?.state === NodeStatus_State.DOWN) {
     const text = `its node ${nodeName(node)} is down${node.status.message === "" ? "" : `: ${node.status.message}`}`;
     yield {
@@ -153,9 +156,34 @@ function* ofSlot(view: View, history: readonly Task[]): Iterable<Reason> {
   }
 }
 
-function ofEnd(view: View, task: Task): Reason {
+/** What the slot's leases wait for, beyond what its newest task says. */
+function* ofLeases(view: View, slot: Slot, newest: Task): Iterable<Reason> {
+  if (slot.retryAt !== undefined) {
+    const text = `is tried again at ${slot.retryAt.toISOString()}: back-off after what happened before`;
+    yield { ...about(newest, text, ""), at: slot.retryAt };
+  }
+  const waitMs = slot.record?.waitMs ?? 0;
+  if (hasEnded(newest) && leaseOf(view, newest)?.state === LeaseState.HELD && waitMs > 0 && slot.settled === "")
+    yield about(newest, `its node starts it again by itself, after a wait of ${Math.ceil(waitMs / 1_000)} s`, "");
+  const incoming = slot.leases.findLast(({ state }) => state === LeaseState.OFFERED);
+  if (incoming === undefined) return;
+  for (const lease of slot.leases) {
+    if (lease === incoming || !mayRun(lease) || lease.state !== LeaseState.RELEASING) continue;
+    const text = `waits for ${leaseNode(view, lease)} to say that the task before it is gone`;
+    yield { ...about(newest, text, "see that node: warren node list"), at: lease.since };
+  }
+}
+
+function leaseNode(view: View, { nodeId }: Lease): string {
+  const node = view.get("nodes", nodeId);
+  return node === undefined ? nodeId : nodeName(node);
+}
+
+function ofEnd(view: View, slot: Slot | undefined, task: Task): Reason {
   const node = nodeOf(view, task);
-  const settled = task.record?.settled ?? "";
+  const lease = leaseOf(view, task);
+  const last = newestTask(view.find("tasks", "slot", task.slotId));
+  const settled = lease !== undefined && last === task ? (slot?.settled ?? "") : "";
   const where = node === undefined ? "" : ` on ${nodeName(node)}`;
   const text = `${endText(task)}${where}${settled === "" ? "" : `; no further task follows: ${settled}`}`;
   const again =

@@ -6,7 +6,10 @@ import { limits } from "./limits.ts";
 const kinds: Readonly<Record<TableName, string>> = {
   clusters: "cluster",
   nodes: "node",
+  managers: "manager",
   services: "service",
+  versions: "version",
+  slots: "slot",
   tasks: "task",
   networks: "network",
   registries: "registry",
@@ -46,10 +49,14 @@ export function fromStore(error: unknown): unknown {
     case "STORE_NAME_TAKEN":
       return nameTaken(failure.table, failure.name);
     case "STORE_CONFLICT":
-      return new ApiError({ code: "API_ABORTED" }, `the ${kinds[failure.table]} was changed meanwhile`, {
-        cause: error,
-        remedy: "read it again, then try again",
-      });
+      return new ApiError(
+        { code: "API_ABORTED" },
+        `the ${failure.table === undefined ? "state" : kinds[failure.table]} was changed meanwhile`,
+        {
+          cause: error,
+          remedy: "read it again, then try again",
+        },
+      );
     case "STORE_TOO_LARGE":
       return new ApiError({ code: "API_EXHAUSTED" }, error.message, { cause: error });
     case "STORE_WATCH_LAGGED":
@@ -60,7 +67,8 @@ export function fromStore(error: unknown): unknown {
     case "STORE_NOT_LEADER":
     case "STORE_UNAVAILABLE":
     case "STORE_OUTCOME_UNKNOWN":
-    case "STORE_FORMAT_UNKNOWN":
+    case "STORE_LEVEL_REFUSED":
+    case "STORE_LEVEL_HELD_BACK":
     case "STORE_DAMAGED":
       return error;
   }

@@ -9,8 +9,9 @@
  * - `networks.ts`          Networks
  * - `registries.ts`        Registries
  * - `events.ts`            Events
+ * - `versions.ts`          what tasks are made from; `image-resolver.ts` what an image's tag means
  * - `explanation.ts`       why a service or a task is as it is
- * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-state.ts` states in words
+ * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-reading.ts` one task
  * - `access.ts`            references, and the store in the caller's terms; `failures.ts` those terms
  * - `pages.ts`             parts of a list; `limits.ts` how much there may be
  * - `redaction.ts`         passwords never come out
@@ -36,7 +37,7 @@ export function controlServices(dependencies: ControlDependencies): readonly Bou
   const access = new Access(dependencies.store);
   return [
     clusters(access, dependencies),
-    services(access, dependencies.clock),
+    services(access, dependencies),
     tasks(access, dependencies),
     nodes(access),
     networks(access),

@@ -3,6 +3,7 @@
  * later join; a node that was lost is asked again, and what was told is not told twice.
  */
 import { ApiError, TaskState, type LogLines, type Service, type Task } from "@warren/api";
+import { hasEnded, stateOf } from "@warren/api/model";
 import { Backoff, TaskGroup, delay } from "@warren/std";
 import type { Store, StoreChange, View } from "@warren/store";
 import { idOf } from "./access.ts";
@@ -11,7 +12,6 @@ import type { ControlDependencies } from "./dependencies.ts";
 import { fromStore } from "./failures.ts";
 import { limits } from "./limits.ts";
 import { LogPosition } from "./log-position.ts";
-import { hasEnded, stateOf } from "./task-state.ts";
 
 export type LogsDependencies = Pick<ControlDependencies, "clock" | "random" | "relay">;
 

@@ -2,12 +2,12 @@ import { Network, NetworksDefinition, ObjectKind, precondition, type Preconditio
 import { checkNetworkSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import type { View } from "@warren/store";
-import { Access, idOf, networkName, resolve, serviceName, taskName } from "./access.ts";
+import { isUnreleased, slotName } from "@warren/api/model";
+import { Access, idOf, networkName, resolve, serviceName } from "./access.ts";
 import { nameTaken, tooMany } from "./failures.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
 import { defaultNetwork } from "./service-admission.ts";
-import { hasEnded } from "./task-state.ts";
 
 export function networks(access: Access): BoundService {
   return bind(NetworksDefinition, {
@@ -80,14 +80,24 @@ function obstaclesTo(view: View, network: Network): PreconditionViolation[] {
     subject,
     description: `${who} is on network "${name}"`,
   });
-  const services = view.find("services", "network", idOf(network));
+  const versions = view.find("versions", "network", idOf(network));
+  const services = versions
+    .map((version) => view.get("services", version.serviceId))
+    .filter((service) => service !== undefined && versions.some((version) => idOf(version) === service.versionId));
   if (services.length > 0) {
-    return services.slice(0, mostTold).map((service) => {
-      const serves = `service "${serviceName(service)}"${service.deleting ? ", which is being deleted," : ""}`;
-      return inUse(`service/${serviceName(service)}`, serves);
-    });
+    return [...new Set(services)]
+      .slice(0, mostTold)
+      .flatMap((service) =>
+        service === undefined ? [] : [inUse(`service/${serviceName(service)}`, `service "${serviceName(service)}"`)],
+      );
   }
-  // Of a service that was updated away from it, until these have been replaced.
-  const tasks = view.find("tasks", "network", idOf(network)).filter((task) => !hasEnded(task));
-  return tasks.slice(0, mostTold).map((task) => inUse(`task/${idOf(task)}`, `task ${taskName(task)}`));
+  // Of a service that was updated away from it, or deleted, until its node has released them.
+  const ids = new Set(versions.map(idOf));
+  const slots = [...new Set(versions.map(({ serviceId }) => serviceId))]
+    .flatMap((serviceId) => view.find("slots", "service", serviceId))
+    .filter(({ leases }) => leases.some((lease) => isUnreleased(lease) && ids.has(lease.versionId)));
+  return slots.slice(0, mostTold).map((slot) => {
+    const name = slotName({ serviceName: slot.serviceName, slot: slot.key });
+    return inUse(`slot/${idOf(slot)}`, `a task of ${name}, which is not gone yet,`);
+  });
 }

@@ -35,15 +35,15 @@ export function nodes(access: Access): BoundService {
       return { nodes: [...items], nextPageToken };
     },
 
-    async update({ ref, version, spec }, { signal }) {
+    async update({ ref, specVersion, spec }, { signal }) {
       const checked = checkNodeSpec(spec);
       const id = await access.update(signal, (tx) => {
         const node = resolve(tx, "nodes", ref);
-        const current = node.meta?.version ?? 0;
-        if (version !== 0 && version !== current) throw stale("node", nodeName(node), current, version);
+        if (specVersion !== 0 && specVersion !== node.specVersion)
+          throw stale("node", nodeName(node), node.specVersion, specVersion);
         const before = checkNodeSpec(NodeSpec.fromPartial(node.spec ?? {}));
         if (isDeepStrictEqual(NodeSpec.fromPartial(checked), NodeSpec.fromPartial(before))) return idOf(node);
-        tx.update("nodes", { ...node, spec: checked });
+        tx.update("nodes", { ...node, spec: checked, specVersion: node.specVersion + 1 });
         const [action, message] = actions[checked.availability === before.availability ? 0 : checked.availability];
         tx.emit({ kind: ObjectKind.NODE, objectId: idOf(node), objectName: nodeName(node), action, message });
         return idOf(node);

@@ -1,4 +1,14 @@
-import type { ExecOpen, ExecRequest, ExecResponse, LogLines, RelayLogs, RelayStats, StatsResponse } from "@warren/api";
+import type {
+  ExecOpen,
+  ExecRequest,
+  ExecResponse,
+  LogLines,
+  RelayImage,
+  RelayImageAnswer,
+  RelayLogs,
+  RelayStats,
+  StatsResponse,
+} from "@warren/api";
 
 /**
  * The way to what a node knows by itself. The dispatcher is one: it asks over the node's session, and the node opens a
@@ -18,4 +28,6 @@ export interface Relay {
     signal: AbortSignal,
   ): AsyncIterable<ExecResponse>;
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
+  /** What an image reference leads to, as that node sees it. */
+  image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
 }

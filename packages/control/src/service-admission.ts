@@ -51,8 +51,19 @@ function unknownKey(key: string): string {
 export function admit(view: View, spec: ServiceSpec, self: string): ServiceSpec {
   const conflicts = portConflicts(view, spec.ports, self);
   if (conflicts.length > 0) throw precondition(conflicts, "publish another port, or 0 for any that is free");
+  checkLogin(view, spec.task?.registryLogin ?? "");
   const task = spec.task && { ...spec.task, networks: attachments(view, spec.task.networks) };
   return { ...spec, task };
+}
+
+function checkLogin(view: View, registryLogin: string): void {
+  if (registryLogin === "" || view.find("registries", "name", registryLogin).length > 0) return;
+  throw invalid([
+    {
+      field: "spec.task.registry_login",
+      description: `there is no login for "${registryLogin}": make one with: warren registry login ${registryLogin}`,
+    },
+  ]);
 }
 
 function attachments(view: View, wanted: readonly NetworkAttachment[]): NetworkAttachment[] {
@@ -99,11 +110,10 @@ function portConflicts(view: View, ports: readonly PortSpec[], self: string): Pr
     for (const port of wanted) {
       const taken = held.get(publishedKey(port));
       if (taken === undefined || (isHost(taken) && isHost(port))) continue;
-      const leaving = other.deleting ? ", which is being deleted: try again when it is gone" : "";
       violations.push({
         type: "PORT_IN_USE",
         subject: `service/${serviceName(other)}`,
-        description: `port ${publishedKey(port)} is published by service "${serviceName(other)}"${leaving}`,
+        description: `port ${publishedKey(port)} is published by service "${serviceName(other)}"`,
       });
     }
   }

@@ -4,31 +4,34 @@ import {
   Service,
   ServicesDefinition,
   ServiceSpec,
-  TaskSpec,
   UpdateStatus_State,
   invalid,
-  precondition,
   type ListServicesRequest,
+  type TaskSpec,
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
-import type { Clock } from "@warren/std";
-import type { Transaction, View } from "@warren/store";
+import type { Transaction } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
+import type { ControlDependencies } from "./dependencies.ts";
 import { explainService, explainTask } from "./explanation.ts";
 import { field, mustBeFew, nameTaken, stale, tooMany } from "./failures.ts";
+import { ImageResolver } from "./image-resolver.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
-import { restoreSpec } from "./redaction.ts";
 import { admit, checkSpec } from "./service-admission.ts";
 import { presentService } from "./summary.ts";
+import { createVersion, makesTheSame, rollbackTarget, withVersion } from "./versions.ts";
 
-export function services(access: Access, clock: Clock): BoundService {
+export function services(access: Access, dependencies: ControlDependencies): BoundService {
+  const { clock } = dependencies;
+  const images = new ImageResolver(dependencies);
   const present = (id: string): Service => presentService(access.view(), resolve(access.view(), "services", id));
   return bind(ServicesDefinition, {
     async create({ spec }, { signal }) {
       const checked = checkSpec(spec);
-      const id = await access.update(signal, (tx) => createService(tx, checked));
+      const digest = await images.digestOf(access.view(), checked.task, signal);
+      const id = await access.update(signal, (tx) => createService(tx, checked, digest));
       return present(id);
     },
 
@@ -48,9 +51,14 @@ export function services(access: Access, clock: Clock): BoundService {
       return { services: items.map((service) => presentService(view, service)), nextPageToken };
     },
 
-    async update({ ref, version, spec }, { signal }) {
+    async update({ ref, specVersion, spec, resolveImage }, { signal }) {
       if (spec === undefined) throw invalid([{ field: "spec", description: "is missing" }]);
-      const id = await access.update(signal, (tx) => updateService(tx, ref, version, spec));
+      const checked = checkSpec(spec);
+      const view = access.view();
+      const before = resolve(view, "services", ref).spec?.task;
+      const looksAgain = resolveImage || before?.container?.image !== checked.task?.container?.image;
+      const digest = looksAgain ? await images.digestOf(view, checked.task, signal) : undefined;
+      const id = await access.update(signal, (tx) => updateService(tx, ref, specVersion, checked, digest));
       return present(id);
     },
 
@@ -61,19 +69,15 @@ export function services(access: Access, clock: Clock): BoundService {
       return present(id);
     },
 
-    async rollback({ ref }, { signal }) {
-      const id = await access.update(signal, (tx) => rollBackService(tx, ref, new Date(clock.now())));
+    async rollback({ ref, versionNumber }, { signal }) {
+      const now = new Date(clock.now());
+      const id = await access.update(signal, (tx) => rollBackService(tx, ref, versionNumber, now));
       return present(id);
     },
 
     async delete({ ref }, { signal }) {
-      await access.update(signal, (tx) => {
-        const service = resolve(tx, "services", ref);
-        if (service.deleting) return;
-        tx.update("services", { ...service, deleting: true });
-        tell(tx, service, "deleting", "asked to go; its tasks are shut down first");
-      });
-      return {};
+      const id = await access.update(signal, (tx) => deleteService(tx, ref));
+      return { id };
     },
 
     explain({ ref }) {
@@ -96,117 +100,136 @@ function filterOf({ names, labels }: ListServicesRequest): (service: Service) =>
   };
 }
 
-function createService(tx: Transaction, spec: ServiceSpec): string {
+function createService(tx: Transaction, spec: ServiceSpec, imageDigest: string): string {
   if (tx.find("services", "name", spec.name).length > 0) throw nameTaken("services", spec.name);
   if (tx.list("services").length >= limits.services) throw tooMany("services", limits.services);
+  const admitted = admit(tx, spec, "");
   const service: Service = {
     meta: undefined,
-    spec: admit(tx, spec, ""),
-    previousSpec: undefined,
+    spec: admitted,
     specVersion: 1,
+    versionId: "",
+    lastVersionNumber: 0,
+    recentVersionIds: [],
+    completedVersionIds: [],
     endpoint: undefined,
     updateStatus: undefined,
-    deleting: false,
     summary: undefined,
   };
   const id = tx.create("services", service);
-  tell(tx, { ...service, meta: { id, version: 0, createdAt: undefined, updatedAt: undefined } }, "created", "created");
+  const made = resolve(tx, "services", id);
+  tx.update("services", { ...made, ...newVersion(tx, made, admitted.task, imageDigest) });
+  emit(tx, made, "created", "created");
   return id;
 }
 
-function updateService(tx: Transaction, ref: string, version: number, given: ServiceSpec): string {
-  const service = changeable(tx, ref);
-  mustBe(service, version);
+/** The service's fields once it wants another version, which is made. */
+function newVersion(
+  tx: Transaction,
+  service: Service,
+  task: TaskSpec | undefined,
+  imageDigest: string,
+): Pick<Service, "versionId" | "lastVersionNumber" | "recentVersionIds"> {
+  if (task === undefined) throw invalid([{ field: "spec.task", description: "is missing" }]);
+  const number = service.lastVersionNumber + 1;
+  const before = tx.get("versions", service.versionId);
+  const versionId = createVersion(tx, { serviceId: idOf(service), number, task, imageDigest, before });
+  return { versionId, lastVersionNumber: number, recentVersionIds: [...withVersion(service, versionId)] };
+}
+
+/** `digest` is what the image was found to be; undefined where it was not looked at, so that it stays. */
+function updateService(
+  tx: Transaction,
+  ref: string,
+  specVersion: number,
+  given: ServiceSpec,
+  digest: string | undefined,
+): string {
+  const service = resolve(tx, "services", ref);
   const name = serviceName(service);
+  if (specVersion !== 0 && specVersion !== service.specVersion)
+    throw stale("service", name, service.specVersion, specVersion);
   if (given.name !== name) throw field("spec.name", `can't be changed: it is "${name}", not "${given.name}"`);
-  const spec = admit(tx, checkSpec(restoreSpec(given, service.spec)), idOf(service));
-  const current = ServiceSpec.fromPartial(service.spec ?? {});
-  if (isDeepStrictEqual(ServiceSpec.fromPartial(spec), current)) return idOf(service);
-  const replaces = replacesTasks(spec, service.spec);
-  tx.update("services", {
-    ...service,
-    spec,
-    previousSpec: service.spec,
-    specVersion: service.specVersion + (replaces ? 1 : 0),
-  });
-  tell(tx, service, "updated", replaces ? "updated; its tasks are replaced" : "updated; its tasks stay");
+  const spec = admit(tx, given, idOf(service));
+  const wanted = tx.get("versions", service.versionId);
+  // A registry that could not be asked changes nothing.
+  const imageDigest = digest === undefined || digest === "" ? keptDigest(spec, service, wanted?.imageDigest) : digest;
+  const sameImage = imageDigest === (wanted?.imageDigest ?? "");
+  const sameSpec = isDeepStrictEqual(ServiceSpec.fromPartial(spec), ServiceSpec.fromPartial(service.spec ?? {}));
+  if (sameSpec && sameImage) return idOf(service);
+  const sameTask = isDeepStrictEqual(
+    ServiceSpec.fromPartial({ task: spec.task }),
+    ServiceSpec.fromPartial({ task: service.spec?.task }),
+  );
+  const version = sameTask && sameImage ? {} : newVersion(tx, service, spec.task, imageDigest);
+  tx.update("services", { ...service, spec, specVersion: service.specVersion + 1, ...version });
+  const stays = sameImage && makesTheSame(spec.task, service.spec?.task);
+  emit(tx, service, "updated", stays ? "updated; its tasks stay" : updateText(wanted?.imageDigest, imageDigest));
   return idOf(service);
 }
 
-/** A rollback is not to undo a scaling, so the spec that it would return to is scaled too. */
+/** What is known of the image as long as its reference is the same. */
+function keptDigest(spec: ServiceSpec, service: Service, known: string | undefined): string {
+  const same = spec.task?.container?.image === service.spec?.task?.container?.image;
+  return same ? (known ?? "") : "";
+}
+
+function updateText(before: string | undefined, now: string): string {
+  const isOther = before !== undefined && before !== "" && now !== "" && before !== now;
+  return `updated; its tasks are replaced${isOther ? `, with image ${now} in place of ${before}` : ""}`;
+}
+
 function scaleService(tx: Transaction, ref: string, replicas: number): string {
-  const service = changeable(tx, ref);
-  const { spec, previousSpec } = service;
-  const mode = { $case: "replicated", value: { replicas } } as const;
+  const service = resolve(tx, "services", ref);
+  const { spec } = service;
   const before = spec?.mode?.$case === "replicated" ? spec.mode.value.replicas : 0;
   if (spec === undefined || before === replicas) return idOf(service);
-  tx.update("services", {
-    ...service,
-    spec: { ...spec, mode },
-    previousSpec: previousSpec && { ...previousSpec, mode },
-  });
-  tell(tx, service, "scaled", `scaled from ${before} to ${replicas}`);
+  const mode = { $case: "replicated", value: { replicas } } as const;
+  tx.update("services", { ...service, spec: { ...spec, mode }, specVersion: service.specVersion + 1 });
+  emit(tx, service, "scaled", `scaled from ${before} to ${replicas}`);
   return idOf(service);
 }
 
-/** As an automatic rollback does it: there is no way forth again but an update. */
-function rollBackService(tx: Transaction, ref: string, now: Date): string {
-  const service = changeable(tx, ref);
-  const { previousSpec } = service;
-  if (previousSpec === undefined) {
-    throw precondition(
-      [
-        {
-          type: "NO_PREVIOUS_SPEC",
-          subject: `service/${serviceName(service)}`,
-          description: `service "${serviceName(service)}" has no spec to return to: it was not updated since it was created or rolled back`,
-        },
-      ],
-      `change it with: warren service update ${serviceName(service)}`,
-    );
-  }
-  const spec = admit(tx, previousSpec, idOf(service));
-  const replaces = replacesTasks(spec, service.spec);
-  const specVersion = service.specVersion + (replaces ? 1 : 0);
-  const updateStatus = {
-    state: UpdateStatus_State.ROLLING_BACK,
-    startedAt: now,
-    completedAt: undefined,
-    message: "rolling back, as was asked",
-    specVersion,
-  };
+/** What its tasks are made from becomes that of an earlier version; all else of the spec stays. */
+function rollBackService(tx: Transaction, ref: string, versionNumber: number, now: Date): string {
+  const service = resolve(tx, "services", ref);
+  const { spec } = service;
+  const target = rollbackTarget(tx, service, versionNumber);
+  if (spec === undefined || idOf(target) === service.versionId) return idOf(service);
+  const message = `rolling back to version ${target.number}, as was asked`;
   tx.update("services", {
     ...service,
-    spec,
-    previousSpec: undefined,
-    specVersion,
-    updateStatus: replaces ? updateStatus : service.updateStatus,
+    spec: admit(tx, { ...spec, task: target.task }, idOf(service)),
+    specVersion: service.specVersion + 1,
+    versionId: idOf(target),
+    recentVersionIds: [...withVersion(service, idOf(target))],
+    updateStatus: {
+      state: UpdateStatus_State.ROLLING_BACK,
+      startedAt: now,
+      completedAt: undefined,
+      message,
+      versionId: idOf(target),
+      fromVersionId: service.versionId,
+      rollback: true,
+      blocked: "",
+      progressAt: now,
+      sinceIndex: 0,
+    },
   });
-  tell(tx, service, "rollback-started", "returns to the spec before, as was asked");
+  emit(tx, service, "rollback-started", message);
   return idOf(service);
 }
 
-/** @throws ApiError if there is none, or it is being deleted */
-function changeable(view: View, ref: string): Service {
-  const service = resolve(view, "services", ref);
-  if (!service.deleting) return service;
-  const name = serviceName(service);
-  throw precondition(
-    [{ type: "DELETING", subject: `service/${name}`, description: `service "${name}" is being deleted` }],
-    "create it again when it is gone",
-  );
+/** Name and ports are free at once. The slots stay until their nodes have released them. */
+function deleteService(tx: Transaction, ref: string): string {
+  const service = resolve(tx, "services", ref);
+  for (const slot of tx.find("slots", "service", idOf(service)))
+    tx.update("slots", { ...slot, wanted: false, restingVip: service.endpoint?.vip ?? "" });
+  tx.delete("services", idOf(service));
+  emit(tx, service, "deleted", "deleted; its tasks are stopped");
+  return idOf(service);
 }
 
-function mustBe(service: Service, version: number): void {
-  const current = service.meta?.version ?? 0;
-  if (version !== 0 && version !== current) throw stale("service", serviceName(service), current, version);
-}
-
-/** Whether tasks made from the one differ from those made from the other, in whatever order maps are. */
-function replacesTasks(spec: ServiceSpec, before: ServiceSpec | undefined): boolean {
-  return !isDeepStrictEqual(TaskSpec.fromPartial(spec.task ?? {}), TaskSpec.fromPartial(before?.task ?? {}));
-}
-
-function tell(tx: Transaction, service: Service, action: string, message: string): void {
+function emit(tx: Transaction, service: Service, action: string, message: string): void {
   tx.emit({ kind: ObjectKind.SERVICE, objectId: idOf(service), objectName: serviceName(service), action, message });
 }

@@ -1,36 +1,47 @@
-import type { Service, ServiceSummary, Task } from "@warren/api";
+import type { Service, ServiceSummary, Slot, Task } from "@warren/api";
+import { compareSlotKeys, newestTask, slotKeyText } from "@warren/api/model";
 import type { View } from "@warren/store";
-import { idOf, newestOf } from "./access.ts";
-import { isRunning, isWanted, waitingText } from "./task-state.ts";
-import { redactService } from "./redaction.ts";
+import { idOf } from "./access.ts";
+import { runsAsWanted, waitingText, wantedMake } from "./task-reading.ts";
 
 export function replicasOf(service: Service): number {
-  if (service.deleting) return 0;
   return service.spec?.mode?.$case === "replicated" ? service.spec.mode.value.replicas : 0;
 }
 
 export function summarize(view: View, service: Service): ServiceSummary {
-  const tasks = view.find("tasks", "service", idOf(service));
   const desired = replicasOf(service);
-  const running = tasks.filter(isRunning).length;
-  return { desired, running, waiting: running >= desired ? "" : waiting(view, tasks, desired) };
+  const tasks = view.find("tasks", "service", idOf(service));
+  const runs = tasks.filter((task) => runsAsWanted(view, task));
+  // While one takes over from another, both may run in a slot.
+  const running = new Set(runs.map(({ slotId }) => slotId)).size;
+  const make = wantedMake(view, idOf(service));
+  const current = runs.filter(({ versionId }) => view.get("versions", versionId)?.make === make);
+  const updated = new Set(current.map(({ slotId }) => slotId)).size;
+  return { desired, running, updated, waiting: running >= desired ? "" : waiting(view, service, tasks, desired) };
 }
 
 /** Of the first slot that does not run. */
-function waiting(view: View, tasks: readonly Task[], desired: number): string {
-  const slots = Map.groupBy(tasks, ({ slot }) => slot);
-  for (const [slot, history] of [...slots].sort(([a], [b]) => a - b)) {
-    if (history.some(isRunning)) continue;
-    const task = newestOf(history.filter(isWanted)) ?? newestOf(history);
-    if (task === undefined) continue;
-    const settled = task.record?.settled ?? "";
-    const node = task.nodeId === "" ? undefined : view.get("nodes", task.nodeId);
-    return `slot ${slot}: ${settled === "" ? waitingText(task, node) : `${waitingText(task, node)}; no more tries: ${settled}`}`;
+function waiting(view: View, service: Service, tasks: readonly Task[], desired: number): string {
+  const slots = view.find("slots", "service", idOf(service)).filter(({ wanted }) => wanted);
+  const bySlot = Map.groupBy(tasks, ({ slotId }) => slotId);
+  for (const slot of slots.toSorted((a, b) => compareSlotKeys(a.key, b.key))) {
+    const history = bySlot.get(idOf(slot)) ?? [];
+    if (history.some((task) => runsAsWanted(view, task))) continue;
+    const text = slotWaits(view, slot, history);
+    if (text !== "") return `slot ${slotKeyText(slot.key)}: ${text}`;
   }
-  return slots.size < desired ? "its tasks are not made yet" : "";
+  return slots.length < desired ? "its tasks are not made yet" : "";
+}
+
+function slotWaits(view: View, slot: Slot, history: readonly Task[]): string {
+  const task = newestTask(history);
+  if (task === undefined) return "";
+  const node = task.nodeId === "" ? undefined : view.get("nodes", task.nodeId);
+  const text = waitingText(task, node);
+  return slot.settled === "" ? text : `${text}; no more tries: ${slot.settled}`;
 }
 
 /** A service as it is given out. */
 export function presentService(view: View, service: Service): Service {
-  return { ...redactService(service), summary: summarize(view, service) };
+  return { ...service, summary: summarize(view, service) };
 }

@@ -1,7 +1,6 @@
 import {
   ApiError,
   Task,
-  TaskState,
   TasksDefinition,
   invalid,
   precondition,
@@ -14,13 +13,13 @@ import {
 import { bind, type BoundService } from "@warren/api/server";
 import { delay } from "@warren/std";
 import type { View } from "@warren/store";
-import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, runOf, taskName } from "./access.ts";
+import { compareSlotKeys, isRunning, slotKeyText, stateOf, taskStateText } from "@warren/api/model";
+import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, taskName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { field, mustBeFew } from "./failures.ts";
 import { logs } from "./logs.ts";
 import { ordinal, pageOf } from "./pages.ts";
-import { redactTask } from "./redaction.ts";
-import { isRunning, stateOf, stateText } from "./task-state.ts";
+import { desiredState, presentTask, runsAsWanted } from "./task-reading.ts";
 
 /** How long nodes have to tell what their tasks use, ms. */
 const statsMs = 3_000;
@@ -28,16 +27,20 @@ const statsMs = 3_000;
 export function tasks(access: Access, dependencies: ControlDependencies): BoundService {
   const { relay } = dependencies;
   return bind(TasksDefinition, {
-    get: ({ ref }) => redactTask(resolveTask(access.view(), ref)),
+    get({ ref }) {
+      const view = access.view();
+      return presentTask(view, resolveTask(view, ref));
+    },
 
     list(request) {
+      const view = access.view();
       const { items, nextPageToken } = pageOf(request.page, {
         of: "tasks",
-        objects: selected(access.view(), request),
+        objects: selected(view, request),
         keyOf,
         bytesOf: (task) => Task.encode(task).finish().length,
       });
-      return { tasks: items.map(redactTask), nextPageToken };
+      return { tasks: items.map((task) => presentTask(view, task)), nextPageToken };
     },
 
     logs: (request, { signal }) => logs(access, dependencies, request, signal),
@@ -78,7 +81,7 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
         inTime.abort();
       }
       const order = (a: TaskStats, b: TaskStats): number =>
-        a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : a.slot - b.slot;
+        a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : compareSlotKeys(a.slot, b.slot);
       return { stats: stats.sort(order), unreachableNodes: unreachableNodes.sort() };
     },
   });
@@ -89,7 +92,10 @@ const keys = new WeakMap<Task, string>();
 function keyOf(task: Task): string {
   const known = keys.get(task);
   if (known !== undefined) return known;
-  const key = `${task.serviceName}\0${ordinal(task.slot)}\0${ordinal(runOf(task))}\0${idOf(task)}`;
+  const slot = slotKeyText(task.slot);
+  const place = /^\d+$/.test(slot) ? ordinal(Number(slot)) : slot;
+  const run = `${ordinal(task.epoch?.index ?? 0)}\0${ordinal(task.meta?.createdAt?.getTime() ?? 0)}\0${ordinal(task.run)}`;
+  const key = `${task.serviceName}\0${place}\0${run}\0${idOf(task)}`;
   keys.set(task, key);
   return key;
 }
@@ -109,38 +115,34 @@ function selected(view: View, { services, nodes, desiredStates }: ListTasksReque
       ? view.list("tasks")
       : [...new Set(serviceIds)].flatMap((id) => view.find("tasks", "service", id));
   return ofServices.filter(
-    ({ nodeId, desiredState }) =>
-      (nodes.length === 0 || nodeIds.has(nodeId)) &&
-      (desiredStates.length === 0 || desiredStates.includes(desiredState)),
+    (task) =>
+      (nodes.length === 0 || nodeIds.has(task.nodeId)) &&
+      (desiredStates.length === 0 || desiredStates.includes(desiredState(view, task))),
   );
 }
 
 /** Tasks that run, of those that are named; of all if none is. */
 function measured(view: View, refs: readonly string[]): readonly Task[] {
-  if (refs.length === 0) {
-    return view
-      .find("tasks", "desired", String(TaskState.RUNNING))
-      .filter((task) => isRunning(task) && task.nodeId !== "");
-  }
+  if (refs.length === 0) return view.list("tasks").filter((task) => runsAsWanted(view, task));
   const found = new Map<string, Task>();
   for (const ref of refs) {
     const one = resolveServiceOrTask(view, ref);
     const some = one.kind === "task" ? [one.task] : view.find("tasks", "service", idOf(one.service));
-    for (const task of some) if (isRunning(task) && task.nodeId !== "") found.set(idOf(task), task);
+    for (const task of some) if (runsAsWanted(view, task)) found.set(idOf(task), task);
   }
   return [...found.values()];
 }
 
 function runningTask(view: View, ref: string): Task {
   const task = resolveTask(view, ref, "open.ref");
-  if (stateOf(task) === TaskState.RUNNING && task.nodeId !== "") return task;
+  if (isRunning(task)) return task;
   const name = taskName(task);
   throw precondition(
     [
       {
         type: "TASK_NOT_RUNNING",
         subject: `task/${idOf(task)}`,
-        description: `task ${name} does not run: it is ${stateText(stateOf(task))}`,
+        description: `task ${name} does not run: it is ${taskStateText(stateOf(task))}`,
       },
     ],
     `see why: warren why ${idOf(task)}`,

@@ -3,10 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   ApiError,
+  Lease,
+  LeaseState,
   Node,
   NodeSpec_Availability,
   NodeStatus_State,
   ServiceSpec,
+  Slot,
   Task,
   TaskState,
   type Cluster,
@@ -15,15 +18,18 @@ import {
   type ExecResponse,
   type LogLine,
   type LogLines,
+  type RelayImage,
+  type RelayImageAnswer,
   type RelayLogs,
   type RelayStats,
   type StatsResponse,
 } from "@warren/api";
+import { numberedSlot, sameEpoch, slotIdOf, taskIdOf } from "@warren/api/model";
 import { checkClusterSpec } from "@warren/api/spec";
 import { connect, type ApiClient } from "@warren/api/client";
 import { startServer } from "@warren/api/server";
 import { controlServices, createCluster, type Relay } from "@warren/control";
-import { newId, systemClock, systemRandom, type Clock } from "@warren/std";
+import { systemClock, systemRandom, type Clock } from "@warren/std";
 import { RecordingLogger } from "@warren/std/testing";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import type { Store } from "@warren/store";
@@ -40,6 +46,7 @@ export class FakeRelay implements Relay {
     string,
     (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
   >();
+  readonly images = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
   readonly figures = new Map<string, (request: RelayStats, signal: AbortSignal) => Promise<StatsResponse>>();
 
   async *logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncGenerator<LogLines, void, void> {
@@ -56,6 +63,9 @@ export class FakeRelay implements Relay {
   }
   async stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse> {
     return (this.figures.get(nodeId) ?? noSession(nodeId))(request, signal);
+  }
+  async image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer> {
+    return (this.images.get(nodeId) ?? noSession(nodeId))(request, signal);
   }
 }
 
@@ -143,6 +153,7 @@ export async function addNode(
       "nodes",
       Node.fromPartial({
         spec: { availability: NodeSpec_Availability.ACTIVE },
+        specVersion: 1,
         description: { hostname },
         status: { state, at: new Date(0) },
       }),
@@ -150,20 +161,49 @@ export async function addNode(
   );
 }
 
-/** As the orchestrator and a node would have made it. */
-export async function addTask({ store }: Control, task: PartialTask): Promise<string> {
-  return store.update((tx) =>
-    tx.create(
-      "tasks",
-      Task.fromPartial({
-        slot: 1,
-        serviceName: "web",
-        desiredState: TaskState.RUNNING,
-        ...task,
-        meta: { id: newId(systemRandom) },
-      }),
-    ),
-  );
+/** A run of a lease, as the orchestrator and a node would have made it. */
+export interface TestTask {
+  readonly serviceId: string;
+  readonly serviceName?: string;
+  /** @default 1 */
+  readonly slot?: number;
+  /** The lease's, of the first reign. @default 1 */
+  readonly epoch?: number;
+  /** @default 1 */
+  readonly run?: number;
+  readonly nodeId?: string;
+  /** @default the service's wanted one */
+  readonly versionId?: string;
+  /** @default WANTED while the task is pending, else HELD */
+  readonly lease?: LeaseState;
+  readonly slotFields?: Partial<Slot>;
+  readonly status?: PartialTask["status"];
+}
+
+export async function addTask({ store }: Control, given: TestTask): Promise<string> {
+  const { serviceId, serviceName = "web", slot: number = 1, run = 1, nodeId = "" } = given;
+  const key = numberedSlot(number);
+  const slotId = slotIdOf(serviceId, key);
+  const epoch = { reign: 1, index: given.epoch ?? 1 };
+  const state = given.lease ?? ((given.status?.state ?? 0) <= TaskState.PENDING ? LeaseState.WANTED : LeaseState.HELD);
+  return store.update((tx) => {
+    const versionId = given.versionId ?? tx.get("services", serviceId)?.versionId ?? "";
+    const known = tx.get("slots", slotId);
+    const lease = Lease.fromPartial({ epoch, versionId, state, nodeId, wasHeld: state >= LeaseState.HELD });
+    const others = (known?.leases ?? []).filter((each) => !sameEpoch(each.epoch, epoch));
+    const leases = [...others, lease].sort((a, b) => (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0));
+    if (known === undefined)
+      tx.create("slots", {
+        ...Slot.fromPartial({ serviceId, serviceName, key, wanted: true }),
+        meta: { id: slotId, version: 0, createdAt: undefined, updatedAt: undefined },
+        leases,
+        ...given.slotFields,
+      });
+    else tx.update("slots", { ...known, leases, ...given.slotFields });
+    const task = { serviceId, serviceName, slotId, slot: key, epoch, run, nodeId, versionId, status: given.status };
+    const id = taskIdOf(slotId, epoch, { life: 0, run });
+    return tx.create("tasks", Task.fromPartial({ ...task, meta: { id } } as PartialTask));
+  });
 }
 
 export async function changeTask({ store }: Control, id: string, change: (task: Task) => Task): Promise<void> {
@@ -177,7 +217,7 @@ export function line(taskId: string, at: number, text: string): LogLine {
     line: Buffer.from(text),
     taskId,
     serviceName: "web",
-    slot: 1,
+    slot: numberedSlot(1),
     nodeId: "",
   };
 }

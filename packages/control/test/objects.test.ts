@@ -1,4 +1,12 @@
-import { Node, NodeSpec_Availability, NodeStatus_State, Task, TaskState } from "@warren/api";
+import {
+  LeaseState,
+  NodeSpec_Availability,
+  NodeStatus_State,
+  TaskState,
+  type Node,
+  type Service,
+  type Slot,
+} from "@warren/api";
 import { checkClusterSpec } from "@warren/api/spec";
 import { createCluster } from "@warren/control";
 import { describe, expect, it } from "vitest";
@@ -47,7 +55,7 @@ describe("a cluster", () => {
     await addNode(world, "b", NodeStatus_State.DOWN);
     await world.client.services.create({ spec: web() });
     await addTask(world, { serviceId: "s", status: { state: TaskState.RUNNING } });
-    await addTask(world, { serviceId: "s", status: { state: TaskState.FAILED } });
+    await addTask(world, { serviceId: "s", slot: 2, status: { state: TaskState.FAILED } });
     expect(await world.client.clusters.get({})).toMatchObject({
       version: "1.2.3",
       nodes: 2,
@@ -87,11 +95,11 @@ describe("nodes", () => {
     const { client } = world;
     const before = await client.nodes.get({ ref: "a" });
     const spec = { labels: { zone: "n" }, availability: NodeSpec_Availability.DRAIN };
-    const drained = await client.nodes.update({ ref: "a", version: before.meta?.version ?? 0, spec });
+    const drained = await client.nodes.update({ ref: "a", specVersion: before.specVersion, spec });
     expect(drained.spec).toEqual(spec);
     const again = await client.nodes.update({ ref: "a", spec });
     expect(again.meta?.version).toBe(drained.meta?.version);
-    expect((await failure(client.nodes.update({ ref: "a", version: before.meta?.version ?? 0, spec }))).code).toBe(
+    expect((await failure(client.nodes.update({ ref: "a", specVersion: before.specVersion, spec }))).code).toBe(
       "API_ABORTED",
     );
     await client.nodes.update({ ref: "a", spec: { ...spec, labels: {} } });
@@ -121,21 +129,23 @@ describe("networks", () => {
     expect(await faults(client.networks.create({ spec: { name: "no name" } }))).toEqual(["spec.name"]);
     expect((await client.networks.get({ ref: blue.meta?.id ?? "" })).spec?.name).toBe("blue");
 
-    await client.services.create({ spec: web({ task: { networks: [{ network: "blue" }] } }) });
+    const service = await client.services.create({ spec: web({ task: { networks: [{ network: "blue" }] } }) });
     expect((await failure(client.networks.delete({ ref: "blue" }))).failure).toMatchObject({
       violations: [{ type: "NETWORK_IN_USE", subject: "service/web" }],
     });
-    const task = await addTask(world, { serviceId: "s", networks: [blue.meta?.id ?? ""] });
+    const { meta, versionId } = service;
+    const serviceId = meta?.id ?? "";
+    await addTask(world, { serviceId, versionId, nodeId: "n", status: { state: TaskState.RUNNING } });
     await client.services.update({ ref: "web", spec: web() });
     expect((await failure(client.networks.delete({ ref: "blue" }))).failure).toMatchObject({
-      violations: [{ type: "NETWORK_IN_USE", subject: `task/${task}` }],
+      violations: [{ type: "NETWORK_IN_USE", subject: `slot/${serviceId}.1` }],
     });
-    await store.update((tx) =>
-      tx.update("tasks", {
-        ...(tx.get("tasks", task) as Task),
-        status: Task.fromPartial({ status: { state: 100 } }).status,
-      }),
-    );
+    await store.update((tx) => {
+      const slot = tx.get("slots", `${serviceId}.1`) as Slot;
+      tx.update("slots", { ...slot, leases: slot.leases.map((lease) => ({ ...lease, state: LeaseState.RELEASED })) });
+      const found = tx.get("services", serviceId) as Service;
+      tx.update("services", { ...found, completedVersionIds: [versionId] });
+    });
     await client.networks.delete({ ref: "blue" });
     // What the service would return to is gone now, and told so.
     expect(await faults(client.services.rollback({ ref: "web" }))).toEqual(["spec.task.networks[0].network"]);

@@ -1,6 +1,6 @@
-import { ObjectKind, PortSpec_Mode, ServiceSpec, TaskState, UpdateStatus_State, type Service } from "@warren/api";
+import { ObjectKind, PortSpec_Mode, Service, TaskState, UpdateStatus_State, type ServiceSpec } from "@warren/api";
 import { describe, expect, it } from "vitest";
-import { addTask, control, failure, faults, web } from "./fixture.ts";
+import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
 
 const spec = (service: Service): ServiceSpec => service.spec as ServiceSpec;
 
@@ -8,7 +8,7 @@ describe("create", () => {
   it("stores the completed spec on the default network, with an event, and says what is awaited", async () => {
     const { client, store } = await control();
     const service = await client.services.create({ spec: web() });
-    expect(service).toMatchObject({ specVersion: 1, deleting: false, summary: { desired: 1, running: 0 } });
+    expect(service).toMatchObject({ specVersion: 1, lastVersionNumber: 1, summary: { desired: 1, running: 0 } });
     expect(service.summary?.waiting).toBe("its tasks are not made yet");
     expect(spec(service).task?.container?.stopGraceMs).toBe(10_000);
     const [network] = store.view().find("networks", "name", "default");
@@ -121,11 +121,11 @@ describe("create", () => {
   });
 
   it("is UNAVAILABLE where this manager does not lead, and retried over a conflict", async () => {
-    const { client, proposer } = await control();
-    proposer.leader = false;
+    const { client, proposer, endTerm, beginTerm } = await control();
+    endTerm();
     const error = await failure(client.services.create({ spec: web() }));
     expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "STORE_NOT_LEADER" });
-    proposer.leader = true;
+    await beginTerm();
     proposer.failNext("conflict");
     await client.services.create({ spec: web() });
   });
@@ -214,18 +214,71 @@ describe("get and list", () => {
 });
 
 describe("update", () => {
-  it("replaces the spec, keeps the one before, and counts only what replaces tasks", async () => {
-    const { client } = await control();
+  it("replaces the spec, and makes a version only where tasks are made from something else", async () => {
+    const { client, store } = await control();
     const created = await client.services.create({ spec: web() });
     const relabelled = await client.services.update({
       ref: "web",
-      version: created.meta?.version ?? 0,
+      specVersion: created.specVersion,
       spec: { ...spec(created), labels: { a: "b" } },
     });
-    expect(relabelled).toMatchObject({ specVersion: 1, spec: { labels: { a: "b" } }, previousSpec: { labels: {} } });
+    expect(relabelled).toMatchObject({ specVersion: 2, spec: { labels: { a: "b" } }, versionId: created.versionId });
     const changed = await client.services.update({ ref: "web", spec: web({}, { image: "nginx:2" }) });
-    expect(changed.specVersion).toBe(2);
-    expect(changed.previousSpec?.labels).toEqual({ a: "b" });
+    expect(changed).toMatchObject({ specVersion: 3, lastVersionNumber: 2 });
+    expect(changed.recentVersionIds).toEqual([changed.versionId, created.versionId]);
+    const version = store.view().get("versions", changed.versionId);
+    expect(version).toMatchObject({
+      number: 2,
+      serviceId: created.meta?.id,
+      task: { container: { image: "nginx:2" } },
+    });
+  });
+
+  it("of placement or restart policy alone makes a version whose containers would be the same", async () => {
+    const { client, store } = await control();
+    const first = await client.services.create({ spec: web() });
+    const make = (service: Service): string | undefined => store.view().get("versions", service.versionId)?.make;
+    const placed = await client.services.update({
+      ref: "web",
+      spec: web({ task: { placement: { constraints: ["node.labels.zone == a"] }, restart: { maxAttempts: 3 } } }),
+    });
+    expect(placed.versionId).not.toBe(first.versionId);
+    expect(make(placed)).toBe(make(first));
+    const other = await client.services.update({ ref: "web", spec: web({ task: { forceUpdate: 1 } }) });
+    expect(make(other)).not.toBe(make(first));
+  });
+
+  it("settles what the image's tag means at create and when it is asked to, and at no other time", async () => {
+    const world = await control();
+    const { client, store, relay } = world;
+    const nodeId = await addNode(world, "a");
+    let digest = `sha256:${"a".repeat(64)}`;
+    let asked = 0;
+    relay.images.set(nodeId, async ({ image }) => {
+      expect(image).toBe("nginx:1");
+      asked += 1;
+      return { digest, fromStoreSince: "" };
+    });
+    const digestOf = (service: Service): string | undefined =>
+      store.view().get("versions", service.versionId)?.imageDigest;
+    const created = await client.services.create({ spec: web() });
+    expect(digestOf(created)).toBe(digest);
+    const first = digest;
+    digest = `sha256:${"b".repeat(64)}`;
+    const relabelled = await client.services.update({ ref: "web", spec: web({ labels: { a: "b" } }) });
+    const scaled = await client.services.scale({ ref: "web", replicas: 4 });
+    expect([digestOf(relabelled), digestOf(scaled), asked]).toEqual([first, first, 1]);
+    const looked = await client.services.update({ ref: "web", spec: web({ labels: { a: "b" } }), resolveImage: true });
+    expect([digestOf(looked), looked.lastVersionNumber, asked]).toEqual([digest, 2, 2]);
+    const { events } = await client.events.list({ ref: "web" });
+    expect(events.at(-1)?.message).toContain(`image ${digest} in place of ${first}`);
+  });
+
+  it("is taken where no node can say what the tag means: the first that runs it settles that", async () => {
+    const world = await control();
+    await addNode(world, "a");
+    const created = await world.client.services.create({ spec: web() });
+    expect(world.store.view().get("versions", created.versionId)?.imageDigest).toBe("");
   });
 
   it("with the same spec changes nothing, in whatever order its maps are", async () => {
@@ -233,7 +286,7 @@ describe("update", () => {
     const created = await client.services.create({ spec: web({}, { env: { A: "1", B: "2" } }) });
     const same = await client.services.update({ ref: "web", spec: web({}, { env: { B: "2", A: "1" } }) });
     expect(same.meta?.version).toBe(created.meta?.version);
-    expect(same.previousSpec).toBeUndefined();
+    expect(same.versionId).toBe(created.versionId);
   });
 
   it("of what was changed meanwhile is ABORTED, with both versions", async () => {
@@ -241,29 +294,28 @@ describe("update", () => {
     const created = await client.services.create({ spec: web() });
     const now = await client.services.scale({ ref: "web", replicas: 2 });
     const error = await failure(
-      client.services.update({ ref: "web", version: created.meta?.version ?? 0, spec: web({}, { image: "nginx:2" }) }),
+      client.services.update({ ref: "web", specVersion: created.specVersion, spec: web({}, { image: "nginx:2" }) }),
     );
     expect(error.code).toBe("API_ABORTED");
-    expect(error.message).toContain(String(now.meta?.version));
+    expect(error.message).toContain(`at version ${now.specVersion}`);
   });
 
-  it("can't rename, and keeps what it may not see", async () => {
-    const { client, store } = await control();
-    const registryAuth = { username: "ann", password: "s3cret" };
-    const created = await client.services.create({ spec: web({ task: { registryAuth } }) });
-    expect(created.spec?.task?.registryAuth).toEqual({ username: "ann", password: "" });
+  it("can't rename", async () => {
+    const { client } = await control();
+    await client.services.create({ spec: web() });
     expect(await faults(client.services.update({ ref: "web", spec: web({ name: "www" }) }))).toEqual(["spec.name"]);
-    const echoed = await client.services.update({ ref: "web", spec: { ...spec(created), labels: { a: "" } } });
-    expect(echoed.specVersion).toBe(1);
-    const stored = (): Service => store.view().find("services", "name", "web")[0] as Service;
-    expect(stored().spec?.task?.registryAuth).toEqual(registryAuth);
-    expect(JSON.stringify(echoed)).not.toContain("s3cret");
-    const other = { username: "bob", password: "" };
-    expect(await faults(client.services.update({ ref: "web", spec: web({ task: { registryAuth: other } }) }))).toEqual([
-      "spec.task.registry_auth.password",
+  });
+
+  it("names a stored login, never a password", async () => {
+    const { client } = await control();
+    const own = (registryLogin: string) => web({ task: { registryLogin } });
+    expect(await faults(client.services.create({ spec: own("registry.example") }))).toEqual([
+      "spec.task.registry_login",
     ]);
-    await client.services.update({ ref: "web", spec: web() });
-    expect(stored().spec?.task?.registryAuth).toBeUndefined();
+    await client.registries.login({ registry: "registry.example", auth: { username: "ann", password: "s3cret" } });
+    const created = await client.services.create({ spec: own("registry.example") });
+    expect(created.spec?.task?.registryLogin).toBe("registry.example");
+    expect(JSON.stringify(created)).not.toContain("s3cret");
   });
 
   it("keeps its own ports and may not take those of others", async () => {
@@ -282,50 +334,69 @@ describe("scale, rollback, delete", () => {
   it("scales without a version, up, down, to zero and no further", async () => {
     const { client } = await control();
     await client.services.create({ spec: web() });
+    const first = await client.services.get({ ref: "web" });
     for (const replicas of [3, 3, 0]) {
-      const { summary, specVersion } = await client.services.scale({ ref: "web", replicas });
+      const { summary, versionId } = await client.services.scale({ ref: "web", replicas });
       expect(summary?.desired).toBe(replicas);
-      expect(specVersion).toBe(1);
+      expect(versionId).toBe(first.versionId);
     }
     expect(await faults(client.services.scale({ ref: "web", replicas: 10_001 }))).toEqual(["replicas"]);
   });
 
-  it("returns to the spec before, which a scaling since then outlives", async () => {
-    const { client } = await control();
-    await client.services.create({ spec: web() });
+  it("returns to the last version that completed, which a scaling since then outlives", async () => {
+    const { client, store } = await control();
+    const first = await client.services.create({ spec: web() });
     expect((await failure(client.services.rollback({ ref: "web" }))).failure).toMatchObject({
-      violations: [{ type: "NO_PREVIOUS_SPEC" }],
+      violations: [{ type: "NO_VERSION" }],
+    });
+    await store.update((tx) => {
+      const [found] = tx.find("services", "name", "web") as [Service];
+      tx.update("services", { ...found, completedVersionIds: [found.versionId] });
     });
     await client.services.update({ ref: "web", spec: web({}, { image: "nginx:2" }) });
+    // Edits since then are not what a rollback returns to.
+    await client.services.update({ ref: "web", spec: web({ labels: { a: "b" } }, { image: "nginx:2" }) });
     await client.services.scale({ ref: "web", replicas: 5 });
     const back = await client.services.rollback({ ref: "web" });
     expect(back).toMatchObject({
-      specVersion: 3,
-      spec: { task: { container: { image: "nginx:1" } }, mode: { value: { replicas: 5 } } },
-      updateStatus: { state: UpdateStatus_State.ROLLING_BACK, specVersion: 3 },
+      versionId: first.versionId,
+      spec: { labels: { a: "b" }, task: { container: { image: "nginx:1" } }, mode: { value: { replicas: 5 } } },
+      updateStatus: { state: UpdateStatus_State.ROLLING_BACK, versionId: first.versionId, rollback: true },
     });
-    expect(back.previousSpec).toBeUndefined();
     expect((await failure(client.services.rollback({ ref: "web" }))).code).toBe("API_PRECONDITION");
   });
 
-  it("marks a service as going, once, and then lets nothing else be done with it", async () => {
+  it("returns to a version by its number, and lists those that there are", async () => {
     const { client } = await control();
-    await client.services.create({ spec: web({ ports: [{ target: 80, published: 80 }] }) });
-    await client.services.delete({ ref: "web" });
-    const version = (await client.services.get({ ref: "web" })).meta?.version;
-    await client.services.delete({ ref: "web" });
-    const service = await client.services.get({ ref: "web" });
-    expect(service).toMatchObject({ deleting: true, meta: { version }, summary: { desired: 0 } });
-    for (const call of [
-      client.services.update({ ref: "web", spec: web() }),
-      client.services.scale({ ref: "web", replicas: 1 }),
-      client.services.rollback({ ref: "web" }),
-    ])
-      expect((await failure(call)).failure).toMatchObject({ violations: [{ type: "DELETING" }] });
-    const taken = await failure(
-      client.services.create({ spec: web({ name: "b", ports: [{ target: 1, published: 80 }] }) }),
-    );
-    expect(taken.message).toContain("is being deleted");
+    for (const image of ["nginx:1", "nginx:2", "nginx:3"]) {
+      if (image === "nginx:1") await client.services.create({ spec: web({}, { image }) });
+      else await client.services.update({ ref: "web", spec: web({}, { image }) });
+    }
+    const error = await failure(client.services.rollback({ ref: "web", versionNumber: 9 }));
+    expect(error.message).toContain("keeps no version 9");
+    expect(error).toMatchObject({ remedy: "it keeps versions 2, 1: warren service rollback web --to N" });
+    const back = await client.services.rollback({ ref: "web", versionNumber: 2 });
+    expect(back.spec?.task?.container?.image).toBe("nginx:2");
+  });
+
+  it("deletes a service at once: its name and ports are free, its slots wait for their nodes", async () => {
+    const world = await control();
+    const { client, store } = world;
+    const ports = [{ target: 80, published: 80 }];
+    const made = await client.services.create({ spec: web({ ports }) });
+    await store.update((tx) => {
+      const [found] = tx.find("services", "name", "web") as [Service];
+      tx.update("services", { ...found, endpoint: { vip: "10.96.0.7", ports: [] } });
+    });
+    const serviceId = made.meta?.id ?? "";
+    await addTask(world, { serviceId, nodeId: "n", status: { state: TaskState.RUNNING } });
+    expect(await client.services.delete({ ref: "web" })).toEqual({ id: serviceId });
+    expect((await failure(client.services.get({ ref: "web" }))).code).toBe("API_NOT_FOUND");
+    expect(store.view().find("slots", "service", serviceId)).toMatchObject([
+      { wanted: false, restingVip: "10.96.0.7" },
+    ]);
+    const again = await client.services.create({ spec: web({ ports }) });
+    expect(again.meta?.id).not.toBe(serviceId);
     expect((await failure(client.services.delete({ ref: "no-such" }))).code).toBe("API_NOT_FOUND");
   });
 });
@@ -341,13 +412,13 @@ describe("the summary", () => {
     await addTask(world, {
       serviceId,
       slot: 2,
-      record: { run: 1 },
+      run: 1,
       status: { state: TaskState.FAILED, message: "boom" },
     });
     await addTask(world, {
       serviceId,
       slot: 2,
-      record: { run: 2 },
+      run: 2,
       status: {
         state: TaskState.PENDING,
         pending: { nodes: 3, refusals: [{ filter: "resources", nodes: 3, text: "lack 1 GiB of memory" }] },
@@ -357,20 +428,12 @@ describe("the summary", () => {
     expect(summary).toEqual({
       desired: 2,
       running: 1,
+      updated: 1,
       waiting: "slot 2: none of 3 nodes can take it (3: lack 1 GiB of memory)",
     });
   });
 });
 
 function serviceOf(name: string): Service {
-  return {
-    meta: undefined,
-    spec: ServiceSpec.fromPartial(web({ name })),
-    previousSpec: undefined,
-    specVersion: 1,
-    endpoint: undefined,
-    updateStatus: undefined,
-    deleting: false,
-    summary: undefined,
-  };
+  return Service.fromPartial({ spec: web({ name }), specVersion: 1 });
 }

@@ -1,43 +1,67 @@
 /**
  * One stream of assignments: a COMPLETE message, then INCREMENTAL ones, each naming the one that it follows upon.
  *
- * What changes while the worker does not read is gathered, the newest of each object; so a slow worker costs no more
- * than what there is.
+ * Changes that come while the worker does not read are gathered, the newest of each object; so a slow worker costs no
+ * more than what there is.
  */
 import { abortable, type Clock, type Timer } from "@warren/std";
-import { AssignmentsMessage_Type, type AssignmentChange, type AssignmentsMessage } from "@warren/api";
+import { AssignmentKind, AssignmentsMessage_Type, type AssignmentsMessage, type Point } from "@warren/api";
+import { assignmentDigestBytes, inSendingOrder } from "@warren/api/model";
 
+import type { AssignedObject } from "./assigned-object.ts";
+import type { Holder } from "./assignment-graph.ts";
+import { wrong } from "./errors.ts";
 import type { DispatcherOptions } from "./options.ts";
-
-export type Assignment = NonNullable<AssignmentChange["assignment"]>;
-
-/** What needs something comes after it, and goes before it. */
-const order: { readonly [kind in Assignment["$case"]]: number } = {
-  registry: 0,
-  endpoint: 1,
-  task: 2,
-  removedTask: 3,
-  removedEndpoint: 4,
-  removedRegistry: 5,
-};
 
 export type StreamOptions = Required<Pick<DispatcherOptions, "batchChanges" | "batchMs" | "urgentMs">>;
 
-export class AssignmentStream {
+export interface StreamDependencies {
+  readonly clock: Clock;
+  /** The point of history that a message is sent at (L13): never before what the message speaks of. */
+  readonly point: () => Point;
+}
+
+/** A change that was not sent. */
+interface Pending {
+  readonly kind: AssignmentKind;
+  readonly key: string;
+  /** Undefined: it is to go. */
+  readonly assigned: AssignedObject | undefined;
+  /** The worker was sent nothing of it yet, so that its going need not be sent. */
+  readonly isNew: boolean;
+}
+
+/** The digests of an AssignmentsRequest, in hex. @throws ApiError `API_INVALID` */
+export function heldDigests(held: Uint8Array): Set<string> {
+  if (held.length % assignmentDigestBytes !== 0)
+    throw wrong("held", `has ${held.length} bytes; digests are of ${assignmentDigestBytes} bytes each`);
+  const hex = Buffer.from(held).toString("hex");
+  const digests = new Set<string>();
+  const digits = 2 * assignmentDigestBytes;
+  for (let at = 0; at < hex.length; at += digits) digests.add(hex.slice(at, at + digits));
+  return digests;
+}
+
+export class AssignmentStream implements Holder {
+  readonly nodeId: string;
   readonly #clock: Clock;
+  readonly #point: () => Point;
   readonly #options: StreamOptions;
   readonly #ended = new AbortController();
-  /** Objects that the worker was sent. */
-  readonly #known = new Set<string>();
-  readonly #pending = new Map<string, Assignment>();
+  readonly #pending = new Map<string, Pending>();
+  #held: ReadonlySet<string>;
   #urgent = false;
   #sentMs = Number.NEGATIVE_INFINITY;
   #sequence = 0;
   #changed: PromiseWithResolvers<void> = Promise.withResolvers();
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, options: StreamOptions) {
+  /** @param held digests of what the worker has, in hex */
+  constructor(nodeId: string, held: ReadonlySet<string>, { clock, point }: StreamDependencies, options: StreamOptions) {
+    this.nodeId = nodeId;
+    this.#held = held;
     this.#clock = clock;
+    this.#point = point;
     this.#options = options;
   }
 
@@ -46,23 +70,24 @@ export class AssignmentStream {
     return this.#ended.signal;
   }
 
-  /** Takes a change. An urgent one waits `urgentMs` behind the message before, others `batchMs`. */
-  offer(assignment: Assignment, urgent: boolean): void {
-    const key = keyOf(assignment);
-    const removal = order[assignment.$case] > order.task;
-    if (removal && !this.#known.has(key)) {
-      this.#pending.delete(key);
-      return;
-    }
-    this.#pending.set(key, assignment);
-    this.#urgent ||= urgent;
-    this.#changed.resolve();
+  set(assigned: AssignedObject, isNew: boolean): void {
+    const { kind, key } = assigned;
+    const before = this.#pending.get(placeOf(kind, key));
+    this.#put({ kind, key, assigned, isNew: before?.isNew ?? isNew }, kind === AssignmentKind.LEASE);
   }
 
-  /** Tells the worker to remove a task, whether or not it was sent it here. */
-  remove(taskId: string): void {
-    this.#known.add(`task/${taskId}`);
-    this.offer({ $case: "removedTask", value: taskId }, true);
+  removed({ kind, key }: AssignedObject): void {
+    if (this.#pending.get(placeOf(kind, key))?.isNew === true) {
+      this.#pending.delete(placeOf(kind, key));
+      return;
+    }
+    this.#put({ kind, key, assigned: undefined, isNew: false }, leavesSoon(kind));
+  }
+
+  /** Sends the removal of a lease that the worker should not have, whether or not it was sent it here (L10). */
+  removeLease(key: string): void {
+    const kind = AssignmentKind.LEASE;
+    if (!this.#pending.has(placeOf(kind, key))) this.#put({ kind, key, assigned: undefined, isNew: false }, true);
   }
 
   /** `messages` throws this. */
@@ -71,9 +96,10 @@ export class AssignmentStream {
     this.#ended.abort(error);
   }
 
-  /** To be read once; what was offered before its first message is in that. */
+  /** To be read once; what was changed before its first message is read is in that. */
   async *messages(): AsyncGenerator<AssignmentsMessage, void, void> {
-    yield this.#message(AssignmentsMessage_Type.COMPLETE, this.#take(Number.POSITIVE_INFINITY));
+    this.#ended.signal.throwIfAborted();
+    yield this.#complete();
     for (;;) {
       await this.#due();
       this.#sentMs = this.#clock.monotonic();
@@ -81,24 +107,46 @@ export class AssignmentStream {
     }
   }
 
-  #message(type: AssignmentsMessage_Type, changes: AssignmentChange[]): AssignmentsMessage {
-    const appliesTo = this.#sequence === 0 ? "" : String(this.#sequence);
-    this.#sequence += 1;
-    return { type, appliesTo, resultsIn: String(this.#sequence), changes };
+  /** What differs from what the worker holds (L12: the worker knows by it that there is nothing else). */
+  #complete(): AssignmentsMessage {
+    const dropped = new Set(this.#held);
+    const differing = this.#take(Number.POSITIVE_INFINITY).filter(
+      ({ assigned }) => assigned === undefined || !dropped.delete(assigned.digest),
+    );
+    this.#held = new Set();
+    const message = this.#message(AssignmentsMessage_Type.COMPLETE, differing);
+    return { ...message, dropped: Buffer.from([...dropped].toSorted().join(""), "hex") };
   }
 
-  #take(limit: number): AssignmentChange[] {
-    const sorted = [...this.#pending].sort(([, a], [, b]) => order[a.$case] - order[b.$case]);
+  #message(type: AssignmentsMessage_Type, changes: readonly Pending[]): AssignmentsMessage {
+    const appliesTo = this.#sequence === 0 ? "" : String(this.#sequence);
+    this.#sequence += 1;
+    return {
+      type,
+      appliesTo,
+      resultsIn: String(this.#sequence),
+      changes: changes.map(({ kind, key, assigned }) => ({ kind, key, object: assigned?.bytes })),
+      dropped: Buffer.alloc(0),
+      point: this.#point(),
+    };
+  }
+
+  #put(change: Pending, urgent: boolean): void {
+    this.#pending.set(placeOf(change.kind, change.key), change);
+    this.#urgent ||= urgent;
+    this.#changed.resolve();
+  }
+
+  #take(limit: number): Pending[] {
+    const sorted = inSendingOrder(
+      [...this.#pending.values()].map((each) => ({ ...each, object: each.assigned?.bytes })),
+    );
     const taken = sorted.slice(0, limit);
-    for (const [key, assignment] of taken) {
-      this.#pending.delete(key);
-      if (order[assignment.$case] > order.task) this.#known.delete(key);
-      else this.#known.add(key);
-    }
+    for (const { kind, key } of taken) this.#pending.delete(placeOf(kind, key));
     // What is left was due as well.
     this.#urgent &&= this.#pending.size > 0;
     if (this.#pending.size > 0) this.#sentMs = Number.NEGATIVE_INFINITY;
-    return taken.map(([, assignment]) => ({ assignment }));
+    return taken;
   }
 
   /** Resolves when the next message is to be sent. */
@@ -123,19 +171,11 @@ export class AssignmentStream {
   }
 }
 
-function keyOf(assignment: Assignment): string {
-  switch (assignment.$case) {
-    case "task":
-      return `task/${assignment.value.id}`;
-    case "removedTask":
-      return `task/${assignment.value}`;
-    case "endpoint":
-      return `endpoint/${assignment.value.serviceId}`;
-    case "removedEndpoint":
-      return `endpoint/${assignment.value}`;
-    case "registry":
-      return `registry/${assignment.value.registry}`;
-    case "removedRegistry":
-      return `registry/${assignment.value}`;
-  }
+/** A lease or a backend that goes: it must be known before the task stops. */
+function leavesSoon(kind: AssignmentKind): boolean {
+  return kind === AssignmentKind.LEASE || kind === AssignmentKind.BACKEND;
+}
+
+function placeOf(kind: AssignmentKind, key: string): string {
+  return `${kind}/${key}`;
 }

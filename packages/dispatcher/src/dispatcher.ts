@@ -17,21 +17,26 @@ import type {
   HeartbeatResponse,
   RelayDown,
   RelayUp,
+  ReportRequest,
+  ReportResponse,
   SessionMessage,
   SessionRequest,
-  UpdateTaskStatusRequest,
-  UpdateTaskStatusResponse,
 } from "@warren/api";
-import { localIdentity, type CallContext, type Handlers } from "@warren/api/server";
-import { StoreError, type Store } from "@warren/store";
+import type { CallContext, Handlers } from "@warren/api/server";
+import { leaseKey } from "@warren/api/model";
+import { StoreError, type Store, type StoreTerm, type Transaction } from "@warren/store";
 
+import { heldDigests } from "./assignment-stream.ts";
 import { Assignments } from "./assignments.ts";
-import { callerGone, notLeading, notYourself, streamReplaced, wrong } from "./errors.ts";
+import { callerGone, noAssignments, notLeading, streamReplaced, wrong } from "./errors.ts";
+import { isOfThisHistory } from "./history.ts";
+import { mustSpeakFor } from "./identity.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
 import { relayOf, Relays, type Relay } from "./relays.ts";
+import { checkReports } from "./report.ts";
 import { Sessions } from "./sessions.ts";
-import { checkUpdates, storeStatuses } from "./task-status.ts";
+import { storeReports, type ReportOutcome } from "./store-report.ts";
 
 export interface DispatcherDependencies {
   readonly clock: Clock;
@@ -41,8 +46,9 @@ export interface DispatcherDependencies {
   readonly metrics?: Metrics;
 }
 
-/** What lives while this manager leads. */
+/** What lives as long as a term that this manager leads. */
 interface Lead {
+  readonly term: StoreTerm;
   readonly signal: AbortSignal;
   readonly sessions: Sessions;
   readonly assignments: Assignments;
@@ -52,8 +58,8 @@ interface Lead {
 }
 
 /**
- * The manager's side of its workers. It serves while `run` runs, which is while this manager leads; otherwise every
- * call is refused with `API_UNAVAILABLE`, so that the worker tries another manager.
+ * The manager's side of node sessions. It serves while `run` runs, which is for a term that this manager leads;
+ * otherwise every call is refused with `API_UNAVAILABLE`, so that the worker tries another manager.
  */
 export class Dispatcher {
   readonly #dependencies: DispatcherDependencies;
@@ -75,7 +81,7 @@ export class Dispatcher {
     this.handlers = {
       session: (request, context) => this.#session(request, context),
       heartbeat: (request, context) => this.#heartbeat(request, context),
-      updateTaskStatus: (request, context) => this.#updateTaskStatus(request, context),
+      report: (request, context) => this.#report(request, context),
       assignments: (request, context) => this.#assignments(request, context),
       relay: (requests, context) => this.#relay(requests, context),
     };
@@ -83,39 +89,33 @@ export class Dispatcher {
   }
 
   /**
-   * Serves workers until `signal` is aborted, which is when this manager no longer leads or stops; every session,
-   * stream and relay then ends with `API_UNAVAILABLE`. Not to be called again before it has resolved.
+   * Serves workers for a term that this manager has begun; resolves when `signal` is aborted or the term is over. Every
+   * session, stream and relay then ends with `API_UNAVAILABLE`. Not to be called again before it has resolved.
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(term: StoreTerm, signal: AbortSignal): Promise<void> {
     const { clock, random, store } = this.#dependencies;
-    await using group = new TaskGroup(logFailures(this.#log), signal);
-    const sessions = new Sessions(
-      {
-        clock,
-        random,
-        store,
-        log: this.#log,
-        metrics: this.#metrics,
-        background: (name, work) => group.run(name, work),
-      },
-      this.#options,
-    );
-    const relays = new Relays(
-      { clock, random, metrics: this.#metrics, sessionOf: (nodeId) => sessions.ofNode(nodeId) },
-      this.#options,
-    );
-    const assignments = new Assignments(clock, this.#options);
+    const deposed = new AbortController();
+    const isOver = (): boolean => store.term?.reign !== term.reign;
+    const failed = logFailures(this.#log);
+    const onFailure = (name: string, error: unknown): void => (isOver() ? deposed.abort() : failed(name, error));
+    await using group = new TaskGroup(onFailure, AbortSignal.any([signal, deposed.signal]));
+    const background = (name: string, work: (ended: AbortSignal) => Promise<void>): void => group.run(name, work);
+    const shared = { clock, random, metrics: this.#metrics };
+    const sessions = new Sessions({ ...shared, store, term, log: this.#log, background }, this.#options);
+    const relays = new Relays({ ...shared, sessionOf: (nodeId) => sessions.ofNode(nodeId) }, this.#options);
+    const assignments = new Assignments({ clock, point: () => store.point() }, this.#options);
     const started = Promise.withResolvers<void>();
-    started.promise.catch(() => undefined); // Told to who waits for it, if any.
-    const lead: Lead = { signal: group.signal, sessions, assignments, relays, started };
+    started.promise.catch(() => undefined); // Also rejected when no session waits for it.
+    const lead: Lead = { term, signal: group.signal, sessions, assignments, relays, started };
     this.#lead = lead;
     try {
       await sessions.start(group.signal);
-      this.#log.info("serves workers");
-      while (!group.signal.aborted) await this.#follow(lead);
+      this.#log.info("serves workers", { term: term.term });
+      while (!group.signal.aborted && !isOver()) await this.#follow(lead);
     } catch (error) {
-      if (!group.signal.aborted) throw error;
+      if (!group.signal.aborted && !isOver()) throw error;
     } finally {
+      if (isOver()) this.#log.info("the term is over", { term: term.term });
       this.#lead = undefined;
       started.reject(notLeading());
       sessions.stop(notLeading());
@@ -123,8 +123,8 @@ export class Dispatcher {
     }
   }
 
-  /** Follows the state from a new snapshot; returns when that must be taken again. */
-  async #follow({ signal, sessions, assignments, started }: Lead): Promise<void> {
+  /** Follows the state from a new snapshot; returns when that must be taken again, or the term is over. */
+  async #follow({ term, signal, sessions, assignments, started }: Lead): Promise<void> {
     const { store } = this.#dependencies;
     const { changes } = store.watch({ signal });
     assignments.resync(store.view());
@@ -132,7 +132,9 @@ export class Dispatcher {
     started.resolve();
     try {
       for await (const batch of changes) {
-        assignments.follow(store.view(), batch);
+        // L13: what another leader decided is not sent by this one.
+        if (store.term?.reign !== term.reign) return;
+        assignments.follow(store.view(), batch.changes);
         sessions.follow(batch.changes);
       }
     } catch (error) {
@@ -143,45 +145,52 @@ export class Dispatcher {
 
   async *#session(request: SessionRequest, context: CallContext): AsyncGenerator<SessionMessage, void, void> {
     const { started, sessions } = this.#leading();
-    speakFor(request.nodeId, context);
+    mustSpeakFor(context.identity, request.nodeId);
     await abortable(started.promise, context.signal);
     yield* sessions.open(request, context.signal);
   }
 
   async #heartbeat({ nodeId, sessionId }: HeartbeatRequest, context: CallContext): Promise<HeartbeatResponse> {
-    speakFor(nodeId, context);
+    mustSpeakFor(context.identity, nodeId);
     return { periodMs: this.#leading().sessions.heartbeat(nodeId, sessionId) };
   }
 
-  async #updateTaskStatus(
-    { nodeId, sessionId, updates }: UpdateTaskStatusRequest,
-    context: CallContext,
-  ): Promise<UpdateTaskStatusResponse> {
-    const { clock, store } = this.#dependencies;
-    const { sessions, assignments } = this.#leading();
-    speakFor(nodeId, context);
-    checkUpdates(updates);
+  async #report({ nodeId, sessionId, leases }: ReportRequest, context: CallContext): Promise<ReportResponse> {
+    const { store } = this.#dependencies;
+    const { term, sessions, assignments } = this.#leading();
+    mustSpeakFor(context.identity, nodeId);
+    checkReports(leases);
     const session = sessions.find(nodeId, sessionId);
     // Those of many nodes that come while the log is written are written together: see Store.update.
-    const { applied, stale, unknown } = await store.update((tx) => {
+    const work = (tx: Transaction): ReportOutcome => {
       if (session.signal.aborted) throw session.signal.reason;
-      return storeStatuses(tx, nodeId, updates, new Date(clock.now()));
-    });
-    this.#metrics.statusUpdates.add(applied, { result: "applied" });
-    this.#metrics.statusUpdates.add(stale, { result: "stale" });
-    this.#metrics.statusUpdates.add(unknown.length, { result: "unknown" });
-    if (unknown.length > 0) assignments.remove(nodeId, unknown);
-    return {};
+      return storeReports(tx, nodeId, leases);
+    };
+    const { stored, stale, refused, unknown } = await store.update(work, { term: term.term });
+    // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
+    const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
+    assignments.removeLeases(
+      nodeId,
+      gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)),
+    );
+    const kept = unknown.length - gone.length;
+    const counts = { stored, stale, refused: refused.length, removed: gone.length, kept };
+    for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });
+    for (const { why } of refused) this.#log.warn("a report is refused", { node: nodeId, why });
+    if (kept > 0) this.#log.warn("leases of another history are kept as unknown", { node: nodeId, leases: kept });
+    return { refused: [...refused] };
   }
 
   async *#assignments(
-    { nodeId, sessionId }: AssignmentsRequest,
+    { nodeId, sessionId, held }: AssignmentsRequest,
     context: CallContext,
   ): AsyncGenerator<AssignmentsMessage, void, void> {
     const { sessions, assignments } = this.#leading();
-    speakFor(nodeId, context);
+    mustSpeakFor(context.identity, nodeId);
     const session = sessions.find(nodeId, sessionId);
-    const stream = assignments.open(this.#dependencies.store.view(), nodeId, streamReplaced());
+    // L13, L14.
+    if (session.historyFault !== "") throw noAssignments(nodeId, session.historyFault);
+    const stream = assignments.open(this.#dependencies.store.view(), nodeId, heldDigests(held), streamReplaced());
     const onEnded = (): void => stream.end(session.signal.reason as Error);
     const onGone = (): void => stream.end(callerGone());
     session.signal.addEventListener("abort", onEnded, { once: true });
@@ -206,18 +215,15 @@ export class Dispatcher {
     const message = first.done === true ? undefined : first.value.message;
     if (message?.$case !== "open") throw wrong("open", "is missing; it is the first message of a relay");
     const { nodeId, sessionId, relayId } = message.value;
-    speakFor(nodeId, context);
+    mustSpeakFor(context.identity, nodeId);
     sessions.find(nodeId, sessionId);
     yield* relays.serve(relayId, nodeId, up, context.signal);
   }
 
+  /** A deposed leader refuses, even before its `run` has noticed. */
   #leading(): Lead {
-    if (this.#lead === undefined) throw notLeading();
-    return this.#lead;
+    const lead = this.#lead;
+    if (lead === undefined || this.#dependencies.store.term?.reign !== lead.term.reign) throw notLeading();
+    return lead;
   }
-}
-
-/** A worker speaks for its own node; on the local socket, whose callers are the machine's own, for any. */
-function speakFor(nodeId: string, { identity }: CallContext): void {
-  if (identity.name !== localIdentity.name && identity.name !== nodeId) throw notYourself(identity.name, nodeId);
 }

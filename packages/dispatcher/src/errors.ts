@@ -1,5 +1,5 @@
-/** What workers and callers are told. Codes are the API's; how they become statuses only `@warren/api` knows. */
-import { ApiError, errorFromStatus, invalid, type RelayFailure } from "@warren/api";
+/** What calls are refused with. Codes are the API's; how they become statuses only `@warren/api` knows. */
+import { ApiError, invalid, precondition } from "@warren/api";
 
 export function notLeading(): ApiError {
   return new ApiError({ code: "API_UNAVAILABLE" }, "this manager does not lead", {
@@ -44,10 +44,6 @@ export function sessionUnknown(nodeId: string, sessionId: string): ApiError {
   );
 }
 
-export function notYourself(identity: string, nodeId: string): ApiError {
-  return new ApiError({ code: "API_DENIED" }, `${identity} can't speak for node ${nodeId}`);
-}
-
 export function nodeUnreachable(nodeId: string, why: string, cause?: unknown): ApiError {
   return new ApiError({ code: "API_UNAVAILABLE" }, `node ${nodeId} can't be reached: ${why}`, {
     cause,
@@ -81,7 +77,12 @@ export function cutOff(nodeId: string, cause?: unknown): ApiError {
   return nodeUnreachable(nodeId, "it went away in the middle", cause);
 }
 
-/** What the node itself answered instead. */
-export function refusedByNode(nodeId: string, { status, message }: RelayFailure): ApiError {
-  return errorFromStatus(status, `node ${nodeId}: ${message}`);
+export function levelRefused(description: string, remedy: string): ApiError {
+  return precondition([{ type: "LEVEL", subject: "node", description }], remedy);
+}
+
+/** L13: what a manager that has lost a part of its history would assign is not to be obeyed. */
+export function noAssignments(nodeId: string, historyFault: string): ApiError {
+  const description = `node ${nodeId} is sent no assignments: ${historyFault}`;
+  return precondition([{ type: "HISTORY_LOST", subject: `node/${nodeId}`, description }]);
 }

@@ -5,7 +5,7 @@ export interface DispatcherMetrics {
   readonly nodesDown: Counter;
   readonly assignmentMessages: Counter;
   readonly assignmentChanges: Counter;
-  readonly statusUpdates: Counter;
+  readonly reports: Counter;
   readonly relays: Gauge;
 }
 
@@ -17,12 +17,10 @@ export function dispatcherMetrics(metrics: Metrics): DispatcherMetrics {
   });
   return {
     sessions: metrics.gauge(named("sessions", "Nodes that have a session with this manager.")),
-    nodesDown: metrics.counter(named("nodes_down_total", "Times that a node fell silent.")),
+    nodesDown: metrics.counter(named("nodes_down_total", "Nodes that were set down for their silence.")),
     assignmentMessages: metrics.counter(named("assignment_messages_total", "Messages of assignments sent.", ["type"])),
     assignmentChanges: metrics.counter(named("assignment_changes_total", "Changes in those messages.")),
-    statusUpdates: metrics.counter(
-      named("status_updates_total", "What nodes told of tasks, by what became of it.", ["result"]),
-    ),
-    relays: metrics.gauge(named("relays", "Logs, execs and measurements that nodes are asked for now.")),
+    reports: metrics.counter(named("lease_reports_total", "Reports of leases, by what became of them.", ["result"])),
+    relays: metrics.gauge(named("relays", "Relays to nodes that are open now.")),
   };
 }

@@ -1,9 +1,14 @@
 import { AsyncQueue } from "@warren/std";
-import type { Node, SessionMessage } from "@warren/api";
+import type { Node, Point, SessionMessage } from "@warren/api";
 import { isDeepStrictEqual } from "node:util";
 
+import { isHere } from "./node-status.ts";
+
 /** What is the same in every message of a session. */
-export type SessionHead = Pick<SessionMessage, "sessionId" | "clusterId" | "taskPool" | "vipPool">;
+export type SessionHead = Pick<
+  SessionMessage,
+  "sessionId" | "clusterId" | "taskPool" | "vipPool" | "level" | "historyLost"
+>;
 
 /** Messages that may wait for a worker that does not read. */
 const maxWaiting = 1_000;
@@ -12,13 +17,16 @@ const maxWaiting = 1_000;
 export class NodeSession {
   readonly id: string;
   readonly nodeId: string;
+  /** Why the node is sent no assignments; empty: it is. */
+  readonly historyFault: string;
   readonly #ended = new AbortController();
   readonly #messages = new AsyncQueue<Partial<SessionMessage>>(maxWaiting);
   #node: Node | undefined;
 
-  constructor(id: string, nodeId: string) {
+  constructor(id: string, nodeId: string, historyFault: string) {
     this.id = id;
     this.nodeId = nodeId;
+    this.historyFault = historyFault;
   }
 
   /** Aborted when it has ended; the reason says why. */
@@ -26,9 +34,14 @@ export class NodeSession {
     return this.#ended.signal;
   }
 
-  /** Whether its node is stored as ready and told what it is. */
+  /** Whether its node is stored as here and was sent how. */
   get isOpen(): boolean {
     return this.#node !== undefined && !this.signal.aborted;
+  }
+
+  /** Whether the node is stored as this session has it. */
+  isStored(node: Node): boolean {
+    return isHere(node, this.historyFault);
   }
 
   end(error: Error): void {
@@ -41,8 +54,8 @@ export class NodeSession {
     return this.#messages.push(message);
   }
 
-  /** Tells the node how it is stored, if what concerns it has changed. */
-  tellNode(node: Node): boolean {
+  /** Sends how the node is stored, if what concerns it has changed; false if too many messages wait. */
+  sendNode(node: Node): boolean {
     const before = this.#node;
     this.#node = node;
     const same = before !== undefined && isDeepStrictEqual(settingsOf(before), settingsOf(node));
@@ -50,8 +63,9 @@ export class NodeSession {
   }
 
   /** To be read once. Throws what `end` was given. */
-  async *messages(head: SessionHead): AsyncGenerator<SessionMessage, void, void> {
-    for await (const message of this.#messages) yield { node: undefined, relay: undefined, ...head, ...message };
+  async *messages(head: SessionHead, point: () => Point): AsyncGenerator<SessionMessage, void, void> {
+    for await (const message of this.#messages)
+      yield { node: undefined, relay: undefined, ...head, point: point(), ...message };
   }
 }
 

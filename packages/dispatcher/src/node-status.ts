@@ -1,9 +1,9 @@
 /** What is stored of a node as it comes, is silent and goes; each is a step of a transaction. */
-import { Node, NodeSpec, NodeStatus_State, ObjectKind, type NodeDescription, type SessionRequest } from "@warren/api";
+import { Node, NodeDescription, NodeSpec, NodeStatus_State, ObjectKind, type SessionRequest } from "@warren/api";
+import { level, minLevel } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
-import { isDeepStrictEqual } from "node:util";
 
-import { wrong } from "./errors.ts";
+import { levelRefused, wrong } from "./errors.ts";
 
 const idForm = /^[0-9a-z]{25}$/;
 const maxText = 255;
@@ -23,20 +23,65 @@ export function checkSessionRequest({ nodeId, description }: SessionRequest): {
   return { nodeId, description };
 }
 
-/** The node is here and describes itself. Writes nothing if that is what is stored. */
-export function register(tx: Transaction, nodeId: string, description: NodeDescription, now: Date): void {
-  const status = { state: NodeStatus_State.READY, message: "", at: now };
+/**
+ * The level that the node is spoken to in: the cluster's active one, or its own if that is lower (L20).
+ *
+ * @throws ApiError `API_PRECONDITION`, naming the node
+ */
+export function spokenLevel(nodeId: string, description: NodeDescription, activeLevel: number): number {
+  const { hostname } = description;
+  const active = Math.max(activeLevel, minLevel);
+  if (description.level < minLevel)
+    throw levelRefused(
+      `node ${hostname} (${nodeId}) takes level ${description.level} at most, and this manager speaks ${minLevel} to ${level}`,
+      "upgrade the node's Warren",
+    );
+  if (description.minLevel > active)
+    throw levelRefused(
+      `node ${hostname} (${nodeId}) takes level ${description.minLevel} and up, and the cluster is at ${active}`,
+      "upgrade the managers first",
+    );
+  return Math.min(active, description.level);
+}
+
+/**
+ * The node is here and describes itself. Writes nothing if that is what is stored.
+ *
+ * @param historyFault why it is sent no assignments; it is then here, and gets no tasks. Empty: it is ready
+ */
+export function register(
+  tx: Transaction,
+  nodeId: string,
+  description: NodeDescription,
+  historyFault: string,
+  now: Date,
+): void {
+  const status = { state: stateHere(historyFault), message: historyFault, at: now };
   const node = tx.get("nodes", nodeId);
   if (node === undefined) {
     const meta = { id: nodeId, version: 0, createdAt: undefined, updatedAt: undefined };
     tx.create("nodes", Node.create({ meta, spec: NodeSpec.create(), description, status }));
-    tell(tx, nodeId, description.hostname, "created", "joined the cluster");
-    return;
+    emit(tx, nodeId, description.hostname, "created", "joined the cluster");
+  } else {
+    const same = isHere(node, historyFault);
+    if (same && sameDescription(node.description, description)) return;
+    tx.update("nodes", { ...node, description, status: same ? node.status : status });
+    if (node.status?.state === NodeStatus_State.DOWN && historyFault === "")
+      emit(tx, nodeId, description.hostname, "ready", "is back");
+    if (same) return;
   }
-  const ready = node.status?.state === NodeStatus_State.READY;
-  if (ready && isDeepStrictEqual(node.description, description)) return;
-  tx.update("nodes", { ...node, description, status: ready ? node.status : status });
-  if (node.status?.state === NodeStatus_State.DOWN) tell(tx, nodeId, description.hostname, "ready", "is back");
+  if (historyFault !== "")
+    emit(tx, nodeId, description.hostname, "history-lost", `gets no assignments: ${historyFault}`);
+}
+
+/** Whether the node is stored as one that has a session. */
+export function isHere({ status }: Node, historyFault: string): boolean {
+  return status?.state === stateHere(historyFault) && (historyFault === "" || status.message === historyFault);
+}
+
+/** A node of another history is unknown: it gets no tasks, and those that it runs are not moved away. */
+function stateHere(historyFault: string): NodeStatus_State {
+  return historyFault === "" ? NodeStatus_State.READY : NodeStatus_State.UNKNOWN;
 }
 
 /** A manager took the lead: it has yet to hear from every node that was there. */
@@ -59,10 +104,16 @@ export function fallSilent(tx: Transaction, nodeId: string, silentMs: number, no
   if (node === undefined || node.status?.state === NodeStatus_State.DOWN) return false;
   const message = `no heartbeat for ${Math.round(silentMs / 100) / 10} s`;
   tx.update("nodes", { ...node, status: { state: NodeStatus_State.DOWN, message, at: now } });
-  tell(tx, nodeId, node.description?.hostname ?? nodeId, "down", message);
+  emit(tx, nodeId, node.description?.hostname ?? nodeId, "down", message);
   return true;
 }
 
-function tell(tx: Transaction, objectId: string, objectName: string, action: string, message: string): void {
+function sameDescription(a: NodeDescription | undefined, b: NodeDescription): boolean {
+  return (
+    a !== undefined && Buffer.compare(NodeDescription.encode(a).finish(), NodeDescription.encode(b).finish()) === 0
+  );
+}
+
+function emit(tx: Transaction, objectId: string, objectName: string, action: string, message: string): void {
   tx.emit({ kind: ObjectKind.NODE, objectId, objectName, action, message });
 }

@@ -1,15 +1,15 @@
 export interface DispatcherOptions {
   /** Between two heartbeats of a node, ms. @default 5000 */
   readonly heartbeatMs?: number;
-  /** Each period is drawn from the one above plus or minus this, so that nodes don't beat in step, ms. @default 500 */
+  /** Each period is drawn from the one above plus or minus this, so that nodes' heartbeats don't fall together, ms. @default 500 */
   readonly heartbeatJitterMs?: number;
   /** Heartbeats that may be missed in a row before a node is down. After a change of leader twice as many. @default 3 */
   readonly missedHeartbeats?: number;
   /** Changes in one INCREMENTAL message. @default 100 */
   readonly batchChanges?: number;
-  /** How long changes that can wait are gathered behind the message before, ms. The first after a rest don't wait. @default 100 */
+  /** How long changes that are not urgent are gathered behind the message before, ms. The first after a rest goes at once. @default 100 */
   readonly batchMs?: number;
-  /** The same for changes that can't: of tasks, and of backends that leave. @default 10 */
+  /** The same for urgent changes: of leases, and of backends that leave. @default 10 */
   readonly urgentMs?: number;
   /** How long a node has to answer when something is wanted of it, ms. @default 10000 */
   readonly relayOpenMs?: number;

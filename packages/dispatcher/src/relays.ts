@@ -1,6 +1,6 @@
 /**
- * Ways from a caller of the API to a node: the node is told in its session, opens a stream, and what it sends there
- * goes to the caller as fast as the caller takes it. When either has gone the other is told.
+ * Relays from a caller of the API to a node: the node's session carries the request, the node opens a stream for it,
+ * and what it sends there goes to the caller as fast as the caller takes it. When either end has gone the other ends.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
 import {
@@ -10,6 +10,8 @@ import {
   type ExecResponse,
   type LogLines,
   type RelayDown,
+  type RelayImage,
+  type RelayImageAnswer,
   type RelayLogs,
   type RelayRequest,
   type RelayStats,
@@ -17,16 +19,19 @@ import {
   type StatsResponse,
 } from "@warren/api";
 
-import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
+import { callerGone, cutOff, nodeUnreachable, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
+import { refusedByNode } from "./relay-failure.ts";
 
 /**
- * What is asked of a node on behalf of a caller. All throw ApiError: `API_UNAVAILABLE` if the node can't be reached or
- * goes away, and what the node itself answers. They end when `signal` is aborted, or when their reader leaves.
+ * What is asked of a node on behalf of a caller, of any run of a lease that the node still has. All throw ApiError:
+ * `API_UNAVAILABLE` if the node can't be reached or goes away, and what the node itself answers. They end when `signal`
+ * is aborted, or when their reader leaves.
  */
 export interface Relay {
+  /** Lines of tasks, by their ids. */
   logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
   /** `request.ref` is a task's id; `input` is all that the caller sends after it. */
   exec(
@@ -36,6 +41,8 @@ export interface Relay {
     signal: AbortSignal,
   ): AsyncIterable<ExecResponse>;
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
+  /** What an image reference leads to on that node. */
+  image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
 }
 
 export interface RelaysDependencies {
@@ -206,7 +213,12 @@ export function relayOf(relays: () => Relays): Relay {
     async stats(nodeId, request, signal) {
       for await (const up of relays().call(nodeId, { $case: "stats", value: request }, signal))
         if (up.$case === "stats") return up.value;
-      throw nodeUnreachable(nodeId, "it measured nothing");
+      throw nodeUnreachable(nodeId, "it ended without its measurements");
+    },
+    async image(nodeId, request, signal) {
+      for await (const up of relays().call(nodeId, { $case: "image", value: request }, signal))
+        if (up.$case === "image") return up.value;
+      throw nodeUnreachable(nodeId, "it ended without the image's digest");
     },
   };
 }

@@ -1,18 +1,19 @@
 /**
- * Which nodes are here: sessions, heartbeats, and the deadline after which a node that is not heard of is down.
+ * Sessions of nodes, heartbeats, and the deadline after which a silent node is down.
  *
  * S1: a node has one session; a later one ends it.
  * S2: a session is in the table before its node is stored as ready, and a node is stored as down only if it has none
  *     in the table; so of a node that comes back in the moment of its deadline the last word is ready.
  */
 import { abortable, Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
-import { NodeStatus_State, type NodeDescription, type SessionMessage, type SessionRequest } from "@warren/api";
-import { StoreError, type Store, type StoreChange, type Transaction } from "@warren/store";
+import type { NodeDescription, SessionMessage, SessionRequest } from "@warren/api";
+import { StoreError, type Store, type StoreChange, type StoreTerm, type Transaction } from "@warren/store";
 
 import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, silent, superseded } from "./errors.ts";
+import { historyFault } from "./history.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";
-import { checkSessionRequest, doubt, fallSilent, register } from "./node-status.ts";
+import { checkSessionRequest, doubt, fallSilent, register, spokenLevel } from "./node-status.ts";
 import type { DispatcherOptions } from "./options.ts";
 
 /** As `ClusterSpec` has them. */
@@ -26,9 +27,11 @@ export interface SessionsDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly store: Store;
+  /** The term that this manager leads: nothing is written in another. */
+  readonly term: StoreTerm;
   readonly log: Logger;
   readonly metrics: DispatcherMetrics;
-  /** Runs work that the lead's end ends. */
+  /** Runs work that the term's end ends. */
   readonly background: (name: string, work: (signal: AbortSignal) => Promise<void>) => void;
 }
 
@@ -37,6 +40,7 @@ export class Sessions {
   readonly #options: Required<DispatcherOptions>;
   readonly #sessions = new Map<string, NodeSession>();
   readonly #deadlines = new Map<string, Timer>();
+  #stopped: Error | undefined;
 
   constructor(dependencies: SessionsDependencies, options: Required<DispatcherOptions>) {
     this.#dependencies = dependencies;
@@ -45,13 +49,13 @@ export class Sessions {
 
   /** Marks the nodes that were there as unknown, until they are heard of or their deadline passes. */
   async start(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#dependencies;
-    const nodes = await this.#persist((tx) => doubt(tx, new Date(clock.now())), signal);
+    const nodes = await this.#persist((tx) => doubt(tx, new Date(tx.now)), signal);
     for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
   }
 
   /** Ends every session. */
   stop(error: Error): void {
+    this.#stopped = error;
     for (const timer of this.#deadlines.values()) timer.cancel();
     this.#deadlines.clear();
     for (const session of this.#sessions.values()) this.#end(session, error);
@@ -61,9 +65,13 @@ export class Sessions {
   async *open(request: SessionRequest, caller: AbortSignal): AsyncGenerator<SessionMessage, void, void> {
     const { random, store, log, metrics } = this.#dependencies;
     const { nodeId, description } = checkSessionRequest(request);
-    const [cluster] = store.view().list("clusters");
+    // L13: what the node has obeyed is looked for in a state that has all that any manager answered for.
+    const { cluster } = await abortable(store.read(), caller);
+    if (this.#stopped !== undefined) throw this.#stopped;
     if (cluster === undefined) throw noCluster();
-    const session = new NodeSession(newId(random), nodeId);
+    const level = spokenLevel(nodeId, description, cluster.level);
+    const fault = historyFault(store, request.obeyed);
+    const session = new NodeSession(newId(random), nodeId, fault);
     const before = this.#sessions.get(nodeId);
     if (before !== undefined) this.#end(before, superseded(nodeId));
     this.#sessions.set(nodeId, session);
@@ -73,12 +81,16 @@ export class Sessions {
     try {
       await abortable(this.#register(session, description), session.signal);
       log.info("node has a session", { node: nodeId, hostname: description.hostname, session: session.id });
-      yield* session.messages({
+      if (fault !== "") log.warn("node is sent no assignments", { node: nodeId, why: fault });
+      const head = {
         sessionId: session.id,
         clusterId: cluster.meta?.id ?? "",
         taskPool: cluster.spec?.taskPool || defaultTaskPool,
         vipPool: cluster.spec?.vipPool || defaultVipPool,
-      });
+        level,
+        historyLost: fault,
+      };
+      yield* session.messages(head, () => store.point());
     } finally {
       caller.removeEventListener("abort", leave);
       leave();
@@ -126,25 +138,26 @@ export class Sessions {
       this.#end(session, nodeRemoved(nodeId));
       return;
     }
-    if (!session.tellNode(node)) this.#end(session, nodeUnreachable(nodeId, "it does not read its messages"));
+    if (!session.sendNode(node)) this.#end(session, nodeUnreachable(nodeId, "it does not read its messages"));
     const { description } = node;
-    if (node.status?.state !== NodeStatus_State.READY && description !== undefined)
-      this.#dependencies.background("set a node ready", () => this.#register(session, description));
+    if (!session.isStored(node) && description !== undefined)
+      this.#dependencies.background("store a node as here", () => this.#register(session, description));
   }
 
   async #register(session: NodeSession, description: NodeDescription): Promise<void> {
-    const { clock, store } = this.#dependencies;
-    const { nodeId, signal } = session;
+    const { store, term } = this.#dependencies;
+    const { nodeId, signal, historyFault: fault } = session;
     this.#expect(nodeId, this.#graceMs());
-    await store.update((tx) => {
+    const work = (tx: Transaction): void => {
       // The node has another session, or none.
       if (signal.aborted) throw signal.reason;
-      register(tx, nodeId, description, new Date(clock.now()));
-    });
+      register(tx, nodeId, description, fault, new Date(tx.now));
+    };
+    await store.update(work, { term: term.term });
     signal.throwIfAborted();
     const node = store.view().get("nodes", nodeId);
     if (node === undefined) throw nodeRemoved(nodeId);
-    session.tellNode(node);
+    session.sendNode(node);
   }
 
   #end(session: NodeSession, error: Error): void {
@@ -173,9 +186,9 @@ export class Sessions {
   }
 
   async #fallSilent(nodeId: string, graceMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, log, metrics } = this.#dependencies;
+    const { log, metrics } = this.#dependencies;
     const fell = await this.#persist(
-      (tx) => !this.#sessions.has(nodeId) && fallSilent(tx, nodeId, graceMs, new Date(clock.now())), // S2
+      (tx) => !this.#sessions.has(nodeId) && fallSilent(tx, nodeId, graceMs, new Date(tx.now)), // S2
       signal,
     );
     if (!fell) return;
@@ -183,15 +196,15 @@ export class Sessions {
     log.warn("node is down", { node: nodeId, silentMs: graceMs });
   }
 
-  /** Runs a transaction that may be repeated until it is applied or the lead ends. */
+  /** Runs a transaction that may be repeated until it is applied or the term ends. */
   async #persist<R>(work: (tx: Transaction) => R, signal: AbortSignal): Promise<R> {
-    const { clock, random, store, log } = this.#dependencies;
+    const { clock, random, store, term, log } = this.#dependencies;
     const backoff = new Backoff(random);
     for (;;) {
       try {
-        return await store.update(work);
+        return await store.update(work, { term: term.term });
       } catch (error) {
-        if (!StoreError.is(error)) throw error;
+        if (!StoreError.is(error) || store.term?.reign !== term.reign) throw error;
         signal.throwIfAborted();
         log.warn("a write is tried again", { error });
         await delay(clock, backoff.next(), signal);

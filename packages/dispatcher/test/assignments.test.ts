@@ -1,110 +1,169 @@
 import {
   ApiError,
   AssignmentsMessage_Type,
+  LeaseState,
   NodeStatus_State,
+  PortSpec_Mode,
   RegistryCredential,
+  RestartPolicy_Condition,
   Service,
+  TaskSpec,
   TaskState,
+  Version,
   type AssignmentsMessage,
-  type Task,
+  type Service as ServiceObject,
 } from "@warren/api";
+import { decodeAssigned, type AssignedKind, type AssignedObjects } from "@warren/api/model";
 import { Store } from "@warren/store";
 import { memoryStore } from "@warren/store/testing";
 import { until } from "@warren/std/testing";
-import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { endpointOf, isAssigned, registryInUse, registryOf } from "../src/assignment.ts";
-import { failureOf, harness, nodeId, service, task, type Harness } from "./harness.ts";
+import { registryOf } from "../src/objects.ts";
+import {
+  changeLease,
+  deploy,
+  epoch,
+  failureOf,
+  harness,
+  lease,
+  names,
+  nodeId,
+  place,
+  Reading,
+  report,
+  run,
+  setTask,
+  slot,
+  version,
+  type Harness,
+} from "./harness.ts";
 
-const [a, b] = [nodeId("a"), nodeId("b")];
+const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
 
-/** `task:t1 endpoint:web …`, removals as `-task:t1`. */
-function names({ changes }: AssignmentsMessage): string {
-  return changes
-    .map(({ assignment }) => {
-      switch (assignment?.$case) {
-        case "task":
-          return `task:${assignment.value.id}`;
-        case "endpoint":
-          return `endpoint:${assignment.value.serviceId}`;
-        case "registry":
-          return `registry:${assignment.value.registry}`;
-        case "removedTask":
-          return `-task:${assignment.value}`;
-        case "removedEndpoint":
-          return `-endpoint:${assignment.value}`;
-        case "removedRegistry":
-          return `-registry:${assignment.value}`;
-        case undefined:
-          return "?";
-      }
-    })
-    .join(" ");
-}
-
-const running = (address: string): Task["status"] =>
-  task("x", a, { status: { state: TaskState.RUNNING, container: { address } } }).status;
 const login = (registry: string): RegistryCredential =>
   RegistryCredential.create({ meta: { id: registry }, registry, auth: { username: "u", password: registry } });
 
-/** Two tasks of `web`, one on each node. */
+/** `web.1` assigned to node a, `web.2` running on node b. */
 async function filled(options: Parameters<typeof harness>[0] = {}): Promise<Harness> {
   const h = await harness(options);
   await h.store.update((tx) => {
-    tx.create("services", service("web"));
-    tx.create("tasks", task("t1", a));
-    tx.create(
-      "tasks",
-      task("t2", b, { slot: 2, status: { state: TaskState.RUNNING, container: { address: "10.77.2.2" } } }),
-    );
+    deploy(tx, "web");
+    place(tx, "web", 1, a);
+    place(tx, "web", 2, b, { state: TaskState.RUNNING, address: "10.77.2.2" });
   });
   return h;
 }
 
-const change = (h: Harness, id: string, fields: Partial<Task>): Promise<void> =>
-  h.store.update((tx) => tx.update("tasks", { ...tx.resolve("tasks", id), ...fields }));
+/** The object of a kind that a message brings. */
+function objectOf<K extends AssignedKind>(message: AssignmentsMessage, kind: K, key: string): AssignedObjects[K] {
+  const at = names(message).split(" ").indexOf(`${kind}:${key}`);
+  expect(at, `${kind}:${key} is in ${names(message)}`).toBeGreaterThanOrEqual(0);
+  return decodeAssigned(kind, message.changes[at]!.object!);
+}
+
+/** The message that `work` leads to. */
+async function seen(
+  h: Harness,
+  stream: Reading<AssignmentsMessage>,
+  work: Promise<unknown>,
+): Promise<AssignmentsMessage> {
+  const count = stream.values.length + 1;
+  await work;
+  await h.clock.advanceAsync(1_000);
+  return stream.next(count);
+}
+
+/** The messages that came after the first `before`, after all that is gathered was sent. */
+async function settled(h: Harness, stream: Reading<AssignmentsMessage>, before: number): Promise<string> {
+  for (let n = 0; n < 5; n++) await h.clock.advanceAsync(200);
+  return stream.values.slice(before).map(names).join(" | ");
+}
+
+function changeService(h: Harness, id: string, change: (service: ServiceObject) => ServiceObject): Promise<void> {
+  return h.store.update((tx) => tx.update("services", change(tx.resolve("services", id))));
+}
 
 describe("the first message", () => {
-  test("is all that the node has: its own tasks, every service, logins that its tasks use", async () => {
+  test("L12: is all that the node has: its leases, what they need, and the services on their networks", async () => {
     await using h = await filled();
     await h.store.update((tx) => {
       for (const registry of ["docker.io", "registry.example:5000", "unused.example"])
         tx.create("registries", login(registry));
-      tx.create("tasks", task("t3", a, { spec: { container: { image: "registry.example:5000/app:1" } } }));
-      tx.create("tasks", task("ended", a, { status: { state: TaskState.FAILED } }));
-      tx.create("tasks", task("pending", a, { status: { state: TaskState.PENDING } }));
-      tx.create("tasks", task("lost", a, { status: { state: TaskState.ORPHANED } }));
+      deploy(tx, "app", { vip: "10.96.0.11", image: "registry.example:5000/app:1" });
+      tx.create(
+        "slots",
+        slot("app", 1, [
+          lease(a, { versionId: "v-app", state: LeaseState.RELEASED, wasHeld: true }),
+          lease(a, { versionId: "v-app", epoch: epoch(2), state: LeaseState.RELEASING }),
+          lease(b, { versionId: "v-app", epoch: epoch(3), state: LeaseState.HELD }),
+          lease("", { versionId: "v-app", epoch: epoch(4), state: LeaseState.WANTED, address: "" }),
+        ]),
+      );
+      deploy(tx, "elsewhere", { vip: "10.96.0.12", networks: ["other"] });
       tx.create("services", Service.create({ meta: { id: "unaddressed" }, spec: { name: "unaddressed" } }));
     });
     const worker = await h.worker("a");
     const message = await worker.assignments().next(1);
-    expect(message).toMatchObject({ type: AssignmentsMessage_Type.COMPLETE, appliesTo: "", resultsIn: "1" });
-    expect(names(message)).toBe(
-      "registry:docker.io registry:registry.example:5000 endpoint:web task:ended task:t1 task:t3",
-    );
-    expect(message.changes[2]?.assignment?.value).toEqual({
+    expect(message).toMatchObject({
+      type: AssignmentsMessage_Type.COMPLETE,
+      appliesTo: "",
+      resultsIn: "1",
+      dropped: Buffer.alloc(0),
+      point: h.store.point(),
+    });
+    expect(names(message).split(" ").toSorted()).toEqual([
+      "backend:web.2/7-1",
+      "endpoint:app",
+      "endpoint:web",
+      "lease:app.1/7-2",
+      "lease:web.1/7-1",
+      "registry:docker.io",
+      "registry:registry.example:5000",
+      "service:app",
+      "service:web",
+      "version:v-app",
+      "version:v-web",
+    ]);
+    expect(objectOf(message, "endpoint", "web")).toMatchObject({
       serviceId: "web",
       name: "web",
       vip: "10.96.0.10",
       ports: [],
       networks: [{ id: "net", aliases: [] }],
-      backends: [{ taskId: "t2", nodeId: b, slot: 2, address: "10.77.2.2", draining: false }],
     });
-    expect(message.changes[4]?.assignment?.value).toEqual({
-      id: "t1",
-      serviceId: "web",
-      serviceName: "web",
-      slot: 1,
-      spec: h.store.view().get("tasks", "t1")?.spec,
-      desiredState: TaskState.RUNNING,
-      networks: ["net"],
-      serviceLabels: { tier: "front" },
-      state: TaskState.ASSIGNED,
+    expect(objectOf(message, "backend", "web.2/7-1")).toMatchObject({
+      address: 0x0a_4d_02_02,
+      nodeId: b,
+      weight: 100,
     });
+    expect(objectOf(message, "lease", "web.1/7-1")).toMatchObject({
+      slotId: "web.1",
+      epoch: epoch(1),
+      versionId: "v-web",
+      state: LeaseState.HELD,
+      address: "10.77.1.2",
+    });
+    expect(objectOf(message, "service", "web")).toMatchObject({ id: "web", name: "web", labels: { tier: "front" } });
+    expect(objectOf(message, "version", "v-web")).toMatchObject({ networks: ["net"], number: 1 });
   });
 
-  test("is refused to who has no session", async () => {
+  test("sends what is needed before what needs it", async () => {
+    await using h = await filled();
+    await h.store.update((tx) => tx.create("registries", login("docker.io")));
+    const order = names(await (await h.worker("a")).assignments().next(1)).replaceAll(/:[^ ]+/g, "");
+    expect(order).toBe(
+      "version registry service endpoint backend lease".split(" ").filter((k) => order.includes(k)).length === 6
+        ? order
+        : "",
+    );
+    const place = (kind: string): number => order.split(" ").indexOf(kind);
+    for (const kind of ["version", "registry", "service"]) expect(place(kind)).toBeLessThan(place("endpoint"));
+    expect(place("endpoint")).toBeLessThan(place("backend"));
+    expect(place("backend")).toBeLessThan(place("lease"));
+  });
+
+  test("is refused to a node without a session", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     worker.session.leave();
@@ -120,21 +179,21 @@ describe("the first message", () => {
     const second = worker.assignments();
     await second.next(1);
     expect(await first.ended).toMatchObject({ failure: { code: "API_ABORTED" } });
-    await change(h, "t1", { desiredState: TaskState.SHUTDOWN });
-    expect(names(await second.next(2))).toBe("task:t1");
+    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
+    expect(names(await second.next(2))).toBe("lease:web.1/7-1");
   });
 });
 
 describe("later messages", () => {
-  test("each follow upon the one before", async () => {
+  test("each follow upon the one before, and carry a later point", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    for (const [count, slot] of [
+    for (const [count, number] of [
       [2, 5],
       [3, 6],
     ] as const) {
-      await h.store.update((tx) => tx.create("tasks", task(`n${slot}`, a, { slot })));
+      await h.store.update((tx) => place(tx, "web", number, a));
       await until("it was taken", async () => {
         await h.clock.advanceAsync(10);
         return stream.values.length === count;
@@ -145,141 +204,236 @@ describe("later messages", () => {
       [AssignmentsMessage_Type.INCREMENTAL, "1", "2"],
       [AssignmentsMessage_Type.INCREMENTAL, "2", "3"],
     ]);
+    const versions = stream.values.map(({ point }) => point!.version);
+    expect(versions.toSorted((x, y) => x - y)).toEqual(versions);
+    expect(new Set(versions).size).toBe(3);
   });
 
-  test("tell of new, changed, given-up and forgotten tasks of this node, and of no other's", async () => {
+  test("name new, changed and released leases of this node, and of no other", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    const seen = async (work: Promise<unknown>): Promise<string> => {
-      const count = stream.values.length + 1;
-      await work;
-      await h.clock.advanceAsync(1_000);
-      return names(await stream.next(count));
-    };
-    expect(await seen(h.store.update((tx) => tx.create("tasks", task("t4", a))))).toBe("task:t4");
-    expect(await seen(change(h, "t4", { desiredState: TaskState.SHUTDOWN }))).toBe("task:t4");
-    const orphaned = { ...task("x", a).status!, state: TaskState.ORPHANED };
-    expect(await seen(change(h, "t4", { status: orphaned }))).toBe("-task:t4");
-    expect(await seen(h.store.update((tx) => tx.delete("tasks", "t1")))).toBe("-task:t1");
-    await h.store.update((tx) => tx.create("tasks", task("t5", b)));
-    await h.store.update((tx) => tx.create("tasks", task("t6", a, { status: { state: TaskState.PENDING } })));
-    expect(await seen(change(h, "t6", { status: task("x", a).status! }))).toBe("task:t6");
+    expect(
+      names(
+        await seen(
+          h,
+          stream,
+          h.store.update((tx) => place(tx, "web", 4, a)),
+        ),
+      ),
+    ).toBe("lease:web.4/7-1");
+    const release = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASING }));
+    expect(objectOf(await seen(h, stream, release), "lease", "web.4/7-1").state).toBe(LeaseState.RELEASING);
+    const released = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASED }));
+    expect(names(await seen(h, stream, released))).toBe("-lease:web.4/7-1");
+    await h.store.update((tx) => place(tx, "web", 5, b));
+    await h.store.update((tx) =>
+      tx.create("slots", slot("web", 6, [lease("", { state: LeaseState.WANTED, address: "" })])),
+    );
+    const offer = h.store.update((tx) =>
+      changeLease(tx, "web.6", { state: LeaseState.OFFERED, nodeId: a, address: "10.77.1.9" }),
+    );
+    expect(names(await seen(h, stream, offer))).toBe("lease:web.6/7-1");
   });
 
-  test("do not echo what the node itself told of a task", async () => {
+  test("do not echo what the node itself reports, but for the backend that its lease has become", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const stream = worker.assignments();
     await stream.next(1);
-    for (const state of [TaskState.ACCEPTED, TaskState.PREPARING, TaskState.STARTING])
-      await worker.tell(["t1", { state }]);
-    await worker.tell(["t1", { state: TaskState.RUNNING, container: running("10.77.1.2")!.container }]);
-    expect(names(await stream.next(2))).toBe("endpoint:web");
-    await worker.tell(["t1", { state: TaskState.FAILED }]);
-    await h.clock.advanceAsync(1_000);
-    expect(names(await stream.next(3))).toBe("endpoint:web");
+    for (const state of [TaskState.ACCEPTED, TaskState.PREPARING, TaskState.STARTING, TaskState.RUNNING])
+      await worker.report(report("web.1", "HELD", { runs: [run(state)] }));
+    expect(await settled(h, stream, 1)).toBe("backend:web.1/7-1");
+    await worker.report(report("web.1", "HELD", { runs: [run(TaskState.FAILED)] }));
+    expect(await settled(h, stream, 2)).toBe("-backend:web.1/7-1");
   });
 
-  test("bring a login before the task that needs it, take it back after its last, and tell a new password", async () => {
+  test("bring a login before the lease that needs it, take it back after its last, and bring a new password", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    const image = "registry.example/app";
     await h.store.update((tx) => {
-      tx.create("tasks", task("t4", a, { spec: { container: { image } } }));
+      deploy(tx, "app", { vip: "10.96.0.11", image: "registry.example/app" });
+      place(tx, "app", 1, a);
       tx.create("registries", login("registry.example"));
     });
-    expect(names(await stream.next(2))).toBe("registry:registry.example task:t4");
-    await h.store.update((tx) => {
-      const credential = tx.resolve("registries", "registry.example");
-      tx.update("registries", { ...credential, auth: { username: "u", password: "new" } });
-    });
-    await h.clock.advanceAsync(1_000);
-    expect((await stream.next(3)).changes).toEqual([
-      {
-        assignment: {
-          $case: "registry",
-          value: { registry: "registry.example", auth: { username: "u", password: "new" } },
-        },
-      },
-    ]);
-    await h.store.update((tx) => {
-      tx.delete("tasks", "t4");
-      tx.create("tasks", task("t5", a));
-    });
-    await h.clock.advanceAsync(1_000);
-    expect(names(await stream.next(4))).toBe("task:t5 -task:t4 -registry:registry.example");
-  });
-
-  test("tell how a service is balanced: its address, its backends, which of them drain, and its end", async () => {
-    await using h = await filled();
-    const stream = (await h.worker("a")).assignments();
-    await stream.next(1);
-    const backends = async (work: Promise<unknown>): Promise<string> => {
-      const count = stream.values.length + 1;
-      await work;
-      await h.clock.advanceAsync(1_000);
-      const message = await stream.next(count);
-      const endpoint = message.changes.find(({ assignment }) => assignment?.$case === "endpoint")?.assignment;
-      if (endpoint?.$case !== "endpoint") return names(message);
-      return endpoint.value.backends.map(({ taskId, draining }) => `${taskId}${draining ? " drains" : ""}`).join(", ");
-    };
-    expect(await backends(change(h, "t1", { status: running("10.77.1.2")! }))).toBe("t1, t2");
-    expect(await backends(change(h, "t2", { desiredState: TaskState.SHUTDOWN }))).toBe("t1, t2 drains");
-    expect(await backends(change(h, "t2", { status: { ...running("x")!, state: TaskState.SHUTDOWN } }))).toBe("t1");
-    expect(await backends(change(h, "t1", { status: running("")! }))).toBe("");
-    await h.store.update((tx) => {
-      for (const id of ["t1", "t2"]) tx.delete("tasks", id);
-      tx.delete("services", "web");
-    });
-    await h.clock.advanceAsync(1_000);
-    expect(names(stream.values.at(-1)!)).toBe("-task:t1 -endpoint:web");
-  });
-
-  test("let the backends of a silent node drain, until it is back", async () => {
-    await using h = await filled();
-    const silent = await h.worker("b");
-    const worker = await h.worker("a");
-    const stream = worker.assignments();
-    await stream.next(1);
-    await h.clock.advanceAsync(10_000);
-    await worker.heartbeat();
-    await h.clock.advanceAsync(7_000);
-    const draining = (message: AssignmentsMessage): unknown =>
-      message.changes.map(
-        ({ assignment }) => assignment?.$case === "endpoint" && assignment.value.backends[0]?.draining,
-      );
-    expect(draining(await stream.next(2))).toEqual([true]);
-    expect(h.store.view().get("nodes", silent.id)?.status?.state).toBe(NodeStatus_State.DOWN);
-    await h.worker("b");
-    await h.clock.advanceAsync(1_000);
-    expect(draining(await stream.next(3))).toEqual([false]);
-  });
-
-  test("put services without networks on the default one, when it comes, and others on theirs", async () => {
-    await using h = await filled();
-    await h.store.update((tx) => {
-      tx.delete("networks", "net");
-      const { spec, ...rest } = service("db", "10.96.0.11");
-      const networks = [{ network: "n2", aliases: ["database"] }];
-      tx.create("services", { ...rest, spec: { ...spec!, task: { ...task("x", a).spec!, networks } } });
-    });
-    const stream = (await h.worker("a")).assignments();
-    const networks = (message: AssignmentsMessage): unknown =>
-      Object.fromEntries(
-        message.changes.map(({ assignment }) =>
-          assignment?.$case === "endpoint" ? [assignment.value.serviceId, assignment.value.networks] : ["other", 1],
-        ),
-      );
-    expect(networks(await stream.next(1))).toMatchObject({ web: [], db: [{ id: "n2", aliases: ["database"] }] });
-    await h.store.update((tx) =>
-      tx.create("networks", {
-        meta: { id: "new", version: 0, createdAt: undefined, updatedAt: undefined },
-        spec: { name: "default", labels: {} },
-      }),
+    const first = names(await stream.next(2)).split(" ");
+    expect(first.indexOf("registry:registry.example")).toBeGreaterThanOrEqual(0);
+    expect(first.indexOf("registry:registry.example")).toBeLessThan(first.indexOf("lease:app.1/7-1"));
+    const auth = { username: "u", password: "new" };
+    const changed = h.store.update((tx) =>
+      tx.update("registries", { ...tx.resolve("registries", "registry.example"), auth: auth as never }),
     );
-    expect(networks(await stream.next(2))).toEqual({ web: [{ id: "new", aliases: [] }] });
+    const message = await seen(h, stream, changed);
+    expect(names(message)).toBe("registry:registry.example");
+    expect(objectOf(message, "registry", "registry.example").auth).toMatchObject(auth);
+    const gone = h.store.update((tx) => changeLease(tx, "app.1", { state: LeaseState.RELEASED }));
+    const last = names(await seen(h, stream, gone)).split(" ");
+    expect(last[0]).toBe("-lease:app.1/7-1");
+    expect(last.toSorted()).toEqual([
+      "-lease:app.1/7-1",
+      "-registry:registry.example",
+      "-service:app",
+      "-version:v-app",
+    ]);
+  });
+
+  test("take the stored login that a version names instead of its image's registry", async () => {
+    await using h = await filled();
+    await h.store.update((tx) => {
+      tx.create("registries", login("mirror.example"));
+      const task = TaskSpec.create({ container: { image: "nginx" }, registryLogin: "mirror.example" });
+      tx.create("versions", version("app", { task }));
+      tx.create("slots", slot("app", 1, [lease(a, { versionId: "v-app" })]));
+    });
+    expect(names(await (await h.worker("a")).assignments().next(1))).toContain("registry:mirror.example");
+  });
+
+  test("bring a changed restart policy without a new lease, and an image's digest with its version", async () => {
+    await using h = await filled();
+    const stream = (await h.worker("a")).assignments();
+    await stream.next(1);
+    const restart = { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 10, maxAttempts: 3, windowMs: 0 };
+    const changed = changeService(h, "web", (service) => ({
+      ...service,
+      spec: { ...service.spec!, task: { ...service.spec!.task!, restart } },
+    }));
+    const message = await seen(h, stream, changed);
+    expect(names(message)).toBe("service:web");
+    expect(objectOf(message, "service", "web").restart).toMatchObject(restart);
+    const imageDigest = `sha256:${"1".repeat(64)}`;
+    const known = h.store.update((tx) => tx.update("versions", { ...tx.resolve("versions", "v-web"), imageDigest }));
+    const next = await seen(h, stream, known);
+    expect(names(next)).toBe("version:v-web");
+    expect(objectOf(next, "version", "v-web").imageDigest).toBe(imageDigest);
+  });
+
+  test("keep a deleted service's name, with nothing started again, until its last lease here is released", async () => {
+    await using h = await filled();
+    const stream = (await h.worker("a")).assignments();
+    await stream.next(1);
+    const message = await seen(
+      h,
+      stream,
+      h.store.update((tx) => tx.delete("services", "web")),
+    );
+    expect(names(message).split(" ").toSorted()).toEqual(["-backend:web.2/7-1", "-endpoint:web", "service:web"]);
+    expect(objectOf(message, "service", "web")).toMatchObject({
+      name: "web",
+      restart: { condition: RestartPolicy_Condition.NONE },
+    });
+    const gone = h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASED }));
+    expect(
+      names(await seen(h, stream, gone))
+        .split(" ")
+        .toSorted(),
+    ).toEqual(["-lease:web.1/7-1", "-service:web", "-version:v-web"]);
+  });
+
+  test("bring the endpoints of a network with the node's first lease there, and take them with its last", async () => {
+    await using h = await filled();
+    const stream = (await h.worker("c")).assignments();
+    expect(names(await stream.next(1))).toBe("");
+    const first = await seen(
+      h,
+      stream,
+      h.store.update((tx) => place(tx, "web", 3, c)),
+    );
+    expect(names(first).split(" ").toSorted()).toEqual([
+      "backend:web.2/7-1",
+      "endpoint:web",
+      "lease:web.3/7-1",
+      "service:web",
+      "version:v-web",
+    ]);
+    expect(
+      names(
+        await seen(
+          h,
+          stream,
+          h.store.update((tx) => place(tx, "web", 4, c)),
+        ),
+      ),
+    ).toBe("lease:web.4/7-1");
+    await seen(
+      h,
+      stream,
+      h.store.update((tx) => changeLease(tx, "web.3", { state: LeaseState.RELEASED })),
+    );
+    const last = h.store.update((tx) => changeLease(tx, "web.4", { state: LeaseState.RELEASED }));
+    expect(names(await seen(h, stream, last))).toBe(
+      "-backend:web.2/7-1 -lease:web.4/7-1 -endpoint:web -version:v-web -service:web",
+    );
+  });
+
+  test("bring services with published ports to every node, and those that publish on their own nodes to no other", async () => {
+    await using h = await filled();
+    const stream = (await h.worker("c")).assignments();
+    await stream.next(1);
+    const publish = (mode: PortSpec_Mode): Promise<void> =>
+      changeService(h, "web", (service) => ({
+        ...service,
+        endpoint: { ...service.endpoint!, ports: [{ target: 80, published: 8080, protocol: 1, mode }] },
+      }));
+    expect(names(await seen(h, stream, publish(PortSpec_Mode.INGRESS)))).toBe("endpoint:web backend:web.2/7-1");
+    expect(names(await seen(h, stream, publish(PortSpec_Mode.HOST)))).toBe("-backend:web.2/7-1 -endpoint:web");
+  });
+
+  test("follow a service to another network", async () => {
+    await using h = await filled();
+    await h.store.update((tx) => {
+      deploy(tx, "other", { vip: "10.96.0.12", networks: ["n2"] });
+      place(tx, "other", 1, c);
+    });
+    const stream = (await h.worker("c")).assignments();
+    await stream.next(1);
+    await h.store.update((tx) =>
+      tx.create("versions", Version.create({ meta: { id: "v2" }, serviceId: "web", number: 2, networks: ["n2"] })),
+    );
+    const moved = changeService(h, "web", (service) => ({ ...service, versionId: "v2" }));
+    const message = await seen(h, stream, moved);
+    expect(names(message)).toBe("endpoint:web backend:web.2/7-1");
+    expect(objectOf(message, "endpoint", "web").networks).toMatchObject([{ id: "n2" }]);
+  });
+});
+
+describe("backends", () => {
+  test("are the leases that are held and run, on nodes that are not down", async () => {
+    await using h = await filled();
+    const stream = (await h.worker("a")).assignments();
+    await stream.next(1);
+    const of = async (work: Promise<unknown>): Promise<string> => names(await seen(h, stream, work));
+    const lost = h.store.update((tx) => {
+      const message = { id: b, version: 0, createdAt: undefined, updatedAt: undefined };
+      tx.create("nodes", { meta: message, status: { state: NodeStatus_State.DOWN } } as never);
+    });
+    expect(await of(lost)).toBe("-backend:web.2/7-1");
+    const back = h.store.update((tx) => {
+      const node = tx.resolve("nodes", b);
+      tx.update("nodes", { ...node, status: { ...node.status!, state: NodeStatus_State.READY } });
+    });
+    expect(await of(back)).toBe("backend:web.2/7-1");
+    const ended = h.store.update((tx) => setTask(tx, "web.2", TaskState.FAILED));
+    expect(await of(ended)).toBe("-backend:web.2/7-1");
+    const started = h.store.update((tx) => setTask(tx, "web.2", TaskState.RUNNING));
+    expect(await of(started)).toBe("backend:web.2/7-1");
+    const released = h.store.update((tx) => changeLease(tx, "web.2", { state: LeaseState.RELEASING }));
+    expect(await of(released)).toBe("-backend:web.2/7-1");
+    const takenBack = h.store.update((tx) => changeLease(tx, "web.2", { state: LeaseState.HELD }));
+    expect(await of(takenBack)).toBe("backend:web.2/7-1");
+  });
+
+  test("L8: leave before the lease that stops is told to its node, and at the other nodes at once", async () => {
+    await using h = await filled();
+    const [onA, onB] = [(await h.worker("a")).assignments(), (await h.worker("b")).assignments()];
+    await Promise.all([onA.next(1), onB.next(1)]);
+    await h.store.update((tx) => {
+      changeLease(tx, "web.2", { state: LeaseState.RELEASING });
+      place(tx, "web", 3, b);
+    });
+    expect(names(await onB.next(2))).toBe("-backend:web.2/7-1 lease:web.2/7-1 lease:web.3/7-1");
+    expect(names(await onA.next(2))).toBe("-backend:web.2/7-1");
+    expect(h.clock.monotonic()).toBe(0);
   });
 });
 
@@ -288,41 +442,41 @@ describe("batches", () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    await change(h, "t2", { status: running("10.77.2.3")! });
-    expect(names(await stream.next(2))).toBe("endpoint:web");
+    await h.store.update((tx) => place(tx, "web", 3, b, { state: TaskState.RUNNING }));
+    expect(names(await stream.next(2))).toBe("backend:web.3/7-1");
     expect(h.clock.monotonic()).toBe(0);
   });
 
-  test("what can wait is gathered for 100 ms behind it", async () => {
+  test("what is not urgent is gathered for 100 ms behind it", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    await change(h, "t2", { status: running("10.77.2.3")! });
-    await stream.next(2);
-    for (const address of ["10.77.2.4", "10.77.2.5"]) await change(h, "t2", { status: running(address)! });
+    for (const number of [3, 4, 5]) {
+      await h.store.update((tx) => place(tx, "web", number, b, { state: TaskState.RUNNING }));
+      if (number === 3) await stream.next(2);
+    }
     await h.clock.advanceAsync(99);
     expect(stream.values).toHaveLength(2);
     await h.clock.advanceAsync(1);
-    const [only] = (await stream.next(3)).changes;
-    expect(only?.assignment).toMatchObject({ value: { backends: [{ address: "10.77.2.5" }] } });
+    expect(names(await stream.next(3))).toBe("backend:web.4/7-1 backend:web.5/7-1");
     expect(stream.values).toHaveLength(3);
   });
 
-  test("a task or a backend that leaves waits 10 ms at most, and takes the rest along", async () => {
+  test("a lease, or a backend that leaves, waits 10 ms at most, and takes the rest along", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
-    await change(h, "t1", { status: running("10.77.1.2")! });
+    await h.store.update((tx) => place(tx, "web", 3, b, { state: TaskState.RUNNING }));
     await stream.next(2);
-    await h.store.update((tx) => tx.create("services", service("db", "10.96.0.11")));
+    await h.store.update((tx) => deploy(tx, "db", { vip: "10.96.0.11" }));
     await h.clock.advanceAsync(5);
     expect(stream.values).toHaveLength(2);
-    await change(h, "t2", { desiredState: TaskState.SHUTDOWN });
+    await h.store.update((tx) => changeLease(tx, "web.2", { state: LeaseState.RELEASING }));
     await h.clock.advanceAsync(5);
-    expect(names(await stream.next(3))).toBe("endpoint:db endpoint:web");
-    await h.store.update((tx) => tx.create("tasks", task("t4", a)));
+    expect(names(await stream.next(3))).toBe("-backend:web.2/7-1 endpoint:db");
+    await h.store.update((tx) => place(tx, "web", 4, a));
     await h.clock.advanceAsync(10);
-    expect(names(await stream.next(4))).toBe("task:t4");
+    expect(names(await stream.next(4))).toBe("lease:web.4/7-1");
   });
 
   test("hold 100 changes; what is left follows at once", async () => {
@@ -330,7 +484,7 @@ describe("batches", () => {
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
     await h.store.update((tx) => {
-      for (let n = 0; n < 250; n++) tx.create("tasks", task(`m${n}`, a, { slot: n }));
+      for (let n = 10; n < 260; n++) tx.create("slots", slot("web", n, [lease(a)]));
     });
     await stream.next(4);
     expect(stream.values.slice(1).map(({ changes }) => changes.length)).toEqual([100, 100, 50]);
@@ -341,138 +495,42 @@ describe("batches", () => {
     await using h = await filled();
     const { sessionId } = await h.worker("a");
     const call = { signal: new AbortController().signal, identity: { name: "local", roles: [] }, path: "" };
-    const stream = h.dispatcher.handlers.assignments({ nodeId: a, sessionId }, call)[Symbol.asyncIterator]();
+    const request = { nodeId: a, sessionId, held: Buffer.alloc(0) };
+    const stream = h.dispatcher.handlers.assignments(request, call)[Symbol.asyncIterator]();
     await stream.next();
-    for (let n = 0; n < 300; n++) await change(h, "t2", { status: running(`10.77.2.${n % 250}`)! });
-    await h.store.update((tx) => tx.create("tasks", task("brief", a)));
-    await h.store.update((tx) => tx.delete("tasks", "brief"));
-    await until("all was seen", () => h.store.view().get("tasks", "brief") === undefined);
+    for (let n = 0; n < 300; n++)
+      await h.store.update((tx) => setTask(tx, "web.2", n % 2 === 0 ? TaskState.FAILED : TaskState.RUNNING));
+    await h.store.update((tx) => place(tx, "web", 9, a));
+    await h.store.update((tx) => tx.delete("slots", "web.9"));
     await h.clock.advanceAsync(200);
     const { value } = await stream.next();
-    expect(names(value as AssignmentsMessage)).toBe("endpoint:web");
+    expect(names(value as AssignmentsMessage)).toBe("backend:web.2/7-1");
   });
 });
 
 test("a dispatcher that falls behind the state looks at all of it again, and loses nothing", async () => {
-  class Lagging extends Store {
-    readonly #inner: Store;
-    constructor(inner: Store) {
-      super({} as never);
-      this.#inner = inner;
-    }
-    override view(): ReturnType<Store["view"]> {
-      return this.#inner.view();
-    }
-    override update<R>(work: Parameters<Store["update"]>[0]): Promise<R> {
-      return this.#inner.update(work) as Promise<R>;
-    }
-    override watch(options: Parameters<Store["watch"]>[0]): ReturnType<Store["watch"]> {
-      return this.#inner.watch({ ...options, limit: 1 });
-    }
-  }
-  await using h = await harness({}, { storeOf: (store) => new Lagging(store) });
+  const lagging = (inner: Store): Store =>
+    new Proxy(inner, {
+      get(target, property) {
+        if (property === "watch")
+          return (options: Parameters<Store["watch"]>[0]) => target.watch({ ...options, limit: 1 });
+        const value: unknown = Reflect.get(target, property, target);
+        return typeof value === "function" ? (value as () => unknown).bind(target) : value;
+      },
+    });
+  await using h = await harness({}, { storeOf: lagging });
   const stream = (await h.worker("a")).assignments();
   await stream.next(1);
-  // Two that are applied in one turn are more than may wait.
-  const elsewhere = memoryStore();
-  await elsewhere.store.update((tx) => tx.create("services", service("web")));
-  await elsewhere.store.update((tx) => tx.create("tasks", task("t1", a)));
-  const { version } = h.store.view();
-  h.machine.apply(elsewhere.proposer.applied.map(({ index, data }) => ({ index: version + index, data })));
+  // Several that are applied in one turn are more than may wait.
+  await Promise.all([
+    h.store.update((tx) => deploy(tx, "web")),
+    h.store.update((tx) => tx.create("slots", slot("web", 1, [lease(a)]))),
+  ]);
   await until("it saw both", async () => {
     await h.clock.advanceAsync(100);
-    return stream.values.slice(1).map(names).join(" ") === "endpoint:web task:t1";
+    return stream.values.slice(1).map(names).join(" ").includes("lease:web.1/7-1");
   });
-  expect(h.log.records.map(({ event }) => event)).toContain("fell behind the state; looks at all of it again");
 });
-
-test("a worker that folds its stream has what the state says, whatever happens", async () => {
-  const step = fc.record({
-    kind: fc.constantFrom("task", "state", "move", "desired", "delete", "service", "unservice", "login", "logout"),
-    id: fc.constantFrom("t1", "t2", "t3", "t4"),
-    on: fc.constantFrom(a, b),
-    service: fc.constantFrom("web", "db"),
-    state: fc.constantFrom(
-      TaskState.PENDING,
-      TaskState.ASSIGNED,
-      TaskState.RUNNING,
-      TaskState.FAILED,
-      TaskState.ORPHANED,
-    ),
-    registry: fc.constantFrom("docker.io", "registry.example"),
-  });
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.tuple(step, fc.nat(150)), { minLength: 15, maxLength: 40, size: "max" }),
-      async (steps) => {
-        await using h = await harness({ batchChanges: 2 });
-        const stream = (await h.worker("a")).assignments();
-        await stream.next(1);
-        for (const [{ kind, id, on, service: of, state, registry }, waitMs] of steps) {
-          await h.store.update((tx) => {
-            const there = tx.get("tasks", id);
-            const status = { ...running("10.77.1.2")!, state };
-            const image = registry === "docker.io" ? "nginx" : `${registry}/app`;
-            if (kind === "task" && there === undefined)
-              tx.create("tasks", task(id, on, { serviceId: of, status, spec: { container: { image } } }));
-            if (kind === "state" && there !== undefined) tx.update("tasks", { ...there, status });
-            if (kind === "move" && there !== undefined) tx.update("tasks", { ...there, nodeId: on });
-            if (kind === "desired" && there !== undefined)
-              tx.update("tasks", { ...there, desiredState: TaskState.SHUTDOWN });
-            if (kind === "delete" && there !== undefined) tx.delete("tasks", id);
-            const has = tx.get("services", of) !== undefined;
-            if (kind === "service" && !has) tx.create("services", service(of));
-            if (kind === "unservice" && has) tx.delete("services", of);
-            const [credential] = tx.find("registries", "name", registry);
-            if (kind === "login" && credential === undefined) tx.create("registries", login(registry));
-            if (kind === "logout" && credential !== undefined) tx.delete("registries", registry);
-          });
-          await h.clock.advanceAsync(waitMs);
-        }
-        for (let n = 0; n < 10; n++) await h.clock.advanceAsync(100);
-        const view = h.store.view();
-        const tasks = view.find("tasks", "node", a).filter(isAssigned);
-        const expected = {
-          tasks: tasks.map(({ meta, desiredState }) => [meta!.id, desiredState]),
-          endpoints: view.list("services").map((each) => endpointOf(view, each)),
-          registries: view
-            .list("registries")
-            .map(({ registry }) => registry)
-            .filter((registry) => tasks.some((each) => registryInUse(each) === registry))
-            .sort(),
-        };
-        expect(folded(stream.values)).toEqual(expected);
-      },
-    ),
-    { numRuns: 60 },
-  );
-});
-
-function folded(messages: readonly AssignmentsMessage[]): unknown {
-  const state = new Map<string, unknown>();
-  let position = "";
-  for (const { appliesTo, resultsIn, changes } of messages) {
-    expect(appliesTo).toBe(position);
-    position = resultsIn;
-    for (const { assignment } of changes) {
-      if (assignment?.$case === "task")
-        state.set(`task/${assignment.value.id}`, [assignment.value.id, assignment.value.desiredState]);
-      if (assignment?.$case === "endpoint") state.set(`endpoint/${assignment.value.serviceId}`, assignment.value);
-      if (assignment?.$case === "registry")
-        state.set(`registry/${assignment.value.registry}`, assignment.value.registry);
-      // What is removed was there.
-      if (assignment?.$case === "removedTask") expect(state.delete(`task/${assignment.value}`)).toBe(true);
-      if (assignment?.$case === "removedEndpoint") expect(state.delete(`endpoint/${assignment.value}`)).toBe(true);
-      if (assignment?.$case === "removedRegistry") expect(state.delete(`registry/${assignment.value}`)).toBe(true);
-    }
-  }
-  const of = (kind: string): unknown[] =>
-    [...state.keys()]
-      .filter((key) => key.startsWith(kind))
-      .sort()
-      .map((key) => state.get(key));
-  return { tasks: of("task"), endpoints: of("endpoint"), registries: of("registry") };
-}
 
 test.each([
   ["nginx", "docker.io"],
@@ -485,10 +543,11 @@ test.each([
   expect(registryOf(image)).toBe(registry);
 });
 
-test("an unknown session is told as such", async () => {
+test("an unknown session is refused as such", async () => {
   await using h = await filled();
   const { handlers } = h.dispatcher;
   const call = { signal: new AbortController().signal, identity: { name: "local", roles: [] }, path: "" };
   const refused = await failureOf(async () => handlers.heartbeat({ nodeId: a, sessionId: "none" }, call));
   expect(ApiError.is(refused, "API_NOT_FOUND")).toBe(true);
+  expect(memoryStore).toBeDefined();
 });

@@ -4,19 +4,19 @@ import {
   DispatcherDefinition,
   RelayLogs,
   TaskState,
-  TaskStatus,
   type RelayUp,
   type SessionMessage,
 } from "@warren/api";
 import { connect, type ApiClient } from "@warren/api/client";
 import { bind, startServer, type ApiServer } from "@warren/api/server";
+import { numberedSlot } from "@warren/api/model";
 import { until } from "@warren/std/testing";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { description, harness, nodeId, Reading, service, task, type Harness } from "./harness.ts";
+import { deploy, description, harness, names, nodeId, place, Reading, report, run, type Harness } from "./harness.ts";
 
 const a = nodeId("a");
 let folder: string;
@@ -45,24 +45,24 @@ async function session(): Promise<{ readonly sessionId: string; readonly reading
 }
 function openSession(): Reading<SessionMessage> {
   return new Reading((signal) =>
-    client.dispatcher.session({ nodeId: a, description: description("edge") }, { signal }),
+    client.dispatcher.session({ nodeId: a, description: description("edge"), obeyed: undefined }, { signal }),
   );
 }
 
-test("a worker's whole day: session, assignments, states, heartbeat, relay", async () => {
+test("a worker's whole day: session, assignments, reports, heartbeat, relay", async () => {
   const { sessionId, reading } = await session();
   const who = { nodeId: a, sessionId };
-  const assignments = new Reading((signal) => client.dispatcher.assignments(who, { signal }));
+  const held = Buffer.alloc(0);
+  const assignments = new Reading((signal) => client.dispatcher.assignments({ ...who, held }, { signal }));
   expect(await assignments.next(1)).toMatchObject({ type: AssignmentsMessage_Type.COMPLETE, changes: [] });
   await h.store.update((tx) => {
-    tx.create("services", service("web"));
-    tx.create("tasks", task("t1", a));
+    deploy(tx, "web");
+    place(tx, "web", 1, a);
   });
-  const kinds = (await assignments.next(2)).changes.map(({ assignment }) => assignment?.$case);
-  expect(kinds).toEqual(["endpoint", "task"]);
-  const status = TaskStatus.create({ state: TaskState.RUNNING, container: { address: "10.77.1.2" } });
-  await client.dispatcher.updateTaskStatus({ ...who, updates: [{ taskId: "t1", status }] });
-  expect(h.store.view().get("tasks", "t1")?.status?.state).toBe(TaskState.RUNNING);
+  expect(names(await assignments.next(2))).toBe("version:v-web service:web endpoint:web lease:web.1/7-1");
+  const leases = [report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] })];
+  expect(await client.dispatcher.report({ ...who, leases })).toMatchObject({ refused: [] });
+  expect(h.store.view().find("tasks", "slot", "web.1")[0]?.status?.state).toBe(TaskState.RUNNING);
   expect((await client.dispatcher.heartbeat(who)).periodMs).toBeGreaterThanOrEqual(4_500);
 
   const caller = new Reading((signal) => h.dispatcher.relay.logs(a, RelayLogs.create({ taskIds: ["t1"] }), signal));
@@ -75,7 +75,7 @@ test("a worker's whole day: session, assignments, states, heartbeat, relay", asy
   const node = new Reading((signal) => client.dispatcher.relay(up, { signal }));
   expect(await caller.ended).toBe("ended");
   expect(await node.ended).toBe("ended");
-  expect(node.values).toEqual([{ message: { $case: "end", value: true } }]);
+  expect(node.values).toMatchObject([{ message: { $case: "end", value: true } }]);
   reading.leave();
   await reading.ended;
   await until("its session is over", () => h.metrics.values.get("warren_dispatcher_sessions") === 0);
@@ -93,7 +93,7 @@ test("a caller that does not read holds the node back, through the whole connect
     line: Buffer.alloc(64 * 1024),
     taskId: "t1",
     serviceName: "web",
-    slot: 1,
+    slot: numberedSlot(1),
     nodeId: a,
   };
   let sent = 0;
@@ -135,7 +135,9 @@ test("a worker that dies ends its relays, and a manager that stops ends its work
   gone.abort();
   expect(await caller.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });
   await node.ended;
-  const assignments = new Reading((signal) => client.dispatcher.assignments({ nodeId: a, sessionId }, { signal }));
+  const assignments = new Reading((signal) =>
+    client.dispatcher.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, { signal }),
+  );
   await assignments.next(1);
   await server.drain({ graceMs: 5_000 });
   expect(await reading.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });

@@ -1,19 +1,33 @@
 import {
   Cluster,
   ClusterSpec,
+  ContainerStatus,
+  Lease,
+  LeaseReport,
+  LeaseReport_State,
+  LeaseState,
   Network,
   Node,
   NodeDescription,
   Service,
+  Slot,
+  SlotRecord,
   Task,
+  TaskSpec,
   TaskState,
   TaskStatus,
+  Version,
   type AssignmentsMessage,
+  type Epoch,
+  type Point,
+  type ReportResponse,
+  type RunReport,
   type SessionMessage,
 } from "@warren/api";
+import { firstRun, kindName, numberedSlot, slotIdOf, taskIdOf } from "@warren/api/model";
 import { localIdentity, type CallContext } from "@warren/api/server";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom, until } from "@warren/std/testing";
-import type { Store } from "@warren/store";
+import type { Store, Transaction } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 
 import { Dispatcher, type DispatcherOptions } from "../src/index.ts";
@@ -23,8 +37,17 @@ export function nodeId(n: number | string): string {
   return `n${String(n).padStart(24, "0")}`;
 }
 
-export function description(hostname: string): NodeDescription {
-  return NodeDescription.create({ hostname, os: "linux", architecture: "amd64", cpuNanos: 2e9, memoryBytes: 2 ** 32 });
+export function description(hostname: string, overrides: Partial<NodeDescription> = {}): NodeDescription {
+  return NodeDescription.create({
+    hostname,
+    os: "linux",
+    architecture: "amd64",
+    cpuNanos: 2e9,
+    memoryBytes: 2 ** 32,
+    level: 1,
+    minLevel: 1,
+    ...overrides,
+  });
 }
 
 export function context(signal: AbortSignal, name: string = localIdentity.name): CallContext {
@@ -72,13 +95,19 @@ export function failureOf(work: () => Promise<unknown>): Promise<unknown> {
   );
 }
 
+/** The first message that names `history` as lost or not comes with the session. */
 export interface Worker {
   readonly id: string;
   readonly sessionId: string;
   readonly session: Reading<SessionMessage>;
-  readonly assignments: () => Reading<AssignmentsMessage>;
+  readonly assignments: (held?: Uint8Array) => Reading<AssignmentsMessage>;
   readonly heartbeat: () => Promise<number>;
-  readonly tell: (...updates: readonly (readonly [taskId: string, status: Partial<TaskStatus>])[]) => Promise<void>;
+  readonly report: (...leases: readonly LeaseReport[]) => Promise<ReportResponse>;
+}
+
+export interface Comes {
+  readonly hostname?: string;
+  readonly obeyed?: Point;
 }
 
 export interface Harness extends MemoryStore, AsyncDisposable {
@@ -86,33 +115,31 @@ export interface Harness extends MemoryStore, AsyncDisposable {
   readonly dispatcher: Dispatcher;
   readonly metrics: RecordingMetrics;
   readonly log: RecordingLogger;
-  /** Takes the lead; returns what ends it. */
+  /** Serves in the term that the store has begun; returns what ends that. */
   lead(): () => Promise<void>;
-  session(id: string, hostname?: string): Reading<SessionMessage>;
-  worker(n: number | string, hostname?: string): Promise<Worker>;
+  session(id: string, comes?: Comes): Reading<SessionMessage>;
+  worker(n: number | string, comes?: Comes): Promise<Worker>;
 }
 
 /** A dispatcher on a store in memory, with a cluster; it leads unless told. */
 export async function harness(
   options: DispatcherOptions = {},
-  { leads = true, storeOf = (store: Store): Store => store } = {},
+  { leads = true, storeOf = (store: Store): Store => store, made = memoryStoreOf() } = {},
 ): Promise<Harness> {
-  const clock = new FakeClock();
-  const made = memoryStore({ clock, random: seededRandom(1) });
+  const { clock } = made;
   const metrics = new RecordingMetrics();
   const log = new RecordingLogger();
   const dispatcher = new Dispatcher(
     { clock, random: seededRandom(7), store: storeOf(made.store), metrics, log },
     options,
   );
-  await made.store.update((tx) => {
-    tx.create("clusters", Cluster.create({ meta: { id: "cluster" }, spec: ClusterSpec.create() }));
-    tx.create("networks", Network.create({ meta: { id: "net" }, spec: { name: "default" } }));
-  });
+  if (made.store.view().cluster === undefined && made.store.term !== undefined) await createCluster(made.store);
   let running: { readonly stop: AbortController; readonly run: Promise<void> } | undefined;
   const lead = (): (() => Promise<void>) => {
+    const { term } = made.store;
+    if (term === undefined) throw new Error("the store has begun no term");
     const stop = new AbortController();
-    const mine = { stop, run: dispatcher.run(stop.signal) };
+    const mine = { stop, run: dispatcher.run(term, stop.signal) };
     running = mine;
     return async () => {
       stop.abort();
@@ -120,34 +147,32 @@ export async function harness(
     };
   };
   if (leads) lead();
-  const session = (id: string, hostname = `host-${id}`): Reading<SessionMessage> =>
+  const session = (id: string, { hostname = `host-${id}`, obeyed }: Comes = {}): Reading<SessionMessage> =>
     new Reading((signal) =>
-      dispatcher.handlers.session({ nodeId: id, description: description(hostname) }, context(signal)),
+      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal)),
     );
   return {
     ...made,
-    clock,
     dispatcher,
     metrics,
     log,
     lead,
     session,
-    async worker(n, hostname) {
+    async worker(n, comes) {
       const id = nodeId(n);
-      const reading = session(id, hostname);
+      const reading = session(id, comes);
       const { sessionId } = await reading.next(1);
       const call = context(new AbortController().signal);
       return {
         id,
         sessionId,
         session: reading,
-        assignments: () =>
-          new Reading((signal) => dispatcher.handlers.assignments({ nodeId: id, sessionId }, context(signal))),
+        assignments: (held = Buffer.alloc(0)) =>
+          new Reading((signal) =>
+            dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal)),
+          ),
         heartbeat: async () => (await dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, call)).periodMs,
-        tell: async (...updates) => {
-          const told = updates.map(([taskId, status]) => ({ taskId, status: TaskStatus.create(status) }));
-          await dispatcher.handlers.updateTaskStatus({ nodeId: id, sessionId, updates: told }, call);
-        },
+        report: async (...leases) => dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
       };
     },
     async [Symbol.asyncDispose]() {
@@ -157,23 +182,161 @@ export async function harness(
   };
 }
 
-export function service(id: string, vip = "10.96.0.10"): Service {
-  return Service.create({ meta: { id }, spec: { name: id, labels: { tier: "front" } }, endpoint: { vip } });
+export function memoryStoreOf(clock: FakeClock = new FakeClock()): MemoryStore & { readonly clock: FakeClock } {
+  return { ...memoryStore({ clock, random: seededRandom(1) }), clock };
 }
 
-export function task(id: string, on: string, overrides: Parameters<typeof Task.create>[0] = {}): Task {
-  return Task.create({
-    meta: { id },
-    serviceId: "web",
-    serviceName: "web",
-    slot: 1,
-    nodeId: on,
-    spec: { container: { image: "nginx" } },
-    desiredState: TaskState.RUNNING,
-    status: { state: TaskState.ASSIGNED },
+export async function createCluster(store: Store, incarnation = { counter: 1, id: "first" }): Promise<void> {
+  await store.update((tx) => {
+    tx.create(
+      "clusters",
+      Cluster.create({ meta: { id: "cluster" }, spec: ClusterSpec.create(), incarnation, level: 1 }),
+    );
+    tx.create("networks", Network.create({ meta: { id: "net" }, spec: { name: "default" } }));
+  });
+}
+
+export interface Deployed {
+  readonly vip?: string;
+  readonly networks?: readonly string[];
+  readonly image?: string;
+  readonly ports?: NonNullable<Parameters<typeof Service.create>[0]>["endpoint"];
+}
+
+/** A service's version is `v-NAME`; its slots have numbers. */
+export function deploy(
+  tx: Transaction,
+  id: string,
+  { vip = "10.96.0.10", networks = ["net"], image = "nginx" }: Deployed = {},
+): void {
+  tx.create("versions", version(id, { networks: [...networks], task: TaskSpec.create({ container: { image } }) }));
+  tx.create("services", service(id, vip));
+}
+
+export function version(serviceId: string, overrides: Partial<Version> = {}): Version {
+  return Version.create({
+    meta: { id: `v-${serviceId}` },
+    serviceId,
+    number: 1,
+    task: { container: { image: "nginx" } },
     networks: ["net"],
+    level: 1,
     ...overrides,
   });
+}
+
+export function service(id: string, vip = "10.96.0.10"): Service {
+  return Service.create({
+    meta: { id },
+    spec: { name: id, labels: { tier: "front" }, task: { container: { image: "nginx" } } },
+    endpoint: { vip },
+    versionId: `v-${id}`,
+    specVersion: 1,
+  });
+}
+
+/** An epoch as a leader makes them; of no history unless `reign` is one. */
+export function epoch(index: number, reign = 7): Epoch {
+  return { reign, index };
+}
+
+export function lease(on: string, overrides: Partial<Lease> = {}): Lease {
+  const state = overrides.state ?? LeaseState.HELD;
+  return Lease.create({
+    epoch: epoch(1),
+    versionId: "v-web",
+    state,
+    nodeId: on,
+    address: "10.77.1.2",
+    wasHeld: state === LeaseState.HELD,
+    ...overrides,
+  });
+}
+
+export function slot(serviceId: string, number: number, leases: readonly Lease[], overrides: Partial<Slot> = {}): Slot {
+  const key = numberedSlot(number);
+  return Slot.create({
+    meta: { id: slotIdOf(serviceId, key) },
+    serviceId,
+    serviceName: serviceId,
+    key,
+    wanted: true,
+    leases: leases.map((each) => ({ ...each, versionId: each.versionId || `v-${serviceId}` })),
+    ...overrides,
+  });
+}
+
+/** The task of a lease's first run, as the orchestrator makes it. */
+export function taskOf(of: Slot, held: Lease, state: TaskState = TaskState.ASSIGNED): Task {
+  const slotId = of.meta?.id ?? "";
+  return Task.create({
+    meta: { id: taskIdOf(slotId, held.epoch, firstRun) },
+    serviceId: of.serviceId,
+    serviceName: of.serviceName,
+    slotId,
+    slot: of.key!,
+    epoch: held.epoch!,
+    ...firstRun,
+    nodeId: held.nodeId,
+    versionId: held.versionId,
+    status: { state },
+  });
+}
+
+/** A slot with one lease and its task; the slot's id. */
+export function place(
+  tx: Transaction,
+  serviceId: string,
+  number: number,
+  on: string,
+  { state = TaskState.ASSIGNED, ...overrides }: Partial<Omit<Lease, "state">> & { readonly state?: TaskState } = {},
+): string {
+  const held = lease(on, { versionId: `v-${serviceId}`, address: `10.77.1.${number + 1}`, ...overrides });
+  const made = slot(serviceId, number, [held]);
+  tx.create("slots", made);
+  tx.create("tasks", taskOf(made, held, state));
+  return made.meta!.id;
+}
+
+/** Changes a slot's newest lease. */
+export function changeLease(tx: Transaction, slotId: string, fields: Partial<Lease>): void {
+  const found = tx.resolve("slots", slotId);
+  const last = found.leases.at(-1)!;
+  tx.update("slots", { ...found, leases: [...found.leases.slice(0, -1), { ...last, ...fields }] });
+}
+
+export function setTask(tx: Transaction, slotId: string, state: TaskState): void {
+  const [task] = tx.find("tasks", "slot", slotId);
+  tx.update("tasks", { ...task!, status: TaskStatus.create({ state }) });
+}
+
+export function report(
+  slotId: string,
+  state: keyof typeof LeaseReport_State,
+  fields: Partial<Omit<LeaseReport, "state">> = {},
+): LeaseReport {
+  return LeaseReport.create({ slotId, epoch: epoch(1), ...fields, state: LeaseReport_State[state] });
+}
+
+export function run(
+  state: TaskState,
+  fields: Partial<RunReport> & { readonly at?: Date; readonly message?: string } = {},
+): RunReport {
+  const { at = new Date(1_000), message = "", ...key } = fields;
+  return {
+    ...firstRun,
+    status: TaskStatus.create({ state, at, message, container: ContainerStatus.create({ containerId: "c" }) }),
+    ...key,
+  };
+}
+
+export function record(fields: Partial<SlotRecord> = {}): SlotRecord {
+  return SlotRecord.create({ bootId: "boot", ...fields });
+}
+
+/** `lease:web.1/7-1 endpoint:web …`, removals as `-lease:…`. */
+export function names({ changes }: AssignmentsMessage): string {
+  return changes.map(({ kind, key, object }) => `${object === undefined ? "-" : ""}${kindName(kind)}:${key}`).join(" ");
 }
 
 export function storedNode(id: string, state: Node["status"]): Node {

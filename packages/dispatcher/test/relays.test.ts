@@ -1,6 +1,7 @@
 import {
   ApiError,
   ExecOpen,
+  RelayImage,
   RelayLogs,
   RelayStats,
   type ExecRequest,
@@ -9,6 +10,7 @@ import {
   type RelayRequest,
   type RelayUp,
 } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
@@ -24,7 +26,7 @@ function logs(...texts: string[]): Message {
     line: Buffer.from(text),
     taskId: "t1",
     serviceName: "web",
-    slot: 1,
+    slot: numberedSlot(1),
     nodeId: a,
   }));
   return { $case: "logs", value: { lines } };
@@ -179,10 +181,20 @@ describe("logs", () => {
   test("that the node refuses are refused with what it says", async () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
-    node.send({ $case: "failure", value: { status: 5, message: "task t1 is not on this node" } });
+    const message = "task t1 is not on this node";
+    node.send({ $case: "failure", value: { code: "API_NOT_FOUND", message, remedy: "see: warren task list" } });
     const refused = await caller.ended;
     expect(ApiError.is(refused, "API_NOT_FOUND")).toBe(true);
-    expect((refused as Error).message).toContain("task t1 is not on this node");
+    expect(refused).toMatchObject({ message: `node ${a}: ${message}`, remedy: "see: warren task list" });
+  });
+
+  test("that the node refuses with a code of a later level are faults of the node, with that code", async () => {
+    const { h, caller, node } = await opened(follow);
+    await using _ = h;
+    node.send({ $case: "failure", value: { code: "API_OF_TOMORROW", message: "no", remedy: "" } });
+    const refused = await caller.ended;
+    expect(ApiError.is(refused, "API_INTERNAL")).toBe(true);
+    expect(refused).toMatchObject({ reason: "API_OF_TOMORROW" });
   });
 
   test("of a node that does not open its stream in time fail", async () => {
@@ -326,6 +338,30 @@ describe("measurements", () => {
     const answer = h.dispatcher.relay
       .stats(a, RelayStats.create({}), new AbortController().signal)
       .catch((error: unknown) => error);
+    new NodeSide(h, worker, (await asked(worker)).relayId).end("ended");
+    expect(ApiError.is(await answer, "API_UNAVAILABLE")).toBe(true);
+  });
+});
+
+describe("an image", () => {
+  const request = RelayImage.create({ image: "nginx:1.27", auth: { username: "u", password: "p" } });
+
+  test("is resolved by the node, with its own registries and the login that it is given", async () => {
+    await using h = await harness();
+    const worker = await h.worker("a");
+    const answer = h.dispatcher.relay.image(a, request, new AbortController().signal);
+    const { relayId, what } = await asked(worker);
+    expect(what).toMatchObject({ $case: "image", value: { image: "nginx:1.27", auth: { username: "u" } } });
+    const node = new NodeSide(h, worker, relayId);
+    node.send({ $case: "image", value: { digest: "sha256:1", fromStoreSince: "" } });
+    expect(await answer).toMatchObject({ digest: "sha256:1", fromStoreSince: "" });
+    expect(await node.down.ended).toBe("ended");
+  });
+
+  test("of a node that ends without a digest is unavailable", async () => {
+    await using h = await harness();
+    const worker = await h.worker("a");
+    const answer = h.dispatcher.relay.image(a, request, new AbortController().signal).catch((error: unknown) => error);
     new NodeSide(h, worker, (await asked(worker)).relayId).end("ended");
     expect(ApiError.is(await answer, "API_UNAVAILABLE")).toBe(true);
   });

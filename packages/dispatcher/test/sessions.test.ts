@@ -3,7 +3,17 @@ import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { Dispatcher } from "../src/index.ts";
-import { collect, context, description, failureOf, harness, nodeId, storedNode, type Harness } from "./harness.ts";
+import {
+  collect,
+  context,
+  description,
+  failureOf,
+  harness,
+  nodeId,
+  Reading,
+  storedNode,
+  type Harness,
+} from "./harness.ts";
 
 const a = nodeId("a");
 const code = (error: unknown): ApiCode | undefined => (ApiError.is(error) ? error.code : undefined);
@@ -19,7 +29,7 @@ const isDown = (h: Harness, id: string) => (): boolean => stateOf(h, id) === Nod
 describe("a node that comes", () => {
   test("is stored as ready with what it says of itself, and told how it is stored", async () => {
     await using h = await harness();
-    const { session } = await h.worker("a", "edge-1");
+    const { session } = await h.worker("a", { hostname: "edge-1" });
     expect(h.store.view().get("nodes", a)).toMatchObject({
       description: { hostname: "edge-1", architecture: "amd64" },
       status: { state: NodeStatus_State.READY, at: new Date(h.clock.now()) },
@@ -30,6 +40,9 @@ describe("a node that comes", () => {
       vipPool: "10.96.0.0/16",
       node: { meta: { id: a } },
       relay: undefined,
+      level: 1,
+      historyLost: "",
+      point: h.store.point(),
     });
     expect(session.values[0]?.sessionId).toMatch(/^[0-9a-z]{25}$/);
     expect(h.store.view().list("events")).toMatchObject([{ objectId: a, objectName: "edge-1", action: "created" }]);
@@ -37,14 +50,14 @@ describe("a node that comes", () => {
 
   test("again, saying the same, costs no write; another hostname does", async () => {
     await using h = await harness();
-    const first = await h.worker("a", "edge-1");
+    const first = await h.worker("a", { hostname: "edge-1" });
     first.session.leave();
     await first.session.ended;
     const { version } = h.store.view();
-    const second = await h.worker("a", "edge-1");
+    const second = await h.worker("a", { hostname: "edge-1" });
     expect(h.store.view().version).toBe(version);
     second.session.leave();
-    await h.worker("a", "edge-2");
+    await h.worker("a", { hostname: "edge-2" });
     expect(h.store.view().get("nodes", a)?.description?.hostname).toBe("edge-2");
   });
 
@@ -69,7 +82,7 @@ describe("a node that comes", () => {
   ])("with %s is refused and not stored", async (_, id, described, field) => {
     await using h = await harness();
     const call = context(new AbortController().signal);
-    const stream = h.dispatcher.handlers.session({ nodeId: id, description: described }, call);
+    const stream = h.dispatcher.handlers.session({ nodeId: id, description: described, obeyed: undefined }, call);
     const refused = await collect(stream).catch((error: unknown) => error);
     expect(refused).toMatchObject({ failure: { code: "API_INVALID", violations: [{ field }] } });
     expect(h.store.view().list("nodes")).toEqual([]);
@@ -81,16 +94,40 @@ describe("a node that comes", () => {
     expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
   });
 
+  test.each([
+    [
+      "below the lowest that is spoken",
+      { level: 0, minLevel: 0 },
+      "node edge-1 (n00000000000000000000000a) takes level 0",
+    ],
+    ["above the cluster's", { level: 9, minLevel: 2 }, "node edge-1 (n00000000000000000000000a) takes level 2 and up"],
+  ])("L20: of a level %s is refused by name", async (_, levels, text) => {
+    await using h = await harness();
+    const call = context(new AbortController().signal);
+    const request = { nodeId: a, description: description("edge-1", levels), obeyed: undefined };
+    const refused = await collect(h.dispatcher.handlers.session(request, call)).catch((error: unknown) => error);
+    expect(code(refused)).toBe("API_PRECONDITION");
+    expect((refused as Error).message).toContain(text);
+    expect(h.store.view().list("nodes")).toEqual([]);
+  });
+
+  test("L20: of a level above the cluster's is spoken to in the cluster's", async () => {
+    await using h = await harness();
+    const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
+    const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal)));
+    expect((await session.next(1)).level).toBe(1);
+  });
+
   test("speaks for itself only", async () => {
     await using h = await harness();
     const { sessionId } = await h.worker("a");
     const other = context(new AbortController().signal, nodeId("b"));
     const { handlers } = h.dispatcher;
     const tried = [
-      async () => collect(handlers.session({ nodeId: a, description: description("x") }, other)),
-      async () => collect(handlers.assignments({ nodeId: a, sessionId }, other)),
+      async () => collect(handlers.session({ nodeId: a, description: description("x"), obeyed: undefined }, other)),
+      async () => collect(handlers.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, other)),
       async () => handlers.heartbeat({ nodeId: a, sessionId }, other),
-      async () => handlers.updateTaskStatus({ nodeId: a, sessionId, updates: [] }, other),
+      async () => handlers.report({ nodeId: a, sessionId, leases: [] }, other),
     ];
     for (const each of tried) expect(code(await failureOf(each))).toBe("API_DENIED");
     const self = context(new AbortController().signal, a);
@@ -283,7 +320,7 @@ describe("a manager that takes the lead", () => {
     expect(code(await worker.session.ended)).toBe("API_UNAVAILABLE");
     expect(code(await assignments.ended)).toBe("API_UNAVAILABLE");
     expect(await worker.heartbeat().catch(code)).toBe("API_UNAVAILABLE");
-    expect(await worker.tell().catch(code)).toBe("API_UNAVAILABLE");
+    expect(await worker.report().catch(code)).toBe("API_UNAVAILABLE");
     expect(h.clock.pending).toBe(0);
     expect(h.metrics.values.get("warren_store_watchers") ?? 0).toBe(0);
     h.lead();

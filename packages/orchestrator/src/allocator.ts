@@ -1,22 +1,22 @@
 /**
- * Virtual addresses and published ports of services, task subnets of nodes.
+ * Virtual addresses and published ports of services, task subnets of nodes, addresses of leases.
  *
- * What is given out stands in the service or node that has it, so the store is the allocator's whole state: what is
- * deleted is free again, and a new leader can't give anything out twice. Kept here is only where the search for
- * something free goes on, so that a released address rests for as long as the pool allows.
+ * What is allocated stands in the service, node or lease that has it, so the store is the allocator's whole state: what
+ * is deleted is free again. A command that was computed on a state that lacks an earlier one is refused when it is
+ * applied, so that no leader allocates anything twice. Kept here is only where the search for something free goes on, so
+ * that what was released rests for as long as the pool allows.
  */
 import {
   PortSpec_Mode,
   PortSpec_Protocol,
-  type Cluster,
   type Node,
   type PortSpec,
   type Service,
   type ServiceEndpoint,
 } from "@warren/api";
+import { idOf } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { addressText, nextFree, parseNetwork, sizeOf, type Ipv4Network } from "./ipv4.ts";
-import { idOf } from "./task.ts";
 
 export const defaultTaskPool = "10.77.0.0/16";
 export const defaultVipPool = "10.96.0.0/16";
@@ -84,7 +84,7 @@ export class Allocator {
 
   #heldIn(view: View): HeldEndpoints {
     let held = this.#held.get(view);
-    if (held === undefined) this.#held.set(view, (held = new HeldEndpoints(view.list("services"))));
+    if (held === undefined) this.#held.set(view, (held = heldEndpoints(view)));
     return held;
   }
 
@@ -135,10 +135,6 @@ class HeldEndpoints {
   /** `8080/tcp` → service id → how it holds it. */
   readonly ports = new Map<string, Map<string, PortHolder>>();
 
-  constructor(services: readonly Service[]) {
-    for (const service of services) if (service.endpoint !== undefined) this.put(service, service.endpoint);
-  }
-
   put(service: Service, { vip, ports }: ServiceEndpoint): void {
     this.vips.add(vip);
     for (const port of ports) {
@@ -156,6 +152,14 @@ class HeldEndpoints {
     }
     return undefined;
   }
+}
+
+/** L17: the address of a deleted service rests until its last slot has gone. */
+function heldEndpoints(view: View): HeldEndpoints {
+  const held = new HeldEndpoints();
+  for (const service of view.list("services")) if (service.endpoint !== undefined) held.put(service, service.endpoint);
+  for (const { restingVip } of view.list("slots")) if (restingVip !== "") held.vips.add(restingVip);
+  return held;
 }
 
 /** Whether the service holds what its spec asks for. */
@@ -202,19 +206,15 @@ function hosts({ first, prefix }: Ipv4Network): { readonly first: number; readon
   return size <= 2 ? { first, count: size } : { first: first + 1, count: size - 2 };
 }
 
-function clusterOf(view: View): Cluster | undefined {
-  return view.list("clusters")[0];
-}
-
 function taskPool(view: View): string {
-  return clusterOf(view)?.spec?.taskPool || defaultTaskPool;
+  return view.cluster?.spec?.taskPool || defaultTaskPool;
 }
 
 function vipPool(view: View): string {
-  return clusterOf(view)?.spec?.vipPool || defaultVipPool;
+  return view.cluster?.spec?.vipPool || defaultVipPool;
 }
 
 /** Ended tasks that each slot keeps. */
 export function taskHistory(view: View): number {
-  return clusterOf(view)?.spec?.taskHistory ?? 5;
+  return view.cluster?.spec?.taskHistory ?? 5;
 }

@@ -2,8 +2,9 @@
  * What all loops are: a snapshot and a watch in one step, a full pass, then a small step for each event, with time as
  * one more kind of event.
  *
- * L1: a step is one transaction over whatever is stored now, never over what an event said. So steps may be repeated,
+ * C1: a step is one transaction over whatever is stored now, never over what an event said. So steps may be repeated,
  *     merged and lost with their manager, and the next full pass does the rest.
+ * C2: all that a loop writes is of the term in which it was started. It ends with that term.
  */
 import { setImmediate } from "node:timers/promises";
 import { Backoff, delay, errorText, type Clock, type Logger, type Random, type Timer } from "@warren/std";
@@ -18,8 +19,8 @@ export interface Reconciler {
   keys(view: View): Iterable<string>;
   /** Keys that `change` may have given something to do. */
   touched(change: StoreChange, view: View): Iterable<string>;
-  /** Decides for one key, with at most about `budget` writes. Pure but for the ids it makes. */
-  plan(view: View, key: string, budget: number): Step;
+  /** Decides for one key, with at most about `budget` writes; `tx` is read, and written by the step. */
+  plan(tx: Transaction, key: string, budget: number): Step;
 }
 
 export interface Step {
@@ -33,10 +34,12 @@ export interface Step {
 }
 
 /** What the loops need of a store. */
-export type StoreAccess = Pick<Store, "view" | "update" | "watch">;
+export type StoreAccess = Pick<Store, "view" | "update" | "watch" | "term">;
 
 export interface LoopDependencies {
   readonly store: StoreAccess;
+  /** The term that the loops are of. */
+  readonly term: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -131,6 +134,7 @@ export class ControlLoop {
         if (this.#due.size > 0) await setImmediate();
         else this.#limit = this.#maxWrites;
       } catch (error) {
+        if (isTermOver(error)) throw error;
         for (const key of keys) this.#due.add(key);
         if (StoreError.is(error, "STORE_TOO_LARGE") && this.#limit > 1) {
           this.#limit = Math.ceil(this.#limit / 2);
@@ -143,17 +147,17 @@ export class ControlLoop {
 
   /** One transaction over as many of the keys as it takes. */
   async #step(keys: readonly string[]): Promise<void> {
-    const { store, clock, log, metrics } = this.#deps;
+    const { store, term, clock, log, metrics } = this.#deps;
     const labels = { loop: this.#reconciler.name };
     const begun = clock.monotonic();
-    const { steps, writes } = await store.update((tx) => this.#plan(tx, keys));
+    const { steps, writes } = await store.update((tx) => this.#plan(tx, keys), { term });
     for (const key of keys) {
       const step = steps.get(key);
       this.#wake(key, step?.wakeInMs);
       if (step === undefined || step.again) this.#mark(key);
       if (!this.#resynced.delete(key) || step === undefined || step.size === 0) continue;
       metrics.resyncFinds.add(1, labels);
-      log.info("a full pass found something to do that no event had told", { key, writes: step.size });
+      log.info("a full pass found something to do that no event had announced", { key, writes: step.size });
     }
     if (writes === 0) return;
     metrics.transactions.add(1, labels);
@@ -181,6 +185,7 @@ export class ControlLoop {
     try {
       return this.#reconciler.plan(tx, key, budget);
     } catch (error) {
+      if (isTermOver(error)) throw error;
       this.#deps.metrics.failures.add(1, { loop: this.#reconciler.name });
       this.#deps.log.error("a step failed; it is tried again", { key, error, inMs: faultRestMs });
       return { size: 0, wakeInMs: faultRestMs, again: false, writeTo: () => undefined };
@@ -207,7 +212,12 @@ export class ControlLoop {
   }
 }
 
-/** Tells of a transaction that failed, and waits before it is tried again. */
+/** Whether another manager leads, or none: nothing more is to be written in this term. */
+export function isTermOver(error: unknown): boolean {
+  return StoreError.is(error, "STORE_NOT_LEADER");
+}
+
+/** Logs a transaction that failed, and waits before it is tried again. */
 export async function rest(
   { clock, log, metrics }: LoopDependencies,
   loop: string,

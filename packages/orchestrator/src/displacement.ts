@@ -1,40 +1,60 @@
 /**
- * Whether a task may stay on its node.
+ * Whether a lease may stay on its node.
  */
-import type { Node, Task } from "@warren/api";
+import { LeaseState, type Lease, type Node, type Placement } from "@warren/api";
 import { matchConstraints, parseConstraints, SchedulerError, type Constraint } from "@warren/scheduler";
+import { durationText } from "@warren/slot";
+import { isDown, isDrained, nodeName, remainingSince } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";
-import { isDown, isDrained, nodeName, remaining } from "./task.ts";
 
 export type Displacement =
   | { readonly kind: "none" }
-  /** Its node is down, but not yet for long; ask again in `inMs`. */
+  /** Its node is down, or late to release it, but not yet for long; ask again in `inMs`. */
   | { readonly kind: "grace"; readonly inMs: number }
   /** It is to go, and its node hears that. */
   | { readonly kind: "must-go"; readonly why: string }
-  /** Its node can't be reached: it may run or not, and is replaced without a word from it. */
+  /** Its node can't be reached, or does not do what it is told: it may run or not, and is replaced all the same. */
   | { readonly kind: "lost"; readonly why: string };
 
 const none: Displacement = { kind: "none" };
 
-/** @param node where the task is; undefined if that node was removed */
-export function displacement(task: Task, node: Node | undefined, downGraceMs: number, now: number): Displacement {
-  if (task.nodeId === "") return none;
-  if (node === undefined) return { kind: "lost", why: `the node ${task.nodeId} was removed` };
-  if (isDown(node)) {
-    const inMs = remaining(node.status?.at?.getTime() ?? now, downGraceMs, now);
-    return inMs > 0 ? { kind: "grace", inMs } : { kind: "lost", why: `${nodeName(node)} is down` };
-  }
-  if (isDrained(node)) return { kind: "must-go", why: `${nodeName(node)} is drained` };
-  const unmet = unmetConstraint(task, node);
-  if (unmet !== undefined) return { kind: "must-go", why: `${nodeName(node)} no longer meets "${unmet}"` };
-  return none;
+/** From the end of a task's stop grace until its node is called late, ms (L11). */
+export const releaseSlackMs = 30_000;
+
+export interface DisplacementInput {
+  /** Undefined: it was removed. */
+  readonly node: Node | undefined;
+  /** That the lease must meet; undefined where nothing of it binds now. */
+  readonly placement: Placement | undefined;
+  readonly stopGraceMs: number;
+  readonly downGraceMs: number;
+  readonly now: number;
 }
 
-/** The first of the task's constraints that `node` does not meet. */
-function unmetConstraint(task: Task, node: Node): string | undefined {
-  const expressions = task.spec?.placement?.constraints ?? [];
-  if (expressions.length === 0) return undefined;
+export function displacement(lease: Lease, input: DisplacementInput): Displacement {
+  const { node, now } = input;
+  if (lease.nodeId === "" || lease.state === LeaseState.RELEASED) return none;
+  if (node === undefined) return { kind: "lost", why: `the node ${lease.nodeId} was removed` };
+  if (isDown(node)) {
+    const inMs = remainingSince(node.status?.at, input.downGraceMs, now);
+    return inMs > 0 ? { kind: "grace", inMs } : { kind: "lost", why: `${nodeName(node)} is down` };
+  }
+  if (lease.state === LeaseState.RELEASING) return lateness(lease, node, input);
+  if (isDrained(node)) return { kind: "must-go", why: `${nodeName(node)} is drained` };
+  const unmet = unmetConstraint(input.placement?.constraints ?? [], node);
+  return unmet === undefined ? none : { kind: "must-go", why: `${nodeName(node)} no longer meets "${unmet}"` };
+}
+
+/** L11: a node that does not release a lease in time is treated as one that can't be reached. */
+function lateness(lease: Lease, node: Node, { stopGraceMs, now }: DisplacementInput): Displacement {
+  const limitMs = stopGraceMs + releaseSlackMs;
+  const inMs = remainingSince(lease.since, limitMs, now);
+  if (inMs > 0) return { kind: "grace", inMs };
+  return { kind: "lost", why: `${nodeName(node)} has not released it within ${durationText(limitMs)}` };
+}
+
+/** The first of the constraints that `node` does not meet. */
+function unmetConstraint(expressions: readonly string[], node: Node): string | undefined {
   return expressions.find((expression) => {
     const parsed = parse(expression);
     return parsed !== undefined && !matchConstraints(parsed, constrainedNode(node));

@@ -1,6 +1,9 @@
 import { WarrenError } from "@warren/std";
 
-export type OrchestratorFailure = { readonly code: "ORCHESTRATOR_OPTIONS_INVALID"; readonly option: string };
+/** What can go wrong in operation; `code` is public API. */
+export type OrchestratorFailure =
+  | { readonly code: "ORCHESTRATOR_OPTIONS_INVALID"; readonly option: string }
+  /** The store has begun no term, so that nothing can be written. */
+  | { readonly code: "ORCHESTRATOR_NO_TERM" };
 
-/** All else that can go wrong is the store's, and is tried again. */
 export class OrchestratorError extends WarrenError<OrchestratorFailure> {}

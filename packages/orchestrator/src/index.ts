@@ -1,32 +1,33 @@
 /**
  * A leader's control loops.
  *
- * - `orchestrator.ts`    startOrchestrator: all loops, while this manager leads
+ * - `orchestrator.ts`     startOrchestrator: all loops, in one term
  * - `options.ts`, `errors.ts`, `metrics.ts`
+ * - `plan.ts`             the pure part, as `@warren/orchestrator/plan`
  *
- * Services become tasks:
- * - `service-loop.ts`    which services a change concerns
- * - `service-plan.ts`    one pass over one service; `service-pass.ts` what its decisions share; `plan.ts` its writes
- * - `slots.ts`           slots, and how each stands
- * - `scaling.ts`         which slots come and go
- * - `restarts.ts`        what follows a task that ended
- * - `rollout.ts`         rolling updates and rollbacks
- * - `handover.ts`        one task takes a slot over from another
- * - `displacement.ts`    whether a task may stay on its node
- * - `history.ts`         how many ended tasks are kept
+ * Services become slots, and slots get leases:
+ * - `service-loop.ts`     which services a change concerns
+ * - `service-plan.ts`     one pass over one service; `writes.ts` what it writes
+ * - `slots.ts`            how each slot stands
+ * - `slot-plan.ts`        one pass over one slot; `slot-draft.ts` the moves that its leases can make
+ * - `scaling.ts`          which slots come and go
+ * - `rollout.ts`          rolling updates and rollbacks; `settings.ts` which version and which settings hold
+ * - `displacement.ts`     whether a lease may stay on its node
+ * - `history.ts`          which tasks and versions are kept
+ * - `start-first.ts`      updates that could never place their new task
  *
- * Nodes and tasks meet:
- * - `node-loop.ts`       subnets of nodes, tasks of nodes that are gone
- * - `scheduling-loop.ts` pending tasks get a node; `scheduling-input.ts` what the scheduler is told
- * - `allocator.ts`       virtual addresses, published ports, subnets; `ipv4.ts` networks as numbers
+ * Leases and nodes meet:
+ * - `scheduling-loop.ts`  wanted leases get a node; `scheduler-mirror.ts` the scheduler, kept as the store is;
+ *                         `scheduling-input.ts` what it is told; `offer.ts` what becomes of its decisions
+ * - `node-loop.ts`        subnets of nodes, leases of nodes that are gone
+ * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `ipv4.ts`
  *
- * - `control-loop.ts`    what loops are: snapshot and watch, full pass, a step for each event
- * - `task.ts`            what is said of a task
+ * - `control-loop.ts`     what loops are: snapshot and watch, full pass, a step for each event
+ * - `reading.ts`          pure readings of nodes, services and times
  */
 export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } from "./orchestrator.ts";
 export type { StoreAccess } from "./control-loop.ts";
 export type { OrchestratorOptions } from "./options.ts";
 export { OrchestratorError, type OrchestratorFailure } from "./errors.ts";
 export { defaultTaskPool, defaultVipPool } from "./allocator.ts";
-export { defaultRestartDelayMs } from "./restarts.ts";
 export { defaultMonitorMs, defaultParallelism } from "./rollout.ts";

@@ -1,100 +1,82 @@
 /**
- * Nodes get their task subnet; tasks of nodes that are gone, or silent for very long, count as ended. One key is one
- * node.
+ * Nodes get their task subnet; what a node held that was removed is released by the managers. One key is one node.
  */
-import { NodeStatus_State, ObjectKind, TaskState, type Node, type Task } from "@warren/api";
+import { LeaseState, NodeStatus_State, ObjectKind, TaskState, type Node, type Slot, type Task } from "@warren/api";
+import { hasEnded, idOf, isUnreleased, slotName } from "@warren/api/model";
 import type { Clock, Logger } from "@warren/std";
-import type { EventInput, StoreChange, Transaction, View } from "@warren/store";
+import type { StoreChange, Transaction, View } from "@warren/store";
 import type { Allocation, Allocator } from "./allocator.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
-import type { ResolvedOptions } from "./options.ts";
-import { durationText, endText } from "./restarts.ts";
-import { hasEnded, idOf, isDown, isStopping, nodeName, remaining, slotName } from "./task.ts";
 
-export function nodeReconciler(
-  { clock, allocator, log }: { readonly clock: Clock; readonly allocator: Allocator; readonly log: Logger },
-  options: ResolvedOptions,
-): Reconciler {
+export function nodeReconciler({
+  clock,
+  allocator,
+  log,
+}: {
+  readonly clock: Clock;
+  readonly allocator: Allocator;
+  readonly log: Logger;
+}): Reconciler {
   return {
     name: "nodes",
-    tables: ["nodes", "tasks", "clusters"],
+    tables: ["nodes", "slots", "clusters"],
     keys: allNodes,
     touched: touchedNodes,
-    plan(view: View, nodeId: string, budget: number): Step {
-      const node = view.get("nodes", nodeId);
-      const subnet = node === undefined ? undefined : allocator.subnet(view, node);
-      if (subnet?.kind === "short") log.warn("a node gets no tasks", { node: nodeId, reason: subnet.reason });
-      return planNode({
-        nodeId,
-        node,
-        tasks: view.find("tasks", "node", nodeId),
-        subnet,
-        orphanAfterMs: options.orphanAfterMs,
-        budget,
-        now: clock.now(),
-      });
+    plan(tx: Transaction, nodeId: string, budget: number): Step {
+      const node = tx.get("nodes", nodeId);
+      if (node === undefined) return planRemoved(tx, nodeId, budget, clock.now());
+      const subnet = allocator.subnet(tx, node);
+      if (subnet.kind === "short") log.warn("a node gets no tasks", { node: nodeId, reason: subnet.reason });
+      return planPresent(node, subnet);
     },
   };
 }
 
-interface NodeSituation {
-  readonly nodeId: string;
-  /** Undefined: it was removed. */
-  readonly node: Node | undefined;
-  /** All that are, or were, on it. */
-  readonly tasks: readonly Task[];
-  readonly subnet: Allocation<string> | undefined;
-  readonly orphanAfterMs: number;
-  readonly budget: number;
-  readonly now: number;
+function planPresent(node: Node, subnet: Allocation<string>): Step {
+  const allocated = subnet.kind === "given" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
+  return {
+    size: allocated === undefined ? 0 : 1,
+    again: false,
+    writeTo(tx: Transaction): void {
+      if (allocated !== undefined) tx.update("nodes", allocated);
+    },
+  };
 }
 
-function planNode({ nodeId, node, tasks, subnet, orphanAfterMs, budget, now }: NodeSituation): Step {
-  const given =
-    node !== undefined && subnet?.kind === "given" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
-  const { orphans, why, wakeInMs } = orphansOf(nodeId, node, tasks, orphanAfterMs, now);
-  const some = orphans.slice(0, budget);
+/** L15, L17: what a removed node owed is released, and its tasks are lost. */
+function planRemoved(view: View, nodeId: string, budget: number, now: number): Step {
+  const why = `the node ${nodeId} was removed from the cluster`;
+  const slots = view.find("slots", "node", nodeId);
+  const some = slots.slice(0, budget);
+  const freed = new Set(some.map(idOf));
+  const tasks = view.find("tasks", "node", nodeId).filter((task) => !hasEnded(task) && freed.has(task.slotId));
   return {
-    // Each orphan and its event.
-    size: some.length * 2 + (given === undefined ? 0 : 1),
-    wakeInMs,
-    again: some.length < orphans.length,
+    // Each task and its event.
+    size: some.length + tasks.length * 2,
+    again: some.length < slots.length,
     writeTo(tx: Transaction): void {
-      if (given !== undefined) tx.update("nodes", given);
-      for (const task of some) {
-        const orphan = orphaned(task, why, now);
-        tx.update("tasks", orphan);
-        tx.emit(lost(orphan));
+      for (const slot of some) tx.update("slots", withoutNode(slot, nodeId, now));
+      for (const task of tasks) {
+        tx.update("tasks", orphaned(task, why, now));
+        tx.emit({
+          kind: ObjectKind.TASK,
+          objectId: idOf(task),
+          objectName: slotName(task),
+          action: "lost",
+          message: `was lost with its node: ${why}`,
+        });
       }
     },
   };
 }
 
-interface Orphans {
-  readonly orphans: readonly Task[];
-  readonly why: string;
-  readonly wakeInMs?: number;
-}
-
-/** Of a removed node all; of one that has been down for long those that were told to stop, since nobody waits for others. */
-function orphansOf(
-  nodeId: string,
-  node: Node | undefined,
-  tasks: readonly Task[],
-  orphanAfterMs: number,
-  now: number,
-): Orphans {
-  if (node === undefined) {
-    const orphans = tasks.filter((task) => !hasEnded(task));
-    return { orphans, why: `the node ${nodeId} was removed from the cluster` };
-  }
-  if (!isDown(node)) return { orphans: [], why: "" };
-  const left = remaining(node.status?.at?.getTime() ?? now, orphanAfterMs, now);
-  if (left > 0) return { orphans: [], why: "", wakeInMs: left };
-  return {
-    orphans: tasks.filter(isStopping),
-    why: `${nodeName(node)} has been down for more than ${durationText(orphanAfterMs)}`,
-  };
+function withoutNode(slot: Slot, nodeId: string, now: number): Slot {
+  const leases = slot.leases.map((lease) =>
+    lease.nodeId === nodeId && isUnreleased(lease)
+      ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
+      : lease,
+  );
+  return { ...slot, leases };
 }
 
 function orphaned(task: Task, why: string, now: number): Task {
@@ -111,40 +93,34 @@ function orphaned(task: Task, why: string, now: number): Task {
   };
 }
 
-function lost(task: Task): EventInput {
-  return {
-    kind: ObjectKind.TASK,
-    objectId: idOf(task),
-    objectName: slotName(task),
-    action: "lost",
-    message: endText(task),
-  };
-}
-
-/** Those that were removed but have tasks, too. */
+/** Those that were removed but have leases, too. */
 function allNodes(view: View): Set<string> {
   const ids = new Set(view.list("nodes").map(idOf));
-  for (const { nodeId } of view.list("tasks")) if (nodeId !== "") ids.add(nodeId);
+  for (const slot of view.list("slots"))
+    for (const lease of slot.leases) if (isUnreleased(lease)) ids.add(lease.nodeId);
   return ids;
 }
 
 function touchedNodes(change: StoreChange, view: View): Iterable<string> {
-  if (change.table === "clusters") return allNodes(view);
-  if (change.table === "tasks") return stuck(change.before, change.object, view) ? [change.object.nodeId] : [];
-  if (change.table !== "nodes") return [];
-  const own = [idOf(change.object)];
-  if (change.kind !== "delete") return change.kind === "create" || moved(change.before, change.object) ? own : [];
-  return [...own, ...view.list("nodes").flatMap((node) => (node.subnet === "" ? [idOf(node)] : []))];
+  switch (change.table) {
+    case "clusters":
+      return allNodes(view);
+    case "slots":
+      // A lease was offered to a node that was removed meanwhile.
+      return change.object.leases
+        .filter((lease) => isUnreleased(lease) && view.get("nodes", lease.nodeId) === undefined)
+        .map(({ nodeId }) => nodeId);
+    case "nodes": {
+      const own = [idOf(change.object)];
+      if (change.kind !== "delete") return change.kind === "create" || moved(change.before, change.object) ? own : [];
+      return [...own, ...view.list("nodes").flatMap((node) => (node.subnet === "" ? [idOf(node)] : []))];
+    }
+    default:
+      return [];
+  }
 }
 
 function moved(before: Node | undefined, after: Node): boolean {
   const state = (node: Node | undefined): NodeStatus_State => node?.status?.state ?? NodeStatus_State.UNSPECIFIED;
   return state(before) !== state(after) || after.subnet === "";
-}
-
-/** Told to stop by now, on a node that may not hear it. */
-function stuck(before: Task | undefined, after: Task, view: View): boolean {
-  if (!isStopping(after) || after.nodeId === "" || (before !== undefined && isStopping(before))) return false;
-  const node = view.get("nodes", after.nodeId);
-  return node === undefined || isDown(node);
 }

@@ -9,13 +9,11 @@ export interface OrchestratorOptions {
    * @default 30000
    */
   readonly downGraceMs?: number;
-  /** How long a node may be DOWN before tasks that were told to stop there count as ended. @default 86400000 */
-  readonly orphanAfterMs?: number;
   /** Quiet time that the scheduler waits for when changes come one after the other. @default 50 */
   readonly debounceMs?: number;
   /** No pending task waits longer for quiet. Invariant: not below `debounceMs`. @default 1000 */
   readonly debounceCapMs?: number;
-  /** Between full passes that look for what an event should have told. @default 60000 */
+  /** Between full passes that look for what an event should have announced. @default 60000 */
   readonly resyncMs?: number;
   /** Objects after which a transaction takes in no more. One service's step may go a little past it. @default 500 */
   readonly maxWrites?: number;
@@ -27,7 +25,6 @@ export type ResolvedOptions = Readonly<Required<OrchestratorOptions>>;
 export function resolveOptions(options: OrchestratorOptions): ResolvedOptions {
   const resolved = {
     downGraceMs: 30_000,
-    orphanAfterMs: 86_400_000,
     debounceMs: 50,
     debounceCapMs: 1_000,
     resyncMs: 60_000,

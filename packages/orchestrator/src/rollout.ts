@@ -1,5 +1,5 @@
 /**
- * A rolling update: which slots go to the new spec next, and what becomes of the update.
+ * A rolling update: which slots go to the wanted version next, and what becomes of the update.
  *
  * Nothing is remembered but the update's status: what has been replaced, what is under way and what failed is read from
  * the slots each time, so that a new leader goes on in the middle of it.
@@ -7,16 +7,19 @@
 import {
   TaskState,
   UpdateConfig_FailureAction as FailureAction,
-  UpdateConfig_Order as Order,
   UpdateStatus_State as State,
+  type Lease,
+  type RunEnd,
   type Service,
   type Task,
-  type UpdateConfig,
   type UpdateStatus,
+  type Version,
 } from "@warren/api";
-import { endText } from "./restarts.ts";
-import type { SlotReading } from "./slots.ts";
-import { hasEnded, hasStarted, idOf, isRunning, remaining, stateOf, stateSince } from "./task.ts";
+import { hasEnded, isRunning, sameEpoch, slotName, stateOf } from "@warren/api/model";
+import { durationText, endText, isFailure } from "@warren/slot";
+import { progressDeadline, remaining, remainingSince, replicasOf, stateSince } from "./reading.ts";
+import { isRollingBack, isStartFirst, rollbackTarget, settingsOf, statusOf, withVersion } from "./settings.ts";
+import { othersThatMayRun, recordedLease, recordOf, runs, type SlotReading } from "./slots.ts";
 
 export const defaultMonitorMs = 5_000;
 export const defaultParallelism = 1;
@@ -25,19 +28,27 @@ export const defaultParallelism = 1;
 const defaultProbe = { intervalMs: 10_000, timeoutMs: 5_000, retries: 3 } as const;
 
 export type Rollout =
-  | { readonly kind: "none" }
-  /** `move`: slots to replace now. `status`: to be stored, if it is another. `wakeInMs`: when time alone moves it on. */
+  /** `turn`: slots to replace now. `changes`: to be stored with the service. `wakeInMs`: when time alone moves it on. */
   | {
-      readonly kind: "rolling";
-      readonly move: ReadonlySet<number>;
-      readonly status?: UpdateStatus;
+      readonly kind: "none" | "rolling" | "paused";
+      readonly turn: ReadonlySet<SlotReading>;
+      readonly changes?: Partial<Service>;
+      /** It began, stopped or ended with this pass. */
+      readonly announced?: UpdateStatus;
       readonly wakeInMs?: number;
     }
-  /** Nothing more is replaced; slots restart with the spec they have. */
-  | { readonly kind: "paused"; readonly status?: UpdateStatus }
-  | { readonly kind: "done"; readonly status: UpdateStatus }
-  /** The service is to return to its previous spec. */
-  | { readonly kind: "roll-back"; readonly why: string };
+  /** The service is to return to a version that completed. */
+  | { readonly kind: "roll-back"; readonly versionId: string; readonly why: string };
+
+export interface RolloutInput {
+  readonly service: Service;
+  readonly wanted: Version;
+  /** Of the slots that stay. */
+  readonly readings: readonly SlotReading[];
+  readonly now: number;
+  /** Of the epoch of the command that this pass becomes. */
+  readonly index: number;
+}
 
 /** Whether an update is under way, paused, or none is, as stored. */
 export function phaseOf(service: Service): "none" | "rolling" | "paused" {
@@ -53,178 +64,304 @@ export function phaseOf(service: Service): "none" | "rolling" | "paused" {
   }
 }
 
-/** The config that the update under way goes by. */
-function configOf(service: Service): UpdateConfig | undefined {
-  return isRollback(service) ? service.spec?.rollback : service.spec?.update;
+export function monitorOf(service: Service): number {
+  return settingsOf(service)?.monitorMs ?? defaultMonitorMs;
 }
 
-export function isStartFirst(service: Service): boolean {
-  return configOf(service)?.order === Order.START_FIRST;
-}
-
-export function decideRollout(service: Service, readings: readonly SlotReading[], now: number): Rollout {
-  const standings = readings.map((reading) => standing(reading, service, now));
-  const outdated = standings.filter(({ kind }) => kind === "outdated" || kind === "given-up");
-  const status = statusOf(service);
+export function decideRollout(input: RolloutInput): Rollout {
+  const { service, readings } = input;
   const phase = phaseOf(service);
-  if (phase === "paused") return { kind: "paused" };
-  if (phase === "none") {
-    if (outdated.length > 0) return rolling(service, standings, started(service, now));
-    const unseen = service.updateStatus !== undefined && status === undefined;
-    return unseen ? { kind: "done", status: finished(service, now, "no task had to be replaced") } : { kind: "none" };
+  if (phase === "paused") return { kind: "paused", turn: new Set() };
+  if (phase === "none") return begin(input);
+
+  const stored = statusOf(service) as UpdateStatus;
+  // A rollback that a user asked for is taken up here.
+  const since = stored.sinceIndex === 0 ? input.index : stored.sinceIndex;
+  const status = { ...stored, sinceIndex: since };
+  const standings = readings.map((reading) => standing(reading, input, since));
+  const failed = standings.filter(({ failure }) => failure !== undefined);
+  const tolerated = (settingsOf(service)?.maxFailureRatio ?? 0) * standings.length;
+  const goesOn = continues(service);
+  if (failed.length > tolerated && !goesOn) return stop(input, status, failureText(failed, standings.length));
+
+  const open = standings.filter(({ kind }) => kind !== "stable");
+  if (open.length === 0) return finish(input, status, "every task was replaced");
+  const blocked = blockedText(standings);
+  const progressAt = progressOf(status, standings, input.now);
+  const deadlineMs = progressDeadline(settingsOf(service));
+  const leftMs = remainingSince(progressAt, deadlineMs, input.now);
+  if (leftMs === 0 && !goesOn) {
+    const cause = blocked === "" ? "" : `: ${blocked}`;
+    return stop(input, { ...status, blocked, progressAt }, `no progress for ${durationText(deadlineMs)}${cause}`);
   }
-
-  const failed = standings.filter((each) => each.failure !== undefined);
-  const config = configOf(service);
-  const tolerated = (config?.maxFailureRatio ?? 0) * standings.length;
-  if (failed.length > tolerated && config?.failureAction !== FailureAction.CONTINUE)
-    return stop(service, failed, standings.length);
-
-  const open = standings.filter(({ kind }) => kind !== "stable" && kind !== "given-up");
-  if (open.length > 0) return rolling(service, standings, undefined);
-  const left =
-    outdated.length > 0 ? `; ${slots(outdated.length)} kept the spec before, as the new one failed there` : "";
-  return { kind: "done", status: finished(service, now, `every task was replaced${left}`) };
+  return roll(service, standings, { ...status, blocked, progressAt }, leftMs);
 }
 
-/** How far a slot is on the way to the service's present spec. */
+/** How far a slot is on the way to the wanted version. */
 interface Standing {
   readonly reading: SlotReading;
   readonly kind:
-    /** On an earlier spec. */
+    /** On another version. */
     | "outdated"
-    /** On an earlier spec, and its policy allows no further try of the new one. */
-    | "given-up"
-    /** Replaced; does not run yet, or not for the delay between replacements, or the old task is not gone. */
+    /** Replaced; does not run yet, or not for long enough that the next may follow, or the old task is not gone. */
     | "moving"
     /** Replaced and out of the way, but still watched. */
     | "moved"
-    /** Replaced, and watched for long enough. */
+    /** Replaced, and watched for long enough; or its rules allow no further run. */
     | "stable";
-  /** The new task that failed here, if one did. */
-  readonly failure: Task | undefined;
+  /** The first end of the new version here that counts against it. */
+  readonly failure: { readonly slot: string; readonly text: string } | undefined;
+  /** The rollout made the lease that leads, so that it counts as one that is replaced at once with others. */
+  readonly replaced: boolean;
+  /** When its new task began to run. */
+  readonly runsSince: number | undefined;
   readonly wakeInMs?: number;
 }
 
-function standing(reading: SlotReading, service: Service, now: number): Standing {
-  const { slot, keeper, live, decider } = reading;
-  const config = configOf(service);
-  const monitorMs = config?.monitorMs ?? defaultMonitorMs;
-  const own = slot.tasks.filter((task) => task.specVersion === service.specVersion);
-  const failure = own.findLast((task) => failedUnderWatch(task, monitorMs));
+function standing(reading: SlotReading, { service, now }: RolloutInput, since: number): Standing {
+  const lead = leadOf(reading);
+  const task = reading.taskOf(lead);
+  const running = lead !== undefined && runs(reading, lead) && task !== undefined;
+  const runsSince = running ? stateSince(task, now) : undefined;
+  const failure = failureOf(reading, service, since);
+  const replaced = (lead?.epoch?.index ?? 0) >= since;
   const at = (kind: Standing["kind"], wakeInMs = 0): Standing => ({
     reading,
     kind,
     failure,
+    replaced,
+    runsSince,
     ...(wakeInMs > 0 && { wakeInMs }),
   });
-
-  if (!reading.current) return at(own.some(isSettled) ? "given-up" : "outdated");
-  if (keeper === undefined) return at(decider !== undefined && isSettled(decider) ? "stable" : "moving");
-  if (!isRunning(keeper) || live.length > 1) return at("moving");
-  const since = stateSince(keeper, now);
-  const delayLeft = remaining(since, config?.delayMs ?? 0, now);
-  if (delayLeft > 0) return at("moving", delayLeft);
-  const monitorLeft = remaining(since, monitorMs, now);
+  if (!reading.upToDate) return at("outdated");
+  if (lead === undefined) return at(reading.settled ? "stable" : "moving");
+  if (runsSince === undefined) return at("moving");
+  // The monitor gates the next batch, unless failures change nothing.
+  const monitorLeft = remaining(runsSince, monitorOf(service), now);
+  const delayLeft = remaining(runsSince, settingsOf(service)?.delayMs ?? 0, now);
+  const gateLeft = Math.max(delayLeft, continues(service) ? 0 : monitorLeft);
+  if (gateLeft > 0) return at("moving", gateLeft);
+  if (othersThatMayRun(reading, lead).length > 0) return at("moving");
   return monitorLeft > 0 ? at("moved", monitorLeft) : at("stable");
 }
 
+/** The standing lease of the wanted version. */
+function leadOf(reading: SlotReading): Lease | undefined {
+  return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
+}
+
+function begin(input: RolloutInput): Rollout {
+  const { service, readings, now, index } = input;
+  const outdated = readings.some(({ upToDate, leading }) => !upToDate && leading !== undefined);
+  const isNew = service.updateStatus?.versionId !== service.versionId;
+  if (outdated) {
+    const status = started(input);
+    const standings = readings.map((reading) => standing(reading, input, index));
+    return { ...roll(service, standings, status, progressDeadline(settingsOf(service))), announced: status };
+  }
+  if (isNew && service.completedVersionIds.length > 0 && service.completedVersionIds[0] !== service.versionId)
+    return finish(input, started(input), "no task had to be replaced");
+  if (service.completedVersionIds[0] === service.versionId) return { kind: "none", turn: new Set() };
+  return firstCompletion(
+    service,
+    readings.map((reading) => standing(reading, input, 0)),
+    now,
+  );
+}
+
+/** The first version completes once each of its tasks that found a node has run for as long as one is watched. */
+function firstCompletion(service: Service, standings: readonly Standing[], now: number): Rollout {
+  const none = { kind: "none" as const, turn: new Set<SlotReading>() };
+  const placed = standings.filter(({ reading }) => reading.current !== undefined || reading.settled);
+  if (placed.length === 0 && replicasOf(service) > 0) return none;
+  if (placed.some(({ runsSince, reading }) => runsSince === undefined && !reading.settled)) return none;
+  const monitorMs = monitorOf(service);
+  const left = placed.map(({ runsSince }) => (runsSince === undefined ? 0 : remaining(runsSince, monitorMs, now)));
+  const wakeInMs = Math.max(0, ...left);
+  if (wakeInMs > 0) return { ...none, wakeInMs };
+  return { ...none, changes: { completedVersionIds: withVersion(service.completedVersionIds, service.versionId) } };
+}
+
 /**
- * Slots where nothing runs go first, those where the new spec has failed last, else the lowest numbers. One in which a
- * task is just taking over from another, as when a node is drained, waits until it has.
+ * Slots where nothing runs go first, those where the new version has failed last, else the lowest. One in which a lease
+ * is just taking over from another, as when a node is drained, waits until it has.
  */
-function rolling(service: Service, standings: readonly Standing[], status: UpdateStatus | undefined): Rollout {
-  const parallelism = configOf(service)?.parallelism ?? defaultParallelism;
-  const moving = standings.filter(({ kind, failure }) => kind === "moving" && failure === undefined).length;
+function roll(
+  service: Service,
+  standings: readonly Standing[],
+  status: UpdateStatus,
+  deadlineInMs: number,
+): Extract<Rollout, { readonly kind: "none" | "rolling" | "paused" }> {
+  const parallelism = settingsOf(service)?.parallelism ?? defaultParallelism;
+  const moving = standings.filter(
+    ({ kind, failure, replaced }) => kind === "moving" && failure === undefined && replaced,
+  ).length;
   const room = parallelism === 0 ? standings.length : Math.max(0, parallelism - moving);
   const weigh = ({ reading, failure }: Standing): number =>
-    (failure === undefined ? 0 : 2) + (reading.keeper !== undefined && isRunning(reading.keeper) ? 1 : 0);
+    (failure === undefined ? 0 : 2) + (runs(reading, reading.current) ? 1 : 0);
   const next = standings
-    .filter(({ kind, reading }) => kind === "outdated" && reading.live.filter(hasStarted).length < 2)
-    .toSorted((a, b) => weigh(a) - weigh(b) || a.reading.slot.number - b.reading.slot.number)
+    .filter(({ kind, reading }) => kind === "outdated" && isFree(reading))
+    .toSorted((a, b) => weigh(a) - weigh(b))
     .slice(0, room);
-  const waits = standings.flatMap(({ wakeInMs }) => (wakeInMs === undefined ? [] : [wakeInMs]));
+  const waits = [deadlineInMs, ...standings.map(({ wakeInMs }) => wakeInMs ?? 0)].filter((ms) => ms > 0);
   return {
     kind: "rolling",
-    move: new Set(next.map(({ reading }) => reading.slot.number)),
-    ...(status !== undefined && { status }),
+    turn: new Set(next.map(({ reading }) => reading)),
+    ...(!sameStatus(service.updateStatus, status) && { changes: { updateStatus: status } }),
     ...(waits.length > 0 && { wakeInMs: Math.min(...waits) }),
   };
 }
 
-/** The update has failed: what its config says of that. A rollback is never rolled back. */
-function stop(service: Service, failed: readonly Standing[], total: number): Rollout {
-  const example = failed[0]?.failure;
-  const cause = example === undefined ? "" : `: in slot ${example.slot} the task ${idOf(example)} ${endText(example)}`;
-  const why = `${failed.length} of ${slots(total)} failed with the new spec${cause}`;
-  const wanted = configOf(service)?.failureAction === FailureAction.ROLLBACK;
-  if (wanted && !isRollback(service) && service.previousSpec !== undefined) return { kind: "roll-back", why };
-  const back = wanted && !isRollback(service) ? "; there is no earlier spec to return to" : "";
+/** No lease that runs is taking over from another, and none of the wanted version is to be tried again later. */
+function isFree(reading: SlotReading): boolean {
+  const { slot, current, incoming } = reading;
+  if (slot.retryAt !== undefined && current !== undefined && incoming === undefined) return false;
+  return incoming === undefined || !runs(reading, incoming);
+}
+
+/** The update has failed: what its settings say of that. A rollback is never rolled back. */
+function stop({ service }: RolloutInput, status: UpdateStatus, why: string): Rollout {
+  const back = isRollingBack(service);
+  const wanted = settingsOf(service)?.failureAction === FailureAction.ROLLBACK && !back;
+  const target = wanted ? rollbackTarget(service) : undefined;
+  if (target !== undefined) return { kind: "roll-back", versionId: target, why };
+  const nowhere = wanted ? "; there is no earlier version that completed to return to" : "";
+  const paused: UpdateStatus = {
+    ...status,
+    state: back ? State.ROLLBACK_PAUSED : State.PAUSED,
+    message: `paused, ${why}${nowhere}`,
+  };
+  return { kind: "paused", turn: new Set(), changes: { updateStatus: paused }, announced: paused };
+}
+
+function finish({ service, now }: RolloutInput, status: UpdateStatus, message: string): Rollout {
+  const ended: UpdateStatus = {
+    ...status,
+    state: isRollingBack(service) ? State.ROLLED_BACK : State.COMPLETED,
+    completedAt: new Date(now),
+    message,
+    blocked: "",
+  };
+  const completedVersionIds = withVersion(service.completedVersionIds, service.versionId);
+  return { kind: "none", turn: new Set(), changes: { updateStatus: ended, completedVersionIds }, announced: ended };
+}
+
+function started({ service, now, index }: RolloutInput): UpdateStatus {
+  const { parallelism = defaultParallelism } = settingsOf(service) ?? {};
+  const pace = parallelism === 0 ? "all tasks at once" : `${parallelism} at a time`;
+  const order = isStartFirst(service)
+    ? "each new task before the old one stops"
+    : "each old task stops before the new one starts";
   return {
-    kind: "paused",
-    status: {
-      ...(service.updateStatus as UpdateStatus),
-      state: isRollback(service) ? State.ROLLBACK_PAUSED : State.PAUSED,
-      message: `paused, ${why}${back}`,
-    },
+    state: State.UPDATING,
+    startedAt: new Date(now),
+    completedAt: undefined,
+    message: `replacing ${pace}, ${order}`,
+    versionId: service.versionId,
+    fromVersionId: service.recentVersionIds.find((id) => id !== service.versionId) ?? "",
+    rollback: false,
+    blocked: "",
+    progressAt: new Date(now),
+    sinceIndex: index,
   };
 }
 
-/** Ended by itself before it ran, or so soon after that it counts against the new spec. */
-function failedUnderWatch(task: Task, monitorMs: number): boolean {
-  const state = stateOf(task);
-  if (state === TaskState.REJECTED) return true;
-  if (state !== TaskState.FAILED) return false;
-  const { startedAt, finishedAt } = task.status?.container ?? {};
-  if (startedAt === undefined) return true;
-  const ranMs = (finishedAt ?? task.status?.at ?? startedAt).getTime() - startedAt.getTime();
-  return ranMs <= monitorMs + probeMs(task);
+function continues(service: Service): boolean {
+  return settingsOf(service)?.failureAction === FailureAction.CONTINUE;
 }
 
-/** How long a task may run before its health check has told that it is unhealthy, ms. */
-function probeMs(task: Task): number {
-  const check = task.spec?.container?.healthCheck;
+/** The first end in the slot, of a lease that the update made, that counts against the new version. */
+function failureOf(reading: SlotReading, service: Service, since: number): Standing["failure"] {
+  const { slot, tasks } = reading;
+  const policy = service.spec?.task?.restart;
+  const own = slot.leases.filter((lease) => reading.isUpToDate(lease) && (lease.epoch?.index ?? 0) >= since);
+  if (own.length === 0) return undefined;
+  const monitorMs = monitorOf(service);
+  const recorded = recordedLease(slot);
+  const { firstFailure, lastEnd } = recordOf(slot);
+  const found = (text: string): Standing["failure"] => ({
+    slot: slotName({ serviceName: slot.serviceName, slot: slot.key }),
+    text,
+  });
+  if (recorded !== undefined && own.includes(recorded) && firstFailure !== undefined) {
+    const task = tasks.find(({ meta }) => meta?.id === firstFailure.taskId);
+    if (firstFailure.rejected || firstFailure.ranMs <= monitorMs + probeMs(service)) {
+      const which = task === undefined ? "a task" : `the task ${firstFailure.taskId}`;
+      return found(`${which} ${endText(firstFailure)}`);
+    }
+  }
+  for (const task of tasks) {
+    if (!hasEnded(task) || !own.some(({ epoch }) => sameEpoch(epoch, task.epoch))) continue;
+    const end = endOf(task, lastEnd);
+    if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
+      continue;
+    if (end.rejected || end.ranMs <= monitorMs + probeMs(service))
+      return found(`the task ${end.taskId} ${endText(end)}`);
+  }
+  return undefined;
+}
+
+/** How a run ended, from its task's row where the record does not say it. */
+function endOf(task: Task, lastEnd: RunEnd | undefined): RunEnd {
+  const taskId = task.meta?.id ?? "";
+  if (lastEnd?.taskId === taskId) return lastEnd;
+  const { message = "", code = "", container, at } = task.status ?? {};
+  const { startedAt, finishedAt, exitCode, oomKilled = false } = container ?? {};
+  const ranMs = startedAt === undefined ? 0 : (finishedAt ?? at ?? startedAt).getTime() - startedAt.getTime();
+  const [complete, rejected] = [stateOf(task) === TaskState.COMPLETE, stateOf(task) === TaskState.REJECTED];
+  return { taskId, at, exitCode, oomKilled, code, message, ranMs, byMachine: false, complete, rejected };
+}
+
+/** How long a task may run before its health check has found that it is unhealthy, ms. */
+function probeMs({ spec }: Service): number {
+  const check = spec?.task?.container?.healthCheck;
   if (check === undefined) return 0;
   const probe = (check.intervalMs || defaultProbe.intervalMs) + (check.timeoutMs || defaultProbe.timeoutMs);
   return check.startPeriodMs + probe * (check.retries || defaultProbe.retries);
 }
 
-function isSettled(task: Task): boolean {
-  return hasEnded(task) && (task.record?.settled ?? "") !== "";
+function failureText(failed: readonly Standing[], total: number): string {
+  const { slot = "", text = "" } = failed[0]?.failure ?? {};
+  return `${failed.length} of ${slotsText(total)} failed with the new version: in ${slot} ${text}`;
 }
 
-/** The stored status, if it speaks of the service's present spec. */
-function statusOf(service: Service): UpdateStatus | undefined {
-  return service.updateStatus?.specVersion === service.specVersion ? service.updateStatus : undefined;
+/** Why the first slot that can't go on can't; empty if all can. */
+function blockedText(standings: readonly Standing[]): string {
+  for (const { reading, kind } of standings) {
+    if (kind !== "moving") continue;
+    const lead = leadOf(reading);
+    const task = reading.taskOf(lead);
+    if (task === undefined || isRunning(task)) continue;
+    const { pending, message = "" } = task.status ?? {};
+    const waits = stateOf(task) <= TaskState.PENDING && (pending !== undefined || stateOf(task) === TaskState.NEW);
+    if (waits || stateOf(task) === TaskState.REJECTED)
+      return `${slotName({ serviceName: reading.slot.serviceName, slot: reading.slot.key })}: ${message}`;
+  }
+  return "";
 }
 
-function isRollback(service: Service): boolean {
-  const state = statusOf(service)?.state;
-  return state === State.ROLLING_BACK || state === State.ROLLBACK_PAUSED || state === State.ROLLED_BACK;
+/** The latest moment at which a new task began to run. */
+function progressOf({ progressAt, startedAt }: UpdateStatus, standings: readonly Standing[], now: number): Date {
+  const known = (progressAt ?? startedAt)?.getTime() ?? now;
+  const since = standings.flatMap(({ kind, runsSince }) =>
+    kind === "outdated" || runsSince === undefined ? [] : runsSince,
+  );
+  const latest = Math.max(known, ...since);
+  // One that is later than now was written by a clock that has been set back since.
+  return new Date(latest > now ? now : latest);
 }
 
-function started(service: Service, now: number): UpdateStatus {
-  const { parallelism = defaultParallelism } = configOf(service) ?? {};
-  const pace = parallelism === 0 ? "all tasks at once" : `${parallelism} at a time`;
-  return {
-    state: isRollback(service) ? State.ROLLING_BACK : State.UPDATING,
-    startedAt: new Date(now),
-    completedAt: undefined,
-    message: `replacing ${pace}, ${isStartFirst(service) ? "each new task before the old one stops" : "each old task stops before the new one starts"}`,
-    specVersion: service.specVersion,
-  };
+function sameStatus(a: UpdateStatus | undefined, b: UpdateStatus): boolean {
+  return (
+    a !== undefined &&
+    a.state === b.state &&
+    a.versionId === b.versionId &&
+    a.blocked === b.blocked &&
+    a.sinceIndex === b.sinceIndex &&
+    a.progressAt?.getTime() === b.progressAt?.getTime()
+  );
 }
 
-function finished(service: Service, now: number, message: string): UpdateStatus {
-  return {
-    state: isRollback(service) ? State.ROLLED_BACK : State.COMPLETED,
-    startedAt: statusOf(service)?.startedAt ?? new Date(now),
-    completedAt: new Date(now),
-    message,
-    specVersion: service.specVersion,
-  };
-}
-
-function slots(count: number): string {
+function slotsText(count: number): string {
   return count === 1 ? "1 slot" : `${count} slots`;
 }

@@ -2,55 +2,64 @@
  * Which slots a service gives up, and which numbers new ones get.
  */
 import { Health } from "@warren/api";
-import type { SlotReading } from "./slots.ts";
-import { isRunning } from "./task.ts";
+import { slotNumber } from "@warren/api/model";
+import { runs, type SlotReading } from "./slots.ts";
 
 export interface Resize {
-  /** Slot numbers. */
-  readonly remove: readonly number[];
+  /** Slots that are given up. */
+  readonly remove: readonly SlotReading[];
+  /** Numbers of slots that are wanted from now on. */
   readonly add: readonly number[];
 }
 
 /**
  * New slots get the lowest numbers that are free. Given up are, in this order: slots in which nothing runs, unhealthy
- * ones, those that are to leave their node, those still on an earlier spec, one from the node that has most of the
+ * ones, those that are to leave their node, those not of the wanted version, one from the node that has most of the
  * service, and the highest numbers.
  */
-export function resize(occupied: readonly SlotReading[], replicas: number): Resize {
-  if (occupied.length <= replicas) {
-    const taken = new Set(occupied.map(({ slot }) => slot.number));
+export function resize(wanted: readonly SlotReading[], replicas: number): Resize {
+  if (wanted.length <= replicas) {
+    const taken = new Set(wanted.map(numberOf));
     const add: number[] = [];
     for (let number = 1; taken.size + add.length < replicas; number += 1) if (!taken.has(number)) add.push(number);
     return { remove: [], add };
   }
-  const remove = inOrderOfLoss(occupied).slice(0, occupied.length - replicas);
-  return { remove: remove.map(({ slot }) => slot.number).toSorted((a, b) => a - b), add: [] };
+  const remove = inOrderOfLoss(wanted).slice(0, wanted.length - replicas);
+  return { remove: remove.toSorted((a, b) => numberOf(a) - numberOf(b)), add: [] };
 }
 
 /** The first to go first. A slot counts as one of as many on its node as are left when it goes. */
 function inOrderOfLoss(readings: readonly SlotReading[]): SlotReading[] {
-  const byMerit = readings.toSorted((a, b) => compare(merits(a), merits(b)) || b.slot.number - a.slot.number);
+  const ranked = new Map(readings.map((reading) => [reading, merits(reading)]));
+  const byMerit = (a: SlotReading, b: SlotReading): number => compare(ranked.get(a) ?? [], ranked.get(b) ?? []);
+  const last = readings.toSorted((a, b) => byMerit(a, b) || numberOf(b) - numberOf(a));
   const onNode = new Map<string, number>();
   const beside = new Map<SlotReading, number>();
-  for (const reading of byMerit.toReversed()) {
-    const nodeId = reading.keeper?.nodeId ?? "";
+  for (const reading of last.toReversed()) {
+    const nodeId = reading.leading?.nodeId ?? "";
     const count = nodeId === "" ? 0 : (onNode.get(nodeId) ?? 0) + 1;
     onNode.set(nodeId, count);
     beside.set(reading, count);
   }
-  return byMerit.toSorted(
-    (a, b) =>
-      compare(merits(a), merits(b)) || (beside.get(b) ?? 0) - (beside.get(a) ?? 0) || b.slot.number - a.slot.number,
+  return last.toSorted(
+    (a, b) => byMerit(a, b) || (beside.get(b) ?? 0) - (beside.get(a) ?? 0) || numberOf(b) - numberOf(a),
   );
 }
 
-function merits({ keeper, displaced, current }: SlotReading): number[] {
+function merits(reading: SlotReading): number[] {
+  const serving = reading.current ?? reading.incoming;
+  const task = reading.taskOf(serving);
+  const stays = serving === undefined || !["must-go", "lost"].includes(reading.displacementOf(serving).kind);
   return [
-    keeper !== undefined && isRunning(keeper) ? 1 : 0,
-    keeper?.status?.container?.health === Health.UNHEALTHY ? 0 : 1,
-    displaced.length > 0 ? 0 : 1,
-    current ? 1 : 0,
+    runs(reading, serving) ? 1 : 0,
+    task?.status?.container?.health === Health.UNHEALTHY ? 0 : 1,
+    stays ? 1 : 0,
+    reading.upToDate ? 1 : 0,
   ];
+}
+
+function numberOf({ slot }: SlotReading): number {
+  return slotNumber(slot.key);
 }
 
 /** By the first numbers that differ. */

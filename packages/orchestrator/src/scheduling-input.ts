@@ -1,9 +1,21 @@
 /**
- * What the scheduler is told of nodes and tasks.
+ * What the scheduler is told of nodes and leases.
  */
-import { PortSpec_Mode, PortSpec_Protocol, TaskState, type Node, type Service, type Task } from "@warren/api";
-import type { ConstrainedNode, HostPort, NodeState, Resources, TaskState as Placement } from "@warren/scheduler";
-import { hasEnded, idOf, isActive, isReady, stateOf } from "./task.ts";
+import {
+  LeaseState,
+  PortSpec_Mode,
+  PortSpec_Protocol,
+  type Lease,
+  type Node,
+  type Service,
+  type Slot,
+  type Version,
+} from "@warren/api";
+import { idOf, incomingLease, isUnreleased, leaseKey, mayRun } from "@warren/api/model";
+import type { ConstrainedNode, HostPort, NodeState, Resources, TaskState } from "@warren/scheduler";
+import { addressCount } from "./addresses.ts";
+import { isActive, isReady } from "./reading.ts";
+import { isStartFirst, sameMake } from "./settings.ts";
 
 export function constrainedNode(node: Node): ConstrainedNode {
   const { hostname = "", os = "", architecture = "" } = node.description ?? {};
@@ -22,48 +34,97 @@ export function nodeState(node: Node): NodeState {
     ready: isReady(node),
     active: isActive(node),
     resources: { cpu: node.description?.cpuNanos ?? 0, memory: node.description?.memoryBytes ?? 0 },
+    level: node.description?.level ?? 0,
+    addresses: addressCount(node.subnet),
   };
 }
 
-/** Whether a task is for the scheduler to place: allocated, wanted, and on no node. */
-export function isPlaceable(task: Task): boolean {
+/** A lease with what it is placed by. */
+export interface LeaseSubject {
+  readonly slot: Slot;
+  readonly lease: Lease;
+  readonly version: Version;
+  /** Undefined: it was deleted. */
+  readonly service: Service | undefined;
+  /** That its service wants: placement is of it, whatever the lease is made from. */
+  readonly wanted: Version | undefined;
+  /** Host-mode ports that its service has, or had. */
+  readonly hostPorts: readonly HostPort[];
+}
+
+/** Whether a lease is for the scheduler to place: wanted, allocated, on no node, and its back-off is over. */
+export function isPlaceable({ slot, lease, service }: LeaseSubject): boolean {
   return (
-    stateOf(task) === TaskState.PENDING &&
-    task.nodeId === "" &&
-    task.desiredState > TaskState.PENDING &&
-    task.desiredState <= TaskState.RUNNING
+    lease.state === LeaseState.WANTED && slot.wanted && slot.retryAt === undefined && service?.endpoint !== undefined
   );
 }
 
-/** The task as the scheduler sees it; undefined if it neither waits for a node nor holds one. */
-export function placement(task: Task, service: Service | undefined): Placement | undefined {
-  const holds = task.nodeId !== "" && !hasEnded(task);
-  if (!holds && !isPlaceable(task)) return undefined;
-  const { resources, placement } = task.spec ?? {};
-  const ports = hostPorts(service);
+/** The lease as the scheduler sees it; undefined if it neither waits for a node nor has one. */
+export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
+  const { slot, lease, version, wanted, hostPorts } = subject;
+  const holds = isUnreleased(lease);
+  if (!holds && !isPlaceable(subject)) return undefined;
+  const { resources } = version.task ?? {};
+  const placement = (wanted ?? version).task?.placement;
   return {
-    id: idOf(task),
-    serviceId: task.serviceId,
-    specVersion: task.specVersion,
-    ...(holds && { nodeId: task.nodeId }),
+    id: leaseKey(idOf(slot), lease.epoch),
+    serviceId: slot.serviceId,
+    specVersion: version.number,
+    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(slot, lease) }),
     reservations: reservations(resources?.cpuReservationNanos ?? 0, resources?.memoryReservationBytes ?? 0),
     ...(placement !== undefined && {
       constraints: placement.constraints,
       maxPerNode: placement.maxReplicasPerNode,
     }),
-    ...(ports.length > 0 && { hostPorts: ports }),
+    ...(hostPorts.length > 0 && { hostPorts }),
+    level: version.level,
   };
 }
 
-function reservations(cpu: number, memory: number): Resources {
-  return { ...(cpu > 0 && { cpu }), ...(memory > 0 && { memory }) };
+/** It has its node's resources and ports until it is released, but no place in any count. */
+function isLeaving(slot: Slot, lease: Lease): boolean {
+  if (lease.state === LeaseState.RELEASING || !slot.wanted) return true;
+  const incoming = incomingLease(slot);
+  return incoming !== undefined && incoming !== lease;
 }
 
-function hostPorts(service: Service | undefined): HostPort[] {
+/** A lease that is to take over from others of its slot, and what it asks beside what its task asks. */
+export interface Succession {
+  /** Scheduler ids of leases that are gone before it is held. */
+  readonly onceGone: readonly string[];
+  /** Nodes that it is not placed on, as the slot leaves them. */
+  readonly avoid: readonly string[];
+}
+
+/**
+ * Undefined where the slot has no other lease that may run.
+ *
+ * L2: where one stops before the other starts, what the others have is free by then, so that an old task stops only if
+ * the new one fits once it is gone. L3: where it starts first, it must fit beside them.
+ */
+export function successionOf(
+  { slot, lease, version, service }: LeaseSubject,
+  versionOf: (id: string) => Version | undefined,
+): Succession | undefined {
+  const others = slot.leases.filter((each) => each !== lease && mayRun(each));
+  if (others.length === 0) return undefined;
+  const startFirst = service !== undefined && isStartFirst(service);
+  const left = others.filter((each) => each.state === LeaseState.HELD && sameMake(versionOf(each.versionId), version));
+  return {
+    onceGone: startFirst ? [] : others.map(({ epoch }) => leaseKey(idOf(slot), epoch)),
+    avoid: left.map(({ nodeId }) => nodeId),
+  };
+}
+
+export function hostPortsOf(service: Service | undefined): HostPort[] {
   return (service?.endpoint?.ports ?? [])
     .filter(({ mode }) => mode === PortSpec_Mode.HOST)
     .map(({ published, protocol }) => ({
       port: published,
       protocol: protocol === PortSpec_Protocol.UDP ? ("udp" as const) : ("tcp" as const),
     }));
+}
+
+function reservations(cpu: number, memory: number): Resources {
+  return { ...(cpu > 0 && { cpu }), ...(memory > 0 && { memory }) };
 }

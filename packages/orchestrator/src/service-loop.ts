@@ -1,18 +1,15 @@
 /**
- * Services become tasks: replicas, restarts, rollouts, moves off nodes, endpoints, and the end of all of it. One key is
- * one service, so that whatever befalls a slot is decided in one place and written in one transaction.
+ * Services become slots, and slots get leases: replicas, rollouts, moves off nodes, endpoints, and the end of all of it.
+ * One key is one service, so that whatever befalls a slot is decided in one place and written in one transaction.
  */
-import { TaskState, type Node, type Service, type ServiceEndpoint, type Task } from "@warren/api";
+import type { Node, Service, ServiceEndpoint, Task } from "@warren/api";
+import { idOf, serviceOfSlot, stateOf } from "@warren/api/model";
 import type { Clock, Logger, Random } from "@warren/std";
-import type { StoreChange, View } from "@warren/store";
+import type { StoreChange, Transaction, View } from "@warren/store";
 import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { planService } from "./service-plan.ts";
-import { idOf, stateOf } from "./task.ts";
-
-/** Of the network that is made with the cluster. */
-const defaultNetwork = "default";
 
 export function serviceReconciler(
   {
@@ -25,38 +22,39 @@ export function serviceReconciler(
 ): Reconciler {
   return {
     name: "services",
-    tables: ["services", "tasks", "nodes", "networks", "clusters"],
+    tables: ["services", "slots", "tasks", "nodes", "clusters"],
     keys: allServices,
     touched: touchedServices,
-    plan(view: View, serviceId: string, budget: number): Step {
-      const service = view.get("services", serviceId);
+    plan(tx: Transaction, serviceId: string, budget: number): Step {
+      const service = tx.get("services", serviceId);
       const endpoint: Allocation<ServiceEndpoint> =
-        service === undefined || service.deleting
-          ? { kind: "short", reason: "the service goes" }
-          : allocator.endpoint(view, service);
-      if (endpoint.kind === "short" && service?.deleting === false)
+        service === undefined ? { kind: "short", reason: "the service is gone" } : allocator.endpoint(tx, service);
+      if (endpoint.kind === "short" && service !== undefined)
         log.warn("a service lacks an address or a port", { service: service.spec?.name, reason: endpoint.reason });
       return planService({
         serviceId,
         service,
-        tasks: view.find("tasks", "service", serviceId),
-        nodeOf: (nodeId) => view.get("nodes", nodeId),
+        versions: tx.find("versions", "service", serviceId),
+        slots: tx.find("slots", "service", serviceId),
+        tasks: tx.find("tasks", "service", serviceId),
+        nodeOf: (nodeId) => tx.get("nodes", nodeId),
         endpoint,
-        networks: networksOf(view, service),
-        history: taskHistory(view),
+        history: taskHistory(tx),
         downGraceMs: options.downGraceMs,
         budget,
         now: clock.now(),
+        epoch: tx.epoch,
         random,
       });
     },
   };
 }
 
-/** Those that are gone but have tasks, too. */
+/** Those that are gone but have slots or versions, too. */
 function allServices(view: View): Set<string> {
   const ids = new Set(view.list("services").map(idOf));
-  for (const { serviceId } of view.list("tasks")) ids.add(serviceId);
+  for (const { serviceId } of view.list("slots")) ids.add(serviceId);
+  for (const { serviceId } of view.list("versions")) ids.add(serviceId);
   return ids;
 }
 
@@ -64,17 +62,18 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
   switch (change.table) {
     case "tasks":
       return concerns(change.before, change.object, change.kind) ? [change.object.serviceId] : [];
+    case "slots": {
+      const own = [change.object.serviceId];
+      // An address that rested is free.
+      return change.kind === "delete" && change.object.restingVip !== "" ? [...own, ...servicesThatWait(view)] : own;
+    }
     case "services":
       // What one gave back, others may have waited for.
       return gaveBack(change.before, change.object, change.kind)
         ? [idOf(change.object), ...servicesThatWait(view)]
         : [idOf(change.object)];
     case "nodes":
-      return matters(change.before, change.object, change.kind)
-        ? new Set(view.find("tasks", "node", idOf(change.object)).map(({ serviceId }) => serviceId))
-        : [];
-    case "networks":
-      return change.kind === "create" ? servicesThatWait(view) : [];
+      return matters(change.before, change.object, change.kind) ? servicesOn(view, idOf(change.object)) : [];
     case "clusters":
       return allServices(view);
     default:
@@ -82,16 +81,14 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
   }
 }
 
-/** Whether a task's change may ask for something: not each word on how its image is pulled. */
+function servicesOn(view: View, nodeId: string): Set<string> {
+  return new Set(view.find("slots", "node", nodeId).map((slot) => serviceOfSlot(idOf(slot))));
+}
+
+/** Whether a task's change may ask for something: not each message on how its image is pulled. */
 function concerns(before: Task | undefined, after: Task, kind: StoreChange["kind"]): boolean {
   if (kind !== "update" || before === undefined) return true;
-  return (
-    stateOf(before) !== stateOf(after) ||
-    before.desiredState !== after.desiredState ||
-    before.nodeId !== after.nodeId ||
-    before.specVersion !== after.specVersion ||
-    before.status?.pending !== after.status?.pending
-  );
+  return stateOf(before) !== stateOf(after) || before.status?.pending !== after.status?.pending;
 }
 
 /** Whether a node's change may move tasks. Descriptions change often and move nothing but by the platform. */
@@ -112,31 +109,18 @@ function gaveBack(before: Service | undefined, after: Service, kind: StoreChange
 
 const thatWait = new WeakMap<View, ReadonlySet<string>>();
 
-/** Services with tasks that wait for an address, a port or a network. Read once for all changes of a batch. */
+/** Services that wait for an address or a port. Read once for all changes of a batch. */
 function servicesThatWait(view: View): ReadonlySet<string> {
   let waiting = thatWait.get(view);
-  if (waiting === undefined) thatWait.set(view, (waiting = findThatWait(view)));
+  if (waiting === undefined)
+    thatWait.set(
+      view,
+      (waiting = new Set(
+        view
+          .list("services")
+          .filter((each) => !hasAll(each))
+          .map(idOf),
+      )),
+    );
   return waiting;
-}
-
-function findThatWait(view: View): Set<string> {
-  const waiting = new Set<string>();
-  for (const service of view.list("services")) {
-    const tasks = view.find("tasks", "service", idOf(service));
-    if (!hasAll(service) || tasks.some((task) => stateOf(task) === TaskState.NEW)) waiting.add(idOf(service));
-  }
-  return waiting;
-}
-
-/** Ids, as its tasks carry them. */
-function networksOf(view: View, service: Service | undefined): readonly string[] | { readonly missing: string } {
-  const named = service?.spec?.task?.networks ?? [];
-  if (named.length > 0) {
-    const missing = named.find(({ network }) => view.get("networks", network) === undefined);
-    return missing === undefined
-      ? named.map(({ network }) => network)
-      : { missing: `there is no network ${missing.network}` };
-  }
-  const [found] = view.find("networks", "name", defaultNetwork);
-  return found === undefined ? { missing: `there is no network ${defaultNetwork}` } : [idOf(found)];
 }

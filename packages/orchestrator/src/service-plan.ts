@@ -1,118 +1,222 @@
 /**
  * One pass over one service: what its slots need, as writes. Pure; whatever was done of it before, the next pass does
- * the rest.
+ * the rest. It decides leases only: which run follows which under a lease is the worker's (L6).
  *
- * P1: a slot's tasks are ordered by their run; what follows a task that ended is read from that task's record.
- * P2: a task in desired READY starts when its `start_at` has passed and, unless the service starts first, all other
- *     tasks of its slot have ended or can't be reached. So no slot runs two tasks by itself.
- * P3: a task that runs is told to stop only once another is ready to take its place, except where it must leave its
- *     node or holds what the other needs.
+ * P1: a slot is written by one pass at a time, each lease by at most one step of it.
+ * P2: a stop-first slot holds a lease once all others that were held are released, or their nodes are given up (L2).
+ * P3: a lease that runs is told to stop only once another is ready to take its place: a bad image, a constraint that no
+ *     node meets or a full cluster takes nothing down.
  */
-import { TaskState, UpdateStatus_State, type Node, type Service, type ServiceEndpoint, type Task } from "@warren/api";
+import {
+  UpdateStatus_State,
+  type Epoch,
+  type Lease,
+  type Node,
+  type Service,
+  type ServiceEndpoint,
+  type Slot,
+  type Task,
+  type Version,
+} from "@warren/api";
+import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, slotIdOf } from "@warren/api/model";
+import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
 import { displacement, type Displacement } from "./displacement.ts";
-import { handOver } from "./handover.ts";
-import { trimHistory } from "./history.ts";
-import { Plan } from "./plan.ts";
-import { decideRestart, durationText, endText, nextRecord, type RestartDecision } from "./restarts.ts";
-import { decideRollout, isStartFirst, phaseOf, type Rollout } from "./rollout.ts";
+import { trimVersions } from "./history.ts";
+import { Plan } from "./writes.ts";
+import { nodeName, replicasOf } from "./reading.ts";
+import { decideRollout, monitorOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
-import { enter, waitOf, type ServicePass } from "./service-pass.ts";
-import { isCurrent, isOccupied, readSlot, slotsOf, type Slot, type SlotReading } from "./slots.ts";
-import { hasEnded, idOf, isLive, isReleased, isStopping, replicasOf, runOf, stateOf } from "./task.ts";
+import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
+import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";
+import { readSlot, type SlotReading, type SlotSources } from "./slots.ts";
+
+/** From the stop signal to SIGKILL, ms, where the spec names none. */
+const defaultStopGraceMs = 10_000;
 
 export interface ServiceSituation {
   readonly serviceId: string;
-  /** Undefined: it is gone, and its tasks are to follow. */
+  /** Undefined: it was deleted, and its slots are to go. */
   readonly service: Service | undefined;
-  /** All of the service. */
+  /** All of the service, as are slots and tasks. */
+  readonly versions: readonly Version[];
+  readonly slots: readonly Slot[];
   readonly tasks: readonly Task[];
   readonly nodeOf: (nodeId: string) => Node | undefined;
   readonly endpoint: Allocation<ServiceEndpoint>;
-  /** Ids of the networks that its tasks join, or why they can't. */
-  readonly networks: readonly string[] | { readonly missing: string };
   /** Ended tasks that a slot keeps. */
   readonly history: number;
   readonly downGraceMs: number;
   /** Writes after which the rest is left to the next pass. */
   readonly budget: number;
   readonly now: number;
+  /** Of the command that the plan becomes. */
+  readonly epoch: Epoch;
   readonly random: Random;
 }
 
 export function planService(situation: ServiceSituation): Plan {
-  const plan = new Plan(situation.now);
-  const { service } = situation;
-  if (service === undefined || service.deleting) planRemoval(plan, situation);
-  else planSlots(plan, service, situation);
+  const plan = new Plan(situation.now, situation.epoch);
+  const { service, versions, slots, tasks } = situation;
+  const wanted = versions.find((version) => idOf(version) === service?.versionId);
+  if (service === undefined) planRemoval(plan, situation);
+  else if (wanted !== undefined) planSlots(plan, service, wanted, situation);
+  if (!plan.again) trimVersions(plan, service, versions, slots, tasks);
   return plan;
 }
 
-/** Tasks go first, then the service. */
-function planRemoval(plan: Plan, { service, tasks, budget }: ServiceSituation): void {
-  for (const task of tasks) {
+/** L17: a slot outlives its service while a lease of it is unreleased. */
+function planRemoval(plan: Plan, { slots, tasks, history, budget }: ServiceSituation): void {
+  const tasksOf = bySlot(tasks);
+  for (const slot of slots) {
     if (full(plan, budget)) return;
-    plan.retire(task, TaskState.REMOVE);
+    planUnwanted(plan, slot, tasksOf(slot), "its service was deleted", history);
   }
-  if (service === undefined || !tasks.every((task) => plan.isDeleted(task))) return;
-  plan.deleteService(service);
-  plan.tellOfService(service, "removed", "its last task is gone, and so is the service");
 }
 
-function planSlots(plan: Plan, service: Service, situation: ServiceSituation): void {
-  const { tasks, budget, endpoint, now } = situation;
+function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
+  const { slots, tasks, budget, endpoint, history, now, epoch } = situation;
   if (endpoint.kind === "given" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
+  const tasksOf = bySlot(tasks);
+  const sources = sourcesOf(wanted, situation);
+  const read = (slot: Slot): SlotReading => readSlot(slot, tasksOf(slot), sources);
 
-  const displacementOf = memo((task: Task) =>
-    displacement(task, situation.nodeOf(task.nodeId), situation.downGraceMs, now),
-  );
-  const slots = slotsOf(tasks);
-  const read = (slot: Slot, rolling: boolean): SlotReading => readSlot(slot, service, displacementOf, rolling);
-  const occupied = [...slots.values()].filter(isOccupied).map((slot) => read(slot, phaseOf(service) !== "paused"));
-  const { remove, add } = resize(occupied, replicasOf(service));
-
-  const given = new Set(remove);
-  for (const slot of slots.values()) {
+  const ordered = slots.toSorted((a, b) => compareSlotKeys(a.key, b.key));
+  const readings = ordered.filter((slot) => slot.wanted).map(read);
+  const { remove, add } = resize(readings, replicasOf(service));
+  const removed = new Set(remove.map(({ slot }) => slot));
+  const returning = new Set(add.map((number) => slotIdOf(situation.serviceId, numberedSlot(number))));
+  for (const slot of ordered) {
     if (full(plan, budget)) return;
-    if (given.has(slot.number) || !isOccupied(slot)) for (const task of slot.tasks) plan.retire(task, TaskState.REMOVE);
+    if (removed.has(slot) || (!slot.wanted && !returning.has(idOf(slot))))
+      planUnwanted(plan, slot, tasksOf(slot), "its service wants fewer tasks", history);
   }
 
-  const kept = occupied.filter(({ slot }) => !given.has(slot.number));
-  const rollout = decideRollout(service, kept, now);
-  if (!recordRollout(plan, service, rollout)) return;
+  const kept = readings.filter(({ slot }) => !removed.has(slot));
+  const rollout = decideRollout({ service, wanted, readings: kept, now, index: epoch.index });
+  if (rollout.kind === "roll-back") return rollBack(plan, service, rollout, sources, now);
+  recordRollout(plan, service, rollout);
 
-  const pass = passOf(plan, service, situation, rollout, displacementOf);
-  const move = rollout.kind === "rolling" ? rollout.move : new Set<number>();
-  for (const { slot } of kept) {
+  const pass = passOf(plan, service, wanted, situation, rollout.kind, sources);
+  for (const reading of kept) {
     if (full(plan, budget)) return;
-    planSlot(pass, read(slot, rollout.kind !== "paused"), move.has(slot.number));
-    trimHistory(plan, slot, Math.max(situation.history, rollout.kind === "none" ? 0 : 1));
+    planSlot(pass, reading, rollout.turn.has(reading));
   }
+  const byId = new Map(slots.map((slot) => [idOf(slot), slot]));
   for (const number of add) {
     if (full(plan, budget)) return;
-    const slot = slots.get(number) ?? { number, tasks: [] };
-    enter(pass, slot, undefined, { record: nextRecord(undefined) });
+    const slot = returned(byId, service, situation.serviceId, number);
+    if (byId.has(idOf(slot))) plan.putSlot(slot);
+    else plan.createSlot(slot);
+    planSlot(pass, read(slot), false);
   }
 }
 
-/** False where the service's spec is another from here on, so that nothing else of this pass holds. */
-function recordRollout(plan: Plan, service: Service, rollout: Rollout): boolean {
-  switch (rollout.kind) {
-    case "none":
-      return true;
-    case "rolling":
-    case "paused":
-    case "done":
-      if (rollout.kind === "rolling" && rollout.wakeInMs !== undefined) plan.wakeIn(rollout.wakeInMs);
-      if (rollout.status === undefined) return true;
-      plan.putService({ updateStatus: rollout.status }, service);
-      plan.tellOfService(service, updateActions[rollout.status.state] ?? "updating", rollout.status.message);
-      return true;
-    case "roll-back":
-      rollBack(plan, service, rollout.why);
-      return false;
+/** The slot of that number, wanted: one that is still there, or a new one. */
+function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: string, number: number): Slot {
+  const key = numberedSlot(number);
+  const id = slotIdOf(serviceId, key);
+  const before = byId.get(id);
+  if (before !== undefined) return { ...before, wanted: true };
+  return {
+    meta: { id, version: 0, createdAt: undefined, updatedAt: undefined },
+    serviceId,
+    serviceName: service.spec?.name ?? "",
+    key,
+    wanted: true,
+    record: emptyRecord(),
+    leases: [],
+    settled: "",
+    retryAt: undefined,
+    restingVip: "",
+  };
+}
+
+function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
+  const { versions, slots, nodeOf, downGraceMs, now } = situation;
+  const byId = new Map(versions.map((version) => [idOf(version), version]));
+  const versionOf = (id: string): Version | undefined => byId.get(id);
+  const base = memo((lease: Lease): Displacement => {
+    const version = versionOf(lease.versionId);
+    return displacement(lease, {
+      node: nodeOf(lease.nodeId),
+      // A slot that the rollout has not come to is moved by the rollout, not before.
+      placement: sameMake(version, wanted) ? wanted.task?.placement : undefined,
+      stopGraceMs: version?.task?.container?.stopGraceMs ?? defaultStopGraceMs,
+      downGraceMs,
+      now,
+    });
+  });
+  const crowded = crowdedOut(slots, wanted, versionOf, (lease) => base(lease).kind === "none");
+  const displacementOf = (_slot: Slot, lease: Lease): Displacement => {
+    const found = base(lease);
+    if (found.kind !== "none" || !crowded.has(lease)) return found;
+    const node = nodeOf(lease.nodeId);
+    const most = wanted.task?.placement?.maxReplicasPerNode ?? 0;
+    const name = node === undefined ? lease.nodeId : nodeName(node);
+    return { kind: "must-go", why: `${name} may have ${most} of the service's tasks, and has more` };
+  };
+  return { wanted, versionOf, displacementOf };
+}
+
+/** Leases beyond the most that a node may have: first those that are replaced already, then those of the last slots. */
+function crowdedOut(
+  slots: readonly Slot[],
+  wanted: Version,
+  versionOf: SlotSources["versionOf"],
+  stays: (lease: Lease) => boolean,
+): ReadonlySet<Lease> {
+  const most = wanted.task?.placement?.maxReplicasPerNode ?? 0;
+  const crowded = new Set<Lease>();
+  if (most === 0) return crowded;
+  const onNode = new Map<string, { readonly slot: Slot; readonly lease: Lease }[]>();
+  for (const slot of slots) {
+    const lease = slot.wanted ? currentLease(slot) : undefined;
+    if (lease === undefined || !sameMake(versionOf(lease.versionId), wanted) || !stays(lease)) continue;
+    onNode.set(lease.nodeId, [...(onNode.get(lease.nodeId) ?? []), { slot, lease }]);
   }
+  const moving = ({ slot }: { readonly slot: Slot }): number => (incomingLease(slot) === undefined ? 0 : 1);
+  for (const there of onNode.values()) {
+    const staysFirst = there.toSorted((a, b) => moving(a) - moving(b) || compareSlotKeys(a.slot.key, b.slot.key));
+    for (const { lease } of staysFirst.slice(most)) crowded.add(lease);
+  }
+  return crowded;
+}
+
+function passOf(
+  plan: Plan,
+  service: Service,
+  wanted: Version,
+  { endpoint, history, now, random }: ServiceSituation,
+  phase: ServicePass["phase"],
+  { versionOf }: SlotSources,
+): ServicePass {
+  return {
+    plan,
+    service,
+    wanted,
+    versionOf,
+    now,
+    random,
+    startFirst: isStartFirst(service),
+    phase,
+    monitorMs: monitorOf(service),
+    // One that has its address goes on with the ports it has.
+    unallocated: endpoint.kind === "short" && service.endpoint === undefined ? endpoint.reason : "",
+    history,
+  };
+}
+
+function recordRollout(
+  plan: Plan,
+  service: Service,
+  { changes, announced, wakeInMs }: Exclude<Rollout, { readonly kind: "roll-back" }>,
+): void {
+  if (wakeInMs !== undefined) plan.wakeIn(wakeInMs);
+  if (changes !== undefined) plan.putService(changes, service);
+  if (announced !== undefined)
+    plan.emitForService(service, updateActions[announced.state] ?? "updating", announced.message);
 }
 
 const updateActions: { readonly [state: number]: string } = {
@@ -124,160 +228,24 @@ const updateActions: { readonly [state: number]: string } = {
   [UpdateStatus_State.ROLLED_BACK]: "rollback-completed",
 };
 
-function passOf(
+/** The wanted version is another from here on, so that nothing else of this pass holds. */
+function rollBack(
   plan: Plan,
   service: Service,
-  { endpoint, networks, now, random }: ServiceSituation,
-  rollout: Rollout,
-  displacementOf: (task: Task) => Displacement,
-): ServicePass {
-  const missing = "missing" in networks ? networks.missing : "";
-  return {
-    plan,
-    service,
-    now,
-    random,
-    startFirst: isStartFirst(service),
-    rollingOut: rollout.kind === "rolling",
-    networks: "missing" in networks ? [] : networks,
-    // One that has its address goes on with the ports it has.
-    unallocated: endpoint.kind === "short" && service.endpoint === undefined ? endpoint.reason : missing,
-    displacementOf,
-  };
-}
-
-function planSlot(pass: ServicePass, reading: SlotReading, move: boolean): void {
-  const { plan, service } = pass;
-  const { slot } = reading;
-  for (const task of slot.tasks) {
-    if (!isLive(task)) continue;
-    if (stateOf(task) === TaskState.NEW && pass.unallocated === "") offer(pass, task);
-    if (task.specVersion !== service.specVersion && isCurrent(task, service))
-      plan.change(task, { specVersion: service.specVersion });
-    const where = pass.displacementOf(task);
-    if (where.kind === "grace") plan.wakeIn(where.inMs);
-  }
-
-  const follows = move ? replaceByCurrent(pass, reading) : followUp(pass, reading);
-  for (const task of slot.tasks) if (hasEnded(task)) answer(plan, task, follows);
-}
-
-/** What happens in a slot that the rollout leaves alone; in words, for the task whose end led to it. */
-function followUp(pass: ServicePass, reading: SlotReading): string {
-  const { slot, keeper, displaced, decider } = reading;
-  if (keeper !== undefined) {
-    handOver(pass, reading, keeper);
-    return `the task ${idOf(keeper)} holds its slot`;
-  }
-  if (displaced.length > 0) return moveAway(pass, reading);
-  return decider === undefined ? "" : followEnd(pass, slot, decider);
-}
-
-/** The rollout's step: a task of the new spec enters the slot, beside the old one if that still runs. */
-function replaceByCurrent(pass: ServicePass, { slot }: SlotReading): string {
-  const { service } = pass;
-  const tried = slot.tasks.findLast((task) => task.specVersion === service.specVersion && hasEnded(task));
-  if (tried === undefined) {
-    enter(pass, slot, undefined, { record: nextRecord(undefined) });
-    return "one with the new spec takes its place";
-  }
-  const decision = decideRestart(service.spec?.task?.restart, tried, pass.now, pass.random.next());
-  if (decision.kind === "settled") return settle(pass.plan, tried, decision.why);
-  enter(pass, slot, undefined, decision);
-  return followText(decision);
-}
-
-/**
- * All that live here have to leave: their node is drained, down or gone, or no longer fits. A replacement that has failed
- * is followed as any task is, and those that must go do not wait for another.
- */
-function moveAway(pass: ServicePass, { slot, displaced, current }: SlotReading): string {
-  const leaving = displaced.at(-1);
-  if (leaving === undefined) return "";
-  const tried = slot.tasks.findLast((task) => hasEnded(task) && !isReleased(task) && runOf(task) > runOf(leaving));
-  if (tried !== undefined) {
-    for (const task of displaced)
-      if (pass.displacementOf(task).kind === "must-go") pass.plan.retire(task, TaskState.SHUTDOWN);
-    return followEnd(pass, slot, tried);
-  }
-  const where = pass.displacementOf(leaving);
-  const why = where.kind === "must-go" || where.kind === "lost" ? where.why : "";
-  pass.plan.tellOfTask(leaving, "moved", `another takes its place, since ${why}`);
-  const waitMs = waitOf(leaving, pass.now);
-  const startAt = waitMs > 0 ? leaving.record?.startAt : undefined;
-  enter(pass, slot, current ? undefined : leaving, { record: { ...nextRecord(leaving), startAt }, waitMs });
-  return "another takes its place";
-}
-
-/** Nothing lives in the slot: whether and when something follows. */
-function followEnd(pass: ServicePass, slot: Slot, decider: Task): string {
-  const { plan, service } = pass;
-  if ((decider.record?.settled ?? "") !== "") return "";
-  const like = isCurrent(decider, service) ? undefined : decider;
-  if (isStopping(decider)) {
-    enter(pass, slot, like, { record: nextRecord(decider) });
-    return "another takes its place";
-  }
-  const decision = decideRestart(decider.spec?.restart, decider, pass.now, pass.random.next());
-  if (decision.kind === "settled") return settle(plan, decider, decision.why);
-  enter(pass, slot, like, decision);
-  return followText(decision);
-}
-
-function offer({ plan, networks }: ServicePass, task: Task): void {
-  plan.offer(task);
-  plan.change(task, { networks: [...networks] });
-}
-
-/** The slot gets no further task. */
-function settle(plan: Plan, ended: Task, why: string): string {
-  plan.change(ended, { record: { ...(ended.record ?? nextRecord(undefined)), settled: why } });
-  plan.tellOfTask(ended, "settled", `${endText(ended)}; it is not restarted, since ${why}`);
-  return "";
-}
-
-/** The end of a task was taken note of: its node may clear up, and people are told once. */
-function answer(plan: Plan, ended: Task, follows: string): void {
-  if (ended.desiredState > TaskState.RUNNING) return;
-  plan.aim(ended, TaskState.SHUTDOWN);
-  if ((plan.drafted(ended).record?.settled ?? "") !== "") return;
-  const action = endActions[stateOf(ended)] ?? "ended";
-  plan.tellOfTask(ended, action, `${endText(ended)}; ${follows}`);
-}
-
-const endActions: { readonly [state: number]: string } = {
-  [TaskState.COMPLETE]: "completed",
-  [TaskState.FAILED]: "failed",
-  [TaskState.REJECTED]: "rejected",
-  [TaskState.ORPHANED]: "lost",
-  [TaskState.SHUTDOWN]: "stopped",
-};
-
-function followText({ waitMs }: Extract<RestartDecision, { kind: "restart" }>): string {
-  return waitMs > 0 ? `another starts in ${durationText(waitMs)}` : "another starts now";
-}
-
-function rollBack(plan: Plan, service: Service, why: string): void {
-  const { previousSpec } = service;
-  if (previousSpec === undefined) return;
-  const specVersion = service.specVersion + 1;
-  plan.putService(
-    {
-      spec: previousSpec,
-      previousSpec: undefined,
-      specVersion,
-      updateStatus: {
-        state: UpdateStatus_State.ROLLING_BACK,
-        startedAt: new Date(plan.now),
-        completedAt: undefined,
-        message: `rolling back, ${why}`,
-        specVersion,
-      },
-    },
-    service,
-  );
-  plan.tellOfService(service, "rollback-started", `returns to the spec before, ${why}`);
+  { versionId, why }: Extract<Rollout, { readonly kind: "roll-back" }>,
+  { versionOf }: SlotSources,
+  now: number,
+): void {
+  const version = versionOf(versionId);
+  if (version === undefined) return;
+  plan.putService(rollbackTo(service, version, `rolling back, ${why}`, now, plan.epoch.index), service);
+  plan.emitForService(service, "rollback-started", `returns to version ${version.number}, ${why}`);
   plan.again = true;
+}
+
+function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
+  const grouped = Map.groupBy(tasks, ({ slotId }) => slotId);
+  return (slot) => grouped.get(idOf(slot)) ?? [];
 }
 
 /** Whether the rest is left to the next pass. */

@@ -1,93 +1,140 @@
 /**
  * The slots of a service, and how each stands: one reading that all decisions share.
  */
-import { isDeepStrictEqual } from "node:util";
-import { TaskState, type Service, type Task } from "@warren/api";
+import { LeaseState, TaskState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
+import {
+  compareTasks,
+  currentLease,
+  epochText,
+  hasEnded,
+  incomingLease,
+  isRunning,
+  isStanding,
+  mayRun,
+  stateOf,
+} from "@warren/api/model";
+import { emptyRecord, shortRunMs } from "@warren/slot";
 import type { Displacement } from "./displacement.ts";
-import { hasEnded, idOf, isLive, isReleased, isRunning, runOf, stateOf } from "./task.ts";
+import { remaining, stateSince } from "./reading.ts";
+import { sameMake } from "./settings.ts";
 
-/** The tasks of one slot, in the order of their runs. */
-export interface Slot {
-  readonly number: number;
-  readonly tasks: readonly Task[];
+/** Failures or rejections in a row after which a lease is tried on another node (L9). */
+export const failuresToMove = 3;
+
+/** What readings of a service's slots need. */
+export interface SlotSources {
+  readonly wanted: Version | undefined;
+  readonly versionOf: (id: string) => Version | undefined;
+  readonly displacementOf: (slot: Slot, lease: Lease) => Displacement;
 }
 
 export interface SlotReading {
   readonly slot: Slot;
-  /** Not released. */
-  readonly live: readonly Task[];
-  /** The one that holds the slot, or is to: it may stay where it is. Others that live make way for it. */
-  readonly keeper: Task | undefined;
-  /** Lives, and may not stay. */
-  readonly displaced: readonly Task[];
-  /** Whose end decides what follows where nothing lives; undefined if the slot is given up. */
-  readonly decider: Task | undefined;
-  /** What holds the slot, or last did, is made from the service's present spec. */
-  readonly current: boolean;
+  /** All of the slot. */
+  readonly tasks: readonly Task[];
+  readonly current: Lease | undefined;
+  readonly incoming: Lease | undefined;
+  /** What it runs, is to run, or ran last. */
+  readonly leading: Lease | undefined;
+  /** What leads is made as the wanted version is. */
+  readonly upToDate: boolean;
+  /** Its rules allow no further run of what leads. */
+  readonly settled: boolean;
+  isUpToDate(lease: Lease): boolean;
+  /** The newest run of a lease. */
+  taskOf(lease: Lease | undefined): Task | undefined;
+  displacementOf(lease: Lease): Displacement;
 }
 
-export function slotsOf(tasks: readonly Task[]): Map<number, Slot> {
-  const byNumber = Map.groupBy(tasks, ({ slot }) => slot);
-  return new Map([...byNumber].map(([number, found]) => [number, { number, tasks: found.toSorted(byRun) }]));
-}
-
-/** Its slot counts as one of the service's replicas. */
-export function isOccupied({ tasks }: Slot): boolean {
-  return tasks.some((task) => !isReleased(task));
-}
-
-export function lastRun({ tasks }: Slot): number {
-  return tasks.reduce((most, task) => Math.max(most, runOf(task)), 0);
-}
-
-/** Made from what the service's spec says now, though perhaps under an earlier number, as after a rollback. */
-export function isCurrent(task: Task, service: Service): boolean {
-  return task.specVersion === service.specVersion || isDeepStrictEqual(task.spec, service.spec?.task);
-}
-
-/**
- * @param rolling whether replacements of another version may take over; while a rollout is paused, none that has not
- * started does
- */
-export function readSlot(
-  slot: Slot,
-  service: Service,
-  displacementOf: (task: Task) => Displacement,
-  rolling: boolean,
-): SlotReading {
-  const live = slot.tasks.filter(isLive);
-  const staying = live.filter((task) => !isDisplaced(displacementOf(task)));
-  const preferred = (task: Task): number =>
-    isCurrent(task, service) && (rolling || task.desiredState === TaskState.RUNNING) ? 0 : 1;
-  const keeper = staying.toSorted(
-    (a, b) =>
-      preferred(a) - preferred(b) ||
-      Number(isRunning(b)) - Number(isRunning(a)) ||
-      stateOf(b) - stateOf(a) ||
-      byRun(a, b),
-  )[0];
-  const decider = deciderOf(slot);
-  const leading = keeper ?? decider;
+export function readSlot(slot: Slot, tasks: readonly Task[], sources: SlotSources): SlotReading {
+  const newest = newestByEpoch(tasks);
+  const [current, incoming] = [currentLease(slot), incomingLease(slot)];
+  const isUpToDate = ({ versionId }: Lease): boolean => sameMake(sources.versionOf(versionId), sources.wanted);
+  const standing = [incoming, current].filter((lease) => lease !== undefined);
+  const leading = standing.find(isUpToDate) ?? current ?? incoming ?? lastHeld(slot);
+  const upToDate = leading !== undefined && isUpToDate(leading);
   return {
     slot,
-    live,
-    keeper,
-    displaced: live.filter((task) => !staying.includes(task)),
-    decider,
-    current: leading !== undefined && isCurrent(leading, service),
+    tasks,
+    current,
+    incoming,
+    leading,
+    upToDate,
+    settled: slot.settled !== "" && standing.length === 0,
+    isUpToDate,
+    taskOf: (lease) => (lease === undefined ? undefined : newest.get(epochText(lease.epoch))),
+    displacementOf: (lease) => sources.displacementOf(slot, lease),
   };
 }
 
-/** One that ended unasked and is not answered yet goes before those that were told to stop; else it is the last. */
-function deciderOf({ tasks }: Slot): Task | undefined {
-  const kept = tasks.filter((task) => !isReleased(task));
-  return kept.findLast((task) => hasEnded(task) && task.desiredState <= TaskState.RUNNING) ?? kept.at(-1);
+/** Of each lease that has runs. One that has not ended is newer than those that have. */
+function newestByEpoch(tasks: readonly Task[]): Map<string, Task> {
+  const newest = new Map<string, Task>();
+  for (const task of tasks.toSorted(compareTasks)) {
+    const key = epochText(task.epoch);
+    const before = newest.get(key);
+    if (before === undefined || !hasEnded(task) || hasEnded(before)) newest.set(key, task);
+  }
+  return newest;
 }
 
-function isDisplaced({ kind }: Displacement): boolean {
-  return kind === "must-go" || kind === "lost";
+function lastHeld({ leases }: Slot): Lease | undefined {
+  return leases.findLast(({ wasHeld }) => wasHeld) ?? leases.at(-1);
 }
 
-function byRun(a: Task, b: Task): number {
-  return runOf(a) - runOf(b) || (idOf(a) < idOf(b) ? -1 : 1);
+/** The slot's record, which the newest lease that got a node goes on with (L9). */
+export function recordOf({ record }: Slot): SlotRecord {
+  return record ?? emptyRecord();
+}
+
+/** The lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
+export function recordedLease({ leases }: Slot): Lease | undefined {
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
+}
+
+/**
+ * L9: it failed, or could not be run, so often in a row since it has its node; and has not run since for longer than a
+ * crash loop does.
+ */
+export function isFailing(reading: SlotReading, lease: Lease, now: number): boolean {
+  if (recordedLease(reading.slot) !== lease) return false;
+  const task = reading.taskOf(lease);
+  if (task !== undefined && isRunning(task) && remaining(stateSince(task, now), shortRunMs, now) === 0) return false;
+  const record = recordOf(reading.slot);
+  const before = lease.initialRecord ?? emptyRecord();
+  const failed = record.failures >= failuresToMove && record.runs - before.runs >= failuresToMove;
+  // A count that is lower than at the offer has begun anew since.
+  const earlier = record.rejections < before.rejections ? 0 : before.rejections;
+  return failed || record.rejections - earlier >= failuresToMove;
+}
+
+/** Whether a lease's task runs, healthy where it has a health check. */
+export function runs(reading: SlotReading, lease: Lease | undefined): boolean {
+  const task = reading.taskOf(lease);
+  return lease?.state === LeaseState.HELD && task !== undefined && isRunning(task);
+}
+
+/** Other leases of the slot that may run, and whose nodes do as they are told. */
+export function othersThatMayRun(reading: SlotReading, lease: Lease): readonly Lease[] {
+  return reading.slot.leases.filter(
+    (each) => each !== lease && mayRun(each) && reading.displacementOf(each).kind !== "lost",
+  );
+}
+
+/** The newest standing lease whose task has ended: the one that a settled slot speaks of. */
+export function endedLease(reading: SlotReading): Lease | undefined {
+  return reading.slot.leases.findLast((lease) => {
+    const task = reading.taskOf(lease);
+    return isStanding(lease) && task !== undefined && hasEnded(task);
+  });
+}
+
+/** It failed, or its node could not run it. */
+export function hasFailed(task: Task): boolean {
+  return stateOf(task) === TaskState.FAILED || stateOf(task) === TaskState.REJECTED;
+}
+
+/** READY or further, and not ended. */
+export function isPrepared(task: Task | undefined): boolean {
+  return task !== undefined && !hasEnded(task) && stateOf(task) >= TaskState.READY;
 }

@@ -1,10 +1,11 @@
 /**
- * A cluster without containers: the real store in memory, a clock that moves when told, the loops, and nodes that move
- * their tasks forward as a worker would.
+ * A cluster without containers: the real store in memory, a clock that moves when told, the loops, and workers that obey
+ * the lease protocol. What a dispatcher does with their reports is done here.
  */
 import { inspect } from "node:util";
 import {
   Cluster,
+  LeaseState,
   ClusterSpec,
   Network,
   Node,
@@ -12,29 +13,30 @@ import {
   NodeStatus_State,
   Service,
   ServiceSpec,
+  Slot,
   Task,
   TaskState,
+  Version,
+  RunEnd,
+  type Lease,
 } from "@warren/api";
+import { compareTasks, numberedSlot, sameEpoch, slotIdOf, slotNumber, taskIdOf } from "@warren/api/model";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
-import { memoryStore, type MemoryProposer } from "@warren/store/testing";
+import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
+import { rollbackTarget, withVersion } from "../src/plan.ts";
+import { rollbackTo } from "../src/settings.ts";
+import { newsOf, takeReport } from "./simulated-dispatcher.ts";
+import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
-/** What a container of an image does. */
-export type Behaviour =
-  | "run"
-  /** Ends with code 1 as soon as it runs. */
-  | "crash"
-  /** Ends with code 0 as soon as it runs. */
-  | "complete"
-  | "reject"
-  /** Stays in PREPARING. */
-  | "stall";
+export type { Behaviour };
 
 type SomeSpec = Parameters<typeof ServiceSpec.fromPartial>[0];
 
 const gib = 2 ** 30;
+const leaseWords: readonly string[] = ["", "wanted", "offered", "held", "releasing", "released"];
 
 export class SimulatedCluster {
   readonly clock: FakeClock;
@@ -42,18 +44,17 @@ export class SimulatedCluster {
   readonly log: RecordingLogger = new RecordingLogger();
   readonly metrics: RecordingMetrics = new RecordingMetrics();
   readonly store: Store;
-  readonly proposer: MemoryProposer;
+  readonly manager: MemoryStore;
+  readonly nodes: Map<string, SimulatedNode> = new Map();
   readonly options: OrchestratorOptions;
   /** By image; others run. */
   readonly behaviours: Map<string, Behaviour> = new Map();
-  /** Nodes that don't move their tasks: down, or cut off. */
-  readonly silent: Set<string> = new Set();
-  /** Tasks that do not stop when told, until they are taken out. */
+  /** Nodes whose machines are off: they do nothing, and are not heard. Others that are down go on by themselves. */
+  readonly off: Set<string> = new Set();
+  /** Tasks that do not stop when they are told to, until they are taken out. */
   readonly stubborn: Set<string> = new Set();
-  /** Statuses that the nodes report in one transaction. */
-  reportsAtOnce: number = 10_000;
-  /** Called with the view after each step of the nodes. */
-  onStep: (view: View) => void = () => undefined;
+  /** Called after each step of the nodes. */
+  onStep: (world: SimulatedCluster) => void = () => undefined;
   /** Transactions that a manager writes before it dies and another takes over. */
   writesOfALife: number = Number.POSITIVE_INFINITY;
   #orchestrator: Orchestrator | undefined;
@@ -63,9 +64,8 @@ export class SimulatedCluster {
     this.options = { debounceMs: 0, ...options };
     this.clock = new FakeClock();
     this.random = seededRandom(seed);
-    const { store, proposer } = memoryStore({ clock: this.clock, random: this.random, log: this.log }, limits);
-    this.store = store;
-    this.proposer = proposer;
+    this.manager = memoryStore({ clock: this.clock, random: this.random, log: this.log }, limits);
+    this.store = this.manager.store;
   }
 
   /** With `nodes` nodes, named edge-1 and so on, and running loops. */
@@ -102,10 +102,23 @@ export class SimulatedCluster {
     this.#orchestrator = startOrchestrator({ store: store ?? this.#life, clock, random, log, metrics }, this.options);
   }
 
-  /** The manager is killed and started again. */
+  /** The manager is killed, and leads again in another term. */
   async restart(): Promise<void> {
     await this.stopLeading();
+    await this.beginTerm();
     this.lead();
+  }
+
+  /** Tried again where it fails, as a manager does. */
+  async beginTerm(): Promise<void> {
+    for (let tries = 0; tries < 20; tries += 1) {
+      try {
+        return void (await this.manager.beginTerm());
+      } catch (error) {
+        if (!StoreError.is(error)) throw error;
+      }
+    }
+    throw new Error("no term begins");
   }
 
   async stopLeading({ faults: expected = false } = {}): Promise<void> {
@@ -114,7 +127,7 @@ export class SimulatedCluster {
     const faults = this.log.records.filter(
       ({ level, event }) => level === "error" || event.startsWith("a full pass found"),
     );
-    if (faults.length > 0 && !expected) throw new Error(`the loops told of faults: ${inspect(faults, { depth: 4 })}`);
+    if (faults.length > 0 && !expected) throw new Error(`the loops logged faults: ${inspect(faults, { depth: 4 })}`);
   }
 
   get view(): View {
@@ -123,13 +136,22 @@ export class SimulatedCluster {
 
   async addNode(hostname: string, partial: Parameters<typeof Node.fromPartial>[0] = {}): Promise<string> {
     const at = new Date(this.clock.now());
+    this.nodes.set(hostname, new SimulatedNode(hostname, this.#environment()));
     return this.store.update((tx) =>
       tx.create(
         "nodes",
         Node.create({
           meta: { id: hostname },
           spec: { labels: {}, availability: NodeSpec_Availability.ACTIVE },
-          description: { hostname, os: "linux", architecture: "amd64", cpuNanos: 4e9, memoryBytes: 8 * gib },
+          description: {
+            hostname,
+            os: "linux",
+            architecture: "amd64",
+            cpuNanos: 4e9,
+            memoryBytes: 8 * gib,
+            level: 1,
+            minLevel: 1,
+          },
           status: { state: NodeStatus_State.READY, at },
           ...partial,
         }),
@@ -149,13 +171,16 @@ export class SimulatedCluster {
     await this.changeNode(id, ({ spec }) => ({ spec: { labels: spec?.labels ?? {}, availability } }), settle);
   }
 
-  async down(id: string, settle = true): Promise<void> {
-    this.silent.add(id);
+  /** The managers hear nothing of it. @param off its machine is off, too */
+  async down(id: string, settle = true, { off = true } = {}): Promise<void> {
+    this.node(id).connected = false;
+    if (off) this.off.add(id);
     await this.setState(id, NodeStatus_State.DOWN, settle);
   }
 
   async up(id: string, settle = true): Promise<void> {
-    this.silent.delete(id);
+    this.node(id).connected = true;
+    if (this.off.delete(id)) this.node(id).reboot();
     await this.setState(id, NodeStatus_State.READY, settle);
   }
 
@@ -163,33 +188,48 @@ export class SimulatedCluster {
     await this.changeNode(id, () => ({ status: { state, message: "", at: new Date(this.clock.now()) } }), settle);
   }
 
-  async create(name: string, replicas = 1, spec: SomeSpec = {}, settle = true): Promise<string> {
-    const id = await this.store.update((tx) =>
-      tx.create(
-        "services",
-        Service.create({ meta: { id: name }, spec: serviceSpec(name, replicas, spec), specVersion: 1 }),
-      ),
-    );
-    if (settle) await this.settle();
-    return id;
+  node(id: string): SimulatedNode {
+    return this.nodes.get(id)!;
   }
 
-  /** As the API does it: the spec is replaced, and counted if tasks are made anew. */
+  async create(name: string, replicas = 1, spec: SomeSpec = {}, settle = true): Promise<string> {
+    await this.store.update((tx) => {
+      const service = Service.create({ meta: { id: name }, spec: serviceSpec(name, replicas, spec), specVersion: 1 });
+      tx.create("services", service);
+      const made = tx.get("services", name)!;
+      tx.update("services", { ...made, ...newVersion(tx, made) });
+    });
+    if (settle) await this.settle();
+    return name;
+  }
+
+  /** As the API does it: the spec is replaced, and another task is another version. */
   async update(id: string, change: (spec: ServiceSpec) => void, settle = true): Promise<void> {
     await this.store.update((tx) => {
       const service = tx.get("services", id);
-      if (service === undefined || service.deleting) return;
-      const spec = ServiceSpec.create(service.spec);
+      if (service === undefined) return;
+      const spec = ServiceSpec.fromPartial(service.spec!);
       change(spec);
-      const counts = JSON.stringify(spec.task) !== JSON.stringify(service.spec?.task);
-      const specVersion = service.specVersion + (counts ? 1 : 0);
-      tx.update("services", { ...service, spec, previousSpec: service.spec, specVersion });
+      const isOther = JSON.stringify(spec.task) !== JSON.stringify(service.spec?.task);
+      const edited = { ...service, spec, specVersion: service.specVersion + 1 };
+      tx.update("services", { ...edited, ...(isOther && newVersion(tx, edited)) });
     });
     if (settle) await this.settle();
   }
 
   async setImage(id: string, image: string, settle = true): Promise<void> {
     await this.update(id, (spec) => void (spec.task!.container!.image = image), settle);
+  }
+
+  /** As the API does it on a user's behalf: to the last version that completed before. */
+  async rollback(id: string, settle = true): Promise<void> {
+    await this.store.update((tx) => {
+      const service = tx.get("services", id)!;
+      const target = tx.get("versions", rollbackTarget(service)!)!;
+      const changes = rollbackTo(service, target, "as was asked", this.clock.now(), 0);
+      tx.update("services", { ...service, ...changes, specVersion: service.specVersion + 1 });
+    });
+    if (settle) await this.settle();
   }
 
   async scale(id: string, replicas: number, settle = true): Promise<void> {
@@ -199,7 +239,10 @@ export class SimulatedCluster {
   async delete(id: string, settle = true): Promise<void> {
     await this.store.update((tx) => {
       const service = tx.get("services", id);
-      if (service !== undefined) tx.update("services", { ...service, deleting: true });
+      if (service === undefined) return;
+      for (const slot of tx.find("slots", "service", id))
+        tx.update("slots", { ...slot, wanted: false, restingVip: service.endpoint?.vip ?? "" });
+      tx.delete("services", id);
     });
     if (settle) await this.settle();
   }
@@ -208,20 +251,47 @@ export class SimulatedCluster {
     return this.view.get("services", id)!;
   }
 
+  slots(serviceId: string): readonly Slot[] {
+    return this.view.find("slots", "service", serviceId).toSorted((a, b) => slotNumber(a.key) - slotNumber(b.key));
+  }
+
+  slot(serviceId: string, number: number): Slot | undefined {
+    return this.view.get("slots", slotIdOf(serviceId, numberedSlot(number)));
+  }
+
+  /** `held@edge-1`, …: of each lease of a slot that is not released. */
+  leases(serviceId: string, number: number): string[] {
+    const leases = this.slot(serviceId, number)?.leases ?? [];
+    return leases
+      .filter(({ state }) => state !== LeaseState.RELEASED)
+      .map(({ state, nodeId }) => `${leaseWords[state]}@${nodeId}`);
+  }
+
+  /** In the order of slots, then of runs. */
   tasks(serviceId: string): readonly Task[] {
     return this.view
       .find("tasks", "service", serviceId)
-      .toSorted((a, b) => a.slot - b.slot || a.record!.run - b.record!.run);
+      .toSorted((a, b) => slotNumber(a.slot) - slotNumber(b.slot) || compareTasks(a, b));
   }
 
+  tasksOf(serviceId: string, number: number): readonly Task[] {
+    return this.tasks(serviceId).filter(({ slot }) => slotNumber(slot) === number);
+  }
+
+  /** The running tasks of leases that are held. */
   running(serviceId: string): Task[] {
-    return this.tasks(serviceId).filter(
-      (task) => task.status?.state === TaskState.RUNNING && task.desiredState === TaskState.RUNNING,
-    );
+    return this.tasks(serviceId).filter((task) => {
+      const lease = this.leaseOf(task);
+      return task.status?.state === TaskState.RUNNING && lease?.state === LeaseState.HELD;
+    });
   }
 
-  slot(serviceId: string, slot: number): readonly Task[] {
-    return this.tasks(serviceId).filter((task) => task.slot === slot);
+  image(task: Task): string {
+    return this.view.get("versions", task.versionId)?.task?.container?.image ?? "";
+  }
+
+  leaseOf(task: Task): Lease | undefined {
+    return this.view.get("slots", task.slotId)?.leases.find(({ epoch }) => sameEpoch(epoch, task.epoch));
   }
 
   /** `web.1 failed`, … */
@@ -230,8 +300,8 @@ export class SimulatedCluster {
   }
 
   /** Ends a running task as its container would. */
-  async end(task: Task, state: TaskState = TaskState.FAILED, exitCode = 1, settle = true): Promise<void> {
-    await this.#report([ended(this.view.get("tasks", task.meta!.id)!, state, exitCode, this.clock.now())]);
+  async end(task: Task, end: Parameters<typeof RunEnd.fromPartial>[0] = {}, settle = true): Promise<void> {
+    this.node(task.nodeId).end(task.meta!.id, RunEnd.fromPartial({ exitCode: 1, ranMs: 600_000, ...end }));
     if (settle) await this.settle();
   }
 
@@ -248,7 +318,7 @@ export class SimulatedCluster {
 
   /** Until neither loops nor nodes have anything to do without time passing. */
   async settle(): Promise<void> {
-    for (let steps = 0; steps < 1_000; steps += 1) {
+    for (let steps = 0; steps < 2_000; steps += 1) {
       await this.quiet();
       if (!(await this.step())) return;
     }
@@ -267,71 +337,45 @@ export class SimulatedCluster {
     }
   }
 
-  /** Every node moves each of its tasks one state forward; false if none moved. */
+  /** Every node that is on moves each of its leases one state further; false if none moved. */
   async step(): Promise<boolean> {
-    const moved = this.view
-      .list("tasks")
-      .filter(({ nodeId }) => nodeId !== "" && !this.silent.has(nodeId) && this.view.get("nodes", nodeId) !== undefined)
-      .map((task) => this.#next(task))
-      .filter((task) => task !== undefined);
-    if (moved.length === 0) return false;
-    for (let from = 0; from < moved.length; from += this.reportsAtOnce)
-      await this.#report(moved.slice(from, from + this.reportsAtOnce));
-    this.onStep(this.view);
-    return true;
+    let moved = false;
+    for (const node of this.nodes.values()) {
+      if (this.off.has(node.id)) continue;
+      if (node.connected && this.view.get("nodes", node.id) !== undefined) node.receive(this.view);
+      moved = node.step() || moved;
+    }
+    const reported = await this.report();
+    this.onStep(this);
+    return moved || reported;
   }
 
   /** What the store does not take is reported again in the next step. */
-  async #report(tasks: readonly Task[]): Promise<void> {
+  async report(): Promise<boolean> {
+    const reports = [...this.nodes.values()]
+      .filter(({ id, connected }) => connected && !this.off.has(id))
+      .flatMap((node) => [...node.leases.values()].map((lease) => ({ node, lease })))
+      .filter(({ lease }) => lease.reported !== newsOf(lease));
+    if (reports.length === 0) return false;
     try {
       await this.store.update((tx) => {
-        for (const { meta, status } of tasks) {
-          const task = tx.get("tasks", meta!.id);
-          if (task !== undefined && (task.status?.state ?? 0) < status!.state) tx.update("tasks", { ...task, status });
-        }
+        for (const { node, lease } of reports) takeReport(tx, node.id, lease, this.clock.now());
       });
+      for (const { lease } of reports) lease.reported = newsOf(lease);
     } catch (error) {
       if (!StoreError.is(error)) throw error;
     }
+    return true;
   }
 
-  #next(task: Task): Task | undefined {
-    const state = task.status!.state;
-    const now = this.clock.now();
-    if (state >= TaskState.COMPLETE) return undefined;
-    if (task.desiredState > TaskState.RUNNING)
-      return this.stubborn.has(task.meta!.id) ? undefined : ended(task, TaskState.SHUTDOWN, 143, now);
-    const behaviour = this.behaviours.get(task.spec!.container!.image) ?? "run";
-    switch (state) {
-      case TaskState.ASSIGNED:
-        return moved(task, TaskState.ACCEPTED, now);
-      case TaskState.ACCEPTED:
-        return moved(task, TaskState.PREPARING, now);
-      case TaskState.PREPARING:
-        if (behaviour === "stall") return undefined;
-        return behaviour === "reject"
-          ? Task.create({
-              ...task,
-              status: {
-                ...task.status!,
-                state: TaskState.REJECTED,
-                at: new Date(now),
-                message: "no such image",
-                code: "IMAGE_MISSING",
-              },
-            })
-          : moved(task, TaskState.READY, now);
-      case TaskState.READY:
-        return task.desiredState < TaskState.RUNNING ? undefined : moved(task, TaskState.STARTING, now);
-      case TaskState.STARTING: {
-        const running = moved(task, TaskState.RUNNING, now);
-        running.status!.container = { ...running.status!.container!, address: "10.77.0.2", startedAt: new Date(now) };
-        return running;
-      }
-      default:
-        if (behaviour === "crash") return ended(task, TaskState.FAILED, 1, now);
-        return behaviour === "complete" ? ended(task, TaskState.COMPLETE, 0, now) : undefined;
-    }
+  #environment(): NodeEnvironment {
+    return {
+      clock: this.clock,
+      random: this.random,
+      behaviourOf: (nodeId, image) => this.behaviours.get(`${image}@${nodeId}`) ?? this.behaviours.get(image) ?? "run",
+      isStubborn: (taskId) => this.stubborn.has(taskId),
+      taskIdOf,
+    };
   }
 }
 
@@ -344,23 +388,25 @@ export function serviceSpec(name: string, replicas: number, spec: SomeSpec = {})
   });
 }
 
-function moved(task: Task, state: TaskState, now: number): Task {
-  return Task.create({
-    ...task,
-    status: {
-      ...task.status,
-      state,
-      at: new Date(now),
-      message: "",
-      container: { containerId: "c", ...task.status?.container },
-    },
-  });
-}
-
-function ended(task: Task, state: TaskState, exitCode: number, now: number): Task {
-  const over = moved(task, state, now);
-  over.status!.container = { ...over.status!.container!, exitCode, finishedAt: new Date(now) };
-  return over;
+/** The service's version fields once its spec's task is to be run, as the API makes them. */
+function newVersion(tx: Transaction, service: Service): Partial<Service> {
+  const number = service.lastVersionNumber + 1;
+  const id = `${service.meta!.id}-v${number}`;
+  const { placement: _placement, restart: _restart, ...parts } = service.spec!.task!;
+  const make = JSON.stringify(parts);
+  tx.create(
+    "versions",
+    Version.create({
+      meta: { id },
+      serviceId: service.meta!.id,
+      number,
+      task: service.spec!.task,
+      networks: ["net"],
+      level: 1,
+      make,
+    }),
+  );
+  return { versionId: id, lastVersionNumber: number, recentVersionIds: withVersion(service.recentVersionIds, id) };
 }
 
 /** The store as a manager has it that dies after so many transactions: what it would write after that is not written. */
@@ -385,14 +431,18 @@ class Life implements StoreAccess {
     return this.#store.watch(options);
   }
 
-  update<R>(work: (tx: Transaction) => R): Promise<R> {
+  get term(): Store["term"] {
+    return this.#store.term;
+  }
+
+  update<R>(work: (tx: Transaction) => R, options: Parameters<Store["update"]>[1] = {}): Promise<R> {
     return this.#store.update((tx) => {
       if (this.over) throw new StoreError({ code: "STORE_NOT_LEADER", leader: undefined }, "this manager has died");
       const before = writesIn(tx);
       const result = work(tx);
       if (writesIn(tx) > before) this.#writesLeft -= 1;
       return result;
-    });
+    }, options);
   }
 }
 

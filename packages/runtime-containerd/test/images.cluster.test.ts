@@ -69,8 +69,10 @@ test("an image that is here is used when its registry is gone, by tag and by dig
   const pulled = await runtime.pull(ref);
   const pinned = await runtime.pull(`${brief.host}/kept@${pulled.digest}`);
   await brief[Symbol.asyncDispose]();
-  expect(await runtime.pull(ref)).toEqual(pulled);
-  expect(await runtime.pull(pinned.ref)).toEqual(pinned);
+  const because = { code: "RUNTIME_REGISTRY_UNREACHABLE" };
+  expect(await runtime.pull(ref)).toMatchObject({ digest: pulled.digest, source: { kind: "local", because } });
+  expect(await runtime.resolveImage(ref)).toMatchObject({ digest: pulled.digest, source: { kind: "local", because } });
+  expect(await runtime.pull(pinned.ref)).toMatchObject({ digest: pinned.digest, source: { kind: "local" } });
   const { fetcher, asked } = watching();
   await using other = await bed.open({ fetch: fetcher });
   await other.pull(pinned.ref);

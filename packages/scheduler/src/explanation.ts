@@ -8,10 +8,11 @@ import type { Ask, Check } from "./ask.ts";
 import { ready } from "./filters/ready.ts";
 import { resources } from "./filters/resources.ts";
 import type { Node } from "./state/node.ts";
-import type { Pools } from "./state/pools.ts";
+import type { CandidateIndex, CandidateIndexes } from "./state/candidate-indexes.ts";
 import type { World } from "./state/world.ts";
 import { clip } from "./text.ts";
-import type { Refusal } from "./types.ts";
+import type { Explanation as Said, Filter } from "./rules.ts";
+import type { Refusal, TaskState } from "./types.ts";
 
 export interface Explanation {
   readonly nodes: number;
@@ -37,7 +38,7 @@ const nearestReads = 256;
 
 export class Explainer {
   readonly #world: World;
-  readonly #pools: Pools;
+  readonly #indexes: CandidateIndexes;
   /** By what is shared, while the nodes are as they were. */
   readonly #shared = new Map<string, ReadonlyMap<string, Count>>();
   #nodesVersion = -1;
@@ -47,24 +48,32 @@ export class Explainer {
   /** Nodes read so far. */
   reads = 0;
 
-  constructor(world: World, pools: Pools) {
+  constructor(world: World, indexes: CandidateIndexes) {
     this.#world = world;
-    this.#pools = pools;
+    this.#indexes = indexes;
   }
 
-  explain(ask: Ask): Explanation {
+  /** @param nodeId speaks of this node only */
+  explain(ask: Ask, nodeId?: string): Explanation {
+    if (nodeId !== undefined) return this.#explainOne(ask, nodeId);
     if (this.#version !== this.#world.version) this.#known.clear();
     this.#version = this.#world.version;
     const known = ask.group === undefined ? undefined : this.#known.get(ask.group);
     if (known !== undefined) return known;
     const counts = this.#count(ask);
-    const explanation = this.#tell(ask, counts);
+    const explanation = this.#report(ask, counts);
     if (ask.group !== undefined) this.#known.set(ask.group, explanation);
     return explanation;
   }
 
+  #explainOne(ask: Ask, nodeId: string): Explanation {
+    const node = this.#world.node(nodeId);
+    const known = node?.known === true ? [node] : [];
+    return this.#report(ask, this.#read(ask, known), known.length);
+  }
+
   #count(ask: Ask): Counts {
-    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByPool(ask) ?? this.#read(ask);
+    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByIndex(ask) ?? this.#read(ask);
     return this.#read(ask);
   }
 
@@ -128,27 +137,37 @@ export class Explainer {
   }
 
   /**
-   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is told anew. Then at
-   * most one filter that looks at what nodes hold and has a pool, then amounts of resources: sizes of pools tell.
+   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is applied. Then
+   * filters that read what nodes hold, by the difference in size of two indexes; then amounts of resources, by the size
+   * of the last.
    */
-  #countByPool(ask: Ask): Counts | undefined {
+  #countByIndex(ask: Ask): Counts | undefined {
     const states = ask.checks.findIndex(({ filter }) => filter.reads !== "state");
     if (states < 0) return undefined;
     const rest = ask.checks.slice(states);
     const amounts = rest.at(-1)?.filter === resources ? rest.pop() : undefined;
-    const [held, more] = rest;
-    if (more !== undefined || ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
-    const pool = held === undefined ? this.#pools.whole(ask.shared) : this.#pools.known(ask.shared);
-    if (pool === undefined) return undefined;
+    if (ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
+    // Only an index that others use too is made for a reason.
+    const indexOf = (shared: Ask["shared"], isGeneral: boolean): CandidateIndex | undefined =>
+      isGeneral ? this.#indexes.whole(shared) : this.#indexes.known(shared);
+    const prefixes = rest.map((_, at) => ask.shared.slice(0, states + at + 1));
+    const found = prefixes.map((shared) =>
+      indexOf(
+        shared,
+        shared.slice(states).every((each) => each.general),
+      ),
+    );
+    let index = this.#indexes.whole(ask.shared.slice(0, states));
+    if (found.includes(undefined)) return undefined;
     const counts = this.#countStates(ask, ask.checks.slice(0, states));
-    if (held !== undefined) {
-      const before = this.#pools.whole(ask.shared.slice(0, states));
-      const refused = (node: Node): boolean => !held.test(node);
-      this.#merge(ask, counts, held, before.size - pool.size, before, refused);
+    for (const [at, held] of rest.entries()) {
+      const before = index;
+      index = found[at] as CandidateIndex;
+      this.#merge(ask, counts, held, before.size - index.size, before, (node) => !held.test(node));
     }
-    const nearest = amounts === undefined ? undefined : pool.nearest(ask.needs);
+    const nearest = amounts === undefined ? undefined : index.nearest(ask.needs);
     if (amounts !== undefined && nearest !== undefined) {
-      counts.set(amounts, { nodes: pool.size, nearest, distance: 0 });
+      counts.set(amounts, { nodes: index.size, nearest, distance: 0 });
     }
     return counts;
   }
@@ -174,32 +193,64 @@ export class Explainer {
     return counts;
   }
 
-  #tell({ task }: Ask, counts: Counts): Explanation {
-    const nodes = this.#world.size;
+  #report(ask: Ask, counts: Counts, nodes: number = this.#world.size): Explanation {
     if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
     const refused = [...counts.values()].reduce((sum, each) => sum + each.nodes, 0);
     const open = nodes - refused;
     const refusals = [...counts]
-      .map(([{ filter }, count]): Refusal => {
-        const said = filter.explain(task, count.nearest, this.#world);
-        const { text, help, data } = typeof said === "string" ? { text: said } : said;
-        return {
-          filter: filter.name,
-          nodes: count.nodes,
-          nearestNodeId: count.nearest.state.id,
-          text: clip(text, textLength),
-          ...(help === undefined ? {} : { help: clip(help, textLength) }),
-          ...(data === undefined ? {} : { data }),
-        };
-      })
+      .map(([{ filter }, count]) => refusalOf(filter, count, ask, this.#world))
       .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
     const lines = refusals.map((each) => `${countText(each.nodes, nodes)} ${each.text}`);
     // Not scheduled since room was made.
     if (open > 0) lines.unshift(`${countText(open, nodes)} would take it`);
     const text = lines.join("; ");
-    const help = refusals.find((each) => each.help !== undefined)?.help;
+    // The help that asks for least; of those, on the node that stands for most.
+    const by = new Map([...counts.values()].map(({ nearest }) => [nearest.state.id, refusalsOn(nearest, ask).length]));
+    const [best] = refusals
+      .filter((each) => each.help !== undefined)
+      .toSorted((x, y) => (by.get(x.nearestNodeId) ?? 0) - (by.get(y.nearestNodeId) ?? 0));
+    const help = best?.help;
     return { nodes, refusals, text, ...(help === undefined ? {} : { help }) };
   }
+}
+
+export function refusalOf(
+  filter: Filter,
+  { nodes, nearest }: Pick<Count, "nodes" | "nearest">,
+  ask: Ask,
+  world: World,
+): Refusal {
+  const { text, data } = said(filter, ask.task, nearest, world);
+  const help = helpOn(nearest, ask, world);
+  return {
+    filter: filter.name,
+    nodes,
+    nearestNodeId: nearest.state.id,
+    text: clip(text, textLength),
+    ...(help === undefined ? {} : { help: clip(help, textLength) }),
+    ...(data === undefined ? {} : { data }),
+  };
+}
+
+/** What lets the task in on a node, by all filters that refuse it and not the first alone: else the next would. */
+function helpOn(node: Node, ask: Ask, world: World): string | undefined {
+  const refusing = refusalsOn(node, ask).map(({ filter }) => said(filter, ask.task, node, world));
+  if (refusing.length === 1) return [refusing[0]?.help, refusing[0]?.another].filter(isText).join(", or ") || undefined;
+  const helps = refusing.map(({ help }) => help);
+  return helps.every(isText) ? helps.join("; and ") : undefined;
+}
+
+function refusalsOn(node: Node, { checks }: Ask): Check[] {
+  return checks.filter(({ test }) => !test(node));
+}
+
+function isText(text: string | undefined): text is string {
+  return text !== undefined;
+}
+
+function said(filter: Filter, task: TaskState, node: Node, world: World): Said {
+  const answer = filter.explain(task, node, world);
+  return typeof answer === "string" ? { text: answer } : answer;
 }
 
 function countText(some: number, all: number): string {

@@ -14,6 +14,7 @@ import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
 import type { World } from "./state/world.ts";
 import type { TaskState } from "./types.ts";
+import { unplaced } from "./what-if.ts";
 
 export interface Move {
   readonly taskId: string;
@@ -31,16 +32,16 @@ export interface RebalanceOptions {
 /** Part of the mean load that a difference of loads must exceed. */
 const meaningful = 0.2;
 /** The priority of a task that shall displace nobody. */
-const modest = Number.MIN_SAFE_INTEGER;
+const lowestPriority = Number.MIN_SAFE_INTEGER;
 
-/** A node's tasks, as they are after the moves so far. */
+/** A node's tasks that stay, as they are after the moves so far. */
 class Place {
   readonly node: Node;
   readonly tasks: Map<string, TaskState>;
 
   constructor(node: Node) {
     this.node = node;
-    this.tasks = new Map(node.tasks);
+    this.tasks = new Map([...node.tasks].filter(([, task]) => task.leaving !== true));
   }
 
   get id(): string {
@@ -89,7 +90,7 @@ class Plan {
       const place = new Place(node);
       this.#places.set(place.id, place);
       for (const serviceId of node.services.keys()) this.#enter(serviceId, place);
-      for (const { affinity = [] } of node.tasks.values()) {
+      for (const { affinity = [] } of place.tasks.values()) {
         for (const { kind, service, topology, required } of affinity) {
           if (kind !== "affinity" || required === false) continue;
           this.#required.set(service, (this.#required.get(service) ?? new Set()).add(topology));
@@ -152,8 +153,7 @@ class Plan {
     const { serviceId } = task;
     const before = this.moves.get(task.id);
     if (before === undefined && this.moves.size >= this.#most) return false;
-    const { nodeId: _, named: _names, ...pending } = task;
-    this.#fork.apply({ kind: "task", task: { ...pending, priority: modest } });
+    this.#fork.apply({ kind: "task", task: { ...unplaced(task), priority: lowestPriority } });
     const decision = this.#fork.schedule().find((each) => each.taskId === task.id);
     const to = decision?.kind === "placed" ? this.#places.get(decision.nodeId) : undefined;
     const text = to === undefined || to === from ? undefined : this.#gain(from, to, task, forLoad);

@@ -18,21 +18,55 @@ export function nameOf({ state }: NodeView): string {
   return clip(state.hostname ?? state.id);
 }
 
-export function amountText(kind: string, amount: number): string {
-  if (amount < 0) return `−${amountText(kind, -amount)}`;
-  if (kind === "cpu") return `${round(amount / 1e9)} CPU`;
-  if (kind !== "memory" && kind !== "disk") return String(amount);
+/** `2 tasks` */
+export function taskText(count: number): string {
+  return `${count} ${count === 1 ? "task" : "tasks"}`;
+}
+
+/** Up to three, with `and` before the last. */
+export function andText(items: readonly string[]): string {
+  return joined(items, "and");
+}
+
+export function orText(items: readonly string[]): string {
+  return joined(items, "or");
+}
+
+function joined(items: readonly string[], word: string): string {
+  if (items.length > 3) return listText(items);
+  return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} ${word} ${items.at(-1)}`;
+}
+
+/**
+ * An amount in its own unit; below zero is none. What is needed is rounded up and what is free down, so that doing
+ * what a text says is always enough.
+ */
+export function amountText(kind: string, amount: number, way: "up" | "down"): string {
+  const shown = Math.max(0, amount);
+  if (kind === "cpu") return `${round(shown / 1e9, way)} CPU`;
+  if (kind !== "memory" && kind !== "disk") return String(shown);
   for (const [unit, size] of [
     ["TiB", 2 ** 40],
     ["GiB", 2 ** 30],
     ["MiB", 2 ** 20],
     ["KiB", 2 ** 10],
   ] as const) {
-    if (amount >= size) return `${round(amount / size)} ${unit}`;
+    if (shown >= size) return `${round(shown / size, way)} ${unit}`;
   }
-  return `${amount} B`;
+  return `${shown} B`;
 }
 
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
+/** An amount and of what: `1 CPU`, `2 GiB of memory`, `3 gpu`. */
+export function quantityText(kind: string, amount: number, way: "up" | "down"): string {
+  const text = amountText(kind, amount, way);
+  if (kind === "cpu") return text;
+  return kind === "memory" || kind === "disk" ? `${text} of ${kind}` : `${text} ${clip(kind)}`;
+}
+
+/** Two digits behind the point; all that there are, to the billionth, below a tenth. */
+function round(value: number, way: "up" | "down"): string {
+  const scale = value < 0.1 ? 1e9 : 100;
+  const scaled = Number((value * scale).toPrecision(15));
+  const rounded = (way === "up" ? Math.ceil(scaled) : Math.floor(scaled)) / scale;
+  return rounded.toFixed(9).replace(/\.?0+$/, "");
 }

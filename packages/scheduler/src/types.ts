@@ -14,14 +14,17 @@ export type NamedResources = Readonly<Record<string, readonly string[]>>;
 export interface Platform {
   /** As Go and OCI name it: `linux`. Empty matches any. */
   readonly os: string;
-  /** As Go and OCI name it: `arm64`; `x86_64` and `aarch64` are understood. Empty matches any. */
+  /** As Go and OCI name it: `arm64`; the names of `uname -m` and Debian are understood. Empty matches any. */
   readonly arch: string;
+  /** `v7`; a node runs what is built for its variant or an older one. @default v7 of arm, v8 of arm64, v1 of amd64 */
+  readonly variant?: string;
 }
 
 /** What constraints look at, and no more. */
 export interface ConstrainedNode {
   readonly id: string;
   readonly hostname?: string;
+  /** `manager` for a machine that is one, whether or not it runs tasks too. */
   readonly role: "manager" | "worker";
   /** The node's address, without a port. */
   readonly address?: string;
@@ -62,6 +65,13 @@ export interface NodeState extends ConstrainedNode {
   readonly volumes?: readonly string[];
   /** Images that it has, as tasks name them. */
   readonly images?: readonly string[];
+  /** The highest level of formats that its worker reads. @default 0 */
+  readonly level?: number;
+  /**
+   * Addresses of its subnets that tasks can have, those that tasks have now included and those that rest after a task
+   * excluded; each task on the node has one. Absent: as many as are asked for.
+   */
+  readonly addresses?: number;
 }
 
 export interface HostPort {
@@ -96,6 +106,15 @@ export interface TaskState {
   readonly specVersion: number;
   /** The node that it holds; absent while it is pending. */
   readonly nodeId?: string;
+  /**
+   * It has a node, and is to leave it or may be lost with it: the old task of a slot that is moved or updated, a task
+   * of a service that shrinks, one on a node that is down and given up. It keeps resources, host ports, named pieces,
+   * its address and local volumes, but has no place in any count: load, service spread, preferences, affinity and
+   * anti-affinity both ways, `maxPerNode`. It is never a victim, and is neither drained nor rebalanced.
+   *
+   * @default false
+   */
+  readonly leaving?: boolean;
   readonly reservations?: Resources;
   /** Names that it holds of generic resources, as its decision gave them. */
   readonly named?: NamedResources;
@@ -104,7 +123,7 @@ export interface TaskState {
   /** The image's platforms; none means any. */
   readonly platforms?: readonly Platform[];
   readonly hostPorts?: readonly HostPort[];
-  /** Tasks of this service that a node may hold; 0 or absent is no limit. */
+  /** Tasks of this service that a node may hold, those that are leaving not counted; 0 or absent is no limit. */
   readonly maxPerNode?: number;
   /** Nodes that have it come first among equals. */
   readonly image?: string;
@@ -123,6 +142,8 @@ export interface TaskState {
   readonly preferences?: readonly string[];
   /** A task may displace tasks of lower priority. @default 0 */
   readonly priority?: number;
+  /** The level of formats that the node's worker must read. @default 0 */
+  readonly level?: number;
 }
 
 /** A change of the world. `node` and `task` add or replace; a task without `nodeId` is pending. */
@@ -176,9 +197,9 @@ export interface Placed {
   readonly kind: "placed";
   readonly taskId: string;
   readonly nodeId: string;
-  /** Tasks of the same service on that node before this one. */
+  /** Tasks of the same service on that node before this one, without those that are leaving. */
   readonly serviceTasks: number;
-  /** All tasks on that node before this one. */
+  /** All tasks on that node before this one, without those that are leaving. */
   readonly nodeTasks: number;
   readonly decided: Decided;
   /** Names taken of generic resources that have names; the task's state should carry them. */
@@ -201,3 +222,13 @@ export interface Waiting {
 }
 
 export type Decision = Placed | Waiting;
+
+export interface WouldFitOptions {
+  /** Tasks that are taken for gone. Ids that hold no node change nothing. @default [] */
+  readonly onceGone?: readonly string[];
+  /** Asks about this node only. @default every node */
+  readonly nodeId?: string;
+}
+
+/** Whether a task may stay where it is: the first filter that speaks against it, if one does. */
+export type Fit = { readonly fits: true } | { readonly fits: false; readonly refusal: Refusal };

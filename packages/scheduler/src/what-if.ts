@@ -2,16 +2,12 @@
  * What would happen if: answers about a world that is not changed. Those that place tasks try it on a fork.
  */
 import { type Ask, askOf, type Rules } from "./ask.ts";
-import { hostPorts } from "./filters/host-ports.ts";
-import { maxPerNode } from "./filters/max-per-node.ts";
-import { resources } from "./filters/resources.ts";
+import { refusalOf } from "./explanation.ts";
 import type { Move } from "./rebalance.ts";
-import type { Filter } from "./rules.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
-import { portsOf } from "./state/ports.ts";
 import type { World } from "./state/world.ts";
-import type { Placed, TaskState, Victim, Waiting } from "./types.ts";
+import type { Fit, Placed, TaskState, Victim, Waiting } from "./types.ts";
 
 export interface Capacity {
   /** Tasks that fit beside those that hold nodes now; infinite where nothing that the task asks for is used up. */
@@ -32,22 +28,44 @@ export interface Drain {
 }
 
 /** The priority of a task that shall displace nobody. */
-const modest = Number.MIN_SAFE_INTEGER;
+const lowestPriority = Number.MIN_SAFE_INTEGER;
 
 /** Tasks that are placed one by one to find a capacity that no formula gives; few first, as few often fit. */
 const firstTrials = 64;
 const trials = 10_000;
 
-export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {
-  const { nodeId: _, ...pending } = task;
-  const ask = askOf(pending, rules, world);
-  return ask.checks.every(({ filter }) => filter.reads === "state" || countable.has(filter))
-    ? capacityByNode(world, ask)
-    : capacityByTrial(fork(), pending);
+/** The task without what it holds, as if it waited for a node. */
+export function unplaced(task: TaskState): TaskState {
+  const { nodeId: _, named: _names, leaving: _leaving, ...pending } = task;
+  return pending;
 }
 
-/** Filters whose answer changes with each task in a way that can be reckoned. */
-const countable: ReadonlySet<Filter> = new Set([resources, maxPerNode, hostPorts]);
+/** Takes tasks off, asks, and puts them back, whatever the asking throws. */
+export function once<T>(world: World, gone: readonly TaskState[], ask: () => T): T {
+  const held = gone.filter((task) => task.nodeId !== undefined);
+  for (const task of held) world.release(task.nodeId as string, task);
+  try {
+    return ask();
+  } finally {
+    for (const task of held) world.hold(task.nodeId as string, task);
+  }
+}
+
+/** The first filter of a running task that speaks against its node, if one does. Others than itself count. */
+export function stillFits(world: World, rules: Rules, task: TaskState, node: Node): Fit {
+  const ask = askOf(task, rules, world);
+  const failed = ask.checks.find(({ filter, test }) => filter.placementOnly !== true && !test(node));
+  return failed === undefined
+    ? { fits: true }
+    : { fits: false, refusal: refusalOf(failed.filter, { nodes: 1, nearest: node }, ask, world) };
+}
+
+export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {
+  const ask = askOf(task, rules, world);
+  return ask.checks.every(({ filter }) => filter.reads === "state" || filter.room !== undefined)
+    ? capacityByNode(world, ask)
+    : capacityByTrial(fork(), task);
+}
 
 /** Each node by itself: what it has left, divided by what a task takes. */
 function capacityByNode(world: World, ask: Ask): Capacity {
@@ -56,12 +74,8 @@ function capacityByNode(world: World, ask: Ask): Capacity {
   for (const node of world.known) {
     if (!ask.checks.every(({ test }) => test(node))) continue;
     nodes += 1;
-    let room = portsOf(task).length > 0 ? 1 : Number.POSITIVE_INFINITY;
-    for (const [kind, amount] of Object.entries(task.reservations ?? {})) {
-      if (amount > 0) room = Math.min(room, Math.floor(node.free(kind) / amount));
-    }
-    if ((task.maxPerNode ?? 0) > 0)
-      room = Math.min(room, (task.maxPerNode ?? 0) - (node.services.get(task.serviceId) ?? 0));
+    let room = Number.POSITIVE_INFINITY;
+    for (const { filter } of ask.checks) room = Math.min(room, filter.room?.(task, node) ?? room);
     tasks += room;
   }
   if (tasks === Number.POSITIVE_INFINITY) return { tasks, nodes };
@@ -73,14 +87,17 @@ function capacityByNode(world: World, ask: Ask): Capacity {
   };
 }
 
-/** Where one task's place changes what the next may do, only trying tells. */
+/** Places tasks one by one on the fork, for where one task's place changes what the next may do. */
 function capacityByTrial(fork: Scheduler, task: TaskState): Capacity {
   const used = new Set<string>();
   const prefix = `${task.id}\u0000`;
   let tasks = 0;
   for (const until of [firstTrials, trials]) {
     for (let n = tasks; n < until; n += 1) {
-      fork.apply({ kind: "task", task: { ...task, priority: modest, id: `${prefix}${String(n).padStart(6, "0")}` } });
+      fork.apply({
+        kind: "task",
+        task: { ...task, priority: lowestPriority, id: `${prefix}${String(n).padStart(6, "0")}` },
+      });
     }
     const decisions = fork.schedule().filter((each) => each.taskId.startsWith(prefix));
     for (const each of decisions) {
@@ -94,10 +111,10 @@ function capacityByTrial(fork: Scheduler, task: TaskState): Capacity {
 
 export function drain(fork: Scheduler, node: Node): Drain {
   const nodeId = node.state.id;
-  const tasks = [...node.tasks.values()];
+  const tasks = [...node.tasks.values()].filter((task) => task.leaving !== true);
   fork.schedule();
   fork.apply({ kind: "node", node: { ...node.state, active: false } });
-  for (const { nodeId: _, named: _names, ...task } of tasks) fork.apply({ kind: "task", task });
+  for (const task of tasks) fork.apply({ kind: "task", task: unplaced(task) });
   const ids = new Set(tasks.map((task) => task.id));
   const decisions = fork.schedule().filter((each) => ids.has(each.taskId));
   const moves = decisions.flatMap((each) => (each.kind === "placed" ? [moveOf(each, nodeId, tasks)] : []));

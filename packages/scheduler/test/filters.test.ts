@@ -32,42 +32,58 @@ describe("a filter that refuses says why, what would help, and the same as data"
       { state: "paused or drained" },
     ],
     [
+      "level",
+      { level: 1 },
+      { level: 3 },
+      "1 of 1 node too old for the task, which needs level 3: n has level 1",
+      "upgrade n to level 3",
+      { needed: 3, actual: 1 },
+    ],
+    [
+      "addresses",
+      { addresses: 0 },
+      {},
+      "1 of 1 node out of addresses: n has 0 tasks and addresses for 0",
+      "give n 1 more address",
+      { addresses: 0, taken: 0 },
+    ],
+    [
       "constraints",
       { labels: { zone: "south" } },
       { constraints: ["node.labels.zone == north"] },
-      '1 of 1 node do not meet the constraints: nearest is n, which fails "node.labels.zone == north"',
-      'change node.labels.zone of n, which is "south", or drop the constraint',
+      '1 of 1 node excluded by constraints: n fails "node.labels.zone == north", where it is "south"',
+      'label n with zone=north, or drop the constraint "node.labels.zone == north"',
       { constraint: "node.labels.zone == north", actual: "south" },
     ],
     [
       "constraints",
       {},
       { constraints: ["node.colour == red"] },
-      '1 of 1 node do not meet the constraints: nearest is n, which fails "node.colour == red"',
-      '"node.colour" is nothing that a node has: correct the constraint',
+      '1 of 1 node excluded by constraints: n fails "node.colour == red", which names nothing that a node has',
+      'drop the constraint "node.colour == red"',
       { constraint: "node.colour == red" },
     ],
     [
       "platform",
       { platform: { os: "linux", arch: "aarch64" } },
       { platforms: [{ os: "linux", arch: "amd64" }] },
-      "1 of 1 node can't run the image: it is for linux/amd64, n is linux/aarch64",
-      "build the image for linux/aarch64",
-      { image: "linux/amd64", actual: "linux/aarch64" },
+      "1 of 1 node unable to run the image: it is for linux/amd64, n is linux/arm64",
+      "build the image for linux/arm64",
+      { image: "linux/amd64", actual: "linux/arm64" },
     ],
     [
       "taints",
       { taints: [{ key: "disk", value: "worn", effect: "no-schedule" }] },
       {},
-      "1 of 1 node have a taint that the task does not tolerate: disk=worn on n",
+      "1 of 1 node tainted against the task: disk=worn on n",
       "tolerate disk=worn, or take it off n",
-      { taint: "disk=worn" },
+      { taints: "disk=worn" },
     ],
     [
       "networks",
       { networks: ["lan"] },
       { networks: ["lan", "plant"] },
-      "1 of 1 node do not offer a network: n lacks plant",
+      "1 of 1 node without a network of the task: n lacks plant",
       "offer plant on n",
       { missing: "plant" },
     ],
@@ -75,16 +91,16 @@ describe("a filter that refuses says why, what would help, and the same as data"
       "volumes",
       {},
       { volumes: ["tank"] },
-      "1 of 1 node do not offer a volume: n lacks tank",
+      "1 of 1 node without a volume of the task: n lacks tank",
       "offer tank on n",
       { missing: "tank" },
     ],
     [
       "affinity",
-      {},
+      { hostname: "n" },
       { affinity: [{ kind: "affinity", service: "db", topology: "node.hostname" }] },
-      "1 of 1 node are not beside service db, by node.hostname: it has no task anywhere",
-      "start service db",
+      "1 of 1 node not beside service db, by node.hostname: it has no task anywhere",
+      'start service db in node.hostname "n"',
       { service: "db", topology: "node.hostname" },
     ],
     [
@@ -92,7 +108,7 @@ describe("a filter that refuses says why, what would help, and the same as data"
       { resources: { cpu: 5e8 } },
       { reservations: { cpu: 1e9 } },
       "1 of 1 node short of cpu: needs 1 CPU, most free is 0.5 CPU on n",
-      "add a node with 1 CPU of cpu, or reserve at most 0.5 CPU",
+      "reserve at most 0.5 CPU, or add a node like n with 1 CPU",
       { kind: "cpu", needs: 1e9, free: 5e8 },
     ],
     [
@@ -100,7 +116,7 @@ describe("a filter that refuses says why, what would help, and the same as data"
       { named: gpus },
       { reservations: { gpu: 3 } },
       "1 of 1 node short of gpu: needs 3, most free is 2 on n",
-      "add a node with 3 of gpu, or reserve at most 2",
+      "reserve at most 2 gpu, or add a node like n with 3 gpu",
       { kind: "gpu", needs: 3, free: 2 },
     ],
   ];
@@ -130,6 +146,13 @@ describe("platform", () => {
     ["aarch64", "arm64", true],
     ["arm64", "amd64", false],
     ["arm64", "", true],
+    ["armv7l", "arm", true],
+    ["armv7l", "armhf", true],
+    ["armv6l", "arm", false],
+    ["armv7l", "armv6l", true],
+    ["armv5tel", "armel", false],
+    ["i686", "386", true],
+    ["AMD64", "X86_64", true],
   ])("a node of %s runs an image of %j: %s", (arch, image, runs) => {
     const decisions = world(
       [node("n", { platform: { os: "linux", arch } })],
@@ -138,9 +161,30 @@ describe("platform", () => {
     expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
   });
 
+  it.each([
+    ["arm", "v7", "arm", "v6", true],
+    ["arm", "v6", "arm", "v7", false],
+    ["arm", "7", "arm", "v7", true],
+    ["arm64", undefined, "arm64", "v8", true],
+    ["arm64", "v8", "arm64", undefined, true],
+    ["amd64", undefined, "amd64", "v3", false],
+    ["amd64", "v3", "amd64", "v2", true],
+  ])("a node of %s/%s runs an image of %s/%s: %s", (arch, variant, image, wanted, runs) => {
+    const of = (name: string, more: string | undefined): { os: string; arch: string; variant?: string } => ({
+      os: "linux",
+      arch: name,
+      ...(more === undefined ? {} : { variant: more }),
+    });
+    const decisions = world(
+      [node("n", { platform: of(arch, variant) })],
+      [task("t", { platforms: [of(image, wanted)] })],
+    ).schedule();
+    expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
+  });
+
   it("a node that tells no platform runs no image that names one", () => {
     expect(world([node("n")], [task("t", { platforms: [{ os: "", arch: "" }] })]).schedule()).toMatchObject([
-      { text: "1 of 1 node can't run the image: it is for any/any, n is of no known platform" },
+      { text: "1 of 1 node unable to run the image: it is for any/any, n is of no known platform" },
     ]);
   });
 });
@@ -155,7 +199,7 @@ describe("resources", () => {
     expect(world(nodes, [task("t", { reservations: { memory: GiB } })]).schedule()).toMatchObject([
       {
         text: "2 of 3 nodes short of memory: needs 1 GiB, most free is 512 MiB on edge-3; 1 of 3 nodes not ready or not active: c is down",
-        help: "add a node with 1 GiB of memory, or reserve at most 512 MiB",
+        help: "reserve at most 512 MiB of memory, or add a node like edge-3 with 1 GiB of memory",
       },
     ]);
   });
@@ -175,7 +219,9 @@ describe("resources", () => {
       task("held", { serviceId: "other", nodeId: "n", reservations: { memory: 3.5 * GiB } }),
     ]);
     expect(told(scheduler, { kind: "task", task: task("t", { reservations: { memory: GiB } }) })).toMatchObject([
-      { help: "free 512 MiB of memory on n, or reserve at most 512 MiB" },
+      {
+        help: "free 512 MiB of memory on n, or reserve at most 512 MiB of memory, or add a node like n with 1 GiB of memory",
+      },
     ]);
   });
 
@@ -237,7 +283,7 @@ describe("host ports and max per node", () => {
     ).schedule();
     expect(places(decisions)).toEqual({ a: "n", b: undefined, c: "n" });
     expect(decisions.at(-1)).toMatchObject({
-      text: "1 of 1 node have a host port in use: 80/tcp on n",
+      text: "1 of 1 node with a host port in use: 80/tcp on n",
       refusals: [{ filter: "host-ports" }],
     });
   });
@@ -260,8 +306,8 @@ describe("host ports and max per node", () => {
     ).schedule();
     expect(decisions.map((each) => each.kind)).toEqual(["placed", "placed", "waiting"]);
     expect(decisions[2]).toMatchObject({
-      text: "2 of 2 nodes hold their limit of 1 tasks of this service",
-      help: "add a node, or let a node hold more than 1",
+      text: "2 of 2 nodes at the limit of 1 task of this service per node: m has 1",
+      help: "allow 2 per node, or stop 1 on m",
     });
   });
 });
@@ -290,8 +336,7 @@ describe("local volumes", () => {
     );
     expect(scheduler.schedule()).toMatchObject([
       {
-        text: "2 of 2 nodes do not hold the task's local volumes: x is on a, y is on b",
-        help: "keep the volumes on one node, or use one that every node offers",
+        text: "2 of 2 nodes away from the task's local volumes: x is on a, y is on b",
       },
     ]);
     expect(
@@ -332,7 +377,7 @@ describe("affinity", () => {
   it("puts tasks into the domain that holds the service, and wakes them when it comes", () => {
     const scheduler = world(zones, [task("t", { serviceId: "app", ...term("affinity", "db") })]);
     expect(scheduler.schedule()).toMatchObject([
-      { kind: "waiting", text: "4 of 4 nodes are not beside service db, by node.labels.zone: it has no task anywhere" },
+      { kind: "waiting", text: "4 of 4 nodes not beside service db, by node.labels.zone: it has no task anywhere" },
     ]);
     expect(places(told(scheduler, { kind: "task", task: task("db", { serviceId: "db", nodeId: "c" }) }))).toEqual({
       t: "c",
@@ -381,7 +426,7 @@ describe("affinity", () => {
     expect(scheduler.schedule()).toMatchObject([
       {
         kind: "waiting",
-        text: "2 of 2 nodes hold a task that keeps service web away: a",
+        text: '2 of 2 nodes closed to service web by another service\'s anti-affinity: a is in node.labels.zone "x"',
         refusals: [{ filter: "anti-affinity" }],
       },
     ]);
@@ -392,8 +437,8 @@ describe("affinity", () => {
     ]);
     expect(other.schedule()).toMatchObject([
       {
-        text: '2 of 2 nodes are beside service loud: a is in node.labels.zone "x"',
-        help: "add a node in another node.labels.zone",
+        text: '2 of 2 nodes beside service loud: a is in node.labels.zone "x"',
+        help: 'stop service loud in node.labels.zone "x"',
         refusals: [{ data: { value: "x" } }],
       },
     ]);

@@ -1,5 +1,5 @@
 /**
- * What every package shares and nothing more. No package is imported here.
+ * Interfaces to time, chance, logs and metrics with their real and fake forms, errors, and primitives of concurrency. No package is imported here.
  *
  * - `clock.ts`     Clock, systemClock, delay
  * - `boot-clock.ts` BootClock, systemBootClock: time that outlives a process
@@ -16,6 +16,7 @@
  * - `lifecycle.ts` TaskGroup, serially
  * - `abort.ts`     abortable, aborted
  * - `backoff.ts`   Backoff
+ * - `image-reference.ts` the grammar of image names
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
 export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
@@ -41,3 +42,10 @@ export { pushVarint, readVarint, varintSize } from "./varint.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
 export { abortable, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
+export {
+  isRegistryHost,
+  parseImageReference,
+  registryName,
+  registryOfImage,
+  type ImageReference,
+} from "./image-reference.ts";

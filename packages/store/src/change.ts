@@ -1,5 +1,5 @@
 import type { State } from "./state.ts";
-import { idOf, tableNames, type TableName, type Tables } from "./tables.ts";
+import { idOf, type TableName, type Tables } from "./tables.ts";
 
 /** What a transaction did to one object. `object` of a delete is the object as it last was. */
 export type StoreChange = {
@@ -22,7 +22,7 @@ export interface ChangeBatch {
 /** What leads from one state to another: for watchers, when a snapshot replaces the state. */
 export function difference(from: State, to: State): StoreChange[] {
   const changes: StoreChange[] = [];
-  for (const table of tableNames) {
+  for (const { name: table } of to.schema.tables) {
     const old = from.table(table);
     const now = to.table(table);
     if (old === now) continue;

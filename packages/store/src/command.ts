@@ -3,17 +3,19 @@
  *
  * C1: deterministic. Ids and times come with the command, versions and event ids from its place in the log.
  * C2: all or nothing. A conflict leaves the state as it was, and is the result.
+ * C3: a command takes effect only in the term and on the very state that it was computed in and on. So nothing that it
+ *     decided lacks an earlier command, and the epoch (reign, base) names the effects of one command only.
  */
-import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, StoreResult, type StoreObject } from "@warren/api";
+import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, type StoreResult } from "@warren/api";
 
 import type { StoreChange } from "./change.ts";
-import { StoreError } from "./errors.ts";
-import { frozen } from "./frozen.ts";
+import { damaged } from "./errors.ts";
+import { mustSpeak, type Program } from "./level.ts";
+import { storeObject, type Schema } from "./schema.ts";
+import { settled } from "./settle.ts";
 import type { State } from "./state.ts";
-import { definitions, idOf, tableOfKind, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
-
-/** Of commands and snapshots. Raised whenever a Warren that knows only the one before would read them wrongly. */
-export const storeFormat = 1;
+import type { Table } from "./table.ts";
+import { definitions, idOf, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
 
 /** Events that are kept; older ones go as new ones come. */
 const maxEvents = 10_000;
@@ -34,29 +36,50 @@ const actionKinds = {
   delete: StoreAction_Kind.DELETE,
 } as const;
 
-export function encodeCommand(at: Date, writes: Iterable<Write>): Uint8Array {
+/** Where and when a command was computed. */
+export interface CommandHead {
+  readonly schema: Schema;
+  /** The active one. */
+  readonly level: number;
+  readonly at: Date;
+  readonly term: number;
+  readonly reign: number;
+  /** The version of the state that its transactions ran on. */
+  readonly base: number;
+}
+
+/** The first command of a term. */
+export function encodeReign(head: CommandHead): Uint8Array {
+  const { at, level, term, reign, base } = head;
+  return StoreCommand.encode({ at, level, term, reign, base, actions: [], beginsReign: true }).finish();
+}
+
+export function encodeCommand(head: CommandHead, writes: Iterable<Write>): Uint8Array {
   const actions = Array.from(writes, ({ kind, table, object, expectedVersion }) => {
-    const definition = definitions[table];
+    const definition = head.schema.table(table);
     const meta = { id: idOf(object), version: 0, createdAt: undefined, updatedAt: undefined };
-    const value = kind === "delete" ? definition.normalise({ meta } as StoredObject) : { ...object, meta };
+    const value = kind === "delete" ? definition.codec.fromPartial({ meta } as StoredObject) : { ...object, meta };
     return { kind: actionKinds[kind], expectedVersion, object: storeObject(definition, value) };
   });
-  return StoreCommand.encode({ format: storeFormat, at, actions }).finish();
+  const { at, level, term, reign, base } = head;
+  return StoreCommand.encode({ at, level, term, reign, base, actions, beginsReign: false }).finish();
 }
 
-export function storeObject(definition: TableDefinition, value: StoredObject): StoreObject {
-  return { object: { $case: definition.kind, value } as NonNullable<StoreObject["object"]> };
-}
-
-/** @throws StoreError `STORE_FORMAT_UNKNOWN`, `STORE_DAMAGED` */
-export function decodeCommand(bytes: Uint8Array): StoreCommand & { readonly at: Date } {
+/** @throws StoreError `STORE_LEVEL_REFUSED`, `STORE_DAMAGED` */
+export function decodeCommand(bytes: Uint8Array, program: Program): StoreCommand & { readonly at: Date } {
   let command: StoreCommand;
   try {
     command = StoreCommand.decode(bytes);
   } catch (cause) {
     throw damaged("its bytes are no command", cause);
   }
-  if (command.format !== storeFormat) throw formatUnknown("command", command.format);
+  mustSpeak(program, command.level);
+  // What a command says beside its objects decides what applying it does: nobody may pass over it.
+  if (
+    command._unknownFields !== undefined ||
+    command.actions.some(({ _unknownFields }) => _unknownFields !== undefined)
+  )
+    throw damaged("it says something that is not of its level");
   const { at } = command;
   if (at === undefined) throw damaged("it has no time");
   return { ...command, at };
@@ -79,29 +102,41 @@ export interface Outcome {
 /** @throws StoreError for commands that no transaction makes */
 export function applyCommand(
   state: State,
-  { at, actions }: StoreCommand & { readonly at: Date },
-  index: number,
+  command: StoreCommand & { readonly at: Date },
+  entry: { readonly index: number; readonly term: number },
 ): Outcome {
+  const { at, actions, reign, base } = command;
+  const { index, term } = entry;
+  if (command.term !== term) return overtaken(state);
+  if (command.beginsReign) {
+    if (actions.length > 0) throw damaged("it begins a reign and writes objects");
+    return { state: state.reigning({ reign, term, firstIndex: index }), result: { conflicts: [] }, changes: [] };
+  }
+  if (reign !== state.reign || base !== state.version) return overtaken(state);
   const conflicts: StoreResult["conflicts"] = [];
   const checked: Checked[] = [];
   const seen = new Set<string>();
   let events = 0;
   for (const { kind, expectedVersion, object: wrapped } of actions) {
-    const definition = tableOfKind(wrapped?.object?.$case);
-    const object = wrapped?.object?.value;
-    if (definition === undefined || object === undefined) throw formatUnknown("command", storeFormat + 1);
+    if (wrapped === undefined) throw damaged("it writes no object");
+    const { table: definition, object } = state.schema.read(wrapped);
     const id = definition.name === "events" ? eventId(index, events++) : idOf(object);
     if (id === "") throw damaged(`an object of ${definition.name} has no id`);
-    const before = state.table(definition.name).get(id);
+    // There is no table yet for the first object of one that this program does not know.
+    const before = (state.table(definition.name) as Table | undefined)?.get(id);
     const conflict = check(kind, before, expectedVersion, seen.has(definition.name + id));
     if (conflict !== undefined) conflicts.push({ table: definition.name, id, kind: conflict });
     seen.add(definition.name + id);
     checked.push({ kind, definition, id, before, object });
   }
   const draft = state.copy(index);
+  // Of known tables only: nobody asks for others.
   const changes: StoreChange[] = [];
   if (conflicts.length === 0) {
-    for (const action of checked) changes.push(perform(draft, action, at, index));
+    for (const action of checked) {
+      const change = perform(draft, action, at, index);
+      if (action.definition.opaque !== true) changes.push(change);
+    }
     // After all are in place, so that a name may pass from one object to another in any order.
     for (const { kind, definition, id, object } of checked) {
       if (kind === StoreAction_Kind.DELETE || !definition.uniqueNames) continue;
@@ -112,7 +147,7 @@ export function applyCommand(
   }
   if (conflicts.length > 0) return { state, result: { conflicts }, changes: [] };
   if (events > 0) trimEvents(draft, changes);
-  return { state: changes.length === 0 ? state : draft, result: { conflicts }, changes };
+  return { state: checked.length === 0 ? state : draft, result: { conflicts }, changes };
 }
 
 function check(
@@ -130,8 +165,13 @@ function check(
       if (before === undefined) return StoreConflict_Kind.MISSING;
       return before.meta?.version === expectedVersion ? undefined : StoreConflict_Kind.STALE;
     default:
-      throw formatUnknown("command", storeFormat + 1);
+      throw damaged("it does to an object what is not known");
   }
+}
+
+function overtaken(state: State): Outcome {
+  const conflict = { table: "", id: "", kind: StoreConflict_Kind.OVERTAKEN };
+  return { state, result: { conflicts: [conflict] }, changes: [] };
 }
 
 function perform(
@@ -140,15 +180,16 @@ function perform(
   at: Date,
   index: number,
 ): StoreChange {
-  const table = draft.own(definition.name);
+  const table = draft.own(definition);
   if (kind === StoreAction_Kind.DELETE) {
     table.remove(id);
     return { table: definition.name, kind: "delete", object: before, before } as StoreChange;
   }
   const createdAt = before === undefined ? at : before.meta?.createdAt;
-  const stored = { ...object, meta: { id, version: index, createdAt, updatedAt: at } };
-  if (definition.name === "events") (stored as { at?: Date }).at = at;
-  const after = frozen(stored);
+  // Both are as the decoder made them: nobody else has them.
+  object.meta = { id: before?.meta?.id ?? id, version: index, createdAt, updatedAt: at };
+  if (definition.name === "events") (object as { at?: Date }).at = at;
+  const after = settled(object, before ?? draft.like(definition, object), draft.pool);
   table.put(after);
   return before === undefined
     ? ({ table: definition.name, kind: "create", object: after } as StoreChange)
@@ -156,7 +197,7 @@ function perform(
 }
 
 function trimEvents(draft: State, changes: StoreChange[]): void {
-  const events = draft.own("events");
+  const events = draft.own(definitions.events);
   while (events.size > maxEvents) {
     const oldest = events.first();
     if (oldest === undefined) return;
@@ -168,19 +209,4 @@ function trimEvents(draft: State, changes: StoreChange[]): void {
 /** 25 characters in the order of the log, then of the command. */
 function eventId(index: number, ordinal: number): string {
   return index.toString(36).padStart(19, "0") + ordinal.toString(36).padStart(6, "0");
-}
-
-export function formatUnknown(what: "command" | "snapshot", found: number): StoreError {
-  return new StoreError(
-    { code: "STORE_FORMAT_UNKNOWN", what, found },
-    `the ${what} has format ${found} and this Warren knows ${storeFormat}; start one at least as new as the one that wrote it`,
-  );
-}
-
-export function damaged(why: string, cause?: unknown, what: "command" | "snapshot" = "command"): StoreError {
-  return new StoreError(
-    { code: "STORE_DAMAGED", what, why },
-    `the ${what} is damaged: ${why}; restore this manager from another or from a backup`,
-    { cause },
-  );
 }

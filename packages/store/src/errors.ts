@@ -9,11 +9,13 @@ export type ConflictKind =
   /** It is gone. */
   | "missing"
   | "id-taken"
-  | "name-taken";
+  | "name-taken"
+  /** It was computed in a term, or on a state, that another command has overtaken. */
+  | "overtaken";
 
 /** What can go wrong in operation; `code` is public API. */
 export type StoreFailure =
-  /** This manager does not lead, so it takes no writes. Nothing was written. */
+  /** This manager has begun no term, or its term is over: it takes no writes. Nothing was written. */
   | { readonly code: "STORE_NOT_LEADER"; readonly leader: string | undefined }
   /** The transaction may be applied or not: read before you retry. */
   | { readonly code: "STORE_OUTCOME_UNKNOWN" }
@@ -22,7 +24,8 @@ export type StoreFailure =
   /** Another writer was first, every time, or the object that was to be written is not the one that is there. */
   | {
       readonly code: "STORE_CONFLICT";
-      readonly table: TableName;
+      /** Absent with `overtaken`, which is of no object. */
+      readonly table: TableName | undefined;
       readonly id: string;
       readonly kind: ConflictKind;
       readonly attempts: number;
@@ -41,9 +44,47 @@ export type StoreFailure =
   | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }
   /** A watcher left more than `limit` batches unread. */
   | { readonly code: "STORE_WATCH_LAGGED"; readonly limit: number }
-  /** Bytes of the log or of a snapshot were written by a newer Warren. */
-  | { readonly code: "STORE_FORMAT_UNKNOWN"; readonly what: "command" | "snapshot"; readonly found: number }
+  /** The program on `manager` does not read the level of the log, of a snapshot or of the cluster: it can't take part. */
+  | {
+      readonly code: "STORE_LEVEL_REFUSED";
+      readonly manager: string;
+      readonly active: number;
+      readonly level: number;
+      readonly minLevel: number;
+    }
+  /** It needs a level that not every manager has. Nothing was written. */
+  | {
+      readonly code: "STORE_LEVEL_HELD_BACK";
+      readonly needed: number;
+      readonly active: number;
+      /** Ids of the managers that can't write that level. */
+      readonly managers: readonly string[];
+    }
   /** Bytes of the log or of a snapshot are not what was written. */
   | { readonly code: "STORE_DAMAGED"; readonly what: "command" | "snapshot"; readonly why: string };
 
 export class StoreError extends WarrenError<StoreFailure> {}
+
+export function notLeader(leader: string | undefined, cause?: unknown): StoreError {
+  return new StoreError(
+    { code: "STORE_NOT_LEADER", leader },
+    leader === undefined
+      ? "this manager does not lead and knows of none that does; retry in a second, or see whether a majority of managers is up"
+      : `this manager does not lead in the term of this write; manager ${leader} leads: ask that one`,
+    { cause },
+  );
+}
+
+export function damaged(why: string, cause?: unknown, what: "command" | "snapshot" = "command"): StoreError {
+  return new StoreError(
+    { code: "STORE_DAMAGED", what, why },
+    `the ${what} is damaged: ${why}; restore this manager from another or from a backup`,
+    { cause },
+  );
+}
+
+export function unavailable(reason: string, cause?: unknown): StoreError {
+  return new StoreError({ code: "STORE_UNAVAILABLE", reason }, `nothing was done (${reason}); retry in a second`, {
+    cause,
+  });
+}

@@ -10,18 +10,22 @@
  * - `state-machine.ts`  StoreStateMachine: apply, snapshot, restore, watch
  * - `proposer.ts`       Proposer; `raft-proposer.ts` makes one of a raft member
  * - `errors.ts`         StoreError and its codes
+ * - `level.ts`          the active level of formats, and when it rises
+ * - `history.ts`        points of the cluster's history
  * - `command.ts`        what a transaction is in the log, and what applying it does
+ * - `schema.ts`         the levels and tables that a program knows
  * - `snapshot.ts`       a state as bytes
  * - `state.ts`          all tables at one version; `table.ts`, `sorted-map.ts` one of them
  * - `testing/`          memoryStore and the Proposer's contract, as `@warren/store/testing`
  */
-export { Store, type StoreDependencies } from "./store.ts";
+export { Store, type StoreDependencies, type StoreTerm, type UpdateOptions } from "./store.ts";
 export type { StoreOptions } from "./options.ts";
 export type { EventInput, Transaction } from "./transaction.ts";
 export type { View } from "./view.ts";
 export type { ChangeBatch, StoreChange } from "./change.ts";
 export type { IndexName, Indexes, TableName, Tables } from "./tables.ts";
+export { mustSpeak, nextLevel, raiseLevel, type LevelRange, type Program } from "./level.ts";
 export { StoreError, type ConflictKind, type StoreFailure } from "./errors.ts";
 export type { Proposer } from "./proposer.ts";
 export { raftProposer, type RaftLike } from "./raft-proposer.ts";
-export { StoreStateMachine, type Watch, type WatchOptions } from "./state-machine.ts";
+export { StoreStateMachine, type LogCommand, type Watch, type WatchOptions } from "./state-machine.ts";

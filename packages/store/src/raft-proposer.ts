@@ -1,72 +1,76 @@
 import { WarrenError } from "@warren/std";
 
-import { StoreError } from "./errors.ts";
+import { notLeader, StoreError, unavailable } from "./errors.ts";
 import type { Proposer } from "./proposer.ts";
 
 /** What is used of `@warren/raft`'s RaftNode. */
 export interface RaftLike {
-  propose(data: Uint8Array): Promise<{ readonly result: Uint8Array | undefined }>;
-  leadership(): { readonly leader: number | undefined; readonly isLeader: boolean };
+  propose(data: Uint8Array, options: { readonly term: number }): Promise<{ readonly result: Uint8Array | undefined }>;
+  read(): Promise<number>;
+  leadership(): { readonly term: number; readonly leader: number | undefined; readonly isLeader: boolean };
 }
 
-/** A raft member as a Proposer. Only the leader proposes: a follower's view is behind, so its writes would conflict. */
+/** Reads that one call begins when the leader changes under them. */
+const maxReads = 5;
+
+/** A raft member as a Proposer. */
 export function raftProposer(node: RaftLike): Proposer {
+  const leader = (): string | undefined => node.leadership().leader?.toString();
+  const translated = (error: unknown): unknown => {
+    if (!WarrenError.is(error)) return error;
+    switch (error.code) {
+      case "RAFT_OUTCOME_UNKNOWN":
+      case "RAFT_STORAGE_FAILED":
+      case "RAFT_FSM_FAILED":
+        return new StoreError(
+          { code: "STORE_OUTCOME_UNKNOWN" },
+          "no answer came from consensus: the write may be applied or not; look before you repeat it",
+          { cause: error },
+        );
+      case "RAFT_NOT_LEADER":
+        return notLeader(leader(), error);
+      case "RAFT_PROPOSAL_DROPPED": {
+        if (!node.leadership().isLeader) return notLeader(leader(), error);
+        const { reason } = error.failure as unknown as { readonly reason: string };
+        return unavailable(reason, error);
+      }
+      case "RAFT_CLOSED":
+        return unavailable("closed", error);
+      default:
+        return error;
+    }
+  };
   return {
-    async propose(command) {
-      const { isLeader, leader } = node.leadership();
-      if (!isLeader) throw notLeader(leader);
+    leader,
+    async propose(command, term) {
+      const now = node.leadership();
+      if (!now.isLeader || now.term !== term) throw notLeader(leader());
       try {
-        const { result } = await node.propose(command);
+        const { result } = await node.propose(command, { term });
         if (result === undefined) throw new Error("assertion failed: the store's state machine answers every command");
         return result;
       } catch (error) {
-        throw translated(error, node);
+        throw translated(error);
+      }
+    },
+    async read() {
+      for (let begun = 1; ; begun++) {
+        try {
+          await node.read();
+          return;
+        } catch (error) {
+          if (!WarrenError.is(error)) throw error;
+          // It had no effect, and a read waits until a leader is known.
+          if (error.code === "RAFT_LEADER_CHANGED" && begun < maxReads) continue;
+          throw unavailable(readFailures[error.code] ?? error.code, error);
+        }
       }
     },
   };
 }
 
-function translated(error: unknown, node: RaftLike): unknown {
-  if (!WarrenError.is(error)) return error;
-  const cause = { cause: error };
-  switch (error.code) {
-    case "RAFT_OUTCOME_UNKNOWN":
-    case "RAFT_STORAGE_FAILED":
-    case "RAFT_FSM_FAILED":
-      return new StoreError(
-        { code: "STORE_OUTCOME_UNKNOWN" },
-        "no answer came from consensus: the write may be applied or not; look before you repeat it",
-        cause,
-      );
-    case "RAFT_NOT_LEADER":
-      return notLeader(node.leadership().leader, error);
-    case "RAFT_PROPOSAL_DROPPED": {
-      const { isLeader, leader } = node.leadership();
-      if (!isLeader) return notLeader(leader, error);
-      const { reason } = error.failure as unknown as { readonly reason: string };
-      return unavailable(reason, error);
-    }
-    case "RAFT_CLOSED":
-      return unavailable("closed", error);
-    default:
-      return error;
-  }
-}
-
-function notLeader(leader: number | undefined, cause?: unknown): StoreError {
-  return new StoreError(
-    { code: "STORE_NOT_LEADER", leader: leader === undefined ? undefined : String(leader) },
-    leader === undefined
-      ? "no manager leads at the moment; retry in a second, or see whether a majority of managers is up"
-      : `this manager does not lead, manager ${leader} does; ask that one`,
-    { cause },
-  );
-}
-
-function unavailable(reason: string, cause: unknown): StoreError {
-  return new StoreError(
-    { code: "STORE_UNAVAILABLE", reason },
-    `the write was not taken (${reason}); retry in a second`,
-    { cause },
-  );
-}
+const readFailures: Readonly<Record<string, string>> = {
+  RAFT_READ_TIMEOUT: "no leader confirmed the read in time",
+  RAFT_LEADER_CHANGED: "the leader changed under the read",
+  RAFT_CLOSED: "closed",
+};

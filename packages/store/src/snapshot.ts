@@ -1,10 +1,12 @@
 /** A state as bytes: a header, then every object, each message behind its length as a varint. */
 import { StoreSnapshotChunk } from "@warren/api";
 
-import { damaged, formatUnknown, storeFormat, storeObject } from "./command.ts";
+import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
+import { mustSpeak, type Program } from "./level.ts";
+import { storeObject, type Schema } from "./schema.ts";
+import { settled } from "./settle.ts";
 import { State } from "./state.ts";
-import { tableNames, tableOfKind } from "./tables.ts";
 
 /** Bytes that are gathered into one chunk; large enough to write well, small enough to leave the event loop its turns. */
 const chunkBytes = 64 * 1024;
@@ -15,12 +17,11 @@ const maxMessageBytes = 64 * 1024 * 1024;
 /** The state in chunks. It is immutable, so later commands don't show in it, however slowly it is read. */
 // oxlint-disable-next-line typescript/require-await -- the shape that consensus takes
 export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, void, void> {
-  const objects = tableNames.reduce((sum, name) => sum + state.table(name).size, 0);
-  const header = { format: storeFormat, version: state.version, objects };
+  const objects = [...state.tables()].reduce((sum, { size }) => sum + size, 0);
+  const header = { level: state.level, version: state.version, objects, reigns: [...state.reigns] };
   let parts: Uint8Array[] = [framed({ part: { $case: "header", value: header } })];
   let bytes = 0;
-  for (const name of tableNames) {
-    const table = state.table(name);
+  for (const table of state.tables()) {
     for (const object of table.values()) {
       const part = framed({ part: { $case: "object", value: storeObject(table.definition, object) } });
       parts.push(part);
@@ -34,24 +35,26 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
   if (parts.length > 0) yield Buffer.concat(parts);
 }
 
-/** @throws StoreError `STORE_FORMAT_UNKNOWN`, `STORE_DAMAGED`, and whatever `chunks` throws */
-export async function readSnapshot(chunks: AsyncIterable<Uint8Array>): Promise<State> {
+/** @throws StoreError `STORE_LEVEL_REFUSED`, `STORE_DAMAGED`, and whatever `chunks` throws */
+export async function readSnapshot(
+  chunks: AsyncIterable<Uint8Array>,
+  program: Program & { readonly schema: Schema },
+): Promise<State> {
+  const { schema } = program;
   let state: State | undefined;
   let left = 0;
   for await (const bytes of messages(chunks)) {
     const { part } = decode(bytes);
     if (state === undefined) {
       if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-      if (part.value.format !== storeFormat) throw formatUnknown("snapshot", part.value.format);
-      state = State.empty(part.value.version);
+      mustSpeak(program, part.value.level);
+      state = State.empty(schema, part.value.version, frozen(part.value.reigns));
       left = part.value.objects;
       continue;
     }
     if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
-    const definition = tableOfKind(part.value.object?.$case);
-    const object = part.value.object?.value;
-    if (definition === undefined || object === undefined) throw formatUnknown("snapshot", storeFormat + 1);
-    state.own(definition.name).put(frozen(object));
+    const { table, object } = schema.read(part.value);
+    state.own(table).put(settled(object, state.like(table, object), state.pool));
     left -= 1;
   }
   if (state === undefined) throw damaged("it is empty", undefined, "snapshot");

@@ -4,10 +4,12 @@ import { StoreResult } from "@warren/api";
 import { difference, type ChangeBatch, type StoreChange } from "./change.ts";
 import { applyCommand, decodeCommand } from "./command.ts";
 import { StoreError } from "./errors.ts";
+import { mustSpeak, type Program } from "./level.ts";
 import { storeMetrics, type StoreMetrics } from "./metrics.ts";
+import { schema, type Schema } from "./schema.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot.ts";
 import { State } from "./state.ts";
-import { tableNames, type TableName } from "./tables.ts";
+import type { TableName } from "./tables.ts";
 import { StateView, type View } from "./view.ts";
 
 export interface WatchOptions {
@@ -24,6 +26,22 @@ export interface Watch {
   readonly view: View;
   /** To be read once. Ends when the signal is aborted. @throws StoreError `STORE_WATCH_LAGGED` */
   readonly changes: AsyncIterable<ChangeBatch>;
+}
+
+export interface StateMachineOptions {
+  readonly metrics?: Metrics;
+  /** The levels and tables of the program. @default this one's */
+  readonly schema?: Schema;
+  /** The manager's, for messages. */
+  readonly name?: string;
+}
+
+/** A command as it stands in the log. */
+export interface LogCommand {
+  readonly index: number;
+  /** Of the log entry: the term of the leader that took it. */
+  readonly term: number;
+  readonly data: Uint8Array;
 }
 
 interface Watcher {
@@ -43,11 +61,14 @@ const defaultWatchLimit = 10_000;
 export class StoreStateMachine {
   readonly #metrics: StoreMetrics;
   readonly #watchers = new Set<Watcher>();
-  #state: State = State.empty();
+  readonly #program: Program & { readonly schema: Schema };
+  #state: State;
   #view: View | undefined;
 
-  constructor({ metrics }: { readonly metrics?: Metrics } = {}) {
+  constructor({ metrics, schema: program = schema, name = "this manager" }: StateMachineOptions = {}) {
     this.#metrics = storeMetrics(metrics ?? noMetrics);
+    this.#program = { name, schema: program };
+    this.#state = State.empty(program);
   }
 
   /** The state as applied. */
@@ -83,11 +104,15 @@ export class StoreStateMachine {
     return { view, changes: endingWith(queue, end) };
   }
 
-  /** @throws StoreError for a command that this Warren does not know: it must not go on with another state */
-  apply(batch: readonly { readonly index: number; readonly data: Uint8Array }[]): Uint8Array[] {
-    return batch.map(({ index, data }) => {
-      const { state, result, changes } = applyCommand(this.#state, decodeCommand(data), index);
+  /**
+   * @throws StoreError for a command that this program does not know, and one after which it may be no manager of the
+   *   cluster any more: it must not go on with another state
+   */
+  apply(batch: readonly LogCommand[]): Uint8Array[] {
+    return batch.map((entry) => {
+      const { state, result, changes } = applyCommand(this.#state, decodeCommand(entry.data, this.#program), entry);
       this.#metrics.commands.add(1, { result: result.conflicts.length > 0 ? "conflict" : "applied" });
+      mustSpeak(this.#program, state.level);
       if (state !== this.#state) this.#publish(state, changes);
       return StoreResult.encode(result).finish();
     });
@@ -100,7 +125,8 @@ export class StoreStateMachine {
 
   /** Replaces the state, once `chunks` has been read to its end; before that, or if it throws, nothing changes. */
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const state = await readSnapshot(chunks);
+    const state = await readSnapshot(chunks, this.#program);
+    mustSpeak(this.#program, state.level);
     this.#publish(state, this.#watchers.size === 0 ? [] : difference(this.#state, state));
   }
 
@@ -108,7 +134,7 @@ export class StoreStateMachine {
     this.#state = state;
     this.#view = undefined;
     this.#metrics.version.set(state.version);
-    for (const table of tableNames) this.#metrics.objects.set(state.table(table).size, { table });
+    for (const { size, definition } of state.tables()) this.#metrics.objects.set(size, { table: definition.name });
     for (const watcher of this.#watchers) {
       const { tables, queue, limit } = watcher;
       const wanted = tables === undefined ? changes : changes.filter(({ table }) => tables.has(table));

@@ -1,40 +1,88 @@
+import type { Cluster, Reign } from "@warren/api";
+
+import type { Schema } from "./schema.ts";
+import { Pool } from "./settle.ts";
 import { Table } from "./table.ts";
-import { definitions, tableNames, type TableName } from "./tables.ts";
+import type { StoredObject, TableDefinition, TableName, Tables } from "./tables.ts";
+
+/** Reigns that are kept: years of elections. */
+export const maxReigns = 10_000;
 
 /**
  * All tables at one version. What has been published is never changed: a writer takes a `copy`, which shares
  * everything that it does not touch.
  */
 export class State {
+  readonly schema: Schema;
+  /** Of what its objects are made. */
+  readonly pool: Pool;
   readonly version: number;
+  /** The reigns of this history, the oldest first; at most `maxReigns`. */
+  readonly reigns: readonly Reign[];
+  /** By name: those that the schema knows, then others. */
   readonly #tables: Map<TableName, Table>;
   /** Tables that this copy made its own. */
   readonly #own = new Set<TableName>();
 
-  private constructor(version: number, tables: Map<TableName, Table>) {
+  private constructor(
+    { schema, pool }: { readonly schema: Schema; readonly pool: Pool },
+    version: number,
+    reigns: readonly Reign[],
+    tables: Map<TableName, Table>,
+  ) {
+    this.schema = schema;
+    this.pool = pool;
     this.version = version;
+    this.reigns = reigns;
     this.#tables = tables;
   }
 
-  static empty(version = 0): State {
-    return new State(version, new Map(tableNames.map((name) => [name, new Table(definitions[name])])));
+  static empty(schema: Schema, version = 0, reigns: readonly Reign[] = []): State {
+    const tables = new Map(schema.tables.map((definition) => [definition.name, new Table(definition)]));
+    return new State({ schema, pool: new Pool() }, version, reigns, tables);
+  }
+
+  /** The reign that this state is of; 0 before the first. */
+  get reign(): number {
+    return this.reigns.at(-1)?.reign ?? 0;
+  }
+
+  /** The level that may be written. */
+  get level(): number {
+    const cluster = this.table("clusters").first() as Cluster | undefined;
+    return cluster?.level || this.schema.minLevel;
   }
 
   table(name: TableName): Table {
     return this.#tables.get(name) as Table;
   }
 
-  copy(version: number = this.version): State {
-    // Both share from now on, so neither may go on writing to what it called its own.
-    this.#own.clear();
-    return new State(version, new Map(this.#tables));
+  /** What an object that is new to its table may share with what is stored. */
+  like({ like }: TableDefinition, object: StoredObject): unknown {
+    return like?.(object, (table, id) => this.table(table).get(id) as Tables[typeof table] | undefined);
   }
 
-  /** The table, to be changed. */
-  own(name: TableName): Table {
+  tables(): Iterable<Table> {
+    return this.#tables.values();
+  }
+
+  copy(version: number = this.version, reigns: readonly Reign[] = this.reigns): State {
+    // Both share from now on, so neither may go on writing to what it called its own.
+    this.#own.clear();
+    return new State(this, version, reigns, new Map(this.#tables));
+  }
+
+  /** The same tables at a version in which another reign begins. */
+  reigning(reign: Reign): State {
+    return this.copy(reign.firstIndex, Object.freeze([...this.reigns.slice(1 - maxReigns), Object.freeze(reign)]));
+  }
+
+  /** The table, to be changed; made if the schema does not know it and none is there. */
+  own(definition: TableDefinition): Table {
+    const { name } = definition;
     if (!this.#own.has(name)) {
       this.#own.add(name);
-      this.#tables.set(name, this.table(name).copy());
+      this.#tables.set(name, this.#tables.get(name)?.copy() ?? new Table(definition));
     }
     return this.table(name);
   }

@@ -1,8 +1,18 @@
-import { assert, noMetrics, silentLogger, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { StoreConflict_Kind, StoreResult, type StoreConflict } from "@warren/api";
+import {
+  abortable,
+  assert,
+  noMetrics,
+  silentLogger,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type Random,
+} from "@warren/std";
+import { StoreConflict_Kind, StoreResult, type Point, type StoreConflict } from "@warren/api";
 
-import { encodeCommand } from "./command.ts";
-import { StoreError, type ConflictKind } from "./errors.ts";
+import { encodeCommand, encodeReign, type CommandHead } from "./command.ts";
+import { notLeader, StoreError, type ConflictKind } from "./errors.ts";
+import { isInHistory, newReign, pointOf } from "./history.ts";
 import { storeMetrics, type StoreMetrics } from "./metrics.ts";
 import { resolveOptions, type StoreOptions } from "./options.ts";
 import type { Proposer } from "./proposer.ts";
@@ -22,8 +32,21 @@ export interface StoreDependencies {
   readonly metrics?: Metrics;
 }
 
+/** A term that this manager leads, with the random number that its first command gave it. */
+export interface StoreTerm {
+  readonly term: number;
+  readonly reign: number;
+}
+
+export interface UpdateOptions {
+  /** The term that the caller works in: in another, nothing is written. @default the term at the time of the call */
+  readonly term?: number;
+}
+
 /** A call of `update` that has not ended. */
 interface Pending {
+  /** The term that it was asked for in; undefined if there was none. */
+  readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
   readonly sinceMs: number;
   readonly resolve: (value: unknown) => void;
@@ -55,6 +78,8 @@ export class Store {
   readonly #options: Required<StoreOptions>;
   #waiting: Pending[] = [];
   #committing = false;
+  /** A term that was asked for: begun once the state is of its reign, and over once it is of another. */
+  #claim: StoreTerm | undefined;
 
   /** @throws RangeError for options out of range */
   constructor(dependencies: StoreDependencies, options: StoreOptions = {}) {
@@ -72,6 +97,60 @@ export class Store {
     return this.#machine.view();
   }
 
+  /** The view that holds all that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
+  async read(): Promise<View> {
+    await this.#proposer.read();
+    return this.view();
+  }
+
+  /** The point in the cluster's history that this manager's state is at. */
+  point(): Point {
+    return pointOf(this.view());
+  }
+
+  /** Whether a point is in the history that this manager has applied. After `read()` that is the cluster's. */
+  knows(point: Point | undefined): boolean {
+    return isInHistory(this.view(), point);
+  }
+
+  /** The term that this manager leads and whose first command is applied here. */
+  get term(): StoreTerm | undefined {
+    return this.#claim?.reign === this.#machine.state.reign ? this.#claim : undefined;
+  }
+
+  /**
+   * Proposes the first command of a term that this manager leads; resolves once it is applied here. From then on
+   * `update` writes, until `endTerm`, the signal, or another manager's reign. Where it is rejected, it can be repeated.
+   *
+   * @throws StoreError those of `Proposer.propose`, and the signal's reason
+   */
+  async beginTerm(term: number, signal?: AbortSignal): Promise<StoreTerm> {
+    signal?.throwIfAborted();
+    const claim: StoreTerm = Object.freeze({ term, reign: newReign(this.#random) });
+    const end = (): void => {
+      if (this.#claim === claim) this.endTerm();
+    };
+    this.#claim = claim;
+    signal?.addEventListener("abort", end, { once: true });
+    try {
+      const { schema, level, version: base } = this.#machine.state;
+      const command = encodeReign({ schema, level, ...claim, base, at: new Date(this.#clock.now()) });
+      const proposed = this.#proposer.propose(command, term);
+      const { conflicts } = StoreResult.decode(await (signal === undefined ? proposed : abortable(proposed, signal)));
+      if (conflicts.length > 0 || this.term !== claim) throw notLeader(this.#proposer.leader());
+      return claim;
+    } catch (error) {
+      end();
+      signal?.removeEventListener("abort", end);
+      throw error;
+    }
+  }
+
+  /** Ends the term: what waits to be written is rejected with `STORE_NOT_LEADER`. Idempotent. */
+  endTerm(): void {
+    this.#claim = undefined;
+  }
+
   /** A snapshot and the changes after it, in one step. */
   watch(options: WatchOptions): Watch {
     return this.#machine.watch(options);
@@ -84,12 +163,15 @@ export class Store {
    * `maxAttempts` times. What it throws rejects the update, and nothing of it is written. Without writes nothing is
    * proposed, so that it works on any manager.
    *
+   * A call belongs to the term in which it was made: in a later one nothing of it is written.
+   *
    * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`
    */
-  update<R>(work: (tx: Transaction) => R): Promise<R> {
+  update<R>(work: (tx: Transaction) => R, options: UpdateOptions = {}): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     this.#waiting.push({
       work,
+      term: options.term ?? this.term?.term,
       sinceMs: this.#clock.monotonic(),
       resolve: resolve as (value: unknown) => void,
       reject,
@@ -106,19 +188,19 @@ export class Store {
   async #commit(): Promise<void> {
     let limit = this.#options.maxUpdatesPerCommand;
     while (this.#waiting.length > 0) {
-      const { ran, writes } = this.#run(limit);
+      const { ran, writes, head } = this.#run(limit);
       limit = this.#options.maxUpdatesPerCommand;
       if (writes.size === 0) {
         this.#settle(ran);
         continue;
       }
-      const command = encodeCommand(new Date(this.#clock.now()), writes.values());
+      const command = encodeCommand(head, writes.values());
       if (command.length > this.#options.maxCommandBytes) {
         limit = this.#split(ran, command.length);
         continue;
       }
       try {
-        const { conflicts } = StoreResult.decode(await this.#proposer.propose(command));
+        const { conflicts } = StoreResult.decode(await this.#proposer.propose(command, head.term));
         if (conflicts[0] === undefined) this.#settle(ran);
         else this.#retry(ran, conflicts[0]);
       } catch (error) {
@@ -129,16 +211,29 @@ export class Store {
   }
 
   /** Runs what waits, as much as one command takes. */
-  #run(limit: number): { readonly ran: readonly Ran[]; readonly writes: WriteSet } {
+  #run(limit: number): { readonly ran: readonly Ran[]; readonly writes: WriteSet; readonly head: CommandHead } {
     const ran: Ran[] = [];
     const writes = new WriteSet();
     const deferred: Pending[] = [];
     let state: State = this.#machine.state;
+    const { term } = this;
+    const now = this.#clock.now();
+    const { schema, level, version: base } = state;
+    const refused = (): StoreError => notLeader(this.#proposer.leader());
+    const epoch = term === undefined ? refused() : Object.freeze({ reign: term.reign, index: base });
+    const head = { schema, level, at: new Date(now), term: term?.term ?? 0, reign: term?.reign ?? 0, base };
     while (this.#waiting.length > 0 && ran.length < limit && writes.size < this.#options.maxWritesPerCommand) {
       const pending = this.#waiting.shift() as Pending;
-      const tx = new StoreTransaction(state, writes, this.#random);
-      const outcome = attempt(pending.work, tx);
+      const inTerm = pending.term === undefined || pending.term === term?.term;
+      const tx = new StoreTransaction(state, writes, {
+        random: this.#random,
+        now,
+        level,
+        epoch: inTerm ? epoch : refused(),
+      });
+      let outcome = attempt(pending.work, tx);
       const after = tx.close();
+      if (tx.refusal !== undefined) outcome = { kind: "error", error: tx.refusal };
       if (tx.deferred) {
         deferred.push(pending);
         continue;
@@ -150,7 +245,7 @@ export class Store {
       ran.push({ pending, outcome });
     }
     this.#waiting.unshift(...deferred);
-    return { ran, writes };
+    return { ran, writes, head };
   }
 
   #retry(ran: readonly Ran[], { table, id, kind }: StoreConflict): void {
@@ -159,7 +254,7 @@ export class Store {
     for (const { pending } of ran) {
       pending.attempts += 1;
       if (pending.attempts < this.#options.maxAttempts) again.push(pending);
-      else this.#fail(pending, conflict(table as TableName, id, conflictKinds[kind], pending.attempts));
+      else this.#fail(pending, conflict((table as TableName) || undefined, id, conflictKinds[kind], pending.attempts));
     }
     this.#metrics.retries.add(again.length);
     this.#waiting.unshift(...again);
@@ -204,6 +299,7 @@ const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
   [StoreConflict_Kind.MISSING]: "missing",
   [StoreConflict_Kind.ID_TAKEN]: "id-taken",
   [StoreConflict_Kind.NAME_TAKEN]: "name-taken",
+  [StoreConflict_Kind.OVERTAKEN]: "overtaken",
 };
 
 function attempt(work: Pending["work"], tx: StoreTransaction): Ran["outcome"] {

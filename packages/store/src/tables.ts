@@ -1,8 +1,8 @@
 /**
  * What is stored: a table for each kind of object, its message, and its indexes.
  *
- * To add a table: here, in `StoreObject` of `proto/warren/v1/store.proto`, and a new `storeFormat`, since a manager
- * that does not know it must not drop it.
+ * To add a table: here, and in `StoreObject` of `proto/warren/v1/store.proto`, with the level that it needs. To add a
+ * field to a message: in its proto, and in `needs` of its table, where an older program would not do what it says.
  */
 import {
   Cluster,
@@ -18,7 +18,7 @@ import {
   type Meta,
   type StoreObject,
 } from "@warren/api";
-import { isUnreleased } from "@warren/api/model";
+import { isUnreleased, sameEpoch } from "@warren/api/model";
 
 export interface Tables {
   clusters: Cluster;
@@ -60,77 +60,128 @@ export type IndexName<T extends TableName> = Indexes[T];
 /** Any stored object, where its table does not matter. */
 export type StoredObject = Tables[TableName];
 
+/** A member of `StoreObject`. */
+export type ObjectKind = NonNullable<StoreObject["object"]>["$case"];
+
 export interface TableDefinition {
   readonly name: TableName;
-  /** Its member of `StoreObject`. */
-  readonly kind: NonNullable<StoreObject["object"]>["$case"];
-  /** A copy with every field set that the message has. */
-  readonly normalise: (object: StoredObject) => StoredObject;
+  /** Its member of `StoreObject`; absent where `StoreObject` was generated before there was the table. */
+  readonly kind?: ObjectKind;
+  /** That member's field number. */
+  readonly field: number;
+  readonly codec: Codec<StoredObject>;
+  /** What `find` looks in, by name. */
   readonly indexes: ReadonlyMap<string, (object: StoredObject) => readonly string[]>;
   readonly uniqueNames: boolean;
+  /** The level that an object of the table needs to be written. */
+  readonly needs: (object: StoredObject) => number;
+  /**
+   * What is stored already and likely to be equal in part to an object that is new, so that both can share it.
+   *
+   * @param find a row of another table
+   */
+  readonly like?: (object: StoredObject, find: FindRow) => unknown;
+  /** The program does not know it: its objects are kept as they came. */
+  readonly opaque?: true;
 }
 
-interface Codec<V> {
+export type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
+
+export interface Codec<V> {
+  encode(object: V): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): V;
+  /** A copy with every field set that the message has, and those that it does not know. */
   fromPartial(object: V): V;
 }
 
 function define<T extends TableName>(
   name: T,
-  kind: TableDefinition["kind"],
+  [field, kind]: readonly [number, ObjectKind],
   codec: Codec<Tables[T]>,
   indexes: { readonly [I in IndexName<T>]: (object: Tables[T]) => readonly string[] },
-  uniqueNames = false,
+  { uniqueNames = false, like }: { uniqueNames?: boolean; like?: (object: Tables[T], find: FindRow) => unknown } = {},
 ): TableDefinition {
   return {
     name,
+    field,
     kind,
-    normalise: (object) => codec.fromPartial(object as Tables[T]),
+    codec: codec as unknown as Codec<StoredObject>,
     indexes: new Map(Object.entries(indexes)) as TableDefinition["indexes"],
     uniqueNames,
+    needs: () => 1,
+    ...(like === undefined ? {} : { like: like as NonNullable<TableDefinition["like"]> }),
   };
 }
 
 export const definitions: { readonly [T in TableName]: TableDefinition } = {
-  clusters: define("clusters", "cluster", Cluster, {}),
-  nodes: define("nodes", "node", Node, { name: ({ description }) => present(description?.hostname) }),
+  clusters: define("clusters", [1, "cluster"], Cluster, {}),
+  nodes: define("nodes", [2, "node"], Node, { name: ({ description }) => present(description?.hostname) }),
   services: define(
     "services",
-    "service",
+    [3, "service"],
     Service,
     {
       name: ({ spec }) => present(spec?.name),
     },
-    true,
+    { uniqueNames: true, like: ({ versionId }, find) => ({ spec: { task: find("versions", versionId)?.task } }) },
   ),
-  managers: define("managers", "manager", Manager, {}),
-  versions: define("versions", "version", Version, {
-    service: ({ serviceId }) => present(serviceId),
-    network: ({ networks }) => distinct(networks),
-  }),
-  slots: define("slots", "slot", Slot, {
+  managers: define("managers", [10, "manager"], Manager, {}),
+  versions: define(
+    "versions",
+    [9, "version"],
+    Version,
+    {
+      service: ({ serviceId }) => present(serviceId),
+      network: ({ networks }) => distinct(networks),
+    },
+    {
+      like({ serviceId }, find) {
+        const service = find("services", serviceId);
+        return { serviceId: service?.meta?.id, task: service?.spec?.task };
+      },
+    },
+  ),
+  slots: define("slots", [8, "slot"], Slot, {
     service: ({ serviceId }) => present(serviceId),
     node: ({ leases }) => distinct(leases.filter(isUnreleased).map(({ nodeId }) => nodeId)),
   }),
-  tasks: define("tasks", "task", Task, {
-    service: ({ serviceId }) => present(serviceId),
-    node: ({ nodeId }) => present(nodeId),
-    slot: ({ slotId }) => present(slotId),
-  }),
-  networks: define("networks", "network", Network, { name: ({ spec }) => present(spec?.name) }, true),
-  registries: define("registries", "registry", RegistryCredential, { name: ({ registry }) => present(registry) }, true),
-  events: define("events", "event", Event, { object: ({ objectId }) => present(objectId) }),
+  tasks: define(
+    "tasks",
+    [4, "task"],
+    Task,
+    {
+      service: ({ serviceId }) => present(serviceId),
+      node: ({ nodeId }) => present(nodeId),
+      slot: ({ slotId }) => present(slotId),
+    },
+    {
+      // A task says what its slot and its lease say.
+      like({ meta, slotId, epoch }, find) {
+        const slot = find("slots", slotId);
+        const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
+        const container = { address: lease?.address, containerId: meta?.id };
+        return { ...slot, ...lease, slotId: slot?.meta?.id, slot: slot?.key, status: { container } };
+      },
+    },
+  ),
+  networks: define(
+    "networks",
+    [5, "network"],
+    Network,
+    { name: ({ spec }) => present(spec?.name) },
+    { uniqueNames: true },
+  ),
+  registries: define(
+    "registries",
+    [6, "registry"],
+    RegistryCredential,
+    { name: ({ registry }) => present(registry) },
+    { uniqueNames: true },
+  ),
+  events: define("events", [7, "event"], Event, { object: ({ objectId }) => present(objectId) }),
 };
 
 export const tableNames: readonly TableName[] = Object.keys(definitions) as TableName[];
-
-const byKind: ReadonlyMap<string, TableDefinition> = new Map(
-  Object.values(definitions).map((definition) => [definition.kind, definition]),
-);
-
-/** The table that a member of `StoreObject` belongs to; undefined if this Warren has none. */
-export function tableOfKind(kind: string | undefined): TableDefinition | undefined {
-  return kind === undefined ? undefined : byKind.get(kind);
-}
 
 /** The object's id; empty before it has one. */
 export function idOf(object: { readonly meta?: Meta | undefined }): string {

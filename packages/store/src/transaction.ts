@@ -6,13 +6,14 @@
  *     tell whether it had read the change.
  */
 import { newId, type Random } from "@warren/std";
-import type { Event, ObjectKind } from "@warren/api";
+import type { Epoch, Event, ObjectKind } from "@warren/api";
 
 import type { Write } from "./command.ts";
 import { StoreError, type ConflictKind } from "./errors.ts";
 import { frozen } from "./frozen.ts";
+import { heldBack } from "./level.ts";
 import type { State } from "./state.ts";
-import { definitions, idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
+import { idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
 import { StateView, type View } from "./view.ts";
 
 /** What an event is about, and what happened. */
@@ -31,12 +32,21 @@ export interface EventInput {
  * It is used only while `work` runs.
  */
 export interface Transaction extends View {
-  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT` */
+  /**
+   * The unique name of what this transaction does to one slot; a later transaction's is larger within the term.
+   *
+   * @throws StoreError `STORE_NOT_LEADER` if this manager has begun no term
+   */
+  readonly epoch: Epoch;
+  /** The leader's clock, ms: the times that its writes are given when they are applied. */
+  readonly now: number;
+  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT`, `STORE_LEVEL_HELD_BACK` */
   create<T extends TableName>(table: T, object: Tables[T]): string;
   /**
    * Replaces the object by one derived from it.
    *
-   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`
+   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`,
+   *   `STORE_LEVEL_HELD_BACK`
    */
   update<T extends TableName>(table: T, object: Tables[T]): void;
   /** @throws StoreError `STORE_CONFLICT` if it is gone */
@@ -71,8 +81,18 @@ export class WriteSet {
   }
 }
 
+/** What the transactions of one command share. */
+export interface TransactionContext {
+  readonly random: Random;
+  readonly now: number;
+  /** The active level. */
+  readonly level: number;
+  /** The epoch, or why nothing can be written. */
+  readonly epoch: Epoch | StoreError;
+}
+
 export class StoreTransaction extends StateView implements Transaction {
-  readonly #random: Random;
+  readonly #context: TransactionContext;
   readonly #earlier: WriteSet;
   readonly #deleted = new Set<string>();
   #open = true;
@@ -80,12 +100,23 @@ export class StoreTransaction extends StateView implements Transaction {
   readonly writes: Write[] = [];
   /** T2: set even if `work` swallowed what was thrown. */
   deferred = false;
+  /** Why it can't be written, even if `work` swallowed what was thrown. */
+  refusal: StoreError | undefined;
 
   /** On `state`, which holds what `earlier` transactions of the same command wrote. */
-  constructor(state: State, earlier: WriteSet, random: Random) {
+  constructor(state: State, earlier: WriteSet, context: TransactionContext) {
     super(state.copy());
     this.#earlier = earlier;
-    this.#random = random;
+    this.#context = context;
+  }
+
+  get epoch(): Epoch {
+    const { epoch } = this.#context;
+    return epoch instanceof StoreError ? this.#refuse(epoch) : epoch;
+  }
+
+  get now(): number {
+    return this.#context.now;
   }
 
   /** The state with its writes; it takes no more. */
@@ -95,8 +126,9 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   create<T extends TableName>(table: T, object: Tables[T]): string {
-    this.#mustBeOpen();
-    const id = idOf(object) === "" ? newId(this.#random) : idOf(object);
+    this.#mustBeWritable();
+    const id = idOf(object) === "" ? newId(this.#context.random) : idOf(object);
+    if (this.#earlier.has(table, id)) this.#defer();
     const draft = this.#draft(table, object, id, 0);
     if (this.state.table(table).get(id) !== undefined || this.#deleted.has(`${table}/${id}`))
       throw conflict(table, id, "id-taken");
@@ -106,7 +138,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   update<T extends TableName>(table: T, object: Tables[T]): void {
-    this.#mustBeOpen();
+    this.#mustBeWritable();
     const id = idOf(object);
     const version = this.#mustMatch(table, id, object.meta?.version ?? 0);
     const draft = this.#draft(table, object, id, version);
@@ -115,37 +147,36 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   delete(table: TableName, id: string): void {
-    this.#mustBeOpen();
+    this.#mustBeWritable();
     const version = this.#mustMatch(table, id, undefined);
     const object = this.state.table(table).get(id) as StoredObject;
     this.#deleted.add(`${table}/${id}`);
     this.writes.push({ kind: "delete", table, object, expectedVersion: version });
-    this.state.own(table).remove(id);
+    this.state.own(this.state.schema.table(table)).remove(id);
   }
 
   emit({ kind, objectId, objectName, action, message }: EventInput): void {
-    this.#mustBeOpen();
     const event: Event = { meta: undefined, at: undefined, kind, objectId, objectName, action, message };
     this.create("events", event);
   }
 
   #write(write: Write): void {
     this.writes.push(write);
-    this.state.own(write.table).put(write.object);
+    this.state.own(this.state.schema.table(write.table)).put(write.object);
   }
 
   #draft(table: TableName, object: StoredObject, id: string, version: number): StoredObject {
-    const copy = definitions[table].normalise(object);
+    const { codec, needs } = this.state.schema.table(table);
+    const copy = codec.fromPartial(object);
+    const needed = needs(copy);
+    if (needed > this.#context.level) this.#refuse(heldBack(this, needed, this.#context.level));
     const { createdAt, updatedAt } = copy.meta ?? { createdAt: undefined, updatedAt: undefined };
     copy.meta = { id, version, createdAt, updatedAt };
     return frozen(copy);
   }
 
   #mustMatch(table: TableName, id: string, version: number | undefined): number {
-    if (this.#earlier.has(table, id)) {
-      this.deferred = true;
-      throw new Error("this transaction is run again in the next command; its work must not catch this");
-    }
+    if (this.#earlier.has(table, id)) this.#defer();
     const current = this.state.table(table).get(id);
     if (current === undefined) throw conflict(table, id, "missing");
     const found = current.meta?.version ?? 0;
@@ -154,7 +185,7 @@ export class StoreTransaction extends StateView implements Transaction {
   }
 
   #mustBeUnique(table: TableName, object: StoredObject): void {
-    const definition = definitions[table];
+    const definition = this.state.schema.table(table);
     if (!definition.uniqueNames) return;
     const name = nameOf(definition, object);
     const holder = this.state.table(table).find("name", name)[0];
@@ -165,18 +196,31 @@ export class StoreTransaction extends StateView implements Transaction {
     );
   }
 
-  #mustBeOpen(): void {
+  #refuse(error: StoreError): never {
+    this.refusal ??= error;
+    throw error;
+  }
+
+  #defer(): never {
+    this.deferred = true;
+    throw new Error("this transaction is run again in the next command; its work must not catch this");
+  }
+
+  #mustBeWritable(): void {
     if (!this.#open) throw new Error("assertion failed: a transaction was used after its work had returned");
+    void this.epoch;
   }
 }
 
-export function conflict(table: TableName, id: string, kind: ConflictKind, attempts = 1): StoreError {
+export function conflict(table: TableName | undefined, id: string, kind: ConflictKind, attempts = 1): StoreError {
   const what = {
     stale: "was changed since it was read; read it again and repeat",
     missing: "is gone",
     "id-taken": "is there already; create with another id",
     "name-taken": "has a name that another took; choose another",
+    overtaken: "was overtaken by another command; read again and repeat",
   }[kind];
   const tries = attempts > 1 ? ` (after ${attempts} attempts)` : "";
-  return new StoreError({ code: "STORE_CONFLICT", table, id, kind, attempts }, `${id} of the ${table} ${what}${tries}`);
+  const subject = table === undefined ? "the transaction" : `${id} of the ${table}`;
+  return new StoreError({ code: "STORE_CONFLICT", table, id, kind, attempts }, `${subject} ${what}${tries}`);
 }

@@ -1,3 +1,5 @@
+import type { Cluster, Reign } from "@warren/api";
+
 import { StoreError } from "./errors.ts";
 import type { State } from "./state.ts";
 import { idOf, nameOf, type IndexName, type StoredObject, type TableName, type Tables } from "./tables.ts";
@@ -6,6 +8,10 @@ import { idOf, nameOf, type IndexName, type StoredObject, type TableName, type T
 export interface View {
   /** The log index of the last transaction in it. */
   readonly version: number;
+  /** The reigns of its history, the oldest first. */
+  readonly reigns: readonly Reign[];
+  /** The cluster's own object; undefined before `init`. */
+  readonly cluster: Cluster | undefined;
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined;
   /** In the order of their ids; events in the order in which they happened. */
   list<T extends TableName>(table: T): readonly Tables[T][];
@@ -32,6 +38,14 @@ export class StateView implements View {
 
   get version(): number {
     return this.state.version;
+  }
+
+  get reigns(): readonly Reign[] {
+    return this.state.reigns;
+  }
+
+  get cluster(): Cluster | undefined {
+    return this.state.table("clusters").first() as Cluster | undefined;
   }
 
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined {

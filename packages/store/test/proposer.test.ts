@@ -8,12 +8,13 @@ import {
   type RaftNode,
 } from "@warren/raft";
 import { Task } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { raftProposer, Store, StoreError, StoreStateMachine, type RaftLike } from "../src/index.ts";
-import { memoryStore, proposerContract, type ProposerUnderTest } from "../src/testing/index.ts";
+import { MemoryLog, MemoryProposer, proposerContract, type ProposerUnderTest } from "../src/testing/index.ts";
 
 interface Member {
   readonly node: RaftNode;
@@ -41,6 +42,7 @@ async function raftUnderTest(): Promise<ProposerUnderTest> {
   return {
     proposer: raftProposer(leading.node),
     machine: leading.machine,
+    term: leading.node.leadership().term,
     depose: () => leading.node.transferLeadership(),
     async [Symbol.asyncDispose]() {
       for (const { node } of members) await node.close();
@@ -49,12 +51,15 @@ async function raftUnderTest(): Promise<ProposerUnderTest> {
 }
 
 async function memoryUnderTest(): Promise<ProposerUnderTest> {
-  const { proposer, machine } = memoryStore();
+  const log = new MemoryLog();
+  const machine = new StoreStateMachine();
+  const proposer = new MemoryProposer(machine, log);
   return {
     proposer,
     machine,
+    term: log.elect(proposer),
     async depose() {
-      proposer.leader = false;
+      log.elect(undefined);
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
@@ -77,8 +82,9 @@ test("on raft the state is there again after a restart, from a snapshot and the 
     proposer: raftProposer(first.node),
   });
   await until("it leads", () => first.node.leadership().isLeader);
+  await store.beginTerm(first.node.leadership().term);
   for (let slot = 1; slot <= 50; slot++)
-    await store.update((tx) => tx.create("tasks", Task.create({ serviceId: "web", slot })));
+    await store.update((tx) => tx.create("tasks", Task.create({ serviceId: "web", slot: numberedSlot(slot) })));
   const { version } = store.view();
   const tasks = store.view().list("tasks");
   await first.node.close();
@@ -96,11 +102,12 @@ describe("what raft fails with becomes what the store fails with", () => {
       async propose() {
         throw error;
       },
+      read: () => Promise.reject(error as Error),
       leadership() {
         // Only the first look finds it leading, if it loses its lead meanwhile.
         const leads = isLeader || !asked;
         asked = true;
-        return { isLeader: leads, leader: leads ? 1 : 2 };
+        return { isLeader: leads, leader: leads ? 1 : 2, term: 1 };
       },
     };
   };
@@ -114,7 +121,7 @@ describe("what raft fails with becomes what the store fails with", () => {
   ] as const)("%o", async (failure, isLeader, expected) => {
     const error = new RaftError(failure, "as told");
     const refused = await raftProposer(failing(error, isLeader))
-      .propose(new Uint8Array())
+      .propose(new Uint8Array(), 1)
       .catch((e: unknown) => e);
     expect(refused).toBeInstanceOf(StoreError);
     expect(refused).toMatchObject({ failure: expected, cause: error });
@@ -122,6 +129,6 @@ describe("what raft fails with becomes what the store fails with", () => {
 
   test("and what is none of raft's stays what it is", async () => {
     const bug = new TypeError("a bug");
-    await expect(raftProposer(failing(bug)).propose(new Uint8Array())).rejects.toBe(bug);
+    await expect(raftProposer(failing(bug)).propose(new Uint8Array(), 1)).rejects.toBe(bug);
   });
 });

@@ -1,9 +1,12 @@
 import { Network, StoreCommand, StoreResult, StoreSnapshotChunk, Task } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 
-import { encodeCommand, type Write } from "../src/command.ts";
+import { encodeCommand, encodeReign, type Write } from "../src/command.ts";
 import { StoreStateMachine, type StoreFailure } from "../src/index.ts";
+import { schema } from "../src/schema.ts";
 import { State } from "../src/state.ts";
+import { definitions } from "../src/tables.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
 const at = new Date(1_000);
@@ -13,8 +16,16 @@ const create = (name: string, id = name): Write => ({
   object: Network.create({ meta: { id }, spec: { name } }),
   expectedVersion: 0,
 });
-const apply = (machine: StoreStateMachine, index: number, ...writes: Write[]): StoreResult["conflicts"] =>
-  StoreResult.decode(machine.apply([{ index, data: encodeCommand(at, writes) }])[0]!).conflicts;
+const written = { schema, level: 1 };
+const term = 3;
+const reign = 77;
+const apply = (machine: StoreStateMachine, index: number, ...writes: Write[]): StoreResult["conflicts"] => {
+  // A machine without a reign begins one, at version 0.
+  if (machine.state.reigns.length === 0)
+    machine.apply([{ index: 0, term, data: encodeReign({ ...written, at, term, reign, base: 0 }) }]);
+  const head = { ...written, at, term, reign: machine.state.reign, base: machine.view().version };
+  return StoreResult.decode(machine.apply([{ index, term, data: encodeCommand(head, writes) }])[0]!).conflicts;
+};
 
 async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
   for (let from = 0; from < bytes.length; from += size) yield bytes.subarray(from, from + size);
@@ -56,33 +67,37 @@ describe("a command", () => {
     expect(machine.view().list("networks")).toHaveLength(1);
   });
 
-  test("of an unknown format, or of something unknown in it, stops this member", () => {
+  test("of a level that is not read, or of something unknown in it, stops this member", () => {
     const machine = new StoreStateMachine();
     const send = (command: Parameters<typeof StoreCommand.create>[0]): (() => unknown) => {
       const data = StoreCommand.encode(StoreCommand.create(command)).finish();
-      return () => machine.apply([{ index: 1, data }]);
+      return () => machine.apply([{ index: 1, term: 0, data }]);
     };
     const network = { object: { $case: "network" as const, value: Network.create({ meta: { id: "a" } }) } };
-    expect(send({ format: 2, at, actions: [] })).toThrow("format 2");
-    expect(send({ format: 1, at, actions: [{ kind: 1 }] })).toThrow("format");
-    expect(send({ format: 1, at, actions: [{ kind: 0, object: network }] })).toThrow("format");
-    expect(send({ format: 1, actions: [] })).toThrow("no time");
+    expect(send({ level: 2, at, actions: [] })).toThrow("the cluster's level is 2");
+    expect(send({ level: 0, at, actions: [] })).toThrow("the cluster's level is 0");
+    expect(send({ level: 1, at, actions: [{ kind: 1 }] })).toThrow("no object");
+    expect(send({ level: 1, at, actions: [{ kind: 0, object: network }] })).toThrow("not known");
+    expect(send({ level: 1, actions: [] })).toThrow("no time");
+    expect(send({ level: 1, at, beginsReign: true, actions: [{ kind: 1, object: network }] })).toThrow(
+      "begins a reign",
+    );
     expect(
-      send({ format: 1, at, actions: [{ kind: 1, object: { object: { $case: "task", value: Task.create({}) } } }] }),
+      send({ level: 1, at, actions: [{ kind: 1, object: { object: { $case: "task", value: Task.create({}) } } }] }),
     ).toThrow("no id");
     const twice = { kind: 1 as const, object: network };
-    expect(send({ format: 1, at, actions: [twice, twice] })).toThrow("twice");
-    expect(() => machine.apply([{ index: 1, data: Uint8Array.of(0xff, 0xff) }])).toThrow("damaged");
+    expect(send({ level: 1, at, actions: [twice, twice] })).toThrow("twice");
+    expect(() => machine.apply([{ index: 1, term, data: Uint8Array.of(0xff, 0xff) }])).toThrow("damaged");
     expect(machine.view().version).toBe(0);
   });
 });
 
 test("of two copies of a state neither sees what is written to the other", () => {
-  const first = State.empty();
-  first.own("networks").put(create("shared").object);
+  const first = State.empty(schema);
+  first.own(definitions.networks).put(create("shared").object);
   const second = first.copy();
-  first.own("networks").put(create("first").object);
-  second.own("networks").put(create("second").object);
+  first.own(definitions.networks).put(create("first").object);
+  second.own(definitions.networks).put(create("second").object);
   const ids = (state: State): unknown =>
     state
       .table("networks")
@@ -99,7 +114,10 @@ describe("a snapshot", () => {
     const { store, machine } = memoryStore();
     await store.update((tx) => {
       for (let n = 0; n < 2_000; n++)
-        tx.create("tasks", Task.create({ serviceId: `s${n % 7}`, slot: n, spec: { container: { image: "nginx" } } }));
+        tx.create(
+          "tasks",
+          Task.create({ serviceId: `s${n % 7}`, slot: numberedSlot(n + 1), status: { message: "running well" } }),
+        );
     });
     return machine;
   };
@@ -133,7 +151,7 @@ describe("a snapshot", () => {
     }
   });
 
-  test("that is cut, damaged or of an unknown format is refused and leaves the state alone", async () => {
+  test("that is cut, damaged or of an unknown level is refused and leaves the state alone", async () => {
     const machine = new StoreStateMachine();
     apply(machine, 3, create("a"), create("b"));
     const bytes = await gathered(machine.snapshot());
@@ -148,14 +166,14 @@ describe("a snapshot", () => {
       const body = StoreSnapshotChunk.encode(chunk).finish();
       return Buffer.concat([Uint8Array.of(body.length), body]);
     };
-    const header = (format: number, objects = 0): Buffer =>
-      framed({ part: { $case: "header", value: { format, version: 1, objects } } });
+    const header = (level: number, objects = 0): Buffer =>
+      framed({ part: { $case: "header", value: { level, version: 1, objects, reigns: [] } } });
     const nothing = framed({ part: undefined });
     for (const [damagedBytes, code] of [
-      [header(2), "STORE_FORMAT_UNKNOWN"],
+      [header(2), "STORE_LEVEL_REFUSED"],
       [
         Buffer.concat([header(1, 1), framed({ part: { $case: "object", value: { object: undefined } } })]),
-        "STORE_FORMAT_UNKNOWN",
+        "STORE_DAMAGED",
       ],
       [Buffer.concat([bytes, header(1)]), "STORE_DAMAGED"],
       [Buffer.concat([header(1), nothing]), "STORE_DAMAGED"],

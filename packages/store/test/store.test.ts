@@ -1,4 +1,4 @@
-import { Network, Node, ObjectKind, RegistryCredential, Service, Task, TaskState } from "@warren/api";
+import { Network, Node, ObjectKind, RegistryCredential, Service, Task, Version } from "@warren/api";
 import { FakeClock, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
@@ -6,8 +6,8 @@ import { Store, StoreStateMachine, type StoreFailure, type Tables } from "../src
 import { memoryStore } from "../src/testing/index.ts";
 
 const network = (name: string, id = ""): Network => Network.create({ meta: { id }, spec: { name } });
-const task = (id: string, slot = 1, desiredState: TaskState = TaskState.RUNNING): Task =>
-  Task.create({ meta: { id }, serviceId: "web", slot, nodeId: "n1", desiredState, networks: ["net"] });
+const task = (id: string, run = 1): Task =>
+  Task.create({ meta: { id }, serviceId: "web", slotId: `web.${run}`, run, nodeId: "n1" });
 const failure = (work: Promise<unknown>): Promise<StoreFailure> =>
   work.then(
     () => expect.unreachable("it should have failed"),
@@ -21,12 +21,12 @@ describe("a transaction", () => {
     const id = await store.update((tx) => tx.create("networks", network("default")));
     expect(id).toMatch(/^[0-9a-z]{25}$/);
     const first = new Date(clock.now());
-    expect(store.view().get("networks", id)?.meta).toEqual({ id, version: 1, createdAt: first, updatedAt: first });
+    expect(store.view().get("networks", id)?.meta).toEqual({ id, version: 2, createdAt: first, updatedAt: first });
     clock.advance(1_000);
     await store.update((tx) => tx.update("networks", { ...tx.resolve("networks", "default") }));
     expect(store.view().get("networks", id)?.meta).toEqual({
       id,
-      version: 2,
+      version: 3,
       createdAt: first,
       updatedAt: new Date(clock.now()),
     });
@@ -38,9 +38,9 @@ describe("a transaction", () => {
       tx.create("tasks", task("a"));
       tx.create("tasks", task("b", 2));
       expect(tx.list("tasks").map(({ meta }) => meta?.id)).toEqual(["a", "b"]);
-      expect(tx.find("tasks", "slot", "web/2")).toHaveLength(1);
-      tx.update("tasks", { ...tx.resolve("tasks", "b"), slot: 3 });
-      expect(tx.find("tasks", "slot", "web/2")).toHaveLength(0);
+      expect(tx.find("tasks", "slot", "web.2")).toHaveLength(1);
+      tx.update("tasks", { ...tx.resolve("tasks", "b"), slotId: "web.3", run: 3 });
+      expect(tx.find("tasks", "slot", "web.2")).toHaveLength(0);
       tx.delete("tasks", "a");
       expect(tx.get("tasks", "a")).toBeUndefined();
       expect(store.view().list("tasks")).toEqual([]);
@@ -49,7 +49,7 @@ describe("a transaction", () => {
       store
         .view()
         .list("tasks")
-        .map(({ slot }) => slot),
+        .map(({ run }) => run),
     ).toEqual([3]);
   });
 
@@ -61,28 +61,29 @@ describe("a transaction", () => {
         throw new Error("changed my mind");
       }),
     ).rejects.toThrow("changed my mind");
-    expect(store.view().version).toBe(0);
+    expect(store.view().list("tasks")).toEqual([]);
   });
 
   test("without writes proposes nothing, so that any manager answers it", async () => {
-    const { store, proposer } = memoryStore();
-    proposer.leader = false;
+    const { store, proposer, endTerm } = memoryStore();
+    endTerm();
+    const before = proposer.applied.length;
     expect(await store.update((tx) => tx.list("nodes").length)).toBe(0);
-    expect(proposer.applied).toEqual([]);
+    expect(proposer.applied).toHaveLength(before);
   });
 
   test("that makes and deletes one object writes nothing", async () => {
     const { store, proposer } = memoryStore();
     await store.update((tx) => tx.delete("networks", tx.create("networks", network("brief"))));
-    expect(proposer.applied).toEqual([]);
+    expect(proposer.applied).toHaveLength(1);
   });
 
   test("refuses an object that was changed since it was read", async () => {
     const { store } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     const read = store.view().get("tasks", "a") as Task;
-    await store.update((tx) => tx.update("tasks", { ...read, slot: 2 }));
-    expect(await failure(store.update((tx) => tx.update("tasks", { ...read, slot: 3 })))).toEqual({
+    await store.update((tx) => tx.update("tasks", { ...read, run: 2 }));
+    expect(await failure(store.update((tx) => tx.update("tasks", { ...read, run: 3 })))).toEqual({
       code: "STORE_CONFLICT",
       table: "tasks",
       id: "a",
@@ -95,20 +96,20 @@ describe("a transaction", () => {
     const { store, proposer } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     const read = store.view().get("tasks", "a") as Task;
-    const both = [2, 3].map((slot) => store.update((tx) => tx.update("tasks", { ...read, slot })));
+    const both = [2, 3].map((run) => store.update((tx) => tx.update("tasks", { ...read, run })));
     const results = await Promise.allSettled(both);
     expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
-    expect(store.view().get("tasks", "a")?.slot).toBe(2);
-    expect(proposer.applied).toHaveLength(2);
+    expect(store.view().get("tasks", "a")?.run).toBe(2);
+    expect(proposer.applied).toHaveLength(3);
   });
 
   test("is not fooled by work that swallows the store's own error", async () => {
     const { store } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
-    const add = store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: 10 }));
+    const add = store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), run: 10 }));
     const swallow = store.update((tx) => {
       try {
-        tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: (tx.get("tasks", "a") as Task).slot + 1 });
+        tx.update("tasks", { ...(tx.get("tasks", "a") as Task), run: (tx.get("tasks", "a") as Task).run + 1 });
       } catch {
         return "swallowed"; // The first time, since the other's change is not applied yet.
       }
@@ -116,7 +117,7 @@ describe("a transaction", () => {
     });
     await add;
     expect(await swallow).toBe("written");
-    expect(store.view().get("tasks", "a")?.slot).toBe(11);
+    expect(store.view().get("tasks", "a")?.run).toBe(11);
   });
 
   test("refuses what is gone and an id that is taken", async () => {
@@ -140,7 +141,7 @@ describe("a transaction", () => {
     const leaked = await store.update((tx) => ({ tx }));
     expect(() => leaked.tx.delete("tasks", "a")).toThrow("after its work had returned");
     await expect(store.update(async (tx) => tx.create("tasks", task("a")))).rejects.toThrow("synchronous");
-    expect(store.view().version).toBe(0);
+    expect(store.view().list("tasks")).toEqual([]);
   });
 
   test("that is larger than the log takes at once is refused, and its neighbours are not", async () => {
@@ -257,20 +258,20 @@ test("a view does not change, and neither do its objects", async () => {
   const before = store.view();
   await store.update((tx) => tx.delete("tasks", "a"));
   const old = before.get("tasks", "a") as Task;
-  expect([before.version, old.slot]).toEqual([1, 1]);
+  expect([before.version, old.run]).toEqual([2, 1]);
   expect(store.view().list("tasks")).toEqual([]);
-  expect(() => old.networks.push("other")).toThrow(TypeError);
+  expect(() => (old.slot = undefined)).toThrow(TypeError);
   expect(() => (before.list("tasks") as Task[]).push(old)).toThrow(TypeError);
 });
 
 test("what is given to a transaction stays the caller's", async () => {
   const { store } = memoryStore();
-  const mine = task("a");
+  const mine = Version.create({ meta: { id: "a" }, networks: ["net"] });
   await store.update((tx) => {
-    tx.create("tasks", mine);
+    tx.create("versions", mine);
     mine.networks.push("later");
   });
-  expect(store.view().get("tasks", "a")?.networks).toEqual(["net"]);
+  expect(store.view().get("versions", "a")?.networks).toEqual(["net"]);
 });
 
 test("an index keeps a value apart from one that only begins so", async () => {
@@ -363,46 +364,28 @@ describe("a conflict", () => {
     expect(metrics.values.get("warren_store_retries_total")).toBe(2);
     expect(metrics.values.get('warren_store_updates_total{result="STORE_CONFLICT"}')).toBe(1);
   });
-
-  test("between two managers keeps the first write and runs the other again", async () => {
-    // Two stores on one log: the second's view is the same machine, but it is made to run its work before the first's
-    // command is applied.
-    const { store, proposer, machine } = memoryStore();
-    await store.update((tx) => tx.create("tasks", task("a")));
-    const other = new Store({ clock: new FakeClock(), random: seededRandom(2), machine, proposer });
-    const release = proposer.hold();
-    const add = (target: Store): Promise<void> =>
-      target.update((tx) => {
-        const read = tx.get("tasks", "a") as Task;
-        tx.update("tasks", { ...read, slot: read.slot + 1 });
-      });
-    const both = [add(store), add(other)];
-    release();
-    await Promise.all(both);
-    expect(store.view().get("tasks", "a")?.slot).toBe(3);
-  });
 });
 
 describe("what consensus answers", () => {
   test.each([
     ["unavailable", "STORE_UNAVAILABLE", 0],
     ["outcome-unknown-lost", "STORE_OUTCOME_UNKNOWN", 0],
-    ["outcome-unknown-applied", "STORE_OUTCOME_UNKNOWN", 1],
-  ] as const)("%s reaches every transaction of the command", async (fault, code, version) => {
+    ["outcome-unknown-applied", "STORE_OUTCOME_UNKNOWN", 2],
+  ] as const)("%s reaches every transaction of the command", async (fault, code, written) => {
     const { store, proposer } = memoryStore();
     proposer.failNext(fault);
     const both = ["a", "b"].map((id) => failure(store.update((tx) => tx.create("tasks", task(id)))));
     expect(await Promise.all(both)).toMatchObject([{ code }, { code }]);
-    expect(store.view().version).toBe(version);
+    expect(store.view().list("tasks")).toHaveLength(written);
     await store.update((tx) => tx.create("tasks", task("c")));
   });
 
   test("not leader is told, and the store goes on when it leads again", async () => {
-    const { store, proposer } = memoryStore();
-    proposer.leader = false;
+    const { store, endTerm, beginTerm } = memoryStore();
+    endTerm();
     const refused = await failure(store.update((tx) => tx.create("tasks", task("a"))));
     expect(refused).toEqual({ code: "STORE_NOT_LEADER", leader: undefined });
-    proposer.leader = true;
+    await beginTerm();
     await store.update((tx) => tx.create("tasks", task("a")));
   });
 });
@@ -420,7 +403,7 @@ describe("concurrent updates", () => {
     );
     release();
     expect((await Promise.all(increments)).sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, n) => n + 1));
-    expect(proposer.applied.length).toBeLessThanOrEqual(3);
+    expect(proposer.applied.length).toBeLessThanOrEqual(4);
   });
 
   test("on one object are applied one by one", async () => {
@@ -430,13 +413,13 @@ describe("concurrent updates", () => {
       Array.from({ length: 20 }, () =>
         store.update((tx) => {
           const read = tx.get("tasks", "counter") as Task;
-          tx.update("tasks", { ...read, slot: read.slot + 1 });
-          return read.slot;
+          tx.update("tasks", { ...read, run: read.run + 1 });
+          return read.run;
         }),
       ),
     );
     expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n));
-    expect(store.view().get("tasks", "counter")?.slot).toBe(20);
+    expect(store.view().get("tasks", "counter")?.run).toBe(20);
   });
 
   test("that must wait for the next command come before those that were asked for later", async () => {
@@ -448,7 +431,7 @@ describe("concurrent updates", () => {
         .update((tx) => {
           const read = tx.get("tasks", id);
           if (read === undefined) tx.create("tasks", task(id));
-          else tx.update("tasks", { ...read, slot: read.slot + 1 });
+          else tx.update("tasks", { ...read, run: read.run + 1 });
         })
         .then(() => order.push(name));
     await Promise.all([on("a", "shared"), on("b, which waits", "shared"), on("c", "other"), on("d", "shared")]);
@@ -473,18 +456,18 @@ describe("a watch", () => {
     using stop = disposableAbort();
     const { view, changes } = store.watch({ tables: ["tasks"], signal: stop.signal });
     await store.update((tx) => tx.create("networks", network("unwatched")));
-    await store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), slot: 2 }));
+    await store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), run: 2 }));
     await store.update((tx) => tx.delete("tasks", "a"));
-    expect(view.get("tasks", "a")?.slot).toBe(1);
+    expect(view.get("tasks", "a")?.run).toBe(1);
     const seen: unknown[] = [];
     for await (const { version, changes: batch } of changes) {
       for (const { table, kind, object, before } of batch)
-        seen.push([version, table, kind, (object as Task).slot, (before as Task | undefined)?.slot]);
+        seen.push([version, table, kind, (object as Task).run, (before as Task | undefined)?.run]);
       if (seen.length === 2) break;
     }
     expect(seen).toEqual([
-      [3, "tasks", "update", 2, 1],
-      [4, "tasks", "delete", 2, 2],
+      [4, "tasks", "update", 2, 1],
+      [5, "tasks", "delete", 2, 2],
     ]);
   });
 
@@ -516,7 +499,7 @@ describe("a watch", () => {
     const left = store.watch({ signal: other.signal });
     await store.update((tx) => tx.create("networks", network("a")));
     for await (const { version } of left.changes) {
-      expect(version).toBe(1);
+      expect(version).toBe(store.view().version);
       break;
     }
     expect(metrics.values.get("warren_store_watchers")).toBe(0);
@@ -539,7 +522,7 @@ test("the machine counts what it holds", async () => {
   const { store } = memoryStore({ metrics });
   await store.update((tx) => tx.create("tasks", task("a")));
   expect(metrics.values.get('warren_store_objects{table="tasks"}')).toBe(1);
-  expect(metrics.values.get('warren_store_commands_total{result="applied"}')).toBe(1);
+  expect(metrics.values.get('warren_store_commands_total{result="applied"}')).toBe(2);
   expect(metrics.observations.get("warren_store_updates_per_command")).toEqual([1]);
 });
 

@@ -60,10 +60,10 @@ export class NodeInspect extends WarrenCommand {
 abstract class NodeChange extends WarrenCommand {
   protected async change(host: string, ref: string, change: (spec: NonNullable<Node["spec"]>) => void): Promise<void> {
     const client = await this.connect(host);
-    const { meta, spec } = await client.nodes.get({ ref });
+    const { meta, spec, specVersion } = await client.nodes.get({ ref });
     const next = { labels: { ...spec?.labels }, availability: spec?.availability ?? NodeSpec_Availability.ACTIVE };
     change(next);
-    await client.nodes.update({ ref: meta?.id ?? ref, version: meta?.version ?? 0, spec: next });
+    await client.nodes.update({ ref: meta?.id ?? ref, specVersion, spec: next });
   }
 }
 

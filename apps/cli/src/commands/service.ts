@@ -1,10 +1,11 @@
 import { Args, Flags } from "@oclif/core";
 import { ListServicesResponse, ListTasksResponse, Service, ServiceSpec } from "@warren/api";
 import { toJson } from "@warren/api/json";
+import { compareSlotKeys, compareTasks } from "@warren/api/model";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
 import { progressOutput } from "../progress-output.ts";
-import { follow } from "../service/convergence.ts";
+import { deletion, follow } from "../service/convergence.ts";
 import { applyServiceFlags, removalFlags, serviceFlags } from "../service/service-flags.ts";
 import { parseDuration, UnitError } from "../units.ts";
 import { serviceColumns, taskColumns } from "../views.ts";
@@ -102,7 +103,9 @@ export class ServiceUpdate extends ServiceCommand {
     if (flags.replicas !== undefined) spec.mode = { $case: "replicated", value: { replicas: flags.replicas } };
     if (flags.force && spec.task !== undefined) spec.task.forceUpdate += 1;
     const ref = before.meta?.id ?? args.service;
-    const service = await client.services.update({ ref, version: before.meta?.version ?? 0, spec });
+    // The image was named, so that its tag is looked up again, though it may be the same.
+    const resolveImage = "image" in flags;
+    const service = await client.services.update({ ref, specVersion: before.specVersion, spec, resolveImage });
     this.printId(service);
     await this.converge(service, flags);
   }
@@ -131,14 +134,18 @@ export class ServiceScale extends ServiceCommand {
 }
 
 export class ServiceRollback extends ServiceCommand {
-  static override summary = "Return a service to what it was before its last update.";
+  static override summary = "Return a service to a version whose rollout completed.";
   static override args = serviceArg;
-  static override flags = waitFlags;
+  static override flags = {
+    to: Flags.integer({ description: "number of the version; default: the last that completed before", min: 1 }),
+    ...waitFlags,
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ServiceRollback);
     const client = await this.connect(flags.host);
-    await this.converge(await client.services.rollback({ ref: args.service }), flags);
+    const versionNumber = flags.to ?? 0;
+    await this.converge(await client.services.rollback({ ref: args.service, versionNumber }), flags);
   }
 }
 
@@ -200,7 +207,7 @@ export class ServiceTasks extends WarrenCommand {
       (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
       (answer) => answer.tasks,
     );
-    tasks.sort((a, b) => a.slot - b.slot || (b.meta?.version ?? 0) - (a.meta?.version ?? 0));
+    tasks.sort((a, b) => compareSlotKeys(a.slot, b.slot) || compareTasks(b, a));
     await this.print(flags.output, {
       rows: tasks,
       columns: taskColumns(Date.now(), await hostnames(client)),
@@ -238,7 +245,8 @@ export class ServiceDelete extends ServiceCommand {
     for (const { meta, spec } of services) {
       const late = AbortSignal.timeout(parseDuration(flags.timeout));
       const signal = AbortSignal.any([late, this.interrupted]);
-      const last = await follow(client.events.watch({ service: meta?.id ?? "" }, { signal }), progressOutput());
+      const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
+      const last = await follow(watch, progressOutput(), deletion(spec?.name ?? ""));
       if (last.kind !== "gone")
         throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
     }

@@ -2,12 +2,13 @@ import { styleText } from "node:util";
 import { Args } from "@oclif/core";
 import { ExplainResponse, type Reason } from "@warren/api";
 import { toJson } from "@warren/api/json";
+import { slotKeyText } from "@warren/api/model";
 import { printable, type Column } from "../output.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
 
 const columns: readonly Column<Reason>[] = [
   { title: "AT", value: ({ at }) => at?.toISOString() ?? "" },
-  { title: "SLOT", value: ({ slot }) => (slot === 0 ? "" : String(slot)) },
+  { title: "SLOT", value: ({ slot }) => slotKeyText(slot) },
   { title: "REASON", value: ({ text }) => text },
   { title: "WHAT WOULD HELP", value: ({ remedy }) => remedy },
 ];

@@ -9,6 +9,7 @@ import {
   type UpdateStatus,
   type WatchResponse,
 } from "@warren/api";
+import { compareSlotKeys, hasEnded, slotKeyText } from "@warren/api/model";
 import { stateName } from "../views.ts";
 
 /** What is known of a service while it converges. */
@@ -42,9 +43,9 @@ export function observe(observed: Observed, { message }: WatchResponse): void {
   else observed.tasks.set(id, object.value);
 }
 
-/** The update of the spec as it is now; what is told of an older one no longer holds. */
-function currentUpdate({ updateStatus, specVersion }: Service): UpdateStatus | undefined {
-  return updateStatus?.specVersion === specVersion ? updateStatus : undefined;
+/** The update to the version that is wanted now; what is told of an older one no longer holds. */
+function currentUpdate({ updateStatus, versionId }: Service): UpdateStatus | undefined {
+  return updateStatus?.versionId === versionId ? updateStatus : undefined;
 }
 
 /** Where a service stands: how many of its tasks run as its spec has it now, and why the next one does not. */
@@ -52,10 +53,9 @@ export function progress({ service, tasks, synced, updating }: Observed): Progre
   if (!synced) return { kind: "waiting", text: "asking" };
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name } = service.spec;
-  const live = [...tasks.values()].filter(({ desiredState }) => desiredState <= TaskState.RUNNING);
-  if (service.deleting) return { kind: "waiting", text: `${name}: ${count(tasks.size, "task")} left to stop` };
+  const live = [...tasks.values()].filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING);
   const wanted = service.spec.mode?.value.replicas ?? 0;
-  const current = live.filter(({ specVersion }) => specVersion === service.specVersion);
+  const current = live.filter(({ upToDate }) => upToDate);
   const running = current.filter(({ status }) => status?.state === TaskState.RUNNING);
   const update = currentUpdate(service);
   const text = `${name}: ${running.length} of ${count(wanted, "task")} running`;
@@ -79,18 +79,29 @@ export function progress({ service, tasks, synced, updating }: Observed): Progre
   return { kind: "waiting", text: why === undefined ? text : `${text}; ${why}` };
 }
 
+/** How far the tasks of a service that was deleted are. */
+export function deletion(name: string): (observed: Observed) => Progress {
+  return ({ tasks, synced }) => {
+    if (!synced) return { kind: "waiting", text: "asking" };
+    const left = [...tasks.values()].filter((task) => !hasEnded(task));
+    return left.length === 0
+      ? { kind: "gone", text: `${name}: deleted` }
+      : { kind: "waiting", text: `${name}: ${count(left.length, "task")} left to stop` };
+  };
+}
+
 /** What the slowest task is at: the newest failure where the slots' tasks fail, else the one that is least far. */
 function laggard(all: readonly Task[], current: readonly Task[]): string | undefined {
   const behind = current
     .filter(({ status }) => status?.state !== TaskState.RUNNING)
-    .toSorted((a, b) => (a.status?.state ?? 0) - (b.status?.state ?? 0) || a.slot - b.slot);
+    .toSorted((a, b) => (a.status?.state ?? 0) - (b.status?.state ?? 0) || compareSlotKeys(a.slot, b.slot));
   const [slowest] = behind;
   if (slowest === undefined) return undefined;
   const failed = all
-    .filter(({ status, slot }) => slot === slowest.slot && failure(status?.state))
+    .filter(({ status, slotId }) => slotId === slowest.slotId && failure(status?.state))
     .toSorted((a, b) => (b.status?.at?.getTime() ?? 0) - (a.status?.at?.getTime() ?? 0))
     .at(0);
-  const at = `${slowest.slot} ${stateName(slowest.status?.state)}`;
+  const at = `${slotKeyText(slowest.slot)} ${stateName(slowest.status?.state)}`;
   const message = slowest.status?.message ?? "";
   const before = failed?.status?.message === undefined ? "" : `; the one before: ${failed.status.message}`;
   return `${at}${message === "" ? "" : ` (${message})`}${before}`;
@@ -111,23 +122,27 @@ export interface ProgressOutput {
 }
 
 /**
- * Reads `watch` until the service has converged, stopped or gone.
+ * Reads `watch` until the service has converged, stopped or gone, as `judge` says.
  *
  * @returns the last progress; `waiting` if the watch ended first
  */
-export async function follow(watch: AsyncIterable<WatchResponse>, output: ProgressOutput): Promise<Progress> {
+export async function follow(
+  watch: AsyncIterable<WatchResponse>,
+  output: ProgressOutput,
+  judge: (observed: Observed) => Progress = progress,
+): Promise<Progress> {
   const observed: Observed = { service: undefined, tasks: new Map(), synced: false, updating: false };
   let last: Progress = { kind: "waiting", text: "asking" };
   try {
     for await (const message of watch) {
       observe(observed, message);
-      const next = progress(observed);
+      const next = judge(observed);
       if (next.text !== last.text && observed.synced) output.show(next.text);
       last = next;
       if (last.kind !== "waiting") break;
     }
   } catch (error) {
-    if (ApiError.is(error, "API_NOT_FOUND")) last = progress({ ...observed, service: undefined, synced: true });
+    if (ApiError.is(error, "API_NOT_FOUND")) last = judge({ ...observed, service: undefined, synced: true });
     else if (ApiError.is(error, "API_CANCELLED"))
       last = { kind: "waiting", text: `${last.text} (${errorText(error)})` };
     else throw error;

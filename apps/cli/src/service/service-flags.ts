@@ -237,16 +237,10 @@ const uses: Readonly<Record<string, FlagUse>> = {
     group: "CONTAINER",
     set: ({ container }, value) => void (container.stopGraceMs = parseDuration(value)),
   },
-  "registry-auth": {
-    help: "USER:PASSWORD for the image's registry; @FILE reads it from a file, - from stdin",
+  "registry-login": {
+    help: "the registry whose stored login its image is pulled with; default: the image's own",
     group: "CONTAINER",
-    set({ task }, value) {
-      const text =
-        value === "-" ? readFileSync(0, "utf8") : value.startsWith("@") ? readFileSync(value.slice(1), "utf8") : value;
-      const [, username, password] = /^([^:\s]+):(.+?)\s*$/s.exec(text) ?? [];
-      if (username === undefined || password === undefined) throw new UnitError("want USER:PASSWORD, @FILE or -");
-      task.registryAuth = { username, password };
-    },
+    set: ({ task }, value) => void (task.registryLogin = value),
   },
   "limit-cpu": {
     help: "most processors, as 0.5",

@@ -7,7 +7,6 @@ import {
   Backend,
   Endpoint,
   RegistryLogin,
-  type AssignmentChange,
 } from "../generated/warren/v1/dispatcher.ts";
 import { Version } from "../generated/warren/v1/version.ts";
 
@@ -27,6 +26,8 @@ interface KindDefinition<T> {
   readonly codec: { encode(message: T): { finish(): Uint8Array }; decode(bytes: Uint8Array): T };
   /** Objects with a lower rank are sent first, and removed last: what needs something comes after it. */
   readonly rank: number;
+  /** Its removals come before all else: nothing needs it, and what it leads to may be about to stop. */
+  readonly leavesFirst?: true;
 }
 
 /** The one table of kinds. To add a kind: here, and in `AssignmentKind`. */
@@ -35,7 +36,7 @@ export const assignedKinds: { readonly [K in AssignedKind]: KindDefinition<Assig
   version: { kind: AssignmentKind.VERSION, codec: Version, rank: 0 },
   service: { kind: AssignmentKind.SERVICE, codec: AssignedService, rank: 0 },
   endpoint: { kind: AssignmentKind.ENDPOINT, codec: Endpoint, rank: 1 },
-  backend: { kind: AssignmentKind.BACKEND, codec: Backend, rank: 2 },
+  backend: { kind: AssignmentKind.BACKEND, codec: Backend, rank: 2, leavesFirst: true },
   lease: { kind: AssignmentKind.LEASE, codec: AssignedLease, rank: 3 },
 };
 
@@ -57,21 +58,35 @@ export function decodeAssigned<K extends AssignedKind>(kind: K, bytes: Uint8Arra
   return assignedKinds[kind].codec.decode(bytes);
 }
 
-/** Changes in the order in which they are sent: what is needed before what needs it, removals the other way round. */
-export function inSendingOrder(changes: Iterable<AssignmentChange>): AssignmentChange[] {
+/**
+ * Changes in the order in which they are sent: backends that leave, then what is needed before what needs it, then
+ * removals the other way round. So a lease that is to stop has left the balancer before.
+ */
+export function inSendingOrder<C extends Sendable>(changes: Iterable<C>): C[] {
   return [...changes].sort((a, b) => sendingRank(a) - sendingRank(b));
 }
 
-function sendingRank({ kind, object }: AssignmentChange): number {
-  const name = names.get(kind);
-  const rank = name === undefined ? 0 : assignedKinds[name].rank;
-  return object === undefined ? 100 - rank : rank;
+/** An AssignmentChange, as far as its place goes. */
+interface Sendable {
+  readonly kind: AssignmentKind;
+  readonly object?: Uint8Array | undefined;
 }
 
-/** Bytes of a digest. */
-export const assignmentDigestBytes = 8;
+function sendingRank({ kind, object }: Sendable): number {
+  const name = names.get(kind);
+  if (name === undefined) return object === undefined ? 100 : 0;
+  const { rank, leavesFirst }: { readonly rank: number; readonly leavesFirst?: true } = assignedKinds[name];
+  if (object !== undefined) return rank;
+  return leavesFirst === true ? -1 : 100 - rank;
+}
 
-/** Names an object by what it is: two ends that hold equal bytes of it compute equal digests. */
+/**
+ * Bytes of a digest. Among the 10,000 objects of a busy node a changed one is taken for one that is held once in 10^11
+ * resumptions or so; and 50 leases of 50 services, five objects each, are named in under 2 kB.
+ */
+export const assignmentDigestBytes = 7;
+
+/** Names an object by what it is, in `assignmentDigestBytes`: two ends that hold equal bytes of it compute equal digests. */
 export function assignmentDigest(kind: AssignmentKind, key: string, object: Uint8Array): Buffer {
   return createHash("sha256").update(`${kind}/${key}/`).update(object).digest().subarray(0, assignmentDigestBytes);
 }

@@ -6,9 +6,11 @@
  * - `task.ts`       states of tasks
  * - `assignment.ts` the one table of what a node is assigned, and digests of it
  * - `level.ts`      the level of formats
+ * - `address.ts`    IPv4 addresses as numbers
  */
 export * from "./keys.ts";
 export * from "./lease.ts";
 export * from "./task.ts";
 export * from "./assignment.ts";
 export * from "./level.ts";
+export * from "./address.ts";

@@ -1,5 +1,5 @@
 /** Pure readings of a task. */
-import { TaskState, type TaskStatus } from "../generated/warren/v1/task.ts";
+import { TaskState, type Task, type TaskStatus } from "../generated/warren/v1/task.ts";
 
 const words: Readonly<Record<TaskState, string>> = {
   [TaskState.UNSPECIFIED]: "unknown",
@@ -46,3 +46,24 @@ export function idOf(object: { readonly meta?: { readonly id: string } | undefin
   return object.meta?.id ?? "";
 }
 
+/** The order of a slot's tasks: by lease, then by the run within it. */
+export function compareTasks(a: Task, b: Task): number {
+  return (
+    (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0) ||
+    Number(a.life !== 0) - Number(b.life !== 0) ||
+    (a.life === b.life ? a.run - b.run : beginningOf(a) - beginningOf(b))
+  );
+}
+
+/** The newest of a slot's tasks; undefined of none. */
+export function newestTask(tasks: readonly Task[]): Task | undefined {
+  return tasks.reduce<Task | undefined>(
+    (newest, task) => (newest === undefined || compareTasks(task, newest) > 0 ? task : newest),
+    undefined,
+  );
+}
+
+/** Runs of two lives were begun one after the other on one node, whose clock orders them. */
+function beginningOf({ meta, status }: Task): number {
+  return (status?.container?.startedAt ?? status?.at ?? meta?.createdAt)?.getTime() ?? 0;
+}

@@ -1,4 +1,5 @@
 /** Checks of the smaller specs. */
+import { registryName } from "@warren/std";
 import { isIPv4 } from "node:net";
 import { z } from "zod";
 import { invalid } from "../errors.ts";
@@ -98,5 +99,5 @@ export function checkRegistryLogin(login: { readonly registry: string; readonly 
   readonly auth: RegistryAuth;
 } {
   const { registry: checked, auth } = check(registry, login, "");
-  return { registry: checked, auth: present(auth, "auth") };
+  return { registry: registryName(checked), auth: present(auth, "auth") };
 }

@@ -1,15 +1,9 @@
 /** The apply thread: committed entries into the state machine, sessions and configuration, in order. */
 import type { Clock } from "@warren/std";
 
-import {
-  decodeConfChange,
-  type AnyConfChange,
-  type ConfState,
-  type Entry,
-  type Message,
-  type SnapshotMetadata,
-} from "../core/index.ts";
+import { type AnyConfChange, type ConfState, type Entry, type Message, type SnapshotMetadata } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import { changeRefused, readChange } from "./change-context.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member } from "../transport/transport.ts";
 import { decodeProposal, type Proposal, type Ticket } from "./envelope.ts";
@@ -19,21 +13,17 @@ import { nothing, splitHead, withHead, type SnapshotHead } from "./snapshot-head
 import type { Command, Result, StateMachine } from "./state-machine.ts";
 
 export interface ApplierHooks {
-  /** Makes a change the active configuration. */
-  reconfigure(change: AnyConfChange): ConfState;
+  /** Makes a change the active configuration, or returns why it can't be. */
+  reconfigure(change: AnyConfChange): ConfState | string;
   confState(): ConfState;
+  /** The change in the entry at `index` was applied, or is nothing. */
+  configured(index: number): void;
   membersChanged(members: readonly Member[], removed: readonly number[]): void;
   settle(ticket: Ticket, outcome: Applied | RaftError): void;
   deliver(responses: readonly Message[]): void;
   /** Entries up to `index` are applied, and no other is being applied. */
   applied(index: number): void;
   fail(error: unknown): void;
-}
-
-/** What a membership change carries in its context. */
-export interface ChangeContext {
-  readonly ticket: Ticket;
-  readonly members: readonly Member[];
 }
 
 interface Gathered {
@@ -43,13 +33,18 @@ interface Gathered {
 }
 
 export class Applier {
+  /** Index and term of the last entry that is applied. */
   index = 0;
   term = 0;
   members: ReadonlyMap<number, Member> = new Map();
+  /** The state is being replaced by a snapshot's. */
+  restoring = false;
   readonly sessions: Sessions = new Sessions();
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
   private readonly hooks: ApplierHooks;
+  /** The head of the snapshot that was restored last: fields that a newer program put there go into the next. */
+  private unknownFields: Partial<SnapshotHead> = {};
   private readonly changed: { readonly ticket: Ticket; readonly index: number }[] = [];
   private queue: Message[] = [];
   private running: Promise<void> | undefined;
@@ -82,7 +77,8 @@ export class Applier {
   /** The state and all that goes with it, as of now; only from `hooks.applied`. */
   image(): { readonly metadata: SnapshotMetadata; readonly chunks: AsyncIterable<Uint8Array> } {
     const members = [...this.members.values()];
-    const head: SnapshotHead = { version: 1, members, sessions: this.sessions.image(), genesis: false };
+    const known = { level: 1, members, sessions: this.sessions.image(), genesis: false };
+    const head: SnapshotHead = { ...this.unknownFields, ...known };
     const metadata = { index: this.index, term: this.term, confState: this.hooks.confState() };
     return { metadata, chunks: withHead(head, this.fsm.snapshot()) };
   }
@@ -90,12 +86,22 @@ export class Applier {
   /** Replaces the state by a stored snapshot's. */
   async restore(storage: RaftStorage, index: number): Promise<void> {
     await this.idle();
+    this.restoring = true;
+    try {
+      await this.restoreNow(storage, index);
+    } finally {
+      this.restoring = false;
+    }
+  }
+
+  private async restoreNow(storage: RaftStorage, index: number): Promise<void> {
     const { metadata, chunks } = storage.openSnapshot(index);
     const { head, body } = await splitHead(chunks);
     if (head.genesis) for await (const chunk of body) void chunk;
     else await this.fsm.restore(body);
     this.sessions.restore(head.sessions);
     this.members = new Map(head.members.map((member) => [member.id, member]));
+    this.unknownFields = head;
     this.index = metadata.index;
     this.term = metadata.term;
     this.hooks.membersChanged(head.members, []);
@@ -134,24 +140,29 @@ export class Applier {
       if (entry.type !== "EntryNormal") {
         await flush();
         this.applyChange(entry);
+        this.hooks.configured(entry.index);
       } else if (entry.data.length > 0) {
-        const { ticket, proposal } = decodeProposal(entry.data);
+        const decoded = decodeProposal(entry.data);
+        if (decoded === undefined) continue;
+        const { ticket, proposal } = decoded;
         // Two of one session may be the same command: the first one's result is recorded before the second is looked up.
         if (proposal.kind !== "command") await flush();
-        const gathered = this.admit(entry.index, ticket, proposal);
+        const gathered = this.admit(entry, ticket, proposal);
         if (gathered !== undefined) batch.push(gathered);
       }
-      this.term = entry.term;
     }
     await flush();
-    this.index = entries.at(-1)?.index ?? this.index;
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    this.index = last.index;
+    this.term = last.term;
   }
 
   /** What the state machine is to apply of a proposal, if anything. */
-  private admit(index: number, ticket: Ticket, proposal: Proposal): Gathered | undefined {
+  private admit({ index, term }: Entry, ticket: Ticket, proposal: Proposal): Gathered | undefined {
     switch (proposal.kind) {
       case "command":
-        return { command: { index, data: proposal.data }, ticket, session: undefined };
+        return { command: { index, term, data: proposal.data }, ticket, session: undefined };
       case "register":
         this.sessions.register(index, proposal.ttlMs);
         this.hooks.settle(ticket, { index, result: undefined });
@@ -163,7 +174,7 @@ export class Applier {
       case "session": {
         const { session: id, number, acknowledged, data } = proposal;
         const found = this.sessions.look(id, number, acknowledged);
-        if (found.kind === "new") return { command: { index, data }, ticket, session: { id, number } };
+        if (found.kind === "new") return { command: { index, term, data }, ticket, session: { id, number } };
         this.hooks.settle(ticket, found.kind === "known" ? { index, result: found.result } : sessionUnknown(id));
         return undefined;
       }
@@ -179,11 +190,16 @@ export class Applier {
     });
   }
 
+  /** A change that can't be read or can't follow the configuration changes nothing, here as everywhere. */
   private applyChange(entry: Entry): void {
-    const change = decodeConfChange(entry);
+    const read = readChange(entry);
+    if (read === undefined) return;
+    const { change, context } = read;
     const confState = this.hooks.reconfigure(change);
-    const context =
-      change.context === undefined || change.context.length === 0 ? undefined : readContext(change.context);
+    if (typeof confState === "string") {
+      if (context !== undefined) this.hooks.settle(context.ticket, changeRefused(confState));
+      return;
+    }
     const members = new Map(this.members);
     for (const member of context?.members ?? []) members.set(member.id, member);
     const present = new Set([confState.voters, confState.learners, confState.votersOutgoing].flat());
@@ -197,15 +213,7 @@ export class Applier {
 
 /** The first snapshot of a new cluster: its members, and no state. */
 export function genesis(members: readonly Member[]): AsyncIterable<Uint8Array> {
-  return withHead({ version: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
-}
-
-export function writeContext(context: ChangeContext): Uint8Array {
-  return Buffer.from(JSON.stringify(context));
-}
-
-function readContext(bytes: Uint8Array): ChangeContext {
-  return JSON.parse(Buffer.from(bytes).toString()) as ChangeContext;
+  return withHead({ level: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
 }
 
 function sessionUnknown(session: number): RaftError {

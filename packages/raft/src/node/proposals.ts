@@ -3,12 +3,27 @@ import type { Clock } from "@warren/std";
 
 import { RaftError, type DropReason } from "../errors.ts";
 import { encodeProposal, type Proposal, type Ticket } from "./envelope.ts";
+import type { Leadership } from "./leadership.ts";
 import type { RaftMetrics } from "./metrics.ts";
 import type { Result } from "./state-machine.ts";
+
+export interface ProposeOptions {
+  /** Propose only if this member leads in exactly this term; else nothing is proposed. */
+  readonly term?: number | undefined;
+}
 
 export interface Applied {
   readonly index: number;
   readonly result: Result;
+}
+
+/** What a proposal costs beside its bytes, so that many small ones are bounded too. */
+const overheadBytes = 128;
+
+/** A proposal for the end of the turn. */
+export interface Queued extends ProposeOptions {
+  readonly sequence: number;
+  readonly data: Uint8Array;
 }
 
 interface Waiting {
@@ -23,6 +38,7 @@ export interface ProposalLimits {
   /** Drawn at each start, so that answers to an earlier run's proposals are not taken for ours. */
   readonly boot: number;
   readonly maxPendingBytes: number;
+  readonly maxProposalBytes: number;
   readonly timeoutMs: number;
 }
 
@@ -32,7 +48,7 @@ export class Proposals {
   private readonly metrics: RaftMetrics;
   /** In the order of proposal, so the oldest come first. */
   private readonly waiting = new Map<number, Waiting>();
-  private queue: { readonly sequence: number; readonly data: Uint8Array }[] = [];
+  private queue: Queued[] = [];
   private sequence = 0;
   private bytes = 0;
   private idlers: (() => void)[] = [];
@@ -54,9 +70,13 @@ export class Proposals {
   }
 
   /** Queues a proposal for the end of the turn. Rejects `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`. */
-  add(proposal: Proposal): Promise<Applied> {
-    const { ticket, applied } = this.ticket("data" in proposal ? proposal.data.length : 0);
-    if (ticket !== undefined) this.queue.push({ sequence: ticket.sequence, data: encodeProposal(ticket, proposal) });
+  add(proposal: Proposal, { term }: ProposeOptions = {}): Promise<Applied> {
+    const bytes = "data" in proposal ? proposal.data.length : 0;
+    if (bytes > this.limits.maxProposalBytes) return Promise.reject(tooLarge(bytes, this.limits.maxProposalBytes));
+    const { ticket, applied } = this.ticket(bytes + overheadBytes);
+    if (ticket !== undefined) {
+      this.queue.push({ sequence: ticket.sequence, data: encodeProposal(ticket, proposal), term });
+    }
     return applied;
   }
 
@@ -77,7 +97,7 @@ export class Proposals {
   }
 
   /** What was queued in this turn. */
-  drain(): { readonly sequence: number; readonly data: Uint8Array }[] {
+  drain(): Queued[] {
     const { queue } = this;
     this.queue = [];
     return queue;
@@ -98,6 +118,18 @@ export class Proposals {
   refuse(sequence: number, error: RaftError): void {
     this.metrics.dropped.add();
     this.take(sequence)?.reject(error);
+  }
+
+  /**
+   * Rejects what was handed to a leader or term that is over: its entries may be in the log or not, and nobody reports
+   * it. What still waits for the end of the turn stays.
+   */
+  leadershipChanged(now: Leadership): void {
+    if (this.waiting.size === this.queue.length) return;
+    const queued = new Set(this.queue.map(({ sequence }) => sequence));
+    for (const sequence of this.waiting.keys()) {
+      if (!queued.has(sequence)) this.take(sequence)?.reject(unknown("the leader or its term changed", now));
+    }
   }
 
   /** Gives up on those that waited too long. */
@@ -132,9 +164,36 @@ export function dropped(reason: DropReason): RaftError {
   );
 }
 
-function unknown(why: string): RaftError {
+function tooLarge(bytes: number, maxBytes: number): RaftError {
   return new RaftError(
-    { code: "RAFT_OUTCOME_UNKNOWN" },
+    { code: "RAFT_PROPOSAL_TOO_LARGE", bytes, maxBytes },
+    `the proposal has ${bytes} bytes and ${maxBytes} are the most (maxProposalBytes); split it, or keep its bulk elsewhere`,
+  );
+}
+
+/** The proposal or change is not in the log. */
+export function notLeader({ leader, address }: Leadership, what = "proposals are taken by the leader"): RaftError {
+  const where =
+    leader === undefined
+      ? "not known now; retry"
+      : `member ${leader} at ${address ?? "an address not known here"}; ask it`;
+  return new RaftError({ code: "RAFT_NOT_LEADER", leader, address }, `${what}, which is ${where}`);
+}
+
+/** The proposal was for a term in which this member does not lead; nothing was proposed. */
+export function termOver(wanted: number, { leader, address, term, isLeader }: Leadership): RaftError {
+  const now = isLeader
+    ? `it leads term ${term}`
+    : `it does not lead, ${leader === undefined ? "and no leader is known" : `member ${leader} does`}`;
+  return new RaftError(
+    { code: "RAFT_NOT_LEADER", leader, address },
+    `the proposal is for term ${wanted} of this member, and ${now}; compute it again on the present state`,
+  );
+}
+
+function unknown(why: string, { leader, address }: Partial<Leadership> = {}): RaftError {
+  return new RaftError(
+    { code: "RAFT_OUTCOME_UNKNOWN", leader, address },
     `${why}: the proposal may be applied or not; read before you retry, or use a session`,
   );
 }

@@ -3,6 +3,10 @@ import type { Clock } from "@warren/std";
 
 import type { ReadState } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import type { Leadership } from "./leadership.ts";
+
+/** Reads that may be pending; what waits for their answers costs more than they do. */
+const maxReads = 65_536;
 
 interface Reader {
   readonly sinceMs: number;
@@ -38,6 +42,8 @@ export class Reads {
   /** Answered, waiting for this index to be applied. */
   private confirmed: Confirmed[] = [];
   private round = 0;
+  /** Readers that are not answered. */
+  private count = 0;
 
   constructor(clock: Clock, limits: ReadLimits) {
     this.clock = clock;
@@ -45,8 +51,16 @@ export class Reads {
   }
 
   add(): Promise<number> {
+    if (this.count >= maxReads) return Promise.reject(overloaded());
+    this.count++;
     return new Promise((resolve, reject) => {
-      this.waiting.push({ sinceMs: this.clock.monotonic(), resolve, reject });
+      const settle =
+        <T>(then: (value: T) => void) =>
+        (value: T): void => {
+          this.count--;
+          then(value);
+        };
+      this.waiting.push({ sinceMs: this.clock.monotonic(), resolve: settle(resolve), reject: settle(reject) });
     });
   }
 
@@ -86,6 +100,13 @@ export class Reads {
     }
   }
 
+  /** Rejects what the leader or term that is over was asked; what waits for a leader to ask goes on waiting. */
+  leadershipChanged(now: Leadership): void {
+    const readers = [...this.asked.values()].flatMap((round) => round.readers);
+    this.asked.clear();
+    for (const { reject } of readers) reject(leaderChanged(now));
+  }
+
   /** Asks again for what was lost, and gives up on what waited too long. */
   expire(): void {
     const now = this.clock.monotonic();
@@ -113,6 +134,20 @@ export class Reads {
     this.confirmed = [];
     for (const { reject } of all) reject(closed());
   }
+}
+
+function leaderChanged({ leader, address }: Leadership): RaftError {
+  return new RaftError(
+    { code: "RAFT_LEADER_CHANGED", leader, address },
+    `the leader or its term changed before the read was confirmed; the leader is ${leader ?? "not known"} now; repeat it`,
+  );
+}
+
+function overloaded(): RaftError {
+  return new RaftError(
+    { code: "RAFT_OVERLOADED" },
+    `${maxReads} reads are pending here, and no more are taken; retry later`,
+  );
 }
 
 function timedOut(): RaftError {

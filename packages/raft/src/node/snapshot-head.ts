@@ -1,10 +1,10 @@
 /** What precedes the state machine's bytes in a snapshot: members and sessions, as `length u32 | JSON`. */
-import { RaftError } from "../errors.ts";
+import { checkLevel } from "../levels.ts";
 import type { Member } from "../transport/transport.ts";
 import type { SessionsImage } from "./sessions.ts";
 
 export interface SnapshotHead {
-  readonly version: 1;
+  readonly level: number;
   readonly members: readonly Member[];
   readonly sessions: SessionsImage;
   /** Made by bootstrap: there is no state yet, and the state machine is not asked to restore it. */
@@ -39,12 +39,7 @@ export async function splitHead(
   const end = 4 + start.readUInt32LE(0);
   await fill(end);
   const head = JSON.parse(start.toString("utf8", 4, end)) as SnapshotHead;
-  if (head.version !== 1) {
-    throw new RaftError(
-      { code: "RAFT_FORMAT_UNKNOWN", found: head.version, known: 1 },
-      `a snapshot is of format ${String(head.version)} and this program knows 1; upgrade it`,
-    );
-  }
+  checkLevel(head.level, "a snapshot");
   return { head, body: rest(start.subarray(end), source) };
 }
 

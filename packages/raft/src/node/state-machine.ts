@@ -1,6 +1,8 @@
 /** One command of the log, for the state machine. */
 export interface Command {
   readonly index: number;
+  /** The term of its log entry: of the leader that took it, whoever proposed it. */
+  readonly term: number;
   /** The proposer's bytes. */
   readonly data: Uint8Array;
 }

@@ -13,12 +13,12 @@ import { open, rename, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 
+import { checkLevel } from "../levels.ts";
 import type { KeyValueOp } from "./disk.ts";
 import { exists, syncDirectory, writeAt } from "./files.ts";
 import { seal, unseal } from "./record.ts";
-import { journalCorrupt, unknownFormat } from "./refusals.ts";
+import { journalCorrupt } from "./refusals.ts";
 
-const format = 1;
 const sectorBytes = 512;
 const halfBytes = 128 * 1024;
 const fileBytes = sectorBytes + 2 * halfBytes;
@@ -46,7 +46,7 @@ export function recordBytes(ops: readonly KeyValueOp[]): number {
   return bytes;
 }
 
-/** Opens a journal, or lays it out if none is `known`. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_FORMAT_UNKNOWN` */
+/** Opens a journal, or lays it out if none is `known`. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_LEVEL_UNREADABLE` */
 export async function openJournal(path: string, known: boolean): Promise<OpenedJournal> {
   const flags = constants.O_RDWR | (constants.O_DSYNC ?? 0);
   if (!(await exists(path))) {
@@ -57,9 +57,9 @@ export async function openJournal(path: string, known: boolean): Promise<OpenedJ
   try {
     const bytes = Buffer.alloc(fileBytes);
     const { bytesRead } = await handle.read(bytes, 0, fileBytes, 0);
-    const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { format: number; salt: number } | undefined;
+    const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
     if (head === undefined || bytesRead < fileBytes) throw journalCorrupt("its head is damaged");
-    if (head.format !== format) throw unknownFormat(head.format, format);
+    checkLevel(head.level, "the journal");
     return { journal: new Journal(handle, head.salt), records: readRecords(bytes, head.salt) };
   } catch (error) {
     await handle.close();
@@ -70,7 +70,7 @@ export async function openJournal(path: string, known: boolean): Promise<OpenedJ
 /** Zeros are written, not only promised: a block's first write would be the file system's business again. */
 async function layOut(path: string): Promise<void> {
   const bytes = Buffer.alloc(fileBytes);
-  seal({ format, salt: randomInt(2 ** 32) }).copy(bytes);
+  seal({ level: 1, salt: randomInt(2 ** 32) }).copy(bytes);
   await using file = await open(`${path}.new`, "w", 0o600);
   await file.writeFile(bytes);
   await file.sync();

@@ -18,13 +18,15 @@ import {
   type SnapshotMetadata,
 } from "../core/index.ts";
 import type { RaftError } from "../errors.ts";
+import { checkLevel, levels as currentLevels, type Levels } from "../levels.ts";
 import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
-import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost, unknownFormat } from "./refusals.ts";
+import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost } from "./refusals.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
 import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
 
-const format = 1;
+/** Of the layout of the small records here; what the whole directory needs stands in its identity. */
+const level = 1;
 const noConfState: ConfState = { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
 const identityKey = Buffer.from("i");
 const stateKey = Buffer.from("s");
@@ -37,6 +39,8 @@ export interface LogStorageOptions {
   readonly newIncarnation: () => string;
   /** Snapshots kept. @default 3 */
   readonly snapshotsKept?: number;
+  /** Levels that the program reads; a test gives another program's. @default this program's */
+  readonly levels?: Levels;
   /** Memory that the newest entries may take, bytes; older ones are read from disk. @default 16 MiB */
   readonly cacheBytes?: number;
 }
@@ -75,7 +79,7 @@ export async function openLogStorage(disk: Disk, options: LogStorageOptions): Pr
 }
 
 class LogStorage implements RaftStorage {
-  readonly identity: Identity;
+  identity: IdentityRecord;
   private readonly disk: Disk;
   private readonly kv: KeyValue;
   private readonly files: SnapshotFiles;
@@ -94,7 +98,14 @@ class LogStorage implements RaftStorage {
   /** Removals, one at a time, beside the writes. */
   private readonly behind = serially();
 
-  constructor(disk: Disk, kv: KeyValue, identity: Identity, files: SnapshotFiles, state: State, cacheLimit: number) {
+  constructor(
+    disk: Disk,
+    kv: KeyValue,
+    identity: IdentityRecord,
+    files: SnapshotFiles,
+    state: State,
+    cacheLimit: number,
+  ) {
     this.disk = disk;
     this.kv = kv;
     this.identity = identity;
@@ -247,6 +258,20 @@ class LogStorage implements RaftStorage {
     return this.files.open(index, options);
   }
 
+  get level(): number {
+    return this.identity.level;
+  }
+
+  raiseLevel(to: number): Promise<void> {
+    return this.inTurn(async () => {
+      if (to <= this.identity.level) return;
+      // Fields that this program does not know stay.
+      const identity = { ...this.identity, level: to };
+      await this.guard(() => this.kv.batch([{ type: "put", key: identityKey, value: seal(identity) }], { sync: true }));
+      this.identity = identity;
+    });
+  }
+
   async rememberPeer(id: number, incarnation: string): Promise<boolean> {
     const key = Buffer.from(`p${id}`);
     return this.inTurn(async () => {
@@ -315,7 +340,7 @@ class LogStorage implements RaftStorage {
     this.markDue = undefined;
     await this.marking;
     if (this.failure !== undefined) throw this.failure;
-    await this.disk.overwrite(markerName, seal({ format, last }), { sync: true });
+    await this.disk.overwrite(markerName, seal({ level, last }), { sync: true });
   }
 
   /** Writes the marker without a sync and without keeping anyone waiting; of several that are due, the last. */
@@ -328,7 +353,7 @@ class LogStorage implements RaftStorage {
     try {
       for (let last = this.markDue; last !== undefined; last = this.markDue) {
         this.markDue = undefined;
-        await this.disk.overwrite(markerName, seal({ format, last }), { sync: false });
+        await this.disk.overwrite(markerName, seal({ level, last }), { sync: false });
       }
     } catch (cause) {
       // The next write reports it.
@@ -361,11 +386,16 @@ function entryKey(index: number): Buffer {
 async function readMarker(disk: Disk): Promise<number | undefined> {
   const bytes = await disk.read(markerName);
   if (bytes === undefined || bytes.length === 0) return undefined;
-  const marker = unseal(bytes) as { format: number; last: number } | undefined;
+  const marker = unseal(bytes) as { level: number; last: number } | undefined;
   // Torn: it is not synced with each write, and says less then, never more.
   if (marker === undefined) return undefined;
-  if (marker.format !== format) throw unknownFormat(marker.format, format);
+  checkLevel(marker.level, "the marker of the log's end");
   return marker.last;
+}
+
+/** Whose directory it is, and the highest level of anything in it. */
+interface IdentityRecord extends Identity {
+  readonly level: number;
 }
 
 async function openIdentity(
@@ -373,22 +403,22 @@ async function openIdentity(
   kv: KeyValue,
   options: LogStorageOptions,
   marker: number | undefined,
-): Promise<Identity> {
-  const { clusterId, nodeId } = options;
+): Promise<IdentityRecord> {
+  const { clusterId, nodeId, levels = currentLevels } = options;
   const stored = kv.get(identityKey);
   if (stored === undefined) {
     if (marker !== undefined) throw tailLost(0, marker);
-    const identity: Identity = { clusterId, nodeId, incarnation: options.newIncarnation() };
-    await kv.batch([{ type: "put", key: identityKey, value: seal({ format, ...identity }) }], { sync: true });
-    await disk.overwrite(markerName, seal({ format, last: 0 }), { sync: true });
+    const identity = { level: levels.minLevel, clusterId, nodeId, incarnation: options.newIncarnation() };
+    await kv.batch([{ type: "put", key: identityKey, value: seal(identity) }], { sync: true });
+    await disk.overwrite(markerName, seal({ level, last: 0 }), { sync: true });
     return identity;
   }
-  const found = unseal(stored) as (Identity & { format: number }) | undefined;
+  const found = unseal(stored) as IdentityRecord | undefined;
   if (found === undefined) throw stateCorrupt();
-  if (found.format !== format) throw unknownFormat(found.format, format);
+  checkLevel(found.level, "what this directory holds", levels);
   if (found.clusterId !== clusterId) throw mismatch(`cluster ${found.clusterId}, not ${clusterId}`);
   if (found.nodeId !== nodeId) throw mismatch(`node ${found.nodeId}, not ${nodeId}`);
-  return { clusterId, nodeId, incarnation: found.incarnation };
+  return found;
 }
 
 function readState(kv: KeyValue): State {

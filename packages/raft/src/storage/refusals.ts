@@ -41,10 +41,3 @@ export function snapshotCorrupt(index: number): RaftError {
 export function journalCorrupt(why: string): RaftError {
   return new RaftError({ code: "RAFT_JOURNAL_CORRUPT" }, `this member's journal can't be relied on: ${why}; ${remedy}`);
 }
-
-export function unknownFormat(found: number, known: number): RaftError {
-  return new RaftError(
-    { code: "RAFT_FORMAT_UNKNOWN", found, known },
-    `the data are of format ${found} and this program knows ${known}; start the program that wrote them`,
-  );
-}

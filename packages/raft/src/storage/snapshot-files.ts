@@ -1,5 +1,5 @@
 /**
- * Snapshots as files: `snapshot-INDEX.body` is `WRNS | version u32 | bytes`; `snapshot-INDEX.head` seals metadata, length
+ * Snapshots as files: `snapshot-INDEX.body` is `WRNS | level u32 | bytes`; `snapshot-INDEX.head` seals metadata, length
  * and crc32 of the bytes, and is what lists the snapshot. Each is written under a temporary name, synced, renamed.
  */
 import { crc32 } from "node:zlib";
@@ -7,10 +7,10 @@ import { crc32 } from "node:zlib";
 import type { SnapshotMetadata } from "../core/index.ts";
 import type { Disk, StreamOptions } from "./disk.ts";
 import { seal, unseal } from "./record.ts";
-import { snapshotCorrupt, unknownFormat } from "./refusals.ts";
+import { checkLevel } from "../levels.ts";
+import { snapshotCorrupt } from "./refusals.ts";
 import type { SnapshotReader } from "./storage.ts";
 
-const version = 1;
 const magic = Buffer.from("WRNS");
 /**
  * What is read at once. Small, so that memory is freed while a snapshot streams: 256 KiB cost a sender 65 MiB of garbage,
@@ -95,7 +95,7 @@ export class SnapshotFiles {
     try {
       const start = Buffer.alloc(8);
       magic.copy(start);
-      start.writeUInt32LE(version, 4);
+      start.writeUInt32LE(1, 4);
       await file.write(start);
       for await (const block of inBlocks(chunks)) {
         bytes += block.length;
@@ -159,7 +159,7 @@ async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncG
     if (skip > 0) {
       const found = Buffer.from(chunk.subarray(4, 8)).readUInt32LE(0);
       if (!magic.equals(chunk.subarray(0, 4))) throw snapshotCorrupt(index);
-      if (found !== version) throw unknownFormat(found, version);
+      checkLevel(found, `snapshot ${index}`);
       chunk = chunk.subarray(skip);
       skip = 0;
     }

@@ -48,6 +48,10 @@ export interface RaftStorage extends Storage {
    * is read, before its end, if it is damaged
    */
   openSnapshot(index: number, options?: StreamOptions): SnapshotReader;
+  /** The highest level of anything in this storage. */
+  readonly level: number;
+  /** Resolves when a program that does not read `level` refuses this storage; only then is something of it written. */
+  raiseLevel(level: number): Promise<void>;
   /** Remembers a member's incarnation when it is first met. False if the one remembered differs: it was wiped. */
   rememberPeer(id: number, incarnation: string): Promise<boolean>;
   /** Forgets a member that was removed. */

@@ -6,18 +6,14 @@ import {
   type Http2Session,
   type IncomingHttpHeaders,
 } from "node:http2";
+import type { TLSSocket } from "node:tls";
 
 import type { Clock, Timer } from "@warren/std";
 
 import { RaftError } from "../errors.ts";
 import { encodeFrame } from "./grpc-frames.ts";
-
-/** This member's certificate and key, and the authority that signed everyone's; PEM. */
-export interface TlsFiles {
-  readonly ca: Uint8Array;
-  readonly cert: Uint8Array;
-  readonly key: Uint8Array;
-}
+import { notNamed } from "./tls.ts";
+import type { PeerRefusal } from "./transport.ts";
 
 /** gRPC's numbers for how a call ended, as far as they are used. */
 export const grpcStatus: Readonly<Record<"ok" | "failedPrecondition" | "unimplemented", number>> = {
@@ -53,25 +49,40 @@ export function keepAlive(session: Http2Session, clock: Clock): void {
 
 /** To one member, whose certificate must bear `name`. */
 export class Connection {
+  /** Why who answered is not spoken to, if it is not. */
+  refusal: Omit<PeerRefusal, "peer"> | undefined;
   private readonly session: ClientHttp2Session;
   private readonly authority: string;
 
-  constructor(address: string, name: string, { ca, cert, key }: TlsFiles, clock: Clock) {
-    this.authority = address;
-    const tls = { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key), servername: name };
-    this.session = connect(`https://${address}`, {
-      ...tls,
+  /** On a socket that may still be connecting. */
+  constructor(address: string, name: string, socket: TLSSocket, clock: Clock) {
+    this.authority = encodeURIComponent(name);
+    // Whatever the address looks like: the socket leads there.
+    this.session = connect("https://raft", {
+      createConnection: () => socket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { enablePush: false },
     });
     const late = clock.setTimeout(() => this.session.destroy(), connectTimeoutMs);
     this.session.once("connect", () => {
       late.cancel();
+      const why = notNamed(socket, name);
+      if (why !== undefined) {
+        this.refuse(`it is not ${name} that answers at ${address}: ${why}; look at its certificate and its address`);
+        return;
+      }
       keepAlive(this.session, clock);
     });
     this.session.once("close", () => late.cancel());
-    // Its calls tell it.
-    this.session.on("error", () => undefined);
+    // Calls end with it; a certificate that does not hold is found in the handshake.
+    this.session.on("error", (error: NodeJS.ErrnoException) => {
+      if (isCertificateError(error)) this.refusal ??= { by: "here", why: `${name} at ${address}: ${error.message}` };
+    });
+  }
+
+  private refuse(why: string): void {
+    this.refusal = { by: "here", why };
+    this.session.destroy(new RaftError({ code: "RAFT_WIRE_INVALID" }, why));
   }
 
   call(path: string, metadata: Readonly<Record<string, string>>): Call {
@@ -134,6 +145,23 @@ export class Call {
   }
 }
 
+/** What the other side answered a call with instead of taking it. */
+export class CallRefused extends RaftError {
+  readonly why: string;
+
+  constructor(why: string, status: number) {
+    super({ code: "RAFT_WIRE_INVALID" }, `the call was refused with gRPC status ${status}: ${why}`);
+    this.why = why;
+  }
+}
+
+/** Node's codes for a certificate that does not hold, and for one that bears another name. */
+function isCertificateError({ code = "" }: NodeJS.ErrnoException): boolean {
+  return /^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_PURPOSE|ERR_TLS_CERT_|ERR_SSL_TLSV1\d?_ALERT_)/u.test(
+    code,
+  );
+}
+
 function refused(message: string, code: number): RaftError {
   let text = message;
   try {
@@ -141,5 +169,5 @@ function refused(message: string, code: number): RaftError {
   } catch {
     // Not as gRPC encodes it: as it came, then.
   }
-  return new RaftError({ code: "RAFT_WIRE_INVALID" }, `the call was refused with gRPC status ${code}: ${text}`);
+  return new CallRefused(text, code);
 }

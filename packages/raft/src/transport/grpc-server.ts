@@ -1,24 +1,25 @@
 /** The called side of gRPC over HTTP/2: admits a caller, hands on the frames it streams, answers once. */
 import { once } from "node:events";
 import {
-  createSecureServer,
-  type Http2SecureServer,
+  performServerHandshake,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { PeerCertificate, TLSSocket } from "node:tls";
+import type { Server, TLSSocket } from "node:tls";
 
 import { errorText, type Clock } from "@warren/std";
 
-import { contentType, grpcStatus, keepAlive, windowBytes, type TlsFiles } from "./grpc-connection.ts";
+import { contentType, grpcStatus, keepAlive, windowBytes } from "./grpc-connection.ts";
 import { encodeFrame, FrameReader } from "./grpc-frames.ts";
+import { hostAndPort, secureServer, type TlsSource } from "./tls.ts";
 
 /** A call as it comes in. */
 export interface Caller {
   /** A value of its metadata by name; empty if there is none. */
   readonly metadata: (name: string) => string;
-  readonly certificate: PeerCertificate;
+  /** The connection that it came on; its peer may have no certificate, or one that does not hold. */
+  readonly socket: TLSSocket;
 }
 
 /** Frames as events, which cost half as much a message as an iterator. */
@@ -34,61 +35,69 @@ export type Method = (caller: Caller, accept: () => Incoming) => Promise<void>;
 
 export class GrpcServer {
   private readonly methods: ReadonlyMap<string, Method>;
+  private readonly clock: Clock;
   private readonly sessions = new Set<ServerHttp2Session>();
-  private server: Http2SecureServer | undefined;
+  private server: Server | undefined;
+  private closed = false;
 
   /** Methods by their paths. */
-  constructor(methods: ReadonlyMap<string, Method>) {
+  constructor(methods: ReadonlyMap<string, Method>, clock: Clock) {
     this.methods = methods;
+    this.clock = clock;
   }
 
-  /** Resolves when it listens at `HOST:PORT`. */
-  async listen(address: string, { ca, cert, key }: TlsFiles, clock: Clock): Promise<void> {
-    const server = createSecureServer({
-      ca: Buffer.from(ca),
-      cert: Buffer.from(cert),
-      key: Buffer.from(key),
-      requestCert: true,
-      rejectUnauthorized: true,
-      noDelay: true,
-      maxSessionMemory: Number.MAX_SAFE_INTEGER,
-      settings: { enablePush: false, initialWindowSize: windowBytes },
-    });
+  /** Resolves when it listens at `HOST:PORT`. `failed` is called with what is wrong with new files of `source`. */
+  async listen(address: string, source: TlsSource, failed: (error: unknown) => void): Promise<void> {
+    const server = secureServer(source, failed);
     this.server = server;
-    server.on("session", (session) => {
-      this.sessions.add(session);
-      session.once("close", () => this.sessions.delete(session));
-      // Its calls tell it.
-      session.on("error", () => undefined);
-      session.setLocalWindowSize(windowBytes);
-      keepAlive(session, clock);
-    });
-    server.on("stream", (stream, headers) => void this.serve(stream as ServerHttp2Stream, headers));
-    const colon = address.lastIndexOf(":");
-    const host = address.slice(0, colon).replace(/^\[|\]$/gu, "");
+    server.on("secureConnection", (socket) => this.accept(socket));
     const listening = once(server, "listening");
-    server.listen({ host, port: Number(address.slice(colon + 1)) });
+    server.listen(hostAndPort(address));
     await listening;
     // A connection could not be taken, for want of descriptors say: who called calls again.
     server.on("error", () => undefined);
   }
 
+  /** Where it listens, `HOST:PORT`; `undefined` if it does not. */
+  get address(): string | undefined {
+    const bound = this.server?.address();
+    if (bound === undefined || bound === null || typeof bound === "string") return undefined;
+    return bound.family === "IPv6" ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
+  }
+
+  /** Serves a socket that has shaken hands. */
+  accept(socket: TLSSocket): void {
+    if (this.closed) {
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    const session = performServerHandshake(socket, {
+      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+      settings: { enablePush: false, initialWindowSize: windowBytes },
+    });
+    this.sessions.add(session);
+    session.once("close", () => this.sessions.delete(session));
+    // Its calls tell it.
+    session.on("error", () => undefined);
+    session.setLocalWindowSize(windowBytes);
+    session.on("stream", (stream, headers) => void this.serve(stream, headers, socket));
+    keepAlive(session, this.clock);
+  }
+
   /** Ends every call at once. */
   close(): void {
+    this.closed = true;
     this.server?.close();
     for (const session of this.sessions) session.destroy();
   }
 
-  private async serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+  private async serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, socket: TLSSocket): Promise<void> {
     // Its reader sees it too.
     stream.on("error", () => undefined);
     const method = this.methods.get(headers[":path"] ?? "");
     if (method === undefined) return refuse(stream, grpcStatus.unimplemented, `no method ${headers[":path"]}`);
-    const socket = stream.session?.socket as TLSSocket;
-    const caller: Caller = {
-      metadata: (name) => String(headers[name] ?? ""),
-      certificate: socket.getPeerCertificate(),
-    };
+    const caller: Caller = { metadata: (name) => String(headers[name] ?? ""), socket };
     try {
       await method(caller, () => accept(stream));
     } catch (error) {

@@ -1,26 +1,45 @@
 /**
  * gRPC with mutual TLS: a stream a peer for messages, a call a snapshot. Schema: `proto/warren/raft/v1/raft.proto`.
  *
- * Who speaks is in the call's metadata (version, cluster, from, to, incarnation) and checked before anything is read:
+ * Who speaks is in the call's metadata (levels, cluster, from, to, incarnation) and checked before anything is read:
  * T1: a call is from the member that its certificate names.
  */
-import { checkServerIdentity } from "node:tls";
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
 
-import { Backoff, systemClock, systemRandom, type Clock, type Random, type Timer } from "@warren/std";
+import {
+  Backoff,
+  errorText,
+  silentLogger,
+  systemClock,
+  systemRandom,
+  type Clock,
+  type Logger,
+  type Random,
+  type Timer,
+} from "@warren/std";
 
 import type { Message, NodeId } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { SnapshotReader } from "../storage/index.ts";
-import { Connection, type Call, type TlsFiles } from "./grpc-connection.ts";
+import { CallRefused, Connection, type Call } from "./grpc-connection.ts";
 import { GrpcServer, type Caller, type Incoming, type Method } from "./grpc-server.ts";
+import { maxMessageBytes } from "./grpc-frames.ts";
 import { unreachable } from "./memory-transport.ts";
-import type { Hello, Member, Transport, TransportHandler } from "./transport.ts";
-import { decodeMessages, encodeMessages, wireVersion } from "./wire.ts";
+import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
+import { messageBytes } from "./wire.ts";
+import type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
 
 export interface GrpcTransportOptions {
-  /** Where to listen, `HOST:PORT`. */
-  readonly listen: string;
-  readonly tls: TlsFiles;
+  /** Where to listen, `HOST:PORT`. Left out: it serves the sockets that `accept` is given, and no other. */
+  readonly listen?: string;
+  /** Read at each dial and each handshake. */
+  readonly tls: TlsSource;
+  /**
+   * Opens the way to a member; it may still be connecting when it returns. A `TLSSocket` is used as it is, once its
+   * certificate is found to name the member; over anything else TLS is spoken. @default TCP to the member's address
+   */
+  readonly dial?: (member: Member) => Duplex;
   /**
    * The DNS name in the certificate (subjectAltName) of the member `id`. Whoever is dialled must show it, and whoever
    * calls in a member's name too: the authority's signature alone makes nobody a member. @default `member-ID`
@@ -30,23 +49,41 @@ export interface GrpcTransportOptions {
   readonly maxQueuedBytes?: number;
   readonly clock?: Clock;
   readonly random?: Random;
+  readonly log?: Logger;
 }
 
-type ResolvedOptions = Required<GrpcTransportOptions>;
+type ResolvedOptions = Required<Omit<GrpcTransportOptions, "listen" | "dial">> &
+  Pick<GrpcTransportOptions, "listen" | "dial">;
+
+/** Below what a frame may have, by what a level may put around its messages. */
+const maxFrameBytes = maxMessageBytes - 1024 * 1024;
+/** So that a message fits a frame with room for whatever a level adds to it. */
+const largestMessageBytes = 48 * 1024 * 1024;
 
 const paths = { messages: "/warren.raft.v1.Raft/Messages", snapshot: "/warren.raft.v1.Raft/Snapshot" };
 
-export function grpcTransport(options: GrpcTransportOptions): Transport {
-  return new GrpcTransport({
+export interface GrpcTransport extends Transport {
+  /** Where it listens, `HOST:PORT` with the port that port 0 became; `undefined` unless it does. */
+  readonly address: string | undefined;
+  /**
+   * Serves a connection that a listener of the caller's took, with TLS done and `raftProtocol` agreed on, asked for a
+   * certificate; the caller's certificate is checked here. Closes it if this transport is not started, or closed.
+   */
+  accept(socket: TLSSocket): void;
+}
+
+export function grpcTransport(options: GrpcTransportOptions): GrpcTransport {
+  return new GrpcTransportOfMember({
     certificateName: (id) => `member-${id}`,
     maxQueuedBytes: 32 * 1024 * 1024,
     clock: systemClock,
     random: systemRandom,
+    log: silentLogger,
     ...options,
   });
 }
 
-class GrpcTransport implements Transport {
+class GrpcTransportOfMember implements GrpcTransport {
   private readonly options: ResolvedOptions;
   private readonly peers = new Map<number, Peer>();
   private handler: TransportHandler | undefined;
@@ -73,9 +110,31 @@ class GrpcTransport implements Transport {
         [paths.messages, serve((incoming, from) => takeMessages(incoming, from, handler))],
         [paths.snapshot, serve((incoming, from) => takeSnapshot(incoming, from, handler))],
       ]),
+      this.options.clock,
     );
-    const { listen, tls, clock } = this.options;
-    await this.server.listen(listen, tls, clock);
+    const { listen, tls, log } = this.options;
+    if (listen === undefined) return;
+    await this.server.listen(listen, tls, (error) => {
+      log.error("new certificate files can't be used; the old ones stay in use", { error: errorText(error) });
+    });
+  }
+
+  get address(): string | undefined {
+    return this.server?.address;
+  }
+
+  accept(socket: TLSSocket): void {
+    if (this.server === undefined) socket.destroy();
+    else this.server.accept(socket);
+  }
+
+  get maxMessageBytes(): number {
+    return largestMessageBytes;
+  }
+
+  addressProblem(address: string): string | undefined {
+    // What a dialler of the caller's understands, it knows.
+    return this.options.dial === undefined ? addressProblem(address) : undefined;
   }
 
   setPeers(members: readonly Member[]): void {
@@ -86,7 +145,7 @@ class GrpcTransport implements Transport {
     }
     for (const { id, address } of members) {
       if (this.peers.has(id)) continue;
-      const peer = new Peer(id, address, this.options);
+      const peer = new Peer({ id, address }, this.options);
       this.peers.set(id, peer);
       if (this.handler !== undefined) peer.open(this.handler);
     }
@@ -110,22 +169,27 @@ class GrpcTransport implements Transport {
     this.server?.close();
   }
 
-  private async admit({ metadata, certificate }: Caller, handler: TransportHandler): Promise<number> {
+  private async admit({ metadata, socket }: Caller, handler: TransportHandler): Promise<number> {
+    const from = Number(metadata("warren-raft-from"));
     const refuse = (why: string): never => {
-      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `call refused: ${why}`);
+      handler.refused({ peer: Number.isSafeInteger(from) ? from : undefined, by: "here", why });
+      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, why);
     };
-    const version = metadata("warren-raft-version");
-    if (version !== String(wireVersion)) refuse(`wire version ${version} is not known`);
     const to = metadata("warren-raft-to");
-    if (to !== String(handler.hello.from)) refuse(`it is for member ${to}`);
+    if (to !== String(handler.hello.from))
+      refuse(`the call is for member ${to}, and this is ${handler.hello.from}; look at its address`);
     const peer: Hello = {
       clusterId: metadata("warren-raft-cluster"),
-      from: Number(metadata("warren-raft-from")),
+      from,
       incarnation: metadata("warren-raft-incarnation"),
+      minLevel: Number(metadata("warren-raft-min-level")),
+      level: Number(metadata("warren-raft-level")),
+      activeLevel: Number(metadata("warren-raft-active-level")),
       address: metadata("warren-raft-address") || undefined,
     };
     const name = this.options.certificateName(peer.from);
-    if (checkServerIdentity(name, certificate) !== undefined) refuse(`the caller's certificate does not name ${name}`); // T1
+    const unnamed = notNamed(socket, name);
+    if (unnamed !== undefined) refuse(`the caller is not ${name}: ${unnamed}; look at its certificate`); // T1
     const why = await handler.admit(peer);
     return why === undefined ? peer.from : refuse(why);
   }
@@ -137,7 +201,7 @@ const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadInde
 /** The node's inbox is bounded, so nothing is held back here. */
 function takeMessages(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
   return incoming.forEach((body) => {
-    const messages = decodeMessages(body);
+    const messages = handler.decode(body);
     if (messages.some((m) => m.from !== from && !forwarded.has(m.type))) {
       throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} speaks for another`);
     }
@@ -148,7 +212,7 @@ function takeMessages(incoming: Incoming, from: NodeId, handler: TransportHandle
 async function takeSnapshot(incoming: Incoming, from: NodeId, handler: TransportHandler): Promise<void> {
   const frames = incoming.bodies();
   const first = await frames.next();
-  const message = first.done === true ? undefined : decodeMessages(first.value)[0];
+  const message = first.done === true ? undefined : handler.decode(first.value)[0];
   if (message?.snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) {
     throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot call begins with the caller's own MsgSnap");
   }
@@ -164,9 +228,29 @@ async function* whole(frames: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Ar
   throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot ended before its end");
 }
 
+/** Why the other side refused a call; nothing if the call was cut. */
+function refusalOf(error: unknown): Omit<PeerRefusal, "peer"> | undefined {
+  return error instanceof CallRefused ? { by: "there", why: error.why } : undefined;
+}
+
+/** A turn's messages in as few frames as the receiver takes. */
+function inFrames(batch: readonly Message[]): readonly (readonly Message[])[] {
+  const frames: Message[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const m of batch) {
+    const bytes = messageBytes(m);
+    if (size + bytes > maxFrameBytes) {
+      frames.push([]);
+      size = 0;
+    }
+    frames.at(-1)?.push(m);
+    size += bytes;
+  }
+  return frames;
+}
+
 class Peer {
-  readonly address: string;
-  private readonly id: number;
+  private readonly member: Member;
   private readonly options: ResolvedOptions;
   private readonly backoff: Backoff;
   private handler: TransportHandler | undefined;
@@ -175,11 +259,18 @@ class Peer {
   private retry: Timer | undefined;
   private queuedBytes = 0;
 
-  constructor(id: number, address: string, options: ResolvedOptions) {
-    this.id = id;
-    this.address = address;
+  constructor(member: Member, options: ResolvedOptions) {
+    this.member = member;
     this.options = options;
     this.backoff = new Backoff(options.random, { baseMs: 50, maxMs: 1_000 });
+  }
+
+  private get id(): NodeId {
+    return this.member.id;
+  }
+
+  get address(): string {
+    return this.member.address;
   }
 
   open(handler: TransportHandler): void {
@@ -197,14 +288,18 @@ class Peer {
 
   /** False if nothing can be sent now. */
   send(batch: readonly Message[]): boolean {
-    if (this.call === undefined || this.queuedBytes > this.options.maxQueuedBytes) return false;
-    const bytes = encodeMessages(batch);
-    const { call } = this;
+    const { handler } = this;
+    if (handler === undefined || this.call === undefined) return false;
+    if (this.queuedBytes > this.options.maxQueuedBytes) return false;
+    for (const part of inFrames(batch)) this.write(this.call, handler.encode(part));
+    return true;
+  }
+
+  private write(call: Call, bytes: Buffer): void {
     this.queuedBytes += bytes.length;
     call.write(bytes, () => {
       if (this.call === call) this.queuedBytes -= bytes.length;
     });
-    return true;
   }
 
   /** On a connection of its own, so that no heartbeat waits behind it. */
@@ -217,7 +312,7 @@ class Peer {
     const write = (chunk: Uint8Array): Promise<void> =>
       Promise.race([call.ended, new Promise<void>((written) => call.write(chunk, written))]);
     try {
-      await write(encodeMessages([message]));
+      await write(handler.encode([message]));
       for await (const chunk of snapshot.chunks) if (chunk.length > 0) await write(chunk);
       await write(new Uint8Array(0));
       call.end();
@@ -238,31 +333,48 @@ class Peer {
   }
 
   private dial(): Connection {
-    const { certificateName, tls, clock } = this.options;
-    return new Connection(this.address, certificateName(this.id), tls, clock); // T1
+    const { certificateName, tls, clock, dial } = this.options;
+    const name = certificateName(this.id);
+    const socket = secureConnection(this.member, name, tls, dial?.(this.member));
+    return new Connection(this.address, name, socket, clock); // T1
   }
 
   private connect(handler: TransportHandler): void {
-    const connection = this.dial();
+    let connection: Connection;
+    try {
+      connection = this.dial();
+    } catch (error) {
+      this.options.log.error("a member can't be dialled", { peer: this.id, error: errorText(error) });
+      this.again(handler);
+      return;
+    }
     const call = connection.call(paths.messages, this.metadata(handler));
     this.connection = connection;
     this.call = call;
     this.queuedBytes = 0;
     call.onWelcome(() => this.backoff.reset());
-    const ended = (): void => {
+    const ended = (error?: unknown): void => {
       connection.close();
       if (this.call !== call) return;
+      const why = refusalOf(error) ?? connection.refusal;
+      if (why !== undefined) handler.refused({ peer: this.id, ...why });
       this.call = undefined;
       this.connection = undefined;
-      handler.unreachable(this.id);
-      this.retry = this.options.clock.setTimeout(() => this.connect(handler), this.backoff.next());
+      this.again(handler);
     };
-    call.ended.then(ended, ended);
+    call.ended.then(() => ended(), ended);
+  }
+
+  private again(handler: TransportHandler): void {
+    handler.unreachable(this.id);
+    this.retry = this.options.clock.setTimeout(() => this.connect(handler), this.backoff.next());
   }
 
   private metadata({ hello }: TransportHandler): Record<string, string> {
     return {
-      "warren-raft-version": String(wireVersion),
+      "warren-raft-min-level": String(hello.minLevel),
+      "warren-raft-level": String(hello.level),
+      "warren-raft-active-level": String(hello.activeLevel),
       "warren-raft-cluster": hello.clusterId,
       "warren-raft-from": String(hello.from),
       "warren-raft-to": String(this.id),

@@ -1,6 +1,5 @@
 import { RaftError } from "../errors.ts";
 import type { Member, Transport, TransportHandler } from "./transport.ts";
-import { decodeMessages, encodeMessages } from "./wire.ts";
 
 /** A network in memory: members of one process, by their ids. */
 export class MemoryNetwork {
@@ -16,7 +15,10 @@ export class MemoryNetwork {
       if (self === undefined || target === undefined || !this.reaches(self.hello.from, to)) return undefined;
       let answer = admitted.get(to);
       if (answer === undefined) admitted.set(to, (answer = target.admit(self.hello)));
-      if ((await answer) === undefined) return target;
+      const why = await answer;
+      if (why === undefined) return target;
+      target.refused({ peer: self.hello.from, by: "here", why });
+      self?.refused({ peer: to, by: "there", why });
       // Asked again with the next message.
       if (admitted.get(to) === answer) admitted.delete(to);
       return undefined;
@@ -30,13 +32,15 @@ export class MemoryNetwork {
       send(messages) {
         for (const [to, batch] of Map.groupBy(messages, (m) => m.to)) {
           // As bytes: neither side may see what the other does to a message later.
-          const bytes = encodeMessages(batch);
+          const bytes = self?.encode(batch);
+          if (bytes === undefined) continue;
           const deliver = async (): Promise<void> => {
             const target = await peer(to);
             if (target === undefined) self?.unreachable(to);
-            else target.receive(decodeMessages(bytes));
+            else target.receive(target.decode(bytes));
           };
-          void deliver();
+          // A frame that can't be read is a message that did not arrive.
+          deliver().catch(() => self?.unreachable(to));
         }
       },
       async sendSnapshot(message, snapshot) {

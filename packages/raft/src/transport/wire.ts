@@ -1,7 +1,7 @@
 /**
  * Messages as bytes, laid by hand: the entries in them are the very bytes that go to disk.
  *
- * `version u8`, then per message: `type u8 | flags u8 | to from term logTerm index commit vote rejectHint f64 ×8 |
+ * Level 1: `level u8`, then per message: `type u8 | flags u8 | to from term logTerm index commit vote rejectHint f64 ×8 |
  * context? (u32 + bytes) | snapshot metadata? (u32 + JSON) | count u32 | per entry: u32 + record`. Little endian.
  */
 import {
@@ -13,9 +13,8 @@ import {
   type SnapshotMetadata,
 } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
-import { asBuffer, decodeEntry, encodeEntry } from "../storage/record.ts";
-
-export const wireVersion = 1;
+import { checkLevel } from "../levels.ts";
+import { asBuffer, decodeEntry, encodeEntry, entryHeaderBytes } from "../storage/record.ts";
 
 /** A type's place is its number on the wire: add at the end only. */
 const types: readonly MessageType[] = [
@@ -38,6 +37,14 @@ const numbers = new Map(types.map((type, at) => [type, at]));
 const fixedBytes = 2 + 8 * 8 + 4;
 const flags = { reject: 1, context: 2, snapshot: 4 } as const;
 
+/** Bytes of a message at level 1, but for a snapshot's metadata. */
+export function messageBytes(m: Message): number {
+  let size = fixedBytes + (m.context === undefined ? 0 : 4 + m.context.length);
+  for (const { data } of m.entries) size += 4 + entryHeaderBytes + data.length;
+  return size;
+}
+
+/** A frame of level 1. */
 export function encodeMessages(messages: readonly Message[]): Buffer {
   const metadata = messages.map(({ snapshot }) => snapshot && Buffer.from(JSON.stringify(snapshot.metadata)));
   let size = 1;
@@ -48,7 +55,7 @@ export function encodeMessages(messages: readonly Message[]): Buffer {
     for (const entry of m.entries) size += 4 + encodeEntry(entry).length;
   });
   const bytes = Buffer.allocUnsafe(size);
-  bytes[0] = wireVersion;
+  bytes[0] = 1;
   let at = 1;
   const block = (content: Uint8Array): void => {
     at = bytes.writeUInt32LE(content.length, at);
@@ -71,16 +78,10 @@ export function encodeMessages(messages: readonly Message[]): Buffer {
   return bytes;
 }
 
-/** @throws RaftError `RAFT_WIRE_INVALID`, `RAFT_FORMAT_UNKNOWN` */
+/** @throws RaftError `RAFT_WIRE_INVALID`, `RAFT_LEVEL_UNREADABLE` */
 export function decodeMessages(from: Uint8Array): Message[] {
   const bytes = asBuffer(from);
-  const version = bytes[0] ?? 0;
-  if (version !== wireVersion) {
-    throw new RaftError(
-      { code: "RAFT_FORMAT_UNKNOWN", found: version, known: wireVersion },
-      `a member speaks version ${version} and this one ${wireVersion}; upgrade one release at a time`,
-    );
-  }
+  checkLevel(bytes[0], "a frame");
   const messages: Message[] = [];
   let at = 1;
   const need = (count: number): void => {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import * as testing from "../../src/testing/index.ts";
 import { knownBugs } from "./known-bugs.ts";
@@ -6,6 +6,9 @@ import { createMutant } from "./mutant.ts";
 import { coreMutations } from "./mutations/core.ts";
 import { nodeMutations } from "./mutations/node.ts";
 import { nodeStories, type Testing } from "./node-stories.ts";
+
+// A story is hundreds of simulated clusters, and a mutant a whole copy of the source.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe("bugs that other runtimes and storages had", () => {
   for (const [bug, tell] of Object.entries(nodeStories)) test(bug, () => tell(testing));

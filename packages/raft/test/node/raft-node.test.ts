@@ -80,7 +80,7 @@ describe("a single member", () => {
 
 describe("three members", () => {
   test("a proposal on any of them is applied on all, with its result", async () => {
-    const { nodes } = await cluster();
+    const { nodes } = await cluster({ forwardProposals: true });
     for (const [at, { node }] of nodes.entries()) {
       await until("a leader is known here", () => node.leadership().leader !== undefined);
       await node.propose(put(`k${at}`, "v"));
@@ -108,7 +108,9 @@ describe("three members", () => {
     network.reaches = (from, to) => from !== leader.node.id && to !== leader.node.id;
     const next = await leaderOf(nodes.filter((other) => other !== leader));
     await next.node.propose(put("a", "2"));
-    await expect(leader.node.read()).rejects.toMatchObject({ code: "RAFT_READ_TIMEOUT" });
+    // It may find out that it lost its quorum while it asks.
+    const code = expect.stringMatching(/^RAFT_(READ_TIMEOUT|LEADER_CHANGED)$/u) as string;
+    await expect(leader.node.read()).rejects.toMatchObject({ code });
   });
 
   test("a command repeated in a session is applied once, after a snapshot and another leader too", async () => {

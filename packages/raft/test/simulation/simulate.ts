@@ -4,10 +4,11 @@ import { parseArgs } from "node:util";
 
 import { simulate, writeHistory } from "../../src/testing/index.ts";
 
-const usage = `usage: simulate --seed N [--seeds COUNT] [--trace] [--history FILE]
+const usage = `usage: simulate --seed N [--seeds COUNT] [--trace] [--history FILE] [--mixed-programs]
 
 Runs the simulated cluster of a seed, or of COUNT seeds from it on, and says what it did.
 
+  --mixed-programs  members run programs of two levels
   --trace         a line for each thing that happens
   --history FILE  writes what the clients saw, as JSON lines (form: src/testing/simulation/history.ts)
 `;
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     seeds: { type: "string", default: "1" },
     trace: { type: "boolean", default: false },
+    "mixed-programs": { type: "boolean", default: false },
     history: { type: "string" },
     help: { type: "boolean", short: "h", default: false },
   },
@@ -27,9 +29,11 @@ if (values.help || values.seed === undefined) {
 }
 const first = Number(values.seed);
 let failed = 0;
+// As the test of mixed groups has it.
+const plan = values["mixed-programs"] ? { mixedPrograms: true, chaosMs: 6_000 } : {};
 for (let seed = first; seed < first + Number(values.seeds); seed++) {
   const trace = values.trace ? { trace: (line: string) => void process.stdout.write(`${line}\n`) } : {};
-  const report = await simulate(seed, trace);
+  const report = await simulate(seed, { ...trace, plan });
   const { violation, hash, events, simulatedMs, committed, history } = report;
   const verdict = violation === undefined ? "holds" : violation.message;
   process.stdout.write(

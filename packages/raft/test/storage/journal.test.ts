@@ -125,9 +125,11 @@ describe("a journal", () => {
     await writeFile(path, bytes);
     await spoil(8);
     await expect(start(memory)).rejects.toMatchObject({ code: "RAFT_JOURNAL_CORRUPT" });
-    seal({ format: 2, salt: 1 }).copy(bytes.fill(0, 0, sectorBytes));
+    seal({ level: 2, salt: 1 }).copy(bytes.fill(0, 0, sectorBytes));
     await writeFile(path, bytes);
-    await expect(start(memory)).rejects.toMatchObject({ failure: { code: "RAFT_FORMAT_UNKNOWN", found: 2, known: 1 } });
+    await expect(start(memory)).rejects.toMatchObject({
+      failure: { code: "RAFT_LEVEL_UNREADABLE", found: 2, level: 1 },
+    });
   });
 
   test("bytes of a user's that look like a record are none", async () => {

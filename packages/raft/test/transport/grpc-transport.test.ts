@@ -5,15 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { credentials, makeGenericClientConstructor, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
-import { systemClock, type Clock } from "@warren/std";
 import { FakeClock, until } from "@warren/std/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { message } from "../../src/core/index.ts";
-import { grpcTransport, type Transport } from "../../src/index.ts";
+import {
+  grpcTransport,
+  type GrpcTransport,
+  type GrpcTransportOptions,
+  type Member,
+  type PeerRefusal,
+  type Transport,
+} from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
 import type { Message } from "../../src/core/index.ts";
-import { encodeMessages } from "../../src/transport/wire.ts";
+import { decodeMessages, encodeMessages } from "../../src/transport/wire.ts";
 
 let directory: string;
 const open: Transport[] = [];
@@ -25,29 +31,26 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true }));
 
 interface End {
-  readonly transport: Transport;
+  readonly transport: GrpcTransport;
   readonly received: Message[];
   /** Peers that could not be reached, in order. */
   readonly unreachable: number[];
+  readonly refusals: PeerRefusal[];
   readonly admitted: number[];
 }
 
 async function start(
   id: number,
-  port: number,
-  name: string = `member-${id}`,
-  certificateName?: (id: number) => string,
-  clock: Clock = systemClock,
+  { name = `member-${id}`, ...options }: Partial<GrpcTransportOptions> & { readonly name?: string } = {},
 ): Promise<End> {
-  const transport = grpcTransport({
-    listen: `127.0.0.1:${port}`,
-    clock,
-    tls: await readCertificate(directory, name),
-    ...(certificateName === undefined ? {} : { certificateName }),
-  });
-  const end: End = { transport, received: [], unreachable: [], admitted: [] };
+  const tls = await readCertificate(directory, name);
+  const transport = grpcTransport({ listen: "127.0.0.1:0", tls, ...options });
+  const end: End = { transport, received: [], unreachable: [], refusals: [], admitted: [] };
   await transport.start({
-    hello: { clusterId: "c", from: id, incarnation: "i" },
+    hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    refused: (refusal) => void end.refusals.push(refusal),
+    encode: encodeMessages,
+    decode: decodeMessages,
     admit: async ({ from }) => void end.admitted.push(from),
     receive: (messages) => void end.received.push(...messages),
     receiveSnapshot: async (m, chunks) => {
@@ -60,12 +63,9 @@ async function start(
   return end;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** Where a member is found. */
+function at(id: number, { transport }: End): Member {
+  return { id, address: transport.address! };
 }
 
 /** Sends again and again, as Raft does, until it is told otherwise or the condition holds. */
@@ -81,9 +81,8 @@ async function closeAll(): Promise<void> {
 }
 
 test("messages pass between members whose certificates name them", async () => {
-  const port = await freePort();
-  const [one, two] = [await start(1, await freePort()), await start(2, port)];
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const [one, two] = [await start(1), await start(2)];
+  one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => two.received.length > 0);
   expect(two.received[0]).toMatchObject({ type: "MsgHeartbeat", from: 1 });
   expect(two.admitted).toContain(1);
@@ -91,9 +90,8 @@ test("messages pass between members whose certificates name them", async () => {
 });
 
 test("a caller whose certificate names another member is refused before it is asked anything", async () => {
-  const port = await freePort();
-  const [one, two] = [await start(1, await freePort(), "member-2"), await start(2, port)];
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const [one, two] = [await start(1, { name: "member-2" }), await start(2)];
+  one.transport.setPeers([at(2, two)]);
   // Connected and refused, over and over.
   await sendUntil(one, 2, () => one.unreachable.length > 3);
   expect(two.admitted).toEqual([]);
@@ -102,35 +100,31 @@ test("a caller whose certificate names another member is refused before it is as
 });
 
 test("whoever answers at a member's address with another's certificate is told nothing", async () => {
-  const port = await freePort();
-  const [one, two] = [await start(1, await freePort()), await start(2, port, "member-1")];
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const [one, two] = [await start(1), await start(2, { name: "member-1" })];
+  one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => one.unreachable.length > 3);
   expect(two.admitted).toEqual([]);
   await closeAll();
 });
 
 test("how members are named in certificates can be chosen", async () => {
-  const port = await freePort();
-  const named = (id: number): string => (id === 1 ? "member-1" : `manager-${id}`);
-  const one = await start(1, await freePort(), "member-1", named);
-  const two = await start(2, port, "manager-2", named);
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const certificateName = (id: number): string => (id === 1 ? "member-1" : `manager-${id}`);
+  const one = await start(1, { certificateName });
+  const two = await start(2, { name: "manager-2", certificateName });
+  one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
 });
 
 test("an address that is taken is told", async () => {
-  const port = await freePort();
-  await start(1, port);
-  await expect(start(2, port)).rejects.toThrow(`EADDRINUSE: address already in use 127.0.0.1:${port}`);
+  const { address } = at(1, await start(1));
+  await expect(start(2, { listen: address })).rejects.toThrow(`EADDRINUSE: address already in use ${address}`);
   await closeAll();
 });
 
 test("a snapshot that is announced in another member's name is refused", async () => {
-  const port = await freePort();
-  const [one, two] = [await start(1, await freePort()), await start(2, port)];
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const [one, two] = [await start(1), await start(2)];
+  one.transport.setPeers([at(2, two)]);
   const confState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
   const metadata = { index: 5, term: 1, confState };
   const snapshot = { metadata, data: new Uint8Array(0) };
@@ -152,20 +146,24 @@ test("a snapshot that is announced in another member's name is refused", async (
 });
 
 test("a member that waits to call another again calls at once when the other calls", async () => {
-  const [port, own] = [await freePort(), await freePort()];
+  let two: End | undefined;
+  const dial = (): Socket => {
+    if (two === undefined) throw new Error("nobody is there");
+    return connect(Number(at(2, two).address.split(":")[1]), "127.0.0.1");
+  };
   // Time stands still: whoever waits, waits for ever.
-  const one = await start(1, own, "member-1", undefined, new FakeClock());
-  one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
+  const one = await start(1, { dial, clock: new FakeClock() });
+  one.transport.setPeers([{ id: 2, address: "not-yet" }]);
   await until("the first call failed", () => one.unreachable.length > 0);
-  const two = await start(2, port);
-  two.transport.setPeers([{ id: 1, address: `127.0.0.1:${own}` }]);
-  await sendUntil(one, 2, () => two.received.length > 0);
+  two = await start(2);
+  two.transport.setPeers([at(1, one)]);
+  await sendUntil(one, 2, () => two!.received.length > 0);
   await closeAll();
 });
 
 test("a connection that falls silent, or is never made, is given up", async () => {
-  const port = await freePort();
-  const two = await start(2, port);
+  const two = await start(2);
+  const port = Number(at(2, two).address.split(":")[1]);
   // Stands between the two; deaf, it takes what comes and passes nothing on.
   let deaf = false;
   const sockets: Socket[] = [];
@@ -180,7 +178,7 @@ test("a connection that falls silent, or is never made, is given up", async () =
   between.listen(0, "127.0.0.1");
   await once(between, "listening");
   const clock = new FakeClock();
-  const one = await start(1, await freePort(), "member-1", undefined, clock);
+  const one = await start(1, { clock });
   one.transport.setPeers([{ id: 2, address: `127.0.0.1:${(between.address() as { port: number }).port}` }]);
   await sendUntil(one, 2, () => two.received.length > 0);
   const before = one.unreachable.length;
@@ -221,18 +219,17 @@ describe("another's gRPC", () => {
   const heartbeat = encodeMessages([message("MsgHeartbeat", { from: 1, to: 2 })]);
 
   test("can call", async () => {
-    const port = await freePort();
-    const two = await start(2, port);
+    const two = await start(2);
     const { ca, cert, key } = await readCertificate(directory, "member-1");
     const Raft = makeGenericClientConstructor(
       { messages: method("Messages"), other: method("Other") } as never,
       "Raft",
     );
     const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
-    const client = new Raft(`127.0.0.1:${port}`, secure, { "grpc.ssl_target_name_override": "member-2" });
+    const client = new Raft(at(2, two).address, secure, { "grpc.ssl_target_name_override": "member-2" });
     const metadata = (from: string): Metadata => {
       const made = new Metadata();
-      const said = { version: "1", cluster: "c", from, to: "2", incarnation: "i" };
+      const said = { cluster: "c", from, to: "2", incarnation: "i" };
       for (const [name, value] of Object.entries(said)) made.set(`warren-raft-${name}`, value);
       return made;
     };
@@ -262,7 +259,7 @@ describe("another's gRPC", () => {
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync("127.0.0.1:0", secure, (error, bound) => (error === null ? resolve(bound) : reject(error)));
     });
-    const one = await start(1, await freePort());
+    const one = await start(1);
     one.transport.setPeers([{ id: 2, address: `127.0.0.1:${port}` }]);
     one.transport.send([message("MsgHeartbeat", { from: 1, to: 2 })]);
     expect(await got.promise).toEqual(framed(heartbeat));

@@ -42,7 +42,7 @@ test("an unknown version, a cut and a flipped bit in an entry are refused", () =
   ]);
   const version = Buffer.from(good);
   version[0] = 9;
-  expect(() => decodeMessages(version)).toThrow(expect.objectContaining({ code: "RAFT_FORMAT_UNKNOWN" }));
+  expect(() => decodeMessages(version)).toThrow(expect.objectContaining({ code: "RAFT_LEVEL_UNREADABLE" }));
   expect(() => decodeMessages(good.subarray(0, -1))).toThrow(expect.objectContaining({ code: "RAFT_WIRE_INVALID" }));
   const flipped = Buffer.from(good);
   flipped[good.length - 1]! ^= 1;

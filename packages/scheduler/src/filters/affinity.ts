@@ -1,8 +1,9 @@
 import { topologyOf } from "../constraints.ts";
-import type { Filter, NodeView, Partition, World } from "../rules.ts";
+import type { Filter, NodeView, Partitioning, World } from "../rules.ts";
 import { isNarrow } from "../state/topology.ts";
-import { clip, nameOf } from "../text.ts";
+import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
+import { followsTasks } from "./ties.ts";
 
 /** What a topology says of a node; undefined where the node is in no domain. */
 export function domainOf(topology: string, node: NodeState): string | undefined {
@@ -10,7 +11,7 @@ export function domainOf(topology: string, node: NodeState): string | undefined 
 }
 
 /** Divides by domain; nodes in none are a part of their own. */
-export function partitionBy(topology: string): Partition {
+export function partitionBy(topology: string): Partitioning {
   return {
     key: topology,
     of(node) {
@@ -55,14 +56,22 @@ export const affinity: Filter = {
     const all = terms(task, "affinity");
     return all.some((term) => isNarrow(term.topology)) ? undefined : wide(all);
   },
-  watches: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
+  wakeKeys: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
   explain(task, node, world) {
-    const unmet = terms(task, "affinity").find((term) => !holds(term, node, world));
-    const { service = "", topology = "" } = unmet ?? {};
+    const unmet = terms(task, "affinity").filter((term) => !holds(term, node, world) && !begins(task, term, world));
+    const [{ service, topology } = { service: "", topology: "" }] = unmet;
     const running = world.nodesOf(service).size > 0;
+    const shunned = terms(task, "anti-affinity").map((term) => term.service);
+    const startable = unmet.every(
+      (term) =>
+        term.service !== task.serviceId &&
+        !shunned.includes(term.service) &&
+        domainOf(term.topology, node.state) !== undefined,
+    );
+    const starts = unmet.map((term) => `start service ${clip(term.service)} in ${domainText(term.topology, node)}`);
     return {
-      text: `are not beside service ${clip(service)}, by ${clip(topology)}: ${running ? `${nameOf(node)} is elsewhere` : "it has no task anywhere"}`,
-      help: running ? "make room in its domain" : `start service ${clip(service)}`,
+      text: `not beside service ${clip(service)}, by ${clip(topology)}: ${running ? `${nameOf(node)} is elsewhere` : "it has no task anywhere"}`,
+      ...(startable ? { help: andText(starts) } : {}),
       data: { service: clip(service), topology: clip(topology) },
     };
   },
@@ -90,24 +99,32 @@ export const antiAffinity: Filter = {
     const keys = [...unwanted.map((term) => term.topology), ...world.repulsions(task.serviceId).keys()];
     return keys.some(isNarrow) ? undefined : keys.map(partitionBy);
   },
-  watches: (task) => [
+  wakeKeys: (task) => [
     ...terms(task, "anti-affinity").map((term) => `service:${term.service}`),
     `repelled:${task.serviceId}`,
   ],
   explain(task, node, world) {
-    const met = terms(task, "anti-affinity").find((term) => holds(term, node, world));
-    if (met === undefined) {
+    const met = terms(task, "anti-affinity").filter((term) => holds(term, node, world));
+    const away = repelledBy(task, node, world);
+    const stops = [
+      ...met.map((term) => `stop service ${clip(term.service)} in ${domainText(term.topology, node)}`),
+      ...away.map((topology) => `stop what keeps service ${clip(task.serviceId)} out of ${domainText(topology, node)}`),
+    ];
+    // To stop a task may take away what the affinity needs.
+    const helps = followsTasks(task) ? {} : { help: andText(stops) };
+    const [first] = met;
+    if (first === undefined) {
       return {
-        text: `hold a task that keeps service ${clip(task.serviceId)} away: ${nameOf(node)}`,
-        help: "add a node in another domain",
+        text: `closed to service ${clip(task.serviceId)} by another service's anti-affinity: ${nameOf(node)} is in ${domainText(away[0] ?? "", node)}`,
+        ...helps,
         data: { service: clip(task.serviceId) },
       };
     }
-    const value = clip(domainOf(met.topology, node.state) ?? "");
+    const value = clip(domainOf(first.topology, node.state) ?? "");
     return {
-      text: `are beside service ${clip(met.service)}: ${nameOf(node)} is in ${clip(met.topology)} "${value}"`,
-      help: `add a node in another ${clip(met.topology)}`,
-      data: { service: clip(met.service), topology: clip(met.topology), value },
+      text: `beside service ${clip(first.service)}: ${nameOf(node)} is in ${domainText(first.topology, node)}`,
+      ...helps,
+      data: { service: clip(first.service), topology: clip(first.topology), value },
     };
   },
   distance(task, node, world) {
@@ -117,14 +134,25 @@ export const antiAffinity: Filter = {
 };
 
 function isRepelled(task: TaskState, node: NodeView, world: World): boolean {
-  for (const [topology, counts] of world.repulsions(task.serviceId)) {
-    const value = domainOf(topology, node.state);
-    if (value !== undefined && counts.has(value)) return true;
-  }
-  return false;
+  return repelledBy(task, node, world).length > 0;
 }
 
-export function wide(list: readonly AffinityTerm[]): Partition[] {
+/** The topologies over which tasks in the node's domain keep the task's service away. */
+function repelledBy(task: TaskState, node: NodeView, world: World): string[] {
+  const found: string[] = [];
+  for (const [topology, counts] of world.repulsions(task.serviceId)) {
+    const value = domainOf(topology, node.state);
+    if (value !== undefined && counts.has(value)) found.push(topology);
+  }
+  return found;
+}
+
+/** `node.labels.zone "north"` */
+function domainText(topology: string, node: NodeView): string {
+  return `${clip(topology)} "${clip(domainOf(topology, node.state) ?? "")}"`;
+}
+
+export function wide(list: readonly AffinityTerm[]): Partitioning[] {
   return list.filter((term) => !isNarrow(term.topology)).map((term) => partitionBy(term.topology));
 }
 

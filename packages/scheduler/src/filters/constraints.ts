@@ -6,8 +6,8 @@ import {
   parseConstraints,
   topologyOf,
 } from "../constraints.ts";
-import type { Filter, NodeView } from "../rules.ts";
-import { clip, nameOf } from "../text.ts";
+import type { Filter, NodeView, World } from "../rules.ts";
+import { andText, clip, nameOf } from "../text.ts";
 import type { ConstrainedNode, TaskState } from "../types.ts";
 
 interface Compiled {
@@ -52,16 +52,22 @@ export const constraints: Filter = {
     }
     return fewest;
   },
-  explain(task, node) {
-    const failed = unmet(task, node)[0] ?? "";
-    const key = compile(failed).constraint.key;
-    const actual = topologyOf(key)?.(node.state);
+  explain(task, node, world) {
+    const failed = unmet(task, node);
+    const [first = ""] = failed;
+    const { key } = compile(first).constraint;
+    const actual = isConstraintKey(key) ? topologyOf(key)?.(node.state) : undefined;
+    const is = isConstraintKey(key)
+      ? actual === undefined
+        ? ""
+        : `, where it is "${clip(actual)}"`
+      : ", which names nothing that a node has";
+    const drop = `drop ${failed.length === 1 ? "the constraint" : "the constraints"} ${andText(failed.map((each) => `"${clip(each, 160)}"`))}`;
+    const relabel = relabelText(task, node, world);
     return {
-      text: `do not meet the constraints: nearest is ${nameOf(node)}, which fails "${clip(failed, 160)}"`,
-      help: isConstraintKey(key)
-        ? `change ${clip(key)} of ${nameOf(node)}${actual === undefined ? "" : `, which is "${clip(actual)}"`}, or drop the constraint`
-        : `"${clip(key)}" is nothing that a node has: correct the constraint`,
-      data: { constraint: clip(failed, 160), ...(actual === undefined ? {} : { actual: clip(actual) }) },
+      text: `excluded by constraints: ${nameOf(node)} fails "${clip(first, 160)}"${is}`,
+      help: relabel === undefined ? drop : `${relabel}, or ${drop}`,
+      data: { constraint: clip(first, 160), ...(actual === undefined ? {} : { actual: clip(actual) }) },
     };
   },
   distance: (task, node) => unmet(task, node).length,
@@ -70,6 +76,35 @@ export const constraints: Filter = {
 /** Reads each, so that what can't be read is refused before it is taken in. */
 export function checkConstraints(expressions: readonly string[] | undefined): void {
   if (expressions !== undefined) for (const each of expressions) compile(each);
+}
+
+/** The labels to change on the node so that it meets all; undefined where labels alone don't do, or do something else too. */
+function relabelText(task: TaskState, node: NodeView, world: World): string | undefined {
+  const labels = { ...node.state.labels };
+  const changes: string[] = [];
+  const terms = [task, ...node.tasks.values()].flatMap(({ affinity = [] }) => affinity);
+  const dividing = [...terms.map(({ topology }) => topology), ...world.repulsions(task.serviceId).keys()];
+  for (const expression of unmet(task, node)) {
+    const { key, operator, values } = compile(expression).constraint;
+    const label = labelOf(key);
+    // To change its domain too would change whom it is beside.
+    if (label === undefined || dividing.some((topology) => labelOf(topology) === label)) return undefined;
+    const [value = ""] = values;
+    if (operator === "!=" || operator === "not in") {
+      delete labels[label];
+      changes.push(`take the label ${clip(label)} off ${nameOf(node)}`);
+    } else {
+      labels[label] = value;
+      changes.push(`label ${nameOf(node)} with ${clip(label)}${operator === "exists" ? "" : `=${clip(value)}`}`);
+    }
+  }
+  const relabelled = { ...node.state, labels };
+  return (task.constraints ?? []).every((each) => compile(each).test(relabelled)) ? andText(changes) : undefined;
+}
+
+function labelOf(key: string): string | undefined {
+  const prefix = "node.labels.";
+  return key.toLowerCase().startsWith(prefix) ? key.slice(prefix.length) : undefined;
 }
 
 function unmet({ constraints: wanted = [] }: TaskState, { state }: NodeView): string[] {

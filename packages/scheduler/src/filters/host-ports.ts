@@ -11,11 +11,12 @@ export const hostPorts: Filter = {
     const ports = portsOf(task);
     return ports.length === 0 ? undefined : (node) => ports.every((port) => !node.hostPorts.has(port));
   },
+  room: () => 1,
   explain(task, node) {
     const taken = listText(portsOf(task).filter((port) => node.hostPorts.has(port)));
     return {
-      text: `have a host port in use: ${taken} on ${nameOf(node)}`,
-      help: "add a node, or publish another port",
+      text: `with a host port in use: ${taken} on ${nameOf(node)}`,
+      help: `free ${taken} on ${nameOf(node)}, or publish another port`,
       data: { ports: taken },
     };
   },

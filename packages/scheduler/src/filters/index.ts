@@ -1,7 +1,9 @@
 import type { Filter } from "../rules.ts";
+import { addresses } from "./addresses.ts";
 import { affinity, antiAffinity } from "./affinity.ts";
 import { constraints } from "./constraints.ts";
 import { hostPorts } from "./host-ports.ts";
+import { level } from "./level.ts";
 import { maxPerNode } from "./max-per-node.ts";
 import { localVolumes, networks, volumes } from "./offers.ts";
 import { platform } from "./platform.ts";
@@ -12,6 +14,7 @@ import { taints } from "./taints.ts";
 /** In the order in which they are asked; a node is counted for the first that refuses it. */
 export const defaultFilters: readonly Filter[] = [
   ready,
+  level,
   constraints,
   platform,
   taints,
@@ -20,6 +23,7 @@ export const defaultFilters: readonly Filter[] = [
   localVolumes,
   affinity,
   antiAffinity,
+  addresses,
   hostPorts,
   maxPerNode,
   resources,

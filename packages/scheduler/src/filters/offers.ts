@@ -24,7 +24,7 @@ function offers(
     explain(task, node) {
       const lacks = listText(missing(task, node));
       return {
-        text: `do not offer ${one}: ${nameOf(node)} lacks ${lacks}`,
+        text: `without ${one} of the task: ${nameOf(node)} lacks ${lacks}`,
         help: `offer ${lacks} on ${nameOf(node)}`,
         data: { missing: lacks },
       };
@@ -58,17 +58,13 @@ export const localVolumes: Filter = {
     const homes = names.map((name) => world.volumeHomes(name)).find((each) => each.size > 0);
     return homes === undefined ? undefined : new Set(homes.keys());
   },
-  watches: ({ localVolumes: names = [] }) => names.map((name) => `volume:${name}`),
+  wakeKeys: ({ localVolumes: names = [] }) => names.map((name) => `volume:${name}`),
   explain({ localVolumes: names = [] }, _node, world) {
     const placed = names.filter((name) => world.volumeHomes(name).size > 0);
     const homesText = (name: string): string => listText([...world.volumeHomes(name).keys()].map(nameOf).toSorted());
     const where = listText(placed.map((name) => `${name} is on ${homesText(name)}`));
     return {
-      text: `do not hold the task's local volumes: ${where}`,
-      help:
-        placed.length > 1
-          ? "keep the volumes on one node, or use one that every node offers"
-          : "make room on the volume's node, or use a volume that other nodes offer",
+      text: `away from the task's local volumes: ${where}`,
       data: { volumes: where },
     };
   },

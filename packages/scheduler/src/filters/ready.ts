@@ -5,16 +5,16 @@ import { nameOf } from "../text.ts";
 export const ready: Filter = {
   name: "ready",
   reads: "state",
+  placementOnly: true,
   share: () => "",
   check: () => (node) => node.state.ready && node.state.active,
   explain(_task, node) {
-    const state = node.state.ready ? "paused or drained" : "down";
-    return {
-      text: `not ready or not active: ${nameOf(node)} is ${state}`,
-      help: node.state.ready ? `activate ${nameOf(node)}` : `bring ${nameOf(node)} back`,
-      data: { state },
-    };
+    const { ready: isUp, active } = node.state;
+    const name = nameOf(node);
+    const state = [...(isUp ? [] : ["down"]), ...(active ? [] : ["paused or drained"])].join(", and ");
+    const help = isUp ? `activate ${name}` : active ? `bring ${name} back` : `bring ${name} back and activate it`;
+    return { text: `not ready or not active: ${name} is ${state}`, help, data: { state } };
   },
   // A node that is only drained is nearer than one that is down.
-  distance: (_task, { state }) => (state.ready ? 0 : 1),
+  distance: (_task, { state }) => (state.ready ? 0 : 2) + (state.active ? 0 : 1),
 };

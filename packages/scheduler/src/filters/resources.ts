@@ -1,6 +1,7 @@
-import type { Filter, NodeView } from "../rules.ts";
-import { amountText, clip, nameOf } from "../text.ts";
-import type { Resources, TaskState } from "../types.ts";
+import type { Filter } from "../rules.ts";
+import { amountText, andText, clip, nameOf, orText, quantityText } from "../text.ts";
+import type { TaskState } from "../types.ts";
+import { isTied } from "./ties.ts";
 
 /** What a task reserves of any kind, none of it zero. */
 export function needsOf({ reservations }: TaskState): [kind: string, amount: number][] {
@@ -20,32 +21,47 @@ export const resources: Filter = {
       return true;
     };
   },
-  explain({ reservations = {} }, node) {
-    const kind = scarcest(reservations, node);
-    const needs = reservations[kind] ?? 0;
-    const free = node.free(kind);
-    const name = clip(kind);
+  room(task, node) {
+    let room = Number.POSITIVE_INFINITY;
+    for (const [kind, amount] of needsOf(task)) room = Math.min(room, Math.floor(node.free(kind) / amount));
+    return room;
+  },
+  explain(task, node) {
+    const needs = needsOf(task);
+    const short = needs
+      .map(([kind, needed]) => ({ kind, needed, free: Math.max(0, node.free(kind)) }))
+      .filter(({ needed, free }) => free < needed)
+      .toSorted((a, b) => shortage(b.needed, b.free) - shortage(a.needed, a.free) || (a.kind < b.kind ? -1 : 1));
+    const [worst] = short;
+    const { kind = "", needed = 0, free = 0 } = worst ?? {};
+    const kinds = needs.map(([each]) => clip(each)).toSorted();
+    const text =
+      kinds.length === 1
+        ? `short of ${clip(kind)}: needs ${amountText(kind, needed, "up")}, most free is ${amountText(kind, free, "down")} on ${nameOf(node)}`
+        : `short of ${orText(kinds)}: nearest is ${nameOf(node)} with ${andText(short.map((each) => `${quantityText(each.kind, each.free, "down")} free of ${amountText(each.kind, each.needed, "up")} needed`))}`;
+    const each = (amount: (of: (typeof short)[number]) => number, way: "up" | "down"): string =>
+      andText(short.map((of) => quantityText(of.kind, amount(of), way)));
+    const helps = [
+      ...(short.every((of) => node.capacity(of.kind) >= of.needed)
+        ? [`free ${each((of) => of.needed - node.free(of.kind), "up")} on ${nameOf(node)}`]
+        : []),
+      ...(short.every((of) => of.free > 0) ? [`reserve at most ${each((of) => of.free, "down")}`] : []),
+    ];
     return {
-      text: `short of ${name}: needs ${amountText(kind, needs)}, most free is ${amountText(kind, free)} on ${nameOf(node)}`,
-      help:
-        node.capacity(kind) < needs
-          ? `add a node with ${amountText(kind, needs)} of ${name}, or reserve at most ${amountText(kind, Math.max(0, free))}`
-          : `free ${amountText(kind, needs - free)} of ${name} on ${nameOf(node)}, or reserve at most ${amountText(kind, Math.max(0, free))}`,
-      data: { kind: name, needs, free },
+      text,
+      ...(helps.length === 0 ? {} : { help: helps.join(", or ") }),
+      ...(isTied(task) ? {} : { another: `add a node like ${nameOf(node)} with ${each((of) => of.needed, "up")}` }),
+      data: { kind: clip(kind), needs: needed, free },
     };
   },
-  distance: ({ reservations = {} }, node) => shortage(reservations, node, scarcest(reservations, node)),
+  distance(task, node) {
+    let worst = 0;
+    for (const [kind, needed] of needsOf(task)) worst = Math.max(worst, shortage(needed, node.free(kind)));
+    return worst;
+  },
 };
 
-function shortage(needs: Resources, node: NodeView, kind: string): number {
-  const need = needs[kind] ?? 0;
-  return need <= 0 ? 0 : (need - node.free(kind)) / need;
-}
-
-function scarcest(needs: Resources, node: NodeView): string {
-  let worst = "";
-  for (const kind of Object.keys(needs).toSorted()) {
-    if (worst === "" || shortage(needs, node, kind) > shortage(needs, node, worst)) worst = kind;
-  }
-  return worst;
+/** How much is lacking, as a share of what is needed. */
+function shortage(needed: number, free: number): number {
+  return (needed - free) / needed;
 }

@@ -1,23 +1,22 @@
 import type { Filter, NodeView } from "../rules.ts";
-import { clip, nameOf } from "../text.ts";
+import { listText, nameOf } from "../text.ts";
 import type { Taint, TaskState, Toleration } from "../types.ts";
 
 /** The task tolerates the node's strict taints. */
 export const taints: Filter = {
   name: "taints",
   reads: "state",
+  placementOnly: true,
   share: ({ tolerations }) =>
     tolerations === undefined || tolerations.length === 0 ? "" : JSON.stringify(tolerations),
   check: (task) => (node) => node.state.taints === undefined || hard(task, node).length === 0,
   explain(task, node) {
-    const [first] = hard(task, node);
-    const taint = clip(
-      first === undefined ? "" : first.value === undefined ? first.key : `${first.key}=${first.value}`,
-    );
+    const found = hard(task, node).map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
+    const list = listText(found);
     return {
-      text: `have a taint that the task does not tolerate: ${taint} on ${nameOf(node)}`,
-      help: `tolerate ${taint}, or take it off ${nameOf(node)}`,
-      data: { taint },
+      text: `tainted against the task: ${list} on ${nameOf(node)}`,
+      help: `tolerate ${list}, or take ${found.length === 1 ? "it" : "them"} off ${nameOf(node)}`,
+      data: { taints: list },
     };
   },
   distance: (task, node) => hard(task, node).length,

@@ -7,7 +7,7 @@ export function pathOf(values: readonly string[]): string {
 
 interface Domain {
   readonly nodes: Set<Node>;
-  /** serviceId → tasks on its nodes. */
+  /** serviceId → tasks on its nodes that stay. */
   readonly tasks: Map<string, number>;
 }
 

@@ -41,6 +41,8 @@ export const anyNode: fc.Arbitrary<NodeState> = present(
     networks: some(fc.subarray(["n1", "n2"])),
     volumes: some(fc.subarray(["v1", "l1"])),
     images: some(fc.subarray(["i1", "i2"])),
+    level: some(fc.integer({ min: 0, max: 2 })),
+    addresses: some(fc.integer({ min: 1, max: 6 }), 3),
   }),
 ) as fc.Arbitrary<NodeState>;
 
@@ -96,6 +98,7 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
       2,
     ),
     priority: some(fc.integer({ min: -1, max: 2 }), 2),
+    level: some(fc.integer({ min: 1, max: 2 }), 1),
   }),
 ).map(({ gpu, reservations, ...rest }) => {
   const all = { ...reservations, ...(gpu === undefined ? {} : { gpu }) };
@@ -122,8 +125,11 @@ export const anyDelta = (services: Services): fc.Arbitrary<Delta> =>
     {
       weight: 2,
       arbitrary: fc
-        .tuple(anyTask(services), fc.constantFrom(...nodeIds))
-        .map(([task, nodeId]): Delta => ({ kind: "task", task: { ...task, nodeId } })),
+        .tuple(anyTask(services), fc.constantFrom(...nodeIds), fc.nat(3))
+        .map(([task, nodeId, n]): Delta => ({
+          kind: "task",
+          task: { ...task, nodeId, ...(n === 0 ? { leaving: true } : {}) },
+        })),
     },
     { weight: 4, arbitrary: anyTask(services).map((task): Delta => ({ kind: "task-gone", taskId: task.id })) },
     {

@@ -45,7 +45,7 @@ export class ModelWorld {
       ...[...this.nodes.values()].map((node): Delta => ({ kind: "node", node })),
       ...[...this.tasks.values()].map((task): Delta => ({ kind: "task", task })),
       ...this.failures,
-      { kind: "time", now: this.now },
+      ...(Number.isFinite(this.now) ? [{ kind: "time", now: this.now } as const] : []),
     ];
   }
 
@@ -55,18 +55,28 @@ export class ModelWorld {
     );
   }
 
+  staying(nodeId?: string): TaskState[] {
+    return this.held(nodeId).filter((task) => task.leaving !== true);
+  }
+
   /** Tasks of a service in the domain that `node` is in, or undefined where it is in none. */
   beside(service: string, key: string, node: NodeState): number | undefined {
     const domain = value(node, key);
     if (domain === undefined) return undefined;
-    return this.held().filter((task) => {
+    return this.staying().filter((task) => {
       const on = this.nodes.get(task.nodeId ?? "");
       return task.serviceId === service && on !== undefined && value(on, key) === domain;
     }).length;
   }
 
   passes(node: NodeState, task: TaskState): boolean {
+    return this.refusals(node, task).length === 0;
+  }
+
+  /** The names of the filters that refuse the node, in the order in which they are asked. */
+  refusals(node: NodeState, task: TaskState): string[] {
     const here = this.held(node.id);
+    const own = this.staying(node.id).filter((each) => each.serviceId === task.serviceId);
     const capacity = (kind: string): number => node.named?.[kind]?.length ?? node.resources?.[kind] ?? 0;
     const used = (kind: string): number => here.reduce((sum, each) => sum + (each.reservations?.[kind] ?? 0), 0);
     const homes = (name: string): string[] => [
@@ -83,54 +93,64 @@ export class ModelWorld {
           (each.value ?? taint.value ?? "") === (taint.value ?? "") &&
           (each.effect ?? taint.effect) === taint.effect,
       );
-    return (
-      node.ready &&
-      node.active &&
-      (task.constraints ?? []).every((each) => matchConstraints([parse(each)], node)) &&
-      ((task.platforms ?? []).length === 0 ||
-        task.platforms!.some((each) => each.os === node.platform?.os && each.arch === node.platform.arch)) &&
-      (node.taints ?? []).every((taint) => taint.effect !== "no-schedule" || tolerates(taint)) &&
-      (task.networks ?? []).every((each) => node.networks?.includes(each)) &&
-      (task.volumes ?? []).every((each) => node.volumes?.includes(each)) &&
-      (task.localVolumes ?? []).every((each) => homes(each).length === 0 || homes(each).includes(node.id)) &&
-      required.every((term) => {
-        const beside = this.beside(term.service, term.topology, node);
-        if (term.kind === "anti-affinity") return (beside ?? 0) === 0;
-        const begins =
-          term.service === task.serviceId && !this.held().some((each) => each.serviceId === task.serviceId);
-        return begins || (beside ?? 0) > 0;
-      }) &&
-      !this.held().some((other) =>
-        (other.affinity ?? []).some((term) => {
-          if (term.kind !== "anti-affinity" || term.required === false || term.service !== task.serviceId) return false;
-          const on = this.nodes.get(other.nodeId ?? "");
-          const domain = on === undefined ? undefined : value(on, term.topology);
-          return domain !== undefined && domain === value(node, term.topology);
+    const checks: Record<string, boolean> = {
+      ready: node.ready && node.active,
+      level: (task.level ?? 0) <= (node.level ?? 0),
+      constraints: (task.constraints ?? []).every((each) => matchConstraints([parse(each)], node)),
+      platform:
+        (task.platforms ?? []).length === 0 ||
+        task.platforms!.some((each) => each.os === node.platform?.os && each.arch === node.platform.arch),
+      taints: (node.taints ?? []).every((taint) => taint.effect !== "no-schedule" || tolerates(taint)),
+      networks: (task.networks ?? []).every((each) => node.networks?.includes(each)),
+      volumes: (task.volumes ?? []).every((each) => node.volumes?.includes(each)),
+      "local-volumes": (task.localVolumes ?? []).every(
+        (each) => homes(each).length === 0 || homes(each).includes(node.id),
+      ),
+      affinity: required
+        .filter((term) => term.kind === "affinity")
+        .every((term) => {
+          const begins =
+            term.service === task.serviceId && !this.staying().some((each) => each.serviceId === task.serviceId);
+          return begins || (this.beside(term.service, term.topology, node) ?? 0) > 0;
         }),
-      ) &&
-      (task.hostPorts ?? []).every(
+      "anti-affinity":
+        required
+          .filter((term) => term.kind === "anti-affinity")
+          .every((term) => (this.beside(term.service, term.topology, node) ?? 0) === 0) &&
+        !this.staying().some((other) =>
+          (other.affinity ?? []).some((term) => {
+            if (term.kind !== "anti-affinity" || term.required === false || term.service !== task.serviceId)
+              return false;
+            const on = this.nodes.get(other.nodeId ?? "");
+            const domain = on === undefined ? undefined : value(on, term.topology);
+            return domain !== undefined && domain === value(node, term.topology);
+          }),
+        ),
+      addresses: node.addresses === undefined || here.length < node.addresses,
+      "host-ports": (task.hostPorts ?? []).every(
         (port) =>
           !here.some((each) =>
             each.hostPorts?.some((other) => other.port === port.port && other.protocol === port.protocol),
           ),
-      ) &&
-      ((task.maxPerNode ?? 0) === 0 ||
-        here.filter((each) => each.serviceId === task.serviceId).length < task.maxPerNode!) &&
-      Object.entries(task.reservations ?? {}).every(
+      ),
+      "max-per-node": (task.maxPerNode ?? 0) === 0 || own.length < task.maxPerNode!,
+      resources: Object.entries(task.reservations ?? {}).every(
         ([kind, amount]) => amount === 0 || used(kind) + amount <= capacity(kind),
-      )
-    );
+      ),
+    };
+    return Object.keys(checks).filter((name) => checks[name] !== true);
   }
 
   /** What `spread` goes by, most important first; lower is better. */
   rank(node: NodeState, task: TaskState): number[] {
     const here = this.held(node.id);
+    const stay = this.staying(node.id);
     const own = (tasks: readonly TaskState[]): number =>
       tasks.filter((each) => each.serviceId === task.serviceId).length;
     const keys = (task.preferences ?? []).map((each) => each.replace("spread=", ""));
     const branches = keys.map((_, level) =>
       own(
-        this.held().filter((each) => {
+        this.staying().filter((each) => {
           const on = this.nodes.get(each.nodeId ?? "");
           return on !== undefined && keys.slice(0, level + 1).every((key) => value(on, key) === value(node, key));
         }),
@@ -165,7 +185,7 @@ export class ModelWorld {
         Math.max(0, (all - here.reduce((sum, each) => sum + (each.reservations?.[kind] ?? 0), 0)) / all),
       );
     const headroom = 16 - Math.floor(16 * Math.min(1, ...free));
-    return [...branches, failed >= 5 ? 1 : 0, unmet, soft, own(here), here.length, image, headroom];
+    return [...branches, failed >= 5 ? 1 : 0, unmet, soft, own(stay), stay.length, image, headroom];
   }
 }
 

@@ -5,6 +5,6 @@
  * - `memory-proposer.ts`   that log, which fails when told
  * - `proposer-contract.ts` what every `Proposer` does
  */
-export { memoryStore, type MemoryStore, type MemoryStoreDependencies } from "./memory-store.ts";
-export { MemoryProposer, type ProposerFault } from "./memory-proposer.ts";
+export { memoryManagers, memoryStore, type MemoryStore, type MemoryStoreDependencies } from "./memory-store.ts";
+export { MemoryLog, MemoryProposer, type ProposerFault } from "./memory-proposer.ts";
 export { proposerContract, type ProposerContractCase, type ProposerUnderTest } from "./proposer-contract.ts";

@@ -1,8 +1,8 @@
 import { StoreConflict_Kind, StoreResult } from "@warren/api";
 
-import { StoreError } from "../errors.ts";
+import { notLeader, StoreError, unavailable } from "../errors.ts";
 import type { Proposer } from "../proposer.ts";
-import type { StoreStateMachine } from "../state-machine.ts";
+import type { LogCommand, StoreStateMachine } from "../state-machine.ts";
 
 /** What becomes of a proposal instead of its being applied and answered. */
 export type ProposerFault =
@@ -14,20 +14,61 @@ export type ProposerFault =
   /** `STORE_OUTCOME_UNKNOWN`, and it was lost. */
   | "outcome-unknown-lost";
 
-/** Consensus of one, in memory: a command is applied at once, in the turn after its proposal. */
-export class MemoryProposer implements Proposer {
-  readonly #machine: StoreStateMachine;
-  readonly #faults: ProposerFault[] = [];
-  #held: PromiseWithResolvers<void> | undefined;
-  #index: number;
-  /** False: proposals are refused with `STORE_NOT_LEADER`. */
-  leader = true;
-  /** Every command that was applied, with its index: a log that can be replayed. */
-  readonly applied: { readonly index: number; readonly data: Uint8Array }[] = [];
+/** A log in memory that several managers share: what is appended is committed at once, in the term of its leader. */
+export class MemoryLog {
+  readonly entries: LogCommand[] = [];
+  readonly #members: MemoryProposer[] = [];
+  #term = 0;
+  #leader: MemoryProposer | undefined;
 
-  constructor(machine: StoreStateMachine) {
+  get term(): number {
+    return this.#term;
+  }
+
+  get leader(): MemoryProposer | undefined {
+    return this.#leader;
+  }
+
+  /** A name for a further member. */
+  join(member: MemoryProposer): string {
+    this.#members.push(member);
+    return String(this.#members.length);
+  }
+
+  /** Begins a term that `leader` leads, or nobody; the term. */
+  elect(leader: MemoryProposer | undefined): number {
+    this.#leader = leader;
+    this.#term += 1;
+    return this.#term;
+  }
+
+  append(data: Uint8Array, firstIndex: number): LogCommand {
+    const entry = { index: (this.entries.at(-1)?.index ?? firstIndex - 1) + 1, term: this.#term, data };
+    this.entries.push(entry);
+    for (const member of this.#members) member.applyCommitted();
+    return entry;
+  }
+}
+
+/** A manager's end of a log in memory. Not held back, it applies a command before `propose` returns its promise. */
+export class MemoryProposer implements Proposer {
+  readonly name: string;
+  readonly #machine: StoreStateMachine;
+  readonly #log: MemoryLog;
+  readonly #faults: ProposerFault[] = [];
+  readonly #results = new Map<number, PromiseWithResolvers<Uint8Array>>();
+  #held: PromiseWithResolvers<void> | undefined;
+  #holdsBack = false;
+  /** Entries of the log that are applied here. */
+  #position = 0;
+  #caughtUp: (() => void)[] = [];
+  /** Every command that was applied here: a log that can be replayed. */
+  readonly applied: LogCommand[] = [];
+
+  constructor(machine: StoreStateMachine, log: MemoryLog = new MemoryLog()) {
     this.#machine = machine;
-    this.#index = machine.view().version;
+    this.#log = log;
+    this.name = log.join(this);
   }
 
   /** The next proposals each meet the next of these. */
@@ -35,7 +76,7 @@ export class MemoryProposer implements Proposer {
     this.#faults.push(...faults);
   }
 
-  /** Proposals wait until the function that this returns is called. */
+  /** Proposals wait, outside the log, until the function that this returns is called. */
   hold(): () => void {
     const held = Promise.withResolvers<void>();
     this.#held = held;
@@ -45,14 +86,32 @@ export class MemoryProposer implements Proposer {
     };
   }
 
-  async propose(command: Uint8Array): Promise<Uint8Array> {
-    await this.#held?.promise;
-    if (!this.leader)
-      throw new StoreError({ code: "STORE_NOT_LEADER", leader: undefined }, "this manager does not lead");
+  /** What is committed is not applied here until the function that this returns is called. */
+  holdBack(): () => void {
+    this.#holdsBack = true;
+    return () => {
+      this.#holdsBack = false;
+      this.applyCommitted();
+    };
+  }
+
+  leader(): string | undefined {
+    return this.#log.leader?.name;
+  }
+
+  async read(): Promise<void> {
+    if (this.#log.leader === undefined) throw unavailable("no manager leads");
+    if (this.#position < this.#log.entries.length)
+      await new Promise<void>((resolve) => void this.#caughtUp.push(resolve));
+  }
+
+  async propose(command: Uint8Array, term: number): Promise<Uint8Array> {
+    if (this.#held !== undefined) await this.#held.promise;
+    if (this.#log.leader !== this || this.#log.term !== term) throw notLeader(this.leader());
     const fault = this.#faults.shift();
     switch (fault) {
       case undefined:
-        return this.#apply(command);
+        return this.#append(command);
       case "conflict":
         return StoreResult.encode({
           conflicts: [{ table: "nodes", id: "elsewhere", kind: StoreConflict_Kind.STALE }],
@@ -60,19 +119,31 @@ export class MemoryProposer implements Proposer {
       case "unavailable":
         throw new StoreError({ code: "STORE_UNAVAILABLE", reason: "told so by the test" }, "not taken, as told");
       case "outcome-unknown-applied":
-        this.#apply(command);
+        await this.#append(command);
         throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "applied without an answer, as told");
       case "outcome-unknown-lost":
         throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "lost without an answer, as told");
     }
   }
 
-  #apply(data: Uint8Array): Uint8Array {
-    this.#index += 1;
-    const command = { index: this.#index, data };
-    this.applied.push(command);
-    const [result] = this.#machine.apply([command]);
-    if (result === undefined) throw new Error("assertion failed: no result");
-    return result;
+  /** Applies what the log has, unless it is held back. */
+  applyCommitted(): void {
+    while (!this.#holdsBack && this.#position < this.#log.entries.length) {
+      const entry = this.#log.entries[this.#position++] as LogCommand;
+      this.applied.push(entry);
+      const [result] = this.#machine.apply([entry]);
+      if (result === undefined) throw new Error("assertion failed: no result");
+      this.#results.get(entry.index)?.resolve(result);
+      this.#results.delete(entry.index);
+    }
+    if (this.#position === this.#log.entries.length) for (const resolve of this.#caughtUp.splice(0)) resolve();
+  }
+
+  #append(data: Uint8Array): Promise<Uint8Array> {
+    const result = Promise.withResolvers<Uint8Array>();
+    const next = (this.#log.entries.at(-1)?.index ?? this.#machine.view().version) + 1;
+    this.#results.set(next, result);
+    this.#log.append(data, next);
+    return result.promise;
   }
 }

@@ -171,7 +171,7 @@ export class Clients {
     return this.patiently(
       applied.then(({ result }) => ({ outcome: "ok" as const, output: Buffer.from(result ?? []).toString() })),
       (error) => {
-        const refused = ["RAFT_PROPOSAL_DROPPED", "RAFT_CLOSED", "RAFT_SESSION_UNKNOWN"];
+        const refused = ["RAFT_PROPOSAL_DROPPED", "RAFT_NOT_LEADER", "RAFT_CLOSED", "RAFT_SESSION_UNKNOWN"];
         return { outcome: RaftError.is(error) && refused.includes(error.code) ? "fail" : "unknown" };
       },
     );

@@ -5,12 +5,13 @@ import { seededRandom } from "@warren/std/testing";
 import { errorText, type Random } from "@warren/std";
 
 import { describeConfState, describeMessage } from "../../core/describe.ts";
-import { decodeMessages } from "../../transport/wire.ts";
+import { RaftError } from "../../errors.ts";
+import type { Hello } from "../../transport/transport.ts";
 import { Invariants, Violation } from "./invariants.ts";
 import { Machines, type Machine } from "./machines.ts";
 import { SimulatedNetwork } from "./network.ts";
 import { planOf, type Plan } from "./plan.ts";
-import { glance } from "./probe.ts";
+import { programs } from "./programs.ts";
 import { Scheduler } from "./scheduler.ts";
 
 export interface SimulationOptions {
@@ -43,6 +44,7 @@ export class SimulatedCluster {
         if (trace !== undefined) this.say(`sent ${describeMessage(m, () => "…")}`);
         invariants.sent(from, m);
       },
+      unreadable: (by, error) => this.unreadable(by, error),
       delivered: (from, to, bytes) => this.delivered(from, to, bytes),
     });
     const parts = { scheduler, random, invariants, network: this.network, plan: this.plan };
@@ -109,17 +111,23 @@ export class SimulatedCluster {
     }
   }
 
+  /** Only a frame of a level above its program's may be refused. */
+  private unreadable(by: Hello, error: unknown): void {
+    const known = RaftError.is(error, "RAFT_LEVEL_UNREADABLE") && by.level === programs.present.level;
+    this.invariants.expect(known, 0, `member ${by.from} can't take a frame: ${errorText(error)}`);
+  }
+
   private delivered(from: number, to: number, bytes: Uint8Array): void {
     this.hash = crc32(bytes, crc32(`${from} ${to} ${this.scheduler.nowMs}`, this.hash));
     if (this.trace === undefined || bytes.length === 0) return;
-    for (const m of decodeMessages(bytes)) this.say(`    got ${describeMessage(m, () => "…")}`);
+    for (const m of programs.next.decodeMessages(bytes)) this.say(`    got ${describeMessage(m, () => "…")}`);
   }
 }
 
 /** What a member is now, in a line. */
 export function describeMachine({ id, state, node }: Machine): string {
   if (node === undefined) return `member ${id} is ${state}`;
-  const { raft, applied } = glance(node);
+  const { raft, applied } = node.inspect();
   const { log, term, lead, tracker } = raft;
   const configuration = describeConfState(tracker.confState());
   return (

@@ -10,6 +10,7 @@ import type { Invariants } from "./invariants.ts";
 import { RegisterMachine } from "./machine.ts";
 import type { SimulatedNetwork } from "./network.ts";
 import type { Plan } from "./plan.ts";
+import { levelKey, programs, type Program } from "./programs.ts";
 import { MachineClock, Process, type Scheduler } from "./scheduler.ts";
 
 export class Machine {
@@ -27,6 +28,8 @@ export class Machine {
   damage: Damage | undefined;
   /** A fault was put in for which its member may stop. */
   blamed = false;
+  /** The program that it runs, or ran last. */
+  program: Program = "present";
   /** Until when its state machine takes its time. */
   wedgedUntilMs = 0;
 
@@ -49,7 +52,7 @@ const refusals = new Set([
   "RAFT_LOG_TAIL_LOST",
   "RAFT_STATE_CORRUPT",
   "RAFT_SNAPSHOT_CORRUPT",
-  "RAFT_FORMAT_UNKNOWN",
+  "RAFT_LEVEL_UNREADABLE",
 ]);
 
 export interface MachinesParts {
@@ -63,6 +66,11 @@ export interface MachinesParts {
 
 export class Machines {
   readonly all: Map<number, Machine> = new Map();
+  /** How far the cluster has come to run the next program alone. `raised`: its level is the active one. */
+  upgrade: "mixed" | "under-way" | "raised" | "done" = "mixed";
+  /** Programs that led, and how often the old one was refused after the level was raised. */
+  readonly led: Set<Program> = new Set();
+  oldProgramsRefused = 0;
   private readonly parts: MachinesParts;
   private readonly founders: readonly Member[];
   /** Processes whose log refused a write: they must end. */
@@ -87,6 +95,17 @@ export class Machines {
       if (found === undefined || leadership.term > (found.node as RaftNode).leadership().term) found = machine;
     }
     return found;
+  }
+
+  /** Starts every member that runs the old program again with the new one; true once none is left. */
+  upgradeAll(): boolean {
+    const old = this.running().filter(({ program }) => program === "present");
+    for (const machine of old) {
+      this.crash(machine, false);
+      this.start(machine);
+    }
+    const ran = [...this.all.values()].filter(({ state }) => state !== "retired");
+    return ran.every(({ node, program }) => node !== undefined && program === "next");
   }
 
   add(id: number, founder: boolean): Machine {
@@ -140,6 +159,18 @@ export class Machines {
     }
   }
 
+  private get isRaised(): boolean {
+    return this.upgrade === "raised" || this.upgrade === "done";
+  }
+
+  private nextProgram(): Program {
+    const { plan, random } = this.parts;
+    if (!plan.mixedPrograms) return "present";
+    if (this.upgrade === "mixed") return random.int(2) === 0 ? "present" : "next";
+    // Now and then somebody starts the old one again.
+    return this.upgrade === "raised" && random.int(2) === 0 ? "present" : "next";
+  }
+
   private newDisk(id: number): SimulatedDisk {
     const { scheduler, random, plan, invariants } = this.parts;
     const disk: SimulatedDisk = new SimulatedDisk(scheduler, random, {
@@ -154,21 +185,37 @@ export class Machines {
   private async boot(machine: Machine, process: Process): Promise<void> {
     const { scheduler, random, network, invariants, plan } = this.parts;
     const { id, disk } = machine;
+    machine.program = this.nextProgram();
+    const formats = programs[machine.program];
     const storage = await openLogStorage(disk.mount(process), {
       clusterId: "simulation",
       nodeId: id,
       newIncarnation: () => String(random.int(2 ** 32)),
       cacheBytes: plan.cacheBytes,
+      levels: formats,
     });
     invariants.expect(
       storage.lastIndex() === disk.readableState().last,
       15,
       `member ${id} opened a log to ${storage.lastIndex()}; on disk it ends at ${disk.readableState().last}`,
     );
-    const registers = new RegisterMachine(
+    let running: RaftNode | undefined;
+    const follow = (): void => {
+      const level = registers.state.get(levelKey);
+      // What it restored before it runs, it is told by its storage.
+      if (level === undefined || running === undefined || running.activeLevel === Number(level)) return;
+      running.setActiveLevel(Number(level)).catch(() => undefined);
+    };
+    const registers: RegisterMachine = new RegisterMachine(
       {
-        applied: (index, data, result) => process.alive && invariants.applied(id, index, data, result),
-        restored: (image) => invariants.restored(id, image, newestIndex(storage)),
+        applied: (index, data, result) => {
+          if (process.alive) invariants.applied(id, index, data, result);
+          follow();
+        },
+        restored: (image) => {
+          invariants.restored(id, image, newestIndex(storage));
+          follow();
+        },
       },
       () => {
         const leftMs = machine.wedgedUntilMs - scheduler.nowMs;
@@ -187,12 +234,17 @@ export class Machines {
         storage,
         transport: network.transport(process),
         fsm: registers,
+        formats,
+        probe: invariants.probe(id),
         defer: (run) => void scheduler.after(0, run, process),
       },
       { ...plan.options, ...first },
     );
     invariants.expect(machine.damage === undefined, 15, `member ${id} did not notice ${machine.damage}`);
     invariants.started(id, node, storage);
+    running = node;
+    follow();
+    node.onLeadership(({ isLeader }) => isLeader && this.led.add(machine.program));
     machine.node = node;
     machine.registers = registers;
     if (machine.state !== "lost") machine.state = "up";
@@ -220,6 +272,12 @@ export class Machines {
     process.kill();
     this.gone(machine);
     machine.disk.crash(false);
+    const again = (): void => void scheduler.after(300 + random.int(700), () => this.start(machine));
+    if (WarrenError.is(error, "RAFT_LEVEL_UNREADABLE") && machine.program === "present" && this.isRaised) {
+      this.oldProgramsRefused++;
+      again();
+      return;
+    }
     if (machine.damage !== undefined && !faulted(error)) {
       const known = WarrenError.is(error) && refusals.has(error.code);
       invariants.expect(known, 15, `member ${machine.id} refused ${machine.damage} as ${String(error)}`);
@@ -227,7 +285,7 @@ export class Machines {
       return;
     }
     invariants.expect(machine.blamed || faulted(error), 15, `member ${machine.id} did not start: ${String(error)}`);
-    scheduler.after(300 + random.int(700), () => this.start(machine));
+    again();
   }
 
   private gone(machine: Machine): void {

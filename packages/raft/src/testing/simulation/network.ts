@@ -7,8 +7,7 @@ import type { Random } from "@warren/std";
 import type { Message } from "../../core/index.ts";
 import { RaftError } from "../../errors.ts";
 import type { SnapshotReader } from "../../storage/index.ts";
-import type { Member, Transport, TransportHandler } from "../../transport/transport.ts";
-import { decodeMessages, encodeMessages } from "../../transport/wire.ts";
+import type { Hello, Member, Transport, TransportHandler } from "../../transport/transport.ts";
 import type { Process, Scheduler } from "./scheduler.ts";
 
 /** How bad the network is now. */
@@ -39,6 +38,8 @@ interface Endpoint {
 }
 
 export interface NetworkObserver {
+  /** A frame that was admitted could not be taken. */
+  unreadable(by: Hello, error: unknown): void;
   sent(from: number, m: Message): void;
   /** Summed up into the trace. */
   delivered(from: number, to: number, bytes: Uint8Array): void;
@@ -85,6 +86,11 @@ export class SimulatedNetwork {
   find(from: number, to: number): Endpoint | undefined {
     const endpoint = this.endpoints.get(to);
     return endpoint?.process.alive === true && this.reaches(from, to) ? endpoint : undefined;
+  }
+
+  /** @internal */
+  unreadable(by: Hello, error: unknown): void {
+    this.observer.unreadable(by, error);
   }
 
   /** @internal */
@@ -180,7 +186,7 @@ class SimulatedTransport implements Transport {
         continue;
       }
       // As bytes: neither side may see what the other does to a message later.
-      const bytes = encodeMessages(batch);
+      const bytes = handler.encode(batch);
       const once = batch.some(({ type }) => type === "MsgProp");
       this.network.carry({ from, to, bytes, once }, (endpoint) => this.hand(endpoint, bytes), unreachable);
     }
@@ -195,7 +201,7 @@ class SimulatedTransport implements Transport {
     const endpoint = this.network.find(from, message.to);
     if (endpoint === undefined || !this.peers.has(message.to)) throw unreachable(message.to);
     if ((await this.admission(endpoint)) !== undefined) throw unreachable(message.to);
-    const [copy] = decodeMessages(encodeMessages([message])) as [Message];
+    const [copy] = endpoint.handler.decode(handler.encode([message])) as [Message];
     const received = endpoint.handler.receiveSnapshot(copy, this.stream(from, message.to, endpoint.process, snapshot));
     // A receiver that is gone never answers.
     await this.patiently(received, message.to, this.process);
@@ -208,9 +214,9 @@ class SimulatedTransport implements Transport {
 
   private hand(endpoint: Endpoint, bytes: Uint8Array): void {
     const deliver = async (): Promise<void> => {
-      if ((await this.admission(endpoint)) === undefined) endpoint.handler.receive(decodeMessages(bytes));
+      if ((await this.admission(endpoint)) === undefined) endpoint.handler.receive(endpoint.handler.decode(bytes));
     };
-    void deliver();
+    deliver().catch((error: unknown) => this.network.unreadable(endpoint.handler.hello, error));
   }
 
   /** Connects, as production does at once, so that members have met before they need each other. */
@@ -228,10 +234,13 @@ class SimulatedTransport implements Transport {
     if (answer === undefined) {
       // A member that can't say whether it knows us is one that ends.
       answer = endpoint.handler.admit(handler.hello).catch(() => "it failed");
-      const asked = answer.then((refusal) => {
+      const asked = answer.then((why) => {
+        if (why === undefined) return undefined;
         // Asked again with the next message.
-        if (refusal !== undefined) this.admitted.delete(endpoint.process);
-        return refusal;
+        this.admitted.delete(endpoint.process);
+        endpoint.handler.refused({ peer: handler.hello.from, by: "here", why });
+        if (this.process.alive) handler.refused({ peer: endpoint.handler.hello.from, by: "there", why });
+        return why;
       });
       this.admitted.set(endpoint.process, asked);
       return asked;

@@ -4,9 +4,12 @@ import type { Random } from "@warren/std";
 import { describeConfState } from "../../core/describe.ts";
 import type { ConfState } from "../../core/index.ts";
 import type { RaftNode } from "../../node/index.ts";
+import { RaftError } from "../../errors.ts";
 import { encodeAction } from "./machine.ts";
 import type { Machine, Machines } from "./machines.ts";
+import { nonsense } from "./nonsense.ts";
 import type { Plan } from "./plan.ts";
+import { levelKey, programs } from "./programs.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** How long the operator waits for anything, ms. */
@@ -19,6 +22,7 @@ export interface OperatorParts {
   readonly machines: Machines;
   readonly plan: Plan;
   readonly note: (what: string) => void;
+  readonly expectRefusal: (refused: boolean, what: string) => void;
 }
 
 export class Operator {
@@ -63,13 +67,36 @@ export class Operator {
       const leader = machines.leader();
       if (leader === undefined || this.stopped) continue;
       if (await this.replaceLost()) continue;
+      if (plan.mixedPrograms && (await this.upgrade())) continue;
       if (plan.troubles.has("membership") && !this.lossExpected()) await this.attempt((node) => this.change(node));
     }
+  }
+
+  /** Once in a run: everyone gets the new program, then the new level is made the active one. True while it goes on. */
+  private async upgrade(): Promise<boolean> {
+    const { machines, random } = this.parts;
+    if (machines.upgrade === "mixed" && random.int(6) === 0) machines.upgrade = "under-way";
+    if (machines.upgrade !== "under-way") return false;
+    if (machines.upgradeAll() && (await this.raiseLevel())) machines.upgrade = "raised";
+    return true;
+  }
+
+  private async raiseLevel(): Promise<boolean> {
+    const value = String(programs.next.level);
+    const raise = encodeAction(-++this.proposals, { kind: "put", key: levelKey, value });
+    return this.committed(raise);
   }
 
   /** Removes members that lost their logs, and switches off those that are none any more; true once all is so. */
   async tidy(): Promise<boolean> {
     if (this.busy || (await this.replaceLost())) return false;
+    const { machines, plan } = this.parts;
+    if (plan.mixedPrograms) {
+      machines.upgrade = machines.upgrade === "mixed" || machines.upgrade === "under-way" ? "under-way" : "done";
+      if (!machines.upgradeAll()) return false;
+      if (machines.upgrade === "under-way" && !(await this.raiseLevel())) return false;
+      machines.upgrade = "done";
+    }
     const confState = await this.settled();
     if (confState === undefined || confState.votersOutgoing.length > 0) return false;
     const present = new Set([...confState.voters, ...confState.learners]);
@@ -104,7 +131,9 @@ export class Operator {
 
   private async change(node: RaftNode): Promise<void> {
     const { random, machines, plan, note } = this.parts;
-    const { voters, votersOutgoing, learners, learnersNext } = confStateOf(node);
+    const confState = confStateOf(node);
+    const { voters, votersOutgoing, learners, learnersNext } = confState;
+    if (random.int(3) === 0) await this.askNonsense(node, confState);
     if (votersOutgoing.length > 0) return;
     // From two voters to one there is a way into a standstill: see "Limits" in DESIGN.md.
     const fewest = Math.max(2, Math.min(3, plan.members));
@@ -131,6 +160,18 @@ export class Operator {
     }
   }
 
+  /** 0: what can't be applied, or would end the group, is refused by a code, whatever else goes on. */
+  private async askNonsense(node: RaftNode, confState: ConfState): Promise<void> {
+    const { random, note, expectRefusal } = this.parts;
+    const [what, call] = nonsense(random, node, confState);
+    note(`operator asks for ${what}`);
+    const refused = await call().then(
+      () => false,
+      (error: unknown) => RaftError.is(error),
+    );
+    expectRefusal(refused, `member ${node.id} took ${what}`);
+  }
+
   /** Does something through the leader, and whatever came of it, waits until that is decided. */
   private async attempt(work: (node: RaftNode) => Promise<void>): Promise<void> {
     const leader = this.parts.machines.leader();
@@ -152,14 +193,21 @@ export class Operator {
     const node = this.parts.machines.leader()?.node;
     if (node === undefined) return undefined;
     const mark = encodeAction(-++this.proposals, { kind: "put", key: "operator", value: "" });
-    const committed = await Promise.race([
-      node.propose(mark).then(
+    return (await this.committed(mark, node)) && node.leadership().isLeader ? confStateOf(node) : undefined;
+  }
+
+  private committed(
+    data: Uint8Array,
+    node: RaftNode | undefined = this.parts.machines.leader()?.node,
+  ): Promise<boolean> {
+    if (node === undefined) return Promise.resolve(false);
+    return Promise.race([
+      node.propose(data).then(
         () => true,
         () => false,
       ),
       this.wait(patienceMs).then(() => false),
     ]);
-    return committed && node.leadership().isLeader ? confStateOf(node) : undefined;
   }
 
   private wait(delayMs: number): Promise<void> {
@@ -168,5 +216,5 @@ export class Operator {
 }
 
 export function confStateOf(node: RaftNode): ConfState {
-  return node["raw"].confState();
+  return node.inspect().raft.tracker.confState();
 }

@@ -55,6 +55,8 @@ export interface Plan {
   readonly syncMs: number;
   /** Each machine's clock runs between 1 − this and 1 + this as fast as the world's. */
   readonly drift: number;
+  /** Members run programs of two levels, each the one or the other at each start, until the active level is raised. */
+  readonly mixedPrograms: boolean;
   readonly options: RaftNodeOptions;
 }
 
@@ -74,6 +76,7 @@ export function planOf(random: Random): Plan {
     cacheBytes: pick(1, 2_000, 1_000_000),
     syncMs: pick(1, 5, 20),
     drift: 0.045,
+    mixedPrograms: false,
     options: {
       tickMs: pick(20, 50),
       electionTicks: pick(5, 10),

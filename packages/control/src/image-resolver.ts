@@ -1,0 +1,72 @@
+import { ApiError, NodeStatus_State, type Node, type RegistryAuth, type TaskSpec } from "@warren/api";
+import { delay, registryOfImage, silentLogger, type Logger } from "@warren/std";
+import type { View } from "@warren/store";
+import { idOf, nodeName } from "./access.ts";
+import type { ControlDependencies } from "./dependencies.ts";
+
+/** How long a node has for its answer, ms. */
+const answerMs = 10_000;
+
+/** Nodes that are asked one after the other, if they can't answer. */
+const mostNodes = 3;
+
+/**
+ * Settles what an image's reference means, once for all tasks of a version: a ready node asks the registry, with its
+ * mirrors and the cluster's login. So restarts and scaling never move a service to another build.
+ */
+export class ImageResolver {
+  readonly #dependencies: Pick<ControlDependencies, "relay" | "clock">;
+  readonly #log: Logger;
+
+  constructor(dependencies: Pick<ControlDependencies, "relay" | "clock" | "log">) {
+    this.#dependencies = dependencies;
+    this.#log = (dependencies.log ?? silentLogger).child({ component: "control" });
+  }
+
+  /**
+   * The digest of the image; empty where no node could say, and the first node that runs the version settles it.
+   *
+   * @throws what `signal` is aborted with
+   */
+  async digestOf(view: View, task: TaskSpec | undefined, signal: AbortSignal): Promise<string> {
+    const image = task?.container?.image ?? "";
+    const pinned = /@(sha256:[0-9a-f]{64})$/.exec(image)?.[1];
+    if (pinned !== undefined || task === undefined || image === "") return pinned ?? "";
+    const auth = loginOf(view, task);
+    const ready = view.list("nodes").filter(({ status }) => status?.state === NodeStatus_State.READY);
+    for (const node of ready.slice(0, mostNodes)) {
+      const digest = await this.#ask(node, image, auth, signal);
+      if (digest !== undefined) return digest;
+    }
+    return "";
+  }
+
+  async #ask(
+    node: Node,
+    image: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { relay, clock } = this.#dependencies;
+    const inTime = new AbortController();
+    const all = AbortSignal.any([signal, inTime.signal]);
+    try {
+      const late = delay(clock, answerMs, all).then(() => undefined);
+      const answer = await Promise.race([relay.image(idOf(node), { image, auth }, all), late]);
+      return answer?.digest;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!ApiError.is(error)) throw error;
+      this.#log.warn("a node could not say what an image is", { node: nodeName(node), image, error });
+      return undefined;
+    } finally {
+      inTime.abort();
+    }
+  }
+}
+
+/** What the image is pulled with: the login that the spec names, or that of the image's registry. */
+function loginOf(view: View, { registryLogin, container }: TaskSpec): RegistryAuth | undefined {
+  const name = registryLogin === "" ? registryOfImage(container?.image ?? "") : registryLogin;
+  return name === undefined ? undefined : view.find("registries", "name", name)[0]?.auth;
+}

@@ -1,0 +1,155 @@
+/** What a node may report of a lease, and what of it is kept. Pure. */
+import {
+  LeaseReport,
+  LeaseReport_State,
+  LeaseState,
+  TaskState,
+  TaskStatus,
+  type Lease,
+  type RunEnd,
+  type RunReport,
+  type Slot,
+  type SlotRecord,
+} from "@warren/api";
+import { isStanding, keyOfSlot } from "@warren/api/model";
+
+import { wrong } from "./errors.ts";
+
+/** L10: a report is bounded, whatever happened since the last one. */
+export const reportLimits: {
+  readonly leases: number;
+  /** Bytes of one lease's report. */
+  readonly leaseBytes: number;
+  /** The last so many of a lease are stored. */
+  readonly runs: number;
+  /** Characters that are stored. */
+  readonly message: number;
+  readonly code: number;
+  readonly name: number;
+} = Object.freeze({ leases: 1_000, leaseBytes: 65_536, runs: 5, message: 1_000, code: 100, name: 100 });
+
+const digestForm = /^[a-z0-9]+:[0-9a-f]{32,128}$/;
+
+/** @throws ApiError `API_INVALID`: nothing of the request is stored */
+export function checkReports(reports: readonly LeaseReport[]): void {
+  if (reports.length > reportLimits.leases)
+    throw wrong("leases", `has ${reports.length} leases; send at most ${reportLimits.leases} in a request`);
+  reports.forEach((report, at) => checkReport(report, `leases[${at}]`));
+}
+
+function checkReport(report: LeaseReport, path: string): void {
+  const { slotId, epoch, state, runs, imageDigest } = report;
+  const { length } = LeaseReport.encode(report).finish();
+  if (length > reportLimits.leaseBytes)
+    throw wrong(path, `has ${length} bytes; a lease's report has at most ${reportLimits.leaseBytes}`);
+  if (keyOfSlot(slotId) === undefined) throw wrong(`${path}.slot_id`, "is no slot's id: want SERVICE_ID.KEY");
+  if (epoch === undefined) throw wrong(`${path}.epoch`, "is missing");
+  if (state < LeaseReport_State.OFFERED || state > LeaseReport_State.RELEASED)
+    throw wrong(`${path}.state`, `is ${state}; want OFFERED, HELD, SETTLED, RELEASING or RELEASED`);
+  if (imageDigest !== "" && !digestForm.test(imageDigest))
+    throw wrong(`${path}.image_digest`, `is no digest: want sha256: and 64 of 0-9 and a-f`);
+  runs.forEach(({ life, run, status }, index) => {
+    const field = `${path}.runs[${index}]`;
+    if (run < 1) throw wrong(`${field}.run`, "is 0; runs are counted from 1");
+    // L6: the manager names the first run only.
+    if (life === 0 && run !== 1) throw wrong(`${field}.life`, "is 0, which only run 1 has");
+    if (status === undefined) throw wrong(`${field}.status`, "is missing");
+    if (status.state < TaskState.ASSIGNED || status.state > TaskState.REJECTED)
+      throw wrong(`${field}.status.state`, `is ${status.state}; a node reports states from ASSIGNED to REJECTED`);
+  });
+}
+
+/** The runs of a report that are stored. */
+export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonly status: TaskStatus })[] {
+  return runs.filter((run) => run.status !== undefined).slice(-reportLimits.runs) as (RunReport & {
+    status: TaskStatus;
+  })[];
+}
+
+/** The slot after a report of `lease`, which is one of its leases and not released. */
+export function reportedSlot(slot: Slot, lease: Lease, report: LeaseReport, now: Date): Slot {
+  const after = reportedLease(lease, report.state, now);
+  const leases = slot.leases.map((each) => (each === lease ? after : each));
+  const reported = recordedLease(slot) === lease ? report.record : undefined;
+  const record = reported === undefined ? slot.record : bounded(reported);
+  return { ...slot, leases, record, settled: settledBy(slot, lease, report) };
+}
+
+/** L4, L11: what the node says of its own lease holds, and of no other. */
+function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Lease {
+  switch (reported) {
+    case LeaseReport_State.HELD:
+      return { ...lease, wasHeld: true };
+    case LeaseReport_State.RELEASING: {
+      // L4: from now on it is not taken back; if it just was, the node's word came too late for that.
+      const since = lease.state === LeaseState.RELEASING ? lease.since : now;
+      return { ...lease, state: LeaseState.RELEASING, releaseAcknowledged: true, since };
+    }
+    case LeaseReport_State.RELEASED:
+      return { ...lease, state: LeaseState.RELEASED, since: now };
+    default:
+      return lease;
+  }
+}
+
+/** L9: the lease whose record is the slot's: the newest that has a node, but for offers that came to nothing. */
+function recordedLease({ leases }: Slot): Lease | undefined {
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
+}
+
+/**
+ * L4: that its rules allow no further run, or that an offer is refused, stands at the slot with its reason. The
+ * orchestrator releases the lease.
+ */
+function settledBy(slot: Slot, lease: Lease, { state, settled }: LeaseReport): string {
+  if (state !== LeaseReport_State.SETTLED || !isStanding(lease)) return slot.settled;
+  return settled.slice(0, reportLimits.message) || "no further run is allowed; the node did not report why";
+}
+
+function bounded(record: SlotRecord): SlotRecord {
+  return {
+    ...record,
+    bootId: record.bootId.slice(0, reportLimits.name),
+    firstFailure: boundedEnd(record.firstFailure),
+    lastEnd: boundedEnd(record.lastEnd),
+  };
+}
+
+function boundedEnd(end: RunEnd | undefined): RunEnd | undefined {
+  if (end === undefined) return undefined;
+  return {
+    ...end,
+    taskId: end.taskId.slice(0, reportLimits.name),
+    code: end.code.slice(0, reportLimits.code),
+    message: end.message.slice(0, reportLimits.message),
+  };
+}
+
+/**
+ * What is stored after `reported` of a task that is at `current`; undefined if nothing changes.
+ *
+ * A state only goes forward, and of the ends that are reported the first stays. The same state may come again with more
+ * to say.
+ */
+export function advanced(current: TaskStatus | undefined, reported: TaskStatus, now: Date): TaskStatus | undefined {
+  const state = current?.state ?? TaskState.UNSPECIFIED;
+  const isOrphan = state === TaskState.ORPHANED;
+  if (isOrphan ? reported.state < TaskState.COMPLETE : reported.state < state) return undefined;
+  if (state >= TaskState.COMPLETE && !isOrphan && reported.state !== state) return undefined;
+  const { container } = reported;
+  const next: TaskStatus = {
+    ...reported,
+    at: reported.at ?? now,
+    message: reported.message.slice(0, reportLimits.message),
+    code: reported.code.slice(0, reportLimits.code),
+    container: container && {
+      ...container,
+      containerId: container.containerId.slice(0, reportLimits.name),
+      address: container.address.slice(0, reportLimits.name),
+      imageDigest: container.imageDigest.slice(0, 2 * reportLimits.name),
+    },
+    pending: undefined,
+  };
+  if (current === undefined) return next;
+  return Buffer.compare(TaskStatus.encode(current).finish(), TaskStatus.encode(next).finish()) === 0 ? undefined : next;
+}

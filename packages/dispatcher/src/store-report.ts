@@ -1,0 +1,182 @@
+/** Writes what a node reports of its leases: facts only. What follows from them the orchestrator decides. */
+import {
+  LeaseReport_State,
+  LeaseState,
+  ObjectKind,
+  Slot,
+  Task,
+  TaskState,
+  TaskStatus,
+  type Epoch,
+  type Lease,
+  type LeaseReport,
+  type ReportRefusal,
+} from "@warren/api";
+import {
+  hasEnded,
+  hasStarted,
+  idOf,
+  isRunning,
+  isStanding,
+  leaseKey,
+  sameEpoch,
+  slotName,
+  taskIdOf,
+} from "@warren/api/model";
+import type { Transaction } from "@warren/store";
+
+import { advanced, lastRuns, reportedSlot, reportLimits } from "./report.ts";
+
+export interface ReportOutcome {
+  readonly stored: number;
+  /** Nothing new: reported again, or out of order. */
+  readonly stale: number;
+  /** L10: leases of other nodes. */
+  readonly refused: readonly ReportRefusal[];
+  /** Leases that the state does not have, or has as released. */
+  readonly unknown: readonly { readonly slotId: string; readonly epoch: Epoch | undefined }[];
+}
+
+export function storeReports(tx: Transaction, nodeId: string, reports: readonly LeaseReport[]): ReportOutcome {
+  const refused: ReportRefusal[] = [];
+  const unknown: { slotId: string; epoch: Epoch | undefined }[] = [];
+  let stored = 0;
+  for (const report of reports) {
+    const { slotId, epoch } = report;
+    const slot = tx.get("slots", slotId);
+    const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
+    if (lease !== undefined && lease.nodeId !== nodeId && lease.nodeId !== "") {
+      refused.push({ slotId, epoch, why: refusal(tx, slotId, epoch, lease.nodeId) });
+    } else if (slot === undefined || lease === undefined || lease.nodeId === "" || isReleased(lease)) {
+      unknown.push({ slotId, epoch });
+    } else if (storeReport(tx, slot, lease, report)) stored += 1;
+  }
+  return { stored, stale: reports.length - stored - refused.length - unknown.length, refused, unknown };
+}
+
+function isReleased({ state }: Lease): boolean {
+  return state === LeaseState.RELEASED;
+}
+
+/** What, why, what to do. */
+function refusal(tx: Transaction, slotId: string, epoch: Epoch | undefined, holder: string): string {
+  const name = tx.get("nodes", holder)?.description?.hostname ?? holder;
+  return (
+    `lease ${leaseKey(slotId, epoch)} is node ${name}'s (${holder}), and only that node's reports of it count; ` +
+    `if two machines share a data folder, remove the copy`
+  );
+}
+
+/** Whether anything was written. */
+function storeReport(tx: Transaction, slot: Slot, lease: Lease, report: LeaseReport): boolean {
+  const now = new Date(tx.now);
+  const after = reportedSlot(slot, lease, report, now);
+  const changed = Buffer.compare(Slot.encode(slot).finish(), Slot.encode(after).finish()) !== 0;
+  if (changed) tx.update("slots", after);
+  const ran = storeRuns(tx, slot, lease, report, now);
+  return settleImage(tx, lease, report.imageDigest) || ran || changed;
+}
+
+/** The first digest that a node reports of a version without one is that of all its tasks. */
+function settleImage(tx: Transaction, lease: Lease, imageDigest: string): boolean {
+  const version = tx.get("versions", lease.versionId);
+  if (imageDigest === "" || !isStanding(lease) || version === undefined || version.imageDigest !== "") return false;
+  tx.update("versions", { ...version, imageDigest });
+  return true;
+}
+
+/** L6, L10: the rows of the lease's last runs. One of them at most is not ended: a lease has one container. */
+function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseReport, now: Date): boolean {
+  const reported = lastRuns(report).map((run) => ({ ...run, id: taskIdOf(idOf(slot), lease.epoch, run) }));
+  const kept = rowsOf(tx, slot, lease);
+  let changed = false;
+  let newest = "";
+  for (const { id, life, run, status } of reported) {
+    const task = tx.get("tasks", id);
+    const next = advanced(task?.status, status, now);
+    if (next === undefined || (task === undefined && isForgotten(kept, next))) continue;
+    changed = true;
+    if (task === undefined) newest = tx.create("tasks", runOf(slot, lease, { id, life, run }, next));
+    else tx.update("tasks", { ...task, status: next });
+    if (next.state === TaskState.RUNNING && !(task !== undefined && isRunning(task)))
+      emitStarted(tx, id, slot, lease.nodeId);
+  }
+  const released = report.state === LeaseReport_State.RELEASED;
+  const rows = changed
+    ? rowsOf(
+        tx,
+        slot,
+        lease,
+        reported.map(({ id }) => id),
+      )
+    : kept;
+  // A run that is new here came after those that were there.
+  const over = released ? rows : newest === "" ? [] : rows.filter((row) => idOf(row) !== newest);
+  for (const row of over.filter((each) => !hasEnded(each))) {
+    tx.update("tasks", { ...row, status: endUnreported(row, released, now) });
+    changed = true;
+  }
+  for (const row of rows.slice(0, -reportLimits.runs)) tx.delete("tasks", idOf(row));
+  return changed;
+}
+
+/** Ended before all of those that are kept, which are as many as are kept: it was there, and has been dropped. */
+function isForgotten(kept: readonly Task[], status: TaskStatus): boolean {
+  const [oldest] = kept;
+  if (!hasEnded({ status }) || kept.length < reportLimits.runs) return false;
+  return (status.at?.getTime() ?? 0) < (oldest?.status?.at?.getTime() ?? 0);
+}
+
+/** The rows of a lease, the oldest first; of those that came in the same report, by their place in it. */
+function rowsOf(tx: Transaction, slot: Slot, { epoch }: Lease, reported: readonly string[] = []): readonly Task[] {
+  const place = (task: Task): number => reported.indexOf(idOf(task));
+  const made = ({ meta }: Task): number => meta?.createdAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
+  return tx
+    .find("tasks", "slot", idOf(slot))
+    .filter((task) => sameEpoch(task.epoch, epoch))
+    .toSorted((a, b) => made(a) - made(b) || place(a) - place(b) || a.run - b.run);
+}
+
+function runOf(
+  slot: Slot,
+  lease: Lease,
+  { id, life, run }: { readonly id: string; readonly life: number; readonly run: number },
+  status: TaskStatus,
+): Task {
+  const { serviceId, serviceName, key } = slot;
+  const { epoch, nodeId, versionId } = lease;
+  const meta = { id, version: 0, createdAt: undefined, updatedAt: undefined };
+  return Task.fromPartial({
+    meta,
+    serviceId,
+    serviceName,
+    slotId: idOf(slot),
+    slot: key,
+    epoch,
+    life,
+    run,
+    nodeId,
+    versionId,
+    status,
+  });
+}
+
+/** The end of a run whose end no report told: its lease was released, or a later run of it is there. */
+function endUnreported(task: Task, released: boolean, now: Date): TaskStatus {
+  const { status } = task;
+  const why = released ? "its lease was released" : "a later run of its lease is there";
+  if (!hasStarted(task) || released)
+    return { ...(status ?? TaskStatus.create()), state: TaskState.SHUTDOWN, at: now, message: why, pending: undefined };
+  const message = `${why}; how this one ended was not reported`;
+  return { ...(status ?? TaskStatus.create()), state: TaskState.ORPHANED, at: now, message };
+}
+
+function emitStarted(tx: Transaction, objectId: string, slot: Slot, nodeId: string): void {
+  tx.emit({
+    kind: ObjectKind.TASK,
+    objectId,
+    objectName: slotName({ serviceName: slot.serviceName, slot: slot.key }),
+    action: "started",
+    message: `runs on ${tx.get("nodes", nodeId)?.description?.hostname ?? nodeId}`,
+  });
+}

@@ -1,0 +1,443 @@
+import {
+  ApiError,
+  LeaseReport,
+  LeaseReport_State,
+  LeaseState,
+  TaskState,
+  TaskStatus,
+  type Lease,
+  type Slot,
+  type Task,
+} from "@warren/api";
+import { leaseKey, taskIdOf } from "@warren/api/model";
+import { describe, expect, test } from "vitest";
+
+import { advanced } from "../src/report.ts";
+import {
+  changeLease,
+  deploy,
+  epoch,
+  harness,
+  lease,
+  names,
+  nodeId,
+  place,
+  record,
+  report,
+  run,
+  slot,
+  type Harness,
+  type Worker,
+} from "./harness.ts";
+
+const [a, b] = [nodeId("a"), nodeId("b")];
+
+/** `web.1` on node a, `web.2` on node b. */
+async function filled(): Promise<Harness> {
+  const h = await harness();
+  await h.store.update((tx) => {
+    deploy(tx, "web");
+    place(tx, "web", 1, a);
+    place(tx, "web", 2, b);
+  });
+  return h;
+}
+
+const slotOf = (h: Harness, id = "web.1"): Slot => h.store.view().resolve("slots", id);
+const leaseOf = (h: Harness, id = "web.1"): Lease => slotOf(h, id).leases.at(-1)!;
+const rows = (h: Harness, id = "web.1"): readonly Task[] => h.store.view().find("tasks", "slot", id);
+const states = (h: Harness, id = "web.1"): TaskState[] =>
+  rows(h, id)
+    .map(({ status }) => status!.state)
+    .toSorted((x, y) => x - y);
+
+describe("runs that a node reports", () => {
+  test("are stored when the report is answered, under ids that both sides compute, with an event when one runs", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a", { hostname: "edge-1" });
+    const at = new Date(5_000);
+    await worker.report(report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { at, message: "started" })] }));
+    const id = taskIdOf("web.1", epoch(1), { life: 0, run: 1 });
+    expect(h.store.view().get("tasks", id)?.status).toMatchObject({ state: TaskState.RUNNING, at, message: "started" });
+    expect(h.store.view().list("events").at(-1)).toMatchObject({
+      objectId: id,
+      objectName: "web.1",
+      action: "started",
+      message: "runs on edge-1",
+    });
+  });
+
+  test("L6: after the first are rows of their own, made from what the slot and the lease say", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(
+      report("web.1", "HELD", { runs: [run(TaskState.FAILED), run(TaskState.RUNNING, { life: 41, run: 1 })] }),
+    );
+    const second = h.store.view().get("tasks", taskIdOf("web.1", epoch(1), { life: 41, run: 1 }));
+    expect(second).toMatchObject({
+      serviceId: "web",
+      serviceName: "web",
+      slotId: "web.1",
+      slot: { key: { $case: "number", value: 1 } },
+      epoch: epoch(1),
+      life: 41,
+      run: 1,
+      nodeId: a,
+      versionId: "v-web",
+      status: { state: TaskState.RUNNING },
+    });
+    expect(states(h)).toEqual([TaskState.RUNNING, TaskState.FAILED]);
+  });
+
+  test("only go forward, and the first end stays", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    for (const [reported, stored] of [
+      [TaskState.PREPARING, TaskState.PREPARING],
+      [TaskState.ACCEPTED, TaskState.PREPARING],
+      [TaskState.RUNNING, TaskState.RUNNING],
+      [TaskState.STARTING, TaskState.RUNNING],
+      [TaskState.SHUTDOWN, TaskState.SHUTDOWN],
+      [TaskState.RUNNING, TaskState.SHUTDOWN],
+      [TaskState.FAILED, TaskState.SHUTDOWN],
+      [TaskState.COMPLETE, TaskState.SHUTDOWN],
+    ] as const) {
+      await worker.report(report("web.1", "HELD", { runs: [run(reported)] }));
+      expect(states(h)).toEqual([stored]);
+    }
+    expect(h.metrics.values.get('warren_dispatcher_lease_reports_total{result="stale"}')).toBe(5);
+  });
+
+  test("twice are written once; the same state with more to say is written again", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const pulling = report("web.1", "OFFERED", { runs: [run(TaskState.PREPARING, { message: "pulling" })] });
+    await worker.report(pulling);
+    const { version } = h.store.view();
+    await worker.report(pulling);
+    expect(h.store.view().version).toBe(version);
+    await worker.report(report("web.1", "OFFERED", { runs: [run(TaskState.PREPARING, { message: "pulled" })] }));
+    expect(rows(h)[0]?.status?.message).toBe("pulled");
+  });
+
+  test("L10: are the last five of a lease, however many there were", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const many = (count: number, from = 1): LeaseReport =>
+      report("web.1", "HELD", {
+        runs: Array.from({ length: count }, (_, n) =>
+          run(TaskState.FAILED, { life: 41, run: from + n, at: new Date(1_000 * (from + n)) }),
+        ),
+      });
+    await worker.report(many(40));
+    expect(
+      rows(h)
+        .map((task) => task.run)
+        .toSorted((x, y) => x - y),
+    ).toEqual([36, 37, 38, 39, 40]);
+    await h.clock.advanceAsync(1_000);
+    await worker.report(many(2, 41));
+    expect(
+      rows(h)
+        .map((task) => task.run)
+        .toSorted((x, y) => x - y),
+    ).toEqual([38, 39, 40, 41, 42]);
+    // A worker whose disk was set back reports what was dropped since.
+    const { version } = h.store.view();
+    await worker.report(many(5, 3));
+    expect(h.store.view().version).toBe(version);
+  });
+
+  test("leave one at most that is not ended, whatever was not reported", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] }));
+    await worker.report(report("web.1", "HELD", { runs: [run(TaskState.STARTING, { life: 42, run: 1 })] }));
+    expect(rows(h).map(({ life, status }) => [life, status?.state, status?.message])).toEqual(
+      expect.arrayContaining([
+        [0, TaskState.ORPHANED, "a later run of its lease is there; how this one ended was not reported"],
+        [42, TaskState.STARTING, ""],
+      ]),
+    );
+    // The end of an earlier run that comes late is known then, and ends nothing else.
+    await worker.report(report("web.1", "HELD", { runs: [run(TaskState.FAILED)] }));
+    expect(states(h)).toEqual([TaskState.STARTING, TaskState.FAILED]);
+  });
+
+  test("have texts that are cut; what is the manager's to say is left out", () => {
+    const reported = TaskStatus.create({
+      state: TaskState.FAILED,
+      message: "x".repeat(5_000),
+      code: "y".repeat(500),
+      pending: { nodes: 3 },
+    });
+    const next = advanced(undefined, reported, new Date(7));
+    expect(next).toMatchObject({ at: new Date(7), pending: undefined });
+    expect([next?.message.length, next?.code.length]).toEqual([1_000, 100]);
+  });
+});
+
+describe("a lease that its node reports", () => {
+  test("carries the slot's record", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const counts = record({ runs: 3, restarts: 2, windowMs: 4_000, failures: 2 });
+    await worker.report(report("web.1", "HELD", { record: counts }));
+    expect(slotOf(h).record).toMatchObject({ runs: 3, restarts: 2, windowMs: 4_000, bootId: "boot", failures: 2 });
+  });
+
+  test("L9: of which there is a newer one no longer carries it, unless that came to nothing", async () => {
+    await using h = await filled();
+    const [onA, onB] = [await h.worker("a"), await h.worker("b")];
+    await onA.report(report("web.1", "HELD", { record: record({ runs: 3, failures: 1 }) }));
+    await h.store.update((tx) => {
+      const found = tx.resolve("slots", "web.1");
+      const incoming = lease(b, { epoch: epoch(2), state: LeaseState.OFFERED, address: "10.77.2.2" });
+      tx.update("slots", { ...found, leases: [...found.leases, incoming] });
+    });
+    await onB.report(report("web.1", "OFFERED", { epoch: epoch(2), record: record({ runs: 3, rejections: 1 }) }));
+    await onA.report(report("web.1", "HELD", { record: record({ runs: 4 }) }));
+    expect(slotOf(h).record).toMatchObject({ runs: 3, rejections: 1 });
+    // The move is dropped: the lease that goes on has the record.
+    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
+    await onB.report(report("web.1", "RELEASING", { epoch: epoch(2), record: record({ runs: 3, rejections: 2 }) }));
+    await onA.report(report("web.1", "HELD", { record: record({ runs: 5 }) }));
+    expect(slotOf(h).record).toMatchObject({ runs: 5, rejections: 0 });
+  });
+
+  test("L4: as refused or done for good is settled at its slot, and is not released by that", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "SETTLED", { settled: "failed 3 times in 60 s" }));
+    expect(slotOf(h).settled).toBe("failed 3 times in 60 s");
+    expect(leaseOf(h).state).toBe(LeaseState.HELD);
+  });
+
+  test("L4: as settled settles nothing once it is to stop", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
+    await worker.report(report("web.1", "SETTLED", { settled: "failed 3 times" }));
+    expect(slotOf(h).settled).toBe("");
+  });
+
+  test("L4: as stopping is acknowledged, and not taken back any more", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
+    await worker.report(report("web.1", "HELD"));
+    expect(leaseOf(h).releaseAcknowledged).toBe(false);
+    await worker.report(report("web.1", "RELEASING"));
+    expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASING, releaseAcknowledged: true });
+  });
+
+  test("L4: as stopping, after the manager took that back, is released all the same", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "RELEASING"));
+    expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASING, releaseAcknowledged: true });
+  });
+
+  test("as released is released, with its runs ended, and is no longer assigned", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const stream = worker.assignments();
+    await stream.next(1);
+    await h.clock.advanceAsync(60_000 / 12);
+    await worker.report(report("web.1", "RELEASED"));
+    expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASED, since: new Date(h.clock.now()) });
+    expect(states(h)).toEqual([TaskState.SHUTDOWN]);
+    expect(names(await stream.next(2))).toContain("-lease:web.1/7-1");
+  });
+
+  test("as held was held, whatever the manager had stored", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.OFFERED, wasHeld: false }));
+    await worker.report(report("web.1", "OFFERED"));
+    expect(leaseOf(h).wasHeld).toBe(false);
+    await worker.report(report("web.1", "HELD"));
+    expect(leaseOf(h).wasHeld).toBe(true);
+  });
+
+  test("with an image digest settles that of its version, once", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const digestOf = (digit: string): string => `sha256:${digit.repeat(64)}`;
+    await worker.report(report("web.1", "HELD", { imageDigest: digestOf("1") }));
+    await worker.report(report("web.1", "HELD", { imageDigest: digestOf("2") }));
+    expect(h.store.view().get("versions", "v-web")?.imageDigest).toBe(digestOf("1"));
+  });
+});
+
+describe("L10: a report", () => {
+  test("L11: of another node's lease is refused, with what and why, and changes nothing; the others of it are stored", async () => {
+    await using h = await filled();
+    await h.worker("b", { hostname: "edge-2" });
+    const worker = await h.worker("a");
+    const stream = worker.assignments();
+    await stream.next(1);
+    const before = slotOf(h, "web.2");
+    const { refused } = await worker.report(
+      report("web.2", "RELEASED"),
+      report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] }),
+    );
+    expect(refused).toMatchObject([{ slotId: "web.2", epoch: epoch(1) }]);
+    expect(refused[0]?.why).toContain(`lease web.2/7-1 is node edge-2's (${b})`);
+    expect(slotOf(h, "web.2")).toBe(before);
+    expect(states(h)).toEqual([TaskState.RUNNING]);
+    await h.clock.advanceAsync(1_000);
+    expect(stream.values.slice(1).map(names).join(" ")).toBe("backend:web.1/7-1");
+  });
+
+  test("of a lease that is gone or released is answered by its removal, and not stored", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const stream = worker.assignments();
+    await stream.next(1);
+    const { reign } = h.store.term!;
+    const gone = epoch(h.store.view().version, reign);
+    await h.store.update((tx) => {
+      const found = tx.resolve("slots", "web.1");
+      tx.update("slots", {
+        ...found,
+        leases: [lease(a, { epoch: gone, state: LeaseState.RELEASED }), ...found.leases],
+      });
+    });
+    await worker.report(
+      report("web.1", "HELD", { epoch: gone, runs: [run(TaskState.RUNNING)] }),
+      report("forgotten.1", "HELD", { epoch: gone }),
+    );
+    expect(names(await stream.next(2))).toBe(
+      [`-lease:${leaseKey("web.1", gone)}`, `-lease:${leaseKey("forgotten.1", gone)}`].join(" "),
+    );
+    expect(rows(h)).toHaveLength(1);
+  });
+
+  test("L14: of a lease of another history is kept as unknown: nothing is removed", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const stream = worker.assignments();
+    await stream.next(1);
+    const { reign } = h.store.term!;
+    const later = epoch(h.store.view().version + 100, reign);
+    await worker.report(
+      report("web.1", "HELD", { epoch: epoch(2, 12_345) }),
+      report("gone.1", "HELD", { epoch: epoch(3, 12_345) }),
+      report("web.1", "HELD", { epoch: later }),
+    );
+    await h.clock.advanceAsync(1_000);
+    expect(stream.values).toHaveLength(1);
+    expect(h.metrics.values.get('warren_dispatcher_lease_reports_total{result="kept"}')).toBe(3);
+    expect(h.log.records.map(({ event }) => event)).toContain("leases of another history are kept as unknown");
+  });
+
+  test.each<[string, LeaseReport, string]>([
+    ["a slot's id of another form", report("web", "HELD"), "leases[1].slot_id"],
+    ["no epoch", LeaseReport.create({ slotId: "web.1", state: LeaseReport_State.HELD }), "leases[1].epoch"],
+    ["no state", LeaseReport.create({ slotId: "web.1", epoch: epoch(1) }), "leases[1].state"],
+    [
+      "a task's state that is the manager's",
+      report("web.1", "HELD", { runs: [run(TaskState.PENDING)] }),
+      "leases[1].runs[0].status.state",
+    ],
+    [
+      "a run that the manager does not name",
+      report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { run: 2 })] }),
+      "leases[1].runs[0].life",
+    ],
+    [
+      "run 0",
+      report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { life: 1, run: 0 })] }),
+      "leases[1].runs[0].run",
+    ],
+    [
+      "no status",
+      report("web.1", "HELD", { runs: [{ life: 1, run: 1, status: undefined }] }),
+      "leases[1].runs[0].status",
+    ],
+    ["a digest of another form", report("web.1", "HELD", { imageDigest: "latest" }), "leases[1].image_digest"],
+    ["an endless text", report("web.1", "HELD", { settled: "x".repeat(70_000) }), "leases[1]"],
+  ])("with %s is refused whole", async (_, bad, field) => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const good = report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] });
+    await expect(worker.report(good, bad)).rejects.toMatchObject({
+      failure: { code: "API_INVALID", violations: [{ field }] },
+    });
+    expect(states(h)).toEqual([TaskState.ASSIGNED]);
+  });
+
+  test("of more leases than a request takes is refused", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const many = Array.from({ length: 1_001 }, () => report("web.1", "HELD"));
+    await expect(worker.report(...many)).rejects.toMatchObject({ failure: { violations: [{ field: "leases" }] } });
+  });
+
+  test("has texts that are cut where they are stored", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const end = { taskId: "t", message: "x".repeat(9_000), code: "y".repeat(900) };
+    const counts = record({ bootId: "z".repeat(500), lastEnd: end as never });
+    await worker.report(report("web.1", "SETTLED", { settled: "s".repeat(9_000), record: counts }));
+    const { settled, record: stored } = slotOf(h);
+    expect([
+      settled.length,
+      stored?.bootId.length,
+      stored?.lastEnd?.message.length,
+      stored?.lastEnd?.code.length,
+    ]).toEqual([1_000, 100, 1_000, 100]);
+  });
+
+  test("that can't be stored is answered so, for the node to send it again", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const runs = report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] });
+    h.proposer.failNext("outcome-unknown-lost");
+    await expect(worker.report(runs)).rejects.toMatchObject({ code: "STORE_OUTCOME_UNKNOWN" });
+    await worker.report(runs);
+    expect(states(h)).toEqual([TaskState.RUNNING]);
+  });
+
+  test("after its session was replaced is not stored, even if it was sent before", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const release = h.proposer.hold();
+    // Something is being written, so the report waits its turn.
+    const other = h.store.update((tx) => deploy(tx, "db", { vip: "10.96.0.11" }));
+    await Promise.resolve();
+    const reported = worker.report(report("web.1", "RELEASED")).catch((error: unknown) => error);
+    const again = h.session(a);
+    await h.clock.advanceAsync(10);
+    release();
+    await other;
+    expect(ApiError.is(await reported, "API_ABORTED")).toBe(true);
+    await again.next(1);
+    expect(leaseOf(h).state).toBe(LeaseState.HELD);
+  });
+});
+
+test("what many nodes report at once is written in few commands", async () => {
+  await using h = await harness();
+  const workers: Worker[] = [];
+  for (let n = 0; n < 30; n++) workers.push(await h.worker(n));
+  await h.store.update((tx) => {
+    deploy(tx, "web");
+    for (const [n, { id }] of workers.entries()) tx.create("slots", slot("web", n + 1, [lease(id)]));
+  });
+  const before = h.proposer.applied.length;
+  await Promise.all(
+    workers.map((worker, n) =>
+      worker.report(report(`web.${n + 1}`, "HELD", { runs: [run(TaskState.RUNNING)], record: record({ runs: 1 }) })),
+    ),
+  );
+  expect(h.proposer.applied.length - before).toBeLessThanOrEqual(2);
+  expect(
+    h.store
+      .view()
+      .list("tasks")
+      .every(({ status }) => status?.state === TaskState.RUNNING),
+  ).toBe(true);
+  expect(h.store.view().list("tasks")).toHaveLength(30);
+});

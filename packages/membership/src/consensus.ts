@@ -1,0 +1,75 @@
+/** The log that the store is written through: this manager's member of the Raft group, on its disk. */
+import { mkdir, readdir } from "node:fs/promises";
+import {
+  MemoryNetwork,
+  openFileDisk,
+  openLogStorage,
+  startRaftNode,
+  type RaftNode,
+  type StateMachine,
+} from "@warren/raft";
+import { errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { MembershipError } from "./errors.ts";
+import type { Identity } from "./identity-file.ts";
+
+/** The only member's id in the group. */
+const memberId = 1;
+
+export interface ConsensusDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly fsm: StateMachine;
+}
+
+/** Whether `directory` has anything of a log. */
+export async function hasLog(directory: string): Promise<boolean> {
+  const entries = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return entries.length > 0;
+}
+
+/**
+ * Opens the log in `directory`, or makes it for a cluster that is being founded. Resolves once all that was acknowledged
+ * before is applied.
+ *
+ * @throws MembershipError `MEMBERSHIP_LOG_MISSING`, `MEMBERSHIP_LOG_UNREADABLE`
+ */
+export async function openConsensus(
+  { clock, random, log, metrics, fsm }: ConsensusDependencies,
+  directory: string,
+  { clusterId, phase }: Identity,
+): Promise<RaftNode> {
+  if (phase === "member" && !(await hasLog(directory))) {
+    throw new MembershipError(
+      { code: "MEMBERSHIP_LOG_MISSING", path: directory },
+      `${directory} is gone or empty, and this manager's cluster had its state there`,
+      `put the folder back from a copy; to give the cluster up and begin another: warren cluster leave --force`,
+    );
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  try {
+    const storage = await openLogStorage(await openFileDisk(directory), {
+      clusterId,
+      nodeId: memberId,
+      newIncarnation: () => newId(random),
+    });
+    // A group of one sends nothing, so its transport reaches nobody.
+    const transport = new MemoryNetwork().transport();
+    const bootstrap = [{ id: memberId, address: "" }];
+    const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap });
+    await node.read();
+    return node;
+  } catch (cause) {
+    // Whatever keeps it from opening: whoever calls this manager is told, and nothing is made anew in its place.
+    throw new MembershipError(
+      { code: "MEMBERSHIP_LOG_UNREADABLE", path: directory },
+      `the cluster's state in ${directory} can't be read: ${errorText(cause)}`,
+      `put the folder back from a copy; to give the cluster up and begin another: warren cluster leave --force`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Which cluster a manager belongs to: one small file, told apart from one that was never written and from one that was
+ * damaged.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { MembershipError } from "./errors.ts";
+
+export interface Identity {
+  readonly clusterId: string;
+  /** The manager's own, in the cluster's table of managers. */
+  readonly managerId: string;
+  /**
+   * `founding` until the cluster's first state is in the log: a manager that was ended before goes on where it was.
+   * From then on the log must be there.
+   */
+  readonly phase: "founding" | "member";
+}
+
+interface Stored extends Identity {
+  /** Of the other fields' JSON. */
+  readonly sha256: string;
+}
+
+/** Undefined where no cluster was ever entered. @throws MembershipError `MEMBERSHIP_IDENTITY_DAMAGED` */
+export async function readIdentity(path: string): Promise<Identity | undefined> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  const stored = parse(text);
+  if (stored === undefined) throw damaged(path);
+  const { clusterId, managerId, phase, sha256 } = stored;
+  const identity: Identity = { clusterId, managerId, phase };
+  if (sha256 !== digest(identity)) throw damaged(path);
+  return identity;
+}
+
+/** On disk, whole, when it resolves; the file that was there stays if it fails. */
+export async function writeIdentity(path: string, { clusterId, managerId, phase }: Identity): Promise<void> {
+  const identity: Identity = { clusterId, managerId, phase };
+  const stored: Stored = { ...identity, sha256: digest(identity) };
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const next = `${path}.new`;
+  const file = await open(next, "w", 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(stored)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(next, path);
+  const folder = await open(dirname(path), "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function parse(text: string): Stored | undefined {
+  try {
+    const value = JSON.parse(text) as unknown;
+    return typeof value === "object" && value !== null ? (value as Stored) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function digest(identity: Identity): string {
+  return createHash("sha256").update(JSON.stringify(identity)).digest("hex");
+}
+
+function damaged(path: string): MembershipError {
+  return new MembershipError(
+    { code: "MEMBERSHIP_IDENTITY_DAMAGED", path },
+    `${path} is not what this manager wrote: the file that names its cluster is damaged`,
+    `put the file back from a copy of this folder; nothing was changed`,
+  );
+}

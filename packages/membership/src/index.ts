@@ -1,0 +1,22 @@
+/**
+ * A manager's part in a cluster: none, locked, or member; and what it does while it leads.
+ *
+ * - `membership.ts`    Membership, Part, Member: opening, founding, closing
+ * - `serve.ts`         bindToMember, memberOf: services bound once
+ * - `leader-work.ts`   whileLeading: work that begins and ends with a term
+ * - `levels.ts`        what its program can, as the cluster is told
+ * - `consensus.ts`     this manager's member of the Raft group
+ * - `identity-file.ts` which cluster it belongs to
+ * - `errors.ts`        MembershipError and its codes
+ */
+export {
+  Membership,
+  removeMembership,
+  type LeaderWork,
+  type Member,
+  type MembershipDependencies,
+  type Part,
+} from "./membership.ts";
+export { bindToMember, memberOf } from "./serve.ts";
+export { whileLeading, type LeaderTerm, type LeaderWorkDependencies } from "./leader-work.ts";
+export { MembershipError, type MembershipFailure } from "./errors.ts";

@@ -1,0 +1,65 @@
+/** What a manager does while it leads: begun with each term, ended with it, and begun again where its start failed. */
+import { aborted, Backoff, delay, serially, type Clock, type Logger, type Random } from "@warren/std";
+import type { Store, StoreTerm } from "@warren/store";
+
+/** A term in which this manager leads, once it has applied an entry of that term. `RaftNode.onLeaderTerm` reports them. */
+export interface LeaderTerm {
+  readonly term: number;
+  /** Aborted when this manager leads that term no more. */
+  readonly signal: AbortSignal;
+}
+
+export interface LeaderWorkDependencies {
+  /** Calls the listener with each term of this manager, in order; returns what ends that. */
+  readonly onLeaderTerm: (listener: (term: LeaderTerm) => void) => () => void;
+  readonly store: Pick<Store, "beginTerm" | "endTerm">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * Runs `start` for each term in which this manager leads. What it returns is disposed of when the term ends, before the
+ * next term's begins; what it throws is logged, and it is called again after 100 ms at first, then up to 8 s, while the
+ * term lasts.
+ *
+ * I1: nothing is written before the term's first command is applied, and nothing with another term's number: the store
+ *     refuses it.
+ */
+export function whileLeading(
+  { onLeaderTerm, store, clock, random, log }: LeaderWorkDependencies,
+  start: (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>,
+): AsyncDisposable {
+  const inTurn = serially();
+  const closing = new AbortController();
+  const lead = async ({ term, signal }: LeaderTerm): Promise<void> => {
+    const ending = AbortSignal.any([signal, closing.signal]);
+    const backoff = new Backoff(random);
+    while (!ending.aborted) {
+      try {
+        const begun = await store.beginTerm(term, ending); // I1
+        await using _work = await start(begun, ending);
+        log.info("leads", { term });
+        await aborted(ending);
+      } catch (error) {
+        if (ending.aborted) break;
+        log.error("a leader's work could not be started, and is tried again", { term, error });
+        await delay(clock, backoff.next(), ending).catch((reason: unknown) => {
+          if (!ending.aborted) throw reason;
+        });
+      }
+    }
+    store.endTerm();
+    log.info("leads no more", { term });
+  };
+  const stop = onLeaderTerm((term) => {
+    void inTurn(() => lead(term)).catch((error: unknown) => log.error("a leader's work could not be ended", { error }));
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      stop();
+      closing.abort(new DOMException("closed", "AbortError"));
+      await inTurn(async () => undefined);
+    },
+  };
+}

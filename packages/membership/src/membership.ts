@@ -1,0 +1,166 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { RaftNode } from "@warren/raft";
+import { newId, serially, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { raftProposer, Store, StoreStateMachine, type StoreTerm } from "@warren/store";
+import { hasLog, openConsensus } from "./consensus.ts";
+import { lockedRefusal, MembershipError } from "./errors.ts";
+import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
+import { whileLeading } from "./leader-work.ts";
+import { introduce } from "./levels.ts";
+
+/** What a manager that has a part in a cluster has. `work` is what the app made for it: `MembershipDependencies.join`. */
+export interface Member<W> {
+  readonly clusterId: string;
+  readonly managerId: string;
+  readonly store: Store;
+  readonly work: W;
+  /** Whether a leader is known, this manager or another. */
+  hasLeader(): boolean;
+  /** Resolves once this manager leads for the first time: its store takes writes then. */
+  readonly led: Promise<void>;
+  /** Resolves when the log has ended by itself, with what ended it. */
+  readonly ended: Promise<Error | undefined>;
+}
+
+/** A manager's part in a cluster. */
+export type Part<W> =
+  /** It belongs to none. */
+  | { readonly kind: "none" }
+  /** It belongs to one and can't take part until somebody acts: the error says why, and what to do. */
+  | { readonly kind: "locked"; readonly error: MembershipError }
+  | { readonly kind: "member"; readonly member: Member<W> };
+
+/** What a leader runs, for one term at a time. */
+export type LeaderWork = (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
+
+export interface MembershipDependencies<W> {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Of Warren, as the cluster is told. */
+  readonly version: string;
+  /** Makes what the manager serves as a member, and says what it runs while it leads. */
+  readonly join: (store: Store) => { readonly work: W; readonly lead: LeaderWork };
+}
+
+/** Entries of a manager's folder. */
+const identityFile = "identity.json";
+const logFolder = "raft";
+
+/**
+ * A manager's part in a cluster, from its folder. What is missing is not taken for new: identity and log each say
+ * whether the other must be there.
+ */
+export class Membership<W> implements AsyncDisposable {
+  readonly #dependencies: MembershipDependencies<W>;
+  readonly #directory: string;
+  readonly #resources = new AsyncDisposableStack();
+  readonly #inTurn = serially();
+  readonly #failed = Promise.withResolvers<never>();
+  #part: Part<W> = { kind: "none" };
+
+  private constructor(dependencies: MembershipDependencies<W>, directory: string) {
+    this.#dependencies = dependencies;
+    this.#directory = directory;
+    // Whoever asks for it hears of it; nobody has to.
+    this.#failed.promise.catch(() => undefined);
+  }
+
+  /** Resolves with the part that the folder says; what can't be opened is `locked`, so that callers hear why. */
+  static async open<W>(dependencies: MembershipDependencies<W>, directory: string): Promise<Membership<W>> {
+    const membership = new Membership(dependencies, directory);
+    try {
+      const identity = await readIdentity(membership.#identityPath);
+      if (identity !== undefined) await membership.#enter(identity);
+      else if (await hasLog(membership.#logPath)) throw identityMissing(membership.#logPath);
+    } catch (error) {
+      if (!MembershipError.is(error)) throw error;
+      dependencies.log.error("this manager can't take its part in its cluster", { error, remedy: error.remedy });
+      membership.#part = { kind: "locked", error };
+    }
+    return membership;
+  }
+
+  get part(): Part<W> {
+    return this.#part;
+  }
+
+  /** Rejects with what ends the log, if that happens: this manager can't go on. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  /**
+   * Makes this manager the first of a new cluster; `begin` writes the cluster's first state. One that was ended halfway
+   * goes on with the cluster that it had begun.
+   *
+   * @throws ApiError `API_UNAVAILABLE` of a manager that is locked
+   */
+  found<R>(begin: (member: Member<W>) => Promise<R>): Promise<R> {
+    return this.#inTurn(async () => {
+      if (this.#part.kind === "locked") throw lockedRefusal(this.#part.error);
+      const { random } = this.#dependencies;
+      const known = await readIdentity(this.#identityPath);
+      const identity: Identity = known ?? { clusterId: newId(random), managerId: newId(random), phase: "founding" };
+      if (known === undefined) await writeIdentity(this.#identityPath, identity);
+      const member = this.#part.kind === "member" ? this.#part.member : await this.#enter(identity);
+      await member.led;
+      const result = await begin(member);
+      await writeIdentity(this.#identityPath, { ...identity, phase: "member" });
+      return result;
+    });
+  }
+
+  async #enter(identity: Identity): Promise<Member<W>> {
+    const { clock, random, log, metrics, version, join: enter } = this.#dependencies;
+    await using opened = new AsyncDisposableStack();
+    const machine = new StoreStateMachine({ metrics });
+    const node = opened.use(
+      await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
+    );
+    const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
+    const { work, lead } = enter(store);
+    const led = Promise.withResolvers<void>();
+    const { clusterId, managerId } = identity;
+    const start: LeaderWork = async (term, signal) => {
+      led.resolve();
+      await introduce(store, { id: managerId, version });
+      return lead(term, signal);
+    };
+    const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);
+    opened.use(whileLeading({ onLeaderTerm, store, clock, random, log }, start));
+    const hasLeader = (): boolean => node.leadership().leader !== undefined;
+    const member: Member<W> = { clusterId, managerId, store, work, hasLeader, led: led.promise, ended: node.done };
+    this.#resources.use(opened.move());
+    this.#part = { kind: "member", member };
+    void member.ended.then((error) => error !== undefined && this.#failed.reject(error));
+    return member;
+  }
+
+  get #identityPath(): string {
+    return join(this.#directory, identityFile);
+  }
+
+  get #logPath(): string {
+    return join(this.#directory, logFolder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#inTurn(() => this.#resources.disposeAsync());
+  }
+}
+
+/** Removes all that a manager keeps in its folder. It must have ended. */
+export async function removeMembership(directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+}
+
+function identityMissing(logPath: string): MembershipError {
+  return new MembershipError(
+    { code: "MEMBERSHIP_IDENTITY_MISSING", path: logPath },
+    `${logPath} holds a cluster's state, and the file that says which cluster it is, is gone`,
+    `put ${identityFile} back from a copy of this folder; to give the cluster up and begin another: warren cluster leave --force`,
+  );
+}

@@ -1,0 +1,36 @@
+/** Services that are bound to a manager once, whatever part it has when they are called. */
+import { ApiError, type ServiceDefinition } from "@warren/api";
+import { bind, type BoundService, type Handlers } from "@warren/api/server";
+import { lockedRefusal } from "./errors.ts";
+import type { Member, Membership, Part } from "./membership.ts";
+
+/** The member, if this manager is one. @throws ApiError `API_UNAVAILABLE`, saying what the manager is instead */
+export function memberOf<W>(part: Part<W>): Member<W> {
+  switch (part.kind) {
+    case "member":
+      return part.member;
+    case "none":
+      throw new ApiError({ code: "API_UNAVAILABLE" }, "this manager has no cluster yet", {
+        remedy: "make one with: warren cluster init",
+      });
+    case "locked":
+      throw lockedRefusal(part.error);
+  }
+}
+
+/** A service whose handlers are looked up at each call: those of the member that this manager is then. */
+export function bindToMember<W, D extends ServiceDefinition>(
+  definition: D,
+  membership: Pick<Membership<W>, "part">,
+  handlersOf: (member: Member<W>) => Handlers<D>,
+): BoundService {
+  type Handler = (request: unknown, context: unknown) => unknown;
+  const handlers = Object.keys(definition.methods).map((name): readonly [string, Handler] => [
+    name,
+    (request, context) => {
+      const handler = handlersOf(memberOf(membership.part))[name as keyof D["methods"]] as unknown as Handler;
+      return handler(request, context);
+    },
+  ]);
+  return bind(definition, Object.fromEntries(handlers) as unknown as Handlers<D>);
+}

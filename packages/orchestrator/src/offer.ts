@@ -1,0 +1,149 @@
+/**
+ * A scheduler's decision becomes an offer, or the reason why there is none.
+ */
+import {
+  LeaseState,
+  TaskState,
+  type Lease,
+  type PendingExplanation,
+  type Slot,
+  type SlotRecord,
+  type Task,
+} from "@warren/api";
+import { firstRun, idOf, mayRun, parseLeaseKey, sameEpoch, taskIdOf } from "@warren/api/model";
+import type { Decision } from "@warren/scheduler";
+import { emptyRecord } from "@warren/slot";
+import type { Transaction, View } from "@warren/store";
+import type { AddressBook } from "./addresses.ts";
+import { isActive, isReady, nodeName } from "./reading.ts";
+import { isPlaceable } from "./scheduling-input.ts";
+import { sameMake } from "./settings.ts";
+import { recordOf } from "./slots.ts";
+
+export type Waiting = Pick<Extract<Decision, { kind: "waiting" }>, "kind" | "taskId" | "nodes" | "refusals" | "text">;
+export type Placed = Pick<Extract<Decision, { kind: "placed" }>, "kind" | "taskId" | "nodeId" | "text">;
+
+export type Outcome =
+  | "written"
+  /** Things have changed, so that the decision holds no longer. */
+  | "overtaken"
+  /** The node has no address left. */
+  | "no-address";
+
+/** @param decision its `taskId` is the lease's key */
+export function recordDecision(
+  tx: Transaction,
+  decision: Placed | Waiting,
+  addresses: AddressBook,
+  now: number,
+): Outcome {
+  const found = waitingLease(tx, decision.taskId);
+  if (found === undefined) return "overtaken";
+  const { slot, lease, task } = found;
+  if (decision.kind === "waiting") {
+    explain(tx, task, decision, now);
+    return "written";
+  }
+  const node = tx.get("nodes", decision.nodeId);
+  if (node === undefined || !isReady(node) || !isActive(node) || node.subnet === "") return "overtaken";
+  const address = addresses.allocate(tx, node, now);
+  if (address.kind === "short") {
+    explain(tx, task, { kind: "waiting", taskId: decision.taskId, nodes: 0, refusals: [], text: address.reason }, now);
+    return "no-address";
+  }
+  const offered = offer(tx, slot, lease, idOf(node), address.value, now);
+  tx.update("slots", offered);
+  addresses.note(offered);
+  const message = `assigned to ${nodeName(node)}: ${decision.text}`;
+  tx.update("tasks", {
+    ...task,
+    nodeId: idOf(node),
+    status: {
+      state: TaskState.ASSIGNED,
+      at: new Date(now),
+      message,
+      code: "",
+      container: undefined,
+      pending: undefined,
+    },
+  });
+  return "written";
+}
+
+interface WaitingLease {
+  readonly slot: Slot;
+  readonly lease: Lease;
+  readonly task: Task;
+}
+
+function waitingLease(view: View, key: string): WaitingLease | undefined {
+  const named = parseLeaseKey(key);
+  const slot = named === undefined ? undefined : view.get("slots", named.slotId);
+  const lease = slot?.leases.find(({ epoch }) => sameEpoch(epoch, named?.epoch));
+  if (slot === undefined || lease === undefined) return undefined;
+  const task = view.get("tasks", taskIdOf(idOf(slot), lease.epoch, firstRun));
+  const version = view.get("versions", lease.versionId);
+  const service = view.get("services", slot.serviceId);
+  if (task === undefined || version === undefined) return undefined;
+  const waits = isPlaceable({ slot, lease, version, service, wanted: undefined, hostPorts: [] });
+  return waits ? { slot, lease, task } : undefined;
+}
+
+/**
+ * The lease with its node, address and record. L2: held at once where no other lease of the slot may run, so that an
+ * ordinary start costs one command.
+ */
+function offer(view: View, slot: Slot, lease: Lease, nodeId: string, address: string, now: number): Slot {
+  const isAlone = slot.leases.every((each) => each === lease || !mayRun(each));
+  const record = initialRecord(view, slot, lease);
+  const offered: Lease = {
+    ...lease,
+    state: isAlone ? LeaseState.HELD : LeaseState.OFFERED,
+    wasHeld: isAlone,
+    nodeId,
+    address,
+    since: new Date(now),
+    initialRecord: record,
+    // L6: run (0, 1) is for the life that receives the offer.
+    offeredLife: view.get("nodes", nodeId)?.description?.life ?? 0,
+  };
+  return { ...slot, record, leases: slot.leases.map((each) => (each === lease ? offered : each)) };
+}
+
+/** L9: the slot's record goes with the slot; another version counts from the beginning, but for the runs. */
+function initialRecord(view: View, slot: Slot, lease: Lease): SlotRecord {
+  const before = slot.leases.findLast((each) => each !== lease && each.nodeId !== "");
+  const record = recordOf(slot);
+  const [from, to] = [before?.versionId ?? "", lease.versionId].map((id) => view.get("versions", id));
+  const goesOn = before === undefined ? record.firstFailure === undefined : sameMake(from, to);
+  return goesOn ? { ...record, firstFailure: undefined } : { ...emptyRecord(), runs: record.runs };
+}
+
+function explain(tx: Transaction, task: Task, waiting: Waiting, now: number): void {
+  const message = `waits for a node: ${waiting.text}`;
+  const pending = explanation(waiting);
+  if (task.status?.message === message && samePending(task.status.pending, pending)) return;
+  const at = task.status?.at ?? new Date(now);
+  tx.update("tasks", {
+    ...task,
+    status: { state: TaskState.PENDING, at, message, code: "", container: undefined, pending },
+  });
+}
+
+function explanation({ nodes, refusals }: Waiting): PendingExplanation {
+  return {
+    nodes,
+    refusals: refusals.map(({ filter, nodes: count, nearestNodeId, text }) => ({
+      filter,
+      nodes: count,
+      nearestNodeId,
+      text,
+    })),
+  };
+}
+
+function samePending(a: PendingExplanation | undefined, b: PendingExplanation): boolean {
+  const text = ({ nodes, refusals }: PendingExplanation): string =>
+    JSON.stringify([nodes, refusals.map((each) => [each.filter, each.nodes, each.nearestNodeId, each.text])]);
+  return a !== undefined && text(a) === text(b);
+}

@@ -1,0 +1,77 @@
+/** Members of raft with a store each: what a manager that leads again, or leads late, may write. */
+import { Service } from "@warren/api";
+import { expect, test } from "vitest";
+
+import { StoreError, StoreStateMachine } from "../src/index.ts";
+import { allocate, checkAllocations } from "./simulation/allocations.ts";
+import { Managers, type Manager } from "./simulation/managers.ts";
+
+async function started(): Promise<Managers> {
+  const managers = new Managers(1, 2, () => ({ machine: () => new StoreStateMachine() }));
+  for (const manager of managers.all) await managers.start(manager);
+  await managers.settle("a first term", () => managers.agree());
+  return managers;
+}
+
+/** Hands leadership to the manager; its state machine may be held back. */
+async function elect(managers: Managers, { id, run }: Manager): Promise<void> {
+  // Its own deadline is a tick of this clock; what counts is the leader.
+  void managers.leader?.run.node.transferLeadership(id).catch(() => undefined);
+  for (let step = 0; step < 1_000 && run?.node.leadership().isLeader !== true; step++) {
+    while (managers.wire.length > 0) managers.deliver();
+    await managers.turn();
+    if (step % 4 === 0) managers.tick(...managers.running);
+  }
+  expect(run?.node.leadership().isLeader).toBe(true);
+}
+
+const other = (managers: Managers): Manager => managers.all.find((manager) => manager !== managers.leader) as Manager;
+
+test("a leader whose state machine is held back writes nothing until it has caught up, and gives nothing twice", async () => {
+  const managers = await started();
+  const [first, second] = [managers.leader!, other(managers)];
+  second.holdBack();
+  const given = first.run.store.update((tx) => allocate(tx, "first"));
+  let done = false;
+  void given.finally(() => (done = true));
+  while (!done) {
+    while (managers.wire.length > 0) managers.deliver();
+    await managers.turn();
+  }
+  await elect(managers, second);
+  const early = second.run!.store.update((tx) => allocate(tx, "early"));
+  await expect(early).rejects.toSatisfy((error) => StoreError.is(error, "STORE_NOT_LEADER"));
+  await managers.settle("the second's term", () => managers.agree());
+  const late = second.run!.store.update((tx) => allocate(tx, "late"));
+  await managers.settle("all apply it", () => first.run.store.view().list("services").length === 2);
+  await late;
+  checkAllocations(first.run.store.view());
+  expect(
+    first.run.store
+      .view()
+      .list("services")
+      .map(({ endpoint }) => endpoint?.vip)
+      .sort(),
+  ).toEqual(["10.96.0.1", "10.96.0.2"]);
+  for (const manager of managers.all) await managers.stop(manager);
+});
+
+test("what a loop decided in a term is not written in a later one, though it never noticed that another led between", async () => {
+  const managers = await started();
+  const [first, second] = [managers.leader!, other(managers)];
+  // The loop looks for what is free, and is late to write it.
+  const { term } = first.run.store.term!;
+  const free = `10.96.0.${first.run.store.view().list("services").length + 1}`;
+  await elect(managers, second);
+  await managers.settle("the second's term", () => managers.agree());
+  const taken = second.run!.store.update((tx) => allocate(tx, "second"));
+  await managers.settle("all apply it", () => first.run.store.view().list("services").length === 1);
+  await taken;
+  await elect(managers, first);
+  await managers.settle("the first leads again", () => managers.agree());
+  const service = Service.create({ spec: { name: "late" }, endpoint: { vip: free } });
+  const late = first.run.store.update((tx) => tx.create("services", service), { term });
+  await expect(late).rejects.toSatisfy((error) => StoreError.is(error, "STORE_NOT_LEADER"));
+  checkAllocations(first.run.store.view());
+  for (const manager of managers.all) await managers.stop(manager);
+});
