@@ -3,12 +3,14 @@
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: what a call can fail with
+ * - `status.ts`  errors as statuses and as records in messages, and back
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
  * - `json/`      as `@warren/api/json`
  * - `spec/`      as `@warren/api/spec`
  * - `model/`     as `@warren/api/model`
+ * - `testing/`   as `@warren/api/testing`
  *
  * Neither gRPC nor the checks are loaded with it.
  */
@@ -44,4 +46,4 @@ export type {
   ResponseOf,
   ServiceDefinition,
 } from "./rpc.ts";
-export { errorFromStatus } from "./status.ts";
+export { apiFailureOf, errorFromStatus, errorOfApiFailure, type ApiFailureRecord } from "./status.ts";

@@ -55,6 +55,7 @@ export class SlotDraft {
       releaseAcknowledged: false,
       since: new Date(now),
       initialRecord: undefined,
+      offeredLife: 0,
       cause,
     };
     this.#slot = { ...this.#slot, leases: [...leases, lease] };
