@@ -7,4 +7,5 @@ export default library([
   "src/model/index.ts",
   "src/server/index.ts",
   "src/spec/index.ts",
+  "src/testing/index.ts",
 ]);

@@ -49,7 +49,10 @@ export class KeptRuns {
       this.#timer?.cancel();
       const oldest = Math.min(...this.#since.values());
       if (!Number.isFinite(oldest)) return;
-      const timer = clock.setTimeout(() => this.collect(signal), Math.max(0, oldest + this.#keepMs - clock.monotonic()));
+      const timer = clock.setTimeout(
+        () => this.collect(signal),
+        Math.max(0, oldest + this.#keepMs - clock.monotonic()),
+      );
       this.#timer = timer;
       signal.addEventListener("abort", () => timer.cancel(), { once: true });
     } catch (error) {

@@ -1,4 +1,13 @@
-import { LeaseReport_State, LeaseState, SlotRecord, TaskState, type AssignedLease, type AssignmentKind, type AssignmentsMessage, type Incarnation } from "@warren/api";
+import {
+  LeaseReport_State,
+  LeaseState,
+  SlotRecord,
+  TaskState,
+  type AssignedLease,
+  type AssignmentKind,
+  type AssignmentsMessage,
+  type Incarnation,
+} from "@warren/api";
 import { kindName, leaseKey, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
@@ -218,7 +227,8 @@ export class Leases implements LeaseSurroundings {
     this.#acknowledged.delete(controller.key);
     this.changes.notify();
     // It may have been assigned anew in that moment.
-    if (this.#env.record.assigned.of("lease").has(controller.key)) this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+    if (this.#env.record.assigned.of("lease").has(controller.key))
+      this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
   }
 
   #rebuild({ container, labels }: Found): void {
@@ -229,7 +239,15 @@ export class Leases implements LeaseSurroundings {
     if (!record.leases.has(key)) {
       const held = container.state.kind !== "created";
       record.addLease({
-        local: { slotId, epoch, versionId, address, networks, ...(incarnation && { incarnation }), ...(held && { held }) },
+        local: {
+          slotId,
+          epoch,
+          versionId,
+          address,
+          networks,
+          ...(incarnation && { incarnation }),
+          ...(held && { held }),
+        },
         record: emptyRecord(),
       });
     }
@@ -255,7 +273,10 @@ export class Leases implements LeaseSurroundings {
         pending: undefined,
       },
     );
-    this.#env.log.warn("a run that the record did not have was found by its container", { task: labels.taskId, lease: key });
+    this.#env.log.warn("a run that the record did not have was found by its container", {
+      task: labels.taskId,
+      lease: key,
+    });
   }
 }
 
@@ -279,4 +300,3 @@ function age({ state }: ContainerStatus): number {
       return state satisfies never;
   }
 }
-

@@ -1,6 +1,12 @@
 import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
 import { hasEnded, leaseKey, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
-import { RuntimeError, parseReference, type ContainerStatus as Container, type ExitStatus, type RegistryAuth } from "@warren/runtime";
+import {
+  RuntimeError,
+  parseReference,
+  type ContainerStatus as Container,
+  type ExitStatus,
+  type RegistryAuth,
+} from "@warren/runtime";
 import { recordStart } from "@warren/slot";
 import { abortable, Changes, type Logger } from "@warren/std";
 import { runtimeSpec } from "./container-spec.ts";
@@ -130,7 +136,8 @@ export class Run {
         }
       }),
     );
-    if (containers.get(this.id)?.state.kind === "unknown") throw notStarted("the runtime lost its container in its start");
+    if (containers.get(this.id)?.state.kind === "unknown")
+      throw notStarted("the runtime lost its container in its start");
     this.#update({ startedAt: new Date(this.#env.clock.now()) });
   }
 
@@ -276,9 +283,13 @@ export class Run {
       await network.attach({ id: this.id, address, networks, netnsPath }, signal);
     } catch (cause) {
       signal.throwIfAborted();
-      throw new AgentError({ code: "AGENT_NETWORK_FAILED", address }, `its interface with address ${address} can't be made`, {
-        cause,
-      });
+      throw new AgentError(
+        { code: "AGENT_NETWORK_FAILED", address },
+        `its interface with address ${address} can't be made`,
+        {
+          cause,
+        },
+      );
     }
     this.#update({ address });
   }
@@ -373,7 +384,8 @@ export class Run {
         this.#log.warn("is stopped although the balancer may still know it");
       await this.#kill(undefined, closing);
       const graceMs = this.local.graceMs ?? defaultGraceMs;
-      if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing))) await this.#kill("KILL", closing);
+      if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing)))
+        await this.#kill("KILL", closing);
       await containers.ended(this.id, closing);
     }
     endpoints.delete(this.#lease);

@@ -10,6 +10,7 @@
  * - `json/`      as `@warren/api/json`
  * - `spec/`      as `@warren/api/spec`
  * - `model/`     as `@warren/api/model`
+ * - `testing/`   as `@warren/api/testing`
  *
  * Neither gRPC nor the checks are loaded with it.
  */

@@ -58,7 +58,14 @@ export function recordDecision(
   tx.update("tasks", {
     ...task,
     nodeId: idOf(node),
-    status: { state: TaskState.ASSIGNED, at: new Date(now), message, code: "", container: undefined, pending: undefined },
+    status: {
+      state: TaskState.ASSIGNED,
+      at: new Date(now),
+      message,
+      code: "",
+      container: undefined,
+      pending: undefined,
+    },
   });
   return "written";
 }

@@ -10,9 +10,9 @@ import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, type StoreResult } 
 
 import type { StoreChange } from "./change.ts";
 import { damaged } from "./errors.ts";
-import { frozen } from "./frozen.ts";
 import { mustSpeak, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
+import { settled } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { Table } from "./table.ts";
 import { definitions, idOf, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
@@ -186,9 +186,10 @@ function perform(
     return { table: definition.name, kind: "delete", object: before, before } as StoreChange;
   }
   const createdAt = before === undefined ? at : before.meta?.createdAt;
-  const stored = { ...object, meta: { id, version: index, createdAt, updatedAt: at } };
-  if (definition.name === "events") (stored as { at?: Date }).at = at;
-  const after = frozen(stored);
+  // Both are as the decoder made them: nobody else has them.
+  object.meta = { id: before?.meta?.id ?? id, version: index, createdAt, updatedAt: at };
+  if (definition.name === "events") (object as { at?: Date }).at = at;
+  const after = settled(object, before ?? draft.like(definition, object), draft.pool);
   table.put(after);
   return before === undefined
     ? ({ table: definition.name, kind: "create", object: after } as StoreChange)

@@ -5,6 +5,7 @@ import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
 import { mustSpeak, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
+import { settled } from "./settle.ts";
 import { State } from "./state.ts";
 
 /** Bytes that are gathered into one chunk; large enough to write well, small enough to leave the event loop its turns. */
@@ -53,7 +54,7 @@ export async function readSnapshot(
     }
     if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
     const { table, object } = schema.read(part.value);
-    state.own(table).put(frozen(object));
+    state.own(table).put(settled(object, state.like(table, object), state.pool));
     left -= 1;
   }
   if (state === undefined) throw damaged("it is empty", undefined, "snapshot");

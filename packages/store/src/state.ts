@@ -1,8 +1,9 @@
 import type { Cluster, Reign } from "@warren/api";
 
 import type { Schema } from "./schema.ts";
+import { Pool } from "./settle.ts";
 import { Table } from "./table.ts";
-import type { TableDefinition, TableName } from "./tables.ts";
+import type { StoredObject, TableDefinition, TableName, Tables } from "./tables.ts";
 
 /** Reigns that are kept: years of elections. */
 export const maxReigns = 10_000;
@@ -13,6 +14,8 @@ export const maxReigns = 10_000;
  */
 export class State {
   readonly schema: Schema;
+  /** Of what its objects are made. */
+  readonly pool: Pool;
   readonly version: number;
   /** The reigns of this history, the oldest first; at most `maxReigns`. */
   readonly reigns: readonly Reign[];
@@ -21,8 +24,14 @@ export class State {
   /** Tables that this copy made its own. */
   readonly #own = new Set<TableName>();
 
-  private constructor(schema: Schema, version: number, reigns: readonly Reign[], tables: Map<TableName, Table>) {
+  private constructor(
+    { schema, pool }: { readonly schema: Schema; readonly pool: Pool },
+    version: number,
+    reigns: readonly Reign[],
+    tables: Map<TableName, Table>,
+  ) {
     this.schema = schema;
+    this.pool = pool;
     this.version = version;
     this.reigns = reigns;
     this.#tables = tables;
@@ -30,7 +39,7 @@ export class State {
 
   static empty(schema: Schema, version = 0, reigns: readonly Reign[] = []): State {
     const tables = new Map(schema.tables.map((definition) => [definition.name, new Table(definition)]));
-    return new State(schema, version, reigns, tables);
+    return new State({ schema, pool: new Pool() }, version, reigns, tables);
   }
 
   /** The reign that this state is of; 0 before the first. */
@@ -48,6 +57,11 @@ export class State {
     return this.#tables.get(name) as Table;
   }
 
+  /** What an object that is new to its table may share with what is stored. */
+  like({ like }: TableDefinition, object: StoredObject): unknown {
+    return like?.(object, (table, id) => this.table(table).get(id) as Tables[typeof table] | undefined);
+  }
+
   tables(): Iterable<Table> {
     return this.#tables.values();
   }
@@ -55,7 +69,7 @@ export class State {
   copy(version: number = this.version, reigns: readonly Reign[] = this.reigns): State {
     // Both share from now on, so neither may go on writing to what it called its own.
     this.#own.clear();
-    return new State(this.schema, version, reigns, new Map(this.#tables));
+    return new State(this, version, reigns, new Map(this.#tables));
   }
 
   /** The same tables at a version in which another reign begins. */

@@ -6,11 +6,14 @@ import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 /** Above any character of an id. */
 const afterAny = "\uffff";
 
-/** One table as it was at some version: rows by id, and for each index the sorted pairs of value and id. */
+/** Ids in their order; one alone without an array. Never changed, since copies of the table share it. */
+type Posting = string | readonly string[];
+
+/** One table as it was at some version: rows by id, and for each index the ids of the rows that have a value. */
 export class Table {
   readonly definition: TableDefinition;
   readonly #rows: SortedMap<StoredObject>;
-  readonly #indexes: ReadonlyMap<string, SortedMap<string>>;
+  readonly #indexes: ReadonlyMap<string, SortedMap<Posting>>;
   #list: readonly StoredObject[] | undefined;
 
   constructor(definition: TableDefinition, copied?: Table) {
@@ -19,12 +22,12 @@ export class Table {
     this.#indexes = new Map(
       [...definition.indexes.keys()].map((name) => [
         name,
-        copied === undefined ? sortedMap<string>() : copied.#pairs(name).clone(),
+        copied === undefined ? sortedMap<Posting>() : copied.#index(name).clone(),
       ]),
     );
   }
 
-  #pairs(name: string): SortedMap<string> {
+  #index(name: string): SortedMap<Posting> {
     const index = this.#indexes.get(name);
     assert(index !== undefined, `${this.definition.name} has no index "${name}"`);
     return index;
@@ -53,14 +56,14 @@ export class Table {
   }
 
   find(index: string, value: string): readonly StoredObject[] {
-    const low = pairKey(value, "");
-    const found: StoredObject[] = [];
-    for (const [, id] of this.#pairs(index).getRange(low, low + afterAny)) {
+    const posting = this.#index(index).get(value);
+    if (posting === undefined) return [];
+    const row = (id: string): StoredObject => {
       const object = this.#rows.get(id);
       assert(object !== undefined, `${id} is in index ${index} and not in ${this.definition.name}`);
-      found.push(object);
-    }
-    return found;
+      return object;
+    };
+    return typeof posting === "string" ? [row(posting)] : posting.map(row);
   }
 
   /** Objects whose id begins with `prefix`, at most `limit`. */
@@ -76,12 +79,12 @@ export class Table {
   put(object: StoredObject): void {
     const id = idOf(object);
     const before = this.#rows.get(id);
-    for (const [index, keysOf] of this.definition.indexes) {
+    for (const [name, keysOf] of this.definition.indexes) {
       const old = before === undefined ? [] : keysOf(before);
       const now = keysOf(object);
-      const pairs = this.#pairs(index);
-      for (const key of old) if (!now.includes(key)) pairs.delete(pairKey(key, id));
-      for (const key of now) if (!old.includes(key)) pairs.set(pairKey(key, id), id);
+      const index = this.#index(name);
+      for (const key of old) if (!now.includes(key)) withdraw(index, key, id);
+      for (const key of now) if (!old.includes(key)) enter(index, key, id);
     }
     this.#rows.set(id, object);
     this.#list = undefined;
@@ -90,15 +93,38 @@ export class Table {
   remove(id: string): void {
     const before = this.#rows.get(id);
     if (before === undefined) return;
-    for (const [index, keysOf] of this.definition.indexes) {
-      for (const key of keysOf(before)) this.#pairs(index).delete(pairKey(key, id));
-    }
+    for (const [name, keysOf] of this.definition.indexes)
+      for (const key of keysOf(before)) withdraw(this.#index(name), key, id);
     this.#rows.delete(id);
     this.#list = undefined;
   }
 }
 
-/** Sorts by value, then by id. The length before it keeps a value apart from one that only begins so. */
-function pairKey(value: string, id: string): string {
-  return `${value.length}:${value}${id}`;
+function enter(index: SortedMap<Posting>, value: string, id: string): void {
+  const posting = index.get(value);
+  if (posting === undefined) {
+    index.set(value, id);
+  } else if (typeof posting === "string") {
+    index.set(value, posting < id ? [posting, id] : [id, posting]);
+  } else {
+    index.set(value, posting.toSpliced(placeOf(posting, id), 0, id));
+  }
+}
+
+function withdraw(index: SortedMap<Posting>, value: string, id: string): void {
+  const posting = index.get(value);
+  if (typeof posting !== "object") index.delete(value);
+  else if (posting.length === 2) index.set(value, posting[posting[0] === id ? 1 : 0] as string);
+  else index.set(value, posting.toSpliced(placeOf(posting, id), 1));
+}
+
+/** Where an id stands among sorted ones, or would. */
+function placeOf(ids: readonly string[], id: string): number {
+  let [low, high] = [0, ids.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ids[middle] as string) < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

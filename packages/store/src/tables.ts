@@ -18,7 +18,7 @@ import {
   type Meta,
   type StoreObject,
 } from "@warren/api";
-import { isUnreleased } from "@warren/api/model";
+import { isUnreleased, sameEpoch } from "@warren/api/model";
 
 export interface Tables {
   clusters: Cluster;
@@ -75,9 +75,17 @@ export interface TableDefinition {
   readonly uniqueNames: boolean;
   /** The level that an object of the table needs to be written. */
   readonly needs: (object: StoredObject) => number;
+  /**
+   * What is stored already and likely to be equal in part to an object that is new, so that both can share it.
+   *
+   * @param find a row of another table
+   */
+  readonly like?: (object: StoredObject, find: FindRow) => unknown;
   /** The program does not know it: its objects are kept as they came. */
   readonly opaque?: true;
 }
+
+export type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
 
 export interface Codec<V> {
   encode(object: V): { finish(): Uint8Array };
@@ -91,7 +99,7 @@ function define<T extends TableName>(
   [field, kind]: readonly [number, ObjectKind],
   codec: Codec<Tables[T]>,
   indexes: { readonly [I in IndexName<T>]: (object: Tables[T]) => readonly string[] },
-  uniqueNames = false,
+  { uniqueNames = false, like }: { uniqueNames?: boolean; like?: (object: Tables[T], find: FindRow) => unknown } = {},
 ): TableDefinition {
   return {
     name,
@@ -101,6 +109,7 @@ function define<T extends TableName>(
     indexes: new Map(Object.entries(indexes)) as TableDefinition["indexes"],
     uniqueNames,
     needs: () => 1,
+    ...(like === undefined ? {} : { like: like as NonNullable<TableDefinition["like"]> }),
   };
 }
 
@@ -114,29 +123,60 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
     {
       name: ({ spec }) => present(spec?.name),
     },
-    true,
+    { uniqueNames: true, like: ({ versionId }, find) => ({ spec: { task: find("versions", versionId)?.task } }) },
   ),
   managers: define("managers", [10, "manager"], Manager, {}),
-  versions: define("versions", [9, "version"], Version, {
-    service: ({ serviceId }) => present(serviceId),
-    network: ({ networks }) => distinct(networks),
-  }),
+  versions: define(
+    "versions",
+    [9, "version"],
+    Version,
+    {
+      service: ({ serviceId }) => present(serviceId),
+      network: ({ networks }) => distinct(networks),
+    },
+    {
+      like({ serviceId }, find) {
+        const service = find("services", serviceId);
+        return { serviceId: service?.meta?.id, task: service?.spec?.task };
+      },
+    },
+  ),
   slots: define("slots", [8, "slot"], Slot, {
     service: ({ serviceId }) => present(serviceId),
     node: ({ leases }) => distinct(leases.filter(isUnreleased).map(({ nodeId }) => nodeId)),
   }),
-  tasks: define("tasks", [4, "task"], Task, {
-    service: ({ serviceId }) => present(serviceId),
-    node: ({ nodeId }) => present(nodeId),
-    slot: ({ slotId }) => present(slotId),
-  }),
-  networks: define("networks", [5, "network"], Network, { name: ({ spec }) => present(spec?.name) }, true),
+  tasks: define(
+    "tasks",
+    [4, "task"],
+    Task,
+    {
+      service: ({ serviceId }) => present(serviceId),
+      node: ({ nodeId }) => present(nodeId),
+      slot: ({ slotId }) => present(slotId),
+    },
+    {
+      // A task says what its slot and its lease say.
+      like({ meta, slotId, epoch }, find) {
+        const slot = find("slots", slotId);
+        const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
+        const container = { address: lease?.address, containerId: meta?.id };
+        return { ...slot, ...lease, slotId: slot?.meta?.id, slot: slot?.key, status: { container } };
+      },
+    },
+  ),
+  networks: define(
+    "networks",
+    [5, "network"],
+    Network,
+    { name: ({ spec }) => present(spec?.name) },
+    { uniqueNames: true },
+  ),
   registries: define(
     "registries",
     [6, "registry"],
     RegistryCredential,
     { name: ({ registry }) => present(registry) },
-    true,
+    { uniqueNames: true },
   ),
   events: define("events", [7, "event"], Event, { object: ({ objectId }) => present(objectId) }),
 };

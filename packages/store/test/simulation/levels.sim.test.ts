@@ -24,7 +24,7 @@ async function run(gated: boolean): Promise<LevelsReport> {
 test("managers of an earlier program store and pass on what a later one writes, and lose nothing of it: 500 seeds", async () => {
   const { later, passed, refused } = await run(false);
   expect(refused).toBe(0);
-  expect(later).toBeGreaterThan(1_000);
+  expect(later).toBeGreaterThan(500);
   expect(passed).toBeGreaterThan(100);
 });
 
