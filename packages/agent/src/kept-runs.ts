@@ -64,7 +64,7 @@ export class KeptRuns {
     const { record, containers, clock } = this.#dependencies;
     const now = clock.monotonic();
     const orphans = [...record.runs.values()]
-      .filter(({ local }) => !record.leases.has(local.lease))
+      .filter(({ id, local }) => !record.leases.has(local.lease) && containers.get(id)?.state.kind !== "running")
       .toSorted((a, b) => b.local.order - a.local.order);
     for (const { id } of orphans) if (!this.#since.has(id)) this.#since.set(id, now);
     return orphans.filter(

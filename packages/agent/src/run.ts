@@ -26,10 +26,13 @@ export interface RunMaterial {
   readonly version: Version;
 }
 
-/** How a run ended, for the rules of its slot; `told`: it was stopped because its lease is released. */
+/**
+ * How a run ended, for the rules of its slot: by itself or by its machine, because its lease is released, or dropped
+ * before it was started, which says nothing of the slot.
+ */
 export interface Conclusion {
   readonly end: RunEnd;
-  readonly told: boolean;
+  readonly kind: "ended" | "released" | "dropped";
 }
 
 /**
@@ -244,7 +247,7 @@ export class Run {
     record.setLease(this.#lease, { imageDigest: image.digest, networks });
     const mounts = await volumes.resolve(spec?.mounts ?? []);
     const lease = { slotId, epoch, versionId, address, networks, nodeId, incarnation };
-    const labels = { taskId: this.id, serviceName, life, run, ...lease };
+    const labels = { taskId: this.id, serviceName, life, run, bootId: this.#env.boot().bootId, ...lease };
     const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, nameServers: options.nameServers });
     const container = await persistently(this.#env, "making a container", signal, () =>
       starts.run(signal, async () => {
@@ -441,7 +444,9 @@ export class Run {
         ...(outcome.code === "AGENT_UNHEALTHY" && { health: Health.UNHEALTHY }),
       },
     });
-    count({ end: this.#endOf(outcome, exit, at), told: told && verdict === undefined });
+    const released = told && verdict === undefined;
+    const kind = verdict?.kind === "dropped" ? "dropped" : released ? "released" : "ended";
+    count({ end: this.#endOf(outcome, exit, at), kind });
     this.#changes.notify();
     const state = taskStateText(outcome.state);
     metrics.ended.add(1, { state });
