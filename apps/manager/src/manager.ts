@@ -1,6 +1,7 @@
 /** The manager, joined: a part in a cluster, the API for users and for nodes, a leader's loops. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { machineNode } from "@warren/agent/machine";
 import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
@@ -49,7 +50,12 @@ export async function runManager(options: ManagerOptions): Promise<void> {
     ),
   );
   const services = servicesOf(membership, base, options.version);
-  const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
+  // The local socket speaks for the node that this machine's worker is, whose record is beside the manager's.
+  const localNodeId = machineNode(join(options.dataDir, "worker", "record"));
+  const server = await startServer(
+    { services, localNodeId, ...base },
+    { socketPath: join(options.runDir, "manager.sock") },
+  );
   resources.defer(() => server.drain({ graceMs: drainMs }));
   if (options.metricsAddress !== undefined)
     resources.use(
