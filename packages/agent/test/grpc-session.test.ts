@@ -52,6 +52,7 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
     { dataDir: folder, hostname: "edge-1", version: "1" },
   );
   resources.use(agent);
+  await until("it is connected", () => agent.connected);
   const id = taskIdOf(lease.slotId, epoch, firstRun);
   manager.assign("version", "v", Version.fromPartial({ meta: { id: "v" }, task: { container: { image } } }));
   manager.lease(lease);
@@ -76,4 +77,4 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
   });
   expect(status.container?.exitCode).toBe(3);
   expect(manager.sessions).toBeGreaterThan(1);
-});
+}, 30_000);

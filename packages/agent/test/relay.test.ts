@@ -133,7 +133,7 @@ describe("logs", () => {
     expect(sent[count - 1]).toBe(`${a} ${count - 1}`);
     expect(sent.every((line, n) => line === `${a} ${n}`)).toBe(true);
     expect(up.length).toBeLessThan(count / 100);
-  });
+  }, 60_000);
 
   test("whose reading fails are refused as failed", async () => {
     await using rig = await running(1);

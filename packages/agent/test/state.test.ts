@@ -2,6 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LeaseState, Point, SlotRecord, TaskState, TaskStatus, type AssignmentKind } from "@warren/api";
+import { assignmentDigestBytes } from "@warren/api/model";
 import { silentLogger, systemClock } from "@warren/std";
 import { FakeClock, RecordingLogger, seededRandom } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
@@ -100,7 +101,7 @@ test("a record that is loaded again says what was said to it, with kinds and fie
     { id: "t", status: { state: TaskState.RUNNING }, local: { ...run, verdict: { message: "m" } } },
   ]);
   expect(again.run("t").local).not.toHaveProperty("netnsPath");
-  expect(again.assigned.held().length).toBe(8);
+  expect(again.assigned.held().length).toBe(assignmentDigestBytes);
 });
 
 test("a write that fails is logged and tried again, and durable() waits for it", async () => {
