@@ -123,10 +123,12 @@ try {
   await showAnswers("by port", async () => (await fetch(`http://127.0.0.1:${port}/`)).text());
 
   say("One is killed; another takes its place");
-  const tasks = JSON.parse(await answer("service", "tasks", "web", "-o", "json")) as {
-    tasks: { slot: number; status: { container: { pid: number } } }[];
+  const inspected = JSON.parse(await answer("task", "inspect", "web.2", "-o", "json")) as {
+    status: { container: { pid: number } };
   };
-  const victim = tasks.tasks.find(({ slot }) => slot === 2)?.status.container.pid ?? 0;
+  const victim = inspected.status.container.pid;
+  // Neither 0, which is this process's own group, nor init.
+  if (!(victim > 1)) throw new Error(`web.2 has no process: ${victim}`);
   process.stdout.write(`${styleText("dim", `$ kill -9 ${victim}`)}\n`);
   process.kill(victim, "SIGKILL");
   await until(

@@ -69,7 +69,15 @@ test("a service may name the login that its image is pulled with, and nobody rea
   const image = await pushImage(locked, "own/app:1", sleeps);
   const given = ["registry", "login", "deploy.example", "-u", login.username, "--password-stdin"];
   expect(await machine.pipe(`${login.password}\n`, ...given)).toMatchObject({ code: 0 });
-  const unnamed = await machine.warren("service", "create", "own", "--image", image, "--registry-login", "other.example");
+  const unnamed = await machine.warren(
+    "service",
+    "create",
+    "own",
+    "--image",
+    image,
+    "--registry-login",
+    "other.example",
+  );
   expect(unnamed).toMatchObject({ code: 1, stderr: expect.stringContaining("warren registry login") as string });
   await machine.ok("service", "create", "own", "--image", image, "--registry-login", "deploy.example");
   for (const read of [

@@ -33,7 +33,12 @@ test("json and yaml are the message, name is a line each", async () => {
 });
 
 test("a log line is passed on byte by byte, behind its task and time", () => {
-  const line = LogLine.fromPartial({ at: new Date(0), line: Buffer.from([0xff, 0x41]), serviceName: "web", slot: numberedSlot(2) });
+  const line = LogLine.fromPartial({
+    at: new Date(0),
+    line: Buffer.from([0xff, 0x41]),
+    serviceName: "web",
+    slot: numberedSlot(2),
+  });
   expect(formatLine(line, { timestamps: false, "no-names": true })).toEqual(Buffer.from([0xff, 0x41, 0x0a]));
   expect(formatLine(line, { timestamps: true, "no-names": false }).toString("latin1")).toBe(
     "web.2 | 1970-01-01T00:00:00.000Z \xFFA\n",

@@ -43,13 +43,18 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
 
   const membership = resources.use(
-    await Membership.open({ ...base, version: options.version, join: (store) => joinParts(base, store) }, managerDirectory(options)),
+    await Membership.open(
+      { ...base, version: options.version, join: (store) => joinParts(base, store) },
+      managerDirectory(options),
+    ),
   );
   const services = servicesOf(membership, base, options.version);
   const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
   resources.defer(() => server.drain({ graceMs: drainMs }));
   if (options.metricsAddress !== undefined)
-    resources.use(await startHealthServer(prometheus, () => unreadiness(membership), { address: options.metricsAddress }));
+    resources.use(
+      await startHealthServer(prometheus, () => unreadiness(membership), { address: options.metricsAddress }),
+    );
   log.info("manager runs", { part: membership.part.kind });
   await Promise.race([aborted(signal), membership.failed]);
   log.info("manager ends");

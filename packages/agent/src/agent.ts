@@ -139,7 +139,9 @@ export class Agent implements AsyncDisposable {
     this.#metrics = agentMetrics(dependencies.metrics);
     this.#work = new TaskGroup(logFailures(log), signal);
     const network = new NodeNetwork(dependencies.network, { clock, random, log });
-    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) => this.#leases.acknowledged(key, state));
+    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) =>
+      this.#leases.acknowledged(key, state),
+    );
     const { assigned } = record;
     this.#env = {
       nodeId: node.id,
@@ -288,7 +290,7 @@ export class Agent implements AsyncDisposable {
     const orphans = await persistently(this.#env, "removing orphans", signal, collect, () => true);
     for (const id of orphans) containers.forget(id);
     // A piece of a container that is in the record may have gone too: what is left is looked at again.
-    await persistently(this.#env, "listing containers", signal, () => containers.refresh());
+    await persistently(this.#env, "listing containers", signal, () => containers.refresh(), () => true);
     this.#leases.begin();
     this.#adopted = true;
     images.released(signal);
@@ -300,7 +302,13 @@ export class Agent implements AsyncDisposable {
     this.#work.run(`lease ${controller.key}`, async (ending) => {
       this.#metrics.leases.set(this.#leases.size);
       // A fault of ours in one lease ends neither the worker nor the lease: it is taken up as after a restart.
-      await persistently(this.#env, `lease ${controller.key}`, ending, () => controller.run(ending), () => true);
+      await persistently(
+        this.#env,
+        `lease ${controller.key}`,
+        ending,
+        () => controller.run(ending),
+        () => true,
+      );
       this.#leases.ended(controller);
       this.#metrics.leases.set(this.#leases.size);
       this.#kept.collect(ending);
@@ -316,7 +324,9 @@ export class Agent implements AsyncDisposable {
     // A node that just joined has no subnet before the managers have found it one.
     const network = nodeSubnet === "" ? known : { nodeSubnet, taskPool, vipPool };
     const same =
-      known?.nodeSubnet === network?.nodeSubnet && known?.taskPool === network?.taskPool && known?.vipPool === network?.vipPool;
+      known?.nodeSubnet === network?.nodeSubnet &&
+      known?.taskPool === network?.taskPool &&
+      known?.vipPool === network?.vipPool;
     if (same && this.#node.clusterId === clusterId) return;
     this.#node = { ...this.#node, clusterId, ...(network !== undefined && { network }) };
     this.#record.setNode(this.#node);
@@ -342,6 +352,7 @@ export class Agent implements AsyncDisposable {
       version: this.#options.version,
       level,
       minLevel,
+      life: this.#env.life,
     };
   }
 }

@@ -79,7 +79,7 @@ export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): R
     capabilityAdd,
     capabilityDrop,
     sysctls,
-    ulimits,
+    ulimits: ulimits.map(({ name, soft, hard }) => ({ name, soft, hard })),
     devices: devices.map(({ source, target, permissions }) => ({
       source,
       ...(target !== "" && { target }),

@@ -112,7 +112,11 @@ export async function watchHealth(
 }
 
 /** Undefined where nothing was learnt. */
-async function probeOnce(clock: Clock, watch: HealthWatch, signal: AbortSignal): Promise<Omit<ProbeOutcome, "failures"> | undefined> {
+async function probeOnce(
+  clock: Clock,
+  watch: HealthWatch,
+  signal: AbortSignal,
+): Promise<Omit<ProbeOutcome, "failures"> | undefined> {
   const over = new AbortController();
   const { timeoutMs } = watch.times;
   const timer = clock.setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);

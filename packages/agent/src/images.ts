@@ -1,5 +1,12 @@
 import type { Version } from "@warren/api";
-import { parseReference, pinReference, RuntimeError, type Image, type RegistryAuth, type Runtime } from "@warren/runtime";
+import {
+  parseReference,
+  pinReference,
+  RuntimeError,
+  type Image,
+  type RegistryAuth,
+  type Runtime,
+} from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 
 interface Pull {

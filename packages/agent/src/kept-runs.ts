@@ -49,7 +49,10 @@ export class KeptRuns {
       this.#timer?.cancel();
       const oldest = Math.min(...this.#since.values());
       if (!Number.isFinite(oldest)) return;
-      const timer = clock.setTimeout(() => this.collect(signal), Math.max(0, oldest + this.#keepMs - clock.monotonic()));
+      const timer = clock.setTimeout(
+        () => this.collect(signal),
+        Math.max(0, oldest + this.#keepMs - clock.monotonic()),
+      );
       this.#timer = timer;
       signal.addEventListener("abort", () => timer.cancel(), { once: true });
     } catch (error) {
@@ -61,7 +64,7 @@ export class KeptRuns {
     const { record, containers, clock } = this.#dependencies;
     const now = clock.monotonic();
     const orphans = [...record.runs.values()]
-      .filter(({ local }) => !record.leases.has(local.lease))
+      .filter(({ id, local }) => !record.leases.has(local.lease) && containers.get(id)?.state.kind !== "running")
       .toSorted((a, b) => b.local.order - a.local.order);
     for (const { id } of orphans) if (!this.#since.has(id)) this.#since.set(id, now);
     return orphans.filter(

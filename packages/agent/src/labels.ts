@@ -17,6 +17,8 @@ export interface RunLabels {
   /** Ids. */
   readonly networks: readonly string[];
   readonly nodeId: string;
+  /** Of the machine, when the container was made. */
+  readonly bootId: string;
   /** Of the cluster, when the lease was last named by it. */
   readonly incarnation: Incarnation | undefined;
 }
@@ -35,6 +37,7 @@ export function labelsOf(run: RunLabels): Record<string, string> {
     address: run.address,
     networks: run.networks.join(","),
     node: run.nodeId,
+    boot: run.bootId,
     incarnation: run.incarnation === undefined ? "" : `${run.incarnation.counter}/${run.incarnation.id}`,
   };
   return Object.fromEntries(Object.entries(labels).map(([name, value]) => [labelPrefix + name, value]));
@@ -61,6 +64,7 @@ export function parseLabels(containerId: string, labels: Readonly<Record<string,
     address: of("address"),
     networks: of("networks") === "" ? [] : of("networks").split(","),
     nodeId: of("node"),
+    bootId: of("boot"),
     incarnation: parseIncarnation(of("incarnation")),
   };
 }

@@ -223,17 +223,22 @@ export class LeaseController {
   }
 
   /** What a run's end means for the slot. */
-  #count({ end, told }: Conclusion): void {
+  #count({ end, kind }: Conclusion): void {
     const { record, boot, random } = this.#env;
     const before = this.#lease.record;
-    if (told) {
+    if (kind === "released") {
       record.setSlotRecord(this.key, { ...recordAt(before, boot()), waitMs: 0, lastEnd: end });
       return;
     }
+    if (kind === "dropped") {
+      // What it waited for is waited for on; and a runtime that keeps losing containers is not hurried.
+      const now = recordAt(before, boot());
+      record.setSlotRecord(this.key, { ...now, waitMs: Math.max(now.waitMs, Math.round(this.#dropped.next())) });
+      return;
+    }
+    this.#dropped.reset();
     const next = nextRun(this.#service?.restart ?? this.#lease.local.restart, before, end, boot(), random);
-    // The slot's rules know no wait after what the machine did; a runtime that keeps losing containers is not hurried.
-    const waitMs = end.byMachine ? Math.round(this.#dropped.next()) : next.record.waitMs;
-    record.setSlotRecord(this.key, { ...next.record, waitMs });
+    record.setSlotRecord(this.key, next.record);
     if (next.kind === "settled") {
       record.setLease(this.key, { settled: next.why });
       this.#log.info("settled", { why: next.why });

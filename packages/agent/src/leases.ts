@@ -1,5 +1,14 @@
-import { LeaseReport_State, LeaseState, SlotRecord, TaskState, type AssignedLease, type AssignmentKind, type AssignmentsMessage, type Incarnation } from "@warren/api";
-import { kindName, leaseKey, serviceOfSlot } from "@warren/api/model";
+import {
+  LeaseReport_State,
+  LeaseState,
+  SlotRecord,
+  TaskState,
+  type AssignedLease,
+  type AssignmentKind,
+  type AssignmentsMessage,
+  type Incarnation,
+} from "@warren/api";
+import { kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
 import { Changes } from "@warren/std";
@@ -54,14 +63,20 @@ export class Leases implements LeaseSurroundings {
     return assigned.state === LeaseState.HELD ? "held" : "offered";
   }
 
-  /** L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. */
+  /**
+   * L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. Its
+   * predecessor may itself wait for an older one, so all older ones that were held are to be released.
+   */
   mayFollow(key: string): boolean {
     const { record } = this.#env;
     const after = record.assigned.of("lease").get(key)?.after;
-    const { slotId } = record.lease(key).local;
+    const { slotId, epoch } = record.lease(key).local;
     if (after === undefined) return true;
-    const before = record.leases.get(leaseKey(slotId, after));
-    return before === undefined || before.local.stage === "released";
+    for (const { local } of record.leases.values()) {
+      if (local.slotId !== slotId || local.stage === "released") continue;
+      if (sameEpoch(local.epoch, after) || (local.held === true && local.epoch.index < epoch.index)) return false;
+    }
+    return true;
   }
 
   isForgotten(key: string): boolean {
@@ -80,16 +95,19 @@ export class Leases implements LeaseSurroundings {
   rebuild(containers: readonly ContainerStatus[]): void {
     const { record } = this.#env;
     const found = containers
-      .filter(({ id }) => !record.runs.has(id))
+      .filter((container) => this.#isUnknown(container))
       .map((container) => ({ container, labels: parseLabels(container.id, container.labels) }))
       .filter((each): each is Found => each.labels !== undefined)
       .toSorted((a, b) => age(a.container) - age(b.container));
     for (const each of found) this.#rebuild(each);
   }
 
-  /** Takes up what an earlier worker left. */
+  /** Takes up what an earlier worker left. What it had reported is not known, so all of it is reported. */
   begin(): void {
-    for (const key of this.#env.record.leases.keys()) this.#control(key);
+    for (const key of this.#env.record.leases.keys()) {
+      this.#env.reporter.push(key);
+      this.#control(key);
+    }
   }
 
   /** The interfaces that tasks have, and may have still. */
@@ -134,7 +152,9 @@ export class Leases implements LeaseSurroundings {
     this.#answered = true;
     const named = new Set(changes.map(({ key }) => key));
     for (const key of record.assigned.of("lease").keys())
-      if (!named.has(key) && record.leases.has(key)) this.#confirm(key, incarnation);
+      // Of one that was not named, the record may have lost what this node knew.
+      if (!record.leases.has(key)) this.#setLease(key, incarnation);
+      else if (!named.has(key)) this.#confirm(key, incarnation);
   }
 
   #set(kind: AssignmentKind, key: string, bytes: Uint8Array, incarnation: Incarnation | undefined): void {
@@ -170,9 +190,9 @@ export class Leases implements LeaseSurroundings {
     const lease = record.assigned.of("lease").get(key);
     if (lease === undefined) return;
     if (!record.leases.has(key)) {
-      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address } = lease;
+      const { slotId, epoch = { reign: 0, index: 0 }, versionId, address, offeredLife } = lease;
       record.addLease({
-        local: { slotId, epoch, versionId, address, ...(lease.state === LeaseState.OFFERED && { offeredLife: life }) },
+        local: { slotId, epoch, versionId, address, ...(offeredLife === life && { offeredLife }) },
         record: adoptRecord(SlotRecord.fromPartial(lease.initialRecord ?? emptyRecord()), boot()),
       });
       this.#keepRestart(serviceOfSlot(slotId));
@@ -187,9 +207,10 @@ export class Leases implements LeaseSurroundings {
     const { record } = this.#env;
     const assigned = record.assigned.of("lease").get(key) as AssignedLease;
     const { local } = record.lease(key);
-    const held = local.held === true || assigned.state === LeaseState.HELD;
-    if (local.held === held && sameIncarnation(local.incarnation, incarnation)) return;
-    record.setLease(key, { incarnation, ...(held && { held }) });
+    // An offer was never held, whatever a lost record had to be rebuilt to.
+    const held = assigned.state === LeaseState.HELD || (local.held === true && assigned.state !== LeaseState.OFFERED);
+    if ((local.held ?? false) === held && sameIncarnation(local.incarnation, incarnation)) return;
+    record.setLease(key, { incarnation, held: held || undefined });
   }
 
   /** A run that ends while the service is not known is judged by what was known of it last. */
@@ -218,23 +239,40 @@ export class Leases implements LeaseSurroundings {
     this.#acknowledged.delete(controller.key);
     this.changes.notify();
     // It may have been assigned anew in that moment.
-    if (this.#env.record.assigned.of("lease").has(controller.key)) this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+    if (this.#env.record.assigned.of("lease").has(controller.key))
+      this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+  }
+
+  /** Whether the record lacks the run, or the lease of one that is not over. */
+  #isUnknown({ id, state }: ContainerStatus): boolean {
+    const { record } = this.#env;
+    const run = record.runs.get(id);
+    if (run === undefined) return true;
+    return !record.leases.has(run.local.lease) && (state.kind !== "exited" || record.incomplete);
   }
 
   #rebuild({ container, labels }: Found): void {
     const { record, boot, clock } = this.#env;
-    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName } = labels;
+    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName, bootId } = labels;
     const key = leaseKey(slotId, epoch);
     const running = container.state.kind === "running";
     if (!record.leases.has(key)) {
-      const held = container.state.kind !== "created";
+      const held = running || container.state.kind === "exited";
       record.addLease({
-        local: { slotId, epoch, versionId, address, networks, ...(incarnation && { incarnation }), ...(held && { held }) },
+        local: {
+          slotId,
+          epoch,
+          versionId,
+          address,
+          networks,
+          ...(incarnation && { incarnation }),
+          ...(held && { held }),
+        },
         record: emptyRecord(),
       });
     }
+    if (record.runs.has(labels.taskId)) return;
     const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
-    const { bootId } = boot();
     record.addRun(
       labels.taskId,
       {
@@ -244,7 +282,8 @@ export class Leases implements LeaseSurroundings {
         run,
         serviceName,
         image: container.image,
-        ...(running && { bootId, netnsPath: container.netnsPath }),
+        bootId: running ? boot().bootId : bootId,
+        ...(running && { netnsPath: container.netnsPath }),
       },
       {
         state,
@@ -255,7 +294,10 @@ export class Leases implements LeaseSurroundings {
         pending: undefined,
       },
     );
-    this.#env.log.warn("a run that the record did not have was found by its container", { task: labels.taskId, lease: key });
+    this.#env.log.warn("a run that the record did not have was found by its container", {
+      task: labels.taskId,
+      lease: key,
+    });
   }
 }
 
@@ -279,4 +321,3 @@ function age({ state }: ContainerStatus): number {
       return state satisfies never;
   }
 }
-

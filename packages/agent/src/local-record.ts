@@ -357,8 +357,7 @@ export class LocalRecord {
     // What is one half of a lease or a run is none.
     for (const [key, { local }] of this.leases)
       if (leaseKey(local.slotId, local.epoch) !== key) this.#drop(`lease "${key}"`, () => this.deleteLease(key));
-    for (const [id, { local }] of this.runs)
-      if (local.lease === "") this.#drop(`run ${id}`, () => this.deleteRun(id));
+    for (const [id, { local }] of this.runs) if (local.lease === "") this.#drop(`run ${id}`, () => this.deleteRun(id));
   }
 
   #drop(what: string, drop: () => void): void {

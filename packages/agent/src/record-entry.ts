@@ -12,7 +12,11 @@ export type OpenedEntry =
   | { readonly kind: "entry"; readonly level: number; readonly body: Uint8Array; readonly sum: number }
   | { readonly kind: "damaged" };
 
-export function sealEntry(key: string, level: number, body: Uint8Array): { readonly bytes: Buffer; readonly sum: number } {
+export function sealEntry(
+  key: string,
+  level: number,
+  body: Uint8Array,
+): { readonly bytes: Buffer; readonly sum: number } {
   const sum = checksum(key, level, body);
   const bytes = Buffer.alloc(headBytes + body.length);
   bytes.writeUInt8(level, 0);

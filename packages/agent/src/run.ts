@@ -1,6 +1,12 @@
 import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
 import { hasEnded, leaseKey, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
-import { RuntimeError, parseReference, type ContainerStatus as Container, type ExitStatus, type RegistryAuth } from "@warren/runtime";
+import {
+  RuntimeError,
+  parseReference,
+  type ContainerStatus as Container,
+  type ExitStatus,
+  type RegistryAuth,
+} from "@warren/runtime";
 import { recordStart } from "@warren/slot";
 import { abortable, Changes, type Logger } from "@warren/std";
 import { runtimeSpec } from "./container-spec.ts";
@@ -20,10 +26,13 @@ export interface RunMaterial {
   readonly version: Version;
 }
 
-/** How a run ended, for the rules of its slot; `told`: it was stopped because its lease is released. */
+/**
+ * How a run ended, for the rules of its slot: by itself or by its machine, because its lease is released, or dropped
+ * before it was started, which says nothing of the slot.
+ */
 export interface Conclusion {
   readonly end: RunEnd;
-  readonly told: boolean;
+  readonly kind: "ended" | "released" | "dropped";
 }
 
 /**
@@ -130,7 +139,8 @@ export class Run {
         }
       }),
     );
-    if (containers.get(this.id)?.state.kind === "unknown") throw notStarted("the runtime lost its container in its start");
+    if (containers.get(this.id)?.state.kind === "unknown")
+      throw notStarted("the runtime lost its container in its start");
     this.#update({ startedAt: new Date(this.#env.clock.now()) });
   }
 
@@ -237,7 +247,7 @@ export class Run {
     record.setLease(this.#lease, { imageDigest: image.digest, networks });
     const mounts = await volumes.resolve(spec?.mounts ?? []);
     const lease = { slotId, epoch, versionId, address, networks, nodeId, incarnation };
-    const labels = { taskId: this.id, serviceName, life, run, ...lease };
+    const labels = { taskId: this.id, serviceName, life, run, bootId: this.#env.boot().bootId, ...lease };
     const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, nameServers: options.nameServers });
     const container = await persistently(this.#env, "making a container", signal, () =>
       starts.run(signal, async () => {
@@ -276,9 +286,13 @@ export class Run {
       await network.attach({ id: this.id, address, networks, netnsPath }, signal);
     } catch (cause) {
       signal.throwIfAborted();
-      throw new AgentError({ code: "AGENT_NETWORK_FAILED", address }, `its interface with address ${address} can't be made`, {
-        cause,
-      });
+      throw new AgentError(
+        { code: "AGENT_NETWORK_FAILED", address },
+        `its interface with address ${address} can't be made`,
+        {
+          cause,
+        },
+      );
     }
     this.#update({ address });
   }
@@ -373,7 +387,8 @@ export class Run {
         this.#log.warn("is stopped although the balancer may still know it");
       await this.#kill(undefined, closing);
       const graceMs = this.local.graceMs ?? defaultGraceMs;
-      if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing))) await this.#kill("KILL", closing);
+      if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing)))
+        await this.#kill("KILL", closing);
       await containers.ended(this.id, closing);
     }
     endpoints.delete(this.#lease);
@@ -429,7 +444,9 @@ export class Run {
         ...(outcome.code === "AGENT_UNHEALTHY" && { health: Health.UNHEALTHY }),
       },
     });
-    count({ end: this.#endOf(outcome, exit, at), told: told && verdict === undefined });
+    const released = told && verdict === undefined;
+    const kind = verdict?.kind === "dropped" ? "dropped" : released ? "released" : "ended";
+    count({ end: this.#endOf(outcome, exit, at), kind });
     this.#changes.notify();
     const state = taskStateText(outcome.state);
     metrics.ended.add(1, { state });

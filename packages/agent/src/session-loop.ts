@@ -1,4 +1,11 @@
-import type { AssignmentsMessage, LeaseReport, NodeDescription, Point, RelayRequest, SessionMessage } from "@warren/api";
+import type {
+  AssignmentsMessage,
+  LeaseReport,
+  NodeDescription,
+  Point,
+  RelayRequest,
+  SessionMessage,
+} from "@warren/api";
 import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { LeaseReporter } from "./lease-reporter.ts";

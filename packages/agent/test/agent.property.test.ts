@@ -1,20 +1,21 @@
-import { TaskState, type AssignedTask } from "@warren/api";
+import { LeaseReport_State, LeaseState, TaskState } from "@warren/api";
 import type { FakeProcess, RuntimeCall } from "@warren/runtime/testing";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { task, World } from "./fakes/world.ts";
+import { World, type GivenLease, type LeaseInput } from "./fakes/world.ts";
 
-/** What a task's process does, told by its arguments. */
+/** What a run's process does, named by its arguments. */
 type Behaviour = "run" | "deaf" | "exit" | "fail" | "sick";
 
 type Step =
-  | { readonly do: "assign"; readonly behaviour: Behaviour; readonly desired: "READY" | "RUNNING" }
-  | { readonly do: "desire"; readonly task: number; readonly state: "RUNNING" | "SHUTDOWN" | "REMOVE" }
-  | { readonly do: "remove"; readonly task: number }
-  | { readonly do: "exit" | "lose" | "oom"; readonly task: number }
-  | { readonly do: "kill" | "kill-half-made" | "cut" | "join" | "runtime-away" | "runtime-back" | "registry-away" }
+  | { readonly do: "offer"; readonly behaviour: Behaviour; readonly held: boolean }
+  | { readonly do: "hold" | "release" | "unassign" | "replace"; readonly lease: number }
+  | { readonly do: "exit" | "lose" | "oom"; readonly lease: number }
+  | { readonly do: "kill" | "power-cut" | "cut" | "join" | "runtime-away" | "runtime-back" | "registry-away" }
+  | { readonly do: "lose-record" }
+  | { readonly do: "damage"; readonly entry: number }
   | { readonly do: "fail"; readonly call: RuntimeCall; readonly done: boolean }
-  | { readonly do: "network-fails"; readonly call: "open" | "detach" | "setEndpoints" }
+  | { readonly do: "network-fails"; readonly call: "open" | "attach" | "detach" | "setEndpoints" }
   | { readonly do: "disk-fails" }
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "turn"; readonly turns: number };
@@ -24,39 +25,30 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      do: fc.constant("assign" as const),
+      do: fc.constant("offer" as const),
       behaviour: fc.constantFrom<Behaviour>("run", "run", "deaf", "exit", "fail", "sick"),
-      desired: fc.constantFrom("RUNNING" as const, "RUNNING" as const, "READY" as const),
+      held: fc.boolean(),
     }),
   },
   {
-    weight: 5,
+    weight: 8,
     arbitrary: fc.record({
-      do: fc.constant("desire" as const),
-      task: index,
-      state: fc.constantFrom("RUNNING" as const, "SHUTDOWN" as const, "REMOVE" as const),
+      do: fc.constantFrom("hold" as const, "hold" as const, "release" as const, "unassign" as const, "replace" as const),
+      lease: index,
     }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("remove" as const), task: index }) },
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constantFrom("exit" as const, "lose" as const, "oom" as const), task: index }),
+    arbitrary: fc.record({ do: fc.constantFrom("exit" as const, "lose" as const, "oom" as const), lease: index }),
   },
   {
     weight: 6,
     arbitrary: fc.record({
-      do: fc.constantFrom(
-        "kill",
-        "kill",
-        "kill-half-made",
-        "cut",
-        "join",
-        "runtime-away",
-        "runtime-back",
-        "registry-away",
-      ),
+      do: fc.constantFrom("kill", "kill", "power-cut", "cut", "join", "runtime-away", "runtime-back", "registry-away"),
     }) as fc.Arbitrary<Step>,
   },
+  { weight: 1, arbitrary: fc.constant({ do: "lose-record" } as const) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("damage" as const), entry: fc.nat() }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -77,80 +69,106 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 10, arbitrary: fc.record({ do: fc.constant("turn" as const), turns: fc.integer({ min: 1, max: 12 }) }) },
 );
 
-function play(process: FakeProcess, starts: Map<string, number>): void {
-  const { id, args = [] } = process.container;
+interface Made extends GivenLease {
+  readonly slotId: string;
+  readonly behaviour: Behaviour;
+}
+
+/** What a test watches while it goes on. */
+interface Watched {
+  readonly starts: Map<string, number>;
+  /** Processes of one slot that ran at once. */
+  readonly doubles: string[];
+}
+
+function play(world: World, process: FakeProcess, { starts, doubles }: Watched): void {
+  const { id, args = [], labels = {} } = process.container;
   const [behaviour] = args;
   if (process.exec !== undefined) {
     process.exit(behaviour === "sick" ? 1 : 0);
     return;
   }
   starts.set(id, (starts.get(id) ?? 0) + 1);
+  const others = world.running(labels["warren.slot-id"]).filter((other) => other !== id);
+  if (others.length > 0) doubles.push(`${id} began while ${others.join()} ran`);
   if (behaviour === "deaf") process.onSignal(() => undefined);
   if (behaviour === "exit") process.exit(0);
   if (behaviour === "fail") process.exit(3);
 }
 
-function assigned(id: string, slot: number, behaviour: Behaviour, desired: TaskState): AssignedTask {
+function specOf(behaviour: Behaviour, slot: number): NonNullable<LeaseInput["spec"]> {
   const probed = behaviour === "sick" || slot % 3 === 0;
-  return task(id, {
-    slot,
-    desiredState: desired,
-    spec: {
-      container: {
-        args: [behaviour],
-        ...(probed && {
-          healthCheck: { probe: { $case: "exec", value: { command: ["check"] } }, intervalMs: 1_000, retries: 2 },
-        }),
-      },
-    },
-  });
+  const healthCheck = {
+    probe: { $case: "exec" as const, value: { command: ["check"] } },
+    intervalMs: 1_000,
+    retries: 2,
+  };
+  return { container: { args: [behaviour], ...(probed && { healthCheck }) } };
 }
 
-/** `blamed`: tasks that have a reason to fail; `lost`: those of which the runtime lost the container. */
-async function apply(world: World, step: Step, made: string[], blamed: Set<string>, lost: Set<string>): Promise<void> {
+async function apply(world: World, step: Step, made: Made[]): Promise<void> {
   const { manager, machine } = world;
+  const chosen = "lease" in step ? made[step.lease % Math.max(1, made.length)] : undefined;
+  const state = chosen && manager.leases.get(chosen.key)?.state;
   switch (step.do) {
-    case "assign": {
-      const id = `t${made.length}`;
-      made.push(id);
-      if (step.behaviour !== "run" && step.behaviour !== "deaf") blamed.add(id);
-      manager.assign(assigned(id, made.length, step.behaviour, TaskState[step.desired]));
+    case "offer": {
+      const slotId = `svc.${made.length + 1}`;
+      const given = world.offer(slotId, { spec: specOf(step.behaviour, made.length) });
+      if (step.held) world.hold(given);
+      made.push({ ...given, slotId, behaviour: step.behaviour });
       return;
     }
-    case "desire": {
-      const id = made[step.task % made.length];
-      if (id !== undefined && (manager.tasks.get(id)?.desiredState ?? 0) < TaskState[step.state])
-        manager.desire(id, TaskState[step.state]);
+    case "hold":
+      if (chosen !== undefined && state === LeaseState.OFFERED) world.hold(chosen);
       return;
-    }
-    case "remove": {
-      const id = made[step.task % made.length];
-      if (id !== undefined) manager.remove(id);
+    case "release":
+      if (chosen !== undefined) world.release(chosen);
+      return;
+    case "unassign":
+      if (chosen !== undefined && state !== undefined) manager.unassign("lease", chosen.key);
+      return;
+    case "replace": {
+      if (chosen === undefined || state !== LeaseState.HELD) return;
+      const next = world.make(chosen.slotId, { spec: specOf("run", made.length), after: chosen.epoch });
+      // As a manager does it: one transaction, so one message.
+      manager.lease(
+        { ...chosen.lease, state: LeaseState.RELEASING },
+        { ...next.lease, state: LeaseState.HELD },
+      );
+      made.push({ ...next, slotId: chosen.slotId, behaviour: "run" });
       return;
     }
     case "exit":
     case "lose":
     case "oom": {
-      const id = made[step.task % made.length] ?? "";
-      if (machine.containers.get(id)?.state.kind !== "running") return;
-      blamed.add(id);
+      const [id] = world.running(chosen?.slotId);
+      if (id === undefined) return;
       if (step.do === "exit") machine.exit(id, 1);
       else if (step.do === "oom") machine.outOfMemory(id);
-      else {
-        machine.lose(id);
-        lost.add(id);
-      }
+      else machine.lose(id);
       return;
     }
     case "kill":
       world.kill();
-      await world.start();
+      await world.start({ wait: false });
       return;
-    case "kill-half-made":
+    case "power-cut":
+      world.powerCut(60_000);
+      await world.start({ wait: false });
+      return;
+    case "lose-record":
       world.kill();
-      for (const [id, { state }] of machine.containers) if (state.kind === "created") machine.lose(id);
-      await world.start();
+      world.disk.entries.clear();
+      await world.start({ wait: false });
       return;
+    case "damage": {
+      world.kill();
+      const { entries } = world.disk;
+      const [key, value] = [...entries][step.entry % Math.max(1, entries.size)] ?? [];
+      if (key !== undefined && value !== undefined) entries.set(key, value.subarray(0, value.length - 1));
+      await world.start({ wait: false });
+      return;
+    }
     case "cut":
       return manager.disconnect();
     case "join":
@@ -182,75 +200,74 @@ async function apply(world: World, step: Step, made: string[], blamed: Set<strin
 }
 
 /** Whether all is as the manager asked, and nothing else is there. */
-function problems(world: World): string[] {
-  const { manager, machine, network, disk } = world;
+function problems(world: World, made: readonly Made[]): string[] {
+  const { manager, network } = world;
   const found: string[] = [];
   const expectThat = (holds: boolean, what: string): void => void (holds || found.push(what));
-  const balanced = network.serving("svc");
-  for (const [id, { desiredState }] of manager.tasks) {
-    const status = manager.statuses.get(id);
-    const state = status?.state ?? TaskState.UNSPECIFIED;
-    const container = machine.containers.get(id)?.state.kind;
-    const attachment = network.attached.get(id);
-    const ended = state > TaskState.RUNNING;
-    if (ended) {
-      expectThat(attachment === undefined, `${id} has ended and is attached`);
-      // Of one that the runtime lost after it had told of its end, the end is known.
-      const known = container === "exited" || (container === "unknown" && status?.container?.exitCode !== undefined);
-      expectThat(container === undefined || known, `${id} has ended and is ${container}`);
-      expectThat(desiredState < TaskState.REMOVE || container === undefined, `${id} is to be removed, and is there`);
+  let balanced = 0;
+  for (const { key, lease, behaviour } of made) {
+    const assigned = manager.leases.get(key);
+    const report = manager.reports.get(key);
+    const running = [...world.machine.containers.values()].filter(
+      ({ spec, state }) => spec.labels?.["warren.address"] === lease.address && state.kind === "running",
+    );
+    const attached = [...network.attached.values()].filter(({ address }) => address === lease.address);
+    const serving = network.serving("svc").filter((address) => address === lease.address);
+    if (assigned === undefined || assigned.state === LeaseState.RELEASING) {
+      expectThat(assigned === undefined, `${key} is not reported as released`);
+      expectThat(running.length === 0, `${key} is released and runs`);
+      expectThat(attached.length === 0, `${key} is released and attached`);
+      expectThat(serving.length === 0, `${key} is released and serves`);
       continue;
     }
-    expectThat(desiredState <= TaskState.RUNNING, `${id} is in ${state} and should have ended`);
-    expectThat(
-      state === (desiredState === TaskState.READY ? TaskState.READY : TaskState.RUNNING),
-      `${id} is in ${state}`,
-    );
-    expectThat(container === (desiredState === TaskState.READY ? "created" : "running"), `${id} is ${container}`);
-    expectThat(attachment !== undefined, `${id} is not attached`);
-    const uses = balanced.filter((address) => address === attachment?.address).length;
-    expectThat(uses === (state === TaskState.RUNNING ? 1 : 0), `${id} is balanced ${uses} times in ${state}`);
+    const held = assigned.state === LeaseState.HELD;
+    const state = held ? LeaseReport_State.HELD : LeaseReport_State.OFFERED;
+    expectThat(report?.state === state, `${key} is reported as ${report?.state ?? "nothing"}`);
+    const last = report?.runs.at(-1)?.status?.state;
+    // What ends again and again is at any point of that.
+    if (held && behaviour !== "run" && behaviour !== "deaf") continue;
+    expectThat(running.length === (held ? 1 : 0), `${key} has ${running.length} processes`);
+    expectThat(attached.length === 1, `${key} has ${attached.length} interfaces`);
+    expectThat(serving.length === (held ? 1 : 0), `${key} serves ${serving.length} times`);
+    expectThat(last === (held ? TaskState.RUNNING : TaskState.READY), `the last run of ${key} is in ${last ?? "none"}`);
+    balanced += serving.length;
   }
-  const running = [...manager.tasks.keys()].filter((id) => world.state(id) === TaskState.RUNNING).length;
-  expectThat(balanced.length === running, `${balanced.length} balanced, ${running} running`);
-  for (const id of machine.containers.keys()) expectThat(manager.tasks.has(id), `container ${id} is an orphan`);
-  for (const id of network.attached.keys()) expectThat(manager.tasks.has(id), `attachment ${id} is an orphan`);
-  for (const key of disk.entries.keys())
-    expectThat(!key.startsWith("task/") || manager.tasks.has(key.split("/")[1] ?? ""), `${key} is an orphan`);
+  const steady = made.filter(({ behaviour }) => behaviour === "run" || behaviour === "deaf");
+  const addresses = new Set(steady.map(({ lease }) => lease.address));
+  const all = network.serving("svc").filter((address) => addresses.has(address)).length;
+  expectThat(all === balanced, `${all} serve, ${balanced} are to`);
   return found;
 }
 
-test("whatever is assigned and whatever is killed, the end is what was asked for, and nothing runs twice", async () => {
+test("whatever is assigned and whatever breaks, the end is what was asked for, and no slot runs twice", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(), async (steps, seed) => {
-      await using world = new World({}, seed);
-      const starts = new Map<string, number>();
-      world.machine.program = (process) => play(process, starts);
-      const made: string[] = [];
+      await using world = new World({ keepEndedMs: 20_000 }, seed);
+      const watched: Watched = { starts: new Map(), doubles: [] };
+      world.machine.program = (process) => play(world, process, watched);
+      const made: Made[] = [];
       await world.start();
-      const blamed = new Set<string>();
-      const lost = new Set<string>();
-      for (const each of steps) await apply(world, each, made, blamed, lost);
+      const { nodeId } = world.agent;
+      for (const each of steps) await apply(world, each, made);
       world.manager.reconnect();
       world.machine.reconnect();
       let last: string[] = [];
       await world
         .until("the end is what was asked for", () => {
-          last = problems(world);
+          last = problems(world, made);
           return last.length === 0;
         })
         .catch((error: unknown) => {
           throw new Error(`${String(error)}: ${last.join("; ")}`);
         });
-      // Of a container that is lost just when a killed worker had started it nobody knows that it ran.
-      expect([...starts].filter(([id, count]) => count > 1 && !lost.has(id))).toEqual([]);
-      // What no task did, no kill and no lost answer did to it.
-      const harmed = [...world.manager.statuses].filter(
-        ([id, { code }]) => !blamed.has(id) && code !== "" && code !== "RUNTIME_REGISTRY_UNREACHABLE",
-      );
-      expect(harmed).toEqual([]);
+      // No disk and no kill makes an id twice (L6), nor two of a slot (L2).
+      expect([...watched.starts].filter(([, count]) => count > 1)).toEqual([]);
+      expect(watched.doubles).toEqual([]);
+      expect(world.manager.nodeId).toBe(nodeId);
       expect(world.network.overlaps).toBe(0);
-      const failures = world.log.records.filter(({ event }) => event === "background work failed");
+      const failures = world.log.records.filter(
+        ({ event, fields }) => event === "background work failed" || String(fields?.["what"]).startsWith("lease "),
+      );
       expect(failures).toEqual([]);
     }),
     { numRuns: Number(process.env["WARREN_AGENT_RUNS"] ?? 300) },

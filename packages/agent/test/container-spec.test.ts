@@ -1,7 +1,7 @@
-import { AssignedTask, ContainerSpec, Resources, TaskState } from "@warren/api";
+import { ContainerSpec, Resources, TaskState } from "@warren/api";
 import type { ContainerSpec as RuntimeSpec } from "@warren/runtime";
 import { expect, test } from "vitest";
-import { image, task, World } from "./fakes/world.ts";
+import { image, World } from "./fakes/world.ts";
 
 type Given = Parameters<typeof ContainerSpec.fromPartial>[0];
 type Limits = Parameters<typeof Resources.fromPartial>[0];
@@ -10,7 +10,7 @@ const tmpfs = (value: { sizeBytes?: number; mode?: number }): Given => ({
   mounts: [{ source: { $case: "tmpfs", value }, target: "/t" }],
 });
 
-/** What is asked for, and what the runtime is then told beside the defaults. */
+/** What is asked for, and what the runtime is then asked for beside the defaults. */
 const fields: readonly (readonly [
   field: keyof ContainerSpec | keyof Resources,
   given: Given,
@@ -81,13 +81,21 @@ const fields: readonly (readonly [
 ];
 
 const ours = {
-  "warren.task": "t1",
   "warren.service": "svc",
   "warren.service-name": "web",
   "warren.slot": "1",
+  "warren.slot-id": "svc.1",
+  "warren.epoch": "7-1",
+  "warren.life": "0",
+  "warren.run": "1",
+  "warren.version": "version-svc.1-1",
+  "warren.address": "10.77.1.2",
+  "warren.networks": "net",
+  "warren.boot": "boot-1",
+  "warren.incarnation": "1/first",
 };
 const defaults: RuntimeSpec = {
-  id: "t1",
+  id: "",
   image,
   env: {},
   groups: [],
@@ -107,31 +115,32 @@ const defaults: RuntimeSpec = {
   log: { fileBytes: 10 * 2 ** 20, files: 5 },
 };
 
-async function told(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
+/** What the runtime is told; the wire's form lies between, as all that a manager assigns is in it. */
+async function asked(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
   await using world = new World();
   await world.start();
-  // Through the wire's form, as it comes from a manager.
-  const bytes = AssignedTask.encode(task("t1", { spec: { container, resources } })).finish();
-  world.manager.assign(AssignedTask.decode(bytes));
-  await world.untilState("t1", TaskState.RUNNING);
-  const spec = world.machine.containers.get("t1")?.spec;
-  const { "warren.node": node, ...labels } = spec?.labels ?? {};
+  const given = world.give("svc.1", { spec: { container: container ?? {}, resources: resources ?? {} } });
+  await world.untilRunning(given);
+  const spec = world.machine.containers.get(given.task)?.spec;
+  const { "warren.node": node, "warren.task": task, ...labels } = spec?.labels ?? {};
   expect(node).toBe(world.agent.nodeId);
-  return spec && { ...spec, labels };
+  expect(task).toBe(given.task);
+  expect(spec?.id).toBe(given.task);
+  return spec && { ...spec, id: "", labels };
 }
 
 test.each(fields)("%s arrives", async (_field, container, resources, expected) => {
-  expect(await told(container, resources)).toEqual({ ...defaults, labels: ours, ...expected });
+  expect(await asked(container, resources)).toEqual({ ...defaults, labels: ours, ...expected });
 });
 
 test("labels arrive beside ours", async () => {
-  const spec = await told({ labels: { a: "b" } }, {});
+  const spec = await asked({ labels: { a: "b" } }, {});
   expect(spec?.labels).toEqual({ a: "b", ...ours });
 });
 
 test("every field is in the table, or is the agent's own", () => {
   const table = new Set<string>(fields.map(([field]) => field));
-  const elsewhere = ["labels", "stopGraceMs", "healthCheck"];
+  const elsewhere = ["labels", "stopGraceMs", "healthCheck", "_unknownFields"];
   const all = [...Object.keys(ContainerSpec.create()), ...Object.keys(Resources.create())];
   expect(all.filter((field) => !table.has(field) && !elsewhere.includes(field))).toEqual([]);
 });

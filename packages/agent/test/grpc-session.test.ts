@@ -1,17 +1,28 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { TaskState } from "@warren/api";
+import { LeaseState, TaskState, Version, type AssignedLease } from "@warren/api";
+import { firstRun, leaseKey, taskIdOf } from "@warren/api/model";
 import { connect } from "@warren/api/client";
 import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
 import { silentLogger, systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
 import { expect, test } from "vitest";
 import { grpcSession, openLevelState, startAgent } from "../src/index.ts";
-import { FakeManager } from "./fakes/fake-manager.ts";
-import { FakeNetwork } from "./fakes/fake-network.ts";
+import { FakeManager, FakeNetwork } from "../src/testing/index.ts";
 import { serveManager } from "./fakes/serve-manager.ts";
-import { image, task } from "./fakes/world.ts";
+
+const image = "registry.example/web:1";
+const epoch = { reign: 7, index: 1 };
+const lease: AssignedLease = {
+  slotId: "svc.1",
+  epoch,
+  versionId: "v",
+  state: LeaseState.OFFERED,
+  address: "10.77.1.2",
+  after: undefined,
+  initialRecord: undefined,
+};
 
 test("over gRPC on a socket: a task runs, its log comes back, and a manager that is away is found again", async () => {
   await using resources = new AsyncDisposableStack();
@@ -41,24 +52,27 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
     { dataDir: folder, hostname: "edge-1", version: "1" },
   );
   resources.use(agent);
-  await until("it is connected", () => agent.connected);
-  manager.assign(task("t1"));
-  await until("it runs", () => manager.statuses.get("t1")?.state === TaskState.RUNNING);
-  machine.write("t1", "stdout", "hello\n");
-  const value = { taskIds: ["t1"], follow: true, since: undefined };
+  const id = taskIdOf(lease.slotId, epoch, firstRun);
+  manager.assign("version", "v", Version.fromPartial({ meta: { id: "v" }, task: { container: { image } } }));
+  manager.lease(lease);
+  await until("it is prepared", () => manager.statuses.get(id)?.state === TaskState.READY);
+  manager.setState(leaseKey(lease.slotId, epoch), LeaseState.HELD);
+  await until("it runs", () => manager.statuses.get(id)?.state === TaskState.RUNNING);
+  machine.write(id, "stdout", "hello\n");
+  const value = { taskIds: [id], follow: true, since: undefined };
   manager.relay({ relayId: "r1", what: { $case: "logs", value } });
   const relay = await until("its log is open", () => manager.relays.get("r1"));
-  await until("its log is told", () => relay.up.some(({ message }) => message?.$case === "logs"));
+  await until("its log is sent", () => relay.up.some(({ message }) => message?.$case === "logs"));
   relay.down.push({ message: { $case: "end", value: true } });
   await relay.ended;
 
   await server.close();
   await until("it is cut off", () => !agent.connected);
-  machine.exit("t1", 3);
+  machine.exit(id, 3);
   server = await serve();
-  const status = await until("its end is told", () => {
-    const told = manager.statuses.get("t1");
-    return told?.state === TaskState.FAILED && told;
+  const status = await until("its end is reported", () => {
+    const last = manager.statuses.get(id);
+    return last?.state === TaskState.FAILED && last;
   });
   expect(status.container?.exitCode).toBe(3);
   expect(manager.sessions).toBeGreaterThan(1);

@@ -103,7 +103,10 @@ test("an unhealthy task leaves the balancer at once, is stopped, and fails with 
   await world.untilState(t1.task, TaskState.RUNNING);
   await world.pass(5_000);
   healthy = false;
-  await world.until("a probe failed", () => world.manager.statuses.get(t1.task)?.container?.health === Health.UNHEALTHY);
+  await world.until(
+    "a probe failed",
+    () => world.manager.statuses.get(t1.task)?.container?.health === Health.UNHEALTHY,
+  );
   expect(world.state(t1.task)).toBe(TaskState.RUNNING);
   expect(world.network.serving("svc")).toHaveLength(1);
   await world.untilState(t1.task, TaskState.FAILED);

@@ -1,18 +1,19 @@
-import { TaskState } from "@warren/api";
+import { RestartPolicy_Condition, TaskState } from "@warren/api";
 import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
 import { FakeClock, RecordingLogger } from "@warren/std/testing";
 import { expect, test } from "vitest";
 import { Images } from "../src/images.ts";
-import { task, World } from "./fakes/world.ts";
+import { image, World } from "./fakes/world.ts";
 
 test("an image is removed when no task has used it for a while, and not before", async () => {
-  await using world = new World({ imageGraceMs: 60_000 });
+  await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.machine.publish("registry.example/two:1");
   await world.start();
-  world.manager.assign(task("t1"));
-  world.manager.assign(task("t2", { spec: { container: { image: "registry.example/two:1" } } }));
-  await world.untilState("t2", TaskState.RUNNING);
-  world.manager.remove("t2");
+  const t1 = world.give("svc.1");
+  const t2 = world.give("svc.2", { spec: { container: { image: "registry.example/two:1" } } });
+  await world.untilRunning(t1, t2);
+  world.manager.unassign("lease", t2.key);
+  world.manager.unassign("version", t2.lease.versionId);
   await world.until("it is gone", () => world.agent.tasks().length === 1);
   await world.pass(59_000);
   expect(world.machine.images.size).toBe(2);
@@ -20,25 +21,47 @@ test("an image is removed when no task has used it for a while, and not before",
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
 });
 
-test("an ended task that is kept keeps its image; one that comes back into use is left alone", async () => {
-  await using world = new World({ imageGraceMs: 60_000 });
+test("a lease that has settled keeps its image; one that comes back into use is left alone", async () => {
+  await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
-  world.machine.exit("t1", 0);
-  await world.untilState("t1", TaskState.COMPLETE);
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
+  world.machine.exit(t1.task, 0);
+  await world.untilState(t1.task, TaskState.COMPLETE);
   await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
-  world.manager.remove("t1");
+  world.manager.unassign("lease", t1.key);
+  world.manager.unassign("version", t1.lease.versionId);
   await world.pass(30_000);
-  world.manager.assign(task("t2"));
-  await world.untilState("t2", TaskState.RUNNING);
+  const t2 = world.give("svc.1");
+  await world.untilRunning(t2);
   await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
 });
 
+test("a version whose image is settled is run from it, whatever its tag leads to by now, and asks no registry again", async () => {
+  await using world = new World();
+  const { digest } = world.machine.publish(image);
+  await world.start();
+  const given = world.give("svc.1", { imageDigest: digest });
+  await world.untilRunning(given);
+  expect(world.manager.statuses.get(given.task)?.container?.imageDigest).toBe(digest);
+  const { digest: next } = world.machine.publish(image, { digest: `sha256:${"2".repeat(64)}` });
+  expect(next).not.toBe(digest);
+  world.machine.exit(given.task, 1);
+  await world.until("it runs again", () => world.running("svc.1").length === 1);
+  await world.until("it is reported", () => world.report(given)?.runs.at(-1)?.status?.state === TaskState.RUNNING);
+  expect(world.report(given)?.runs.map(({ status }) => status?.container?.imageDigest)).toEqual([digest, digest]);
+  expect(world.report(given)?.imageDigest).toBe(digest);
+  // A tag that is not settled follows the registry.
+  const other = world.give("svc.2");
+  await world.untilRunning(other);
+  expect(world.manager.statuses.get(other.task)?.container?.imageDigest).toBe(next);
+});
+
 test("images that nobody uses when the worker starts are collected too", async () => {
-  await using world = new World({ imageGraceMs: 60_000 });
+  await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
   await world.start();
   await world.until("it is adopted", () => world.agent.adopted);
@@ -52,14 +75,14 @@ test("a pull that does not fit removes what is unused, at once, and is tried onc
   await world.start();
   await world.until("it is connected", () => world.manager.connected);
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
-  world.manager.assign(task("t1"));
-  await world.untilState("t1", TaskState.RUNNING);
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
   world.machine.publish("registry.example/big:1");
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
-  world.manager.assign(task("t2", { spec: { container: { image: "registry.example/big:1" } } }));
-  await world.untilState("t2", TaskState.REJECTED);
-  expect(world.manager.statuses.get("t2")?.code).toBe("RUNTIME_DISK_FULL");
+  const t2 = world.give("svc.2", { spec: { container: { image: "registry.example/big:1" } } });
+  await world.untilState(t2.task, TaskState.REJECTED);
+  expect(world.manager.statuses.get(t2.task)?.code).toBe("RUNTIME_DISK_FULL");
 });
 
 test("a pull goes on while anyone waits for it, and ends with the last who does", async () => {

@@ -1,45 +1,62 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
 import { expect, test } from "vitest";
 import { nodeProbes } from "../src/index.ts";
+import { probeTransportContract, type ProbesUnderTest } from "../src/testing/index.ts";
 
-const never = new AbortController().signal;
+const address = "127.0.0.1";
 
-test("an HTTP probe gives the status, does not follow redirects and leaves no connection", async () => {
-  const paths: (string | undefined)[] = [];
-  const server = createServer((request, response) => {
-    paths.push(request.url);
-    response.writeHead(request.url === "/moved" ? 302 : 204, { location: "/elsewhere" }).end();
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  expect(await nodeProbes.http({ address: "127.0.0.1", port, path: "/ready?x=1" }, never)).toBe(204);
-  expect(await nodeProbes.http({ address: "127.0.0.1", port, path: "/moved" }, never)).toBe(302);
-  expect(paths).toEqual(["/ready?x=1", "/moved"]);
-  // Resolves once the last connection has ended.
-  await new Promise((resolve) => server.close(resolve));
+/** Real servers on loopback. */
+class Servers implements ProbesUnderTest, AsyncDisposable {
+  readonly transport = nodeProbes;
+  readonly #servers: Server[] = [];
+
+  readonly serve: ProbesUnderTest["serve"] = async (status) => {
+    const paths: string[] = [];
+    const server = createServer((request, response) => {
+      paths.push(request.url ?? "");
+      response.writeHead(request.url === "/moved" ? 302 : status, { location: "/elsewhere" }).end();
+    });
+    return { address, port: await this.#listen(server), paths };
+  };
+
+  readonly silent: ProbesUnderTest["silent"] = async () => {
+    const server = createTcpServer(() => undefined);
+    const port = await this.#listen(server);
+    return { address, port, connected: once(server, "connection").then(() => undefined) };
+  };
+
+  readonly nobody: ProbesUnderTest["nobody"] = async () => {
+    const server = createTcpServer();
+    const port = await this.#listen(server);
+    await new Promise((resolve) => server.close(resolve));
+    return { address, port };
+  };
+
+  async #listen(server: Server): Promise<number> {
+    server.listen(0, address);
+    this.#servers.push(server);
+    await once(server, "listening");
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** Resolves once the last connection has ended: a probe leaves none. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+}
+
+test.each(probeTransportContract)("the node's own probes: $title", async ({ run }) => {
+  await using servers = new Servers();
+  await run(servers);
 });
 
-test("probes of a port where nobody listens fail", async () => {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await expect(nodeProbes.tcp({ address: "127.0.0.1", port }, never)).resolves.toBeUndefined();
-  await new Promise((resolve) => server.close(resolve));
-  await expect(nodeProbes.tcp({ address: "127.0.0.1", port }, never)).rejects.toThrow("ECONNREFUSED");
-  await expect(nodeProbes.http({ address: "127.0.0.1", port, path: "/" }, never)).rejects.toThrow("ECONNREFUSED");
-});
-
-test("probes end with their signal, whoever does not answer", async () => {
-  const server = createTcpServer(() => undefined).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const late = new AbortController();
-  const asked = nodeProbes.http({ address: "127.0.0.1", port, path: "/" }, late.signal);
-  await once(server, "connection");
-  late.abort(new Error("too late"));
-  await expect(asked).rejects.toThrow();
-  await expect(nodeProbes.tcp({ address: "127.0.0.1", port }, late.signal)).rejects.toThrow("too late");
-  await new Promise((resolve) => server.close(resolve));
+test("a contract case fails where a transport does otherwise", async () => {
+  const [first] = probeTransportContract;
+  await using servers = new Servers();
+  const wrong = { http: () => Promise.resolve(200), tcp: () => Promise.resolve() };
+  await expect(
+    first?.run({ transport: wrong, serve: servers.serve, silent: servers.silent, nobody: servers.nobody }),
+  ).rejects.toThrow("200 is not 204");
 });

@@ -1,15 +1,22 @@
-import { TaskState, type RelayUp } from "@warren/api";
+import { RestartPolicy_Condition, TaskState, type RelayUp } from "@warren/api";
 import { describe, expect, test } from "vitest";
-import { mergeLines } from "../src/relay-logs.ts";
-import { task, World } from "./fakes/world.ts";
-import type { OpenRelay } from "./fakes/fake-manager.ts";
+import { numberedSlot } from "@warren/api/model";
+import type { OpenRelay } from "../src/testing/index.ts";
+import { image, World, type GivenLease } from "./fakes/world.ts";
 
-async function running(...ids: string[]): Promise<World> {
+/** A world in which so many tasks run, and never again once they have ended. */
+async function running(count: number): Promise<{ world: World; ids: string[]; given: GivenLease[] } & AsyncDisposable> {
   const world = new World();
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  for (const [at, id] of ids.entries()) world.manager.assign(task(id, { slot: at + 1 }));
-  for (const id of ids) await world.untilState(id, TaskState.RUNNING);
-  return world;
+  const given = Array.from({ length: count }, (_, at) => world.give(`svc.${at + 1}`));
+  await world.untilRunning(...given);
+  return {
+    world,
+    given,
+    ids: given.map(({ task }) => task),
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  };
 }
 
 type What = NonNullable<Parameters<World["manager"]["relay"]>[0]["what"]>;
@@ -39,124 +46,115 @@ const failure = (up: readonly RelayUp[]): unknown => {
 };
 
 describe("logs", () => {
-  test("of several tasks are told by time, with all that is known of a line", async () => {
-    await using world = await running("a", "b");
+  test("of several tasks are sent by time, with all that is known of a line", async () => {
+    await using rig = await running(2);
+    const { world } = rig;
+    const [a = "", b = ""] = rig.ids;
     for (let n = 1; n <= 6; n += 1) {
-      world.machine.write(n % 2 === 0 ? "a" : "b", n === 3 ? "stderr" : "stdout", `line ${n}\n`);
+      world.machine.write(n % 2 === 0 ? a : b, n === 3 ? "stderr" : "stdout", `line ${n}\n`);
       world.clock.advance(1);
     }
-    const { up, ended } = await relay(world, logs(["a", "b", "unheard of"]));
+    const { up, ended } = await relay(world, logs([a, b, "unheard of"]));
     await ended;
-    expect(lines(up)).toEqual(["b line 1", "a line 2", "b line 3", "a line 4", "b line 5", "a line 6"]);
-    const told = up.flatMap(({ message }) => (message?.$case === "logs" ? message.value.lines : []));
-    expect(told[2]).toMatchObject({ stderr: true, serviceName: "web", slot: 2, nodeId: world.agent.nodeId });
-    expect(told[2]?.at?.getTime()).toBe(world.clock.now() - 4);
+    expect(lines(up)).toEqual([`${b} line 1`, `${a} line 2`, `${b} line 3`, `${a} line 4`, `${b} line 5`, `${a} line 6`]);
+    const sent = up.flatMap(({ message }) => (message?.$case === "logs" ? message.value.lines : []));
+    expect(sent[2]).toMatchObject({ stderr: true, serviceName: "web", slot: numberedSlot(2), nodeId: world.agent.nodeId });
+    expect(sent[2]?.at?.getTime()).toBe(world.clock.now() - 4);
   });
 
   test("keep to since and tail, of each task", async () => {
-    await using world = await running("a", "b");
+    await using rig = await running(2);
+    const { world } = rig;
+    const [a = "", b = ""] = rig.ids;
     for (let n = 1; n <= 4; n += 1) {
-      for (const id of ["a", "b"]) world.machine.write(id, "stdout", `${n}\n`);
+      for (const id of [a, b]) world.machine.write(id, "stdout", `${n}\n`);
       world.clock.advance(1_000);
     }
-    const tailed = await relay(world, logs(["a", "b"], { tail: 1 }));
+    const tailed = await relay(world, logs([a, b], { tail: 1 }));
     await tailed.ended;
-    expect(lines(tailed.up)).toEqual(["a 4", "b 4"]);
-    const since = await relay(world, logs(["a"], { since: new Date(world.clock.now() - 2_000) }));
+    expect(lines(tailed.up)).toEqual([`${a} 4`, `${b} 4`]);
+    const since = await relay(world, logs([a], { since: new Date(world.clock.now() - 2_000) }));
     await since.ended;
-    expect(lines(since.up)).toEqual(["a 3", "a 4"]);
+    expect(lines(since.up)).toEqual([`${a} 3`, `${a} 4`]);
   });
 
   test("go on as they are written, until the caller goes", async () => {
-    await using world = await running("a", "b");
-    world.machine.write("a", "stdout", "before\n");
-    const { up, down, ended } = await relay(world, logs(["a", "b"], { follow: true }));
-    await world.until("what was there is told", () => lines(up).length === 1);
-    world.machine.write("b", "stdout", "after\n");
-    await world.until("what comes is told", () => lines(up).length === 2);
+    await using rig = await running(2);
+    const { world } = rig;
+    const [a = "", b = ""] = rig.ids;
+    world.machine.write(a, "stdout", "before\n");
+    const { up, down, ended } = await relay(world, logs([a, b], { follow: true }));
+    await world.until("what was there is sent", () => lines(up).length === 1);
+    world.machine.write(b, "stdout", "after\n");
+    await world.until("what comes is sent", () => lines(up).length === 2);
     down.push({ message: { $case: "end", value: true } });
     await ended;
-    world.machine.write("b", "stdout", "too late\n");
-    expect(lines(up)).toEqual(["a before", "b after"]);
+    world.machine.write(b, "stdout", "too late\n");
+    expect(lines(up)).toEqual([`${a} before`, `${b} after`]);
   });
 
   test("of a task that has yet to start are waited for; they end with it, and are kept when it has ended", async () => {
     await using world = new World();
     const pulls = world.machine.hold("pull");
     await world.start();
-    world.manager.assign(task("a"));
+    const { task: a } = world.give("svc.1");
     await world.until("it is pulling", () => pulls.waiting === 1);
-    const { up, ended } = await relay(world, logs(["a"], { follow: true }));
+    const { up, ended } = await relay(world, logs([a], { follow: true }));
     pulls.release();
-    await world.untilState("a", TaskState.RUNNING);
-    world.machine.write("a", "stdout", "hello\n");
-    world.machine.exit("a", 0);
+    await world.untilState(a, TaskState.RUNNING);
+    world.machine.write(a, "stdout", "hello\n");
+    world.machine.exit(a, 0);
     await ended;
-    expect(lines(up)).toEqual(["a hello"]);
-    const later = await relay(world, logs(["a"]));
+    expect(lines(up)).toEqual([`${a} hello`]);
+    const later = await relay(world, logs([a]));
     await later.ended;
-    expect(lines(later.up)).toEqual(["a hello"]);
+    expect(lines(later.up)).toEqual([`${a} hello`]);
   });
 
   test("of tasks that are not here are refused", async () => {
-    await using world = await running("a");
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     const { up, ended } = await relay(world, logs(["x"]));
     await ended;
-    expect(failure(up)).toMatchObject({ status: 5 });
+    expect(failure(up)).toMatchObject({ code: "API_NOT_FOUND" });
   });
 
   test("of a hundred thousand lines arrive whole and in order, in messages of many", async () => {
-    await using world = await running("a");
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     const count = 100_000;
-    world.machine.write("a", "stdout", Array.from({ length: count }, (_, n) => `${n}\n`).join(""));
-    const { up, ended } = await relay(world, logs(["a"]));
+    world.machine.write(a, "stdout", Array.from({ length: count }, (_, n) => `${n}\n`).join(""));
+    const { up, ended } = await relay(world, logs([a]));
     await ended;
-    const told = lines(up);
-    expect(told).toHaveLength(count);
-    expect(told[count - 1]).toBe(`a ${count - 1}`);
-    expect(told.every((line, n) => line === `a ${n}`)).toBe(true);
+    const sent = lines(up);
+    expect(sent).toHaveLength(count);
+    expect(sent[count - 1]).toBe(`${a} ${count - 1}`);
+    expect(sent.every((line, n) => line === `${a} ${n}`)).toBe(true);
     expect(up.length).toBeLessThan(count / 100);
   });
 
-  test("whose reading fails are told as failed", async () => {
-    await using world = await running("a");
+  test("whose reading fails are refused as failed", async () => {
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     world.machine.fail("logs", { code: "RUNTIME_UNAVAILABLE" });
-    const { up, ended } = await relay(world, logs(["a"]));
+    const { up, ended } = await relay(world, logs([a]));
     await ended;
-    expect(failure(up)).toMatchObject({ status: 14 });
+    expect(failure(up)).toMatchObject({ code: "API_UNAVAILABLE" });
   });
 
   test("that have nothing for a while hold up no other", async () => {
-    await using world = await running("quiet", "busy");
-    const { up } = await relay(world, logs(["quiet", "busy"], { follow: true }));
+    await using rig = await running(2);
+    const { world } = rig;
+    const [quiet = "", busy = ""] = rig.ids;
+    const { up } = await relay(world, logs([quiet, busy], { follow: true }));
     for (let n = 0; n < 5; n += 1) {
-      world.machine.write("busy", "stdout", `${n}\n`);
-      await world.until("it is told", () => lines(up).length === n + 1);
+      world.machine.write(busy, "stdout", `${n}\n`);
+      await world.until("it is sent", () => lines(up).length === n + 1);
     }
   });
-});
-
-test("merging reads ahead no more than a line of each log, and ends them all when its reader goes", async () => {
-  const read = [0, 0];
-  const ended: number[] = [];
-  const source = async function* (which: number) {
-    try {
-      for (;;) {
-        read[which] = (read[which] ?? 0) + 1;
-        yield { task: task("x"), line: { at: 0, stream: "stdout" as const, line: new Uint8Array(), partial: false } };
-      }
-    } finally {
-      ended.push(which);
-    }
-  };
-  let taken = 0;
-  for await (const _line of mergeLines([source(0), source(1)], undefined)) {
-    taken += 1;
-    if (taken === 10) break;
-  }
-  await new Promise((resolve) => setImmediate(resolve));
-  expect((read[0] ?? 0) + (read[1] ?? 0)).toBeLessThanOrEqual(12);
-  expect(new Set(ended)).toEqual(new Set([0, 1]));
 });
 
 const exec = (ref: string, more: object = {}): What => ({
@@ -180,8 +178,10 @@ const outputs = (up: readonly RelayUp[]): unknown[] =>
   });
 
 describe("exec", () => {
-  test("starts a process, carries what it reads and writes, and tells how it ended", async () => {
-    await using world = await running("a");
+  test("starts a process, carries what it reads and writes, and reports how it ended", async () => {
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     world.machine.program = (process) => {
       expect(process.exec).toMatchObject({ args: ["sh", "-c", "x"], env: { A: "1" }, tty: false });
       void (async () => {
@@ -190,7 +190,7 @@ describe("exec", () => {
         process.exit(9);
       })();
     };
-    const { up, down, ended } = await relay(world, exec("a"));
+    const { up, down, ended } = await relay(world, exec(a));
     down.push({ message: { $case: "exec", value: { message: { $case: "stdin", value: Buffer.from("one") } } } });
     await world.until("it has read", () => outputs(up).length === 2);
     down.push({ message: { $case: "exec", value: { message: { $case: "stdin", value: Buffer.from("two") } } } });
@@ -206,7 +206,9 @@ describe("exec", () => {
   });
 
   test("has a terminal of the caller's size, which follows it, and passes signals", async () => {
-    await using world = await running("a");
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     const seen: unknown[] = [];
     world.machine.program = (process) => {
       seen.push([process.exec?.tty, process.exec?.user, process.exec?.workingDir]);
@@ -217,7 +219,7 @@ describe("exec", () => {
       });
     };
     const open = { tty: true, size: { columns: 100, rows: 30 }, user: "app", workingDir: "/srv" };
-    const { up, down, ended } = await relay(world, exec("a", open));
+    const { up, down, ended } = await relay(world, exec(a, open));
     down.push({
       message: { $case: "exec", value: { message: { $case: "resize", value: { columns: 80, rows: 24 } } } },
     });
@@ -228,48 +230,56 @@ describe("exec", () => {
   });
 
   test("ends with its caller: hung up, and killed if it does not heed that", async () => {
-    await using world = await running("a");
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     const signals: string[] = [];
     world.machine.program = (process) => process.onSignal((signal) => signals.push(signal));
-    const { up, down } = await relay(world, exec("a"));
+    const { up, down } = await relay(world, exec(a));
     await world.until("it runs", () => outputs(up).length === 1);
     down.push({ message: { $case: "end", value: true } });
     await world.until("it is hung up", () => signals.length === 1);
     expect(signals).toEqual(["SIGHUP"]);
-    const container = world.machine.containers.get("a");
+    const container = world.machine.containers.get(a);
     await world.until("it is killed", () => container?.execs.size === 0);
   });
 
   test.each([
-    ["is not here", "x", 5],
-    ["does not run", "ended", 9],
-  ])("in a task that %s is refused", async (_what, ref, status) => {
-    await using world = await running("a", "ended");
-    world.machine.exit("ended", 0);
-    await world.untilState("ended", TaskState.COMPLETE);
-    const { up, ended } = await relay(world, exec(ref));
+    ["is not here", "x", "API_NOT_FOUND"],
+    ["does not run", "ended", "API_PRECONDITION"],
+  ])("in a task that %s is refused", async (_what, which, code) => {
+    await using rig = await running(2);
+    const { world } = rig;
+    const [, over = ""] = rig.ids;
+    world.machine.exit(over, 0);
+    await world.untilState(over, TaskState.COMPLETE);
+    const { up, ended } = await relay(world, exec(which === "x" ? "x" : over));
     await ended;
-    expect(failure(up)).toMatchObject({ status });
+    expect(failure(up)).toMatchObject({ code });
   });
 
   test("of what can't be started is refused with the reason; a signal that is none too", async () => {
-    await using world = await running("a");
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
     world.machine.fail("exec", { code: "RUNTIME_SPEC_INVALID", field: "args" });
-    const refused = await relay(world, exec("a"));
+    const refused = await relay(world, exec(a));
     await refused.ended;
-    expect(failure(refused.up)).toMatchObject({ status: 3 });
-    const { up, down, ended } = await relay(world, exec("a"));
+    expect(failure(refused.up)).toMatchObject({ code: "API_INVALID" });
+    const { up, down, ended } = await relay(world, exec(a));
     down.push({ message: { $case: "exec", value: { message: { $case: "signal", value: "NONSENSE" } } } });
     await ended;
-    expect(failure(up)).toMatchObject({ status: 3 });
+    expect(failure(up)).toMatchObject({ code: "API_INVALID" });
   });
 });
 
 test("stats are of the tasks that run", async () => {
-  await using world = await running("a", "b", "c");
-  world.machine.exit("c", 0);
-  await world.untilState("c", TaskState.COMPLETE);
-  world.machine.setStats("a", {
+  await using rig = await running(3);
+  const { world } = rig;
+  const [a = "", b = "", c = ""] = rig.ids;
+  world.machine.exit(c, 0);
+  await world.untilState(c, TaskState.COMPLETE);
+  world.machine.setStats(a, {
     cpuUsageNs: 5n,
     memoryBytes: 6,
     memoryLimitBytes: undefined,
@@ -283,9 +293,9 @@ test("stats are of the tasks that run", async () => {
     up.flatMap(({ message }) => (message?.$case === "stats" ? message.value.stats : []));
   expect(of(all)).toHaveLength(2);
   expect(of(all)[0]).toEqual({
-    taskId: "a",
+    taskId: a,
     serviceName: "web",
-    slot: 1,
+    slot: numberedSlot(1),
     nodeId: world.agent.nodeId,
     at: new Date(world.clock.now()),
     cpuUsageNs: 5,
@@ -295,7 +305,7 @@ test("stats are of the tasks that run", async () => {
     readBytes: 8,
     writeBytes: 9,
   });
-  const one = await relay(world, { $case: "stats", value: { taskIds: ["b", "c", "x"] } });
+  const one = await relay(world, { $case: "stats", value: { taskIds: [b, c, "x"] } });
   await one.ended;
   expect(of(one)).toHaveLength(1);
 });
@@ -303,26 +313,63 @@ test("stats are of the tasks that run", async () => {
 test("more relays than are allowed are refused; those that end make room; a session's end ends its relays", async () => {
   await using world = new World({ maxRelays: 2 });
   await world.start();
-  world.manager.assign(task("a"));
-  await world.untilState("a", TaskState.RUNNING);
-  const first = await relay(world, logs(["a"], { follow: true }));
-  const second = await relay(world, logs(["a"], { follow: true }));
-  const third = await relay(world, logs(["a"], { follow: true }));
+  const { task: a } = world.give("svc.1");
+  await world.untilState(a, TaskState.RUNNING);
+  const first = await relay(world, logs([a], { follow: true }));
+  const second = await relay(world, logs([a], { follow: true }));
+  const third = await relay(world, logs([a], { follow: true }));
   await third.ended;
-  expect(failure(third.up)).toMatchObject({ status: 8 });
+  expect(failure(third.up)).toMatchObject({ code: "API_EXHAUSTED", remedy: "end some, or try later" });
   first.down.push({ message: { $case: "end", value: true } });
   await first.ended;
   await world.pass(50);
-  const fourth = await relay(world, logs(["a"], { follow: true }));
-  world.machine.write("a", "stdout", "x\n");
+  const fourth = await relay(world, logs([a], { follow: true }));
+  world.machine.write(a, "stdout", "x\n");
   await world.until("it is served", () => lines(fourth.up).length === 1 && lines(second.up).length === 1);
   world.manager.disconnect();
   await Promise.all([second.ended, fourth.ended]);
 });
 
 test("what a worker does not know is refused, not ignored", async () => {
-  await using world = await running("a");
+  await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
   world.manager.relay({ relayId: "odd", what: undefined });
   await world.until("it is answered", () => failure(world.manager.relays.get("odd")?.up ?? []) !== undefined);
-  expect(failure(world.manager.relays.get("odd")?.up ?? [])).toMatchObject({ status: 12 });
+  expect(failure(world.manager.relays.get("odd")?.up ?? [])).toMatchObject({ code: "API_UNIMPLEMENTED", remedy: "upgrade it" });
+});
+
+test("an image reference is resolved by this node's registries, and what was taken from here says why", async () => {
+  await using rig = await running(1);
+  const { world } = rig;
+  const { digest } = world.machine.publish("registry.example/app:2");
+  const answers = ({ up }: OpenRelay): unknown[] =>
+    up.flatMap(({ message }) => (message?.$case === "image" ? [message.value] : []));
+  const ask = (ref: string): Promise<OpenRelay> =>
+    relay(world, { $case: "image", value: { image: ref, auth: undefined } });
+  const first = await ask("registry.example/app:2");
+  await first.ended;
+  expect(answers(first)).toMatchObject([{ digest, fromStoreSince: "" }]);
+  world.machine.fail("resolveImage", { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: "registry.example" });
+  const here = await ask(image);
+  await here.ended;
+  expect(answers(here)).toMatchObject([{ digest: world.machine.publish(image).digest }]);
+  expect((answers(here)[0] as { fromStoreSince: string }).fromStoreSince).not.toBe("");
+  const missing = await ask("registry.example/none:1");
+  await missing.ended;
+  expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
+});
+
+test("of a lease that is forgotten the log can be read for a while", async () => {
+  await using rig = await running(1);
+  const { world } = rig;
+  const [a = ""] = rig.ids;
+  const [given] = rig.given;
+  if (given === undefined) throw new Error("nothing runs");
+  world.machine.write(a, "stdout", "last words\n");
+  world.release(given);
+  await world.until("it is forgotten", () => !world.manager.leases.has(given.key));
+  const { up, ended } = await relay(world, logs([a]));
+  await ended;
+  expect(lines(up)).toEqual([`${a} last words`]);
 });

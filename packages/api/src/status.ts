@@ -86,11 +86,7 @@ export function statusOf(error: unknown): number | undefined {
 
 /** The trailer's bytes. Only for errors that `statusOf` knows. */
 export function encodeDetails(error: WarrenError): Uint8Array {
-  const metadata: Record<string, string> = {};
-  for (const [key, value] of Object.entries(error.failure)) {
-    if (key === "code" || key === "violations") continue;
-    metadata[key] = clip(Array.isArray(value) ? value.slice(0, mostViolations).join(",") : String(value));
-  }
+  const metadata = fieldsOf(error);
   const remedy = (error as Partial<ApiError>).remedy ?? "";
   if (remedy !== "") metadata["remedy"] = clip(remedy);
   const reason = (error as Partial<ApiError>).reason ?? error.code;
@@ -114,6 +110,49 @@ export function encodeDetails(error: WarrenError): Uint8Array {
     message: clip(error.message),
     details,
   }).finish();
+}
+
+/** The failure's fields as text, without its code and its violations. */
+function fieldsOf(error: WarrenError): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [key, value] of Object.entries(error.failure)) {
+    if (key === "code" || key === "violations") continue;
+    fields[key] = clip(Array.isArray(value) ? value.slice(0, mostViolations).join(",") : String(value));
+  }
+  return fields;
+}
+
+/** A failure inside a message, where it is no call's own: one of a relay, say. */
+export interface ApiFailureRecord {
+  readonly code: ApiCode;
+  readonly message: string;
+  readonly remedy: string;
+  /** The code where the failure happened: `RUNTIME_NOT_FOUND`. */
+  readonly reason: string;
+  /** The failure's other fields, as text. Of violations only the message speaks. */
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** An error as a record; one that has no status is INTERNAL, with its text left out. */
+export function apiFailureOf(error: unknown): ApiFailureRecord {
+  const status = statusOf(error);
+  if (status === undefined) {
+    const reason = WarrenError.is(error) ? error.code : "API_INTERNAL";
+    return { code: "API_INTERNAL", message: "internal error", remedy: "", reason, fields: {} };
+  }
+  const known = error as WarrenError;
+  const { remedy = "", reason = known.code } = known as Partial<ApiError>;
+  const code = known.code in statusOfApiCode ? (known.code as ApiCode) : codeOf(status);
+  return { code, message: clip(known.message), remedy: clip(remedy), reason, fields: fieldsOf(known) };
+}
+
+/** The error that a record was made of, as ApiError. Never throws: a code that is not known is INTERNAL. */
+export function errorOfApiFailure(
+  record: { readonly code: string; readonly message: string } & Partial<Omit<ApiFailureRecord, "code">>,
+): ApiError {
+  const { code, message, remedy = "", reason = "", fields = {} } = record;
+  const known = Object.hasOwn(statusOfApiCode, code) ? (code as ApiCode) : "API_INTERNAL";
+  return new ApiError(failureOf(known, fields), message, { remedy, reason: reason === "" ? code : reason });
 }
 
 /** An error from a status as it came, with or without our details. Never throws: what can't be read is left out. */

@@ -57,7 +57,7 @@ interface World {
   readonly listener: NetworkListener;
   readonly directory: TestDirectory;
   readonly metrics: RecordingMetrics;
-  client(options?: Partial<IssueOptions>, by?: TestAuthority): Promise<ApiClient>;
+  readonly client: (options?: Partial<IssueOptions>, by?: TestAuthority) => Promise<ApiClient>;
 }
 
 async function world(

@@ -126,6 +126,19 @@ describe("a call", () => {
     expect(log.records.find(({ level }) => level === "error")?.fields).toMatchObject({ id, method: get });
   });
 
+  it("has its handler's signal aborted once it has ended", async () => {
+    let signal: AbortSignal | undefined;
+    const service = networks({
+      get: ({ ref }, context) => {
+        signal = context.signal;
+        expect(signal.aborted).toBe(false);
+        return Network.fromPartial({ meta: { id: ref } });
+      },
+    });
+    await read(pipelineOf({ services: [service] }), incoming(get, byRef));
+    expect(signal?.aborted).toBe(true);
+  });
+
   it("is counted by method and status, a refused one too, and logged with its caller", async () => {
     const metrics = new RecordingMetrics();
     const log = new RecordingLogger();

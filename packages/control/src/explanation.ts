@@ -104,7 +104,11 @@ function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> 
     yield aboutService(update.completedAt ?? update.startedAt, text, updateRemedy(update.state, serviceName(service)));
   }
   if (slots.length === 0 && replicasOf(service) > 0)
-    yield aboutService(meta?.createdAt, "no task has been made yet", "see whether a manager leads: warren cluster info");
+    yield aboutService(
+      meta?.createdAt,
+      "no task has been made yet",
+      "see whether a manager leads: warren cluster info",
+    );
 }
 
 function updateText(state: UpdateStatus_State, message: string): string {

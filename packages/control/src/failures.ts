@@ -49,10 +49,14 @@ export function fromStore(error: unknown): unknown {
     case "STORE_NAME_TAKEN":
       return nameTaken(failure.table, failure.name);
     case "STORE_CONFLICT":
-      return new ApiError({ code: "API_ABORTED" }, `the ${failure.table === undefined ? "state" : kinds[failure.table]} was changed meanwhile`, {
-        cause: error,
-        remedy: "read it again, then try again",
-      });
+      return new ApiError(
+        { code: "API_ABORTED" },
+        `the ${failure.table === undefined ? "state" : kinds[failure.table]} was changed meanwhile`,
+        {
+          cause: error,
+          remedy: "read it again, then try again",
+        },
+      );
     case "STORE_TOO_LARGE":
       return new ApiError({ code: "API_EXHAUSTED" }, error.message, { cause: error });
     case "STORE_WATCH_LAGGED":

@@ -85,9 +85,11 @@ function obstaclesTo(view: View, network: Network): PreconditionViolation[] {
     .map((version) => view.get("services", version.serviceId))
     .filter((service) => service !== undefined && versions.some((version) => idOf(version) === service.versionId));
   if (services.length > 0) {
-    return [...new Set(services)].slice(0, mostTold).flatMap((service) =>
-      service === undefined ? [] : [inUse(`service/${serviceName(service)}`, `service "${serviceName(service)}"`)],
-    );
+    return [...new Set(services)]
+      .slice(0, mostTold)
+      .flatMap((service) =>
+        service === undefined ? [] : [inUse(`service/${serviceName(service)}`, `service "${serviceName(service)}"`)],
+      );
   }
   // Of a service that was updated away from it, or deleted, until its node has released them.
   const ids = new Set(versions.map(idOf));

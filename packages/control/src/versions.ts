@@ -73,7 +73,9 @@ export function rollbackTarget(view: View, service: Service, number: number): Ve
     .filter((version) => version !== undefined);
   const target =
     number === 0
-      ? known.find((version) => service.completedVersionIds.includes(idOf(version)) && idOf(version) !== service.versionId)
+      ? known.find(
+          (version) => service.completedVersionIds.includes(idOf(version)) && idOf(version) !== service.versionId,
+        )
       : known.find((version) => version.number === number);
   if (target !== undefined) return target;
   const name = serviceName(service);
@@ -85,6 +87,8 @@ export function rollbackTarget(view: View, service: Service, number: number): Ve
       : `service "${name}" keeps no version ${number}`;
   throw precondition(
     [{ type: "NO_VERSION", subject: `service/${name}`, description }],
-    list === "" ? `change it with: warren service update ${name}` : `it keeps versions ${list}: warren service rollback ${name} --to N`,
+    list === ""
+      ? `change it with: warren service update ${name}`
+      : `it keeps versions ${list}: warren service rollback ${name} --to N`,
   );
 }

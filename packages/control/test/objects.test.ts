@@ -1,4 +1,12 @@
-import { LeaseState, NodeSpec_Availability, NodeStatus_State, TaskState, type Node, type Service, type Slot } from "@warren/api";
+import {
+  LeaseState,
+  NodeSpec_Availability,
+  NodeStatus_State,
+  TaskState,
+  type Node,
+  type Service,
+  type Slot,
+} from "@warren/api";
 import { checkClusterSpec } from "@warren/api/spec";
 import { createCluster } from "@warren/control";
 import { describe, expect, it } from "vitest";

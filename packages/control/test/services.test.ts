@@ -227,7 +227,11 @@ describe("update", () => {
     expect(changed).toMatchObject({ specVersion: 3, lastVersionNumber: 2 });
     expect(changed.recentVersionIds).toEqual([changed.versionId, created.versionId]);
     const version = store.view().get("versions", changed.versionId);
-    expect(version).toMatchObject({ number: 2, serviceId: created.meta?.id, task: { container: { image: "nginx:2" } } });
+    expect(version).toMatchObject({
+      number: 2,
+      serviceId: created.meta?.id,
+      task: { container: { image: "nginx:2" } },
+    });
   });
 
   it("of placement or restart policy alone makes a version whose containers would be the same", async () => {
@@ -255,7 +259,8 @@ describe("update", () => {
       asked += 1;
       return { digest, fromStoreSince: "" };
     });
-    const digestOf = (service: Service): string | undefined => store.view().get("versions", service.versionId)?.imageDigest;
+    const digestOf = (service: Service): string | undefined =>
+      store.view().get("versions", service.versionId)?.imageDigest;
     const created = await client.services.create({ spec: web() });
     expect(digestOf(created)).toBe(digest);
     const first = digest;
@@ -304,7 +309,9 @@ describe("update", () => {
   it("names a stored login, never a password", async () => {
     const { client } = await control();
     const own = (registryLogin: string) => web({ task: { registryLogin } });
-    expect(await faults(client.services.create({ spec: own("registry.example") }))).toEqual(["spec.task.registry_login"]);
+    expect(await faults(client.services.create({ spec: own("registry.example") }))).toEqual([
+      "spec.task.registry_login",
+    ]);
     await client.registries.login({ registry: "registry.example", auth: { username: "ann", password: "s3cret" } });
     const created = await client.services.create({ spec: own("registry.example") });
     expect(created.spec?.task?.registryLogin).toBe("registry.example");
@@ -385,7 +392,9 @@ describe("scale, rollback, delete", () => {
     await addTask(world, { serviceId, nodeId: "n", status: { state: TaskState.RUNNING } });
     expect(await client.services.delete({ ref: "web" })).toEqual({ id: serviceId });
     expect((await failure(client.services.get({ ref: "web" }))).code).toBe("API_NOT_FOUND");
-    expect(store.view().find("slots", "service", serviceId)).toMatchObject([{ wanted: false, restingVip: "10.96.0.7" }]);
+    expect(store.view().find("slots", "service", serviceId)).toMatchObject([
+      { wanted: false, restingVip: "10.96.0.7" },
+    ]);
     const again = await client.services.create({ spec: web({ ports }) });
     expect(again.meta?.id).not.toBe(serviceId);
     expect((await failure(client.services.delete({ ref: "no-such" }))).code).toBe("API_NOT_FOUND");

@@ -1,26 +1,29 @@
-import type { AssignmentKind } from "@warren/api";
+import type { AssignmentChange, AssignmentKind } from "@warren/api";
 import { assignedKinds, assignmentDigest, type AssignedKind } from "@warren/api/model";
 
-/** An object as nodes are sent it. All streams share one. */
-export class AssignedObject {
+/**
+ * An object as nodes are sent it: an AssignmentChange, which the messages of all streams share. A hundred nodes with ten
+ * thousand objects each would otherwise be a million changes.
+ */
+export class AssignedObject implements AssignmentChange {
   readonly kind: AssignmentKind;
   readonly key: string;
-  readonly bytes: Buffer;
+  readonly object: Buffer;
   #digest: string | undefined;
 
-  constructor(kind: AssignedKind, key: string, bytes: Uint8Array) {
+  constructor(kind: AssignedKind, key: string, object: Uint8Array) {
     this.kind = assignedKinds[kind].kind;
     this.key = key;
-    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.object = Buffer.from(object.buffer, object.byteOffset, object.byteLength);
   }
 
   /** As `assignmentDigest` has it, in hex. */
   get digest(): string {
-    this.#digest ??= assignmentDigest(this.kind, this.key, this.bytes).toString("hex");
+    this.#digest ??= assignmentDigest(this.kind, this.key, this.object).toString("hex");
     return this.#digest;
   }
 
-  equals(bytes: Uint8Array): boolean {
-    return Buffer.compare(this.bytes, bytes) === 0;
+  equals(object: Uint8Array): boolean {
+    return this.object.equals(object);
   }
 }

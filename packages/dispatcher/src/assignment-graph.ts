@@ -26,7 +26,7 @@ import {
   type ObjectRef,
 } from "./objects.ts";
 
-/** Whoever is assigned objects. */
+/** A node's stream, as the graph sees it. */
 export interface Holder {
   readonly nodeId: string;
   /** The object is there or has changed. `isNew`: the holder did not have it. */
@@ -55,12 +55,29 @@ export class AssignmentGraph {
   /** The groups that each service's endpoint was found in. */
   readonly #groups = new Map<string, readonly ObjectRef[]>();
 
-  /** Gives the holder all that its node is assigned. */
+  /** From now on the holder is called with what changes of all that its node is assigned; not with what there is. */
   open(view: View, holder: Holder): void {
     const roots = new Map<string, readonly ObjectRef[]>();
     this.#roots.set(holder, roots);
-    this.#hold(view, ingress, holder);
-    for (const ref of rootsOf(view, holder.nodeId)) if (ref !== ingress) this.#refreshRoots(view, holder, slotOf(ref));
+    this.#hold(view, ingress, holder, false);
+    for (const ref of rootsOf(view, holder.nodeId))
+      if (ref !== ingress) this.#refreshRoots(view, holder, slotOf(ref), false);
+  }
+
+  /** All that the holder's node is assigned. */
+  objectsOf(holder: Holder): AssignedObject[] {
+    const found: AssignedObject[] = [];
+    const seen = new Set<ObjectRef>();
+    const waiting = [ingress, ...[...(this.#roots.get(holder)?.values() ?? [])].flat()];
+    for (let ref = waiting.pop(); ref !== undefined; ref = waiting.pop()) {
+      const entry = seen.has(ref) ? undefined : this.#entries.get(ref);
+      if (entry === undefined) continue;
+      seen.add(ref);
+      if (entry.object !== undefined) found.push(entry.object);
+      for (const backend of entry.backends.values()) found.push(backend);
+      for (const need of entry.needs) waiting.push(need);
+    }
+    return found;
   }
 
   /** Forgets the holder, without a word to it. */
@@ -81,8 +98,8 @@ export class AssignmentGraph {
   /** Looks at everything again. */
   resync(view: View): void {
     for (const { meta } of view.list("services")) this.#refreshGroups(view, meta?.id ?? "");
-    for (const serviceId of [...this.#groups.keys()]) this.#refreshGroups(view, serviceId);
-    for (const [ref, entry] of [...this.#entries]) {
+    for (const serviceId of this.#groups.keys()) this.#refreshGroups(view, serviceId);
+    for (const [ref, entry] of this.#entries) {
       this.#refresh(view, ref);
       for (const backend of new Set([...entry.backends.keys(), ...read(view, ref).needs.filter(isBackend)]))
         this.#refreshBackend(view, backend);
@@ -93,24 +110,24 @@ export class AssignmentGraph {
     }
   }
 
-  #refreshRoots(view: View, holder: Holder, slotId: string): void {
+  #refreshRoots(view: View, holder: Holder, slotId: string, announced = true): void {
     const roots = this.#roots.get(holder);
     const before = roots?.get(slotId) ?? [];
     const after = leasesOn(view.get("slots", slotId), holder.nodeId);
     if (after.length === 0) roots?.delete(slotId);
     else roots?.set(slotId, after);
-    for (const ref of after) if (!before.includes(ref)) this.#hold(view, ref, holder);
+    for (const ref of after) if (!before.includes(ref)) this.#hold(view, ref, holder, announced);
     for (const ref of before) if (!after.includes(ref)) this.#release(ref, holder, true);
   }
 
-  #hold(view: View, ref: ObjectRef, holder: Holder): void {
+  #hold(view: View, ref: ObjectRef, holder: Holder, announced: boolean): void {
     const entry = this.#entries.get(ref) ?? this.#make(view, ref);
     const ways = entry.holders.get(holder) ?? 0;
     entry.holders.set(holder, ways + 1);
     if (ways > 0) return;
-    if (entry.object !== undefined) holder.set(entry.object, true);
-    for (const need of entry.needs) this.#hold(view, need, holder);
-    for (const backend of entry.backends.values()) holder.set(backend, true);
+    if (announced && entry.object !== undefined) holder.set(entry.object, true);
+    for (const need of entry.needs) this.#hold(view, need, holder, announced);
+    if (announced) for (const backend of entry.backends.values()) holder.set(backend, true);
   }
 
   #release(ref: ObjectRef, holder: Holder, announced: boolean): void {
@@ -165,8 +182,9 @@ export class AssignmentGraph {
     this.#setObject(entry, object);
     this.#setNeeds(view, entry, new Set(needs.filter((need) => !isBackend(need))));
     // Backends change one by one; all of them come and go with their endpoint.
-    if (isOther) for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
-      this.#refreshBackend(view, backend);
+    if (isOther)
+      for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
+        this.#refreshBackend(view, backend);
   }
 
   #setObject(entry: Entry, bytes: Uint8Array | undefined): void {
@@ -186,7 +204,7 @@ export class AssignmentGraph {
     const before = entry.needs;
     entry.needs = needs;
     for (const need of needs)
-      if (!before.has(need)) for (const holder of entry.holders.keys()) this.#hold(view, need, holder);
+      if (!before.has(need)) for (const holder of entry.holders.keys()) this.#hold(view, need, holder, true);
     for (const need of before)
       if (!needs.has(need)) for (const holder of entry.holders.keys()) this.#release(need, holder, true);
   }
@@ -218,7 +236,7 @@ export class AssignmentGraph {
       if (before !== undefined) for (const holder of endpoint.holders.keys()) holder.removed(before);
       return;
     }
-    if (before?.equals(after.bytes) === true) return;
+    if (before?.equals(after.object) === true) return;
     endpoint.backends.set(ref, after);
     for (const holder of endpoint.holders.keys()) holder.set(after, before === undefined);
   }

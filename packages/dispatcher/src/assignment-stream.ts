@@ -5,7 +5,13 @@
  * more than what there is.
  */
 import { abortable, type Clock, type Timer } from "@warren/std";
-import { AssignmentKind, AssignmentsMessage_Type, type AssignmentsMessage, type Point } from "@warren/api";
+import {
+  AssignmentKind,
+  AssignmentsMessage_Type,
+  type AssignmentChange,
+  type AssignmentsMessage,
+  type Point,
+} from "@warren/api";
 import { assignmentDigestBytes, inSendingOrder } from "@warren/api/model";
 
 import type { AssignedObject } from "./assigned-object.ts";
@@ -19,14 +25,15 @@ export interface StreamDependencies {
   readonly clock: Clock;
   /** The point of history that a message is sent at (L13): never before what the message speaks of. */
   readonly point: () => Point;
+  /** All that the node is assigned. */
+  readonly assigned: (holder: Holder) => Iterable<AssignedObject>;
 }
+
+const none = Buffer.alloc(0);
 
 /** A change that was not sent. */
 interface Pending {
-  readonly kind: AssignmentKind;
-  readonly key: string;
-  /** Undefined: it is to go. */
-  readonly assigned: AssignedObject | undefined;
+  readonly change: AssignmentChange;
   /** The worker was sent nothing of it yet, so that its going need not be sent. */
   readonly isNew: boolean;
 }
@@ -46,10 +53,12 @@ export class AssignmentStream implements Holder {
   readonly nodeId: string;
   readonly #clock: Clock;
   readonly #point: () => Point;
+  readonly #assigned: StreamDependencies["assigned"];
   readonly #options: StreamOptions;
   readonly #ended = new AbortController();
   readonly #pending = new Map<string, Pending>();
-  #held: ReadonlySet<string>;
+  /** Undefined once the COMPLETE message was made: from then on changes are gathered. */
+  #held: ReadonlySet<string> | undefined;
   #urgent = false;
   #sentMs = Number.NEGATIVE_INFINITY;
   #sequence = 0;
@@ -57,11 +66,12 @@ export class AssignmentStream implements Holder {
   #timer: Timer | undefined;
 
   /** @param held digests of what the worker has, in hex */
-  constructor(nodeId: string, held: ReadonlySet<string>, { clock, point }: StreamDependencies, options: StreamOptions) {
+  constructor(nodeId: string, held: ReadonlySet<string>, dependencies: StreamDependencies, options: StreamOptions) {
     this.nodeId = nodeId;
     this.#held = held;
-    this.#clock = clock;
-    this.#point = point;
+    this.#clock = dependencies.clock;
+    this.#point = dependencies.point;
+    this.#assigned = dependencies.assigned;
     this.#options = options;
   }
 
@@ -71,23 +81,21 @@ export class AssignmentStream implements Holder {
   }
 
   set(assigned: AssignedObject, isNew: boolean): void {
-    const { kind, key } = assigned;
-    const before = this.#pending.get(placeOf(kind, key));
-    this.#put({ kind, key, assigned, isNew: before?.isNew ?? isNew }, kind === AssignmentKind.LEASE);
+    if (this.#held !== undefined) return;
+    const before = this.#pending.get(placeOf(assigned));
+    this.#put({ change: assigned, isNew: before?.isNew ?? isNew }, assigned.kind === AssignmentKind.LEASE);
   }
 
-  removed({ kind, key }: AssignedObject): void {
-    if (this.#pending.get(placeOf(kind, key))?.isNew === true) {
-      this.#pending.delete(placeOf(kind, key));
-      return;
-    }
-    this.#put({ kind, key, assigned: undefined, isNew: false }, leavesSoon(kind));
+  removed(assigned: AssignedObject): void {
+    if (this.#held !== undefined) return;
+    if (this.#pending.get(placeOf(assigned))?.isNew === true) this.#pending.delete(placeOf(assigned));
+    else this.#put({ change: removalOf(assigned), isNew: false }, leavesSoon(assigned.kind));
   }
 
   /** Sends the removal of a lease that the worker should not have, whether or not it was sent it here (L10). */
   removeLease(key: string): void {
-    const kind = AssignmentKind.LEASE;
-    if (!this.#pending.has(placeOf(kind, key))) this.#put({ kind, key, assigned: undefined, isNew: false }, true);
+    const change = removalOf({ kind: AssignmentKind.LEASE, key });
+    if (!this.#pending.has(placeOf(change))) this.#put({ change, isNew: false }, true);
   }
 
   /** `messages` throws this. */
@@ -110,37 +118,28 @@ export class AssignmentStream implements Holder {
   /** What differs from what the worker holds (L12: the worker knows by it that there is nothing else). */
   #complete(): AssignmentsMessage {
     const dropped = new Set(this.#held);
-    const differing = this.#take(Number.POSITIVE_INFINITY).filter(
-      ({ assigned }) => assigned === undefined || !dropped.delete(assigned.digest),
-    );
-    this.#held = new Set();
-    const message = this.#message(AssignmentsMessage_Type.COMPLETE, differing);
+    this.#held = undefined;
+    const differing: AssignmentChange[] = this.#take(Number.POSITIVE_INFINITY);
+    for (const assigned of this.#assigned(this)) if (!dropped.delete(assigned.digest)) differing.push(assigned);
+    const message = this.#message(AssignmentsMessage_Type.COMPLETE, inSendingOrder(differing));
     return { ...message, dropped: Buffer.from([...dropped].toSorted().join(""), "hex") };
   }
 
-  #message(type: AssignmentsMessage_Type, changes: readonly Pending[]): AssignmentsMessage {
+  #message(type: AssignmentsMessage_Type, changes: AssignmentChange[]): AssignmentsMessage {
     const appliesTo = this.#sequence === 0 ? "" : String(this.#sequence);
     this.#sequence += 1;
-    return {
-      type,
-      appliesTo,
-      resultsIn: String(this.#sequence),
-      changes: changes.map(({ kind, key, assigned }) => ({ kind, key, object: assigned?.bytes })),
-      dropped: Buffer.alloc(0),
-      point: this.#point(),
-    };
+    return { type, appliesTo, resultsIn: String(this.#sequence), changes, dropped: none, point: this.#point() };
   }
 
-  #put(change: Pending, urgent: boolean): void {
-    this.#pending.set(placeOf(change.kind, change.key), change);
+  #put(pending: Pending, urgent: boolean): void {
+    this.#pending.set(placeOf(pending.change), pending);
     this.#urgent ||= urgent;
     this.#changed.resolve();
   }
 
-  #take(limit: number): Pending[] {
-    const sorted = inSendingOrder([...this.#pending.values()].map((each) => ({ ...each, object: each.assigned?.bytes })));
-    const taken = sorted.slice(0, limit);
-    for (const { kind, key } of taken) this.#pending.delete(placeOf(kind, key));
+  #take(limit: number): AssignmentChange[] {
+    const taken = inSendingOrder(Array.from(this.#pending.values(), ({ change }) => change)).slice(0, limit);
+    for (const change of taken) this.#pending.delete(placeOf(change));
     // What is left was due as well.
     this.#urgent &&= this.#pending.size > 0;
     if (this.#pending.size > 0) this.#sentMs = Number.NEGATIVE_INFINITY;
@@ -174,6 +173,10 @@ function leavesSoon(kind: AssignmentKind): boolean {
   return kind === AssignmentKind.LEASE || kind === AssignmentKind.BACKEND;
 }
 
-function placeOf(kind: AssignmentKind, key: string): string {
+function removalOf({ kind, key }: Pick<AssignmentChange, "kind" | "key">): AssignmentChange {
+  return { kind, key, object: undefined };
+}
+
+function placeOf({ kind, key }: Pick<AssignmentChange, "kind" | "key">): string {
   return `${kind}/${key}`;
 }

@@ -11,8 +11,8 @@ export class Assignments {
   readonly #graph = new AssignmentGraph();
   readonly #streams = new Map<string, AssignmentStream>();
 
-  constructor(dependencies: StreamDependencies, options: StreamOptions) {
-    this.#dependencies = dependencies;
+  constructor(dependencies: Omit<StreamDependencies, "assigned">, options: StreamOptions) {
+    this.#dependencies = { ...dependencies, assigned: (stream) => this.#graph.objectsOf(stream) };
     this.#options = options;
   }
 

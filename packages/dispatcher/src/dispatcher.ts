@@ -90,7 +90,7 @@ export class Dispatcher {
 
   /**
    * Serves workers for a term that this manager has begun; resolves when `signal` is aborted or the term is over. Every
-   * session, stream and relay then ends with `API_UNAVAILABLE`. Not to be called again before it has resolved.
+   * session, stream and relay of the term then ends with `API_UNAVAILABLE`.
    */
   async run(term: StoreTerm, signal: AbortSignal): Promise<void> {
     const { clock, random, store } = this.#dependencies;
@@ -113,10 +113,11 @@ export class Dispatcher {
       this.#log.info("serves workers", { term: term.term });
       while (!group.signal.aborted && !isOver()) await this.#follow(lead);
     } catch (error) {
-      if (!group.signal.aborted && !isOver()) throw error;
+      if (!group.signal.aborted && !(isOver() && StoreError.is(error))) throw error;
     } finally {
       if (isOver()) this.#log.info("the term is over", { term: term.term });
-      this.#lead = undefined;
+      // The next term may have begun.
+      if (this.#lead === lead) this.#lead = undefined;
       started.reject(notLeading());
       sessions.stop(notLeading());
       assignments.stop(notLeading());
@@ -157,7 +158,7 @@ export class Dispatcher {
 
   async #report({ nodeId, sessionId, leases }: ReportRequest, context: CallContext): Promise<ReportResponse> {
     const { store } = this.#dependencies;
-    const { term, sessions, assignments } = this.#leading();
+    const { sessions, assignments } = this.#leading();
     mustSpeakFor(context.identity, nodeId);
     checkReports(leases);
     const session = sessions.find(nodeId, sessionId);
@@ -166,10 +167,13 @@ export class Dispatcher {
       if (session.signal.aborted) throw session.signal.reason;
       return storeReports(tx, nodeId, leases);
     };
-    const { stored, stale, refused, unknown } = await store.update(work, { term: term.term });
+    const { stored, stale, refused, unknown } = await store.update(work);
     // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
-    assignments.removeLeases(nodeId, gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)));
+    assignments.removeLeases(
+      nodeId,
+      gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)),
+    );
     const kept = unknown.length - gone.length;
     const counts = { stored, stale, refused: refused.length, removed: gone.length, kept };
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });

@@ -1,5 +1,5 @@
 /** What calls are refused with. Codes are the API's; how they become statuses only `@warren/api` knows. */
-import { ApiError, invalid, precondition } from "@warren/api";
+import { ApiError, errorOfApiFailure, invalid, precondition, type RelayFailure } from "@warren/api";
 
 export function notLeading(): ApiError {
   return new ApiError({ code: "API_UNAVAILABLE" }, "this manager does not lead", {
@@ -85,4 +85,9 @@ export function levelRefused(description: string, remedy: string): ApiError {
 export function noAssignments(nodeId: string, historyFault: string): ApiError {
   const description = `node ${nodeId} is sent no assignments: ${historyFault}`;
   return precondition([{ type: "HISTORY_LOST", subject: `node/${nodeId}`, description }]);
+}
+
+/** What the node itself answers a relay with instead. A code that is not known here is `API_INTERNAL`, with it as reason. */
+export function refusedByNode(nodeId: string, { code, message, remedy }: RelayFailure): ApiError {
+  return errorOfApiFailure({ code, message: `node ${nodeId}: ${message}`, remedy });
 }

@@ -11,7 +11,8 @@
  * - `assignments.ts`       follows the state and hands each node's stream its changes
  * - `assignment-stream.ts` one node's stream: order, chain, batches, resumption by digest
  * - `report.ts`            what a node may report of a lease; `store-report.ts` writes it
- * - `relays.ts`            Relay: logs, execs, measurements and images of a node; `relay-failure.ts` its refusals
+ * - `testing/`             memoryDispatcher, as `@warren/dispatcher/testing`
+ * - `relays.ts`            Relay: logs, execs, measurements and images of a node
  */
 export { Dispatcher, type DispatcherDependencies } from "./dispatcher.ts";
 export type { DispatcherOptions } from "./options.ts";

@@ -20,9 +20,7 @@ export function dispatcherMetrics(metrics: Metrics): DispatcherMetrics {
     nodesDown: metrics.counter(named("nodes_down_total", "Nodes that were set down for their silence.")),
     assignmentMessages: metrics.counter(named("assignment_messages_total", "Messages of assignments sent.", ["type"])),
     assignmentChanges: metrics.counter(named("assignment_changes_total", "Changes in those messages.")),
-    reports: metrics.counter(
-      named("lease_reports_total", "Reports of leases, by what became of them.", ["result"]),
-    ),
+    reports: metrics.counter(named("lease_reports_total", "Reports of leases, by what became of them.", ["result"])),
     relays: metrics.gauge(named("relays", "Relays to nodes that are open now.")),
   };
 }

@@ -84,18 +84,18 @@ function stateHere(historyFault: string): NodeStatus_State {
   return historyFault === "" ? NodeStatus_State.READY : NodeStatus_State.UNKNOWN;
 }
 
-/** A manager took the lead: it has yet to hear from every node that was there. */
-export function doubt(tx: Transaction, now: Date): readonly string[] {
-  const doubted: string[] = [];
+/** A manager begins a term and has yet to hear from every node that was there; their ids. */
+export function setUnknown(tx: Transaction, now: Date): readonly string[] {
+  const expected: string[] = [];
   for (const node of tx.list("nodes")) {
     const state = node.status?.state ?? NodeStatus_State.UNSPECIFIED;
     if (state === NodeStatus_State.DOWN) continue;
-    doubted.push(node.meta?.id ?? "");
+    expected.push(node.meta?.id ?? "");
     if (state === NodeStatus_State.UNKNOWN) continue;
     const message = "not heard of since a manager took the lead";
     tx.update("nodes", { ...node, status: { state: NodeStatus_State.UNKNOWN, message, at: now } });
   }
-  return doubted;
+  return expected;
 }
 
 /** The node has been silent for too long; false if it was down or gone already. */
@@ -109,7 +109,9 @@ export function fallSilent(tx: Transaction, nodeId: string, silentMs: number, no
 }
 
 function sameDescription(a: NodeDescription | undefined, b: NodeDescription): boolean {
-  return a !== undefined && Buffer.compare(NodeDescription.encode(a).finish(), NodeDescription.encode(b).finish()) === 0;
+  return (
+    a !== undefined && Buffer.compare(NodeDescription.encode(a).finish(), NodeDescription.encode(b).finish()) === 0
+  );
 }
 
 function emit(tx: Transaction, objectId: string, objectName: string, action: string, message: string): void {

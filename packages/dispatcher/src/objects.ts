@@ -37,7 +37,7 @@ export type ObjectRef = `${ObjectKind}/${string}`;
 export interface ObjectReading {
   /** The message, encoded; undefined if there is none now. */
   readonly object: Uint8Array | undefined;
-  /** What whoever has the object must have. */
+  /** Objects that a node with this one must have too. */
   readonly needs: readonly ObjectRef[];
 }
 
@@ -49,15 +49,15 @@ const absent: ObjectReading = Object.freeze({ object: undefined, needs: [] });
 /** Needed by every node. */
 export const ingress: ObjectRef = "ingress/";
 
-export const readers: { readonly [K in ObjectKind]: (view: View, key: string) => ObjectReading } = {
+const readers: { readonly [K in ObjectKind]: (view: View, key: string) => ObjectReading } = {
   lease(view, key) {
     const found = leaseOf(view, key);
     if (found === undefined || !isAssigned(found.lease)) return absent;
     const { slot, lease } = found;
-    const { versionId, state, address, after, initialRecord } = lease;
-    const { epoch } = lease;
+    const { epoch, versionId, state, address, after, initialRecord, offeredLife } = lease;
+    const assigned = { slotId: idOf(slot), epoch, versionId, state, address, after, initialRecord, offeredLife };
     return {
-      object: encodeAssigned("lease", { slotId: idOf(slot), epoch, versionId, state, address, after, initialRecord }),
+      object: encodeAssigned("lease", assigned),
       needs: [`version/${versionId}`, `service/${slot.serviceId}`, `endpoint/${slot.serviceId}`],
     };
   },

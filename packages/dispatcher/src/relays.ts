@@ -19,11 +19,10 @@ import {
   type StatsResponse,
 } from "@warren/api";
 
-import { callerGone, cutOff, nodeUnreachable, relayUnknown, tooManyRelays } from "./errors.ts";
+import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
-import { refusedByNode } from "./relay-failure.ts";
 
 /**
  * What is asked of a node on behalf of a caller, of any run of a lease that the node still has. All throw ApiError:

@@ -13,7 +13,7 @@ import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, si
 import { historyFault } from "./history.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";
-import { checkSessionRequest, doubt, fallSilent, register, spokenLevel } from "./node-status.ts";
+import { checkSessionRequest, fallSilent, register, setUnknown, spokenLevel } from "./node-status.ts";
 import type { DispatcherOptions } from "./options.ts";
 
 /** As `ClusterSpec` has them. */
@@ -49,7 +49,7 @@ export class Sessions {
 
   /** Marks the nodes that were there as unknown, until they are heard of or their deadline passes. */
   async start(signal: AbortSignal): Promise<void> {
-    const nodes = await this.#persist((tx) => doubt(tx, new Date(tx.now)), signal);
+    const nodes = await this.#persist((tx) => setUnknown(tx, new Date(tx.now)), signal);
     for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
   }
 

@@ -13,6 +13,7 @@ import {
   type ReportRefusal,
 } from "@warren/api";
 import {
+  compareTasks,
   hasEnded,
   hasStarted,
   idOf,
@@ -102,7 +103,7 @@ function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRepor
       emitStarted(tx, id, slot, lease.nodeId);
   }
   const released = report.state === LeaseReport_State.RELEASED;
-  const rows = changed ? rowsOf(tx, slot, lease, reported.map(({ id }) => id)) : kept;
+  const rows = changed ? rowsOf(tx, slot, lease) : kept;
   // A run that is new here came after those that were there.
   const over = released ? rows : newest === "" ? [] : rows.filter((row) => idOf(row) !== newest);
   for (const row of over.filter((each) => !hasEnded(each))) {
@@ -120,14 +121,12 @@ function isForgotten(kept: readonly Task[], status: TaskStatus): boolean {
   return (status.at?.getTime() ?? 0) < (oldest?.status?.at?.getTime() ?? 0);
 }
 
-/** The rows of a lease, the oldest first; of those that came in the same report, by their place in it. */
-function rowsOf(tx: Transaction, slot: Slot, { epoch }: Lease, reported: readonly string[] = []): readonly Task[] {
-  const place = (task: Task): number => reported.indexOf(idOf(task));
-  const made = ({ meta }: Task): number => meta?.createdAt?.getTime() ?? Number.MAX_SAFE_INTEGER;
+/** The rows of a lease, the oldest first. */
+function rowsOf(tx: Transaction, slot: Slot, { epoch }: Lease): readonly Task[] {
   return tx
     .find("tasks", "slot", idOf(slot))
     .filter((task) => sameEpoch(task.epoch, epoch))
-    .toSorted((a, b) => made(a) - made(b) || place(a) - place(b) || a.run - b.run);
+    .toSorted(compareTasks);
 }
 
 function runOf(
@@ -154,7 +153,7 @@ function runOf(
   });
 }
 
-/** The end of a run whose end no report told: its lease was released, or a later run of it is there. */
+/** The end of a run whose end was not reported: its lease was released, or a later run of it is there. */
 function endUnreported(task: Task, released: boolean, now: Date): TaskStatus {
   const { status } = task;
   const why = released ? "its lease was released" : "a later run of its lease is there";

@@ -15,9 +15,9 @@ import { FakeClock, seededRandom } from "@warren/std/testing";
 import { memoryManagers } from "@warren/store/testing";
 import { expect, test } from "vitest";
 
+import { createCluster } from "../src/testing/index.ts";
 import {
   changeLease,
-  createCluster,
   deploy,
   harness,
   lease,
@@ -52,63 +52,68 @@ async function cluster(): Promise<Harness> {
 test.each<[string, SlotKey["key"], typeof bytesOf]>([
   ["a replicated service", { $case: "number", value: 999_999 }, bytesOf],
   ["a global service", { $case: "nodeId", value: nodeId("a") }, changeBytesOf],
-])("a task's life of %s costs two backend messages of 150 bytes to a node that needs it, and none to others", async (_, key, measured) => {
-  await using h = await cluster();
-  const [web, near, far] = [newId(random), newId(random), newId(random)];
-  const [n1, n2] = [newId(random), newId(random)];
-  await h.store.update((tx) => {
-    deploy(tx, web, { networks: [n1] });
-    deploy(tx, near, { networks: [n1], vip: "10.96.0.11" });
-    deploy(tx, far, { networks: [n2], vip: "10.96.0.12" });
-    place(tx, near, 1, nodeId("b"), { state: TaskState.RUNNING });
-    place(tx, far, 1, nodeId("c"), { state: TaskState.RUNNING });
-  });
-  const [owner, neighbour, stranger] = await Promise.all(["a", "b", "c", "d"].map((name) => h.worker(name)));
-  const streams = await Promise.all(
-    [owner!, neighbour!, stranger!, await h.worker("d")].map(async (worker) => {
-      const stream = worker.assignments();
-      await stream.next(1);
-      return stream;
-    }),
-  );
-  const id = slotIdOf(web, { key });
-  const epoch = await h.store.update((tx) => {
-    const made = slot(web, 1, [lease(owner!.id, { state: LeaseState.OFFERED, epoch: tx.epoch, versionId: `v-${web}` })]);
-    tx.create("slots", { ...made, meta: { ...made.meta!, id }, key: { key } });
-    return tx.epoch;
-  });
-  await quiet(h);
-  const reports = async (state: Parameters<typeof report>[1], ...states: TaskState[]): Promise<void> => {
-    for (const each of states) {
-      await owner!.report(report(id, state, { epoch, runs: [run(each)] }));
-      await quiet(h);
+])(
+  "a task's life of %s costs two backend messages of 150 bytes to a node that needs it, and none to others",
+  async (_, key, measured) => {
+    await using h = await cluster();
+    const [web, near, far] = [newId(random), newId(random), newId(random)];
+    const [n1, n2] = [newId(random), newId(random)];
+    await h.store.update((tx) => {
+      deploy(tx, web, { networks: [n1] });
+      deploy(tx, near, { networks: [n1], vip: "10.96.0.11" });
+      deploy(tx, far, { networks: [n2], vip: "10.96.0.12" });
+      place(tx, near, 1, nodeId("b"), { state: TaskState.RUNNING });
+      place(tx, far, 1, nodeId("c"), { state: TaskState.RUNNING });
+    });
+    const [owner, neighbour, stranger] = await Promise.all(["a", "b", "c", "d"].map((name) => h.worker(name)));
+    const streams = await Promise.all(
+      [owner!, neighbour!, stranger!, await h.worker("d")].map(async (worker) => {
+        const stream = worker.assignments();
+        await stream.next(1);
+        return stream;
+      }),
+    );
+    const id = slotIdOf(web, { key });
+    const epoch = await h.store.update((tx) => {
+      const made = slot(web, 1, [
+        lease(owner!.id, { state: LeaseState.OFFERED, epoch: tx.epoch, versionId: `v-${web}` }),
+      ]);
+      tx.create("slots", { ...made, meta: { ...made.meta!, id }, key: { key } });
+      return tx.epoch;
+    });
+    await quiet(h);
+    const reports = async (state: Parameters<typeof report>[1], ...states: TaskState[]): Promise<void> => {
+      for (const each of states) {
+        await owner!.report(report(id, state, { epoch, runs: [run(each)] }));
+        await quiet(h);
+      }
+    };
+    await reports("OFFERED", TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY);
+    await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.HELD, wasHeld: true }));
+    await reports("HELD", TaskState.STARTING, TaskState.RUNNING);
+    // Its health is looked at again and again.
+    for (const message of ["healthy", "still healthy"])
+      await owner!.report(report(id, "HELD", { epoch, runs: [run(TaskState.RUNNING, { message })] }));
+    await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.RELEASING }));
+    await quiet(h);
+    await reports("RELEASING", TaskState.SHUTDOWN);
+    await reports("RELEASED", TaskState.SHUTDOWN);
+    const isAbout = (message: AssignmentsMessage): boolean =>
+      message.changes.some(({ kind, key: named }) => kind === AssignmentKind.BACKEND && named === leaseKey(id, epoch));
+    const backendMessages = (stream: Reading<AssignmentsMessage>): AssignmentsMessage[] =>
+      stream.values.slice(1).filter(isAbout);
+    const [own, needed, ...others] = streams.map(backendMessages);
+    expect(own).toHaveLength(2);
+    expect(needed).toHaveLength(2);
+    for (const message of needed!) {
+      expect(message.changes).toHaveLength(1);
+      expect(measured(message)).toBeLessThanOrEqual(150);
     }
-  };
-  await reports("OFFERED", TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY);
-  await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.HELD, wasHeld: true }));
-  await reports("HELD", TaskState.STARTING, TaskState.RUNNING);
-  // Its health is looked at again and again.
-  for (const message of ["healthy", "still healthy"])
-    await owner!.report(report(id, "HELD", { epoch, runs: [run(TaskState.RUNNING, { message })] }));
-  await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.RELEASING }));
-  await quiet(h);
-  await reports("RELEASING", TaskState.SHUTDOWN);
-  await reports("RELEASED", TaskState.SHUTDOWN);
-  const isAbout = (message: AssignmentsMessage): boolean =>
-    message.changes.some(({ kind, key: named }) => kind === AssignmentKind.BACKEND && named === leaseKey(id, epoch));
-  const backendMessages = (stream: Reading<AssignmentsMessage>): AssignmentsMessage[] =>
-    stream.values.slice(1).filter(isAbout);
-  const [own, needed, ...others] = streams.map(backendMessages);
-  expect(own).toHaveLength(2);
-  expect(needed).toHaveLength(2);
-  for (const message of needed!) {
-    expect(message.changes).toHaveLength(1);
-    expect(measured(message)).toBeLessThanOrEqual(150);
-  }
-  // A node that does not need it gets nothing at all of the whole life.
-  expect(others).toEqual([[], []]);
-  expect(streams.slice(2).map(({ values }) => values.length)).toEqual([1, 1]);
-});
+    // A node that does not need it gets nothing at all of the whole life.
+    expect(others).toEqual([[], []]);
+    expect(streams.slice(2).map(({ values }) => values.length)).toEqual([1, 1]);
+  },
+);
 
 test.each([
   ["one service", 1],
@@ -136,7 +141,10 @@ test.each([
   const request = AssignmentsRequest.encode({ nodeId: worker.id, sessionId: worker.sessionId, held }).finish().length;
   expect(request + bytesOf(message)).toBeLessThan(2_000);
   // One that has changed costs itself, and its digest.
-  const [slotId] = after.store.view().list("slots").map(({ meta }) => meta!.id);
+  const [slotId] = after.store
+    .view()
+    .list("slots")
+    .map(({ meta }) => meta!.id);
   await after.store.update((tx) => changeLease(tx, slotId!, { state: LeaseState.RELEASING }));
   const changed = await worker.assignments(held).next(1);
   const { epoch } = after.store.view().resolve("slots", slotId!).leases[0]!;

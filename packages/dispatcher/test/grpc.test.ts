@@ -28,7 +28,8 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "warren-dispatcher-"));
   h = await harness();
   const socketPath = join(folder, "manager.sock");
-  server = await startServer({ services: [bind(DispatcherDefinition, h.dispatcher.handlers)] }, { socketPath });
+  const services = [bind(DispatcherDefinition, h.dispatcher.handlers)];
+  server = await startServer({ services, localNodeId: () => a }, { socketPath });
   client = connect({ socket: socketPath });
 });
 
@@ -135,7 +136,9 @@ test("a worker that dies ends its relays, and a manager that stops ends its work
   gone.abort();
   expect(await caller.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });
   await node.ended;
-  const assignments = new Reading((signal) => client.dispatcher.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, { signal }));
+  const assignments = new Reading((signal) =>
+    client.dispatcher.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, { signal }),
+  );
   await assignments.next(1);
   await server.drain({ graceMs: 5_000 });
   expect(await reading.ended).toMatchObject({ failure: { code: "API_UNAVAILABLE" } });

@@ -1,12 +1,9 @@
 import {
-  Cluster,
-  ClusterSpec,
   ContainerStatus,
   Lease,
   LeaseReport,
   LeaseReport_State,
   LeaseState,
-  Network,
   Node,
   NodeDescription,
   Service,
@@ -25,12 +22,13 @@ import {
   type SessionMessage,
 } from "@warren/api";
 import { firstRun, kindName, numberedSlot, slotIdOf, taskIdOf } from "@warren/api/model";
-import { localIdentity, type CallContext } from "@warren/api/server";
+import type { CallContext } from "@warren/api/server";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom, until } from "@warren/std/testing";
-import type { Store, Transaction } from "@warren/store";
+import { StoreError, type ChangeBatch, type Store, type Transaction } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 
-import { Dispatcher, type DispatcherOptions } from "../src/index.ts";
+import type { DispatcherOptions } from "../src/index.ts";
+import { memoryDispatcher, type MemoryDispatcher } from "../src/testing/index.ts";
 
 /** A node's id of the form that nodes make. */
 export function nodeId(n: number | string): string {
@@ -50,8 +48,9 @@ export function description(hostname: string, overrides: Partial<NodeDescription
   });
 }
 
-export function context(signal: AbortSignal, name: string = localIdentity.name): CallContext {
-  return { signal, identity: { name, roles: ["worker"] }, path: "/warren.v1.Dispatcher/Test" };
+/** A call of that node's worker. */
+export function context(signal: AbortSignal, node: string): CallContext {
+  return { signal, identity: { name: node, nodeId: node, roles: ["worker"] }, path: "/warren.v1.Dispatcher/Test" };
 }
 
 /** What a stream gave, and how it ended. */
@@ -95,7 +94,6 @@ export function failureOf(work: () => Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** The first message that names `history` as lost or not comes with the session. */
 export interface Worker {
   readonly id: string;
   readonly sessionId: string;
@@ -110,18 +108,15 @@ export interface Comes {
   readonly obeyed?: Point;
 }
 
-export interface Harness extends MemoryStore, AsyncDisposable {
+export interface Harness extends MemoryDispatcher {
   readonly clock: FakeClock;
-  readonly dispatcher: Dispatcher;
   readonly metrics: RecordingMetrics;
   readonly log: RecordingLogger;
-  /** Serves in the term that the store has begun; returns what ends that. */
-  lead(): () => Promise<void>;
   session(id: string, comes?: Comes): Reading<SessionMessage>;
   worker(n: number | string, comes?: Comes): Promise<Worker>;
 }
 
-/** A dispatcher on a store in memory, with a cluster; it leads unless told. */
+/** A dispatcher on a store in memory, with a cluster; it leads unless `leads` is false. */
 export async function harness(
   options: DispatcherOptions = {},
   { leads = true, storeOf = (store: Store): Store => store, made = memoryStoreOf() } = {},
@@ -129,76 +124,73 @@ export async function harness(
   const { clock } = made;
   const metrics = new RecordingMetrics();
   const log = new RecordingLogger();
-  const dispatcher = new Dispatcher(
-    { clock, random: seededRandom(7), store: storeOf(made.store), metrics, log },
+  const store = storeOf(made.store);
+  const manager = await memoryDispatcher(
+    { clock, random: seededRandom(7), log, metrics, made: { ...made, store } },
     options,
   );
-  if (made.store.view().cluster === undefined && made.store.term !== undefined) await createCluster(made.store);
-  let running: { readonly stop: AbortController; readonly run: Promise<void> } | undefined;
-  const lead = (): (() => Promise<void>) => {
-    const { term } = made.store;
-    if (term === undefined) throw new Error("the store has begun no term");
-    const stop = new AbortController();
-    const mine = { stop, run: dispatcher.run(term, stop.signal) };
-    running = mine;
-    return async () => {
-      stop.abort();
-      await mine.run;
-    };
-  };
-  if (leads) lead();
+  const { dispatcher } = manager;
+  if (leads) manager.lead();
   const session = (id: string, { hostname = `host-${id}`, obeyed }: Comes = {}): Reading<SessionMessage> =>
     new Reading((signal) =>
-      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal)),
+      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal, id)),
     );
   return {
-    ...made,
-    dispatcher,
+    ...manager,
+    store: made.store,
+    clock,
     metrics,
     log,
-    lead,
     session,
     async worker(n, comes) {
       const id = nodeId(n);
       const reading = session(id, comes);
       const { sessionId } = await reading.next(1);
-      const call = context(new AbortController().signal);
+      const call = context(new AbortController().signal, id);
       return {
         id,
         sessionId,
         session: reading,
         assignments: (held = Buffer.alloc(0)) =>
           new Reading((signal) =>
-            dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal)),
+            dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal, id)),
           ),
         heartbeat: async () => (await dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, call)).periodMs,
-        report: async (...leases) =>
-          dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
+        report: async (...leases) => dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
       };
     },
-    async [Symbol.asyncDispose]() {
-      running?.stop.abort();
-      await running?.run;
-    },
   };
+}
+
+/** The store as one sees it that falls behind: a batch for which `drops` says so is lost, and the watch with it. */
+export function lagging(inner: Store, drops: () => boolean): Store {
+  async function* changesOf({ changes }: ReturnType<Store["watch"]>): AsyncGenerator<ChangeBatch> {
+    for await (const batch of changes) {
+      if (drops()) throw new StoreError({ code: "STORE_WATCH_LAGGED", limit: 0 }, "the watcher was too slow");
+      yield batch;
+    }
+  }
+  return new Proxy(inner, {
+    get(target, property) {
+      if (property === "watch")
+        return (options: Parameters<Store["watch"]>[0]) => {
+          const watch = target.watch(options);
+          return { view: watch.view, changes: changesOf(watch) };
+        };
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === "function" ? (value as () => unknown).bind(target) : value;
+    },
+  });
 }
 
 export function memoryStoreOf(clock: FakeClock = new FakeClock()): MemoryStore & { readonly clock: FakeClock } {
   return { ...memoryStore({ clock, random: seededRandom(1) }), clock };
 }
 
-export async function createCluster(store: Store, incarnation = { counter: 1, id: "first" }): Promise<void> {
-  await store.update((tx) => {
-    tx.create("clusters", Cluster.create({ meta: { id: "cluster" }, spec: ClusterSpec.create(), incarnation, level: 1 }));
-    tx.create("networks", Network.create({ meta: { id: "net" }, spec: { name: "default" } }));
-  });
-}
-
 export interface Deployed {
   readonly vip?: string;
   readonly networks?: readonly string[];
   readonly image?: string;
-  readonly ports?: NonNullable<Parameters<typeof Service.create>[0]>["endpoint"];
 }
 
 /** A service's version is `v-NAME`; its slots have numbers. */
@@ -316,7 +308,10 @@ export function report(
   return LeaseReport.create({ slotId, epoch: epoch(1), ...fields, state: LeaseReport_State[state] });
 }
 
-export function run(state: TaskState, fields: Partial<RunReport> & { readonly at?: Date; readonly message?: string } = {}): RunReport {
+export function run(
+  state: TaskState,
+  fields: Partial<RunReport> & { readonly at?: Date; readonly message?: string } = {},
+): RunReport {
   const { at = new Date(1_000), message = "", ...key } = fields;
   return {
     ...firstRun,

@@ -6,9 +6,9 @@ import { Store, StoreStateMachine } from "@warren/store";
 import { memoryManagers, MemoryLog, MemoryProposer, type MemoryStore } from "@warren/store/testing";
 import { describe, expect, test } from "vitest";
 
+import { createCluster } from "../src/testing/index.ts";
 import {
   changeLease,
-  createCluster,
   deploy,
   failureOf,
   harness,
@@ -65,10 +65,16 @@ async function isKeptAlive(h: Harness, obeyed: Point, epoch: Epoch, why: RegExp)
   // It may report, and what it reports of leases that this manager does not know is kept.
   await worker.report(report("web.1", "HELD", { epoch, runs: [run(TaskState.RUNNING)] }));
   // It is recorded; the node gets no tasks, and those that it has are not moved away as from one that is down.
-  expect(h.store.view().get("nodes", a)?.status).toMatchObject({ state: NodeStatus_State.UNKNOWN, message: historyLost });
-  expect(h.store.view().list("events").filter(({ action }) => action === "history-lost")).toMatchObject([
-    { objectId: a, objectName: "edge-1", message: `gets no assignments: ${historyLost}` },
-  ]);
+  expect(h.store.view().get("nodes", a)?.status).toMatchObject({
+    state: NodeStatus_State.UNKNOWN,
+    message: historyLost,
+  });
+  expect(
+    h.store
+      .view()
+      .list("events")
+      .filter(({ action }) => action === "history-lost"),
+  ).toMatchObject([{ objectId: a, objectName: "edge-1", message: `gets no assignments: ${historyLost}` }]);
   // Heartbeats and changes of the node don't make it ready.
   await worker.heartbeat();
   await h.store.update((tx) => tx.update("nodes", { ...tx.resolve("nodes", a), subnet: "10.77.9.0/24" }));
@@ -202,6 +208,19 @@ test("a leader that is deposed unnoticed writes nothing that was computed before
   catchUp();
   expect(second!.store.view().resolve("slots", "web.1").leases[0]?.state).toBe(LeaseState.RELEASING);
   await until("it is over", () => h.log.records.some(({ event }) => event === "the term is over"));
+});
+
+test("a leader that is elected anew before it noticed the end of its term serves in the new one only", async () => {
+  await using h = await cluster();
+  const old = await h.worker("a");
+  await h.beginTerm();
+  h.lead();
+  const worker = await h.worker("a");
+  // The first term's run ends as it sees a change that is not of its term.
+  await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
+  expect(ApiError.is(await old.session.ended, "API_UNAVAILABLE")).toBe(true);
+  expect(await worker.heartbeat()).toBeGreaterThan(0);
+  expect(names(await worker.assignments().next(1))).toContain("lease:web.1/");
 });
 
 test("a session that was replaced is heard no more, and gets nothing", async () => {

@@ -45,7 +45,7 @@ class NodeSide {
 
   constructor(h: Harness, { id, sessionId }: Pick<Worker, "id" | "sessionId">, relayId: string) {
     const open: Message = { $case: "open", value: { nodeId: id, sessionId, relayId } };
-    this.down = new Reading((signal) => h.dispatcher.handlers.relay(this.#up(open, signal), context(signal)));
+    this.down = new Reading((signal) => h.dispatcher.handlers.relay(this.#up(open, signal), context(signal, id)));
   }
 
   send(...messages: Message[]): void {
@@ -101,7 +101,7 @@ const follow = (h: Harness, signal: AbortSignal): AsyncIterable<LogLines> =>
   h.dispatcher.relay.logs(a, RelayLogs.create({ taskIds: ["t1"], follow: true }), signal);
 
 describe("logs", () => {
-  test("go from the node to the caller, until the node has told all", async () => {
+  test("go from the node to the caller, until the node has sent all", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;
     expect(worker.session.values.at(-1)?.relay?.what).toMatchObject({
@@ -233,7 +233,7 @@ describe("logs", () => {
 });
 
 describe("a node's stream", () => {
-  test("is for the node that was asked, whoever else comes first", async () => {
+  test("is for the node that was asked, even if another node comes first", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const other = await h.worker("b");
@@ -258,7 +258,7 @@ describe("a node's stream", () => {
     expect(ApiError.is(await new NodeSide(h, worker, relayId).down.ended, "API_NOT_FOUND")).toBe(true);
     const stale = new NodeSide(h, { id: a, sessionId: "old" }, relayId);
     expect(ApiError.is(await stale.down.ended, "API_NOT_FOUND")).toBe(true);
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, a);
     for (const up of [[], [{ message: logs("early") }]]) {
       const source = (async function* (): AsyncGenerator<RelayUp> {
         yield* up;

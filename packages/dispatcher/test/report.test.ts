@@ -46,7 +46,8 @@ async function filled(): Promise<Harness> {
 const slotOf = (h: Harness, id = "web.1"): Slot => h.store.view().resolve("slots", id);
 const leaseOf = (h: Harness, id = "web.1"): Lease => slotOf(h, id).leases.at(-1)!;
 const rows = (h: Harness, id = "web.1"): readonly Task[] => h.store.view().find("tasks", "slot", id);
-const states = (h: Harness, id = "web.1"): TaskState[] => rows(h, id)
+const states = (h: Harness, id = "web.1"): TaskState[] =>
+  rows(h, id)
     .map(({ status }) => status!.state)
     .toSorted((x, y) => x - y);
 
@@ -129,10 +130,18 @@ describe("runs that a node reports", () => {
         ),
       });
     await worker.report(many(40));
-    expect(rows(h).map((task) => task.run).toSorted((x, y) => x - y)).toEqual([36, 37, 38, 39, 40]);
+    expect(
+      rows(h)
+        .map((task) => task.run)
+        .toSorted((x, y) => x - y),
+    ).toEqual([36, 37, 38, 39, 40]);
     await h.clock.advanceAsync(1_000);
     await worker.report(many(2, 41));
-    expect(rows(h).map((task) => task.run).toSorted((x, y) => x - y)).toEqual([38, 39, 40, 41, 42]);
+    expect(
+      rows(h)
+        .map((task) => task.run)
+        .toSorted((x, y) => x - y),
+    ).toEqual([38, 39, 40, 41, 42]);
     // A worker whose disk was set back reports what was dropped since.
     const { version } = h.store.view();
     await worker.report(many(5, 3));
@@ -290,7 +299,10 @@ describe("L10: a report", () => {
     const gone = epoch(h.store.view().version, reign);
     await h.store.update((tx) => {
       const found = tx.resolve("slots", "web.1");
-      tx.update("slots", { ...found, leases: [lease(a, { epoch: gone, state: LeaseState.RELEASED }), ...found.leases] });
+      tx.update("slots", {
+        ...found,
+        leases: [lease(a, { epoch: gone, state: LeaseState.RELEASED }), ...found.leases],
+      });
     });
     await worker.report(
       report("web.1", "HELD", { epoch: gone, runs: [run(TaskState.RUNNING)] }),
@@ -334,7 +346,11 @@ describe("L10: a report", () => {
       report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { run: 2 })] }),
       "leases[1].runs[0].life",
     ],
-    ["run 0", report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { life: 1, run: 0 })] }), "leases[1].runs[0].run"],
+    [
+      "run 0",
+      report("web.1", "HELD", { runs: [run(TaskState.RUNNING, { life: 1, run: 0 })] }),
+      "leases[1].runs[0].run",
+    ],
     [
       "no status",
       report("web.1", "HELD", { runs: [{ life: 1, run: 1, status: undefined }] }),
@@ -366,9 +382,12 @@ describe("L10: a report", () => {
     const counts = record({ bootId: "z".repeat(500), lastEnd: end as never });
     await worker.report(report("web.1", "SETTLED", { settled: "s".repeat(9_000), record: counts }));
     const { settled, record: stored } = slotOf(h);
-    expect([settled.length, stored?.bootId.length, stored?.lastEnd?.message.length, stored?.lastEnd?.code.length]).toEqual(
-      [1_000, 100, 1_000, 100],
-    );
+    expect([
+      settled.length,
+      stored?.bootId.length,
+      stored?.lastEnd?.message.length,
+      stored?.lastEnd?.code.length,
+    ]).toEqual([1_000, 100, 1_000, 100]);
   });
 
   test("that can't be stored is answered so, for the node to send it again", async () => {
@@ -414,6 +433,11 @@ test("what many nodes report at once is written in few commands", async () => {
     ),
   );
   expect(h.proposer.applied.length - before).toBeLessThanOrEqual(2);
-  expect(h.store.view().list("tasks").every(({ status }) => status?.state === TaskState.RUNNING)).toBe(true);
+  expect(
+    h.store
+      .view()
+      .list("tasks")
+      .every(({ status }) => status?.state === TaskState.RUNNING),
+  ).toBe(true);
   expect(h.store.view().list("tasks")).toHaveLength(30);
 });

@@ -1,9 +1,20 @@
 import { ApiError, NodeStatus_State, type ApiCode } from "@warren/api";
+import { localIdentity, type Identity } from "@warren/api/server";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { Dispatcher } from "../src/index.ts";
-import { collect, context, description, failureOf, harness, nodeId, Reading, storedNode, type Harness } from "./harness.ts";
+import {
+  collect,
+  context,
+  description,
+  failureOf,
+  harness,
+  nodeId,
+  Reading,
+  storedNode,
+  type Harness,
+} from "./harness.ts";
 
 const a = nodeId("a");
 const code = (error: unknown): ApiCode | undefined => (ApiError.is(error) ? error.code : undefined);
@@ -17,7 +28,7 @@ const actions = (h: Harness): string[] =>
 const isDown = (h: Harness, id: string) => (): boolean => stateOf(h, id) === NodeStatus_State.DOWN;
 
 describe("a node that comes", () => {
-  test("is stored as ready with what it says of itself, and told how it is stored", async () => {
+  test("is stored as ready with its description, and sent how it is stored", async () => {
     await using h = await harness();
     const { session } = await h.worker("a", { hostname: "edge-1" });
     expect(h.store.view().get("nodes", a)).toMatchObject({
@@ -71,25 +82,29 @@ describe("a node that comes", () => {
     ["an endless hostname", a, description("x".repeat(300)), "description.hostname"],
   ])("with %s is refused and not stored", async (_, id, described, field) => {
     await using h = await harness();
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, id);
     const stream = h.dispatcher.handlers.session({ nodeId: id, description: described, obeyed: undefined }, call);
     const refused = await collect(stream).catch((error: unknown) => error);
     expect(refused).toMatchObject({ failure: { code: "API_INVALID", violations: [{ field }] } });
     expect(h.store.view().list("nodes")).toEqual([]);
   });
 
-  test("before there is a cluster is told to wait", async () => {
+  test("before there is a cluster is refused for now", async () => {
     await using h = await harness();
     await h.store.update((tx) => tx.delete("clusters", "cluster"));
     expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
   });
 
   test.each([
-    ["below the lowest that is spoken", { level: 0, minLevel: 0 }, "node edge-1 (n00000000000000000000000a) takes level 0"],
+    [
+      "below the lowest that is spoken",
+      { level: 0, minLevel: 0 },
+      "node edge-1 (n00000000000000000000000a) takes level 0",
+    ],
     ["above the cluster's", { level: 9, minLevel: 2 }, "node edge-1 (n00000000000000000000000a) takes level 2 and up"],
   ])("L20: of a level %s is refused by name", async (_, levels, text) => {
     await using h = await harness();
-    const call = context(new AbortController().signal);
+    const call = context(new AbortController().signal, a);
     const request = { nodeId: a, description: description("edge-1", levels), obeyed: undefined };
     const refused = await collect(h.dispatcher.handlers.session(request, call)).catch((error: unknown) => error);
     expect(code(refused)).toBe("API_PRECONDITION");
@@ -100,7 +115,7 @@ describe("a node that comes", () => {
   test("L20: of a level above the cluster's is spoken to in the cluster's", async () => {
     await using h = await harness();
     const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
-    const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal)));
+    const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal, a)));
     expect((await session.next(1)).level).toBe(1);
   });
 
@@ -120,6 +135,19 @@ describe("a node that comes", () => {
     expect(await handlers.heartbeat({ nodeId: a, sessionId }, self)).toBeDefined();
   });
 
+  test("on the local socket speaks for the machine's own node only, and for none where there is none", async () => {
+    await using h = await harness();
+    const { sessionId } = await h.worker("a");
+    const { signal } = new AbortController();
+    const local = { ...localIdentity, nodeId: a };
+    const beat = (identity: Identity, id: string): Promise<unknown> =>
+      failureOf(async () => h.dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, { signal, identity, path: "" }));
+    expect(await beat(local, a)).toBeUndefined();
+    expect(code(await beat(local, nodeId("b")))).toBe("API_DENIED");
+    expect(code(await beat(localIdentity, a))).toBe("API_DENIED");
+    expect(code(await beat({ name: "root", roles: ["client"], nodeId: a }, a))).toBe("API_DENIED");
+  });
+
   test("is refused with the store's own error if it can't be stored, and may come again", async () => {
     await using h = await harness();
     await until("it leads", () => h.log.records.some(({ event }) => event === "serves workers"));
@@ -131,7 +159,7 @@ describe("a node that comes", () => {
 });
 
 describe("a node that is here", () => {
-  test("is told when its subnet or its spec changes, and not of its own state", async () => {
+  test("is sent its subnet and its spec when they change, and not its own state", async () => {
     await using h = await harness();
     const { session } = await h.worker("a");
     await h.store.update((tx) => tx.update("nodes", { ...tx.resolve("nodes", a), subnet: "10.77.3.0/24" }));
@@ -259,10 +287,10 @@ describe("heartbeats", () => {
   });
 });
 
-describe("a manager that takes the lead", () => {
+describe("a manager that begins a term", () => {
   const ready = { state: NodeStatus_State.READY, message: "", at: new Date(0) };
 
-  test("doubts the nodes that were there, and gives them double time", async () => {
+  test("sets the nodes that were there to unknown, and their deadlines to twice the time", async () => {
     await using h = await harness({}, { leads: false });
     const [b, c] = [nodeId("b"), nodeId("c")];
     await h.store.update((tx) => {
@@ -271,7 +299,7 @@ describe("a manager that takes the lead", () => {
       tx.create("nodes", storedNode(c, { ...ready, state: NodeStatus_State.DOWN }));
     });
     h.lead();
-    await until("they are doubted", () => stateOf(h, a) === NodeStatus_State.UNKNOWN);
+    await until("they are unknown", () => stateOf(h, a) === NodeStatus_State.UNKNOWN);
     expect([stateOf(h, b), stateOf(h, c)]).toEqual([NodeStatus_State.UNKNOWN, NodeStatus_State.DOWN]);
     await h.clock.advanceAsync(32_000);
     const { heartbeat } = await h.worker("a");
@@ -282,7 +310,7 @@ describe("a manager that takes the lead", () => {
     expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
   });
 
-  test("takes no session before it has doubted them, so that none is doubted that is here", async () => {
+  test("takes no session before that, so that no node is set to unknown that is here", async () => {
     await using h = await harness({}, { leads: false });
     await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
     h.proposer.failNext("unavailable");
@@ -295,7 +323,7 @@ describe("a manager that takes the lead", () => {
     expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
   });
 
-  test("and loses it ends every session and stream, refuses calls, and serves again when it leads again", async () => {
+  test("whose term ends ends every session and stream, refuses calls, and serves again in the next", async () => {
     await using h = await harness({}, { leads: false });
     expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
     const stop = h.lead();
@@ -314,7 +342,7 @@ describe("a manager that takes the lead", () => {
     expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
   });
 
-  test("but loses it before it could start refuses who waits", async () => {
+  test("but loses it before it could start refuses the sessions that wait", async () => {
     await using h = await harness({}, { leads: false });
     await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
     const release = h.proposer.hold();

@@ -117,7 +117,9 @@ export class Membership<W> implements AsyncDisposable {
     const { clock, random, log, metrics, version, join: enter } = this.#dependencies;
     await using opened = new AsyncDisposableStack();
     const machine = new StoreStateMachine({ metrics });
-    const node = opened.use(await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity));
+    const node = opened.use(
+      await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
+    );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();

@@ -18,7 +18,13 @@ async function folder(): Promise<string> {
 
 async function open(directory: string): Promise<Membership<Work>> {
   let started = 0;
-  const dependencies = { clock: systemClock, random: systemRandom, log: new RecordingLogger(), metrics: noMetrics, version: "1.2.3" };
+  const dependencies = {
+    clock: systemClock,
+    random: systemRandom,
+    log: new RecordingLogger(),
+    metrics: noMetrics,
+    version: "1.2.3",
+  };
   const membership = await Membership.open<Work>(
     {
       ...dependencies,
@@ -105,7 +111,11 @@ describe("a manager's part", () => {
   it.each([
     ["truncated", (path: string) => truncate(path, 20)],
     ["emptied", (path: string) => truncate(path, 0)],
-    ["flipped", async (path: string) => writeFile(path, (await readFile(path, "utf8")).replace(/"clusterId":"./, '"clusterId":"#'))],
+    [
+      "flipped",
+      async (path: string) =>
+        writeFile(path, (await readFile(path, "utf8")).replace(/"clusterId":"./, '"clusterId":"#')),
+    ],
     ["replaced by null", (path: string) => writeFile(path, "null")],
   ])("is locked where the identity was %s", async (_how, damage) => {
     const directory = await folder();
@@ -130,7 +140,11 @@ describe("a manager's part", () => {
         await using membership = await open(copy);
         const { part } = membership;
         if (part.kind === "locked") expect(part.error.message, file).toMatch(/raft/);
-        else expect(clustersOf(part).map(({ meta }) => meta?.id), file).toEqual([clusterId]);
+        else
+          expect(
+            clustersOf(part).map(({ meta }) => meta?.id),
+            file,
+          ).toEqual([clusterId]);
       }
     }
   }, 60_000);

@@ -165,6 +165,27 @@ test("flows are ended by protocol, destination and who answers", async () => {
   expect(await host.netlink.deleteFlows([{ ...udp, destination: "10.3.0.2" }])).toBe(1);
 });
 
+test("flows are ended by an address at either end, whatever their protocol", async () => {
+  const other = await lab.host("other");
+  await lab.wire(host, "10.3.0.1/24", other, "10.3.0.2/24");
+  const rules = `table ip t {
+chain output { type filter hook output priority 0; ct state new accept; }
+chain input { type filter hook input priority 0; ct state new accept; }
+chain nat { type nat hook output priority -100; ip daddr 10.9.0.1 udp dport 5000 dnat to 10.3.0.2; }
+}\n`;
+  expect(await host.run("nft", ["-f", "-"], rules)).toMatchObject({ code: 0 });
+  await host.run("ip", ["route", "add", "10.9.0.0/24", "dev", "lo"]);
+  await other.serve("other", 5_000);
+  await host.serve("host", 6_000);
+  // To it directly, to it by another address, and from it.
+  expect(await host.send("10.3.0.2", 5_000, 7_000)).toMatchObject({ name: "other" });
+  expect(await host.send("10.9.0.1", 5_000, 7_002)).toMatchObject({ name: "other" });
+  expect(await other.send("10.3.0.1", 6_000, 7_001)).toMatchObject({ name: "host" });
+  expect(await host.netlink.deleteFlows([{ end: "10.3.0.9" }])).toBe(0);
+  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(3);
+  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(0);
+});
+
 test("200 requests at once each get their own answer", async () => {
   await host.netlink.createVeth({ name: "a", peerName: "b" });
   const answers = await Promise.all(

@@ -76,5 +76,7 @@ export class AddressBook {
 /** How long the lease's address is not free yet, ms; infinite while it is not released. */
 function restOf(lease: Lease | undefined, now: number): number {
   if (lease === undefined) return 0;
-  return lease.state === LeaseState.RELEASED ? remainingSince(lease.since, addressRestMs, now) : Number.POSITIVE_INFINITY;
+  return lease.state === LeaseState.RELEASED
+    ? remainingSince(lease.since, addressRestMs, now)
+    : Number.POSITIVE_INFINITY;
 }

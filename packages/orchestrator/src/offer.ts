@@ -58,7 +58,14 @@ export function recordDecision(
   tx.update("tasks", {
     ...task,
     nodeId: idOf(node),
-    status: { state: TaskState.ASSIGNED, at: new Date(now), message, code: "", container: undefined, pending: undefined },
+    status: {
+      state: TaskState.ASSIGNED,
+      at: new Date(now),
+      message,
+      code: "",
+      container: undefined,
+      pending: undefined,
+    },
   });
   return "written";
 }
@@ -97,6 +104,8 @@ function offer(view: View, slot: Slot, lease: Lease, nodeId: string, address: st
     address,
     since: new Date(now),
     initialRecord: record,
+    // L6: run (0, 1) is for the life that receives the offer.
+    offeredLife: view.get("nodes", nodeId)?.description?.life ?? 0,
   };
   return { ...slot, record, leases: slot.leases.map((each) => (each === lease ? offered : each)) };
 }

@@ -5,7 +5,6 @@
  * the slots each time, so that a new leader goes on in the middle of it.
  */
 import {
-  LeaseState,
   TaskState,
   UpdateConfig_FailureAction as FailureAction,
   UpdateStatus_State as State,
@@ -18,7 +17,7 @@ import {
 } from "@warren/api";
 import { hasEnded, isRunning, sameEpoch, slotName, stateOf } from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
-import { progressDeadline, remaining, remainingSince, stateSince } from "./reading.ts";
+import { progressDeadline, remaining, remainingSince, replicasOf, stateSince } from "./reading.ts";
 import { isRollingBack, isStartFirst, rollbackTarget, settingsOf, statusOf, withVersion } from "./settings.ts";
 import { othersThatMayRun, recordedLease, recordOf, runs, type SlotReading } from "./slots.ts";
 
@@ -112,6 +111,8 @@ interface Standing {
     | "stable";
   /** The first end of the new version here that counts against it. */
   readonly failure: { readonly slot: string; readonly text: string } | undefined;
+  /** The rollout made the lease that leads, so that it counts as one that is replaced at once with others. */
+  readonly replaced: boolean;
   /** When its new task began to run. */
   readonly runsSince: number | undefined;
   readonly wakeInMs?: number;
@@ -123,10 +124,12 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
   const running = lead !== undefined && runs(reading, lead) && task !== undefined;
   const runsSince = running ? stateSince(task, now) : undefined;
   const failure = failureOf(reading, service, since);
+  const replaced = (lead?.epoch?.index ?? 0) >= since;
   const at = (kind: Standing["kind"], wakeInMs = 0): Standing => ({
     reading,
     kind,
     failure,
+    replaced,
     runsSince,
     ...(wakeInMs > 0 && { wakeInMs }),
   });
@@ -143,8 +146,8 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
 }
 
 /** The standing lease of the wanted version. */
-function leadOf({ incoming, current, isUpToDate }: SlotReading): Lease | undefined {
-  return [incoming, current].find((lease) => lease !== undefined && isUpToDate(lease));
+function leadOf(reading: SlotReading): Lease | undefined {
+  return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
 }
 
 function begin(input: RolloutInput): Rollout {
@@ -159,14 +162,18 @@ function begin(input: RolloutInput): Rollout {
   if (isNew && service.completedVersionIds.length > 0 && service.completedVersionIds[0] !== service.versionId)
     return finish(input, started(input), "no task had to be replaced");
   if (service.completedVersionIds[0] === service.versionId) return { kind: "none", turn: new Set() };
-  return firstCompletion(service, readings.map((reading) => standing(reading, input, 0)), now);
+  return firstCompletion(
+    service,
+    readings.map((reading) => standing(reading, input, 0)),
+    now,
+  );
 }
 
 /** The first version completes once each of its tasks that found a node has run for as long as one is watched. */
 function firstCompletion(service: Service, standings: readonly Standing[], now: number): Rollout {
   const none = { kind: "none" as const, turn: new Set<SlotReading>() };
   const placed = standings.filter(({ reading }) => reading.current !== undefined || reading.settled);
-  if (placed.length === 0 && standings.length > 0) return none;
+  if (placed.length === 0 && replicasOf(service) > 0) return none;
   if (placed.some(({ runsSince, reading }) => runsSince === undefined && !reading.settled)) return none;
   const monitorMs = monitorOf(service);
   const left = placed.map(({ runsSince }) => (runsSince === undefined ? 0 : remaining(runsSince, monitorMs, now)));
@@ -186,7 +193,9 @@ function roll(
   deadlineInMs: number,
 ): Extract<Rollout, { readonly kind: "none" | "rolling" | "paused" }> {
   const parallelism = settingsOf(service)?.parallelism ?? defaultParallelism;
-  const moving = standings.filter(({ kind, failure }) => kind === "moving" && failure === undefined).length;
+  const moving = standings.filter(
+    ({ kind, failure, replaced }) => kind === "moving" && failure === undefined && replaced,
+  ).length;
   const room = parallelism === 0 ? standings.length : Math.max(0, parallelism - moving);
   const weigh = ({ reading, failure }: Standing): number =>
     (failure === undefined ? 0 : 2) + (runs(reading, reading.current) ? 1 : 0);
@@ -203,10 +212,11 @@ function roll(
   };
 }
 
-/** No lease is taking over from another, and none is to be tried again later. */
-function isFree({ slot, current, incoming }: SlotReading): boolean {
-  if (slot.retryAt !== undefined && current !== undefined) return false;
-  return incoming === undefined || (current === undefined && incoming.state !== LeaseState.HELD);
+/** No lease that runs is taking over from another, and none of the wanted version is to be tried again later. */
+function isFree(reading: SlotReading): boolean {
+  const { slot, current, incoming } = reading;
+  if (slot.retryAt !== undefined && current !== undefined && incoming === undefined) return false;
+  return incoming === undefined || !runs(reading, incoming);
 }
 
 /** The update has failed: what its settings say of that. A rollback is never rolled back. */
@@ -283,7 +293,8 @@ function failureOf(reading: SlotReading, service: Service, since: number): Stand
   for (const task of tasks) {
     if (!hasEnded(task) || !own.some(({ epoch }) => sameEpoch(epoch, task.epoch))) continue;
     const end = endOf(task, lastEnd);
-    if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED) continue;
+    if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
+      continue;
     if (end.rejected || end.ranMs <= monitorMs + probeMs(service))
       return found(`the task ${end.taskId} ${endText(end)}`);
   }
@@ -332,7 +343,9 @@ function blockedText(standings: readonly Standing[]): string {
 /** The latest moment at which a new task began to run. */
 function progressOf({ progressAt, startedAt }: UpdateStatus, standings: readonly Standing[], now: number): Date {
   const known = (progressAt ?? startedAt)?.getTime() ?? now;
-  const since = standings.flatMap(({ kind, runsSince }) => (kind === "outdated" || runsSince === undefined ? [] : runsSince));
+  const since = standings.flatMap(({ kind, runsSince }) =>
+    kind === "outdated" || runsSince === undefined ? [] : runsSince,
+  );
   const latest = Math.max(known, ...since);
   // One that is later than now was written by a clock that has been set back since.
   return new Date(latest > now ? now : latest);

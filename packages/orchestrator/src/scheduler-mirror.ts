@@ -4,8 +4,8 @@
  * A lease of a slot in which nothing else may run is pending in the scheduler, and placed with the others that are. One
  * that takes over from another is asked for by itself, as it fits into what that one leaves (see `successionOf`).
  */
-import { TaskState, type Lease, type Service, type Slot, type Task } from "@warren/api";
-import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot, stateOf } from "@warren/api/model";
+import type { Lease, Service, Slot, Task } from "@warren/api";
+import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import {
   defaultFilters,
   Scheduler,
@@ -19,9 +19,9 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { stateSince } from "./reading.ts";
+import { remaining, stateSince } from "./reading.ts";
 import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
-import { failuresToMove } from "./slots.ts";
+import { failuresToMove, hasFailed } from "./slots.ts";
 
 /** How long a node on which a version failed is avoided by leases that move, ms (L9). */
 const avoidMs = 300_000;
@@ -44,6 +44,8 @@ export class SchedulerMirror {
   readonly #hostPorts = new Map<string, readonly HostPort[]>();
   /** Leases that have no node. */
   readonly waiting: Set<string> = new Set();
+  /** When a node is no longer avoided that the last decisions left out, ms from then; undefined: none was. */
+  retryInMs: number | undefined;
 
   constructor(deps: LoopDependencies, addresses: AddressBook) {
     this.#deps = deps;
@@ -78,7 +80,7 @@ export class SchedulerMirror {
       this.#nodes.delete(id);
       this.#scheduler.apply({ kind: "node-gone", nodeId: id });
     } else {
-      this.#nodes.set(id, text as string);
+      this.#nodes.set(id, text);
       this.#scheduler.apply({ kind: "node", node: state });
     }
     return true;
@@ -120,6 +122,7 @@ export class SchedulerMirror {
   /** Places what waits, as far as it can, and says why the rest waits. */
   decide(view: View, monotonic: number): (Placed | Waiting)[] {
     this.#scheduler.apply({ kind: "time", now: monotonic });
+    this.retryInMs = undefined;
     const decisions: (Placed | Waiting)[] = [];
     for (const key of this.#successors) {
       const decision = this.#decideSuccessor(view, key);
@@ -140,8 +143,7 @@ export class SchedulerMirror {
   #decideSuccessor(view: View, key: string): Decision | undefined {
     const subject = this.#subjectOf(view, key);
     const task = subject === undefined ? undefined : schedulerTask(subject);
-    const succession =
-      subject === undefined ? undefined : successionOf(subject, (id) => view.get("versions", id));
+    const succession = subject === undefined ? undefined : successionOf(subject, (id) => view.get("versions", id));
     if (subject === undefined || task === undefined || succession === undefined) return undefined;
     this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(view, subject, succession.avoid)]));
     try {
@@ -161,12 +163,19 @@ export class SchedulerMirror {
   #failingNodes(view: View, { slot, version }: LeaseSubject, left: readonly string[]): string[] {
     if (left.length === 0) return [];
     const now = this.#deps.clock.now();
-    const counts = new Map<string, number>();
+    const avoided = new Map<string, number[]>();
     for (const task of view.find("tasks", "service", slot.serviceId)) {
-      if (!hasFailed(task) || task.versionId !== idOf(version) || now - stateSince(task, now) > avoidMs) continue;
-      counts.set(task.nodeId, (counts.get(task.nodeId) ?? 0) + 1);
+      const leftMs = remaining(stateSince(task, now), avoidMs, now);
+      if (!hasFailed(task) || task.versionId !== idOf(version) || leftMs === 0) continue;
+      avoided.set(task.nodeId, [...(avoided.get(task.nodeId) ?? []), leftMs]);
     }
-    return [...counts].filter(([, count]) => count >= failuresToMove).map(([nodeId]) => nodeId);
+    const nodes = [...avoided].filter(([, waits]) => waits.length >= failuresToMove);
+    // A node is no longer avoided once fewer than that many failures are recent.
+    for (const [, waits] of nodes) {
+      const inMs = waits.toSorted((a, b) => b - a)[failuresToMove - 1] as number;
+      this.retryInMs = Math.min(this.retryInMs ?? inMs, inMs);
+    }
+    return nodes.map(([nodeId]) => nodeId);
   }
 
   /** False if the lease neither waits for a node nor has one. */
@@ -254,10 +263,4 @@ function elsewhere(avoid: ReadonlyMap<string, ReadonlySet<string>>): Filter {
       text: `ruled out, as the task is to leave it or failed there lately: ${state.hostname ?? state.id}`,
     }),
   };
-}
-
-/** Ended by a fault that may be its node's. */
-function hasFailed(task: Task): boolean {
-  const state = stateOf(task);
-  return task.nodeId !== "" && (state === TaskState.FAILED || state === TaskState.REJECTED);
 }

@@ -109,9 +109,7 @@ export function successionOf(
   const others = slot.leases.filter((each) => each !== lease && mayRun(each));
   if (others.length === 0) return undefined;
   const startFirst = service !== undefined && isStartFirst(service);
-  const left = others.filter(
-    (each) => each.state === LeaseState.HELD && sameMake(versionOf(each.versionId), version),
-  );
+  const left = others.filter((each) => each.state === LeaseState.HELD && sameMake(versionOf(each.versionId), version));
   return {
     onceGone: startFirst ? [] : others.map(({ epoch }) => leaseKey(idOf(slot), epoch)),
     avoid: left.map(({ nodeId }) => nodeId),

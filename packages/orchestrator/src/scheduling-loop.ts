@@ -6,14 +6,16 @@
  * `debounceMs`, though never longer than `debounceCapMs`, so that the leases of a busy time are placed together.
  */
 import { setImmediate } from "node:timers/promises";
+import type { Service } from "@warren/api";
 import { idOf } from "@warren/api/model";
-import { Backoff } from "@warren/std";
+import { Backoff, type Timer } from "@warren/std";
 import { StoreError, type StoreChange, type Transaction, type View } from "@warren/store";
 import { AddressBook } from "./addresses.ts";
 import { isTermOver, pause, rest, type LoopDependencies } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { recordDecision, type Placed, type Waiting } from "./offer.ts";
 import { SchedulerMirror } from "./scheduler-mirror.ts";
+import { isStartFirst } from "./settings.ts";
 
 /** How long a lease waits that found its node out of addresses, ms: until the first may have rested. */
 const addressRetryMs = 5_000;
@@ -27,6 +29,7 @@ export class SchedulingLoop {
   /** When the oldest and the latest change came that no pass has answered yet, by the monotonic clock. */
   #unanswered: { readonly first: number; last: number } | undefined;
   #lastPass = Number.NEGATIVE_INFINITY;
+  #later: Timer | undefined;
 
   constructor(deps: LoopDependencies, options: ResolvedOptions) {
     this.#deps = { ...deps, log: deps.log.child({ loop: "scheduling" }) };
@@ -42,6 +45,7 @@ export class SchedulingLoop {
       await Promise.all([this.#listen(signal), this.#work(signal)]);
     } finally {
       signal.removeEventListener("abort", wake);
+      this.#later?.cancel();
     }
   }
 
@@ -76,7 +80,7 @@ export class SchedulingLoop {
         this.#mirror.putTask(view, change.before, change.object);
         return false;
       case "services":
-        return this.#mirror.putService(view, id);
+        return concernsPlacement(change.before, change.object) && this.#mirror.putService(view, id);
       default:
         return false;
     }
@@ -129,6 +133,7 @@ export class SchedulingLoop {
     const begun = clock.monotonic();
     const decisions = this.#mirror.decide(store.view(), begun);
     metrics.scheduleSeconds.observe((clock.monotonic() - begun) / 1_000);
+    if (this.#mirror.retryInMs !== undefined) this.#markIn(this.#mirror.retryInMs);
     await this.#write(decisions);
     metrics.waiting.set(this.#mirror.waiting.size);
   }
@@ -172,14 +177,26 @@ export class SchedulingLoop {
         continue;
       }
       const waits = this.#mirror.putLease(view, taskId);
-      if (outcome === "no-address") this.#markLater();
+      if (outcome === "no-address") this.#markIn(addressRetryMs);
       else if (waits) this.#mark();
     }
     metrics.transactions.add(1, { loop: "scheduling" });
     metrics.transactionSeconds.observe((clock.monotonic() - begun) / 1_000, { loop: "scheduling" });
   }
 
-  #markLater(): void {
-    this.#deps.clock.setTimeout(() => this.#mark(), addressRetryMs);
+  /** A pass by time; each pass asks for the next one, so that the last to ask is right. */
+  #markIn(ms: number): void {
+    this.#later?.cancel();
+    this.#later = this.#deps.clock.setTimeout(() => this.#mark(), ms);
   }
+}
+
+/** Whether a service's change may place its leases otherwise. Its update's progress does not. */
+function concernsPlacement(before: Service | undefined, after: Service): boolean {
+  return (
+    before === undefined ||
+    before.versionId !== after.versionId ||
+    isStartFirst(before) !== isStartFirst(after) ||
+    JSON.stringify(before.endpoint) !== JSON.stringify(after.endpoint)
+  );
 }

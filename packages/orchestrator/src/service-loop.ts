@@ -113,6 +113,14 @@ const thatWait = new WeakMap<View, ReadonlySet<string>>();
 function servicesThatWait(view: View): ReadonlySet<string> {
   let waiting = thatWait.get(view);
   if (waiting === undefined)
-    thatWait.set(view, (waiting = new Set(view.list("services").filter((each) => !hasAll(each)).map(idOf))));
+    thatWait.set(
+      view,
+      (waiting = new Set(
+        view
+          .list("services")
+          .filter((each) => !hasAll(each))
+          .map(idOf),
+      )),
+    );
   return waiting;
 }

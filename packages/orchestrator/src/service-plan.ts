@@ -26,7 +26,7 @@ import { displacement, type Displacement } from "./displacement.ts";
 import { trimVersions } from "./history.ts";
 import { Plan } from "./writes.ts";
 import { nodeName, replicasOf } from "./reading.ts";
-import { decideRollout, monitorOf, phaseOf, type Rollout } from "./rollout.ts";
+import { decideRollout, monitorOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
 import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
 import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";

@@ -12,7 +12,7 @@ import {
 import { idOf } from "@warren/api/model";
 
 /** How many ids `recent_version_ids` and `completed_version_ids` keep. */
-export const keptVersions = 5;
+const keptVersions = 5;
 
 /** The stored status, if it speaks of the version that is wanted now. */
 export function statusOf(service: Service): UpdateStatus | undefined {
@@ -22,9 +22,7 @@ export function statusOf(service: Service): UpdateStatus | undefined {
 /** A rollback is under way, or paused. One that is over is none. */
 export function isRollingBack(service: Service): boolean {
   const status = statusOf(service);
-  return (
-    status?.rollback === true && (status.state === State.ROLLING_BACK || status.state === State.ROLLBACK_PAUSED)
-  );
+  return status?.rollback === true && (status.state === State.ROLLING_BACK || status.state === State.ROLLBACK_PAUSED);
 }
 
 /** `update` of the spec, but `rollback` while a rollback is under way. Drains and moves go by it too. */

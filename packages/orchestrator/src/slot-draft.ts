@@ -40,7 +40,10 @@ export class SlotDraft {
     const { leases, serviceId, serviceName, key } = this.#slot;
     // L1
     assert(leases.filter(isStanding).length < 2, "a slot has at most one current and one incoming lease");
-    assert(leases.every((lease) => !sameEpoch(lease.epoch, epoch)), "a command makes at most one lease of a slot");
+    assert(
+      leases.every((lease) => !sameEpoch(lease.epoch, epoch)),
+      "a command makes at most one lease of a slot",
+    );
     const lease: Lease = {
       epoch,
       versionId,
@@ -52,6 +55,7 @@ export class SlotDraft {
       releaseAcknowledged: false,
       since: new Date(now),
       initialRecord: undefined,
+      offeredLife: 0,
       cause,
     };
     this.#slot = { ...this.#slot, leases: [...leases, lease] };
@@ -112,7 +116,10 @@ export class SlotDraft {
 
   /** L4: not once the node has acknowledged it. */
   takeBack(lease: Lease): void {
-    assert(lease.state === LeaseState.RELEASING && !lease.releaseAcknowledged, "only an unacknowledged release is taken back");
+    assert(
+      lease.state === LeaseState.RELEASING && !lease.releaseAcknowledged,
+      "only an unacknowledged release is taken back",
+    );
     this.#enter(lease, { state: LeaseState.HELD });
   }
 
@@ -156,9 +163,7 @@ export type HoldGate =
  * @param isLost its node can't be reached, so that nobody waits for it (partition policy)
  */
 export function holdGate(leases: readonly Lease[], incoming: Lease, isLost: (lease: Lease) => boolean): HoldGate {
-  const others = leases.filter(
-    (lease) => !sameEpoch(lease.epoch, incoming.epoch) && mayRun(lease) && !isLost(lease),
-  );
+  const others = leases.filter((lease) => !sameEpoch(lease.epoch, incoming.epoch) && mayRun(lease) && !isLost(lease));
   const [other] = others;
   if (other === undefined) return { kind: "hold", after: undefined };
   // The node makes the hand-over itself, connected or not.

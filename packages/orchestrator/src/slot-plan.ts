@@ -3,7 +3,7 @@
  */
 import { LeaseState, TaskState, type Lease, type Service, type Slot, type Task, type Version } from "@warren/api";
 import { hasEnded, idOf, mayRun, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
-import { defaultRestartDelayMs, durationText, endText, rejectionDelayMs } from "@warren/slot";
+import { defaultRestartDelayMs, durationText, endText, rejectionDelayMs, shortRunMs } from "@warren/slot";
 import type { Random } from "@warren/std";
 import { trimTasks } from "./history.ts";
 import type { Plan } from "./writes.ts";
@@ -13,6 +13,7 @@ import { addressRestMs, holdGate, SlotDraft, statusAt } from "./slot-draft.ts";
 import {
   endedLease,
   failuresToMove,
+  hasFailed,
   isFailing,
   isPrepared,
   recordOf,
@@ -138,7 +139,7 @@ function targetOf({ versionOf, wanted }: ServicePass, { leading, upToDate }: Slo
 
 /** The current lease stands alone: it stays, or another is made to take its place. */
 function watch(pass: ServicePass, reading: SlotReading, draft: SlotDraft, current: Lease): void {
-  const why = whyItMoves(reading, current);
+  const why = whyItMoves(pass, reading, current);
   if (why === undefined) return;
   want(pass, draft, targetOf(pass, reading), `moves, since ${why}`);
   const task = reading.taskOf(current);
@@ -146,11 +147,25 @@ function watch(pass: ServicePass, reading: SlotReading, draft: SlotDraft, curren
 }
 
 /** Undefined: it may stay. */
-function whyItMoves(reading: SlotReading, lease: Lease): string | undefined {
+function whyItMoves({ phase, now }: ServicePass, reading: SlotReading, lease: Lease): string | undefined {
   const where = reading.displacementOf(lease);
   if (where.kind === "must-go" || where.kind === "lost") return where.why;
+  // One that the rollout is to replace is not moved before.
+  if (phase === "rolling" && !reading.isUpToDate(lease)) return undefined;
   // L9
-  return isFailing(reading, lease) ? `it failed there ${failuresToMove} times in a row` : undefined;
+  return isFailing(reading, lease, now) ? `it failed there ${failuresToMove} times in a row` : undefined;
+}
+
+/** L9: the old one runs again, for longer than a crash loop does, and may stay: the move is dropped. */
+function isMoveOver({ plan, now }: ServicePass, reading: SlotReading, current: Lease, incoming: Lease): boolean {
+  const where = reading.displacementOf(current);
+  const task = reading.taskOf(current);
+  if (where.kind === "must-go" || where.kind === "lost" || incoming.state === LeaseState.HELD) return false;
+  if (task === undefined || !runs(reading, current)) return false;
+  const failedBefore = reading.tasks.some((each) => sameEpoch(each.epoch, current.epoch) && hasFailed(each));
+  const leftMs = failedBefore ? remaining(stateSince(task, now), shortRunMs, now) : 0;
+  if (leftMs > 0) plan.wakeIn(leftMs);
+  return leftMs === 0;
 }
 
 /** Brings the incoming lease one step nearer to running, or drops it. */
@@ -183,9 +198,9 @@ function whyObsolete(pass: ServicePass, reading: SlotReading, incoming: Lease): 
     // A paused update starts nothing that it has only prepared.
     return pass.phase === "paused" && !runs(reading, incoming) ? "the update is paused" : undefined;
   }
-  // L9: if the old one runs before the new one is ready, the move is dropped.
-  const stays = whyItMoves(reading, current) === undefined && incoming.state !== LeaseState.HELD;
-  return stays ? "the task that it was to replace can stay where it is" : undefined;
+  return isMoveOver(pass, reading, current, incoming)
+    ? "the task that it was to replace runs, and can stay"
+    : undefined;
 }
 
 /** L5, L9: an incoming lease that does not come to run is released, the current one stays, and it is tried again. */
@@ -193,7 +208,7 @@ function gaveUp(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incom
   if (incoming.state === LeaseState.WANTED || runs(reading, incoming)) return false;
   const deadlineMs = progressDeadline(settingsOf(pass.service));
   const leftMs = remainingSince(incoming.since, deadlineMs, pass.now);
-  const failing = isFailing(reading, incoming);
+  const failing = isFailing(reading, incoming, pass.now);
   if (leftMs > 0 && !failing) {
     pass.plan.wakeIn(leftMs);
     return false;
@@ -227,7 +242,7 @@ function holdBeside(pass: ServicePass, reading: SlotReading, draft: SlotDraft, i
 
 /** L2: once the incoming one is prepared the current one stops; on one node in one step, else when it is released. */
 function takeOver(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incoming: Lease, current: Lease): void {
-  if (!isPrepared(reading.taskOf(incoming), TaskState.READY)) return;
+  if (!isPrepared(reading.taskOf(incoming))) return;
   draft.release(current);
   const isLost = (lease: Lease): boolean =>
     reading.displacementOf(sameEpoch(lease.epoch, current.epoch) ? current : lease).kind === "lost";

@@ -1,21 +1,21 @@
 /**
  * The slots of a service, and how each stands: one reading that all decisions share.
  */
-import { LeaseState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
+import { LeaseState, TaskState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
 import {
   compareTasks,
   currentLease,
   epochText,
   hasEnded,
-  idOf,
   incomingLease,
   isRunning,
   isStanding,
   mayRun,
   stateOf,
 } from "@warren/api/model";
-import { emptyRecord } from "@warren/slot";
+import { emptyRecord, shortRunMs } from "@warren/slot";
 import type { Displacement } from "./displacement.ts";
+import { remaining, stateSince } from "./reading.ts";
 import { sameMake } from "./settings.ts";
 
 /** Failures or rejections in a row after which a lease is tried on another node (L9). */
@@ -87,16 +87,19 @@ export function recordOf({ record }: Slot): SlotRecord {
   return record ?? emptyRecord();
 }
 
-/** The lease that the slot's record speaks of. */
+/** The lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
 export function recordedLease({ leases }: Slot): Lease | undefined {
-  return leases.findLast(({ state }) => state !== LeaseState.WANTED);
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
 }
 
-/** L9: it failed, or could not be run, so often in a row since it has its node. */
-export function isFailing(reading: SlotReading, lease: Lease): boolean {
+/**
+ * L9: it failed, or could not be run, so often in a row since it has its node; and has not run since for longer than a
+ * crash loop does.
+ */
+export function isFailing(reading: SlotReading, lease: Lease, now: number): boolean {
   if (recordedLease(reading.slot) !== lease) return false;
   const task = reading.taskOf(lease);
-  if (task !== undefined && isRunning(task)) return false;
+  if (task !== undefined && isRunning(task) && remaining(stateSince(task, now), shortRunMs, now) === 0) return false;
   const record = recordOf(reading.slot);
   const before = lease.initialRecord ?? emptyRecord();
   const failed = record.failures >= failuresToMove && record.runs - before.runs >= failuresToMove;
@@ -126,7 +129,12 @@ export function endedLease(reading: SlotReading): Lease | undefined {
   });
 }
 
+/** It failed, or its node could not run it. */
+export function hasFailed(task: Task): boolean {
+  return stateOf(task) === TaskState.FAILED || stateOf(task) === TaskState.REJECTED;
+}
+
 /** READY or further, and not ended. */
-export function isPrepared(task: Task | undefined, ready: number): boolean {
-  return task !== undefined && !hasEnded(task) && stateOf(task) >= ready;
+export function isPrepared(task: Task | undefined): boolean {
+  return task !== undefined && !hasEnded(task) && stateOf(task) >= TaskState.READY;
 }

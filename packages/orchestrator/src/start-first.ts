@@ -1,12 +1,7 @@
 /**
  * Updates that start the new task first and could never place it.
  */
-import {
-  PortSpec_Mode,
-  UpdateConfig_Order as Order,
-  type Node,
-  type ServiceSpec,
-} from "@warren/api";
+import { PortSpec_Mode, UpdateConfig_Order as Order, type Node, type ServiceSpec } from "@warren/api";
 import { matchConstraints, parseConstraints } from "@warren/scheduler";
 import { isActive } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";

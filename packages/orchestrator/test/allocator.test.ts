@@ -23,7 +23,10 @@ class Bench {
     return this;
   }
 
-  async give(ports: Ports = [], id = `s${(this.#made += 1)}`): Promise<{ vip: string; ports: PortSpec[] } | string> {
+  async allocate(
+    ports: Ports = [],
+    id = `s${(this.#made += 1)}`,
+  ): Promise<{ vip: string; ports: PortSpec[] } | string> {
     return this.#store.update((tx) => {
       const before = tx.get("services", id);
       const service = Service.create({ ...before, meta: before?.meta ?? { id }, spec: { name: id, ports } });
@@ -41,20 +44,20 @@ class Bench {
 }
 
 describe("addresses", () => {
-  test("no two services have one, whoever gave it; a released one is given again; an empty pool says so", async () => {
+  test("no two services have one, whichever leader allocated it; a released one is allocated again; an empty pool is named", async () => {
     const bench = await new Bench().init("10.96.0.0/29");
     const vips = new Set<string>();
-    for (let index = 0; index < 6; index += 1) vips.add(((await bench.give()) as { vip: string }).vip);
+    for (let index = 0; index < 6; index += 1) vips.add(((await bench.allocate()) as { vip: string }).vip);
     expect([...vips]).toEqual(["10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.0.4", "10.96.0.5", "10.96.0.6"]);
-    expect(await bench.give()).toBe("no address is left in the pool 10.96.0.0/29");
+    expect(await bench.allocate()).toBe("no address is left in the pool 10.96.0.0/29");
     await bench.drop("s3");
-    expect(await bench.give()).toMatchObject({ vip: "10.96.0.3" });
+    expect(await bench.allocate()).toMatchObject({ vip: "10.96.0.3" });
   });
 
   test("one allocator goes on to unused ones before it comes back to a released one", async () => {
     const { store } = memoryStore();
     const allocator = new Allocator();
-    const give = (id: string): Promise<string> =>
+    const allocate = (id: string): Promise<string> =>
       store.update((tx) => {
         tx.create("services", Service.create({ meta: { id }, spec: { name: id } }));
         const service = tx.get("services", id)!;
@@ -63,45 +66,55 @@ describe("addresses", () => {
         tx.update("services", { ...service, endpoint: given.value });
         return given.value.vip;
       });
-    expect(await give("a")).toBe("10.96.0.1");
+    expect(await allocate("a")).toBe("10.96.0.1");
     await store.update((tx) => tx.delete("services", "a"));
-    expect(await give("b")).toBe("10.96.0.2");
+    expect(await allocate("b")).toBe("10.96.0.2");
   });
 });
 
 describe("published ports", () => {
   test("a port that is not asked for is chosen, and stays when the spec changes beside it", async () => {
     const bench = await new Bench().init();
-    const first = (await bench.give([{ target: 80 }, { target: 53, protocol: Protocol.UDP }])) as { ports: PortSpec[] };
+    const first = (await bench.allocate([{ target: 80 }, { target: 53, protocol: Protocol.UDP }])) as {
+      ports: PortSpec[];
+    };
     expect(first.ports).toEqual([
       { target: 80, published: chosenPorts.first, protocol: Protocol.TCP, mode: Mode.INGRESS },
       { target: 53, published: chosenPorts.first + 1, protocol: Protocol.UDP, mode: Mode.INGRESS },
     ]);
-    const second = (await bench.give([{ target: 443, published: 443 }, { target: 80 }], "s1")) as { ports: PortSpec[] };
+    const second = (await bench.allocate([{ target: 443, published: 443 }, { target: 80 }], "s1")) as {
+      ports: PortSpec[];
+    };
     expect(second.ports.map(({ published }) => published)).toEqual([443, chosenPorts.first]);
-    expect(await bench.give([{ target: 80 }])).toMatchObject({ ports: [{ published: chosenPorts.first + 1 }] });
+    expect(await bench.allocate([{ target: 80 }])).toMatchObject({ ports: [{ published: chosenPorts.first + 1 }] });
   });
 
-  test("what one service publishes another can't, and is told whose it is", async () => {
+  test("what one service publishes another can't, and its holder is named", async () => {
     const bench = await new Bench().init();
-    await bench.give([{ target: 80, published: 8080 }]);
-    expect(await bench.give([{ target: 80, published: 8080 }])).toBe("port 8080/tcp is published by the service s1");
-    expect(await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }])).toBe(
+    await bench.allocate([{ target: 80, published: 8080 }]);
+    expect(await bench.allocate([{ target: 80, published: 8080 }])).toBe(
       "port 8080/tcp is published by the service s1",
     );
-    expect(await bench.give([{ target: 80, published: 8080, protocol: Protocol.UDP }])).toMatchObject({ ports: [{}] });
+    expect(await bench.allocate([{ target: 80, published: 8080, mode: Mode.HOST }])).toBe(
+      "port 8080/tcp is published by the service s1",
+    );
+    expect(await bench.allocate([{ target: 80, published: 8080, protocol: Protocol.UDP }])).toMatchObject({
+      ports: [{}],
+    });
   });
 
   test("host ports of two services may be the same", async () => {
     const bench = await new Bench().init();
-    await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }]);
-    expect(await bench.give([{ target: 80, published: 8080, mode: Mode.HOST }])).toMatchObject({ ports: [{}] });
-    expect(await bench.give([{ target: 80, published: 8080 }])).toBe("port 8080/tcp is published by the service s1");
+    await bench.allocate([{ target: 80, published: 8080, mode: Mode.HOST }]);
+    expect(await bench.allocate([{ target: 80, published: 8080, mode: Mode.HOST }])).toMatchObject({ ports: [{}] });
+    expect(await bench.allocate([{ target: 80, published: 8080 }])).toBe(
+      "port 8080/tcp is published by the service s1",
+    );
   });
 
   test("a chosen port is none that the same spec asks for", async () => {
     const bench = await new Bench().init();
-    const { ports } = (await bench.give([{ target: 1 }, { target: 2, published: chosenPorts.first }])) as {
+    const { ports } = (await bench.allocate([{ target: 1 }, { target: 2, published: chosenPorts.first }])) as {
       ports: PortSpec[];
     };
     expect(ports.map(({ published }) => published)).toEqual([chosenPorts.first + 1, chosenPorts.first]);
@@ -109,23 +122,23 @@ describe("published ports", () => {
 
   test("a chosen port gives way when the spec asks for that very one elsewhere", async () => {
     const bench = await new Bench().init();
-    await bench.give([{ target: 1 }]);
-    const given = await bench.give([{ target: 1 }, { target: 2, published: chosenPorts.first }], "s1");
+    await bench.allocate([{ target: 1 }]);
+    const given = await bench.allocate([{ target: 1 }, { target: 2, published: chosenPorts.first }], "s1");
     expect((given as { ports: PortSpec[] }).ports.map(({ published }) => published)).toEqual([
       chosenPorts.first + 1,
       chosenPorts.first,
     ]);
   });
 
-  test("when all are taken, it says so", async () => {
+  test("where all are taken, the reason is that", async () => {
     const bench = await new Bench().init();
     const all = Array.from({ length: chosenPorts.last - chosenPorts.first + 1 }, (_, index) => ({ target: index + 1 }));
-    await bench.give(all);
-    expect(await bench.give([{ target: 80 }])).toBe("every port from 30000 to 32767 is published by some service");
+    await bench.allocate(all);
+    expect(await bench.allocate([{ target: 80 }])).toBe("every port from 30000 to 32767 is published by some service");
   });
 });
 
-test("a task pool that holds no /24 gives no subnet, and says so", async () => {
+test("a task pool that holds no /24 has no subnet, and that is the reason", async () => {
   const { store } = memoryStore();
   await store.update((tx) => tx.create("clusters", Cluster.create({ spec: { taskPool: "10.77.0.0/25" } })));
   expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }))).toEqual({

@@ -1,6 +1,6 @@
 import { noMetrics, silentLogger, type Logger } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
-import { StoreError, type Transaction, type View } from "@warren/store";
+import { StoreError, type Transaction } from "@warren/store";
 import { memoryStore } from "@warren/store/testing";
 import { Network } from "@warren/api";
 import { expect, test } from "vitest";
@@ -22,7 +22,7 @@ class Bench {
   readonly planned: string[] = [];
   readonly abort = new AbortController();
   touched: Reconciler["touched"] = ({ object }) => [object.meta!.id];
-  plan: (view: View, key: string) => Partial<Step> = () => ({});
+  plan: (tx: Transaction, key: string) => Partial<Step> = () => ({});
 
   start(maxWrites = 10, resyncMs = 60_000): Promise<void> {
     const reconciler: Reconciler = {
@@ -30,13 +30,14 @@ class Bench {
       tables: ["networks"],
       keys: (view) => view.list("networks").map(({ meta }) => meta!.id),
       touched: (change, view) => this.touched(change, view),
-      plan: (view, key) => {
+      plan: (tx, key) => {
         this.planned.push(key);
-        return { size: 0, again: false, writeTo: () => undefined, ...this.plan(view, key) };
+        return { size: 0, again: false, writeTo: () => undefined, ...this.plan(tx, key) };
       },
     };
     const deps = {
       store: this.memory.store,
+      term: this.memory.store.term!.term,
       clock: this.clock,
       random: seededRandom(1),
       log: this.log as Logger,
@@ -76,7 +77,7 @@ test("what is there is looked at when it starts, then what changes, then what ti
   expect(bench.clock.pending).toBe(0);
 });
 
-test("one key's fault is told, keeps no other from its step, and is tried again", async () => {
+test("one key's fault is logged, keeps no other from its step, and is tried again", async () => {
   const bench = new Bench();
   let broken = true;
   bench.plan = (_, key) => {
@@ -118,7 +119,7 @@ test("a transaction takes what its budget allows; the rest follows in the next",
   await ended;
 });
 
-test("what no event told, a pass by time finds and tells", async () => {
+test("what no event announced a pass by time finds and logs", async () => {
   const bench = new Bench();
   bench.touched = () => [];
   bench.plan = () => ({
@@ -143,7 +144,8 @@ test("a watch that lagged is begun anew with a full pass", async () => {
   let watches = 0;
   world.lead({
     view: () => store.view(),
-    update: (work) => store.update(work),
+    term: store.term,
+    update: (work, options) => store.update(work, options),
     watch(options) {
       watches += 1;
       const { view, changes } = store.watch(options);
@@ -162,14 +164,15 @@ async function* lagging(): AsyncGenerator<never> {
   throw new StoreError({ code: "STORE_WATCH_LAGGED", limit: 1 }, "lagged, as told");
 }
 
-test("a loop that breaks is told and begun anew", async () => {
+test("a loop that breaks is logged and begun anew", async () => {
   const world = await SimulatedCluster.start();
   const { store } = world;
   await world.stopLeading();
   let watches = 0;
   world.lead({
     view: () => store.view(),
-    update: (work) => store.update(work),
+    term: store.term,
+    update: (work, options) => store.update(work, options),
     watch(options) {
       watches += 1;
       if (watches <= 3) throw new Error("a fault of ours");
@@ -179,15 +182,15 @@ test("a loop that breaks is told and begun anew", async () => {
   await world.advance(1_000);
   await world.create("web", 2);
   expect(world.running("web")).toHaveLength(2);
-  const told = world.log.records.filter(({ event }) => event === "a loop broke; it is begun anew");
-  expect(told.map(({ fields }) => fields["loop"])).toEqual(["nodes", "services", "scheduling"]);
+  const logged = world.log.records.filter(({ event }) => event === "a loop broke; it is begun anew");
+  expect(logged.map(({ fields }) => fields["loop"])).toEqual(["nodes", "services", "scheduling"]);
   await world.stopLeading({ faults: true });
 });
 
 test("closing ends every timer and watch; the signal does the same", async () => {
   const world = await SimulatedCluster.start();
-  world.behaviours.set("app:1", "crash");
-  await world.create("web", 1);
+  await world.create("web", 1, {}, false);
+  await world.quiet();
   expect(world.clock.pending).toBeGreaterThan(0);
   await world.stopLeading();
   expect(world.clock.pending).toBe(0);
@@ -201,6 +204,34 @@ test("closing ends every timer and watch; the signal does the same", async () =>
   );
   await world.quiet();
   abort.abort();
+  await orchestrator.ended;
   await orchestrator.close();
   expect(world.clock.pending).toBe(0);
+});
+
+test("C2: without a term nothing is started", async () => {
+  const world = await SimulatedCluster.start();
+  await world.stopLeading();
+  world.manager.endTerm();
+  expect(() => world.lead()).toThrow("start the orchestrator once the store has begun one");
+});
+
+test("C2: loops of a term that is over end by themselves, write nothing more, and can be started in the next", async () => {
+  const world = await SimulatedCluster.start();
+  await world.create("web", 1);
+  const { store, clock, random } = world;
+  await world.stopLeading();
+  await using old = startOrchestrator({ store, clock, random, log: world.log }, world.options);
+  await world.quiet();
+  // The loops have not noticed: this manager led, another did, and this one leads again.
+  await world.beginTerm();
+  await world.update("web", (spec) => void (spec.mode!.value.replicas = 3), false);
+  await world.quiet();
+  await old.ended;
+  expect(world.slots("web")).toHaveLength(1);
+  expect(world.log.records.filter(({ event }) => event === "the term is over").length).toBeGreaterThan(0);
+  world.lead();
+  await world.settle();
+  expect(world.running("web")).toHaveLength(3);
+  await world.stopLeading();
 });

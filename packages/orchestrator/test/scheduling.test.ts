@@ -1,4 +1,5 @@
-import { TaskState } from "@warren/api";
+import { LeaseState, TaskState, UpdateConfig_Order as Order } from "@warren/api";
+import { slotNumber } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 import { OrchestratorError } from "../src/index.ts";
 import { resolveOptions } from "../src/options.ts";
@@ -6,9 +7,9 @@ import { serviceSpec, SimulatedCluster } from "./simulated-cluster.ts";
 
 const gib = 2 ** 30;
 
-test("a task says which node it was given and why", async () => {
+test("a task says which node it was assigned to and why", async () => {
   const world = await SimulatedCluster.start();
-  world.silent.add("edge-1");
+  world.off.add("edge-1");
   await world.create("web", 1);
   expect(world.tasks("web")[0]!.status).toMatchObject({
     state: TaskState.ASSIGNED,
@@ -28,7 +29,7 @@ test("a task that waits says what is short, is written only when that changes, a
   );
   expect(waits.status!.pending!.refusals[0]).toMatchObject({ filter: "resources", nodes: 1, nearestNodeId: "edge-1" });
 
-  await world.addNode("edge-2", { description: { hostname: "edge-2", memoryBytes: gib } });
+  await world.addNode("edge-2", { description: { hostname: "edge-2", memoryBytes: gib, level: 1 } });
   await world.settle();
   const changed = world.tasks("b")[0]!;
   expect(changed.status!.message).toMatch(/2 of 2 nodes short of memory/);
@@ -42,7 +43,7 @@ test("a task that waits says what is short, is written only when that changes, a
   await world.stopLeading();
 });
 
-test("a constraint that can't be read is told where it is waited for", async () => {
+test("a constraint that can't be read is named by the task that waits", async () => {
   const world = await SimulatedCluster.start();
   await world.create("web", 1, { task: { placement: { constraints: ["nonsense"] } } });
   expect(world.tasks("web")[0]!.status!.message).toMatch(/^waits for a node: constraint "nonsense" can't be read/);
@@ -65,37 +66,20 @@ describe("debounce", () => {
     await world.quiet();
     return world.view.list("tasks").filter(({ nodeId }) => nodeId !== "").length;
   }
-  async function create(world: SimulatedCluster, name: string): Promise<void> {
-    await world.store.update((tx) => {
-      const spec = serviceSpec(name, 1);
-      tx.create("services", { ...tx.get("services", "first")!, meta: undefined, endpoint: undefined, spec });
-    });
-  }
 
-  test("the first task after a quiet time is placed at once, those that follow it together", async () => {
+  test("the first lease after a quiet time is placed at once, those that follow it together", async () => {
     const world = await SimulatedCluster.start(1, { options });
-    world.silent.add("edge-1");
+    world.off.add("edge-1");
     await world.advance(1_000);
-    await world.store.update((tx) =>
-      tx.create("services", {
-        meta: { id: "first", version: 0, createdAt: undefined, updatedAt: undefined },
-        spec: serviceSpec("first", 1),
-        previousSpec: undefined,
-        specVersion: 1,
-        endpoint: undefined,
-        updateStatus: undefined,
-        deleting: false,
-        summary: undefined,
-      }),
-    );
+    await world.create("first", 1, {}, false);
     expect(await placed(world)).toBe(1);
     for (let index = 0; index < 4; index += 1) {
-      await create(world, `more-${index}`);
+      await world.create(`more-${index}`, 1, {}, false);
       expect(await placed(world)).toBe(1);
       world.clock.advance(40);
     }
     // 160 ms after the first of them; the cap is reached before it is quiet for 50 ms.
-    await create(world, "last");
+    await world.create("last", 1, {}, false);
     expect(await placed(world)).toBe(1);
     world.clock.advance(39);
     expect(await placed(world)).toBe(1);
@@ -103,6 +87,40 @@ describe("debounce", () => {
     expect(await placed(world)).toBe(6);
     await world.stopLeading();
   });
+});
+
+describe("evenness", () => {
+  function spread(world: SimulatedCluster): number[] {
+    const counts = [...world.nodes.keys()].map(
+      (id) => world.running("web").filter(({ nodeId }) => nodeId === id).length,
+    );
+    return counts.toSorted((a, b) => a - b);
+  }
+
+  test.each([
+    [2, 2],
+    [5, 5],
+    [3, 7],
+    [4, 2],
+  ])(
+    "after an update of %i nodes' %i replicas it is that of a fresh placement, in both orders",
+    { timeout: 60_000 },
+    async (nodes, replicas) => {
+      for (let seed = 1; seed <= 6; seed += 1) {
+        for (const order of [Order.STOP_FIRST, Order.START_FIRST]) {
+          const world = await SimulatedCluster.start(nodes, { seed });
+          await world.create("web", replicas, { update: { order, parallelism: seed % 3, monitorMs: 0 } });
+          const fresh = spread(world);
+          for (const image of ["app:2", "app:3"]) {
+            await world.setImage("web", image);
+            await world.advance(20_000);
+            expect(spread(world)).toEqual(fresh);
+          }
+          await world.stopLeading();
+        }
+      }
+    },
+  );
 });
 
 describe("when the store fails", () => {
@@ -116,40 +134,22 @@ describe("when the store fails", () => {
         const service = tx.get("services", "web")!;
         tx.update("services", { ...service, spec: serviceSpec("web", 5) });
       });
-      world.proposer.failNext(fault);
+      world.manager.proposer.failNext(fault);
       await world.quiet();
       world.clock.advance(1_000);
-      world.proposer.failNext(fault);
+      world.manager.proposer.failNext(fault);
       await world.advance(20_000);
-      expect(world.running("web").map(({ slot }) => slot)).toEqual([1, 2, 3, 4, 5]);
+      expect(world.running("web").map(({ slot }) => slotNumber(slot))).toEqual([1, 2, 3, 4, 5]);
       expect(world.tasks("web")).toHaveLength(5);
       await world.stopLeading();
     },
   );
 
-  test("tasks so large that the log takes few at once are written a few at a time", async () => {
-    const world = await SimulatedCluster.start(2, { limits: { maxCommandBytes: 64 * 1024 } });
-    world.reportsAtOnce = 1;
-    await world.create("web", 20, { task: { container: { env: { TEXT: "x".repeat(15_000) } } } });
-    expect(world.running("web")).toHaveLength(20);
-    await world.delete("web");
-    expect(world.view.list("tasks")).toEqual([]);
-    await world.stopLeading();
-  });
-
-  test("a manager that has lost the lead writes nothing, and goes on where it has it again", async () => {
-    const world = await SimulatedCluster.start();
-    await world.create("web", 1);
-    await world.store.update((tx) => {
-      tx.update("services", { ...tx.get("services", "web")!, spec: serviceSpec("web", 3) });
-    });
-    world.proposer.leader = false;
-    const { version } = world.view;
-    await world.advance(20_000);
-    expect(world.view.version).toBe(version);
-    world.proposer.leader = true;
-    await world.advance(10_000);
-    expect(world.running("web")).toHaveLength(3);
+  test("versions so large that the log takes few at once are placed a few leases at a time", async () => {
+    const world = await SimulatedCluster.start(2, { limits: { maxCommandBytes: 8 * 1024 } });
+    await world.create("web", 60, {}, false);
+    await world.quiet();
+    expect(world.view.list("slots").filter(({ leases }) => leases[0]!.state === LeaseState.HELD)).toHaveLength(60);
     await world.stopLeading();
   });
 });

@@ -20,13 +20,14 @@ import {
   RunEnd,
   type Lease,
 } from "@warren/api";
-import { compareTasks, hasEnded, isUnreleased, numberedSlot, sameEpoch, slotIdOf, slotNumber, taskIdOf } from "@warren/api/model";
+import { compareTasks, numberedSlot, sameEpoch, slotIdOf, slotNumber, taskIdOf } from "@warren/api/model";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { withVersion } from "../src/plan.ts";
+import { rollbackTarget, withVersion } from "../src/plan.ts";
+import { rollbackTo } from "../src/settings.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
@@ -104,8 +105,20 @@ export class SimulatedCluster {
   /** The manager is killed, and leads again in another term. */
   async restart(): Promise<void> {
     await this.stopLeading();
-    await this.manager.beginTerm();
+    await this.beginTerm();
     this.lead();
+  }
+
+  /** Tried again where it fails, as a manager does. */
+  async beginTerm(): Promise<void> {
+    for (let tries = 0; tries < 20; tries += 1) {
+      try {
+        return void (await this.manager.beginTerm());
+      } catch (error) {
+        if (!StoreError.is(error)) throw error;
+      }
+    }
+    throw new Error("no term begins");
   }
 
   async stopLeading({ faults: expected = false } = {}): Promise<void> {
@@ -208,6 +221,17 @@ export class SimulatedCluster {
     await this.update(id, (spec) => void (spec.task!.container!.image = image), settle);
   }
 
+  /** As the API does it on a user's behalf: to the last version that completed before. */
+  async rollback(id: string, settle = true): Promise<void> {
+    await this.store.update((tx) => {
+      const service = tx.get("services", id)!;
+      const target = tx.get("versions", rollbackTarget(service)!)!;
+      const changes = rollbackTo(service, target, "as was asked", this.clock.now(), 0);
+      tx.update("services", { ...service, ...changes, specVersion: service.specVersion + 1 });
+    });
+    if (settle) await this.settle();
+  }
+
   async scale(id: string, replicas: number, settle = true): Promise<void> {
     await this.update(id, (spec) => void (spec.mode!.value.replicas = replicas), settle);
   }
@@ -228,9 +252,7 @@ export class SimulatedCluster {
   }
 
   slots(serviceId: string): readonly Slot[] {
-    return this.view
-      .find("slots", "service", serviceId)
-      .toSorted((a, b) => slotNumber(a.key) - slotNumber(b.key));
+    return this.view.find("slots", "service", serviceId).toSorted((a, b) => slotNumber(a.key) - slotNumber(b.key));
   }
 
   slot(serviceId: string, number: number): Slot | undefined {
@@ -372,7 +394,18 @@ function newVersion(tx: Transaction, service: Service): Partial<Service> {
   const id = `${service.meta!.id}-v${number}`;
   const { placement: _placement, restart: _restart, ...parts } = service.spec!.task!;
   const make = JSON.stringify(parts);
-  tx.create("versions", Version.create({ meta: { id }, serviceId: service.meta!.id, number, task: service.spec!.task, networks: ["net"], level: 1, make }));
+  tx.create(
+    "versions",
+    Version.create({
+      meta: { id },
+      serviceId: service.meta!.id,
+      number,
+      task: service.spec!.task,
+      networks: ["net"],
+      level: 1,
+      make,
+    }),
+  );
   return { versionId: id, lastVersionNumber: number, recentVersionIds: withVersion(service.recentVersionIds, id) };
 }
 

@@ -1,6 +1,6 @@
 /** What a dispatcher makes of a worker's report, as far as leases go. */
 import { LeaseState, Task, type Slot, type TaskStatus } from "@warren/api";
-import { hasEnded, sameEpoch, stateOf } from "@warren/api/model";
+import { hasEnded, isStanding, sameEpoch, stateOf } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
 import type { HeldLease } from "./simulated-node.ts";
 
@@ -8,15 +8,22 @@ import type { HeldLease } from "./simulated-node.ts";
 export function newsOf({ state, record, runs, settled, released }: HeldLease): string {
   const acknowledged = state === LeaseState.RELEASING;
   const { windowMs: _w, waitMs: _m, bootMs: _b, ...counts } = record;
-  return JSON.stringify([acknowledged, counts, runs.map(({ taskId, status }) => [taskId, status.state]), settled, released]);
+  return JSON.stringify([
+    acknowledged,
+    counts,
+    runs.map(({ taskId, status }) => [taskId, status.state]),
+    settled,
+    released,
+  ]);
 }
 
 /** L10: one on a lease that is unknown, released or of another node changes nothing. */
 export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now: number): void {
   const slot = tx.get("slots", held.slotId);
   const lease = slot?.leases.find(({ epoch }) => sameEpoch(epoch, held.epoch));
-  if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED) return;
-  const isNewest = slot.leases.findLast(({ state }) => state !== LeaseState.WANTED) === lease;
+  if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED)
+    return;
+  const isNewest = slot.leases.findLast((each) => each.nodeId !== "" && (isStanding(each) || each.wasHeld)) === lease;
   const next = held.released
     ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
     : { ...lease, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };

@@ -3,7 +3,15 @@
  * one state further in a step, follows a run that ended by the rules of `slot`, and reports. Cut off, it goes on with
  * what it holds.
  */
-import { LeaseState, RunEnd, TaskState, type Lease, type RestartPolicy, type SlotRecord, type TaskStatus } from "@warren/api";
+import {
+  LeaseState,
+  RunEnd,
+  TaskState,
+  type Lease,
+  type RestartPolicy,
+  type SlotRecord,
+  type TaskStatus,
+} from "@warren/api";
 import { epochText, hasEnded, isUnreleased, leaseKey, type RunKey } from "@warren/api/model";
 import { adoptRecord, emptyRecord, nextRun, recordStart, type BootTime } from "@warren/slot";
 import type { Random } from "@warren/std";
@@ -160,10 +168,10 @@ export class SimulatedNode {
   }
 
   #runOf(slotId: string, epoch: Lease["epoch"], key: RunKey): RunSeen {
-    const { clock, taskIdOf } = this.#environment;
+    const { clock } = this.#environment;
     return {
       ...key,
-      taskId: taskIdOf(slotId, epoch, key),
+      taskId: this.#environment.taskIdOf(slotId, epoch, key),
       status: {
         state: TaskState.ASSIGNED,
         at: new Date(clock.now()),

@@ -24,6 +24,10 @@ export type RaftFailure =
   /** A read's leader or term changed before it was confirmed; it had no effect, so repeat it. */
   | { readonly code: "RAFT_LEADER_CHANGED"; readonly leader: number | undefined; readonly address: string | undefined }
   | { readonly code: "RAFT_READ_TIMEOUT" }
+  /** Too many reads are pending here. */
+  | { readonly code: "RAFT_OVERLOADED" }
+  /** A proposal has more bytes than members carry to each other; it is not in the log. */
+  | { readonly code: "RAFT_PROPOSAL_TOO_LARGE"; readonly bytes: number; readonly maxBytes: number }
   | { readonly code: "RAFT_SESSION_UNKNOWN"; readonly session: number }
   /** The proposal or change is not in the log: this member does not lead, or not in the term that was asked for. */
   | { readonly code: "RAFT_NOT_LEADER"; readonly leader: number | undefined; readonly address?: string | undefined }
@@ -57,6 +61,8 @@ export type RaftFailure =
   /** A response from a node that is not in the configuration. */
   | { readonly code: "RAFT_PEER_UNKNOWN"; readonly peer: number }
   | { readonly code: "RAFT_CONF_CHANGE_INVALID" }
-  | { readonly code: "RAFT_OPTIONS_INVALID"; readonly option: string };
+  | { readonly code: "RAFT_OPTIONS_INVALID"; readonly option: string }
+  /** A method was called with what it can't take; nothing came of it. */
+  | { readonly code: "RAFT_ARGUMENT_INVALID"; readonly argument: string };
 
 export class RaftError extends WarrenError<RaftFailure> {}

@@ -1,6 +1,7 @@
 import { readFile, readdir, rmdir } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { delay, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
 import { endProcess } from "./orphan-processes.ts";
 
@@ -10,6 +11,9 @@ interface Layout {
   /** How often the kernel ended something in it for want of memory. */
   oomKills(): Promise<number>;
 }
+
+/** Looks for what a process has started, until there is nothing; one that forks faster than this is ended with its container. */
+const mostRounds = 20;
 
 /** The kernel's word for no limit is a number near the top of 64 bits, by version of the kernel. */
 const noLimit = 2 ** 60;
@@ -41,6 +45,59 @@ export class Cgroups {
 
   async outOfMemory(path: string): Promise<boolean> {
     return (await this.#layout(path).oomKills()) > 0;
+  }
+
+  /**
+   * Ends a process of a container, with all that descends from it or is of its session. What it started is ended with it
+   * however it forks meanwhile; what made itself a session of its own and lost its parent is not found.
+   *
+   * @param leader by its number on this machine
+   */
+  async endSession(path: string, leader: number): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      const found = await Promise.all((await this.#processes(path)).map(kinOf));
+      const alive = found.filter((one) => one !== undefined);
+      const kin = new Set([leader]);
+      for (let before = 0; before < kin.size;) {
+        before = kin.size;
+        for (const { pid, parent, session } of alive) if (session === leader || kin.has(parent)) kin.add(pid);
+      }
+      const ending = alive.filter(({ pid }) => kin.has(pid));
+      if (ending.length === 0) return;
+      for (const { pid } of ending) endProcess(pid);
+    }
+  }
+
+  /**
+   * Ends runc's own first step of processes that are to join a container and never get further: what runc reads of the
+   * container can be made to hold it up. A step takes milliseconds; one that was there `graceMs` ago is stuck.
+   */
+  async endStuckJoins(path: string, clock: Clock, graceMs: number): Promise<void> {
+    const joining = async (): Promise<number[]> => {
+      const names = await Promise.all(
+        (await this.#processes(path)).map(async (pid) => ({ pid, name: (await lines(`/proc/${pid}/comm`))[0] })),
+      );
+      return names.filter(({ name }) => name?.startsWith("runc:[")).map(({ pid }) => pid);
+    };
+    const before = new Set(await joining());
+    if (before.size === 0) return;
+    await delay(clock, graceMs);
+    for (const pid of await joining()) if (before.has(pid)) endProcess(pid);
+  }
+
+  /** The processes of a container, those of cgroups that it made itself too. */
+  async #processes(path: string): Promise<number[]> {
+    const tree = this.version === 2 ? this.#root : join(this.#root, "memory");
+    const below = async (folder: string): Promise<number[]> => {
+      const [pids, children] = await Promise.all([
+        lines(join(folder, "cgroup.procs")),
+        readdir(folder, { withFileTypes: true }).catch(none),
+      ]);
+      const folders = children?.filter((child) => child.isDirectory()) ?? [];
+      const inner = await Promise.all(folders.map(({ name }) => below(join(folder, name))));
+      return [...pids.filter((pid) => /^\d+$/.test(pid)).map(Number), ...inner.flat()];
+    };
+    return below(join(tree, path));
   }
 
   /** Ends what a killed runtime left below `path` and is not kept, and removes its cgroups. */
@@ -112,6 +169,21 @@ function separate(at: (controller: string, file: string) => string): Layout {
   };
 }
 
+interface Kin {
+  readonly pid: number;
+  readonly parent: number;
+  readonly session: number;
+}
+
+/** Undefined for one that has ended, though nobody may have asked how. */
+async function kinOf(pid: number): Promise<Kin | undefined> {
+  const [text = ""] = await lines(`/proc/${pid}/stat`);
+  // Its name, in brackets, may have anything in it.
+  const [state, parent, , session] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  if (parent === undefined || session === undefined || state === "Z" || state === "X") return undefined;
+  return { pid, parent: Number(parent), session: Number(session) };
+}
+
 function limit(bytes: number | undefined): number | undefined {
   return bytes === undefined || bytes >= noLimit ? undefined : bytes;
 }
@@ -137,6 +209,7 @@ async function table(path: string): Promise<Map<string, bigint> | undefined> {
 
 /** The cgroup went while it was read (ENODEV), or is not there, or is in use. */
 function none(error: NodeJS.ErrnoException): undefined {
-  if (["ENOENT", "ENOTDIR", "ENODEV", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP"].includes(error.code ?? "")) return undefined;
+  if (["ENOENT", "ENOTDIR", "ENODEV", "ESRCH", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP"].includes(error.code ?? ""))
+    return undefined;
   throw error;
 }

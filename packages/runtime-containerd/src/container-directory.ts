@@ -1,6 +1,6 @@
 import { mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ContainerSpec } from "@warren/runtime";
+import type { ContainerSpec, Mount } from "@warren/runtime";
 import type { NativeProgram } from "./native-program.ts";
 import { hostnameOf, type Surroundings } from "./oci-spec.ts";
 
@@ -9,15 +9,18 @@ const namespaceFileSystem = 0x6e736673;
 
 /**
  * What a container has beside containerd's records: a directory with its three files and its network namespace, on a
- * tmpfs, and one with its log, on disk.
+ * tmpfs, and, on disk, one with its log and one with the volumes of its image.
  */
 export class ContainerDirectory {
   readonly path: string;
   readonly logPath: string;
+  /** Of what its image declares as volumes. */
+  readonly volumesPath: string;
 
   constructor(runDir: string, dataDir: string, id: string) {
     this.path = join(runDir, "containers", id);
     this.logPath = join(dataDir, "logs", id);
+    this.volumesPath = join(dataDir, "volumes", id);
   }
 
   get netnsPath(): string {
@@ -47,6 +50,16 @@ export class ContainerDirectory {
     return paths;
   }
 
+  /** A directory of the container's own for each path, to be filled from the image. */
+  async makeVolumes(targets: readonly string[]): Promise<Mount[]> {
+    const make = async (target: string, i: number): Promise<Mount> => {
+      const source = join(this.volumesPath, String(i));
+      await mkdir(source, { recursive: true, mode: 0o755 });
+      return { kind: "bind", source, target, fill: true };
+    };
+    return Promise.all(targets.map(make));
+  }
+
   /** From here on it is not `created` any more, whatever becomes of its task. */
   async markStarted(): Promise<void> {
     await writeFile(join(this.path, "started"), "");
@@ -68,6 +81,7 @@ export class ContainerDirectory {
     await Promise.all([
       rm(this.path, { recursive: true, force: true }),
       rm(this.logPath, { recursive: true, force: true }),
+      rm(this.volumesPath, { recursive: true, force: true }),
     ]);
   }
 }

@@ -1,12 +1,16 @@
 import { watch } from "node:fs";
 import { open, readFile, readdir, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import type { ContainerSpec, LogLine, LogOptions } from "@warren/runtime";
+import { wholeLineBytes, type ContainerSpec, type LogLine, type LogOptions } from "@warren/runtime";
 
 const readBytes = 64 * 1024;
 const lineFeed = 10;
 const fileBytes = 10 * 1024 * 1024;
 const fileCount = 3;
+/** How far before the last line that is wanted the pieces of another are looked for. */
+const farBytes = 1024 * 1024;
+/** A record is this much longer than its line at most. */
+const headBytes = 64;
 
 /** What a container wrote, in the files that `native/src/log.rs` keeps beside it (its L1 to L3). */
 export class ContainerLog {
@@ -55,14 +59,20 @@ export class ContainerLog {
     await reader.begin(tail);
     // What comes while the last so many are read is not of them.
     let left = follow ? undefined : tail;
+    const joined = new Joiner();
     for (;;) {
       const over = changes === undefined || (await this.#isOver());
-      for await (const line of reader.lines()) {
+      for await (const record of reader.records()) {
         if (signal?.aborted || left === 0) return;
-        if (left !== undefined) left--;
-        if (line.at >= since) yield line;
+        const line = joined.take(record);
+        if (left !== undefined && !record.partial) left--;
+        if (line !== undefined && line.at >= since) yield line;
       }
-      if (over || signal?.aborted || !(await changes.next())) return;
+      if (over) {
+        for (const line of joined.rest()) if (left !== 0 && line.at >= since) yield line;
+        return;
+      }
+      if (signal?.aborted || !(await changes.next())) return;
     }
   }
 
@@ -118,6 +128,73 @@ class DirectoryChanges implements Disposable {
   }
 }
 
+/** Puts the pieces of a long line together: each but its last is marked as partial, and no other of its stream is between. */
+class Joiner {
+  readonly #pieces: Record<LogLine["stream"], { lines: LogLine[]; bytes: number }> = {
+    stdout: { lines: [], bytes: 0 },
+    stderr: { lines: [], bytes: 0 },
+  };
+
+  /** A line, once it is whole or longer than is held. */
+  take(record: LogLine): LogLine | undefined {
+    const held = this.#pieces[record.stream];
+    held.lines.push(record);
+    held.bytes += record.line.length;
+    return record.partial && held.bytes < wholeLineBytes ? undefined : this.#join(record.stream);
+  }
+
+  /** What no line feed came after, in the order of its last pieces. */
+  rest(): LogLine[] {
+    const lines = (["stdout", "stderr"] as const).flatMap((stream) => this.#join(stream) ?? []);
+    return lines.sort((a, b) => a.at - b.at);
+  }
+
+  #join(stream: LogLine["stream"]): LogLine | undefined {
+    const { lines } = this.#pieces[stream];
+    this.#pieces[stream] = { lines: [], bytes: 0 };
+    const last = lines.at(-1);
+    if (last === undefined || lines.length === 1) return last;
+    return { ...last, line: Uint8Array.from(Buffer.concat(lines.map(({ line }) => line))) };
+  }
+}
+
+/**
+ * Where the last so many lines of a log begin, looked for from its end. Lines count where they end; the pieces of one
+ * lie before that, with records of the other stream in between.
+ */
+class TailSearch {
+  /** Of each stream, lines that end after the place and are none of those wanted. */
+  readonly excluded: Record<LogLine["stream"], number> = { stdout: 0, stderr: 0 };
+  readonly #wanted: number;
+  #lines = 0;
+  #bytesBeyond = 0;
+  readonly #seen = new Set<LogLine["stream"]>();
+  /** Streams with a line that is wanted and whose beginning was not found yet. */
+  readonly #open = new Set<LogLine["stream"]>();
+
+  constructor(wanted: number) {
+    this.#wanted = wanted;
+  }
+
+  /** Takes the record before; false where the place is after it. */
+  take({ stream, partial }: Pick<LogLine, "stream" | "partial">, bytes: number): boolean {
+    if (this.#lines >= this.#wanted) this.#bytesBeyond += bytes;
+    // A stream's last piece is a line of its own, though no line feed came after it.
+    const ends = !partial || !this.#seen.has(stream);
+    this.#seen.add(stream);
+    if (!ends) return true;
+    if (this.#lines < this.#wanted) {
+      this.#lines += 1;
+      this.#open.add(stream);
+      return true;
+    }
+    this.#open.delete(stream);
+    if (this.#open.size === 0 || this.#bytesBeyond > farBytes) return false;
+    this.excluded[stream] += 1;
+    return true;
+  }
+}
+
 /** A place in a directory's numbered files. */
 class Reader implements AsyncDisposable {
   readonly #directory: string;
@@ -125,34 +202,37 @@ class Reader implements AsyncDisposable {
   #number = 0;
   #offset = 0;
   #rest: Buffer = Buffer.alloc(0);
+  /** Of each stream, ends of lines that are passed over first. */
+  #skip: Record<LogLine["stream"], number> = { stdout: 0, stderr: 0 };
 
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  /** Goes to the first record, or to the last `tail` of them. */
+  /** Goes to the first record, or to the last `tail` lines. */
   async begin(tail: number | undefined): Promise<void> {
     const numbers = (await fileNumbers(this.#directory)) ?? [];
-    if (tail === undefined) {
-      await this.#open(numbers[0] ?? 1);
-      return;
-    }
-    let left = tail;
-    for (const number of numbers.toReversed()) {
-      if (!(await this.#open(number))) break;
-      left -= await this.#seekBack(left);
-      if (left <= 0) return;
+    if (tail !== undefined) {
+      const search = new TailSearch(tail);
+      for (const number of numbers.toReversed()) {
+        if (!(await this.#open(number))) break;
+        if (await this.#seekBack(search)) {
+          this.#skip = search.excluded;
+          return;
+        }
+      }
+      this.#skip = search.excluded;
     }
     await this.#open(numbers[0] ?? 1);
   }
 
   /** All whole records from here to the end of the newest file. */
-  async *lines(): AsyncGenerator<LogLine, void, void> {
+  async *records(): AsyncGenerator<LogLine, void, void> {
     for (;;) {
       // L2: a later number says that this file grows no more. So first the look, then the reading.
       const later = (await fileNumbers(this.#directory))?.find((number) => number > this.#number);
       if (this.#file === undefined) await this.#open(this.#number);
-      yield* this.#records();
+      yield* this.#ofFile();
       if (later === undefined) return;
       await this.#open(later);
     }
@@ -162,7 +242,7 @@ class Reader implements AsyncDisposable {
     await this.#file?.close();
   }
 
-  async *#records(): AsyncGenerator<LogLine, void, void> {
+  async *#ofFile(): AsyncGenerator<LogLine, void, void> {
     for (;;) {
       const buffer = Buffer.allocUnsafe(readBytes);
       const { bytesRead = 0 } = (await this.#file?.read(buffer, 0, readBytes, this.#offset)) ?? {};
@@ -171,9 +251,11 @@ class Reader implements AsyncDisposable {
       const data = Buffer.concat([this.#rest, buffer.subarray(0, bytesRead)]);
       let start = 0;
       for (let end = data.indexOf(lineFeed); end >= 0; end = data.indexOf(lineFeed, start)) {
-        const line = parseRecord(data.subarray(start, end));
+        const record = parseRecord(data.subarray(start, end));
         start = end + 1;
-        if (line !== undefined) yield line;
+        if (record === undefined) continue;
+        if (this.#skip[record.stream] === 0) yield record;
+        else if (!record.partial) this.#skip[record.stream] -= 1;
       }
       this.#rest = Buffer.from(data.subarray(start));
     }
@@ -189,31 +271,43 @@ class Reader implements AsyncDisposable {
     return this.#file !== undefined;
   }
 
-  /** Sets the place before the last `count` records of this file; gives how many there are from it. */
-  async #seekBack(count: number): Promise<number> {
-    if (this.#file === undefined) return 0;
-    let { size: at } = await this.#file.stat();
-    // Its last line feed ends a record and begins none; without `count`, the end is the place.
-    let found = -1;
-    this.#offset = at;
+  /** Sets the place in this file where the search ends; false where that is before it. */
+  async #seekBack(search: TailSearch): Promise<boolean> {
+    if (this.#file === undefined) return false;
+    const { size } = await this.#file.stat();
+    this.#offset = size;
+    let at = size;
+    let held: Buffer = Buffer.alloc(0);
+    // What comes after the last line feed is not whole yet.
+    let isWhole = false;
     const buffer = Buffer.allocUnsafe(readBytes);
     while (at > 0) {
       const length = Math.min(readBytes, at);
       at -= length;
       await this.#file.read(buffer, 0, length, at);
-      for (let i = buffer.subarray(0, length).lastIndexOf(lineFeed); i >= 0;) {
-        found += 1;
-        if (found === 0) this.#offset = at + i + 1;
-        if (found === count) {
-          this.#offset = at + i + 1;
-          return count;
-        }
-        i = i === 0 ? -1 : buffer.subarray(0, i).lastIndexOf(lineFeed);
+      const data = Buffer.concat([buffer.subarray(0, length), held]);
+      let end = data.length;
+      for (
+        let feed = data.lastIndexOf(lineFeed);
+        feed >= 0;
+        feed = feed === 0 ? -1 : data.lastIndexOf(lineFeed, feed - 1)
+      ) {
+        if (isWhole && this.#passed(search, data.subarray(feed + 1, end), at + feed + 1)) return true;
+        if (!isWhole) this.#offset = at + feed + 1;
+        isWhole = true;
+        end = feed;
       }
+      held = Buffer.from(data.subarray(0, end));
     }
-    if (found < 0) return 0;
-    this.#offset = 0;
-    return found + 1;
+    return isWhole && this.#passed(search, held, 0);
+  }
+
+  /** Whether the search ends with this record, which begins at `at`. */
+  #passed(search: TailSearch, bytes: Buffer, at: number): boolean {
+    const record = parseRecord(bytes.subarray(0, Math.min(bytes.length, headBytes)));
+    const goesOn = record === undefined || search.take(record, bytes.length);
+    if (goesOn) this.#offset = at;
+    return !goesOn;
   }
 }
 

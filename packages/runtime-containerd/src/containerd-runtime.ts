@@ -2,7 +2,18 @@ import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
 import { join } from "node:path";
-import { Backoff, delay, newId, silentLogger, systemClock, systemRandom, type Logger, type Random } from "@warren/std";
+import {
+  Backoff,
+  abortable,
+  delay,
+  newId,
+  silentLogger,
+  systemClock,
+  systemRandom,
+  type Clock,
+  type Logger,
+  type Random,
+} from "@warren/std";
 import {
   RuntimeError,
   checkContainerSpec,
@@ -31,37 +42,30 @@ import {
 } from "@warren/runtime";
 import { Cgroups } from "./cgroup.ts";
 import { Connection, unless } from "./connection.ts";
-import { ContainerDirectory } from "./container-directory.ts";
 import { ContainerLog } from "./container-log.ts";
+import { ContainerPieces, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
 import { ContainersService, type Container } from "./generated/containerd/containers.ts";
 import { NamespacesService } from "./generated/containerd/namespaces.ts";
-import { Options } from "./generated/containerd/runc.ts";
-import { Kind, SnapshotsService } from "./generated/containerd/snapshots.ts";
+import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
-import type { Mount } from "./generated/containerd/types.ts";
 import { VersionService } from "./generated/containerd/version.ts";
 import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
-import { ImageStore, snapshotter, type UnpackedImage } from "./image-store.ts";
+import { ImageStore, snapshotter } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
-import { execProcess, ociSpec } from "./oci-spec.ts";
+import { execProcess, type ProcessUser } from "./oci-spec.ts";
 import { defaultRunDir, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
 import { endForgottenShims } from "./orphan-processes.ts";
 import { machinePlatform } from "./platform.ts";
-import { processUser } from "./process-user.ts";
+import { processUser, readUserTables } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
-const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-const shim = "io.containerd.runc.v2";
-const shimOptionsType = "containerd.runc.v1.Options";
-const stopSignalLabel = "warren.stop-signal";
-/** How its main process' output is kept; written at create, used at start. */
-const logUriLabel = "warren.log";
+/** How long a process that nobody waits for any more may take to begin, ms. */
+const stuckMs = 5_000;
 /** Nine waits that add up to about five seconds. */
 const endTries = 10;
-const idGrammar = /^[a-z0-9][a-z0-9-]{0,75}$/;
 
 /** Connects to a containerd that runs. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
 export async function connectContainerd(
@@ -89,13 +93,13 @@ class ContainerdRuntime implements Runtime {
   readonly #address: string;
   readonly #namespace: string;
   readonly #cgroupParent: string;
-  readonly #runcRoot: string;
-  readonly #shimOptions: Buffer;
+  readonly #pieces: ContainerPieces;
   readonly #runDir: string;
   readonly #dataDir: string;
   readonly #platform: Platform;
   readonly #log: Logger;
   readonly #random: Random;
+  readonly #clock: Clock;
   readonly #program: NativeProgram;
   readonly #cgroups = new Cgroups();
   readonly #closed = new AbortController();
@@ -113,12 +117,10 @@ class ContainerdRuntime implements Runtime {
     this.#namespace = options.namespace ?? "warren";
     this.#runDir = options.runDir ?? defaultRunDir;
     const own = this.#runDir === defaultRunDir ? "" : `-${digestOf(this.#runDir).slice("sha256:".length, 19)}`;
-    // runc's own default is one for all containerds of a machine.
-    this.#runcRoot = join(this.#runDir, "runc");
-    this.#shimOptions = Buffer.from(Options.encode({ root: this.#runcRoot }).finish());
     this.#cgroupParent = options.cgroupParent ?? `${this.#namespace}${own}`;
     this.#dataDir = options.dataDir ?? "/var/lib/warren/runtime";
-    this.#program = new NativeProgram(options.program ?? builtProgram);
+    this.#program = new NativeProgram(options.program ?? builtProgram, clock);
+    this.#clock = clock;
     this.#log = log.child({ component: "runtime-containerd" });
     this.#random = random;
     this.#address = options.address ?? "/run/containerd/containerd.sock";
@@ -127,6 +129,16 @@ class ContainerdRuntime implements Runtime {
     this.#images = new ImageStore(
       { connection: this.#connection, random, clock, fetch: fetcher, log: this.#log },
       { platform: this.#platform, mirrors: options.mirrors ?? {} },
+    );
+    this.#pieces = new ContainerPieces(
+      { connection: this.#connection, program: this.#program, cgroups: this.#cgroups },
+      {
+        namespace: this.#namespace,
+        runDir: this.#runDir,
+        dataDir: this.#dataDir,
+        cgroupParent: this.#cgroupParent,
+        architecture: this.#platform.architecture,
+      },
     );
   }
 
@@ -174,12 +186,16 @@ class ContainerdRuntime implements Runtime {
           `there is a container "${spec.id}" already`,
         );
       try {
-        return await this.#make(spec, image);
+        const container = await this.#pieces.make(spec, image);
+        await this.#connection.unary(ContainersService.create, { container });
+        return await this.#status(container, undefined);
       } catch (error) {
         // The first failure is the one to tell; pieces that can't be removed now are found later (C1).
-        await this.#removePieces(spec.id).catch((also: unknown) =>
-          this.#log.warn("pieces of a container that was not made are left", { id: spec.id, error: also }),
-        );
+        await this.#pieces
+          .remove(spec.id)
+          .catch((also: unknown) =>
+            this.#log.warn("pieces of a container that was not made are left", { id: spec.id, error: also }),
+          );
         throw error;
       }
     });
@@ -190,7 +206,7 @@ class ContainerdRuntime implements Runtime {
       const record = await this.#recordOf(id);
       const state = await this.#state(id, await this.#task(id));
       if (state.kind !== "created") throw wrongState(id, state);
-      const directory = this.#directory(id);
+      const directory = this.#pieces.directory(id);
       const { mounts } = await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id });
       this.#starting.add(id);
       await directory.markStarted();
@@ -222,8 +238,10 @@ class ContainerdRuntime implements Runtime {
     const record = await this.#recordOf(id);
     // What a label says is no reason that a container can't be stopped.
     const number = given ?? stopSignalNumber(undefined, record.labels[stopSignalLabel]);
+    // With `all` runc thaws what somebody has frozen, in which no signal would arrive.
+    const all = number === constants.signals.SIGKILL;
     await unless(
-      this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all: false }),
+      this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all }),
       "RUNTIME_NOT_FOUND",
     );
   }
@@ -245,7 +263,7 @@ class ContainerdRuntime implements Runtime {
   remove(id: string): Promise<void> {
     return this.#byId.run(id, async () => {
       await this.#endTask(id);
-      await this.#removePieces(id);
+      await this.#pieces.remove(id);
       await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
     });
   }
@@ -259,18 +277,10 @@ class ContainerdRuntime implements Runtime {
   }
 
   async collectOrphans(keep: ReadonlySet<string>): Promise<readonly string[]> {
-    const found = new Set<string>();
+    const found = await this.#pieces.ids();
     const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
     const { tasks } = await this.#connection.unary(TasksService.list, { filter: "" });
     for (const { id } of [...containers, ...tasks]) found.add(id);
-    const filters = ["kind==active"];
-    for await (const { info } of this.#connection.serverStream(SnapshotsService.list, { snapshotter, filters })) {
-      // What a pull unpacks has a key with a space in it.
-      for (const { name, kind } of info) if (kind === Kind.ACTIVE && idGrammar.test(name)) found.add(name);
-    }
-    const runc = join(this.#runcRoot, this.#namespace);
-    for (const folder of [join(this.#runDir, "containers"), join(this.#dataDir, "logs"), runc])
-      for (const name of await namesIn(folder)) found.add(name);
     const orphans = [...found].filter((id) => !keep.has(id) && !this.#byId.has(id));
     await Promise.all(orphans.map((id) => this.remove(id)));
     await this.#endForeignExecs();
@@ -293,10 +303,11 @@ class ContainerdRuntime implements Runtime {
     }
   }
 
-  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}): Promise<ExecProcess> {
-    const record = await this.#running(id);
+  async exec(id: string, spec: ExecSpec, streams: ExecStreams = {}, signal?: AbortSignal): Promise<ExecProcess> {
+    signal?.throwIfAborted();
+    const { record, pid } = await this.#running(id);
     const text = Buffer.from(record.spec?.value ?? []).toString();
-    const user = spec.user === undefined ? undefined : await processUser(spec.user, [], await this.#mounts(id));
+    const user = spec.user === undefined ? undefined : await this.#userOf(spec.user, pid);
     const execId = newId(this.#random);
     const name = `${id}.${execId}`;
     this.#execs.add(name);
@@ -309,22 +320,31 @@ class ContainerdRuntime implements Runtime {
       execId,
       process: execProcess(text, spec, user),
       exitStatus: (code: number, at: Timestamp | undefined): Promise<ExitStatus> => this.#exit(id, code, at),
+      endSession: (leader: number): Promise<void> => this.#cgroups.endSession(this.#pieces.cgroupPath(id), leader),
+      endStuck: (): Promise<void> => this.#cgroups.endStuckJoins(this.#pieces.cgroupPath(id), this.#clock, stuckMs),
+      clock: this.#clock,
     };
-    try {
-      const process = await startExec(around, spec, streams);
-      process.exit.then(forget, forget);
-      return process;
-    } catch (error) {
-      forget();
-      throw error;
-    }
+    const starting = startExec(around, spec, streams, signal);
+    starting.then(({ exit }) => exit.then(forget, forget), forget);
+    if (signal === undefined) return starting;
+    // One that is given up while it starts ends itself as soon as it has.
+    starting.catch((error: unknown) => {
+      if (signal.aborted && error !== signal.reason)
+        this.#log.debug("a process that was given up did not start", { id, error });
+    });
+    return abortable(starting, signal);
+  }
+
+  /** Who a user is in a container that runs, whose files may change while they are read. */
+  async #userOf(user: string, pid: number): Promise<ProcessUser> {
+    return processUser(user, [], await readUserTables((path, most) => this.#program.readOfProcess(pid, path, most)));
   }
 
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, void> {
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closed.signal]) : this.#closed.signal;
     if (signal.aborted) return;
     await this.#recordOf(id);
-    const log = new ContainerLog(this.#directory(id).logPath);
+    const log = new ContainerLog(this.#pieces.directory(id).logPath);
     if (!options.follow) {
       // What a process wrote last may still be on its way when its end is told.
       if ((await this.#task(id))?.status === Status.STOPPED) await log.settled(signal);
@@ -362,7 +382,7 @@ class ContainerdRuntime implements Runtime {
 
   async stats(id: string): Promise<ContainerStats> {
     await this.#running(id);
-    const stats = await this.#cgroups.stats(this.#cgroupPath(id));
+    const stats = await this.#cgroups.stats(this.#pieces.cgroupPath(id));
     if (stats === undefined) throw wrongState(id, { kind: "unknown", cause: "lost" });
     return stats;
   }
@@ -383,87 +403,12 @@ class ContainerdRuntime implements Runtime {
   close(): Promise<void> {
     this.#closed.abort();
     this.#connection.close();
+    this.#program.close();
     return Promise.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #make(spec: ContainerSpec, image: UnpackedImage): Promise<ContainerStatus> {
-    const { id } = spec;
-    const directory = this.#directory(id);
-    const [mounts, files] = await Promise.all([
-      this.#snapshot(id, image),
-      this.#clearDirectories(id).then(() => directory.make(spec, this.#program)),
-    ]);
-    const user = await processUser(spec.user ?? image.config.user ?? "", spec.groups ?? [], mounts);
-    const oci = await ociSpec(spec, image.config, {
-      architecture: this.#platform.architecture,
-      netnsPath: directory.netnsPath,
-      cgroupsPath: `/${this.#cgroupPath(id)}`,
-      cgroups: this.#cgroups,
-      initProgram: this.#program.path,
-      user,
-      files,
-    });
-    const uri = new ContainerLog(directory.logPath).uri(this.#program.path, spec);
-    const container: Container = {
-      id,
-      labels: {
-        ...spec.labels,
-        [stopSignalLabel]: String(stopSignalNumber(spec.stopSignal, image.config.stopSignal)),
-        [logUriLabel]: JSON.stringify({ uri, tty: spec.tty ?? false }),
-      },
-      image: image.ref,
-      runtime: { name: shim, options: { typeUrl: shimOptionsType, value: this.#shimOptions } },
-      spec: { typeUrl: specType, value: Buffer.from(JSON.stringify(oci)) },
-      snapshotter,
-      snapshotKey: id,
-    };
-    await this.#connection.unary(ContainersService.create, { container });
-    return this.#status(container, undefined);
-  }
-
-  /** The container's own layer. It is a root of garbage collection until the record refers to it, and after. */
-  async #snapshot(id: string, image: UnpackedImage): Promise<readonly Mount[]> {
-    const labels = { "containerd.io/gc.root": new Date().toISOString() };
-    const prepare = async (): Promise<readonly Mount[]> =>
-      (
-        await this.#connection.unary(SnapshotsService.prepare, {
-          snapshotter,
-          key: id,
-          parent: image.chainId,
-          labels,
-        })
-      ).mounts;
-    try {
-      const mounts = await unless(prepare(), "RUNTIME_ALREADY_EXISTS");
-      if (mounts !== undefined) return mounts;
-      // Left by a create that was cut off: there is no record of it.
-      await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
-      return await prepare();
-    } catch (error) {
-      if (!RuntimeError.is(error, "RUNTIME_NOT_FOUND")) throw error;
-      throw new RuntimeError(
-        { code: "RUNTIME_IMAGE_NOT_FOUND", ref: image.ref },
-        `${image.ref} was removed meanwhile: pull it again`,
-        { cause: error },
-      );
-    }
-  }
-
-  /** All but the record (C1). */
-  async #removePieces(id: string): Promise<void> {
-    await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key: id }), "RUNTIME_NOT_FOUND");
-    await this.#clearDirectories(id);
-  }
-
-  async #clearDirectories(id: string): Promise<void> {
-    await this.#directory(id).remove(this.#program);
-    // runc takes no id that it thinks it has.
-    // A containerd that has just come back may clean it up too, and runc write to it meanwhile (ENOTEMPTY).
-    await rm(join(this.#runcRoot, this.#namespace, id), { recursive: true, force: true, maxRetries: 5 });
   }
 
   async #endTask(id: string): Promise<void> {
@@ -500,6 +445,8 @@ class ContainerdRuntime implements Runtime {
       if (this.#execs.has(name)) continue;
       const [containerId = "", execId = ""] = name.split(".");
       const ids = { containerId, execId };
+      const found = await unless(this.#connection.unary(TasksService.get, ids), "RUNTIME_NOT_FOUND");
+      if (found?.process?.pid) await this.#cgroups.endSession(this.#pieces.cgroupPath(containerId), found.process.pid);
       const kill = { ...ids, signal: constants.signals.SIGKILL, all: false };
       if ((await unless(this.#connection.unary(TasksService.kill, kill), "RUNTIME_NOT_FOUND")) !== undefined)
         await unless(this.#connection.unary(TasksService.wait, ids), "RUNTIME_NOT_FOUND");
@@ -508,28 +455,24 @@ class ContainerdRuntime implements Runtime {
     }
   }
 
-  /** The record of one that runs. */
-  async #running(id: string): Promise<Container> {
+  /** The record and first process of one that runs. */
+  async #running(id: string): Promise<{ readonly record: Container; readonly pid: number }> {
     const [record, task] = await Promise.all([this.#recordOf(id), this.#task(id)]);
     const state = await this.#state(id, task);
     if (state.kind !== "running") throw wrongState(id, state);
-    return record;
-  }
-
-  async #mounts(id: string): Promise<readonly Mount[]> {
-    return (await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id })).mounts;
+    return { record, pid: state.pid };
   }
 
   async #exit(id: string, code: number, at: Timestamp | undefined): Promise<ExitStatus> {
     const finishedAt = (at?.seconds ?? 0) * 1_000 + Math.floor((at?.nanos ?? 0) / 1e6);
     const killed = code === 128 + constants.signals.SIGKILL;
-    return { code, oomKilled: killed && (await this.#cgroups.outOfMemory(this.#cgroupPath(id))), finishedAt };
+    return { code, oomKilled: killed && (await this.#cgroups.outOfMemory(this.#pieces.cgroupPath(id))), finishedAt };
   }
 
   async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
     const { [stopSignalLabel]: _, [logUriLabel]: __, ...labels } = container.labels;
     const { id, image } = container;
-    return { id, image, labels, netnsPath: this.#directory(id).netnsPath, state: await this.#state(id, task) };
+    return { id, image, labels, netnsPath: this.#pieces.directory(id).netnsPath, state: await this.#state(id, task) };
   }
 
   async #state(id: string, task: Process | undefined): Promise<ContainerState> {
@@ -542,7 +485,7 @@ class ContainerdRuntime implements Runtime {
         return { kind: "exited", exit: await this.#exit(id, task.exitStatus, task.exitedAt) };
       case undefined:
         if (this.#starting.has(id)) return { kind: "created" };
-        return (await this.#directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
+        return (await this.#pieces.directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
       default:
         // A start that was cut off, or a shim that does not answer.
         return this.#starting.has(id) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
@@ -563,14 +506,6 @@ class ContainerdRuntime implements Runtime {
     return (
       await unless(this.#connection.unary(TasksService.get, { containerId: id, execId: "" }), "RUNTIME_NOT_FOUND")
     )?.process;
-  }
-
-  #directory(id: string): ContainerDirectory {
-    return new ContainerDirectory(this.#runDir, this.#dataDir, id);
-  }
-
-  #cgroupPath(id: string): string {
-    return `${this.#cgroupParent}/${id}`;
   }
 }
 

@@ -1,9 +1,10 @@
 import { closeSync, constants, open, openSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { Socket } from "node:net";
+import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { delay, systemClock } from "@warren/std";
+import { abortable, delay, systemClock, type Clock } from "@warren/std";
 import {
   RuntimeError,
   signalNumber,
@@ -16,6 +17,8 @@ import { unless, type Connection } from "./connection.ts";
 import { TasksService } from "./generated/containerd/tasks.ts";
 import type { Timestamp } from "./generated/google/protobuf/timestamp.ts";
 import type { NativeProgram } from "./native-program.ts";
+
+const { signals } = osConstants;
 
 /** A descriptor alone: a FileHandle would close it when it is collected. */
 const openDescriptor = promisify(open);
@@ -35,6 +38,11 @@ export interface ExecSurroundings {
   /** OCI's `process`. */
   readonly process: object;
   readonly exitStatus: (code: number, at: Timestamp | undefined) => Promise<ExitStatus>;
+  /** Ends a process of the container, by its number on this machine, with all that it has started. */
+  readonly endSession: (pid: number) => Promise<void>;
+  /** Ends those of the container's that runc can't begin. */
+  readonly endStuck: () => Promise<void>;
+  readonly clock: Clock;
 }
 
 /**
@@ -42,49 +50,81 @@ export interface ExecSurroundings {
  *
  * E1 A pipe is read to its end before the exit is told, however slow the reader.
  * E2 What a process leaves behind in the background may hold its output open; it is cut off once nothing more comes.
+ * E3 Once `signal` aborts, nobody waits: what was begun is ended as soon as it can be, and cleared away as after an end.
  */
 export async function startExec(
-  { connection, program, directory, containerId, execId, process, exitStatus }: ExecSurroundings,
+  around: ExecSurroundings,
   spec: ExecSpec,
   streams: ExecStreams,
+  signal?: AbortSignal,
 ): Promise<ExecProcess> {
+  const { connection, program, directory, containerId, execId, clock } = around;
   const path = (name: string): string => join(directory, name);
   const names = [...(streams.stdin ? ["stdin"] : []), "stdout", ...(spec.tty ? [] : ["stderr"])];
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const ids = { containerId, execId };
   const pumps: Pump[] = [];
-  const end = async (): Promise<void> => {
-    for (const pump of pumps) pump.close();
-    await rm(directory, { recursive: true, force: true });
-  };
   try {
     await program.createFifos(...names.map(path));
     // Our ends first: the shim waits for a reader when it opens its own.
     pumps.push(await Pump.open(path("stdout"), streams.stdout));
     if (!spec.tty) pumps.push(await Pump.open(path("stderr"), streams.stderr));
+    signal?.throwIfAborted();
     await connection.unary(TasksService.exec, {
       ...ids,
       stdin: streams.stdin ? path("stdin") : "",
       stdout: path("stdout"),
       stderr: spec.tty ? "" : path("stderr"),
       terminal: spec.tty ?? false,
-      spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(process)) },
+      spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(around.process)) },
     });
-    await connection.unary(TasksService.start, ids).catch(async (error: unknown) => {
+    // E3: a start can't be taken back, only ended.
+    const endStuck = (): void => void around.endStuck().catch(() => undefined);
+    signal?.addEventListener("abort", endStuck, { once: true });
+    const starting = connection
+      .unary(TasksService.start, ids)
+      .finally(() => signal?.removeEventListener("abort", endStuck));
+    if (signal?.aborted) endStuck();
+    const { pid } = await starting.catch(async (error: unknown) => {
       await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
       throw error;
     });
+    return run(around, pid, pumps, streams, signal);
   } catch (error) {
     await streams.stdin?.cancel(error);
-    await end();
-    // Which of a container's two command lines it was is known here.
-    if (RuntimeError.is(error, "RUNTIME_SPEC_INVALID"))
-      throw new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field: "args" }, error.message, { cause: error });
-    throw error;
+    const code = cannotRun(error);
+    if (code !== undefined) await pumps.at(-1)?.say(`${whyNotRun(error)}\n`);
+    for (const pump of pumps) pump.close();
+    await Promise.all(pumps.map((pump) => pump.done));
+    await rm(directory, { recursive: true, force: true });
+    if (code === undefined) throw error;
+    const exit = { code, oomKilled: false, finishedAt: clock.now() };
+    const nothing = (): Promise<void> => Promise.resolve();
+    return { exit: Promise.resolve(exit), resize: nothing, signal: nothing };
   }
+}
+
+/** What a process that runs is from here on. */
+function run(
+  { connection, directory, containerId, execId, exitStatus, endSession }: ExecSurroundings,
+  pid: number,
+  pumps: readonly Pump[],
+  streams: ExecStreams,
+  signal: AbortSignal | undefined,
+): ExecProcess {
+  const ids = { containerId, execId };
   const over = new AbortController();
-  const input = streams.stdin && feed(connection, ids, path("stdin"), streams.stdin, over.signal);
-  const exit = (async (): Promise<ExitStatus> => {
+  const input = streams.stdin && feed(connection, ids, join(directory, "stdin"), streams.stdin, over.signal);
+  const kill = async (number: number): Promise<void> => {
+    if (number === signals.SIGKILL) await endSession(pid);
+    await unless(connection.unary(TasksService.kill, { ...ids, signal: number, all: false }), "RUNTIME_NOT_FOUND");
+  };
+  // E3: what can't be ended now, since containerd is away, is found by its directory.
+  const giveUp = (): void => {
+    for (const pump of pumps) pump.close();
+    kill(signals.SIGKILL).catch(() => undefined);
+  };
+  const ended = (async (): Promise<ExitStatus> => {
     try {
       const { exitStatus: code, exitedAt } = await connection.unary(TasksService.wait, ids);
       over.abort();
@@ -95,32 +135,50 @@ export async function startExec(
       await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
       await read;
       await input;
-      await end();
+      await rm(directory, { recursive: true, force: true });
       return await exitStatus(code, exitedAt);
     } finally {
       over.abort();
+      signal?.removeEventListener("abort", giveUp);
       // Where the end was not seen the directory stays: by its name `collectOrphans` finds the process.
       for (const pump of pumps) pump.close();
     }
   })();
-  exit.catch(() => undefined); // a caller may look at it later or never
+  signal?.addEventListener("abort", giveUp, { once: true });
+  if (signal?.aborted) giveUp();
+  ended.catch(() => undefined); // a caller may look at it later or never
+  const exit = signal === undefined ? ended : abortable(ended, signal);
+  exit.catch(() => undefined);
   return {
     exit,
     async resize(columns, rows) {
       const size = { ...ids, width: columns, height: rows };
       await unless(connection.unary(TasksService.resizePty, size), "RUNTIME_NOT_FOUND");
     },
-    async signal(signal) {
-      const request = { ...ids, signal: signalNumber(signal), all: false };
-      await unless(connection.unary(TasksService.kill, request), "RUNTIME_NOT_FOUND");
-    },
+    signal: async (name) => kill(signalNumber(name)),
   };
+}
+
+/** runc's words for a program that can't be begun, after which it says why. */
+const notBegun = /(exec: "[^]*?": [^]*?|exec \S+: [^]*?)(?:: unknown)?$/;
+
+function whyNotRun(error: unknown): string {
+  return notBegun.exec((error as Error).message)?.[1] ?? (error as Error).message;
+}
+
+/** As shells say it: 127 for what is not there, 126 for what can't be run; undefined where it is something else. */
+export function cannotRun(error: unknown): 126 | 127 | undefined {
+  if (!(error instanceof RuntimeError) || !/OCI runtime exec failed/.test(error.message)) return undefined;
+  const why = notBegun.exec(error.message)?.[1];
+  if (why === undefined) return undefined;
+  return /executable file not found|no such file or directory/.test(why) ? 127 : 126;
 }
 
 /** Copies one pipe to a stream; a reader that has gone is no fault of the process, whose output is then dropped. */
 class Pump {
   readonly done: Promise<void>;
   readonly #socket: Socket;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #writing: Promise<void> | undefined;
   #chunks = 0;
 
@@ -131,7 +189,14 @@ class Pump {
 
   private constructor(fd: number, to: WritableStream<Uint8Array> | undefined) {
     this.#socket = new Socket({ fd, readable: true, writable: false });
-    this.done = this.#run(to?.getWriter());
+    this.#writer = to?.getWriter();
+    this.done = this.#run(this.#writer);
+  }
+
+  /** Writes a text of ours, of a process that never began. */
+  async say(text: string): Promise<void> {
+    // A reader that has gone misses it.
+    await this.#writer?.write(Buffer.from(text)).catch(() => undefined);
   }
 
   /** How many times something came. */

@@ -1,18 +1,51 @@
-import { lstat, readFile, realpath } from "node:fs/promises";
-import { join } from "node:path";
 import { RuntimeError } from "@warren/runtime";
-import type { Mount } from "./generated/containerd/types.ts";
+import { hasErrno } from "./native-program.ts";
 import type { ProcessUser } from "./oci-spec.ts";
 
-/** Who `user` and `groups` are in the image: names by its passwd and group files, numbers as they are. */
-export async function processUser(
-  user: string,
-  groups: readonly string[],
-  mounts: readonly Mount[],
-): Promise<ProcessUser> {
+/** Rows of `/etc/passwd` and `/etc/group`, split at colons. */
+export interface UserTables {
+  readonly passwd: readonly (readonly string[])[];
+  readonly group: readonly (readonly string[])[];
+}
+
+/** Longest that a table may be: with more than ten thousand users somebody means harm. */
+const tableBytes = 1024 * 1024;
+
+/**
+ * An image's or a container's own users and groups. A table that is not there is empty.
+ *
+ * @param read a regular file, resolved within the image's or container's root
+ * @throws RuntimeError `RUNTIME_SPEC_INVALID` (`user`) where a table is no file, or longer than one can be
+ */
+export async function readUserTables(
+  read: (path: string, mostBytes: number) => Promise<Uint8Array>,
+): Promise<UserTables> {
+  const table = async (path: string): Promise<string[][]> => {
+    try {
+      const text = Buffer.from(await read(path, tableBytes)).toString();
+      return text.split("\n").flatMap((line) => (line === "" ? [] : [line.split(":")]));
+    } catch (error) {
+      if (hasErrno(error, "ENOENT") || hasErrno(error, "ENOTDIR")) return [];
+      const why = hasErrno(error, "EFBIG")
+        ? `is longer than ${tableBytes} bytes`
+        : hasErrno(error, "EINVAL")
+          ? "is no file"
+          : hasErrno(error, "ELOOP")
+            ? "is a link that leads nowhere"
+            : undefined;
+      if (why === undefined) throw error;
+      throw new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field: "user" }, `user: the image's ${path} ${why}`, {
+        cause: error,
+      });
+    }
+  };
+  const [passwd, group] = await Promise.all([table("/etc/passwd"), table("/etc/group")]);
+  return { passwd, group };
+}
+
+/** Who `user` and `groups` are: names by the tables, numbers as they are. */
+export function processUser(user: string, groups: readonly string[], { passwd, group }: UserTables): ProcessUser {
   const [name = "", groupName] = user.split(":");
-  const passwd = await table(mounts, "etc/passwd");
-  const group = await table(mounts, "etc/group");
   const wanted = name === "" ? "0" : name;
   const entry = passwd.find((row) => row[0] === wanted || row[2] === wanted);
   const uid = number(wanted) ?? number(entry?.[2]);
@@ -27,41 +60,24 @@ export async function processUser(
     groupName !== undefined || entry === undefined
       ? []
       : group.filter((row) => row[3]?.split(",").includes(entry[0] ?? ""));
-  const additional = [...memberOf.map((row) => Number(row[2])), ...groups.map((g) => groupId(g, "groups"))];
+  const additional = [
+    ...memberOf.flatMap((row) => number(row[2]) ?? []),
+    ...groups.map((given) => groupId(given, "groups")),
+  ];
   return { uid, gid, groups: [...new Set(additional)] };
 }
 
+/** The kernel's ids end below this, which it takes for "none". */
+const noId = 0xffff_ffff;
+
 function number(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
+  if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
+  return Number(text) < noId ? Number(text) : undefined;
 }
 
 function unknown(field: string, name: string): RuntimeError {
   return new RuntimeError(
     { code: "RUNTIME_SPEC_INVALID", field },
-    `${field}: the image knows no "${name}"; give a number or a name that is in it`,
+    `${field}: the image knows no ${JSON.stringify(name.slice(0, 60))}; give a number or a name that is in it`,
   );
-}
-
-/** The rows of a file of the image's root, read from its layers, the upper one first, so that nothing has to be mounted. */
-async function table(mounts: readonly Mount[], path: string): Promise<string[][]> {
-  for (const layer of layers(mounts)) {
-    const file = join(layer, path);
-    const found = await lstat(file).catch((error: NodeJS.ErrnoException) => error);
-    if (found instanceof Error) {
-      if (found.message.includes("ENOENT") || found.message.includes("ENOTDIR")) continue;
-      throw found;
-    }
-    // A link could lead out of the image, and a device is overlayfs's word for "deleted".
-    if (!found.isFile() || (await realpath(file)) !== join(await realpath(layer), path)) return [];
-    return (await readFile(file, "utf8")).split("\n").flatMap((line) => (line === "" ? [] : [line.split(":")]));
-  }
-  return [];
-}
-
-function layers(mounts: readonly Mount[]): string[] {
-  return mounts.flatMap(({ type, source, options }) => {
-    if (type !== "overlay") return [source];
-    const value = (key: string): string => options.find((o) => o.startsWith(`${key}=`))?.slice(key.length + 1) ?? "";
-    return [value("upperdir"), ...value("lowerdir").split(":")].filter((dir) => dir !== "");
-  });
 }

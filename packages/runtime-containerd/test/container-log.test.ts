@@ -39,7 +39,8 @@ test("a record is read to the nanosecond's last figure that a number holds; what
       Buffer.from("2026-01-02T03:04:05.123456789Z stdout F not yet who"),
     ]),
   );
-  const [first, second, ...rest] = await read();
+  const [second, first, ...rest] = await read();
+  // What no line feed came after is told last.
   expect(first).toEqual({
     at: expect.closeTo(Date.UTC(2026, 0, 2, 3, 4, 5, 123) + 0.456789, 3),
     stream: "stderr",
@@ -68,6 +69,46 @@ test("tail counts over files, whatever their sizes", async () => {
   const since = Date.UTC(2026, 0, 1) + 5000 * 1000;
   expect(numbers(await read({ since }))).toEqual([5000, 5001, 5002, 5003, 5004]);
   expect(numbers(await read({ since, tail: 2 }))).toEqual([5003, 5004]);
+});
+
+test("the pieces of a line are put together, whatever the other stream writes meanwhile, and tail counts lines", async () => {
+  const piece = (stream: string, kind: "F" | "P", text: string): void =>
+    appendFileSync(join(directory, `${text.startsWith("b") ? 2 : 1}.log`), `${stamp(1)} ${stream} ${kind} ${text}\n`);
+  piece("stdout", "F", "a1");
+  piece("stderr", "P", "a2");
+  piece("stdout", "P", "a3");
+  piece("stdout", "F", "a4");
+  piece("stderr", "P", "b5");
+  piece("stdout", "F", "b6");
+  piece("stderr", "F", "b7");
+  piece("stdout", "P", "b8");
+  const shown = async (options: LogOptions): Promise<string[]> =>
+    (await read(options)).map(
+      (l) => `${l.stream === "stderr" ? "!" : ""}${Buffer.from(l.line).toString()}${l.partial ? "…" : ""}`,
+    );
+  const all = ["a1", "a3a4", "b6", "!a2b5b7", "b8…"];
+  expect(await shown({})).toEqual(all);
+  for (let tail = 0; tail <= 6; tail += 1)
+    expect(await shown({ tail }), String(tail)).toEqual(tail === 0 ? [] : all.slice(-tail));
+});
+
+test("a line of any length is told in pieces of a bounded size, and counts once", async () => {
+  const piece = "x".repeat(16 * 1024);
+  appendFileSync(join(directory, "1.log"), record(1));
+  for (let i = 0; i < 40; i += 1) appendFileSync(join(directory, "1.log"), `${stamp(2)} stdout P ${piece}\n`);
+  appendFileSync(join(directory, "1.log"), `${stamp(2)} stdout F end\n${record(3)}`);
+  for (const tail of [undefined, 3]) {
+    const lines = await read(tail === undefined ? {} : { tail });
+    expect(lines.map(({ line, partial }) => [line.length, partial])).toEqual([
+      [1, false],
+      [256 * 1024, true],
+      [256 * 1024, true],
+      [128 * 1024 + 3, false],
+      [1, false],
+    ]);
+  }
+  expect((await read({ tail: 2 })).map(({ line }) => line.length)).toEqual([256 * 1024, 256 * 1024, 128 * 1024 + 3, 1]);
+  expect((await read({ tail: 1 })).map(({ line }) => line.length)).toEqual([1]);
 });
 
 test("a follower goes on from file to file, past one that is rotated away, and ends with the logger", async () => {

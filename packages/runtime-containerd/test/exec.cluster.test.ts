@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createHash, pbkdf2 } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -131,14 +132,110 @@ test("what is left in the background does not hold the end up", async () => {
   expect(performance.now() - begin).toBeLessThan(14_000);
 });
 
-test("a program that isn't there is told by field, and leaves nothing", async () => {
-  await expect(runtime.exec(id, { args: ["no-such-program"] })).rejects.toMatchObject({
-    failure: { code: "RUNTIME_SPEC_INVALID", field: "args" },
-  });
+test("a program that is not there ends with 127, one that can't be run with 126, and why is on its errors", async () => {
+  await sh("touch /tmp/plain");
+  const run = async (...args: string[]): Promise<[number, string]> => {
+    const [stdout, stderr] = [collector(), collector()];
+    const process = await runtime.exec(id, { args }, { stdout: stdout.stream, stderr: stderr.stream });
+    const { code } = await process.exit;
+    await process.signal("KILL");
+    expect(stdout.bytes().length).toBe(0);
+    return [code, stderr.bytes().toString()];
+  };
+  expect(await run("no-such-program")).toEqual([127, expect.stringContaining("not found")]);
+  expect(await run("/no/such/program")).toEqual([127, expect.stringContaining("no such file or directory")]);
+  expect(await run("/tmp/plain")).toEqual([126, expect.stringContaining("permission denied")]);
+  expect(await run("/etc")).toEqual([126, expect.stringMatching(/directory|permission denied/)]);
   await expect(runtime.exec(id, { args: ["true"], user: "nobody-here" })).rejects.toMatchObject({
     failure: { code: "RUNTIME_SPEC_INVALID", field: "user" },
   });
-  expect(readdirSync(join(bed.options.runDir, "execs"))).toEqual([]);
+  await until("nothing is left", () => readdirSync(join(bed.options.runDir, "execs")).length === 0);
+});
+
+const running = async (marks: string): Promise<number> =>
+  Number((await sh(`ps -o args | grep -c '^sleep ${marks}' || true`)).stdout.trim());
+
+test("a process that is given up is ended with all that it started, before its start and after", async () => {
+  const tree = "sleep 7771 & (sleep 7772 & setsid sleep 7773 & exec sleep 7774) & echo up; wait";
+  const abort = new AbortController();
+  const stdout = collector();
+  const args = ["/bin/sh", "-c", tree];
+  const process = await runtime.exec(id, { args }, { stdout: stdout.stream }, abort.signal);
+  await until("it has begun", () => stdout.bytes().includes("up"));
+  await until("all run", async () => (await running("777[1-4]")) === 4);
+  abort.abort(new Error("given up"));
+  await expect(process.exit).rejects.toThrow("given up");
+  await until("all are gone", async () => (await running("777[1-4]")) === 0);
+  // At any moment of its beginning.
+  const early = await Promise.allSettled(
+    Array.from({ length: 20 }, async (_, i) => {
+      const signal = new AbortController();
+      const beginning = runtime.exec(id, { args }, {}, signal.signal);
+      setTimeout(() => signal.abort(new Error("given up")), i * 8);
+      await (
+        await beginning
+      ).exit;
+    }),
+  );
+  for (const one of early) expect(one).toMatchObject({ status: "rejected", reason: { message: "given up" } });
+  await until("none is left", async () => (await running("777[1-4]")) === 0);
+  await until("nor a directory of one", () => readdirSync(join(bed.options.runDir, "execs")).length === 0);
+});
+
+test("a KILL to one takes what it started along, and other signals are for it alone", async () => {
+  const stdout = collector();
+  const text = "trap 'echo got' USR1; sleep 8881 & sleep 8882 & echo up; while :; do wait; done";
+  const process = await runtime.exec(id, { args: ["/bin/sh", "-c", text] }, { stdout: stdout.stream });
+  await until("it has begun", () => stdout.bytes().includes("up"));
+  await process.signal("USR1");
+  await until("it got it", () => stdout.bytes().includes("got"));
+  expect(await running("888[12]")).toBe(2);
+  await process.signal("KILL");
+  expect((await process.exit).code).toBe(137);
+  expect(await running("888[12]")).toBe(0);
+});
+
+/** Runs a shell on the machine, in the container's `/etc`, where no exec that reads its users could run. */
+async function inEtc(text: string): Promise<void> {
+  const [status] = await runtime.list();
+  if (status?.state.kind !== "running") throw new Error("the container does not run");
+  execFileSync("sh", ["-c", `cd /proc/${status.state.pid}/root/etc && { ${text}; }`], { cwd: "/" });
+}
+
+test("a user is looked up in the container as it is now, whatever its files have become", async () => {
+  const user = async (name: string): Promise<string> => (await sh("id -u", { user: name })).stdout.trim();
+  const refusal = { failure: { code: "RUNTIME_SPEC_INVALID", field: "user" } };
+  await inEtc("mkdir -p ../usr/lib && mv passwd ../usr/lib/passwd && ln -s /usr/lib/passwd passwd");
+  expect(await user("web")).toBe("1000");
+  await inEtc("ln -sf ../../../../../../usr/lib/passwd passwd");
+  expect(await user("web")).toBe("1000");
+  await inEtc("echo added:x:77:77::/: >> ../usr/lib/passwd");
+  expect(await user("added")).toBe("77");
+  for (const harm of [
+    "mkfifo passwd",
+    "mkdir passwd",
+    "ln -s passwd passwd",
+    "truncate -s 100G passwd",
+    "mknod passwd c 1 5",
+  ]) {
+    await inEtc(`rm -rf passwd; ${harm}`);
+    await expect(user("web"), harm).rejects.toMatchObject(refusal);
+  }
+  await inEtc("rm -rf passwd; cp ../usr/lib/passwd passwd");
+  expect(await user("web")).toBe("1000");
+});
+
+test("one that runc never begins, since the container put a pipe in its way, is given up and cleared away", async () => {
+  await inEtc("mv passwd kept; mkfifo passwd");
+  const abort = new AbortController();
+  const beginning = runtime.exec(id, { args: ["true"] }, {}, abort.signal);
+  beginning.catch(() => undefined);
+  await until("it is stuck", () => readdirSync(join(bed.options.runDir, "execs")).length === 1);
+  abort.abort(new Error("given up"));
+  await expect(beginning).rejects.toThrow("given up");
+  await until("it is cleared away", () => readdirSync(join(bed.options.runDir, "execs")).length === 0, 30_000);
+  await inEtc("mv kept passwd");
+  expect((await sh("echo well")).stdout).toBe("well\n");
 });
 
 test("many at once keep their streams apart", async () => {

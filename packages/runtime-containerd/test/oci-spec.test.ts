@@ -1,12 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { emptyImageConfig, type ContainerSpec, type ImageConfig } from "@warren/runtime";
+import { RuntimeError, emptyImageConfig, type ContainerSpec, type ImageConfig } from "@warren/runtime";
 import { expect, test } from "vitest";
 import { capabilitiesOf } from "../src/capabilities.ts";
 import { KeyedQueue } from "../src/keyed-queue.ts";
 import { execProcess, ociSpec } from "../src/oci-spec.ts";
-import { processUser } from "../src/process-user.ts";
+import { processUser, readUserTables, type UserTables } from "../src/process-user.ts";
 import { seccompProfile } from "../src/seccomp.ts";
 
 const image: ImageConfig = {
@@ -141,34 +138,46 @@ test("seccomp: what makes a namespace, loads code into the kernel or sets the cl
   for (const name of ["openat", "execve", "futex", "ptrace"]) expect(allows(name), name).toBe(true);
 });
 
-test("users and groups are read from the upper layer that has them, and never through a link that leads out", async () => {
-  const root = mkdtempSync(join(tmpdir(), "warren-layers-"));
-  try {
-    const layer = (name: string, files: Record<string, string>): string => {
-      mkdirSync(join(root, name, "etc"), { recursive: true });
-      for (const [file, text] of Object.entries(files)) writeFileSync(join(root, name, "etc", file), text);
-      return join(root, name);
-    };
-    const upper = layer("upper", {});
-    const middle = layer("middle", { passwd: "web:x:10:20::/:\n" });
-    const lower = layer("lower", {
-      passwd: "web:x:1:2::/:\nold:x:3:4::/:\n",
-      group: "staff:x:50:web,other\nweb:x:20:\n",
+const tables = (files: Record<string, string>): Promise<UserTables> =>
+  readUserTables((path) => {
+    const text = files[path];
+    const absent = new RuntimeError({ code: "RUNTIME_FAILED", status: 2 }, "no such file");
+    return text === undefined ? Promise.reject(absent) : Promise.resolve(Buffer.from(text));
+  });
+
+test("users and groups are the image's own, by name or number", async () => {
+  const known = await tables({
+    "/etc/passwd": "web:x:10:20::/:\nbad:x:::\n\nroot:x:0:0::/:\n",
+    "/etc/group": "staff:x:50:web,other\nweb:x:20:\nodd:x:none:web\nwheel:x:1:root\n",
+  });
+  expect(processUser("web", [], known)).toEqual({ uid: 10, gid: 20, groups: [50] });
+  expect(processUser("web:staff", ["7"], known)).toEqual({ uid: 10, gid: 50, groups: [7] });
+  expect(processUser("", [], known)).toEqual({ uid: 0, gid: 0, groups: [1] });
+  expect(processUser("99", [], known)).toEqual({ uid: 99, gid: 0, groups: [] });
+  for (const [user, groups, field] of [
+    ["old", [], "user"],
+    ["bad", [], "user"],
+    ["4294967295", [], "user"],
+    ["web", ["none"], "groups"],
+  ] as const)
+    expect(() => processUser(user, groups, known)).toThrow(
+      expect.objectContaining({ failure: { code: "RUNTIME_SPEC_INVALID", field } }),
+    );
+  expect(processUser("0", [], await tables({}))).toEqual({ uid: 0, gid: 0, groups: [] });
+});
+
+test("a table that is no file, too long or a link in a circle is refused by name", async () => {
+  for (const [errno, why] of [
+    [22, "is no file"],
+    [27, "is longer than"],
+    [40, "leads nowhere"],
+  ] as const) {
+    const read = (): Promise<never> =>
+      Promise.reject(new RuntimeError({ code: "RUNTIME_FAILED", status: errno }, "it failed"));
+    await expect(readUserTables(read)).rejects.toThrow(why);
+    await expect(readUserTables(read)).rejects.toMatchObject({
+      failure: { code: "RUNTIME_SPEC_INVALID", field: "user" },
     });
-    const options = [`lowerdir=${middle}:${lower}`, `upperdir=${upper}`];
-    const mounts = [{ type: "overlay", source: "overlay", target: "", options }];
-    expect(await processUser("web", [], mounts)).toEqual({ uid: 10, gid: 20, groups: [50] });
-    expect(await processUser("web:staff", ["7"], mounts)).toEqual({ uid: 10, gid: 50, groups: [7] });
-    expect(await processUser("", [], mounts)).toEqual({ uid: 0, gid: 0, groups: [] });
-    expect(await processUser("99", [], mounts)).toEqual({ uid: 99, gid: 0, groups: [] });
-    await expect(processUser("old", [], mounts)).rejects.toMatchObject({ failure: { field: "user" } });
-    await expect(processUser("web", ["none"], mounts)).rejects.toMatchObject({ failure: { field: "groups" } });
-    const trap = layer("trap", {});
-    symlinkSync("/etc/passwd", join(trap, "etc/passwd"));
-    const bind = [{ type: "bind", source: trap, target: "", options: [] }];
-    await expect(processUser("root", [], bind)).rejects.toMatchObject({ failure: { field: "user" } });
-  } finally {
-    rmSync(root, { recursive: true });
   }
 });
 

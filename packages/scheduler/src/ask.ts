@@ -1,9 +1,9 @@
 import { partitionBy } from "./filters/affinity.ts";
 import { needsOf, resources } from "./filters/resources.ts";
-import type { Filter, NodeOrder, Partition, Scorer } from "./rules.ts";
+import type { Filter, NodeOrder, Partitioning, Scorer } from "./rules.ts";
 import type { Node } from "./state/node.ts";
 import type { Needs } from "./state/ordered-nodes.ts";
-import type { PoolAsk } from "./state/pools.ts";
+import type { IndexAsk } from "./state/candidate-indexes.ts";
 import type { World } from "./state/world.ts";
 import type { TaskState } from "./types.ts";
 
@@ -28,16 +28,16 @@ export interface Score {
   readonly of: (node: Node) => number;
 }
 
-/** What a group's tasks ask, against the world as it is now; good until something is told or placed outside the group. */
-export interface Ask extends PoolAsk {
+/** What a group's tasks ask, compiled against the world as it is now; valid until a change outside the group. */
+export interface Ask extends IndexAsk {
   readonly task: TaskState;
-  /** Equal for tasks that every filter answers alike; undefined where a filter looks at who they are. */
+  /** Equal for tasks that every filter answers alike; undefined where a filter reads which service it is. */
   readonly group: string | undefined;
   /** The texts of what is shared. */
   readonly sharedKey: string;
   /** All filters that the task concerns, in order. */
   readonly checks: readonly Check[];
-  /** Those of them that no pool answers. */
+  /** Those of them that no candidate index answers. */
   readonly unshared: readonly Check[];
   /** Those whose answer is one for all nodes of a part. */
   readonly ofParts: readonly Check[];
@@ -46,6 +46,8 @@ export interface Ask extends PoolAsk {
   readonly needs: Needs;
   readonly lead: readonly Score[];
   readonly tail: readonly Score[];
+  /** Nodes that a tail score finds best. */
+  readonly preferred: readonly ReadonlySet<Node>[];
   /** The scorer just before the order, if many nodes are its exceptions and it can be kept in order. */
   readonly kept: { readonly key: string; readonly of: Score["of"]; readonly nodes: Iterable<Node> } | undefined;
   /** Nodes whose other lead scores are not those of their part; undefined: all nodes. */
@@ -102,9 +104,13 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     addAll(partitions, varies.partitions ?? []);
   }
   const tail: Score[] = [];
+  const preferred: ReadonlySet<Node>[] = [];
   for (const scorer of rules.tail) {
     const of = scorer.score(task, world);
-    if (of !== undefined) tail.push({ scorer, of });
+    if (of === undefined) continue;
+    tail.push({ scorer, of });
+    const best = scorer.best?.(task, world) as ReadonlySet<Node> | undefined;
+    if (best !== undefined && best.size > 0) preferred.push(best);
   }
   const needs = needsOf(task).map(([kind, amount]) => [world.kind(kind), amount] as const);
   const sharedKey = shared.map(({ key }) => key).join("\n");
@@ -122,6 +128,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     needs,
     lead,
     tail,
+    preferred,
     kept,
     exceptions,
     partitions,
@@ -134,6 +141,6 @@ export function spreadKey(preference: string): string | undefined {
   return /^\s*spread\s*=\s*(\S+)\s*$/i.exec(preference)?.[1];
 }
 
-function addAll(partitions: Partition[], more: readonly Partition[]): void {
+function addAll(partitions: Partitioning[], more: readonly Partitioning[]): void {
   for (const each of more) if (!partitions.some(({ key }) => key === each.key)) partitions.push(each);
 }

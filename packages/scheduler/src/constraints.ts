@@ -1,5 +1,6 @@
 import { BlockList, isIP } from "node:net";
 import { SchedulerError } from "./errors.ts";
+import { archMeant, archNames, normalPlatform } from "./platforms.ts";
 import type { ConstrainedNode } from "./types.ts";
 
 export type ConstraintOperator = "==" | "!=" | "in" | "not in" | "exists";
@@ -70,6 +71,7 @@ export function constraintTest({ key, operator, values }: Constraint): (node: Co
   if (key.toLowerCase() === "node.ip") return addressTest(operator, values);
   const read = topologyOf(key);
   if (read === undefined) return () => false;
+  if (operator !== "exists" && key.toLowerCase() === archKey) return archTest(operator, values);
   if (operator === "exists") return (node) => read(node) !== undefined;
   const globs = values.map(globTest);
   const negated = operator === "!=" || operator === "not in";
@@ -80,18 +82,30 @@ export function constraintTest({ key, operator, values }: Constraint): (node: Co
   };
 }
 
+const archKey = "node.platform.arch";
+
+/** An architecture has several names, and any of them will do. */
+function archTest(operator: ConstraintOperator, values: readonly string[]): (node: ConstrainedNode) => boolean {
+  const globs = values.map((value) => globTest(archMeant(value)));
+  const negated = operator === "!=" || operator === "not in";
+  return ({ platform }) => {
+    const names = platform === undefined ? [""] : archNames(platform);
+    return globs.some((matches) => names.some(matches)) !== negated;
+  };
+}
+
 /** Whether `==` and `in` with these values name whole values, so that an index can find the nodes. */
 export function isExact({ key, operator, values }: Constraint): boolean {
   const positive = operator === "==" || operator === "in";
-  return positive && key.toLowerCase() !== "node.ip" && values.every((value) => !/[*?]/.test(value));
+  return positive && !["node.ip", archKey].includes(key.toLowerCase()) && values.every((value) => !/[*?]/.test(value));
 }
 
 const attributes: ReadonlyMap<string, (node: ConstrainedNode) => string | undefined> = new Map([
   ["node.id", (node: ConstrainedNode) => node.id],
   ["node.hostname", (node: ConstrainedNode) => node.hostname],
   ["node.role", (node: ConstrainedNode) => node.role],
-  ["node.platform.os", (node: ConstrainedNode) => node.platform?.os],
-  ["node.platform.arch", (node: ConstrainedNode) => node.platform?.arch],
+  ["node.platform.os", ({ platform }: ConstrainedNode) => platform && normalPlatform(platform).os],
+  ["node.platform.arch", ({ platform }: ConstrainedNode) => platform && normalPlatform(platform).arch],
 ]);
 
 /** Reads what a key names, or undefined if it names nothing. Names of attributes match in any case, names of labels exactly. */

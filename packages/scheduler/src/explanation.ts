@@ -8,7 +8,7 @@ import type { Ask, Check } from "./ask.ts";
 import { ready } from "./filters/ready.ts";
 import { resources } from "./filters/resources.ts";
 import type { Node } from "./state/node.ts";
-import type { Pools } from "./state/pools.ts";
+import type { CandidateIndex, CandidateIndexes } from "./state/candidate-indexes.ts";
 import type { World } from "./state/world.ts";
 import { clip } from "./text.ts";
 import type { Explanation as Said, Filter } from "./rules.ts";
@@ -38,7 +38,7 @@ const nearestReads = 256;
 
 export class Explainer {
   readonly #world: World;
-  readonly #pools: Pools;
+  readonly #indexes: CandidateIndexes;
   /** By what is shared, while the nodes are as they were. */
   readonly #shared = new Map<string, ReadonlyMap<string, Count>>();
   #nodesVersion = -1;
@@ -48,9 +48,9 @@ export class Explainer {
   /** Nodes read so far. */
   reads = 0;
 
-  constructor(world: World, pools: Pools) {
+  constructor(world: World, indexes: CandidateIndexes) {
     this.#world = world;
-    this.#pools = pools;
+    this.#indexes = indexes;
   }
 
   /** @param nodeId speaks of this node only */
@@ -61,7 +61,7 @@ export class Explainer {
     const known = ask.group === undefined ? undefined : this.#known.get(ask.group);
     if (known !== undefined) return known;
     const counts = this.#count(ask);
-    const explanation = this.#tell(ask, counts);
+    const explanation = this.#report(ask, counts);
     if (ask.group !== undefined) this.#known.set(ask.group, explanation);
     return explanation;
   }
@@ -69,11 +69,11 @@ export class Explainer {
   #explainOne(ask: Ask, nodeId: string): Explanation {
     const node = this.#world.node(nodeId);
     const known = node?.known === true ? [node] : [];
-    return this.#tell(ask, this.#read(ask, known), known.length);
+    return this.#report(ask, this.#read(ask, known), known.length);
   }
 
   #count(ask: Ask): Counts {
-    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByPool(ask) ?? this.#read(ask);
+    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByIndex(ask) ?? this.#read(ask);
     return this.#read(ask);
   }
 
@@ -137,27 +137,37 @@ export class Explainer {
   }
 
   /**
-   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is told anew. Then at
-   * most one filter that looks at what nodes hold and has a pool, then amounts of resources: sizes of pools tell.
+   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is applied. Then
+   * filters that read what nodes hold, by the difference in size of two indexes; then amounts of resources, by the size
+   * of the last.
    */
-  #countByPool(ask: Ask): Counts | undefined {
+  #countByIndex(ask: Ask): Counts | undefined {
     const states = ask.checks.findIndex(({ filter }) => filter.reads !== "state");
     if (states < 0) return undefined;
     const rest = ask.checks.slice(states);
     const amounts = rest.at(-1)?.filter === resources ? rest.pop() : undefined;
-    const [held, more] = rest;
-    if (more !== undefined || ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
-    const pool = held === undefined ? this.#pools.whole(ask.shared) : this.#pools.known(ask.shared);
-    if (pool === undefined) return undefined;
+    if (ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
+    // Only an index that others use too is made for a reason.
+    const indexOf = (shared: Ask["shared"], isGeneral: boolean): CandidateIndex | undefined =>
+      isGeneral ? this.#indexes.whole(shared) : this.#indexes.known(shared);
+    const prefixes = rest.map((_, at) => ask.shared.slice(0, states + at + 1));
+    const found = prefixes.map((shared) =>
+      indexOf(
+        shared,
+        shared.slice(states).every((each) => each.general),
+      ),
+    );
+    let index = this.#indexes.whole(ask.shared.slice(0, states));
+    if (found.includes(undefined)) return undefined;
     const counts = this.#countStates(ask, ask.checks.slice(0, states));
-    if (held !== undefined) {
-      const before = this.#pools.whole(ask.shared.slice(0, states));
-      const refused = (node: Node): boolean => !held.test(node);
-      this.#merge(ask, counts, held, before.size - pool.size, before, refused);
+    for (const [at, held] of rest.entries()) {
+      const before = index;
+      index = found[at] as CandidateIndex;
+      this.#merge(ask, counts, held, before.size - index.size, before, (node) => !held.test(node));
     }
-    const nearest = amounts === undefined ? undefined : pool.nearest(ask.needs);
+    const nearest = amounts === undefined ? undefined : index.nearest(ask.needs);
     if (amounts !== undefined && nearest !== undefined) {
-      counts.set(amounts, { nodes: pool.size, nearest, distance: 0 });
+      counts.set(amounts, { nodes: index.size, nearest, distance: 0 });
     }
     return counts;
   }
@@ -183,7 +193,7 @@ export class Explainer {
     return counts;
   }
 
-  #tell(ask: Ask, counts: Counts, nodes: number = this.#world.size): Explanation {
+  #report(ask: Ask, counts: Counts, nodes: number = this.#world.size): Explanation {
     if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
     const refused = [...counts.values()].reduce((sum, each) => sum + each.nodes, 0);
     const open = nodes - refused;

@@ -6,10 +6,11 @@
  * - `rules.ts`        Filter, Scorer: what a rule is, and what it sees
  * - `filters/`        defaultFilters: the rules a node must pass, a file each
  * - `scorers/`        defaultScorers: the rules that prefer one node to another
+ * - `platforms.ts`   the names of platforms
  * - `constraints.ts`  parseConstraints, matchConstraints, isConstraintKey
  * - `what-if.ts`      capacity, drain; `rebalance.ts`
  * - `ask.ts`          what a group of tasks asks, compiled; `picker.ts` picks its nodes; `preemption.ts` makes room
- * - `waiting-room.ts` who waits, and for what; `explanation.ts` says why
+ * - `unschedulable-queue.ts` the groups that wait, and what wakes them; `explanation.ts` why they wait
  * - `state/`          nodes, what they hold, and the indexes over both
  * - `errors.ts`       SchedulerError
  */
@@ -26,7 +27,7 @@ export { defaultScorers, type Strategy } from "./scorers/index.ts";
 export { SchedulerError, type SchedulerFailure } from "./errors.ts";
 export type { Capacity, Drain } from "./what-if.ts";
 export type { Move, RebalanceOptions } from "./rebalance.ts";
-export type { Explanation, Filter, NodeOrder, NodeView, Partition, Scorer, World } from "./rules.ts";
+export type { Explanation, Filter, NodeOrder, NodeView, Partitioning, Scorer, World } from "./rules.ts";
 export type {
   AffinityTerm,
   ConstrainedNode,

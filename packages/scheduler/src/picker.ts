@@ -1,26 +1,45 @@
 /**
  * Picks nodes for the tasks of one group, one after the other.
  *
- * The nodes that may do are divided into lanes: the parts over which some rule's answer is constant (one lane, mostly).
- * In a lane, nodes where the service has no history are *ordinary*: all rules before the strategy's order find them
- * equal, so the first that passes, in that order, is the best. The few others are *exceptions* and compared one by one.
+ * The candidates are divided into partitions: sets of nodes over which a rule's answer is constant (mostly there is one
+ * partition). A cursor walks each partition in the strategy's order. A node without history of the service is
+ * *ordinary*: all rules before the order give every ordinary node of a partition the same score, so the first that
+ * passes is the best of them. The other nodes are *exceptions*, compared one by one.
  *
- * I1: while a group is placed nothing else changes; a node only fills up. So a node that was refused is done with, and
- *     a lane goes on behind the last node that it looked at.
+ * A placement by hand. Three tasks of `web`, each reserving 512 MiB, with `spread=node.labels.zone`; one task of `web`
+ * runs already, on `a`:
+ *
+ *     node  zone   tasks  of web  free memory
+ *     a     north  2      1       1 GiB
+ *     b     north  3      0       2 GiB
+ *     c     south  5      0       4 GiB
+ *     d     south  4      0       256 MiB
+ *
+ * Partitions: north {a, b}, south {d, c}, each by tasks. Exception: a.
+ *
+ * 1. North: the cursor skips a and stops at b; a against b: 1 task of `web` against 0, so b is best. South: d is first in
+ *    the order, but 256 MiB is too little, and by I1 the cursor never comes back to it; c passes. North holds 1 of `web`,
+ *    south 0: **c**, by `preferences`, next best b. By I2, c is an exception now.
+ * 2. North and south hold 1 each, so the scorers decide among a, b and c: 0 of `web` on b, 1 on a and on c: **b**, by
+ *    `service-tasks`; next best is a, with 2 tasks against 6.
+ * 3. North holds 2, south 1: **c** again, by `preferences`; next best is a, with 1 of `web` as b, but 2 tasks against 4.
+ *
+ * I1: while a group is placed nothing else changes and a node only fills up. So a node that was refused stays refused,
+ *     and a cursor goes on behind the last node that it read.
  * I2: an ordinary node that takes a task becomes an exception.
  */
 import type { Ask, Rules, Score } from "./ask.ts";
 import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
-import type { Entry, OrderedNodes } from "./state/ordered-nodes.ts";
-import type { FoundPool, Pool, Pools } from "./state/pools.ts";
+import { compareEntries, type Entry, type OrderedNodes } from "./state/ordered-nodes.ts";
+import type { FoundIndex, CandidateIndex, CandidateIndexes } from "./state/candidate-indexes.ts";
 import { pathOf, type Topology } from "./state/topology.ts";
 import type { World } from "./state/world.ts";
 import type { Decided } from "./types.ts";
 
-/** Nodes that a lookup yields are always compared one by one up to this many. */
+/** Up to so many nodes that a lookup yields are compared one by one, without an index. */
 const shortList = 32;
-/** The same, where the tasks of another service make the list. */
+/** The same, where the lookup is of the nodes of another service. */
 const lookedUp = 256;
 /** Groups up to this size compare exceptions one by one for each task; larger ones heap them once. */
 const smallGroup = 4;
@@ -29,22 +48,26 @@ const runLength = 64;
 
 interface Among {
   readonly nodes: ReadonlySet<Node>;
-  /** Looks them up anew, for a pool; undefined if the task's place among other tasks decides. */
+  /** Looks them up anew, for an index; undefined if the task's place among other tasks decides. */
   readonly lasting: (() => ReadonlySet<Node> | undefined) | undefined;
 }
 
-interface Lane {
+/** A partition of the candidates, and how far it was read. */
+interface Cursor {
+  /** What each partitioning says of its nodes. */
   readonly values: readonly string[];
   /** Its path of preferences, by level. */
   readonly paths: readonly string[];
   /** One of its nodes. */
   readonly any: Node | undefined;
   readonly nodes: OrderedNodes | undefined;
-  /** The last ordinary node that was looked at. */
+  /** The last ordinary node that was read. */
   after: Entry | undefined;
   ended: boolean;
   /** Nothing passes any more. */
   closed: boolean;
+  /** Ordinary nodes that are in the run already, though behind `after`. */
+  readonly ahead: Set<Node>;
   /** Ordinary nodes that pass, best first. */
   readonly run: Node[];
   exceptions: Node[];
@@ -63,90 +86,98 @@ export class Picker {
   readonly #world: World;
   readonly #rules: Rules;
   readonly #ask: Ask;
-  readonly #found: FoundPool | undefined;
-  #lanes: Lane[] = [];
+  readonly #found: FoundIndex | undefined;
+  #cursors: Cursor[] = [];
   readonly #exceptional = new Set<Node>();
   /** By level of preferences, what each path holds. */
   readonly #paths: readonly Topology[];
   readonly #heaped: boolean;
-  #lane: Lane | undefined;
+  readonly #tasks: number;
+  #cursor: Cursor | undefined;
   #wasted = 0;
 
-  constructor(world: World, pools: Pools, rules: Rules, ask: Ask, tasks: number) {
+  constructor(world: World, indexes: CandidateIndexes, rules: Rules, ask: Ask, tasks: number) {
     this.#world = world;
     this.#rules = rules;
     this.#ask = ask;
+    this.#tasks = tasks;
     this.#paths = ask.partitions
       .slice(0, ask.levels)
       .map((_, level) => world.paths(ask.partitions.slice(0, level + 1)));
     this.#heaped = tasks > smallGroup && ask.exceptions !== undefined;
     const among = this.#among();
     const short = among !== undefined && (among.lasting === undefined || among.nodes.size <= shortList);
-    this.#found = short ? undefined : pools.find(ask, among?.lasting);
-    const pool = this.#found?.pool;
-    if (pool === undefined) {
+    this.#found = short ? undefined : indexes.find(ask, among?.lasting);
+    const index = this.#found?.index;
+    if (index === undefined) {
       const nodes = among?.nodes ?? new Set();
       this.#divide(nodes);
       this.#wasted = nodes.size;
     } else {
-      for (const cell of pool.cells()) {
-        const [any] = ask.ofParts.length === 0 ? [] : cell.nodes;
-        this.#lanes.push(laneOf(cell.values, ask.levels, any, cell.nodes));
+      for (const partition of index.partitions()) {
+        const [any] = ask.ofParts.length === 0 ? [] : partition.nodes;
+        this.#cursors.push(cursorOf(partition.values, ask.levels, any, partition.nodes));
       }
-      this.#except(pool);
+      this.#except(index);
     }
   }
 
   /** The best node for one more task, or undefined if none passes. */
   next(): Choice | undefined {
-    this.#found?.pool?.sync();
+    this.#found?.index?.sync();
     let best: Node | undefined;
-    let bestLane: Lane | undefined;
+    let bestCursor: Cursor | undefined;
     let second: Node | undefined;
-    let secondLane: Lane | undefined;
+    let secondCursor: Cursor | undefined;
     let closed = 0;
-    for (const lane of this.#lanes) {
-      const [node] = this.#isOpen(lane) ? this.#top(lane, 1) : none;
+    for (const cursor of this.#cursors) {
+      const [node] = this.#isOpen(cursor) ? this.#top(cursor, 1) : none;
       if (node === undefined) {
-        lane.closed = true;
+        cursor.closed = true;
         closed += 1;
-      } else if (best === undefined || bestLane === undefined || this.#compareIn(lane, node, bestLane, best) < 0) {
-        [second, secondLane, best, bestLane] = [best, bestLane, node, lane];
+      } else if (
+        best === undefined ||
+        bestCursor === undefined ||
+        this.#compareIn(cursor, node, bestCursor, best) < 0
+      ) {
+        [second, secondCursor, best, bestCursor] = [best, bestCursor, node, cursor];
       } else if (
         second === undefined ||
-        secondLane === undefined ||
-        this.#compareIn(lane, node, secondLane, second) < 0
+        secondCursor === undefined ||
+        this.#compareIn(cursor, node, secondCursor, second) < 0
       ) {
-        [second, secondLane] = [node, lane];
+        [second, secondCursor] = [node, cursor];
       }
     }
-    if (closed > 0) this.#lanes = this.#lanes.filter((lane) => !lane.closed);
-    if (best === undefined || bestLane === undefined) return undefined;
-    const [, next] = this.#top(bestLane, 2);
+    if (closed > 0) this.#cursors = this.#cursors.filter((cursor) => !cursor.closed);
+    if (best === undefined || bestCursor === undefined) return undefined;
+    const [, next] = this.#top(bestCursor, 2);
     if (
       next !== undefined &&
-      (second === undefined || secondLane === undefined || this.#compareIn(bestLane, next, secondLane, second) < 0)
+      (second === undefined ||
+        secondCursor === undefined ||
+        this.#compareIn(bestCursor, next, secondCursor, second) < 0)
     ) {
-      [second, secondLane] = [next, bestLane];
+      [second, secondCursor] = [next, bestCursor];
     }
-    const choice = this.#explain(best, bestLane, second, secondLane);
-    this.#take(bestLane, best);
+    const choice = this.#explain(best, bestCursor, second, secondCursor);
+    this.#take(bestCursor, best);
     return choice;
   }
 
-  /** Tells that the last choice holds its task now. */
+  /** Notes that the last choice holds its task now. */
   took(node: Node): void {
-    const lane = this.#lane as Lane;
+    const cursor = this.#cursor as Cursor;
     if (this.#heaped) {
-      lane.heap ??= new Heap([], this.#compare);
-      lane.heap.push(node);
-    } else if (!lane.exceptions.includes(node)) {
-      lane.exceptions.push(node);
+      cursor.heap ??= new Heap([], this.#compare);
+      cursor.heap.push(node);
+    } else if (!cursor.exceptions.includes(node)) {
+      cursor.exceptions.push(node);
     }
     this.#exceptional.add(node);
   }
 
-  /** Once no more is asked of this picker. */
+  /** Ends the picker: what it read in vain counts towards an index for its ask. */
   done(): void {
     this.#found?.wasted(this.#wasted);
   }
@@ -168,38 +199,38 @@ export class Picker {
     return found;
   }
 
-  /** Lanes of a short list: every node is an exception. */
+  /** Partitions of a short list, in which every node is an exception. */
   #divide(nodes: ReadonlySet<Node>): void {
-    const lanes = new Map<string, Lane>();
+    const cursors = new Map<string, Cursor>();
     for (const node of nodes) {
       if (!node.known) continue;
       const values = this.#ask.partitions.map((each) => each.of(node.state));
       const key = values.length === 0 ? "" : JSON.stringify(values);
-      const lane = lanes.get(key) ?? laneOf(values, this.#ask.levels, node, undefined);
-      lanes.set(key, lane);
-      lane.exceptions.push(node);
+      const cursor = cursors.get(key) ?? cursorOf(values, this.#ask.levels, node, undefined);
+      cursors.set(key, cursor);
+      cursor.exceptions.push(node);
     }
-    this.#lanes.push(...lanes.values());
+    this.#cursors.push(...cursors.values());
     this.#heapAll();
   }
 
-  #except(pool: Pool): void {
+  #except(index: CandidateIndex): void {
     if (this.#ask.exceptions === undefined) {
-      for (const lane of this.#lanes) {
-        for (const node of lane.nodes ?? []) lane.exceptions.push(node);
-        lane.ended = true;
+      for (const cursor of this.#cursors) {
+        for (const node of cursor.nodes ?? []) cursor.exceptions.push(node);
+        cursor.ended = true;
       }
       return;
     }
     const { exceptions, kept } = this.#ask;
-    let byCell: Map<OrderedNodes, Lane> | undefined;
+    let byPartition: Map<OrderedNodes, Cursor> | undefined;
     for (const nodes of kept === undefined || this.#found?.kept === true ? exceptions : [...exceptions, kept.nodes]) {
       for (const node of nodes) {
-        const cell = pool.cellOf(node);
-        if (cell === undefined || this.#exceptional.has(node)) continue;
+        const partition = index.partitionOf(node);
+        if (partition === undefined || this.#exceptional.has(node)) continue;
         this.#exceptional.add(node);
-        byCell ??= new Map(this.#lanes.map((lane) => [lane.nodes as OrderedNodes, lane]));
-        byCell.get(cell.nodes)?.exceptions.push(node);
+        byPartition ??= new Map(this.#cursors.map((cursor) => [cursor.nodes as OrderedNodes, cursor]));
+        byPartition.get(partition.nodes)?.exceptions.push(node);
       }
     }
     this.#heapAll();
@@ -207,31 +238,31 @@ export class Picker {
 
   #heapAll(): void {
     if (!this.#heaped) return;
-    for (const lane of this.#lanes) {
-      if (lane.exceptions.length > 0) lane.heap = new Heap(lane.exceptions, this.#compare);
-      lane.exceptions = [];
+    for (const cursor of this.#cursors) {
+      if (cursor.exceptions.length > 0) cursor.heap = new Heap(cursor.exceptions, this.#compare);
+      cursor.exceptions = [];
     }
   }
 
-  /** Whether the filters that answer for whole parts let this one in. */
-  #isOpen(lane: Lane): boolean {
-    const { any } = lane;
+  /** Whether the filters that answer for whole partitions let this one in. */
+  #isOpen(cursor: Cursor): boolean {
+    const { any } = cursor;
     return any === undefined || this.#ask.ofParts.every(({ test }) => test(any));
   }
 
-  /** The best nodes of a lane that pass; the second only where it is wanted, or at hand. */
-  #top(lane: Lane, wanted: 1 | 2): Pair {
+  /** The best nodes of a partition that pass; the second only where it is wanted, or at hand. */
+  #top(cursor: Cursor, wanted: 1 | 2): Pair {
     if (this.#ask.worldly) {
-      while (lane.run[0] !== undefined && !this.#passes(lane.run[0])) lane.run.shift();
-      while (lane.run[1] !== undefined && !this.#passes(lane.run[1])) lane.run.splice(1, 1);
+      while (cursor.run[0] !== undefined && !this.#passes(cursor.run[0])) cursor.run.shift();
+      while (cursor.run[1] !== undefined && !this.#passes(cursor.run[1])) cursor.run.splice(1, 1);
     }
-    while (lane.run.length < wanted && !lane.ended) this.#fill(lane, wanted - lane.run.length);
-    const [first, second] = lane.run;
-    return lane.heap === undefined ? this.#topOfList(lane, first, second) : this.#topOfHeap(lane, first, second);
+    while (cursor.run.length < wanted && !cursor.ended) this.#fill(cursor, wanted - cursor.run.length);
+    const [first, second] = cursor.run;
+    return cursor.heap === undefined ? this.#topOfList(cursor, first, second) : this.#topOfHeap(cursor, first, second);
   }
 
-  #topOfList(lane: Lane, first?: Node, second?: Node): Pair {
-    for (const node of lane.exceptions) {
+  #topOfList(cursor: Cursor, first?: Node, second?: Node): Pair {
+    for (const node of cursor.exceptions) {
       if (second !== undefined && this.#compare(node, second) >= 0) continue;
       if (!this.#passes(node)) continue;
       if (first === undefined || this.#compare(node, first) < 0) [first, second] = [node, first];
@@ -240,8 +271,8 @@ export class Picker {
     return [first, second];
   }
 
-  #topOfHeap(lane: Lane, first?: Node, second?: Node): Pair {
-    const heap = lane.heap as Heap<Node>;
+  #topOfHeap(cursor: Cursor, first?: Node, second?: Node): Pair {
+    const heap = cursor.heap as Heap<Node>;
     const top = this.#pop(heap);
     if (top === undefined) return [first, second];
     const next = this.#pop(heap);
@@ -258,26 +289,26 @@ export class Picker {
     }
   }
 
-  #take(lane: Lane, node: Node): void {
-    this.#lane = lane;
-    const at = lane.run.indexOf(node);
-    if (at >= 0) lane.run.splice(at, 1);
-    // It is the best of the lane, so if it is in the heap it is on top.
-    else lane.heap?.pop();
+  #take(cursor: Cursor, node: Node): void {
+    this.#cursor = cursor;
+    const at = cursor.run.indexOf(node);
+    if (at >= 0) cursor.run.splice(at, 1);
+    // It is the best of the partition, so if it is in the heap it is on top.
+    else cursor.heap?.pop();
   }
 
-  /** Looks at ordinary nodes until enough pass or, where there are tail scorers, until a run of equals is read. */
-  #fill(lane: Lane, wanted: number): void {
+  /** Reads ordinary nodes until enough pass or, where there are tail scorers, until a run of equals is read. */
+  #fill(cursor: Cursor, wanted: number): void {
     const { unshared, checks, needs, tail } = this.#ask;
     const tests = this.#found?.whole === true ? unshared : checks;
     const counts = this.#found?.whole === false;
     const run: Node[] = [];
     let first: number | undefined;
-    const ended = (lane.nodes as OrderedNodes).scan(lane.after, needs, (entry) => {
+    const ended = (cursor.nodes as OrderedNodes).scan(cursor.after, needs, (entry) => {
       if (run.length > 0 && tail.length > 0 && entry.first !== first) return true;
-      lane.after = entry;
+      cursor.after = entry;
       const { node } = entry;
-      if (this.#exceptional.has(node)) return false;
+      if (this.#exceptional.has(node) || cursor.ahead.has(node)) return false;
       for (const { test } of tests) {
         if (test(node)) continue;
         if (counts) this.#wasted += 1;
@@ -287,8 +318,26 @@ export class Picker {
       run.push(node);
       return run.length >= (tail.length > 0 ? runLength : wanted);
     });
-    lane.ended = ended;
-    lane.run.push(...(tail.length > 0 ? run.toSorted(this.#compare) : run));
+    cursor.ended = ended;
+    if (run.length >= runLength && first !== undefined) this.#lookAhead(cursor, first, run);
+    cursor.run.push(...(tail.length > 0 ? run.toSorted(this.#compare) : run));
+  }
+
+  /** Adds those to a run that a tail score finds best and that are equal to it until then, but further behind. */
+  #lookAhead(cursor: Cursor, first: number, run: Node[]): void {
+    for (const best of this.#ask.preferred) {
+      let enough = Math.min(this.#tasks + 1, runLength);
+      for (const node of run) if (best.has(node)) enough -= 1;
+      if (enough <= 0) continue;
+      for (const node of best) {
+        const entry = this.#found?.index?.entryOf(node);
+        if (entry?.first !== first || this.#found?.index?.partitionOf(node)?.nodes !== cursor.nodes) continue;
+        if (cursor.after === undefined || compareEntries(entry, cursor.after) <= 0) continue;
+        if (this.#exceptional.has(node) || cursor.ahead.has(node) || !this.#passes(node)) continue;
+        cursor.ahead.add(node);
+        run.push(node);
+      }
+    }
   }
 
   #passes(node: Node): boolean {
@@ -296,10 +345,10 @@ export class Picker {
     return true;
   }
 
-  #compareIn(laneA: Lane, a: Node, laneB: Lane, b: Node): number {
-    const levels = laneA === laneB ? 0 : this.#ask.levels;
+  #compareIn(cursorA: Cursor, a: Node, cursorB: Cursor, b: Node): number {
+    const levels = cursorA === cursorB ? 0 : this.#ask.levels;
     for (let level = 1; level <= levels; level += 1) {
-      const by = this.#branch(laneA, level) - this.#branch(laneB, level);
+      const by = this.#branch(cursorA, level) - this.#branch(cursorB, level);
       if (by !== 0) return by;
     }
     return this.#compare(a, b);
@@ -323,22 +372,22 @@ export class Picker {
     return secondA - secondB || tieBreak(a, b);
   };
 
-  /** Tasks of the service under a lane's path. */
-  #branch(lane: Lane, level: number): number {
-    return this.#paths[level - 1]?.tasks(lane.paths[level - 1] ?? "", this.#ask.task.serviceId) ?? 0;
+  /** Tasks of the service under the path of a cursor's partition. */
+  #branch(cursor: Cursor, level: number): number {
+    return this.#paths[level - 1]?.tasks(cursor.paths[level - 1] ?? "", this.#ask.task.serviceId) ?? 0;
   }
 
   /** The first rule that sees a difference between the best and the next best. */
-  #explain(node: Node, lane: Lane, next: Node | undefined, nextLane: Lane | undefined): Choice {
-    if (next === undefined || nextLane === undefined) {
+  #explain(node: Node, cursor: Cursor, next: Node | undefined, nextCursor: Cursor | undefined): Choice {
+    if (next === undefined || nextCursor === undefined) {
       return { node, decided: { by: "only" }, text: "the only node that passes" };
     }
     const nextNodeId = next.state.id;
     const against = next.state.hostname ?? nextNodeId;
     for (let level = 1; level <= this.#ask.levels; level += 1) {
-      const [value, nextValue] = [this.#branch(lane, level), this.#branch(nextLane, level)];
+      const [value, nextValue] = [this.#branch(cursor, level), this.#branch(nextCursor, level)];
       if (value === nextValue) continue;
-      const part = lane.values[level - 1]?.slice(1) ?? "";
+      const part = cursor.values[level - 1]?.slice(1) ?? "";
       const text = `preferences: ${value} of its service in ${this.#ask.partitions[level - 1]?.key} "${part}", ${nextValue} where ${against} is`;
       return { node, decided: { by: "preferences", value, nextNodeId, nextValue }, text };
     }
@@ -369,12 +418,12 @@ export class Picker {
 
 const none: Pair = [undefined, undefined];
 
-function laneOf(
+function cursorOf(
   values: readonly string[],
   levels: number,
   any: Node | undefined,
   nodes: OrderedNodes | undefined,
-): Lane {
+): Cursor {
   const paths = values.slice(0, levels).map((_, level) => pathOf(values.slice(0, level + 1)));
   const ended = nodes === undefined;
   return {
@@ -385,6 +434,7 @@ function laneOf(
     after: undefined,
     ended,
     closed: false,
+    ahead: new Set(),
     run: [],
     exceptions: [],
     heap: undefined,

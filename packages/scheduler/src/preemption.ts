@@ -1,17 +1,17 @@
 /**
- * Which tasks have to leave so that one of higher priority fits: the fewest, then the lowest.
+ * Which tasks have to leave so that one of higher priority fits, as Kubernetes chooses them (ADR 0056): the node whose
+ * highest victim is lowest, then with the fewest victims, then with the lowest sum of priorities, then by tie-break.
+ * On a node, tasks stay in the order of their priority, the highest first, as long as the newcomer fits.
  *
- * Nothing is ever displaced in vain: the task fits once they are gone, and without any one of them it would not.
+ * Nothing is displaced in vain: the task fits once the victims are gone, and would not if any one of them stayed.
  */
 import type { Ask } from "./ask.ts";
+import { needsOf } from "./filters/resources.ts";
 import type { NodeView } from "./rules.ts";
 import { type Node, tieBreak } from "./state/node.ts";
 import { portsOf } from "./state/ports.ts";
 import type { World } from "./state/world.ts";
 import type { TaskState } from "./types.ts";
-
-/** Sets of victims that are tried on one node before the search becomes greedy; exact up to 3 of 20 tasks, or 2 of 60. */
-const trials = 2_000;
 
 export interface Eviction {
   readonly node: Node;
@@ -31,41 +31,33 @@ export function findVictims(world: World, ask: Ask): Eviction | undefined {
   return best;
 }
 
-/** The best set on one node, unless it is worse than `bar`. */
+/** The victims on one node; undefined if none make room, or they would be worse than `bar`. */
 function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[] | undefined): TaskState[] | undefined {
   const below = [...node.tasks.values()]
     .filter((task) => task.leaving !== true && priorityOf(task) < priorityOf(ask.task))
-    .toSorted(byPriority);
-  if (bar !== undefined && compareSets(below.slice(0, 1), bar) > 0) return undefined;
+    .toSorted((a, b) => priorityOf(b) - priorityOf(a) || weight(a, ask) - weight(b, ask) || (a.id < b.id ? -1 : 1));
+  if (bar !== undefined && priorityOf(below.at(-1) as TaskState) > highest(bar)) return undefined;
   // Fewer tasks never make a node by itself pass less, so if it does not pass without all of them, it never will.
   if (!passesWithout(node, ask, below)) return undefined;
-  const fits = (victims: readonly TaskState[]): boolean => fitsWithout(world, node, ask, victims);
-  let left = trials;
-  for (let size = 1; size <= below.length; size += 1) {
-    if (bar !== undefined && size > bar.length) return undefined;
-    left -= combinations(below.length, size);
-    if (left < 0) return greedy(below, fits);
-    let best: TaskState[] | undefined;
-    for (const set of subsets(below, size)) {
-      if ((best === undefined || compareSets(set, best) < 0) && fits(set)) best = set;
-    }
-    if (best !== undefined) return best;
-  }
-  return undefined;
-}
-
-/** From all that could leave, the highest stay first; whoever can stay does. */
-function greedy(
-  below: readonly TaskState[],
-  fits: (victims: readonly TaskState[]) => boolean,
-): TaskState[] | undefined {
-  let victims = [...below];
-  if (!fits(victims)) return undefined;
-  for (const task of below.toReversed()) {
-    const without = victims.filter((each) => each !== task);
-    if (fits(without)) victims = without;
+  // Tasks that the newcomer needs beside it stay.
+  const needed = new Set(
+    (ask.task.affinity ?? []).filter(({ kind }) => kind === "affinity").map((term) => term.service),
+  );
+  const starts = [below, below.filter(({ serviceId }) => !needed.has(serviceId))];
+  let victims = starts.find((set) => fitsWithout(world, node, ask, set));
+  if (victims === undefined) return undefined;
+  for (const task of victims) {
+    const others: TaskState[] = victims.filter((each) => each !== task);
+    if (fitsWithout(world, node, ask, others)) victims = others;
   }
   return victims;
+}
+
+/** The largest part of what is asked for that a task holds: of equals the lighter stay, so that fewer have to leave. */
+function weight({ reservations = {} }: TaskState, { task }: Ask): number {
+  let most = 0;
+  for (const [kind, needed] of needsOf(task)) most = Math.max(most, (reservations[kind] ?? 0) / needed);
+  return most;
 }
 
 function fitsWithout(world: World, node: Node, ask: Ask, victims: readonly TaskState[]): boolean {
@@ -119,34 +111,18 @@ function priorityOf({ priority = 0 }: TaskState): number {
   return priority;
 }
 
-function byPriority(a: TaskState, b: TaskState): number {
-  return priorityOf(a) - priorityOf(b) || (a.id < b.id ? -1 : 1);
-}
-
 function compare(a: Eviction, b: Eviction): number {
   return compareSets(a.victims, b.victims) || tieBreak(a.node, b.node);
 }
 
-/** Fewer before more; then the one whose highest, next highest… is lower. */
 function compareSets(a: readonly TaskState[], b: readonly TaskState[]): number {
-  if (a.length !== b.length) return a.length - b.length;
-  const [highA, highB] = [a, b].map((set) => set.map(priorityOf).toSorted((x, y) => y - x)) as [number[], number[]];
-  for (const [at, priority] of highA.entries()) {
-    const by = priority - (highB[at] as number);
-    if (by !== 0) return by;
-  }
-  return 0;
+  return highest(a) - highest(b) || a.length - b.length || sum(a) - sum(b);
 }
 
-function combinations(of: number, size: number): number {
-  let count = 1;
-  for (let at = 0; at < size; at += 1) count = (count * (of - at)) / (at + 1);
-  return count;
+function highest(tasks: readonly TaskState[]): number {
+  return Math.max(...tasks.map(priorityOf));
 }
 
-function* subsets<T>(items: readonly T[], size: number, from = 0): Generator<T[]> {
-  if (size === 0) return yield [];
-  for (let at = from; at <= items.length - size; at += 1) {
-    for (const rest of subsets(items, size - 1, at + 1)) yield [items[at] as T, ...rest];
-  }
+function sum(tasks: readonly TaskState[]): number {
+  return tasks.reduce((total, task) => total + priorityOf(task), 0);
 }

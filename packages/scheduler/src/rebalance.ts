@@ -32,7 +32,7 @@ export interface RebalanceOptions {
 /** Part of the mean load that a difference of loads must exceed. */
 const meaningful = 0.2;
 /** The priority of a task that shall displace nobody. */
-const modest = Number.MIN_SAFE_INTEGER;
+const lowestPriority = Number.MIN_SAFE_INTEGER;
 
 /** A node's tasks that stay, as they are after the moves so far. */
 class Place {
@@ -153,7 +153,7 @@ class Plan {
     const { serviceId } = task;
     const before = this.moves.get(task.id);
     if (before === undefined && this.moves.size >= this.#most) return false;
-    this.#fork.apply({ kind: "task", task: { ...unplaced(task), priority: modest } });
+    this.#fork.apply({ kind: "task", task: { ...unplaced(task), priority: lowestPriority } });
     const decision = this.#fork.schedule().find((each) => each.taskId === task.id);
     const to = decision?.kind === "placed" ? this.#places.get(decision.nodeId) : undefined;
     const text = to === undefined || to === from ? undefined : this.#gain(from, to, task, forLoad);

@@ -46,6 +46,8 @@ export interface World {
   volumeHomes(name: string): ReadonlyMap<NodeView, number>;
   /** Nodes where the task's service and version failed five times in the last five minutes. */
   failing(task: TaskState): ReadonlySet<NodeView>;
+  /** Known nodes that have an image. */
+  imageHomes(image: string): ReadonlySet<NodeView>;
   /** Whether any node has a taint of the effect `prefer-no-schedule`. */
   readonly softTaints: boolean;
   /** Whether any node has a limited number of addresses. */
@@ -53,7 +55,7 @@ export interface World {
 }
 
 /** A way to divide the nodes; a rule whose answer is the same throughout a part is asked once for the part. */
-export interface Partition {
+export interface Partitioning {
   /** Partitions of the same key divide alike. */
   readonly key: string;
   of(node: NodeState): string;
@@ -105,19 +107,19 @@ export interface Filter {
    * share a list of nodes that pass. An empty text is for what nearly every task asks.
    */
   share?(task: TaskState, world: World): string | undefined;
-  /** The only nodes that can pass, where a lookup tells. */
+  /** The only nodes that can pass, where a lookup has them. */
   among?(task: TaskState, world: World): ReadonlySet<NodeView> | undefined;
   /** Promises, unless undefined, that all nodes of a part get the same answer. */
-  partitions?(task: TaskState, world: World): readonly Partition[] | undefined;
+  partitions?(task: TaskState, world: World): readonly Partitioning[] | undefined;
   /** For one without `reads`: `service:ID` or `volume:NAME`, whose tasks' coming and going may change the answer. Absent: any change may. */
-  watches?(task: TaskState): readonly string[];
+  wakeKeys?(task: TaskState): readonly string[];
 }
 
 /**
  * A rule that prefers one node to another. Scorers are asked in order, and the first that sees a difference decides.
  *
  * Those before the strategy's own (`load` or `packing`) bind strictly. Those after it choose among the first
- * 64 nodes that are equal until then.
+ * 64 nodes that are equal until then, and those that their `best` names.
  */
 export interface Scorer {
   readonly name: string;
@@ -133,9 +135,14 @@ export interface Scorer {
     task: TaskState,
     world: World,
   ): {
-    readonly partitions?: readonly Partition[];
+    readonly partitions?: readonly Partitioning[];
     readonly nodes?: Iterable<NodeView> & { readonly size: number };
   };
+  /**
+   * For one behind the strategy's order: the only nodes that get 0, all others getting the same. They are looked up, so
+   * the scorer chooses among all nodes that are equal until then and not among the first 64 alone.
+   */
+  best?(task: TaskState, world: World): ReadonlySet<NodeView> | undefined;
   /**
    * Promises that the score depends on nothing but the node and this text, and is a whole number from 0. Where many
    * nodes are exceptions, and the order follows at once, a list in the order of both is kept.

@@ -9,12 +9,12 @@ import type { Filter, Scorer } from "./rules.ts";
 import { defaultScorers, type Strategy } from "./scorers/index.ts";
 import { packing } from "./scorers/load.ts";
 import type { Node } from "./state/node.ts";
-import { Pools } from "./state/pools.ts";
+import { CandidateIndexes } from "./state/candidate-indexes.ts";
 import { World } from "./state/world.ts";
-import { listText } from "./text.ts";
+import { listText, taskText } from "./text.ts";
 import type { Decision, Delta, Fit, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
-import { validateNode, validateTask } from "./validation.ts";
-import { compareGroups, type Group, WaitingRoom } from "./waiting-room.ts";
+import { validateGroup, validateNode, validateTask, validateTime } from "./validation.ts";
+import { compareGroups, type Group, UnschedulableQueue } from "./unschedulable-queue.ts";
 import { capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
 
 export interface SchedulerOptions {
@@ -33,33 +33,34 @@ export interface SchedulerOptions {
   readonly scorers?: readonly Scorer[];
 }
 
-/** Nodes that one `schedule()` reads to tell tasks that wait already what has changed for them; `explain` tells at any time. */
-const retellReads = 4_096;
+/** Nodes that one `schedule()` reads to find reasons that have changed; `explain` gives one at any time. */
+const reportReads = 4_096;
 
 /** Places pending tasks by deltas: nothing is recomputed that did not change. */
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #rules: Rules;
   readonly #world: World;
-  readonly #pools: Pools;
+  readonly #indexes: CandidateIndexes;
   readonly #explainer: Explainer;
-  readonly #room = new WaitingRoom();
+  readonly #queue = new UnschedulableQueue();
   readonly #tasks = new Map<string, TaskState>();
-  /** Waiting groups that were told something that may be out of date. */
+  /** Waiting groups whose last reason may be out of date. */
   readonly #stale = new Set<Group>();
 
   constructor(options: SchedulerOptions = {}) {
     this.#options = options;
     this.#rules = rulesOf(options);
     this.#world = new World(options.seed ?? 0);
-    this.#pools = new Pools(this.#world, this.#rules.order);
-    this.#explainer = new Explainer(this.#world, this.#pools);
+    this.#indexes = new CandidateIndexes(this.#world, this.#rules.order);
+    this.#explainer = new Explainer(this.#world, this.#indexes);
   }
 
   /**
    * Takes a change in. A change that can't be read leaves the state as it was.
    *
-   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`
+   * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`,
+   *   `SCHEDULER_TIME_INVALID`
    */
   apply(delta: Delta): void {
     switch (delta.kind) {
@@ -71,46 +72,49 @@ export class Scheduler {
         if (node?.known !== true) return;
         const beyond = node.held > 0 || node.state.volumes !== undefined;
         this.#world.remove(delta.nodeId);
-        return this.#room.nodesChanged(beyond);
+        return this.#queue.nodesChanged(beyond);
       }
       case "task":
         validateTask(delta.task);
+        this.#checkGroup(delta.task);
         return this.#put(delta.task);
       case "task-gone":
         return this.#forget(delta.taskId);
       case "failure":
+        validateTime(delta.at);
         return this.#world.fail(delta);
       case "time":
+        validateTime(delta.now);
         return this.#world.failures.advance(delta.now);
     }
   }
 
   /**
-   * Decides for every pending task whose answer may have changed: each is told once that it waits, and once where it
-   * is placed; one that waits is told again when the reason changed, in clusters of up to 4,096 nodes and as far as a
-   * fixed effort allows. A placed task holds its node from here on, and its victims none, as if their deltas had come;
+   * Decides for every pending task whose answer may have changed. A task gets one decision that it waits, a further one
+   * whenever the reason changed, and one where it is placed. In clusters of more than 4,096 nodes changed reasons are
+   * not returned; elsewhere as many as a fixed effort allows (see `outdated`). A placed task holds its node from here on, and its victims none, as if their deltas had come;
    * a caller that fails to record a placement applies the pending task, and the victims, again.
    *
-   * Placements come in the order in which they were made, then those who wait. Groups of higher priority are asked
+   * Placements come in the order in which they were made, then the tasks that wait. Groups of higher priority are asked
    * first, then by service and version; tasks by id.
    */
   schedule(): Decision[] {
     const placed: Placed[] = [];
     const failed = new Map<Group, Ask>();
-    const hopeless = new Set<string>();
+    const unschedulable = new Set<string>();
     const lowestHeld = (): number => this.#world.lowestPriority();
-    for (let group = this.#room.next(lowestHeld); group !== undefined; group = this.#room.next(lowestHeld)) {
+    for (let group = this.#queue.next(lowestHeld); group !== undefined; group = this.#queue.next(lowestHeld)) {
       failed.delete(group);
-      for (const decision of this.#scheduleGroup(group, hopeless, failed)) placed.push(decision);
+      for (const decision of this.#scheduleGroup(group, unschedulable, failed)) placed.push(decision);
     }
-    const waiting = this.#tellWaiting(failed);
+    const waiting = this.#reportWaiting(failed);
     const groups = [...waiting.keys()].toSorted(compareGroups);
     return [...placed, ...groups.flatMap((group) => waiting.get(group) ?? [])];
   }
 
   /**
    * Groups of waiting tasks whose last reason may be out of date, as more changed than one call's effort covers; the
-   * next `schedule()` goes on with them. Always 0 in clusters of more than 4,096 nodes, where no reason is told again.
+   * next `schedule()` goes on with them. Always 0 in clusters of more than 4,096 nodes, where a reason is returned once.
    */
   get outdated(): number {
     return this.#stale.size;
@@ -195,7 +199,7 @@ export class Scheduler {
   }
 
   #choose(ask: Ask): Choice | undefined {
-    const picker = new Picker(this.#world, this.#pools, this.#rules, ask, 1);
+    const picker = new Picker(this.#world, this.#indexes, this.#rules, ask, 1);
     const choice = picker.next();
     picker.done();
     return choice;
@@ -215,14 +219,20 @@ export class Scheduler {
     return other;
   }
 
+  #checkGroup(task: TaskState): void {
+    const [first, second] = task.nodeId === undefined ? (this.#queue.group(task)?.tasks.values() ?? []) : [];
+    const other = first?.id === task.id ? second : first;
+    if (other !== undefined) validateGroup(task, other);
+  }
+
   #putNode(state: NodeState): void {
     const before = this.#world.node(state.id);
     const old = before?.known === true ? before.state : undefined;
     // Other nodes' answers depend on where this one's volumes and tasks are.
     const moved = (before?.held ?? 0) > 0 && (old === undefined || domains(old) !== domains(state));
     const beyond = moved || JSON.stringify(old?.volumes ?? []) !== JSON.stringify(state.volumes ?? []);
-    this.#room.roomier(this.#world.put(state));
-    this.#room.nodesChanged(beyond);
+    this.#queue.roomier(this.#world.put(state));
+    this.#queue.nodesChanged(beyond);
   }
 
   #put(task: TaskState): void {
@@ -230,33 +240,33 @@ export class Scheduler {
     if (before !== undefined && before.nodeId === task.nodeId && sameNeeds(before, task)) {
       if (task.nodeId === undefined) {
         this.#tasks.set(task.id, task);
-        return this.#room.add(task);
+        return this.#queue.add(task);
       }
       // The usual echo of a placement: nothing is freed, so nothing is asked again.
       const { named = before.named } = task;
-      const told = named === undefined ? task : { ...task, named };
+      const echoed = named === undefined ? task : { ...task, named };
       if (JSON.stringify(named) === JSON.stringify(before.named)) {
-        this.#tasks.set(task.id, told);
-        return this.#world.retell(task.nodeId, told);
+        this.#tasks.set(task.id, echoed);
+        return this.#world.replace(task.nodeId, echoed);
       }
     }
     this.#forget(task.id);
     this.#tasks.set(task.id, task);
-    if (task.nodeId === undefined) return this.#room.add(task);
+    if (task.nodeId === undefined) return this.#queue.add(task);
     this.#world.hold(task.nodeId, task);
-    this.#room.taskMoved(task);
+    this.#queue.taskMoved(task);
   }
 
   #forget(taskId: string): void {
     const task = this.#tasks.get(taskId);
     if (task === undefined) return;
     this.#tasks.delete(taskId);
-    if (task.nodeId === undefined) return this.#room.remove(task);
-    this.#room.roomier(this.#world.release(task.nodeId, task));
-    this.#room.taskMoved(task);
+    if (task.nodeId === undefined) return this.#queue.remove(task);
+    this.#queue.roomier(this.#world.release(task.nodeId, task));
+    this.#queue.taskMoved(task);
   }
 
-  #scheduleGroup(group: Group, hopeless: Set<string>, failed: Map<Group, Ask>): readonly Placed[] {
+  #scheduleGroup(group: Group, unschedulable: Set<string>, failed: Map<Group, Ask>): readonly Placed[] {
     const [any] = group.tasks.values();
     if (any === undefined) return [];
     const decisions: Placed[] = [];
@@ -268,8 +278,8 @@ export class Scheduler {
       ordered ??= [...group.tasks.values()].toSorted(byId).values();
       return ordered.next().value as TaskState;
     };
-    while (group.tasks.size > 0 && (ask.group === undefined || !hopeless.has(ask.group))) {
-      picker ??= new Picker(this.#world, this.#pools, this.#rules, ask, group.tasks.size);
+    while (group.tasks.size > 0 && (ask.group === undefined || !unschedulable.has(ask.group))) {
+      picker ??= new Picker(this.#world, this.#indexes, this.#rules, ask, group.tasks.size);
       const choice = picker.next();
       if (choice !== undefined) {
         decisions.push(this.#place(next(), choice));
@@ -279,18 +289,18 @@ export class Scheduler {
       picker.done();
       const eviction = findVictims(this.#world, ask);
       if (eviction === undefined) {
-        if (ask.group !== undefined) hopeless.add(ask.group);
+        if (ask.group !== undefined) unschedulable.add(ask.group);
         break;
       }
-      // Room was made, so what was hopeless may not be, and what the picker has seen is out of date.
-      hopeless.clear();
+      // Room was made, so what was unschedulable may not be, and what the picker has seen is out of date.
+      unschedulable.clear();
       decisions.push(this.#displace(next(), eviction));
       ask = askOf(any, this.#rules, this.#world);
       picker = undefined;
     }
     picker?.done();
     if (group.tasks.size > 0) {
-      this.#room.wait(group, ask);
+      this.#queue.wait(group, ask);
       failed.set(group, ask);
     }
     return decisions;
@@ -300,51 +310,51 @@ export class Scheduler {
     const decision = placedOf(task, choice, victims);
     const { nodeId, named } = decision;
     const held = named === undefined ? { ...task, nodeId } : { ...task, nodeId, named };
-    this.#room.remove(task);
+    this.#queue.remove(task);
     this.#tasks.set(task.id, held);
     this.#world.hold(nodeId, held);
-    this.#room.taskMoved(held);
+    this.#queue.taskMoved(held);
     return decision;
   }
 
   #displace(task: TaskState, { node, victims }: Eviction): Placed {
     for (const victim of victims) this.#forget(victim.id);
     const names = listText(victims.map((each) => each.id));
-    const text = `no node has room; displaces ${victims.length} of lower priority, the fewest and lowest: ${names}`;
+    const text = `no node has room; displaces ${taskText(victims.length)} of lower priority, the lowest and fewest: ${names}`;
     return this.#place(task, { node, decided: { by: "preemption" }, text }, victims);
   }
 
-  /** Tells new waiters, and others while the effort lasts. Explains last, so that all are told of the same world. */
-  #tellWaiting(failed: ReadonlyMap<Group, Ask>): Map<Group, Waiting[]> {
-    const retells = this.#room.takeStirred() && this.#world.size <= retellReads;
-    if (retells) for (const group of this.#room.waiting) this.#stale.add(group);
+  /** Reasons of new waiting tasks, and changed ones while the effort lasts; all of the world as it is after the placements. */
+  #reportWaiting(failed: ReadonlyMap<Group, Ask>): Map<Group, Waiting[]> {
+    const rereports = this.#queue.takeDirty() && this.#world.size <= reportReads;
+    if (rereports) for (const group of this.#queue.waiting) this.#stale.add(group);
     const decisions = new Map<Group, Waiting[]>();
     for (const group of failed.keys()) {
-      if ((group.untold ?? group.tasks).size > 0) this.#tell(group, decisions, this.#world.size <= retellReads);
-      else if (retells) this.#stale.add(group);
+      if ((group.unreported ?? group.tasks).size > 0) this.#report(group, decisions, this.#world.size <= reportReads);
+      else if (rereports) this.#stale.add(group);
     }
-    const enough = this.#explainer.reads + retellReads;
+    const enough = this.#explainer.reads + reportReads;
     for (const group of this.#stale) {
       if (this.#explainer.reads >= enough) break;
       this.#stale.delete(group);
-      if (group.tasks.size > 0) this.#tell(group, decisions, true);
+      if (group.tasks.size > 0) this.#report(group, decisions, true);
     }
     return decisions;
   }
 
-  /** Tells those who were not told yet, and with `again` the others too, if they were told something else. */
-  #tell(group: Group, decisions: Map<Group, Waiting[]>, again: boolean): void {
+  /** Reasons of tasks that have none yet; with `again` of all the group's, if the reason changed. */
+  #report(group: Group, decisions: Map<Group, Waiting[]>, again: boolean): void {
     this.#stale.delete(group);
     const [any] = group.tasks.values();
     if (any === undefined) return;
     const explanation: Explanation = this.#explainer.explain(askOf(any, this.#rules, this.#world));
-    const text = newsOf(explanation);
-    const isNews = text !== group.text;
-    const all = again && isNews;
-    const tasks = [...(all ? group.tasks : (group.untold ?? group.tasks)).values()].toSorted(byId);
-    const toldAll = all || tasks.length === group.tasks.size;
-    if (isNews) group.text = toldAll ? text : undefined;
-    group.untold = new Map();
+    const text = reportOf(explanation);
+    const isNew = text !== group.text;
+    const all = again && isNew;
+    const tasks = [...(all ? group.tasks : (group.unreported ?? group.tasks)).values()].toSorted(byId);
+    const reportedAll = all || tasks.length === group.tasks.size;
+    if (isNew) group.text = reportedAll ? text : undefined;
+    group.unreported = new Map();
     if (tasks.length === 0) return;
     decisions.set(
       group,
@@ -414,7 +424,7 @@ function sameNeeds(a: TaskState, b: TaskState): boolean {
 }
 
 /** All of an explanation that can differ; equal where there is nothing to say again. */
-function newsOf({ text, refusals }: Explanation): string {
+function reportOf({ text, refusals }: Explanation): string {
   return [text, ...refusals.flatMap(({ nearestNodeId, help = "" }) => [nearestNodeId, help])].join("\n");
 }
 

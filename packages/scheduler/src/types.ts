@@ -14,14 +14,17 @@ export type NamedResources = Readonly<Record<string, readonly string[]>>;
 export interface Platform {
   /** As Go and OCI name it: `linux`. Empty matches any. */
   readonly os: string;
-  /** As Go and OCI name it: `arm64`; `x86_64` and `aarch64` are understood. Empty matches any. */
+  /** As Go and OCI name it: `arm64`; the names of `uname -m` and Debian are understood. Empty matches any. */
   readonly arch: string;
+  /** `v7`; a node runs what is built for its variant or an older one. @default v7 of arm, v8 of arm64, v1 of amd64 */
+  readonly variant?: string;
 }
 
 /** What constraints look at, and no more. */
 export interface ConstrainedNode {
   readonly id: string;
   readonly hostname?: string;
+  /** `manager` for a machine that is one, whether or not it runs tasks too. */
   readonly role: "manager" | "worker";
   /** The node's address, without a port. */
   readonly address?: string;

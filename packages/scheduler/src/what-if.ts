@@ -28,7 +28,7 @@ export interface Drain {
 }
 
 /** The priority of a task that shall displace nobody. */
-const modest = Number.MIN_SAFE_INTEGER;
+const lowestPriority = Number.MIN_SAFE_INTEGER;
 
 /** Tasks that are placed one by one to find a capacity that no formula gives; few first, as few often fit. */
 const firstTrials = 64;
@@ -87,14 +87,17 @@ function capacityByNode(world: World, ask: Ask): Capacity {
   };
 }
 
-/** Where one task's place changes what the next may do, only trying tells. */
+/** Places tasks one by one on the fork, for where one task's place changes what the next may do. */
 function capacityByTrial(fork: Scheduler, task: TaskState): Capacity {
   const used = new Set<string>();
   const prefix = `${task.id}\u0000`;
   let tasks = 0;
   for (const until of [firstTrials, trials]) {
     for (let n = tasks; n < until; n += 1) {
-      fork.apply({ kind: "task", task: { ...task, priority: modest, id: `${prefix}${String(n).padStart(6, "0")}` } });
+      fork.apply({
+        kind: "task",
+        task: { ...task, priority: lowestPriority, id: `${prefix}${String(n).padStart(6, "0")}` },
+      });
     }
     const decisions = fork.schedule().filter((each) => each.taskId.startsWith(prefix));
     for (const each of decisions) {

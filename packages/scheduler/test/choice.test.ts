@@ -61,6 +61,17 @@ describe("spread", () => {
     expect(seeds[0]).toMatchObject({ decided: { by: "seed" } });
   });
 
+  it("a node that has the image is found among any number of equals, for each task of a group", () => {
+    const nodes = Array.from({ length: 1_000 }, (_, n) => node(`n${n}`, n % 250 === 7 ? { images: ["i"] } : {}));
+    for (let seed = 0; seed < 10; seed += 1) {
+      const decisions = world(nodes, tasks(6, { image: "i" }), { seed }).schedule();
+      const on = decisions.map((each) => (each.kind === "placed" ? each.nodeId : ""));
+      expect(on.slice(0, 4).toSorted()).toEqual(["n257", "n507", "n7", "n757"]);
+      expect(new Set(on).size).toBe(6);
+      expect(decisions[0]).toMatchObject({ decided: { by: "seed" } });
+    }
+  });
+
   it("a large group stands as evenly as a small one", () => {
     const nodes = ["a", "b", "c", "d", "e"].map((id) => node(id));
     expect(Object.values(counts(world(nodes, tasks(23)).schedule())).toSorted((a, b) => a - b)).toEqual([
@@ -243,4 +254,28 @@ describe("scorers of your own", () => {
     const scheduler = world(nodes, tasks(4), { scorers: [...defaultScorers.spread, last] });
     expect(scheduler.schedule().map((each) => each.kind === "placed" && each.nodeId)).toEqual(["c", "b", "a", "c"]);
   });
+});
+
+it("the placement by hand at the head of picker.ts comes out as it says", () => {
+  const zoneNode = (id: string, zone: string, free: number): NodeState => ({
+    ...zoned(id, zone),
+    resources: { memory: free },
+  });
+  const nodes = [
+    zoneNode("a", "north", GiB),
+    zoneNode("b", "north", 2 * GiB),
+    zoneNode("c", "south", 4 * GiB),
+    zoneNode("d", "south", GiB / 4),
+  ];
+  const others = Object.entries({ a: 1, b: 3, c: 5, d: 4 }).flatMap(([id, count]) =>
+    Array.from({ length: count }, (_, n) => task(`${id}${n}`, { serviceId: `other ${id}${n}`, nodeId: id })),
+  );
+  const web = { preferences: ["spread=node.labels.zone"], reservations: { memory: GiB / 2 } };
+  const held = task("web.0", { preferences: ["spread=node.labels.zone"], nodeId: "a" });
+  const pending = ["web.1", "web.2", "web.3"].map((id) => task(id, { specVersion: 2, ...web }));
+  expect(world(nodes, [...others, held, ...pending]).schedule()).toMatchObject([
+    { nodeId: "c", decided: { by: "preferences", value: 0, nextNodeId: "b", nextValue: 1 } },
+    { nodeId: "b", decided: { by: "service-tasks", value: 0, nextNodeId: "a", nextValue: 1 } },
+    { nodeId: "c", decided: { by: "preferences", value: 1, nextNodeId: "a", nextValue: 2 } },
+  ]);
 });

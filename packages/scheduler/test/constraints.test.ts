@@ -84,6 +84,34 @@ describe("constraints", () => {
     expect(matchConstraints(parseConstraints(["node.ip != 10.0.0.0/8"]), bare)).toBe(true);
   });
 
+  it.each([
+    ["x86_64", "node.platform.arch == amd64", true],
+    ["amd64", "node.platform.arch == x86_64", true],
+    ["amd64", "node.platform.arch != x86_64", false],
+    ["aarch64", "node.platform.arch in (amd64, arm64)", true],
+    ["arm64", "node.platform.arch == AARCH64", true],
+    ["arm64", "node.platform.arch == arm*", true],
+    ["armv7l", "node.platform.arch == arm", true],
+    ["armv7l", "node.platform.arch == armv7l", true],
+    ["armv7l", "node.platform.arch == armhf", true],
+    ["armv6l", "node.platform.arch == armv7l", false],
+    ["armv6l", "node.platform.arch != armv7l", true],
+    ["armv7l", "node.platform.arch == arm/v7", true],
+    ["i686", "node.platform.arch == 386", true],
+    ["riscv64", "node.platform.arch == riscv64", true],
+  ])("a node of %s: %j is %s", (arch, expression, met) => {
+    const of: ConstrainedNode = { id: "x", role: "worker", platform: { os: "Linux", arch } };
+    expect(matchConstraints(parseConstraints([expression]), of)).toBe(met);
+    expect(matchConstraints(parseConstraints(["node.platform.os == linux"]), of)).toBe(true);
+  });
+
+  it("a manager is one by its role, in any case", () => {
+    const of: ConstrainedNode = { id: "x", role: "manager" };
+    expect(matchConstraints(parseConstraints(["node.role == Manager"]), of)).toBe(true);
+    expect(matchConstraints(parseConstraints(["node.role != worker"]), of)).toBe(true);
+    expect(matchConstraints(parseConstraints(["node.role == worker"]), of)).toBe(false);
+  });
+
   it("a glob of many stars is quick to refuse", () => {
     const long: ConstrainedNode = { id: "x", role: "worker", hostname: "a".repeat(2_000) };
     const glob = `${"a*".repeat(200)}b`;

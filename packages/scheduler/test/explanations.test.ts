@@ -388,7 +388,7 @@ describe("in any world", () => {
             expect(waiting.refusals.map(({ help }) => help)).toContain(waiting.help);
         }
       }),
-      { numRuns: 600 },
+      { numRuns: 300 },
     );
     // That it was followed, for each filter that has a help.
     for (const name of [
@@ -427,7 +427,7 @@ describe("in any world", () => {
             if (nodeId === undefined) expect(said.get(id)).toEqual(scheduler.explain(id));
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 });

@@ -67,9 +67,9 @@ describe("a filter that refuses says why, what would help, and the same as data"
       "platform",
       { platform: { os: "linux", arch: "aarch64" } },
       { platforms: [{ os: "linux", arch: "amd64" }] },
-      "1 of 1 node unable to run the image: it is for linux/amd64, n is linux/aarch64",
-      "build the image for linux/aarch64",
-      { image: "linux/amd64", actual: "linux/aarch64" },
+      "1 of 1 node unable to run the image: it is for linux/amd64, n is linux/arm64",
+      "build the image for linux/arm64",
+      { image: "linux/amd64", actual: "linux/arm64" },
     ],
     [
       "taints",
@@ -146,10 +146,38 @@ describe("platform", () => {
     ["aarch64", "arm64", true],
     ["arm64", "amd64", false],
     ["arm64", "", true],
+    ["armv7l", "arm", true],
+    ["armv7l", "armhf", true],
+    ["armv6l", "arm", false],
+    ["armv7l", "armv6l", true],
+    ["armv5tel", "armel", false],
+    ["i686", "386", true],
+    ["AMD64", "X86_64", true],
   ])("a node of %s runs an image of %j: %s", (arch, image, runs) => {
     const decisions = world(
       [node("n", { platform: { os: "linux", arch } })],
       [task("t", { platforms: [{ os: "linux", arch: image }] })],
+    ).schedule();
+    expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
+  });
+
+  it.each([
+    ["arm", "v7", "arm", "v6", true],
+    ["arm", "v6", "arm", "v7", false],
+    ["arm", "7", "arm", "v7", true],
+    ["arm64", undefined, "arm64", "v8", true],
+    ["arm64", "v8", "arm64", undefined, true],
+    ["amd64", undefined, "amd64", "v3", false],
+    ["amd64", "v3", "amd64", "v2", true],
+  ])("a node of %s/%s runs an image of %s/%s: %s", (arch, variant, image, wanted, runs) => {
+    const of = (name: string, more: string | undefined): { os: string; arch: string; variant?: string } => ({
+      os: "linux",
+      arch: name,
+      ...(more === undefined ? {} : { variant: more }),
+    });
+    const decisions = world(
+      [node("n", { platform: of(arch, variant) })],
+      [task("t", { platforms: [of(image, wanted)] })],
     ).schedule();
     expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
   });

@@ -36,9 +36,6 @@ const plain = (strategy: Strategy): Scheduler =>
     scorers: defaultScorers[strategy].map(plainScorer),
   });
 
-const withoutImage = (asks: Partial<TaskState>): Partial<TaskState> =>
-  Object.fromEntries(Object.entries(asks).filter(([key]) => key !== "image"));
-
 /** More nodes than any limit up to which nodes are compared one by one. */
 const size = 320;
 
@@ -58,10 +55,7 @@ const anyScene: fc.Arbitrary<Scene> = fc.record({
       return { ...template, id: `n${n}`, hostname: `h${n}`, ready: template.ready || n % 2 === 0, active: true };
     }),
   ),
-  // Scorers behind the order choose among 64 equals when rules make promises, and among all when they make none.
-  services: anyServices.map((services) =>
-    Object.fromEntries(Object.entries(services).map(([id, asks]) => [id, withoutImage(asks)])),
-  ),
+  services: anyServices,
   crowd: fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 0, max: 3 })), { minLength: 7, maxLength: 7 }),
   steps: fc.array(
     fc.record({

@@ -133,7 +133,7 @@ describe("whatever the world", () => {
         for (const delta of deltas) model.apply(delta);
         const scheduler = told(deltas);
         for (const decision of scheduler.schedule()) if (decision.kind === "placed") model.take(decision);
-        const newcomer: Delta = { kind: "task", task: { ...task, id: "newcomer", priority: 0 } };
+        const newcomer: Delta = { kind: "task", task: { ...task, id: "newcomer", specVersion: 7, priority: 0 } };
         const kind = (world: Scheduler): string | undefined =>
           world.schedule().find((each) => each.taskId === "newcomer")?.kind;
         const fits = kind(told([...model.deltas(), newcomer]));

@@ -175,8 +175,8 @@ describe("nothing is read that did not change", () => {
     return { filter, asked: () => asked };
   };
   const size = 2_000;
-  const many = (more: (n: number) => Partial<NodeState> = () => ({})): NodeState[] =>
-    Array.from({ length: size }, (_, n) => node(`n${n}`, more(n)));
+  const many = (more: (n: number) => Partial<NodeState> = () => ({}), length = size): NodeState[] =>
+    Array.from({ length }, (_, n) => node(`n${n}`, more(n)));
 
   it("ten thousand placements ask it about each node once, and about a node again when it was filled", () => {
     const { filter, asked } = counting();
@@ -220,7 +220,9 @@ describe("nothing is read that did not change", () => {
     const stuck = Array.from({ length: 5_000 }, (_, n) =>
       task(`w${n}`, { serviceId: `w${n}`, image: "none", reservations: { memory: n + 1 } }),
     );
-    const scheduler = world(many(), [...stuck, task("first")], { filters: [filter, ...defaultFilters] });
+    // More nodes than those among which reasons are told again.
+    const nodes = many(() => ({}), 5_000);
+    const scheduler = world(nodes, [...stuck, task("first")], { filters: [filter, ...defaultFilters] });
     expect(scheduler.schedule()).toHaveLength(5_001);
     const before = asked();
     expect(told(scheduler, { kind: "task", task: task("t") })).toHaveLength(1);

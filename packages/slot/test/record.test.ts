@@ -1,6 +1,6 @@
 import { RestartPolicy, RunEnd } from "@warren/api";
 import { seededRandom } from "@warren/std/testing";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   adoptRecord,

@@ -34,7 +34,8 @@ export function parseImageReference(text: string): ImageReference | { readonly f
   const head = slash < 0 ? "" : name.slice(0, slash);
   // Only a first part that can't be a path's is a host: Docker reads `team/app` as a path.
   const hasHost = head === "localhost" || /[.:[]/.test(head);
-  if (hasHost && !isRegistryHost(head)) return { fault: `${JSON.stringify(head)} is not a registry: want HOST or HOST:PORT` };
+  if (hasHost && !isRegistryHost(head))
+    return { fault: `${JSON.stringify(head)} is not a registry: want HOST or HOST:PORT` };
   const rest = hasHost ? name.slice(slash + 1) : name;
   if (!path.test(rest)) return { fault: `not a valid image reference: ${want}` };
   const registry = hasHost ? registryName(head) : defaultRegistry;

@@ -53,9 +53,7 @@ export function progress({ service, tasks, synced, updating }: Observed): Progre
   if (!synced) return { kind: "waiting", text: "asking" };
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name } = service.spec;
-  const live = [...tasks.values()].filter(
-    ({ current, desiredState }) => current && desiredState <= TaskState.RUNNING,
-  );
+  const live = [...tasks.values()].filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING);
   const wanted = service.spec.mode?.value.replicas ?? 0;
   const current = live.filter(({ upToDate }) => upToDate);
   const running = current.filter(({ status }) => status?.state === TaskState.RUNNING);

@@ -106,8 +106,14 @@ export class FakeManager {
     this.send([{ kind: assignedKinds[kind].kind, key, object: undefined }]);
   }
 
+  /** One that is new is offered to the worker's present life. */
   lease(lease: AssignedLease, ...more: AssignedLease[]): void {
-    this.send([lease, ...more].map((each) => this.#put("lease", leaseKey(each.slotId, each.epoch), each)));
+    const changes = [lease, ...more].map((each) => {
+      const key = leaseKey(each.slotId, each.epoch);
+      const offeredLife = this.leases.get(key)?.offeredLife ?? (each.offeredLife || (this.description?.life ?? 0));
+      return this.#put("lease", key, { ...each, offeredLife });
+    });
+    this.send(changes);
   }
 
   setState(key: string, state: LeaseState): void {

@@ -4,7 +4,14 @@
  * - `fake-manager.ts` FakeManager: the managers, as a Session reaches them
  * - `fake-network.ts` FakeNetwork: a TaskNetwork in memory
  * - `memory-state.ts` MemoryDisk: an AgentState in memory
+ * - `state-contract.ts`, `network-contract.ts`, `session-contract.ts`, `probe-contract.ts`: what every implementation of a
+ *   seam must do, on `contract.ts`
  */
 export { FakeManager, type OpenRelay } from "./fake-manager.ts";
 export { FakeNetwork } from "./fake-network.ts";
 export { MemoryDisk } from "./memory-state.ts";
+export type { ContractCase } from "./contract.ts";
+export { agentStateContract, type StateUnderTest } from "./state-contract.ts";
+export { taskNetworkContract, type NetworkUnderTest } from "./network-contract.ts";
+export { sessionContract, type SessionUnderTest } from "./session-contract.ts";
+export { probeTransportContract, type ProbesUnderTest } from "./probe-contract.ts";

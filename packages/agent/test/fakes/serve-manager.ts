@@ -1,6 +1,6 @@
 import { DispatcherDefinition } from "@warren/api";
 import { bind, startServer, type ApiServer } from "@warren/api/server";
-import type { FakeManager } from "./fake-manager.ts";
+import type { FakeManager } from "../../src/testing/index.ts";
 
 /** Serves the manager's side over gRPC. */
 export function serveManager(manager: FakeManager, socketPath: string): Promise<ApiServer> {
@@ -8,8 +8,8 @@ export function serveManager(manager: FakeManager, socketPath: string): Promise<
   const handlers = bind(DispatcherDefinition, {
     session: (request, { signal }) => session.open(request, signal),
     heartbeat: (request, { signal }) => session.heartbeat(request, signal),
-    updateTaskStatus: async (request, { signal }) => {
-      await session.updateTaskStatus(request, signal);
+    report: async (request, { signal }) => {
+      await session.report(request, signal);
       return {};
     },
     assignments: (request, { signal }) => session.assignments(request, signal),

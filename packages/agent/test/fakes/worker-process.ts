@@ -1,9 +1,9 @@
-/** A worker as a process that can be killed: the agent on containerd, with a network that gives addresses and no more. */
+/** A worker as a process that can be killed: the agent on containerd, with a network in memory. */
 import { connect } from "@warren/api/client";
 import { connectContainerd, type ContainerdOptions } from "@warren/runtime-containerd";
 import { silentLogger, systemClock, systemRandom } from "@warren/std";
 import { grpcSession, openLevelState, startAgent } from "../../src/index.ts";
-import { FakeNetwork } from "./fake-network.ts";
+import { FakeNetwork } from "../../src/testing/index.ts";
 
 const [socket = "", folder = "", options = "{}"] = process.argv.slice(2);
 const network = new FakeNetwork();
@@ -25,5 +25,5 @@ await startAgent(
     random: systemRandom,
     log: silentLogger,
   },
-  { dataDir: folder, hostname: "edge-1", version: "1" },
+  { dataDir: folder, hostname: "edge-1", version: "1", leaveMs: 200, keepEndedMs: 5_000 },
 );

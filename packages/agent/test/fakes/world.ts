@@ -15,7 +15,7 @@ import { RuntimeError, type Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
-import { startAgent, type Agent, type AgentOptions, type ProbeTransport } from "../../src/index.ts";
+import { startAgent, type Agent, type AgentOptions, type AgentState, type ProbeTransport } from "../../src/index.ts";
 import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
@@ -62,7 +62,11 @@ export class World implements AsyncDisposable {
     http: () => Promise.resolve(200),
     tcp: () => Promise.resolve(),
   };
+  /** Set: asked before each call of a seam (`runtime.pull`); the error that it returns is what the call fails with. */
+  fault: ((call: string) => Error | undefined) | undefined;
   readonly options: AgentOptions;
+  /** Set: the record is kept there, not on `disk`. */
+  place: AgentState | undefined;
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
   #epochs = 0;
 
@@ -145,19 +149,19 @@ export class World implements AsyncDisposable {
     const killed = kill.signal;
     const agent = await startAgent(
       {
-        runtime: severable(this.#unreliable(new FakeRuntime(this.machine)), killed),
-        network: severable(this.network.connect(), killed),
-        session: severable(this.manager.connect(), killed),
-        state: this.disk.open(killed),
+        runtime: severable(this.#faulty("runtime", this.#unreliable(new FakeRuntime(this.machine))), killed),
+        network: severable(this.#faulty("network", this.network.connect()), killed),
+        session: severable(this.#faulty("session", this.manager.connect()), killed),
+        state: this.#faulty("state", this.place ?? this.disk.open(killed)),
         clock: severableClock(this.clock, killed),
         boot: this.clock,
         random: this.random,
         log: this.log,
         metrics: this.metrics,
-        probes: {
+        probes: this.#faulty("probes", {
           http: (target, signal) => this.probes.http(target, signal),
           tcp: (target, signal) => this.probes.tcp(target, signal),
-        },
+        } satisfies ProbeTransport),
       },
       this.options,
     );
@@ -238,6 +242,21 @@ export class World implements AsyncDisposable {
     ).length;
   }
 
+  #faulty<T extends object>(seam: string, target: T): T {
+    return new Proxy(target, {
+      get: (_target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          const error = this.fault?.(`${seam}.${String(name)}`);
+          if (error === undefined) return Reflect.apply(value, target, args);
+          const streams = ["events", "logs", "assignments", "relay"].includes(String(name)) || (seam === "session" && name === "open");
+          return streams ? failing(error) : Promise.reject(error);
+        };
+      },
+    });
+  }
+
   #unreliable(runtime: Runtime): Runtime {
     return new Proxy(runtime, {
       get: (target, name) => {
@@ -259,6 +278,11 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#life?.agent.close();
   }
+}
+
+async function* failing(error: Error): AsyncGenerator<never, void, void> {
+  await Promise.resolve();
+  throw error;
 }
 
 function readable(_key: string, value: unknown): unknown {

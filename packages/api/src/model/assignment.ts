@@ -63,7 +63,15 @@ export function decodeAssigned<K extends AssignedKind>(kind: K, bytes: Uint8Arra
  * removals the other way round. So a lease that is to stop has left the balancer before.
  */
 export function inSendingOrder<C extends Sendable>(changes: Iterable<C>): C[] {
-  return [...changes].sort((a, b) => sendingRank(a) - sendingRank(b));
+  // By buckets, as a node may be assigned ten thousand objects at once.
+  const byRank = new Map<number, C[]>();
+  for (const change of changes) {
+    const rank = sendingRank(change);
+    const bucket = byRank.get(rank);
+    if (bucket === undefined) byRank.set(rank, [change]);
+    else bucket.push(change);
+  }
+  return [...byRank].sort(([a], [b]) => a - b).flatMap(([, bucket]) => bucket);
 }
 
 /** An AssignmentChange, as far as its place goes. */

@@ -26,9 +26,7 @@ export function parseSlotKey(text: string): SlotKey | undefined {
   const index = /^(\d{1,10})-(\d{1,10})$/.exec(text);
   if (index !== null)
     return { key: { $case: "index", value: { iteration: Number(index[1]), index: Number(index[2]) } } };
-  return text.startsWith("node-") && text.length > 5
-    ? { key: { $case: "nodeId", value: text.slice(5) } }
-    : undefined;
+  return text.startsWith("node-") && text.length > 5 ? { key: { $case: "nodeId", value: text.slice(5) } } : undefined;
 }
 
 /** The key of a replicated service's slot. */
@@ -115,7 +113,9 @@ export const firstRun: RunKey = Object.freeze({ life: 0, run: 1 });
 
 /** The id of the task that a run of a lease is: 25 characters of `[0-9a-z]`, equal wherever it is computed. */
 export function taskIdOf(slotId: string, epoch: Epoch | undefined, { life, run }: RunKey): string {
-  const digest = createHash("sha256").update(`${leaseKey(slotId, epoch)}/${life}/${run}`).digest();
+  const digest = createHash("sha256")
+    .update(`${leaseKey(slotId, epoch)}/${life}/${run}`)
+    .digest();
   // 128 bits are at most 25 digits of base 36.
   const digits = BigInt(`0x${digest.toString("hex", 0, 16)}`).toString(36);
   return digits.padStart(taskIdLength, "0");

@@ -46,7 +46,6 @@ export function idOf(object: { readonly meta?: { readonly id: string } | undefin
   return object.meta?.id ?? "";
 }
 
-
 /** The order of a slot's tasks: by lease, then by the run within it. */
 export function compareTasks(a: Task, b: Task): number {
   return (

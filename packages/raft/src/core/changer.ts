@@ -4,6 +4,7 @@
  * A step either yields a whole new configuration or an error; what it started from is never touched.
  */
 import { RaftError } from "../errors.ts";
+import { isLocalTarget } from "./message.ts";
 import { Progress } from "./progress.ts";
 import { Tracker, type Configuration } from "./tracker.ts";
 import type { ConfChangeSingle, ConfState, NodeId } from "./types.ts";
@@ -93,6 +94,7 @@ export class Changer {
     for (const { type, nodeId } of changes) {
       // Id 0 stands for a change that was struck out after it was proposed.
       if (nodeId === 0) continue;
+      if (isLocalTarget(nodeId)) throw invalid(`${nodeId} names a local storage thread`);
       switch (type) {
         case "ConfChangeAddNode":
           this.makeVoter(draft, nodeId);

@@ -39,8 +39,11 @@ export function transitionOf(change: ConfChangeV2): "simple" | "enter-joint" | "
   return change.changes.length === 0 ? "leave-joint" : "simple";
 }
 
-/** A change as an entry's type and data. */
+/** A change as an entry's type and data. @throws RaftError `RAFT_CONF_CHANGE_INVALID` if it names what there can't be */
 export function encodeConfChange(change: AnyConfChange): Pick<Entry, "type" | "data"> {
+  for (const single of change.version === 1 ? [change] : change.changes) checkSingle(single);
+  if (change.version === 2 && !transitions.includes(change.transition))
+    throw invalid(`there is no ${String(change.transition)}`);
   const bytes: number[] = [];
   if (change.version === 1) {
     bytes.push(0x10, types.indexOf(change.type), 0x18);
@@ -132,11 +135,18 @@ function known<T>(names: readonly T[], value: number): T {
   return names[value] ?? malformed();
 }
 
+function checkSingle({ type, nodeId }: ConfChangeSingle): void {
+  if (!types.includes(type)) throw invalid(`there is no ${String(type)}`);
+  if (!Number.isSafeInteger(nodeId) || nodeId < 0)
+    throw invalid(`${String(nodeId)} is no member's id: that is a whole number above 0`);
+}
+
 function malformed(): never {
-  throw new RaftError(
-    { code: "RAFT_CONF_CHANGE_INVALID" },
-    "a membership change in the log can't be decoded: it was written by another version or is damaged",
-  );
+  throw invalid("a membership change in the log can't be decoded: it was written by another version or is damaged");
+}
+
+function invalid(why: string): RaftError {
+  return new RaftError({ code: "RAFT_CONF_CHANGE_INVALID" }, why);
 }
 
 function varint(bytes: number[], value: number): void {

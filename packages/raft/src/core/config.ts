@@ -57,6 +57,10 @@ export interface Config {
   readonly disableConfChangeValidation?: boolean;
   /** A leader that is removed or demoted steps down once that is applied. @default true */
   readonly stepDownOnRemoval?: boolean;
+  /** Called in place when the commit index moves, for checkers. Must not call back into the node. */
+  readonly onCommit?: (before: number, committed: number) => void;
+  /** Called in place when this node, leading, finds that a quorum has everything up to `index`, for checkers. */
+  readonly onQuorum?: (index: number) => void;
   /** Called in place for each noteworthy event, for logs and metrics. Must not call back into the node. */
   readonly onEvent?: (event: RaftEvent) => void;
 }
@@ -85,6 +89,8 @@ export function resolveConfig(config: Config): ResolvedConfig {
     disableConfChangeValidation: false,
     stepDownOnRemoval: true,
     onEvent: noEvent,
+    onCommit: noEvent,
+    onQuorum: noEvent,
     ...config,
   };
   check(Number.isSafeInteger(config.id) && config.id > None, "id", "is not a whole number above 0");

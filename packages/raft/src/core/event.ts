@@ -12,6 +12,8 @@ export type RaftEvent =
   | { readonly kind: "higher-term-seen"; readonly message: Message; readonly term: number }
   | { readonly kind: "configuration-changed"; readonly configuration: string }
   | { readonly kind: "conf-change-refused"; readonly why: string }
+  /** A committed change can't follow the active configuration: it changes nothing, on any member. */
+  | { readonly kind: "conf-change-ignored"; readonly why: string }
   | { readonly kind: "log-conflict"; readonly index: number; readonly existingTerm: number; readonly term: number }
   | { readonly kind: "append-rejected"; readonly from: NodeId; readonly index: number; readonly hint: number }
   | { readonly kind: "snapshot-sent"; readonly to: NodeId; readonly index: number }

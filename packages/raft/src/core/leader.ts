@@ -88,12 +88,16 @@ function admitConfChanges(r: Raft, proposals: readonly Entry[]): Entry[] {
 
 function refusal(r: Raft, entry: Entry): string | undefined {
   const joint = r.tracker.config.outgoing.size > 0;
-  const leaves = asV2(decodeConfChange(entry)).changes.length === 0;
+  const change = decodeConfChange(entry);
+  const leaves = asV2(change).changes.length === 0;
   if (r.pendingConfIndex > r.log.applied) {
     return `possible unapplied conf change at index ${r.pendingConfIndex} (applied to ${r.log.applied})`;
   }
   if (joint && !leaves) return "must transition out of joint config first";
-  return !joint && leaves ? "not in joint state; refusing empty conf change" : undefined;
+  if (!joint && leaves) return "not in joint state; refusing empty conf change";
+  // What is committed is applied by everyone: whether it can be is known now, as no other change is unapplied.
+  const tried = r.tryConfChange(change);
+  return typeof tried === "string" ? tried : undefined;
 }
 
 function appendRejected(r: Raft, m: Message, progress: Progress): void {
@@ -168,7 +172,10 @@ function sendTimeoutNow(r: Raft, to: NodeId): void {
 
 /** Commits what a quorum has of this term's entries. True if that is news. */
 function maybeCommit(r: Raft): boolean {
-  return r.log.maybeCommit(r.tracker.committed(), r.term);
+  const index = r.tracker.committed();
+  const moved = r.log.maybeCommit(index, r.term);
+  if (moved) r.config.onQuorum(index);
+  return moved;
 }
 
 /** Tells the members of a new configuration what they need. */
@@ -233,6 +240,8 @@ function bcastHeartbeat(r: Raft): void {
     r.send(message("MsgHeartbeat", { to, commit, context }));
     progress.sentCommit(commit);
   }
+  // Nobody else answers a lone voter's round.
+  if (r.tracker.isSingleton()) confirmReads(r);
 }
 
 function readIndex(r: Raft, m: Message): void {

@@ -15,6 +15,12 @@ export interface EntryId {
   readonly index: number;
 }
 
+/** Called in place. */
+export interface LogObserver {
+  conflict?(index: number, existingTerm: number, term: number): void;
+  committed?(before: number, committed: number): void;
+}
+
 export class RaftLog {
   readonly unstable: Unstable;
   committed: number;
@@ -29,12 +35,12 @@ export class RaftLog {
   private applyingPaused = false;
   /** A snapshot waits for what is being applied: nothing more is handed out. */
   applyingHeld = false;
-  private readonly onConflict: (index: number, existingTerm: number, term: number) => void;
+  private readonly observer: LogObserver;
 
-  constructor(storage: Storage, maxApplyingSize: number, onConflict: RaftLog["onConflict"] = () => undefined) {
+  constructor(storage: Storage, maxApplyingSize: number, observer: LogObserver = {}) {
     this.storage = storage;
     this.maxApplyingSize = maxApplyingSize;
-    this.onConflict = onConflict;
+    this.observer = observer;
     this.unstable = new Unstable(storage.lastIndex() + 1);
     this.committed = storage.firstIndex() - 1;
     this.applying = this.committed;
@@ -103,7 +109,7 @@ export class RaftLog {
       const { index, term } = entries[at] as Entry;
       const existing = this.term(index);
       if (existing === term) continue;
-      if (existing !== undefined) this.onConflict(index, existing, term);
+      if (existing !== undefined) this.observer.conflict?.(index, existing, term);
       return at;
     }
     return entries.length;
@@ -173,7 +179,9 @@ export class RaftLog {
       index <= this.lastIndex(),
       `commit ${index} is beyond the last entry ${this.lastIndex()}: this node's log was lost or truncated`,
     ); // L1
+    const before = this.committed;
     this.committed = index;
+    this.observer.committed?.(before, index);
   }
 
   /** Commits `index` if its entry is of `term`: a leader counts copies only of its own term's entries (Raft §5.4.2). */

@@ -8,7 +8,7 @@
  */
 import { assert } from "@warren/std";
 
-import type { DropReason } from "../errors.ts";
+import { RaftError, type DropReason } from "../errors.ts";
 import { asV2, transitionOf } from "./conf-change.ts";
 import { Changer, restoreConfiguration, type Change } from "./changer.ts";
 import { resolveConfig, type Config, type ResolvedConfig } from "./config.ts";
@@ -80,9 +80,10 @@ export class Raft {
     this.id = config.id;
     this.emit = config.onEvent;
     this.tracker = new Tracker(config.maxInflightMsgs, config.maxInflightBytes);
-    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady, (index, existingTerm, term) =>
-      this.emit({ kind: "log-conflict", index, existingTerm, term }),
-    );
+    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady, {
+      conflict: (index, existingTerm, term) => this.emit({ kind: "log-conflict", index, existingTerm, term }),
+      committed: config.onCommit,
+    });
     const { hardState, confState } = config.storage.initialState();
     restoreConfiguration(this.tracker, this.log.lastIndex(), confState);
     if (hardState.term > 0 || hardState.vote > 0 || hardState.commit > 0) this.loadState(hardState);
@@ -426,17 +427,30 @@ export class Raft {
     return self !== undefined && !self.isLearner && !this.log.hasPendingSnapshot();
   }
 
-  /** Makes a committed membership change the active configuration. */
+  /** Makes a committed membership change the active configuration. One that can't follow it changes nothing. */
   applyConfChange(change: AnyConfChange): ConfState {
+    const tried = this.tryConfChange(change);
+    if (typeof tried !== "string") return this.switchTo(tried);
+    this.emit({ kind: "conf-change-ignored", why: tried });
+    return this.tracker.confState();
+  }
+
+  /** What would follow the active configuration, or why nothing does. The same on each member that applied as much. */
+  tryConfChange(change: AnyConfChange): Change | string {
     const v2 = asV2(change);
     const changer = new Changer(this.tracker, this.log.lastIndex());
-    switch (transitionOf(v2)) {
-      case "leave-joint":
-        return this.switchTo(changer.leaveJoint());
-      case "enter-joint":
-        return this.switchTo(changer.enterJoint(v2.transition !== "ConfChangeTransitionJointExplicit", v2.changes));
-      case "simple":
-        return this.switchTo(changer.simple(v2.changes));
+    try {
+      switch (transitionOf(v2)) {
+        case "leave-joint":
+          return changer.leaveJoint();
+        case "enter-joint":
+          return changer.enterJoint(v2.transition !== "ConfChangeTransitionJointExplicit", v2.changes);
+        case "simple":
+          return changer.simple(v2.changes);
+      }
+    } catch (error) {
+      if (!RaftError.is(error, "RAFT_CONF_CHANGE_INVALID")) throw error;
+      return error.message;
     }
   }
 
@@ -467,9 +481,11 @@ export class Raft {
       this.log.commitTo(index);
       return false;
     }
+    // Before anything is touched: a configuration that can't be is refused by what this throws.
+    const tracker = new Tracker(this.config.maxInflightMsgs, this.config.maxInflightBytes);
+    restoreConfiguration(tracker, index, confState);
     this.log.restore(snapshot);
-    this.tracker = new Tracker(this.config.maxInflightMsgs, this.config.maxInflightBytes);
-    restoreConfiguration(this.tracker, this.log.lastIndex(), confState);
+    this.tracker = tracker;
     this.emit({
       kind: "configuration-changed",
       configuration: formatConfiguration(this.tracker.config),

@@ -13,7 +13,7 @@ import { leaseValid } from "./leader.ts";
 import { isLocalMessage, isLocalTarget, isResponseMessage, message } from "./message.ts";
 import type { Progress } from "./progress.ts";
 import { Raft } from "./raft.ts";
-import type { Configuration } from "./tracker.ts";
+import { confStateOf, type Configuration } from "./tracker.ts";
 import {
   LocalAppendThread,
   LocalApplyThread,
@@ -62,6 +62,11 @@ export class RawNode {
     this.lastHardState = this.raft.hardState();
   }
 
+  /** The state itself, for checkers; not to be changed. */
+  get state(): Raft {
+    return this.raft;
+  }
+
   /** One unit of time has passed. */
   tick(): void {
     this.raft.tick();
@@ -106,7 +111,8 @@ export class RawNode {
 
   /**
    * Proposes a membership change. A leader that sees it can't follow the active configuration, or that another may be
-   * unapplied, puts an empty entry in its place: watch for the change to be applied. @throws RaftError `RAFT_PROPOSAL_DROPPED`
+   * unapplied, puts an empty entry in its place: watch for the change to be applied.
+   * @throws RaftError `RAFT_PROPOSAL_DROPPED`, or `RAFT_CONF_CHANGE_INVALID` if it can't be written down
    */
   proposeConfChange(change: AnyConfChange): void {
     const entries = [{ term: 0, index: 0, ...encodeConfChange(change) }];
@@ -114,11 +120,17 @@ export class RawNode {
   }
 
   /**
-   * Makes a change from a committed entry the active configuration; call it as that entry is applied, before the
-   * application of the entry is reported. @throws RaftError `RAFT_CONF_CHANGE_INVALID` if it can't follow the active one
+   * Makes a change from a committed entry the active configuration, which it returns; call it as that entry is applied,
+   * before the application of the entry is reported. A change that can't follow the active one changes nothing.
    */
   applyConfChange(change: AnyConfChange): ConfState {
     return this.raft.applyConfChange(change);
+  }
+
+  /** The configuration that a change leads to from the active one, or why it can't follow it. Changes nothing. */
+  tryConfChange(change: AnyConfChange): ConfState | string {
+    const tried = this.raft.tryConfChange(change);
+    return typeof tried === "string" ? tried : confStateOf(tried.config);
   }
 
   /**

@@ -10,6 +10,9 @@
 import { jointCommitted, type AckedIndexer, type JointConfig } from "./quorum.ts";
 import type { Message, NodeId } from "./types.ts";
 
+/** Rounds without an answer from a quorum whose beginning is known: far more than an election timeout has. */
+const maxStarts = 1_024;
+
 export interface PendingRead {
   readonly request: Message;
   /** The commit index when the request came. */
@@ -33,6 +36,8 @@ export class ReadOnly implements AckedIndexer {
     this.open = true;
     this.acks.set(self, this.round);
     if (nowMs !== undefined) this.starts.push({ round: this.round, atMs: nowMs });
+    // Without the oldest a lease may be confirmed a little later, never longer.
+    if (this.starts.length > maxStarts) this.starts.shift();
     return encodeRound(this.round);
   }
 

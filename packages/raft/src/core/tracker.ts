@@ -50,7 +50,7 @@ export function formatProgress(progress: ReadonlyMap<NodeId, Progress>): string 
     .join("");
 }
 
-function confStateOf({ incoming, outgoing, learners, learnersNext, autoLeave }: Configuration): ConfState {
+export function confStateOf({ incoming, outgoing, learners, learnersNext, autoLeave }: Configuration): ConfState {
   return {
     voters: sortedIds(incoming),
     votersOutgoing: sortedIds(outgoing),

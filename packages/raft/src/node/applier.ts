@@ -1,15 +1,9 @@
 /** The apply thread: committed entries into the state machine, sessions and configuration, in order. */
 import type { Clock } from "@warren/std";
 
-import {
-  decodeConfChange,
-  type AnyConfChange,
-  type ConfState,
-  type Entry,
-  type Message,
-  type SnapshotMetadata,
-} from "../core/index.ts";
+import { type AnyConfChange, type ConfState, type Entry, type Message, type SnapshotMetadata } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import { changeRefused, readChange } from "./change-context.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member } from "../transport/transport.ts";
 import { decodeProposal, type Proposal, type Ticket } from "./envelope.ts";
@@ -19,21 +13,17 @@ import { nothing, splitHead, withHead, type SnapshotHead } from "./snapshot-head
 import type { Command, Result, StateMachine } from "./state-machine.ts";
 
 export interface ApplierHooks {
-  /** Makes a change the active configuration. */
-  reconfigure(change: AnyConfChange): ConfState;
+  /** Makes a change the active configuration, or returns why it can't be. */
+  reconfigure(change: AnyConfChange): ConfState | string;
   confState(): ConfState;
+  /** The change in the entry at `index` was applied, or is nothing. */
+  configured(index: number): void;
   membersChanged(members: readonly Member[], removed: readonly number[]): void;
   settle(ticket: Ticket, outcome: Applied | RaftError): void;
   deliver(responses: readonly Message[]): void;
   /** Entries up to `index` are applied, and no other is being applied. */
   applied(index: number): void;
   fail(error: unknown): void;
-}
-
-/** What a membership change carries in its context. */
-export interface ChangeContext {
-  readonly ticket: Ticket;
-  readonly members: readonly Member[];
 }
 
 interface Gathered {
@@ -47,6 +37,8 @@ export class Applier {
   index = 0;
   term = 0;
   members: ReadonlyMap<number, Member> = new Map();
+  /** The state is being replaced by a snapshot's. */
+  restoring = false;
   readonly sessions: Sessions = new Sessions();
   private readonly fsm: StateMachine;
   private readonly clock: Clock;
@@ -94,6 +86,15 @@ export class Applier {
   /** Replaces the state by a stored snapshot's. */
   async restore(storage: RaftStorage, index: number): Promise<void> {
     await this.idle();
+    this.restoring = true;
+    try {
+      await this.restoreNow(storage, index);
+    } finally {
+      this.restoring = false;
+    }
+  }
+
+  private async restoreNow(storage: RaftStorage, index: number): Promise<void> {
     const { metadata, chunks } = storage.openSnapshot(index);
     const { head, body } = await splitHead(chunks);
     if (head.genesis) for await (const chunk of body) void chunk;
@@ -139,8 +140,11 @@ export class Applier {
       if (entry.type !== "EntryNormal") {
         await flush();
         this.applyChange(entry);
+        this.hooks.configured(entry.index);
       } else if (entry.data.length > 0) {
-        const { ticket, proposal } = decodeProposal(entry.data);
+        const decoded = decodeProposal(entry.data);
+        if (decoded === undefined) continue;
+        const { ticket, proposal } = decoded;
         // Two of one session may be the same command: the first one's result is recorded before the second is looked up.
         if (proposal.kind !== "command") await flush();
         const gathered = this.admit(entry, ticket, proposal);
@@ -186,11 +190,16 @@ export class Applier {
     });
   }
 
+  /** A change that can't be read or can't follow the configuration changes nothing, here as everywhere. */
   private applyChange(entry: Entry): void {
-    const change = decodeConfChange(entry);
+    const read = readChange(entry);
+    if (read === undefined) return;
+    const { change, context } = read;
     const confState = this.hooks.reconfigure(change);
-    const context =
-      change.context === undefined || change.context.length === 0 ? undefined : readContext(change.context);
+    if (typeof confState === "string") {
+      if (context !== undefined) this.hooks.settle(context.ticket, changeRefused(confState));
+      return;
+    }
     const members = new Map(this.members);
     for (const member of context?.members ?? []) members.set(member.id, member);
     const present = new Set([confState.voters, confState.learners, confState.votersOutgoing].flat());
@@ -205,14 +214,6 @@ export class Applier {
 /** The first snapshot of a new cluster: its members, and no state. */
 export function genesis(members: readonly Member[]): AsyncIterable<Uint8Array> {
   return withHead({ level: 1, members, sessions: new Sessions().image(), genesis: true }, nothing());
-}
-
-export function writeContext(context: ChangeContext): Uint8Array {
-  return Buffer.from(JSON.stringify(context));
-}
-
-function readContext(bytes: Uint8Array): ChangeContext {
-  return JSON.parse(Buffer.from(bytes).toString()) as ChangeContext;
 }
 
 function sessionUnknown(session: number): RaftError {

@@ -1,5 +1,6 @@
 /** What is around a proposal's bytes in the log: `kind u8 | origin f64 | boot u32 | sequence u32 | numbers f64… | data`. */
 import { RaftError } from "../errors.ts";
+import type { Message } from "../core/index.ts";
 import { levels } from "../levels.ts";
 import { asBuffer } from "../storage/record.ts";
 
@@ -25,6 +26,9 @@ export type Proposal =
   | { readonly kind: "clock"; readonly elapsedMs: number };
 
 const kinds = ["command", "register", "session", "clock"] as const;
+const mostNumbers = 3;
+/** Numbers before a kind's data. */
+const numberCounts: Readonly<Record<Proposal["kind"], number>> = { command: 0, register: 1, session: 3, clock: 1 };
 const headBytes = 17;
 const nothing = new Uint8Array(0);
 
@@ -42,17 +46,23 @@ export function encodeProposal(ticket: Ticket, proposal: Proposal): Uint8Array {
   return bytes;
 }
 
-export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; readonly proposal: Proposal } {
+/**
+ * A proposal from its entry; `undefined` if it is cut short or its numbers are none, which changes nothing on any member.
+ * @throws RaftError `RAFT_LEVEL_UNREADABLE` if it is of a kind that a newer program made
+ */
+export function decodeProposal(from: Uint8Array): { readonly ticket: Ticket; readonly proposal: Proposal } | undefined {
   const bytes = asBuffer(from);
   const kind = kinds[bytes[0] as number];
-  if (kind === undefined || bytes.length < headBytes) {
+  if (kind === undefined) {
     throw new RaftError(
       { code: "RAFT_LEVEL_UNREADABLE", found: Number.NaN, ...levels },
       `the log holds a proposal of kind ${bytes[0]}, which this program does not know: a newer one wrote it; upgrade this one`,
     );
   }
+  if (bytes.length < headBytes + numberCounts[kind] * 8) return undefined;
   const ticket = { origin: bytes.readDoubleLE(1), boot: bytes.readUInt32LE(9), sequence: bytes.readUInt32LE(13) };
   const n = (at: number): number => bytes.readDoubleLE(headBytes + at * 8);
+  for (let at = 0; at < numberCounts[kind]; at++) if (!Number.isSafeInteger(n(at)) || n(at) < 0) return undefined;
   switch (kind) {
     case "command":
       return { ticket, proposal: { kind, data: bytes.subarray(headBytes) } };
@@ -77,5 +87,15 @@ function numbersOf(proposal: Proposal): number[] {
       return [proposal.session, proposal.number, proposal.acknowledged];
     case "clock":
       return [proposal.elapsedMs];
+  }
+}
+
+/** What another member hands on is checked as what is proposed here. @throws RaftError `RAFT_WIRE_INVALID` */
+export function checkForwarded({ from, entries }: Message, maxProposalBytes: number): void {
+  for (const { type, data } of entries) {
+    const sound = type !== "EntryNormal" || decodeProposal(data) !== undefined;
+    if (sound && data.length <= maxProposalBytes + headBytes + mostNumbers * 8) continue;
+    const why = sound ? `${data.length} bytes, and ${maxProposalBytes} are the most` : "no form that can be applied";
+    throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `member ${from} handed on a proposal of ${why}`);
   }
 }

@@ -1,11 +1,18 @@
 /** Changes of who is a member, and of who leads: proposed by the leader, done when applied. */
 import { assert, type Clock } from "@warren/std";
 
-import { None, type ConfChangeSingle, type NodeId, type RawNode } from "../core/index.ts";
+import {
+  isLocalTarget,
+  None,
+  type ConfChangeSingle,
+  type ConfState,
+  type NodeId,
+  type RawNode,
+} from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
-import type { Member } from "../transport/transport.ts";
-import { writeContext } from "./applier.ts";
+import type { Member, Transport } from "../transport/transport.ts";
+import { changeRefused, writeContext } from "./change-context.ts";
 import type { Leadership } from "./leadership.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { notLeader, type Proposals } from "./proposals.ts";
@@ -13,9 +20,14 @@ import { notLeader, type Proposals } from "./proposals.ts";
 export interface MembershipParts {
   readonly raw: RawNode;
   readonly storage: RaftStorage;
+  readonly transport: Transport;
   readonly clock: Clock;
   readonly options: ResolvedOptions;
   readonly proposals: Proposals;
+  /** Members as of what is applied. */
+  readonly members: () => ReadonlyMap<NodeId, Member>;
+  /** Whether a member was heard from within the last election timeout. */
+  readonly active: (id: NodeId) => boolean;
   readonly leadership: () => Leadership;
   readonly onLeadership: (listener: (leadership: Leadership) => void) => () => void;
   readonly wake: () => void;
@@ -37,19 +49,23 @@ export class Membership {
     this.refusal = why;
   }
 
-  async promote(id: NodeId): Promise<void> {
-    const { raw, storage, options, leadership } = this.parts;
-    const progress = raw.status().progress.get(id);
-    if (leadership().isLeader) {
-      if (progress === undefined) throw refused(`${id} is not a member; add it as a learner first`);
-      const lag = storage.lastIndex() - progress.match;
-      if (lag > options.promoteLagEntries) throw refused(`${id} lags ${lag} entries behind; retry when it caught up`);
+  async addLearner(member: Member): Promise<void> {
+    const { voters, votersOutgoing } = this.parts.raw.confState();
+    if ([...voters, ...votersOutgoing].includes(member.id)) {
+      throw changeRefused(`${member.id} is a voter; demote it if it is to lose its vote`);
     }
-    await this.change([{ type: "ConfChangeAddNode", nodeId: id }]);
+    await this.change([{ type: "ConfChangeAddLearnerNode", nodeId: member.id }], [member]);
+  }
+
+  async demote(id: NodeId): Promise<void> {
+    if (!this.parts.raw.confState().voters.includes(id)) throw changeRefused(`${id} is no voter`);
+    await this.change([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
   }
 
   async remove(id: NodeId): Promise<void> {
-    if (id === this.self) throw refused("a leader does not remove itself; transfer leadership and ask the next one");
+    if (id === this.self) {
+      throw changeRefused("a leader does not remove itself; transfer leadership and ask the next one");
+    }
     // A voter first becomes a learner: while it is told of its removal it can't be counted, nor disturb an election.
     if (this.parts.raw.confState().voters.includes(id)) {
       await this.change([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
@@ -59,15 +75,18 @@ export class Membership {
 
   async change(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
     const { raw, proposals, leadership, wake } = this.parts;
-    const { isLeader } = leadership();
-    if (!isLeader) throw notLeader(leadership(), "members are changed by the leader");
+    if (!leadership().isLeader) throw notLeader(leadership(), "members are changed by the leader");
+    const change = { version: 2, transition: "ConfChangeTransitionAuto", changes } as const;
+    this.check(changes, members);
+    const next = raw.tryConfChange(change);
+    if (typeof next === "string") throw changeRefused(next);
+    this.checkOutcome(next, members);
     const { ticket, applied } = proposals.ticket(0);
     assert(ticket !== undefined, "a ticket without bytes is always given");
     this.refusal = undefined;
-    const context = writeContext({ ticket, members });
     try {
-      raw.proposeConfChange({ version: 2, transition: "ConfChangeTransitionAuto", changes, context });
-      if (this.refusal !== undefined) throw refused(this.refusal);
+      raw.proposeConfChange({ ...change, context: writeContext({ ticket, members }) });
+      if (this.refusal !== undefined) throw changeRefused(this.refusal);
     } catch (error) {
       if (!RaftError.is(error)) throw error;
       proposals.refuse(ticket.sequence, error as RaftError);
@@ -77,9 +96,13 @@ export class Membership {
   }
 
   async transferLeadership(to: NodeId | undefined): Promise<void> {
-    const { raw, clock, options, onLeadership, wake } = this.parts;
+    const { raw, clock, options, leadership, onLeadership, wake } = this.parts;
+    if (!leadership().isLeader) throw notLeader(leadership(), "leadership is handed over by the leader");
     const target = to ?? this.heir();
     if (target === undefined) throw transferFailed(None);
+    if (target === this.self) return;
+    if (!raw.confState().voters.includes(target))
+      throw changeRefused(`${String(target)} is no voter, so it can't lead`);
     raw.transferLeader(target);
     wake();
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -99,10 +122,45 @@ export class Membership {
     const voters = [...progress].filter(([id, { isLearner }]) => id !== this.self && !isLearner);
     return voters.sort(([, a], [, b]) => b.match - a.match)[0]?.[0];
   }
-}
 
-function refused(why: string): RaftError {
-  return new RaftError({ code: "RAFT_MEMBERSHIP_REFUSED", why }, `membership change refused: ${why}`);
+  /** That the change and its members can be written down, and found again by everyone. */
+  private check(changes: readonly ConfChangeSingle[], members: readonly Member[]): void {
+    const { transport } = this.parts;
+    for (const id of [...changes.map(({ nodeId }) => nodeId), ...members.map((member) => member.id)]) {
+      if (Number.isSafeInteger(id) && id > None && !isLocalTarget(id)) continue;
+      throw changeRefused(`${String(id)} is no member's id: that is a whole number from 1 to 2^53 − 3`);
+    }
+    for (const { id, address } of members) {
+      const problem = typeof address === "string" ? transport.addressProblem?.(address) : "its address is no text";
+      if (problem !== undefined) throw changeRefused(`member ${id} can't be found: ${problem}`);
+    }
+  }
+
+  /** That the group can go on in the configuration that the change leads to. */
+  private checkOutcome(next: ConfState, added: readonly Member[]): void {
+    const { raw, storage, options, members, active } = this.parts;
+    const { voters, learners, votersOutgoing } = raw.confState();
+    const known = new Set([...members().keys(), ...added.map(({ id }) => id)]);
+    const everyone = [...next.voters, ...next.learners, ...next.learnersNext];
+    const lost = everyone.find((id) => !known.has(id));
+    if (lost !== undefined) throw changeRefused(`no address of member ${lost} is known; give one`);
+    const stray = added.find(({ id }) => !everyone.includes(id));
+    if (stray !== undefined) throw changeRefused(`${stray.id} is no member after this change, so it has no address`);
+    const { progress } = raw.status();
+    for (const id of next.voters.filter((one) => !voters.includes(one) && !votersOutgoing.includes(one))) {
+      if (!learners.includes(id)) throw changeRefused(`${id} is not a member; add it as a learner first`);
+      const lag = storage.lastIndex() - (progress.get(id)?.match ?? 0);
+      if (lag > options.promoteLagEntries) {
+        throw changeRefused(`${id} lags ${lag} entries behind; retry when it caught up`);
+      }
+    }
+    const heard = next.voters.filter((id) => id === this.self || active(id));
+    if (heard.length > next.voters.length / 2) return;
+    const silent = next.voters.filter((id) => !heard.includes(id));
+    throw changeRefused(
+      `of the voters ${next.voters.join(", ")} that it leaves, ${silent.join(", ")} can't be heard now`,
+    );
+  }
 }
 
 function transferFailed(to: NodeId): RaftError {

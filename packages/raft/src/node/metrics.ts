@@ -13,6 +13,7 @@ export interface RaftMetrics {
   readonly entriesWritten: Counter;
   readonly snapshots: Counter;
   readonly messagesDropped: Counter;
+  readonly peersRefused: Counter;
   readonly writeSeconds: Histogram;
   readonly commitSeconds: Histogram;
 }
@@ -34,6 +35,10 @@ export function raftMetrics(metrics: Metrics): RaftMetrics {
     entriesWritten: metrics.counter(named("log_entries_total", "Entries written.")),
     snapshots: metrics.counter(named("snapshots_total", "Snapshots taken here.")),
     messagesDropped: metrics.counter(named("messages_dropped_total", "Messages lost as too many came at once.")),
+    peersRefused: metrics.counter({
+      ...named("peers_refused_total", "Refusals to speak with a peer, by this member (here) or by the peer (there)."),
+      labels: ["by"],
+    }),
     writeSeconds: metrics.histogram({ ...named("log_write_seconds", "A synced batch, in seconds."), buckets }),
     commitSeconds: metrics.histogram({
       ...named("commit_seconds", "From proposal to its result, in seconds."),

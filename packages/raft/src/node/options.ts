@@ -1,5 +1,6 @@
-import type { Config } from "../core/index.ts";
+import { isLocalTarget, type Config } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
+import type { Levels } from "../levels.ts";
 import type { Member } from "../transport/transport.ts";
 
 /** Options of a node. Those of `bootstrap`, `tickMs` and `electionTicks` are the same on every member. */
@@ -23,6 +24,11 @@ export interface RaftNodeOptions {
   readonly snapshotEntries?: number;
   /** Entries kept behind a snapshot, for followers that are slow. @default 5000 */
   readonly trailingEntries?: number;
+  /**
+   * Bytes of one proposal; a larger one is refused where it enters. It travels in one message, so the transport must
+   * carry it: gRPC's carries up to 48 MiB. The same on every member. @default 16 MiB
+   */
+  readonly maxProposalBytes?: number;
   /** Bytes of proposals taken and not yet applied here; more are dropped. @default 64 MiB */
   readonly maxPendingBytes?: number;
   /** Bytes of entries in one message to a follower; a larger entry still goes, alone. @default 1 MiB */
@@ -66,6 +72,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     reads: "safe",
     snapshotEntries: 10_000,
     trailingEntries: 5_000,
+    maxProposalBytes: 16 * 1024 * 1024,
     maxPendingBytes: 64 * 1024 * 1024,
     maxAppendBytes: 1024 * 1024,
     maxInflightMessages: 256,
@@ -92,7 +99,31 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     const option = "reads";
     throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, "raft option reads: lease reads need tickMs above 0");
   }
+  for (const option of ["bootstrap", "join"] as const) checkMembers(option, resolved[option]);
   return Object.freeze(resolved);
+}
+
+/** What was written is not unwritten: a storage's level stands, whatever the option says. @throws RaftError `RAFT_OPTIONS_INVALID` */
+export function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Levels): number {
+  if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
+    const text = `raft option activeLevel is ${wanted}, and this program reads levels ${minLevel} to ${level}`;
+    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option: "activeLevel" }, text);
+  }
+  return Math.max(wanted ?? minLevel, stored);
+}
+
+function checkMembers(option: string, members: readonly Member[] | undefined): void {
+  if (members === undefined) return;
+  const wrong = (why: string): RaftError =>
+    new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${why}`);
+  if (option === "bootstrap" && members.length === 0) throw wrong("names nobody; leave it out to join others");
+  for (const { id, address } of members) {
+    if (!Number.isSafeInteger(id) || id < 1 || isLocalTarget(id)) {
+      throw wrong(`has the id ${String(id)}; an id is a whole number from 1 to 2^53 − 3`);
+    }
+    if (typeof address !== "string") throw wrong(`has no address for member ${id}`);
+  }
+  if (new Set(members.map(({ id }) => id)).size < members.length) throw wrong("names a member twice");
 }
 
 /** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */

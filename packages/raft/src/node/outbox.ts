@@ -35,6 +35,12 @@ export class Outbox {
     if (requests.has(m.type)) this.asked.set(m.from, this.clock.monotonic());
   }
 
+  /** A peer is none any more. */
+  forget(id: NodeId): void {
+    this.held.delete(id);
+    this.asked.delete(id);
+  }
+
   send(messages: readonly Message[]): void {
     const now: Message[] = [];
     for (const m of messages) {

@@ -1,15 +1,24 @@
-/** Who the others are: members that the log names, whoever else found this one, and those that are refused. */
-import type { Logger } from "@warren/std";
+/** Who the others are: members that the log names, peers that found this one, and those that are refused. */
+import { errorText, type Clock, type Logger } from "@warren/std";
 
 import type { NodeId } from "../core/index.ts";
+import { RaftError } from "../errors.ts";
 import { unfit, type Levels } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
-import type { Hello, Member, Transport } from "../transport/transport.ts";
+import { wipedReason, type Hello, type Member, type PeerRefusal, type Transport } from "../transport/transport.ts";
+import type { RaftMetrics } from "./metrics.ts";
+
+/** Peers that are known beside the log at once, and refusals that are remembered. */
+const maxAcquaintances = 64;
+/** A refusal that goes on is logged again after this, ms. */
+const refusalEveryMs = 60_000;
 
 export interface PeersParts {
   readonly storage: RaftStorage;
   readonly transport: Transport;
+  readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics: RaftMetrics;
   /** Members as of what is applied. */
   readonly members: () => ReadonlyMap<NodeId, Member>;
   readonly levels: Levels;
@@ -17,11 +26,20 @@ export interface PeersParts {
   readonly fail: (error: unknown) => void;
 }
 
+/** A peer that is refused, or that refuses this member, since it was heard of first. */
+export interface Refusal extends PeerRefusal {
+  readonly times: number;
+  /** When it happened last, by the wall clock, ms since 1970. */
+  readonly lastMs: number;
+}
+
 export class Peers {
   private readonly parts: PeersParts;
   private readonly self: NodeId;
   /** Known beside the log: by `join`, or since they found this member. */
   private readonly acquaintances: Map<NodeId, Member>;
+  private readonly known = new Map<string, Refusal & { readonly loggedMs: number }>();
+  private readonly listeners = new Set<(members: readonly Member[]) => void>();
 
   constructor(parts: PeersParts, join: readonly Member[]) {
     this.parts = parts;
@@ -53,13 +71,15 @@ export class Peers {
   /** Why a peer is refused, if it is. */
   async admit(peer: Hello): Promise<string | undefined> {
     const { clusterId, from, incarnation, address } = peer;
-    const { storage, members, levels, activeLevel, log, fail } = this.parts;
-    if (clusterId !== storage.identity.clusterId) return `it belongs to cluster ${clusterId}`;
+    const { storage, members, levels, activeLevel, fail } = this.parts;
+    if (clusterId !== storage.identity.clusterId) {
+      return `member ${from} belongs to cluster ${clusterId}, and this one to ${storage.identity.clusterId}; look at the addresses that it was given`;
+    }
     const misfit = unfit(from, peer, activeLevel(), levels);
     if (misfit !== undefined) return misfit;
     // It comes again when it knows; without an address it would never hear an answer.
     if (address === undefined && !members().has(from) && !this.acquaintances.has(from)) {
-      return `nobody here knows the address of member ${from} yet`;
+      return `nobody here knows the address of member ${from} yet; add it as a learner`;
     }
     let known: boolean;
     try {
@@ -68,31 +88,80 @@ export class Peers {
       fail(error);
       throw error;
     }
-    if (!known) {
-      log.warn("member refused: it lost its log and came back under its old id", { peer: from });
-      return `member ${from} lost its log; remove it and add it again under a new id`;
-    }
+    if (!known)
+      return `member ${from} came back under its id, but ${wipedReason}; remove it and add it again under a new id`;
     // One whose log is behind does not know all members, its leader perhaps, and answers whoever finds it.
     if (address !== undefined && !members().has(from)) {
+      this.makeRoom(from);
       this.acquaintances.set(from, { id: from, address });
       this.connect();
     }
     return undefined;
   }
 
+  /** Refusals, one line for each reason: logged when they begin, counted always. */
+  refused({ peer, by, why }: PeerRefusal): void {
+    const { clock, log, metrics, fail } = this.parts;
+    metrics.peersRefused.add(1, { by });
+    const key = `${by} ${String(peer)} ${why}`;
+    const before = this.known.get(key);
+    const now = clock.monotonic();
+    const due = before === undefined || now - before.loggedMs >= refusalEveryMs;
+    if (due) {
+      const event = by === "here" ? "peer refused" : "this member was refused by a peer";
+      log.warn(event, { peer, why, times: (before?.times ?? 0) + 1 });
+    }
+    const loggedMs = due ? now : before.loggedMs;
+    this.known.delete(key);
+    this.known.set(key, { peer, by, why, times: (before?.times ?? 0) + 1, lastMs: clock.now(), loggedMs });
+    const [oldest] = this.known.keys();
+    if (this.known.size > maxAcquaintances && oldest !== undefined) this.known.delete(oldest);
+    if (by === "there" && why.includes(wipedReason)) fail(wiped(this.self, peer));
+  }
+
+  refusals(): readonly Refusal[] {
+    return [...this.known.values()].map(({ peer, by, why, times, lastMs }) => ({ peer, by, why, times, lastMs }));
+  }
+
+  onMembers(listener: (members: readonly Member[]) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
   /** The log names other members than before. */
   changed(members: readonly Member[], removed: readonly NodeId[]): void {
-    const { storage, fail } = this.parts;
+    const { storage, fail, log } = this.parts;
     for (const { id } of members) this.acquaintances.delete(id);
     for (const id of removed) this.acquaintances.delete(id);
     this.connect();
     for (const id of removed) storage.forgetPeer(id).catch(fail);
+    for (const listener of this.listeners) {
+      try {
+        listener(members);
+      } catch (error) {
+        log.error("a listener of members failed", { error: errorText(error) });
+      }
+    }
   }
 
-  /** Tells the transport whom to connect. */
+  /** Has the transport connect those that are known. */
   connect(): void {
     const peers = new Map([...this.acquaintances, ...this.parts.members()]);
     peers.delete(this.self);
     this.parts.transport.setPeers([...peers.values()]);
   }
+
+  /** Those that are no members are few: one that joins, or was removed and does not know it. */
+  private makeRoom(id: NodeId): void {
+    if (this.acquaintances.has(id) || this.acquaintances.size < maxAcquaintances) return;
+    const [oldest] = this.acquaintances.keys();
+    if (oldest !== undefined) this.acquaintances.delete(oldest);
+  }
+}
+
+function wiped(id: NodeId, peer: NodeId | undefined): RaftError {
+  return new RaftError(
+    { code: "RAFT_MEMBER_WIPED", id },
+    `member ${peer ?? "?"} knew this member, ${id}, with a log that is gone; remove ${id} from the group and start again with a new id`,
+  );
 }

@@ -17,6 +17,9 @@ export interface Applied {
   readonly result: Result;
 }
 
+/** What a proposal costs beside its bytes, so that many small ones are bounded too. */
+const overheadBytes = 128;
+
 /** A proposal for the end of the turn. */
 export interface Queued extends ProposeOptions {
   readonly sequence: number;
@@ -35,6 +38,7 @@ export interface ProposalLimits {
   /** Drawn at each start, so that answers to an earlier run's proposals are not taken for ours. */
   readonly boot: number;
   readonly maxPendingBytes: number;
+  readonly maxProposalBytes: number;
   readonly timeoutMs: number;
 }
 
@@ -67,7 +71,9 @@ export class Proposals {
 
   /** Queues a proposal for the end of the turn. Rejects `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`. */
   add(proposal: Proposal, { term }: ProposeOptions = {}): Promise<Applied> {
-    const { ticket, applied } = this.ticket("data" in proposal ? proposal.data.length : 0);
+    const bytes = "data" in proposal ? proposal.data.length : 0;
+    if (bytes > this.limits.maxProposalBytes) return Promise.reject(tooLarge(bytes, this.limits.maxProposalBytes));
+    const { ticket, applied } = this.ticket(bytes + overheadBytes);
     if (ticket !== undefined) {
       this.queue.push({ sequence: ticket.sequence, data: encodeProposal(ticket, proposal), term });
     }
@@ -155,6 +161,13 @@ export function dropped(reason: DropReason): RaftError {
   return new RaftError(
     { code: "RAFT_PROPOSAL_DROPPED", reason },
     `proposal dropped: ${reason}; it is not in the log, retry later`,
+  );
+}
+
+function tooLarge(bytes: number, maxBytes: number): RaftError {
+  return new RaftError(
+    { code: "RAFT_PROPOSAL_TOO_LARGE", bytes, maxBytes },
+    `the proposal has ${bytes} bytes and ${maxBytes} are the most (maxProposalBytes); split it, or keep its bulk elsewhere`,
   );
 }
 

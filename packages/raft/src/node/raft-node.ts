@@ -1,15 +1,10 @@
-/**
- * A member: the core driven by a clock, a storage, a transport and a state machine.
- *
- * All proposals, reads and messages of a turn of the event loop become one Ready. Its entries go to the peers at once
- * and to disk through the writer; what commits goes to the applier. N1: whatever depends on a write is in the
- * responses that the writer delivers once it is durable. N2: so do a candidate's requests for votes: were its own term
- * not durable, it could win by the others' votes, append, crash, and lead the same term again with another log.
- */
+/** A member: its life and its methods. What drives the core is in `engine.ts`. */
 import {
   errorText,
   noMetrics,
   silentLogger,
+  systemClock,
+  systemRandom,
   type Clock,
   type Logger,
   type Metrics,
@@ -17,90 +12,88 @@ import {
   type Timer,
 } from "@warren/std";
 
-import {
-  LocalAppendThread,
-  LocalApplyThread,
-  None,
-  RawNode,
-  type ConfChangeSingle,
-  type Message,
-  type NodeId,
-  type RaftEvent,
-  type Status,
-} from "../core/index.ts";
-import { RaftError, type RaftFailure } from "../errors.ts";
+import type { ConfChangeSingle, NodeId, SnapshotMetadata, Status } from "../core/index.ts";
+import type { Raft } from "../core/raft.ts";
+import { RaftError } from "../errors.ts";
 import { checkLevel, type Formats } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import { formats as currentFormats } from "../transport/formats.ts";
 import type { Member, Transport } from "../transport/transport.ts";
-import { Applier } from "./applier.ts";
-import { Inbox } from "./inbox.ts";
-import { LogClock } from "./log-clock.ts";
-import { LeadershipObserver, type Leadership, type LeadershipListener, type LeaderTermListener } from "./leadership.ts";
+import { bootTimeMs, bootTimeStepMs } from "./boot-time.ts";
+import { Engine, type Defer, type NodeProbe } from "./engine.ts";
+import type { Leadership, LeadershipListener, LeaderTermListener } from "./leadership.ts";
 import { Membership } from "./membership.ts";
-import { raftMetrics, type RaftMetrics } from "./metrics.ts";
-import { coreOptions, leaseMs, type ResolvedOptions } from "./options.ts";
-import { Outbox } from "./outbox.ts";
-import { Peers } from "./peers.ts";
-import {
-  dropped,
-  notLeader,
-  Proposals,
-  termOver,
-  type Applied,
-  type ProposeOptions,
-  type Queued,
-} from "./proposals.ts";
-import { closed, Reads } from "./reads.ts";
+import { raftMetrics } from "./metrics.ts";
+import { leaseMs, startLevel, type ResolvedOptions } from "./options.ts";
+import { Peers, type Refusal } from "./peers.ts";
+import { dropped, type Applied, type ProposeOptions } from "./proposals.ts";
+import { closed } from "./reads.ts";
+import { sessionProblem } from "./sessions.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { StateMachine } from "./state-machine.ts";
-import { Writer } from "./writer.ts";
 
 export interface RaftNodeDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
   readonly storage: RaftStorage;
   readonly transport: Transport;
   readonly fsm: StateMachine;
+  /** @default systemClock */
+  readonly clock?: Clock;
+  /** @default systemRandom */
+  readonly random?: Random;
   readonly log?: Logger;
   readonly metrics?: Metrics;
   /** What the program reads and writes; a test of a mixed group gives another program's. @default this program's */
   readonly formats?: Formats;
-  /** Runs something at the end of this turn of the event loop. @default setImmediate */
-  readonly defer?: (run: () => void) => void;
+  /** @default setImmediate */
+  readonly defer?: Defer;
+  /** A checker, for tests. */
+  readonly probe?: NodeProbe;
 }
+
+export interface NodeStatus extends Status {
+  readonly members: readonly Member[];
+  /** How many client sessions are open. */
+  readonly sessions: number;
+  /** Members that this one did not hear from within an election timeout; a follower hears from its leader alone. */
+  readonly silent: readonly NodeId[];
+  /** Peers that were refused, here or by them, newest last. */
+  readonly refusals: readonly Refusal[];
+}
+
+/** What a member is inside at this moment, for checkers; not to be changed. */
+export interface Inspection {
+  readonly raft: Raft;
+  /** The index up to which the state machine and the sessions have applied the log. */
+  readonly applied: number;
+  readonly leaseValid: boolean;
+  /** How long the write or the application in progress has taken, ms. */
+  readonly busyMs: number;
+}
+
+/** How long a member that ends waits for an application in progress, which it can't stop, ms. */
+const applyGraceMs = 1_000;
 
 export class RaftNode implements AsyncDisposable {
   readonly id: NodeId;
   private readonly options: ResolvedOptions;
   private readonly clock: Clock;
   private readonly log: Logger;
-  private readonly metrics: RaftMetrics;
   private readonly storage: RaftStorage;
   private readonly transport: Transport;
-  private readonly defer: (run: () => void) => void;
-  private readonly proposals: Proposals;
-  private readonly reads: Reads;
-  private readonly writer: Writer;
-  private readonly applier: Applier;
-  private readonly raw: RawNode;
-  private readonly observer: LeadershipObserver;
-  private readonly ended = Promise.withResolvers<RaftError | undefined>();
-  private readonly inbox: Inbox;
-  private readonly outbox: Outbox;
+  private readonly defer: Defer;
+  private readonly engine: Engine;
   private readonly peers: Peers;
   private readonly membership: Membership;
   private readonly snapshots: Snapshots;
-  private scheduled = false;
-  private timer: Timer | undefined;
-  private readonly logClock: LogClock;
   private readonly formats: Formats;
   private level: number;
+  private timer: Timer | undefined;
+  private readonly ended = Promise.withResolvers<RaftError | undefined>();
   private state: "open" | "draining" | "closed" = "open";
   private closing: Promise<void> | undefined;
 
   constructor(dependencies: RaftNodeDependencies, options: ResolvedOptions) {
-    const { clock, random, storage, transport, fsm } = dependencies;
+    const { clock = systemClock, random = systemRandom, storage, transport, fsm } = dependencies;
     this.options = options;
     this.clock = clock;
     this.storage = storage;
@@ -109,56 +102,43 @@ export class RaftNode implements AsyncDisposable {
     this.formats = dependencies.formats ?? currentFormats;
     this.level = startLevel(options.activeLevel, storage.level, this.formats);
     this.log = (dependencies.log ?? silentLogger).child({ component: "raft", node: this.id });
-    this.metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     this.defer = dependencies.defer ?? ((run) => void setImmediate(run));
-    this.logClock = new LogClock(clock, options.sessionTtlMs / 4);
-    this.inbox = new Inbox(this.metrics);
-    this.outbox = new Outbox(transport, clock);
-    const own = { origin: this.id, boot: random.int(2 ** 32) };
-    const limits = { ...own, maxPendingBytes: options.maxPendingBytes, timeoutMs: options.proposalTimeoutMs };
-    this.proposals = new Proposals(clock, limits, this.metrics);
-    const retryMs = options.electionTicks * Math.max(options.tickMs, 1);
-    this.reads = new Reads(clock, { ...own, timeoutMs: options.readTimeoutMs, retryMs });
-    const deliver = (responses: readonly Message[]): void => this.deliver(responses);
+    const { log, defer } = this;
+    const metrics = raftMetrics(dependencies.metrics ?? noMetrics);
     const fail = (error: unknown): void => this.fail(error);
-    this.writer = new Writer(storage, clock, this.metrics, {
-      deliver,
-      fail,
-      restore: ({ index }) => this.applier.restore(storage, index),
-    });
-    this.applier = new Applier(fsm, clock, {
-      deliver,
-      fail,
-      reconfigure: (change) => this.raw.applyConfChange(change),
-      confState: () => this.raw.confState(),
-      membersChanged: (members, removed) => this.peers.changed(members, removed),
-      settle: (ticket, outcome) => this.proposals.settle(ticket, outcome),
-      applied: (index) => this.onApplied(index),
-    });
-    this.raw = new RawNode({
-      ...coreOptions(options),
-      id: this.id,
-      storage,
-      random,
-      applied: storage.snapshots()[0]?.index ?? 0,
-      lease: { nowMs: () => clock.monotonic(), durationMs: leaseMs(options) },
-      onEvent: (event) => this.onEvent(event),
-    });
-    this.observer = new LeadershipObserver(this.leadership(), this.log);
-    const { raw, log, applier, proposals, metrics } = this;
+    const lease =
+      clock === systemClock
+        ? { nowMs: bootTimeMs, durationMs: Math.max(0, leaseMs(options) - bootTimeStepMs) }
+        : { nowMs: () => clock.monotonic(), durationMs: leaseMs(options) };
+    const parts = { clock, random, lease, storage, transport, fsm, options, log, metrics, defer };
+    this.engine = new Engine(
+      { ...parts, probe: dependencies.probe ?? {} },
+      {
+        open: () => this.state !== "closed",
+        fail,
+        membersChanged: (members, removed) => this.peers.changed(members, removed),
+        sendSnapshot: (m) => this.snapshots.send(m),
+        applied: (index) => this.snapshots.considerAt(index),
+        changeRefused: (why) => this.membership.refused(why),
+      },
+    );
+    const { raw, applier, proposals } = this.engine;
+    const members = (): ReadonlyMap<NodeId, Member> => applier.members;
     const activeLevel = (): number => this.level;
-    const { formats: levels } = this;
-    const peers = { storage, transport, log, members: () => applier.members, levels, activeLevel, fail };
-    this.peers = new Peers(peers, options.join);
+    const known = { storage, transport, clock, log, metrics, members, levels: this.formats, activeLevel, fail };
+    this.peers = new Peers(known, options.join);
     this.membership = new Membership({
       raw,
       storage,
+      transport,
       clock,
       options,
       proposals,
+      members,
+      active: (id) => this.engine.isActive(id),
       leadership: () => this.leadership(),
       onLeadership: (listener) => this.onLeadership(listener),
-      wake: () => this.wake(),
+      wake: () => this.engine.wake(),
     });
     this.snapshots = new Snapshots({
       storage,
@@ -169,11 +149,7 @@ export class RaftNode implements AsyncDisposable {
       log,
       confState: () => raw.confState(),
       committed: () => raw.basicStatus().commit,
-      report: (to, status) => {
-        if (this.state === "closed") return;
-        raw.reportSnapshot(to, status);
-        this.wake();
-      },
+      report: (to, status) => this.engine.snapshotSent(to, status),
       fail,
     });
   }
@@ -182,30 +158,24 @@ export class RaftNode implements AsyncDisposable {
   async start(): Promise<void> {
     const newest = this.storage.snapshots()[0];
     if (newest === undefined) this.peers.connect();
-    else await this.applier.restore(this.storage, newest.index);
+    else await this.engine.restore(newest.index);
     await this.transport.start({
       hello: this.peers.hello(),
       encode: (messages) => this.formats.encodeMessages(messages, this.level),
       decode: (frame) => this.formats.decodeMessages(frame),
       admit: (peer) => this.peers.admit(peer),
-      receive: (messages) => {
-        for (const m of messages) this.inbox.push(m);
-        this.wake();
-      },
+      refused: (refusal) => this.peers.refused(refusal),
+      receive: (messages) => this.engine.receive(messages),
       receiveSnapshot: async (message, chunks) => {
         await this.snapshots.receive(message, chunks);
-        this.inbox.push(message);
-        this.wake();
+        this.engine.receive([message]);
       },
-      unreachable: (peer) => {
-        if (this.state === "closed") return;
-        this.raw.reportUnreachable(peer);
-        this.wake();
-      },
+      unreachable: (peer) => this.engine.unreachable(peer),
     });
-    if (this.raw.confState().voters.length === 1 && this.raw.confState().voters[0] === this.id) this.raw.campaign();
+    const { voters } = this.engine.raw.confState();
+    if (voters.length === 1 && voters[0] === this.id) this.engine.campaign();
     this.armTick();
-    this.wake();
+    this.engine.wake();
   }
 
   /** Resolves when the node has ended: with what made it stop, or `undefined` after `close()`. */
@@ -220,17 +190,17 @@ export class RaftNode implements AsyncDisposable {
    */
   propose(data: Uint8Array, options: ProposeOptions = {}): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
-    const applied = this.proposals.add({ kind: "command", data }, options);
+    const applied = this.engine.proposals.add({ kind: "command", data }, options);
     // What comes alone waits for no others: it leaves in this very turn of the event loop.
-    this.wake(this.proposals.count === 1 ? queueMicrotask : this.defer);
+    this.engine.wake(this.engine.proposals.count === 1 ? queueMicrotask : this.defer);
     return applied;
   }
 
   /** Opens a session; its id. Commands proposed in it are applied exactly once, however often they are repeated. */
   async openSession(): Promise<number> {
     if (this.state !== "open") throw this.refusal();
-    const applied = this.proposals.add({ kind: "register", ttlMs: this.options.sessionTtlMs });
-    this.wake();
+    const applied = this.engine.proposals.add({ kind: "register", ttlMs: this.options.sessionTtlMs });
+    this.engine.wake();
     return (await applied).index;
   }
 
@@ -241,8 +211,10 @@ export class RaftNode implements AsyncDisposable {
    */
   proposeInSession(session: number, number: number, acknowledged: number, data: Uint8Array): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
-    const applied = this.proposals.add({ kind: "session", session, number, acknowledged, data });
-    this.wake();
+    const wrong = sessionProblem(session, number, acknowledged);
+    if (wrong !== undefined) return Promise.reject(wrong);
+    const applied = this.engine.proposals.add({ kind: "session", session, number, acknowledged, data });
+    this.engine.wake();
     return applied;
   }
 
@@ -252,24 +224,22 @@ export class RaftNode implements AsyncDisposable {
    */
   read(): Promise<number> {
     if (this.state === "closed") return Promise.reject(closed());
-    const index = this.reads.add();
-    this.wake();
+    const index = this.engine.reads.add();
+    this.engine.wake();
     return index;
   }
 
-  status(): Status & { readonly members: readonly Member[]; readonly sessions: number } {
-    return { ...this.raw.status(), members: [...this.applier.members.values()], sessions: this.applier.sessions.size };
+  status(): NodeStatus {
+    const { raw, applier } = this.engine;
+    const { members, sessions } = applier;
+    const silent = [...members.keys()].filter((id) => id !== this.id && !this.engine.isActive(id));
+    const refusals = this.peers.refusals();
+    return { ...raw.status(), members: [...members.values()], sessions: sessions.size, silent, refusals };
   }
 
   /** Who leads, as far as this member knows; a node that ended leads no more and knows of nobody. */
   leadership(): Leadership {
-    const { term, lead, raftState } = this.raw.basicStatus();
-    if (this.state === "closed" || lead === None) {
-      return { term, leader: undefined, address: undefined, isLeader: false, ready: false };
-    }
-    const isLeader = raftState === "StateLeader";
-    const address = this.applier.members.get(lead)?.address;
-    return { term, leader: lead, address, isLeader, ready: isLeader && this.applier.term === term };
+    return this.engine.leadership();
   }
 
   /**
@@ -277,7 +247,7 @@ export class RaftNode implements AsyncDisposable {
    * follow each other. Returns what ends that.
    */
   onLeadership(listener: LeadershipListener): () => void {
-    return this.observer.onLeadership(listener);
+    return this.engine.observer.onLeadership(listener);
   }
 
   /**
@@ -285,7 +255,7 @@ export class RaftNode implements AsyncDisposable {
    * it has. The term's `signal` is aborted when it leads that term no more. Returns what ends the calls.
    */
   onLeaderTerm(listener: LeaderTermListener): () => void {
-    return this.observer.onLeaderTerm(listener);
+    return this.engine.observer.onLeaderTerm(listener);
   }
 
   /** The level that this member writes. */
@@ -306,19 +276,25 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /** Adds a member that has no vote yet; its storage is empty and it knows some of us by `join`. Leader only. */
-  addLearner(member: Member): Promise<void> {
-    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: member.id }], [member]);
+  async addLearner(member: Member): Promise<void> {
+    this.ensureOpen();
+    await this.membership.addLearner(member);
   }
 
   /** Gives a learner its vote, if it has nearly caught up. Leader only. */
-  async promote(id: NodeId): Promise<void> {
-    this.ensureOpen();
-    await this.membership.promote(id);
+  promote(id: NodeId): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeAddNode", nodeId: id }]);
   }
 
   /** Takes a voter's vote; it stays as a learner. Leader only. */
-  demote(id: NodeId): Promise<void> {
-    return this.changeMembers([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
+  async demote(id: NodeId): Promise<void> {
+    this.ensureOpen();
+    await this.membership.demote(id);
+  }
+
+  /** Gives a member another address. Leader only. */
+  updateMember(member: Member): Promise<void> {
+    return this.changeMembers([{ type: "ConfChangeUpdateNode", nodeId: member.id }], [member]);
   }
 
   /** Removes a member; a voter is demoted first. The leader can't remove itself: transfer leadership. Leader only. */
@@ -328,7 +304,8 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /**
-   * Any changes in one step, through a joint configuration if there are several. Leader only. Rejects
+   * Any changes in one step, through a joint configuration if there are several; a new voter must be a learner that
+   * has nearly caught up, and most of the voters that are left must be heard now. Leader only. Rejects
    * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED`, `RAFT_PROPOSAL_DROPPED`, `RAFT_OUTCOME_UNKNOWN`.
    */
   async changeMembers(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
@@ -336,28 +313,45 @@ export class RaftNode implements AsyncDisposable {
     await this.membership.change(changes, members);
   }
 
-  /** Hands leadership over; to the follower that has most of the log, unless told. Rejects `RAFT_TRANSFER_FAILED`. */
+  /**
+   * Hands leadership over; to the follower that has most of the log, unless told. Leader only. Rejects
+   * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED` if `to` is no voter, `RAFT_TRANSFER_FAILED`.
+   */
   async transferLeadership(to?: NodeId): Promise<void> {
     if (this.state === "closed") throw closed();
     await this.membership.transferLeadership(to);
   }
 
+  /**
+   * Takes a snapshot of what is applied, though none is due; its metadata. What is compacted behind it, `trailingEntries`
+   * says. Rejects `RAFT_CLOSED`.
+   */
+  async takeSnapshot(): Promise<SnapshotMetadata> {
+    this.ensureOpen();
+    return this.snapshots.takeNow();
+  }
+
+  /** Campaigns now, whoever leads; for operators and tests. A lease that another holds is not waited for. */
+  async campaign(): Promise<void> {
+    this.ensureOpen();
+    this.engine.campaign();
+  }
+
+  /** Calls `listener` with the members at each change of them. Returns what ends that. */
+  onMembers(listener: (members: readonly Member[]) => void): () => void {
+    return this.peers.onMembers(listener);
+  }
+
+  /** What it is inside, for checkers. */
+  inspect(): Inspection {
+    const { raw, applier } = this.engine;
+    const busyMs = this.engine.busyMs();
+    return { raft: raw.state, applied: applier.index, leaseValid: raw.leaseValid(), busyMs };
+  }
+
   /** One tick; only with `tickMs: 0` is it the caller's to give. */
   tick(): void {
-    if (this.state === "closed") return;
-    const stalled = Math.max(this.writer.busyMs(), this.applier.busyMs()) > this.options.stallMs;
-    // A leader that can't write or apply gives way, and does not ask for votes until it can.
-    if (!stalled) {
-      this.raw.tick();
-    } else if (this.leadership().isLeader) {
-      this.log.warn("leader gives way: its disk or state machine stalls", { writeMs: this.writer.busyMs() });
-      this.raw.stepDown();
-    }
-    this.observe();
-    this.proposals.expire();
-    this.reads.expire();
-    this.moveLogClock();
-    this.wake();
+    if (this.state !== "closed") this.engine.tick();
   }
 
   /** Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. */
@@ -366,7 +360,7 @@ export class RaftNode implements AsyncDisposable {
     this.state = "draining";
     const late = Promise.withResolvers<void>();
     const timer = this.clock.setTimeout(late.resolve, graceMs);
-    await Promise.race([late.promise, this.proposals.idle()]);
+    await Promise.race([late.promise, this.engine.proposals.idle()]);
     if (this.leadership().isLeader && this.membership.heir() !== undefined) {
       const handover = this.transferLeadership().catch((error: unknown) =>
         this.log.warn("leadership was not handed over", { error: errorText(error) }),
@@ -377,7 +371,10 @@ export class RaftNode implements AsyncDisposable {
     await this.close();
   }
 
-  /** Ends abruptly; what is pending is rejected. Idempotent. */
+  /**
+   * Ends abruptly; what is pending is rejected. Resolves when the storage is closed: a write in progress is waited for,
+   * an application in progress for a second. Idempotent.
+   */
   close(): Promise<void> {
     this.closing ??= this.end(undefined);
     return this.closing;
@@ -390,26 +387,35 @@ export class RaftNode implements AsyncDisposable {
   private async end(error: RaftError | undefined): Promise<void> {
     this.state = "closed";
     this.timer?.cancel();
-    this.metrics.isLeader.set(0);
-    this.observer.observe(this.leadership());
-    this.observer.notify();
-    this.proposals.close();
-    this.reads.close();
-    this.inbox.drain();
-    this.outbox.close();
-    await this.transport.close();
-    await this.writer.idle();
-    await this.applier.idle();
-    await this.snapshots.close();
+    this.engine.close();
     let reason = error;
-    try {
-      await this.storage.close();
-    } catch (late) {
-      // What was acknowledged is on disk all the same.
-      this.log.error("closing the log failed", { error: errorText(late) });
-      reason ??= asFailure(late);
-    }
+    const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (late) {
+        // What was acknowledged is on disk all the same.
+        this.log.error(`closing ${what} failed`, { error: errorText(late) });
+        reason ??= asFailure(late);
+      }
+    };
+    await attempt("the transport", () => this.transport.close());
+    await this.withinGrace(this.engine.writer.idle());
+    await this.withinGrace(this.engine.applier.idle());
+    await attempt("a snapshot", () => this.snapshots.close());
+    await attempt("the log", () => this.storage.close());
     this.ended.resolve(reason);
+  }
+
+  /** Waits for work that may wait for the state machine, which may never answer. */
+  private async withinGrace(work: Promise<void>): Promise<void> {
+    if (this.engine.applier.busy || this.engine.applier.restoring) {
+      const late = Promise.withResolvers<void>();
+      const timer = this.clock.setTimeout(late.resolve, applyGraceMs);
+      await Promise.race([work, late.promise]);
+      timer.cancel();
+    } else {
+      await work;
+    }
   }
 
   private fail(cause: unknown): void {
@@ -437,142 +443,6 @@ export class RaftNode implements AsyncDisposable {
       this.tick();
     }, tickMs);
   }
-
-  private wake(when: (run: () => void) => void = this.defer): void {
-    if (this.scheduled || this.state === "closed") return;
-    this.scheduled = true;
-    when(() => {
-      this.scheduled = false;
-      if (this.state === "closed") return;
-      try {
-        this.turn();
-      } catch (error) {
-        this.fail(error);
-      }
-    });
-  }
-
-  private turn(): void {
-    for (const m of this.inbox.drain()) this.step(m);
-    const queue = this.proposals.drain();
-    if (queue.length > 0) this.proposeAll(queue);
-    this.reads.issue((context) => this.raw.readIndex(context));
-    while (this.raw.hasReady()) this.handleReady();
-    this.serveReads();
-    this.observer.notify();
-  }
-
-  private proposeAll(queue: readonly Queued[]): void {
-    const leadership = this.leadership();
-    const inTime = queue.filter(({ sequence, term }) => {
-      if (term === undefined || (leadership.isLeader && leadership.term === term)) return true;
-      this.proposals.refuse(sequence, termOver(term, leadership));
-      return false;
-    });
-    try {
-      this.raw.proposeBatch(inTime.map(({ data }) => data));
-    } catch (error) {
-      if (!RaftError.is(error, "RAFT_PROPOSAL_DROPPED")) throw error;
-      const { reason } = error.failure as RaftFailure & { readonly code: "RAFT_PROPOSAL_DROPPED" };
-      const led = reason !== "no-leader" && reason !== "forwarding-disabled";
-      for (const { sequence } of inTime)
-        this.proposals.refuse(sequence, led ? (error as RaftError) : notLeader(leadership));
-    }
-  }
-
-  private step(m: Message): void {
-    this.outbox.heard(m);
-    try {
-      this.raw.step(m);
-    } catch (error) {
-      if (!RaftError.is(error)) throw error;
-      this.log.debug("message refused", { type: m.type, from: m.from, error: error.message });
-    }
-    this.observe();
-  }
-
-  private handleReady(): void {
-    const ready = this.raw.ready();
-    for (const readState of ready.readStates) this.reads.confirm(readState);
-    const outgoing: Message[] = [];
-    let append: Message | undefined;
-    let apply: Message | undefined;
-    const requests = ready.messages.filter(({ type }) => type === "MsgVote");
-    for (const m of ready.messages) {
-      if (m.to === LocalAppendThread) append = { ...m, responses: [...requests, ...m.responses] };
-      else if (m.type === "MsgVote") continue; // N2
-      else if (m.to === LocalApplyThread) apply = m;
-      else if (m.type === "MsgSnap") this.snapshots.send(m);
-      else outgoing.push(m);
-    }
-    this.outbox.send(outgoing);
-    // What followers wait for leaves before this member's own disk is kept busy, and that is before it applies.
-    if (append !== undefined) {
-      const matters = ready.mustSync || append.snapshot !== undefined || append.responses.length > 0;
-      if (matters) this.writer.push(append, outgoing.length > 0 ? this.defer : undefined);
-      else this.writer.gather(append);
-    }
-    if (apply !== undefined) this.applier.push(apply);
-    if (ready.hardState !== undefined) {
-      this.metrics.term.set(ready.hardState.term);
-      this.metrics.commitIndex.set(ready.hardState.commit);
-    }
-  }
-
-  /** N1: the writes that these depend on are durable. */
-  private deliver(responses: readonly Message[]): void {
-    if (this.state === "closed") return;
-    this.outbox.send(responses.filter(({ to }) => to !== this.id));
-    for (const m of responses) if (m.to === this.id) this.step(m);
-    this.observer.notify();
-    if (this.raw.hasReady()) this.wake();
-  }
-
-  private onApplied(index: number): void {
-    this.metrics.appliedIndex.set(index);
-    this.observe();
-    this.observer.notify();
-    this.serveReads();
-    this.snapshots.considerAt(index);
-  }
-
-  private serveReads(): void {
-    this.reads.serve(this.applier.index, () => this.raw.leaseValid());
-  }
-
-  /** After each step: what was asked of a leader or in a term that is over is settled at once. */
-  private observe(): void {
-    const leadership = this.leadership();
-    if (!this.observer.observe(leadership)) return;
-    this.metrics.isLeader.set(leadership.isLeader ? 1 : 0);
-    if (leadership.leader !== undefined) this.metrics.leaderChanges.add();
-    this.logClock.restart();
-    this.log.info("leadership", { ...leadership });
-    this.proposals.leadershipChanged(leadership);
-    this.reads.leadershipChanged(leadership);
-  }
-
-  private moveLogClock(): void {
-    const elapsedMs = this.state === "open" ? this.logClock.due() : undefined;
-    if (elapsedMs === undefined || this.applier.sessions.size === 0 || !this.leadership().isLeader) return;
-    this.proposals.add({ kind: "clock", elapsedMs }).catch((error: unknown) => {
-      this.log.debug("the log's clock was not moved", { error: errorText(error) });
-    });
-  }
-
-  private onEvent(event: RaftEvent): void {
-    if (event.kind === "conf-change-refused") this.membership.refused(event.why);
-    this.log.debug("raft event", { ...event });
-  }
-}
-
-/** What was written is not unwritten: a storage's level stands, whatever the option says. */
-function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Formats): number {
-  if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
-    const text = `raft option activeLevel is ${wanted}, and this program reads levels ${minLevel} to ${level}`;
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option: "activeLevel" }, text);
-  }
-  return Math.max(wanted ?? minLevel, stored);
 }
 
 function asFailure(cause: unknown): RaftError {

@@ -5,6 +5,9 @@ import type { ReadState } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { Leadership } from "./leadership.ts";
 
+/** Reads that may be pending; what waits for their answers costs more than they do. */
+const maxReads = 65_536;
+
 interface Reader {
   readonly sinceMs: number;
   readonly resolve: (index: number) => void;
@@ -39,6 +42,8 @@ export class Reads {
   /** Answered, waiting for this index to be applied. */
   private confirmed: Confirmed[] = [];
   private round = 0;
+  /** Readers that are not answered. */
+  private count = 0;
 
   constructor(clock: Clock, limits: ReadLimits) {
     this.clock = clock;
@@ -46,8 +51,16 @@ export class Reads {
   }
 
   add(): Promise<number> {
+    if (this.count >= maxReads) return Promise.reject(overloaded());
+    this.count++;
     return new Promise((resolve, reject) => {
-      this.waiting.push({ sinceMs: this.clock.monotonic(), resolve, reject });
+      const settle =
+        <T>(then: (value: T) => void) =>
+        (value: T): void => {
+          this.count--;
+          then(value);
+        };
+      this.waiting.push({ sinceMs: this.clock.monotonic(), resolve: settle(resolve), reject: settle(reject) });
     });
   }
 
@@ -127,6 +140,13 @@ function leaderChanged({ leader, address }: Leadership): RaftError {
   return new RaftError(
     { code: "RAFT_LEADER_CHANGED", leader, address },
     `the leader or its term changed before the read was confirmed; the leader is ${leader ?? "not known"} now; repeat it`,
+  );
+}
+
+function overloaded(): RaftError {
+  return new RaftError(
+    { code: "RAFT_OVERLOADED" },
+    `${maxReads} reads are pending here, and no more are taken; retry later`,
   );
 }
 

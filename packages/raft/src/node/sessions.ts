@@ -2,10 +2,14 @@
  * Client sessions: a command with a number is applied once however often it is proposed. Part of the replicated state:
  * changed only by the log, so equal on every member; time is what the log says it is.
  */
+import { RaftError } from "../errors.ts";
 import type { Result } from "./state-machine.ts";
 
 /** Results that a session holds; beyond them the oldest counts as acknowledged, so that a careless client costs no more. */
 const maxResults = 1_024;
+
+/** Sessions that are open at once; beyond them the one that was unused for longest ends. */
+const maxSessions = 10_000;
 
 interface Session {
   /** Of a snapshot's session: fields that a newer program put there. */
@@ -46,15 +50,17 @@ export class Sessions {
   /** A session's id is the index of the entry that registered it. */
   register(id: number, ttlMs: number): void {
     this.table.set(id, { ttlMs, usedMs: this.nowMs, acknowledged: 0, results: new Map() });
+    if (this.table.size <= maxSessions) return;
+    let idlest: [id: number, usedMs: number] | undefined;
+    for (const [one, { usedMs }] of this.table) if (idlest === undefined || usedMs < idlest[1]) idlest = [one, usedMs];
+    if (idlest !== undefined) this.table.delete(idlest[0]);
   }
 
   look(id: number, number: number, acknowledged: number): Lookup {
     const session = this.table.get(id);
     if (session === undefined) return { kind: "unknown" };
     session.usedMs = this.nowMs;
-    for (let at = session.acknowledged + 1; at <= acknowledged && session.results.size > 0; at++) {
-      session.results.delete(at);
-    }
+    for (const held of session.results.keys()) if (held <= acknowledged) session.results.delete(held);
     session.acknowledged = Math.max(session.acknowledged, acknowledged);
     if (session.results.has(number)) return { kind: "known", result: session.results.get(number) };
     return number <= session.acknowledged ? { kind: "unknown" } : { kind: "new" };
@@ -103,4 +109,18 @@ export class Sessions {
       }),
     );
   }
+}
+
+/** What is wrong with the numbers of a command in a session; they stay in the log for good. */
+export function sessionProblem(session: number, number: number, acknowledged: number): RaftError | undefined {
+  const whole = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+  const wrong = !whole(session, 1)
+    ? `session ${String(session)} was opened by nobody`
+    : !whole(number, 1)
+      ? `the number ${String(number)} is not a whole one from 1 on`
+      : !whole(acknowledged, 0) || acknowledged >= number
+        ? `results up to ${String(acknowledged)} can't be acknowledged by command ${number}`
+        : undefined;
+  if (wrong === undefined) return undefined;
+  return new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "session" }, `the command is refused: ${wrong}`);
 }

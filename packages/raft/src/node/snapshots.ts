@@ -1,12 +1,13 @@
 /** Snapshots: when to take one, and those that are sent and received. */
 import { assert, errorText, type Logger } from "@warren/std";
 
-import type { ConfState, Message, NodeId, SnapshotStatus } from "../core/index.ts";
+import type { ConfState, Message, NodeId, SnapshotMetadata, SnapshotStatus } from "../core/index.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { Applier } from "./applier.ts";
 import type { RaftMetrics } from "./metrics.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { closed } from "./reads.ts";
 
 export interface SnapshotsParts {
   readonly storage: RaftStorage;
@@ -22,24 +23,42 @@ export interface SnapshotsParts {
   readonly fail: (error: unknown) => void;
 }
 
+interface Wanted {
+  readonly resolve: (metadata: SnapshotMetadata) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class Snapshots {
   private readonly parts: SnapshotsParts;
   private taking: Promise<void> | undefined;
-  private closed = false;
+  private readonly sending = new Set<Promise<void>>();
+  /** Asked for though none is due. */
+  private wanted: Wanted[] = [];
+  private isClosed = false;
 
   constructor(parts: SnapshotsParts) {
     this.parts = parts;
   }
 
-  /** No other begins; resolves when the one in progress is done. */
+  /** No other begins; resolves when what is in progress has stopped. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.isClosed = true;
+    for (const { reject } of this.wanted.splice(0)) reject(closed());
     await this.taking;
+    await Promise.all(this.sending);
+  }
+
+  /** Takes one as soon as nothing is being applied. */
+  takeNow(): Promise<SnapshotMetadata> {
+    const { applier } = this.parts;
+    const taken = new Promise<SnapshotMetadata>((resolve, reject) => this.wanted.push({ resolve, reject }));
+    if (!applier.busy && !applier.restoring) this.considerAt(applier.index);
+    return taken;
   }
 
   /** Takes one if it is due; called when everything up to `index` is applied and nothing is being applied. */
   considerAt(index: number): void {
-    if (this.taking === undefined && !this.closed && this.isDue(index)) this.take();
+    if (this.taking === undefined && !this.isClosed && (this.wanted.length > 0 || this.isDue(index))) this.take();
   }
 
   /** After enough entries; and when the newest one does not name every member, as one that it does not name can't use it. */
@@ -54,30 +73,55 @@ export class Snapshots {
   }
 
   private take(): void {
-    const { storage, applier, options, metrics, fail } = this.parts;
+    const { applier } = this.parts;
+    const wanted = this.wanted.splice(0);
     const { metadata, chunks } = applier.image();
-    this.taking = storage
-      .saveSnapshot(metadata, chunks)
-      .then(() => storage.compact(Math.max(0, metadata.index - options.trailingEntries)))
-      .then(() => metrics.snapshots.add(), fail)
+    this.taking = this.save(metadata, chunks)
+      .then(
+        () => wanted.forEach(({ resolve }) => resolve(metadata)),
+        (error: unknown) => {
+          for (const { reject } of wanted) reject(error);
+          if (!this.isClosed) this.parts.fail(error);
+        },
+      )
       .finally(() => {
         this.taking = undefined;
-        if (!applier.busy) this.considerAt(applier.index);
+        if (!applier.busy && !applier.restoring) this.considerAt(applier.index);
       });
   }
 
+  private async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const { storage, options, metrics } = this.parts;
+    await storage.saveSnapshot(metadata, this.whileOpen(chunks));
+    await storage.compact(Math.max(0, metadata.index - options.trailingEntries));
+    metrics.snapshots.add();
+  }
+
+  /** The same chunks, until this member ends: a state of gigabytes is not written to its end then. */
+  private async *whileOpen(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of chunks) {
+      if (this.isClosed) throw closed();
+      yield chunk;
+    }
+  }
+
   send(m: Message): void {
+    const sent = this.sendNow(m).finally(() => this.sending.delete(sent));
+    this.sending.add(sent);
+  }
+
+  private async sendNow(m: Message): Promise<void> {
     const { storage, transport, log, report } = this.parts;
     assert(m.snapshot !== undefined, "a MsgSnap names a snapshot");
     const { index } = m.snapshot.metadata;
     log.info("sending snapshot", { to: m.to, index });
-    transport.sendSnapshot(m, storage.openSnapshot(index, { reuse: true })).then(
-      () => report(m.to, "finish"),
-      (error: unknown) => {
-        log.warn("snapshot was not sent", { to: m.to, index, error: errorText(error) });
-        report(m.to, "failure");
-      },
-    );
+    try {
+      await transport.sendSnapshot(m, storage.openSnapshot(index, { reuse: true }));
+      report(m.to, "finish");
+    } catch (error) {
+      log.warn("snapshot was not sent", { to: m.to, index, error: errorText(error) });
+      report(m.to, "failure");
+    }
   }
 
   /** Stores what a leader sends, if it is news. */

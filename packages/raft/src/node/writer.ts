@@ -1,4 +1,4 @@
-/** The append thread: one synced write in flight, and all that comes meanwhile gathered into the next. */
+/** The append thread: one synced write in flight; all that comes meanwhile is the next one. */
 import type { Clock } from "@warren/std";
 
 import type { Entry, HardState, Message, SnapshotMetadata } from "../core/index.ts";
@@ -37,13 +37,13 @@ export class Writer {
   }
 
   /** Takes what is not worth a write of its own: it goes with the next. */
-  gather(m: Message): void {
+  hold(m: Message): void {
     this.queue.push(m);
   }
 
   /** Takes a write; with `defer` it begins, if none is in flight, when that calls back. */
   push(m: Message, defer?: (begin: () => void) => void): void {
-    this.gather(m);
+    this.hold(m);
     this.running ??= defer === undefined ? this.run() : new Promise<void>(defer).then(() => this.run());
   }
 

@@ -9,7 +9,7 @@ import type { Entry, EntryType } from "../core/index.ts";
 
 const entryTypes: readonly EntryType[] = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"];
 /** Bytes before an entry's data. */
-const entryHeaderBytes = 21;
+export const entryHeaderBytes = 21;
 
 /** An entry is encoded once; disk and every peer get the same bytes. */
 const encoded = new WeakMap<Entry, Buffer>();

@@ -13,6 +13,7 @@ import type { Clock, Timer } from "@warren/std";
 import { RaftError } from "../errors.ts";
 import { encodeFrame } from "./grpc-frames.ts";
 import { notNamed } from "./tls.ts";
+import type { PeerRefusal } from "./transport.ts";
 
 /** gRPC's numbers for how a call ended, as far as they are used. */
 export const grpcStatus: Readonly<Record<"ok" | "failedPrecondition" | "unimplemented", number>> = {
@@ -48,13 +49,16 @@ export function keepAlive(session: Http2Session, clock: Clock): void {
 
 /** To one member, whose certificate must bear `name`. */
 export class Connection {
+  /** Why who answered is not spoken to, if it is not. */
+  refusal: Omit<PeerRefusal, "peer"> | undefined;
   private readonly session: ClientHttp2Session;
   private readonly authority: string;
 
   /** On a socket that may still be connecting. */
   constructor(address: string, name: string, socket: TLSSocket, clock: Clock) {
-    this.authority = address;
-    this.session = connect(`https://${address}`, {
+    this.authority = encodeURIComponent(name);
+    // Whatever the address looks like: the socket leads there.
+    this.session = connect("https://raft", {
       createConnection: () => socket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { enablePush: false },
@@ -64,15 +68,21 @@ export class Connection {
       late.cancel();
       const why = notNamed(socket, name);
       if (why !== undefined) {
-        const text = `${name} is not who answers at ${address}: ${why}; look at its certificate and at the address`;
-        this.session.destroy(new RaftError({ code: "RAFT_WIRE_INVALID" }, text));
+        this.refuse(`it is not ${name} that answers at ${address}: ${why}; look at its certificate and its address`);
         return;
       }
       keepAlive(this.session, clock);
     });
     this.session.once("close", () => late.cancel());
-    // Its calls tell it.
-    this.session.on("error", () => undefined);
+    // Calls end with it; a certificate that does not hold is found in the handshake.
+    this.session.on("error", (error: NodeJS.ErrnoException) => {
+      if (isCertificateError(error)) this.refusal ??= { by: "here", why: `${name} at ${address}: ${error.message}` };
+    });
+  }
+
+  private refuse(why: string): void {
+    this.refusal = { by: "here", why };
+    this.session.destroy(new RaftError({ code: "RAFT_WIRE_INVALID" }, why));
   }
 
   call(path: string, metadata: Readonly<Record<string, string>>): Call {
@@ -135,6 +145,23 @@ export class Call {
   }
 }
 
+/** What the other side answered a call with instead of taking it. */
+export class CallRefused extends RaftError {
+  readonly why: string;
+
+  constructor(why: string, status: number) {
+    super({ code: "RAFT_WIRE_INVALID" }, `the call was refused with gRPC status ${status}: ${why}`);
+    this.why = why;
+  }
+}
+
+/** Node's codes for a certificate that does not hold, and for one that bears another name. */
+function isCertificateError({ code = "" }: NodeJS.ErrnoException): boolean {
+  return /^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_PURPOSE|ERR_TLS_CERT_|ERR_SSL_TLSV1\d?_ALERT_)/u.test(
+    code,
+  );
+}
+
 function refused(message: string, code: number): RaftError {
   let text = message;
   try {
@@ -142,5 +169,5 @@ function refused(message: string, code: number): RaftError {
   } catch {
     // Not as gRPC encodes it: as it came, then.
   }
-  return new RaftError({ code: "RAFT_WIRE_INVALID" }, `the call was refused with gRPC status ${code}: ${text}`);
+  return new CallRefused(text, code);
 }

@@ -5,7 +5,7 @@
 import { RaftError } from "../errors.ts";
 
 /** Largest message taken: a batch of appends to one peer. */
-const maxMessageBytes = 64 * 1024 * 1024;
+export const maxMessageBytes: number = 64 * 1024 * 1024;
 const prefixBytes = 5;
 /** Field 1, of bytes. */
 const bodyTag = 0x0a;

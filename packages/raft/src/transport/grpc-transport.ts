@@ -22,11 +22,13 @@ import {
 import type { Message, NodeId } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { SnapshotReader } from "../storage/index.ts";
-import { Connection, type Call } from "./grpc-connection.ts";
+import { CallRefused, Connection, type Call } from "./grpc-connection.ts";
 import { GrpcServer, type Caller, type Incoming, type Method } from "./grpc-server.ts";
+import { maxMessageBytes } from "./grpc-frames.ts";
 import { unreachable } from "./memory-transport.ts";
-import { notNamed, secureConnection, type TlsSource } from "./tls.ts";
-import type { Hello, Member, Transport, TransportHandler } from "./transport.ts";
+import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
+import { messageBytes } from "./wire.ts";
+import type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
 
 export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. Left out: it serves the sockets that `accept` is given, and no other. */
@@ -52,6 +54,11 @@ export interface GrpcTransportOptions {
 
 type ResolvedOptions = Required<Omit<GrpcTransportOptions, "listen" | "dial">> &
   Pick<GrpcTransportOptions, "listen" | "dial">;
+
+/** Below what a frame may have, by what a level may put around its messages. */
+const maxFrameBytes = maxMessageBytes - 1024 * 1024;
+/** So that a message fits a frame with room for whatever a level adds to it. */
+const largestMessageBytes = 48 * 1024 * 1024;
 
 const paths = { messages: "/warren.raft.v1.Raft/Messages", snapshot: "/warren.raft.v1.Raft/Snapshot" };
 
@@ -121,6 +128,15 @@ class GrpcTransportOfMember implements GrpcTransport {
     else this.server.accept(socket);
   }
 
+  get maxMessageBytes(): number {
+    return largestMessageBytes;
+  }
+
+  addressProblem(address: string): string | undefined {
+    // What a dialler of the caller's understands, it knows.
+    return this.options.dial === undefined ? addressProblem(address) : undefined;
+  }
+
   setPeers(members: readonly Member[]): void {
     for (const [id, peer] of this.peers) {
       if (members.some((member) => member.id === id && member.address === peer.address)) continue;
@@ -154,14 +170,17 @@ class GrpcTransportOfMember implements GrpcTransport {
   }
 
   private async admit({ metadata, socket }: Caller, handler: TransportHandler): Promise<number> {
+    const from = Number(metadata("warren-raft-from"));
     const refuse = (why: string): never => {
-      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `call refused: ${why}`);
+      handler.refused({ peer: Number.isSafeInteger(from) ? from : undefined, by: "here", why });
+      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, why);
     };
     const to = metadata("warren-raft-to");
-    if (to !== String(handler.hello.from)) refuse(`it is for member ${to}`);
+    if (to !== String(handler.hello.from))
+      refuse(`the call is for member ${to}, and this is ${handler.hello.from}; look at its address`);
     const peer: Hello = {
       clusterId: metadata("warren-raft-cluster"),
-      from: Number(metadata("warren-raft-from")),
+      from,
       incarnation: metadata("warren-raft-incarnation"),
       minLevel: Number(metadata("warren-raft-min-level")),
       level: Number(metadata("warren-raft-level")),
@@ -170,7 +189,7 @@ class GrpcTransportOfMember implements GrpcTransport {
     };
     const name = this.options.certificateName(peer.from);
     const unnamed = notNamed(socket, name);
-    if (unnamed !== undefined) refuse(`the caller is not ${name}: ${unnamed}`); // T1
+    if (unnamed !== undefined) refuse(`the caller is not ${name}: ${unnamed}; look at its certificate`); // T1
     const why = await handler.admit(peer);
     return why === undefined ? peer.from : refuse(why);
   }
@@ -207,6 +226,27 @@ async function* whole(frames: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Ar
     yield next.value;
   }
   throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot ended before its end");
+}
+
+/** Why the other side refused a call; nothing if the call was cut. */
+function refusalOf(error: unknown): Omit<PeerRefusal, "peer"> | undefined {
+  return error instanceof CallRefused ? { by: "there", why: error.why } : undefined;
+}
+
+/** A turn's messages in as few frames as the receiver takes. */
+function inFrames(batch: readonly Message[]): readonly (readonly Message[])[] {
+  const frames: Message[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const m of batch) {
+    const bytes = messageBytes(m);
+    if (size + bytes > maxFrameBytes) {
+      frames.push([]);
+      size = 0;
+    }
+    frames.at(-1)?.push(m);
+    size += bytes;
+  }
+  return frames;
 }
 
 class Peer {
@@ -251,13 +291,15 @@ class Peer {
     const { handler } = this;
     if (handler === undefined || this.call === undefined) return false;
     if (this.queuedBytes > this.options.maxQueuedBytes) return false;
-    const bytes = handler.encode(batch);
-    const { call } = this;
+    for (const part of inFrames(batch)) this.write(this.call, handler.encode(part));
+    return true;
+  }
+
+  private write(call: Call, bytes: Buffer): void {
     this.queuedBytes += bytes.length;
     call.write(bytes, () => {
       if (this.call === call) this.queuedBytes -= bytes.length;
     });
-    return true;
   }
 
   /** On a connection of its own, so that no heartbeat waits behind it. */
@@ -311,14 +353,16 @@ class Peer {
     this.call = call;
     this.queuedBytes = 0;
     call.onWelcome(() => this.backoff.reset());
-    const ended = (): void => {
+    const ended = (error?: unknown): void => {
       connection.close();
       if (this.call !== call) return;
+      const why = refusalOf(error) ?? connection.refusal;
+      if (why !== undefined) handler.refused({ peer: this.id, ...why });
       this.call = undefined;
       this.connection = undefined;
       this.again(handler);
     };
-    call.ended.then(ended, ended);
+    call.ended.then(() => ended(), ended);
   }
 
   private again(handler: TransportHandler): void {

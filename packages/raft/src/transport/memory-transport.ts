@@ -15,7 +15,10 @@ export class MemoryNetwork {
       if (self === undefined || target === undefined || !this.reaches(self.hello.from, to)) return undefined;
       let answer = admitted.get(to);
       if (answer === undefined) admitted.set(to, (answer = target.admit(self.hello)));
-      if ((await answer) === undefined) return target;
+      const why = await answer;
+      if (why === undefined) return target;
+      target.refused({ peer: self.hello.from, by: "here", why });
+      self?.refused({ peer: to, by: "there", why });
       // Asked again with the next message.
       if (admitted.get(to) === answer) admitted.delete(to);
       return undefined;

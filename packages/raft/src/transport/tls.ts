@@ -4,6 +4,7 @@
  * from the files alone takes TLS 1.2 and resumes sessions.
  */
 import { constants } from "node:crypto";
+import { isIPv6 } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   checkServerIdentity,
@@ -92,4 +93,13 @@ export function notNamed(socket: TLSSocket, name: string): string | undefined {
 export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
   const colon = address.lastIndexOf(":");
   return { host: address.slice(0, colon).replace(/^\[|\]$/gu, ""), port: Number(address.slice(colon + 1)) };
+}
+
+const addressForm = /^(?:\[(?<bare>[0-9a-f:.]+)\]|(?<named>[^\s:/?#@[\]]{1,255})):(?<port>\d{1,5})$/iu;
+
+/** Why an address is none that can be dialled. */
+export function addressProblem(address: string): string | undefined {
+  const { bare, port } = addressForm.exec(address)?.groups ?? {};
+  if (port === undefined || (bare !== undefined && !isIPv6(bare))) return `${JSON.stringify(address)} is not HOST:PORT`;
+  return Number(port) > 0 && Number(port) < 65_536 ? undefined : `"${address}" has no port from 1 to 65535`;
 }

@@ -21,6 +21,18 @@ export interface Hello {
   readonly address?: string | undefined;
 }
 
+/** One side's refusal to speak with the other. */
+export interface PeerRefusal {
+  /** The other side, as far as it said who it is. */
+  readonly peer: NodeId | undefined;
+  /** `here`: this member refused it. `there`: it refused this member. */
+  readonly by: "here" | "there";
+  readonly why: string;
+}
+
+/** How a member that comes back under its id without its log is refused; it stops when it is told so. */
+export const wipedReason = "it lost its log";
+
 /** The node's side of a transport. */
 export interface TransportHandler {
   readonly hello: Hello;
@@ -30,6 +42,8 @@ export interface TransportHandler {
   decode(frame: Uint8Array): Message[];
   /** Resolves to why a peer is refused, or `undefined`. */
   admit(peer: Hello): Promise<string | undefined>;
+  /** A peer was refused, or refused this member. */
+  refused(refusal: PeerRefusal): void;
   receive(messages: readonly Message[]): void;
   /** Takes a snapshot that `message` announces. Reads `chunks` at its own pace; rejects if it can't keep it. */
   receiveSnapshot(message: Message, chunks: AsyncIterable<Uint8Array>): Promise<void>;
@@ -42,7 +56,14 @@ export interface TransportHandler {
  */
 export interface Transport {
   start(handler: TransportHandler): Promise<void>;
-  /** The members there are, and where; others are disconnected. */
+  /** Bytes of the largest message that it carries, encoded. @default any */
+  readonly maxMessageBytes?: number;
+  /** Why an address can't be dialled, whoever is there; `undefined` if it can. @default any can */
+  addressProblem?(address: string): string | undefined;
+  /**
+   * The members there are, and where; others are disconnected. Never throws: a member whose address can't be dialled is
+   * one that can't be reached.
+   */
   setPeers(peers: readonly Member[]): void;
   /** Sends the messages of one turn. Never blocks; what can't be sent is dropped and its target reported unreachable. */
   send(messages: readonly Message[]): void;

@@ -14,7 +14,7 @@ import {
 } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import { checkLevel } from "../levels.ts";
-import { asBuffer, decodeEntry, encodeEntry } from "../storage/record.ts";
+import { asBuffer, decodeEntry, encodeEntry, entryHeaderBytes } from "../storage/record.ts";
 
 /** A type's place is its number on the wire: add at the end only. */
 const types: readonly MessageType[] = [
@@ -36,6 +36,13 @@ const types: readonly MessageType[] = [
 const numbers = new Map(types.map((type, at) => [type, at]));
 const fixedBytes = 2 + 8 * 8 + 4;
 const flags = { reject: 1, context: 2, snapshot: 4 } as const;
+
+/** Bytes of a message at level 1, but for a snapshot's metadata. */
+export function messageBytes(m: Message): number {
+  let size = fixedBytes + (m.context === undefined ? 0 : 4 + m.context.length);
+  for (const { data } of m.entries) size += 4 + entryHeaderBytes + data.length;
+  return size;
+}
 
 /** A frame of level 1. */
 export function encodeMessages(messages: readonly Message[]): Buffer {

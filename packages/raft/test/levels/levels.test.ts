@@ -36,12 +36,15 @@ for (let level = levels.minLevel; level <= levels.level; level++) {
     test("messages, entries, proposals and snapshots are read as they were written", async () => {
       const fixtures = await readFixtures(level);
       expect(fixtures.length).toBeGreaterThan(8);
-      for (const { sample, expected } of fixtures) expect(asJson(await readSample(sample)), sample.name).toBe(expected);
+      for (const { sample, expected } of fixtures) {
+        expect(JSON.parse(asJson(await readSample(sample))), sample.name).toEqual(JSON.parse(expected));
+      }
     });
 
     test("a member opens a directory that was written then", async () => {
       await using directory = await restoreDirectory(level);
-      expect(asJson(await readDirectory(directory.path))).toBe(await expectedDirectory(level));
+      const found = JSON.parse(asJson(await readDirectory(directory.path))) as unknown;
+      expect(found).toEqual(JSON.parse(await expectedDirectory(level)));
     });
   });
 }

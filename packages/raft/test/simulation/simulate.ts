@@ -29,7 +29,8 @@ if (values.help || values.seed === undefined) {
 }
 const first = Number(values.seed);
 let failed = 0;
-const plan = { mixedPrograms: values["mixed-programs"] };
+// As the test of mixed groups has it.
+const plan = values["mixed-programs"] ? { mixedPrograms: true, chaosMs: 6_000 } : {};
 for (let seed = first; seed < first + Number(values.seeds); seed++) {
   const trace = values.trace ? { trace: (line: string) => void process.stdout.write(`${line}\n`) } : {};
   const report = await simulate(seed, { ...trace, plan });

@@ -14,6 +14,7 @@ import {
   type GrpcTransport,
   type GrpcTransportOptions,
   type Member,
+  type PeerRefusal,
   type Transport,
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
@@ -34,6 +35,7 @@ interface End {
   readonly received: Message[];
   /** Peers that could not be reached, in order. */
   readonly unreachable: number[];
+  readonly refusals: PeerRefusal[];
   readonly admitted: number[];
 }
 
@@ -43,9 +45,10 @@ async function start(
 ): Promise<End> {
   const tls = await readCertificate(directory, name);
   const transport = grpcTransport({ listen: "127.0.0.1:0", tls, ...options });
-  const end: End = { transport, received: [], unreachable: [], admitted: [] };
+  const end: End = { transport, received: [], unreachable: [], refusals: [], admitted: [] };
   await transport.start({
     hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    refused: (refusal) => void end.refusals.push(refusal),
     encode: encodeMessages,
     decode: decodeMessages,
     admit: async ({ from }) => void end.admitted.push(from),

@@ -16,6 +16,7 @@ import {
   raftProtocol,
   type GrpcTransport,
   type GrpcTransportOptions,
+  type PeerRefusal,
   type TlsFiles,
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
@@ -44,6 +45,7 @@ interface End {
   readonly transport: GrpcTransport;
   readonly received: Message[];
   readonly unreachable: number[];
+  readonly refusals: PeerRefusal[];
 }
 
 const endings: (() => unknown)[] = [];
@@ -53,9 +55,10 @@ afterEach(async () => {
 
 async function start(id: number, options: Partial<GrpcTransportOptions> = {}): Promise<End> {
   const transport = grpcTransport({ tls: files[`member-${id}`]!, ...options });
-  const end: End = { transport, received: [], unreachable: [] };
+  const end: End = { transport, received: [], unreachable: [], refusals: [] };
   await transport.start({
     hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    refused: (refusal) => void end.refusals.push(refusal),
     encode: encodeMessages,
     decode: decodeMessages,
     admit: () => Promise.resolve(undefined),

@@ -2,20 +2,22 @@
 //!
 //! - `log`    keeps a container's output: containerd starts one beside each container (`binary://`)
 //! - `init`   is a container's first process: passes signals on and reaps what is orphaned
-//! - `netns`  makes and ends a container's network namespace
-//! - `fifo`   makes the pipes that an exec's streams go through
+//! - `serve`  does for a worker what needs namespaces, mounts or pipes: one process a worker (`netns`, `image`, `fill`,
+//!            `fifo`)
 
 mod fifo;
+mod fill;
+mod image;
 mod init;
 mod log;
 mod netns;
 mod record;
+mod serve;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: warren-runtime init -- COMMAND [ARG…]
-       warren-runtime netns-create PATH | netns-delete PATH
-       warren-runtime fifo PATH…
+       warren-runtime serve   (started by a worker)
        warren-runtime directory PATH file-bytes N files N [tty 1]   (started by a containerd shim)";
 
 fn main() -> ExitCode {
@@ -23,9 +25,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["init", "--", command @ ..] if !command.is_empty() => return init::run(command),
-        ["netns-create", path] => netns::create(path),
-        ["netns-delete", path] => netns::delete(path),
-        ["fifo", paths @ ..] if !paths.is_empty() => fifo::create(paths),
+        ["serve"] => serve::run(),
         // The shim passes what its URI asked for as pairs, in any order.
         pairs if !pairs.is_empty() && pairs.len() % 2 == 0 => match log::Options::parse(pairs) {
             Some(options) => log::run(&options),

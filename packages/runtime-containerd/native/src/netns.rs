@@ -12,11 +12,17 @@ fn check(result: libc::c_int) -> Result<()> {
 pub fn create(path: &str) -> Result<()> {
     OpenOptions::new().create(true).append(true).open(path)?;
     let target = CString::new(path)?;
-    // SAFETY: plain system calls on valid strings. This process has one thread and ends right after.
+    // SAFETY: plain system calls on valid strings. The thread ends right after.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNET))?;
         loopback_up()?;
-        check(libc::mount(c"/proc/self/ns/net".as_ptr(), target.as_ptr(), ptr::null(), libc::MS_BIND, ptr::null()))
+        check(libc::mount(
+            c"/proc/thread-self/ns/net".as_ptr(),
+            target.as_ptr(),
+            ptr::null(),
+            libc::MS_BIND,
+            ptr::null(),
+        ))
     }
 }
 

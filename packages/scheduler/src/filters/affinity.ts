@@ -1,8 +1,9 @@
 import { topologyOf } from "../constraints.ts";
-import type { Filter, NodeView, Partition, World } from "../rules.ts";
+import type { Filter, NodeView, Partitioning, World } from "../rules.ts";
 import { isNarrow } from "../state/topology.ts";
 import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
+import { followsTasks } from "./ties.ts";
 
 /** What a topology says of a node; undefined where the node is in no domain. */
 export function domainOf(topology: string, node: NodeState): string | undefined {
@@ -10,7 +11,7 @@ export function domainOf(topology: string, node: NodeState): string | undefined 
 }
 
 /** Divides by domain; nodes in none are a part of their own. */
-export function partitionBy(topology: string): Partition {
+export function partitionBy(topology: string): Partitioning {
   return {
     key: topology,
     of(node) {
@@ -55,7 +56,7 @@ export const affinity: Filter = {
     const all = terms(task, "affinity");
     return all.some((term) => isNarrow(term.topology)) ? undefined : wide(all);
   },
-  watches: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
+  wakeKeys: (task) => terms(task, "affinity").map((term) => `service:${term.service}`),
   explain(task, node, world) {
     const unmet = terms(task, "affinity").filter((term) => !holds(term, node, world) && !begins(task, term, world));
     const [{ service, topology } = { service: "", topology: "" }] = unmet;
@@ -98,7 +99,7 @@ export const antiAffinity: Filter = {
     const keys = [...unwanted.map((term) => term.topology), ...world.repulsions(task.serviceId).keys()];
     return keys.some(isNarrow) ? undefined : keys.map(partitionBy);
   },
-  watches: (task) => [
+  wakeKeys: (task) => [
     ...terms(task, "anti-affinity").map((term) => `service:${term.service}`),
     `repelled:${task.serviceId}`,
   ],
@@ -109,19 +110,20 @@ export const antiAffinity: Filter = {
       ...met.map((term) => `stop service ${clip(term.service)} in ${domainText(term.topology, node)}`),
       ...away.map((topology) => `stop what keeps service ${clip(task.serviceId)} out of ${domainText(topology, node)}`),
     ];
-    const help = andText(stops);
+    // To stop a task may take away what the affinity needs.
+    const helps = followsTasks(task) ? {} : { help: andText(stops) };
     const [first] = met;
     if (first === undefined) {
       return {
         text: `closed to service ${clip(task.serviceId)} by another service's anti-affinity: ${nameOf(node)} is in ${domainText(away[0] ?? "", node)}`,
-        help,
+        ...helps,
         data: { service: clip(task.serviceId) },
       };
     }
     const value = clip(domainOf(first.topology, node.state) ?? "");
     return {
       text: `beside service ${clip(first.service)}: ${nameOf(node)} is in ${domainText(first.topology, node)}`,
-      help,
+      ...helps,
       data: { service: clip(first.service), topology: clip(first.topology), value },
     };
   },
@@ -150,7 +152,7 @@ function domainText(topology: string, node: NodeView): string {
   return `${clip(topology)} "${clip(domainOf(topology, node.state) ?? "")}"`;
 }
 
-export function wide(list: readonly AffinityTerm[]): Partition[] {
+export function wide(list: readonly AffinityTerm[]): Partitioning[] {
   return list.filter((term) => !isNarrow(term.topology)).map((term) => partitionBy(term.topology));
 }
 

@@ -58,7 +58,7 @@ export const localVolumes: Filter = {
     const homes = names.map((name) => world.volumeHomes(name)).find((each) => each.size > 0);
     return homes === undefined ? undefined : new Set(homes.keys());
   },
-  watches: ({ localVolumes: names = [] }) => names.map((name) => `volume:${name}`),
+  wakeKeys: ({ localVolumes: names = [] }) => names.map((name) => `volume:${name}`),
   explain({ localVolumes: names = [] }, _node, world) {
     const placed = names.filter((name) => world.volumeHomes(name).size > 0);
     const homesText = (name: string): string => listText([...world.volumeHomes(name).keys()].map(nameOf).toSorted());

@@ -1,6 +1,6 @@
+import { platformText, runsOn } from "../platforms.ts";
 import type { Filter } from "../rules.ts";
 import { listText, nameOf } from "../text.ts";
-import type { Platform } from "../types.ts";
 
 /** The image is made for the node's platform. */
 export const platform: Filter = {
@@ -9,7 +9,7 @@ export const platform: Filter = {
   share: ({ platforms }) => (platforms === undefined || platforms.length === 0 ? undefined : JSON.stringify(platforms)),
   check({ platforms: wanted }) {
     if (wanted === undefined || wanted.length === 0) return undefined;
-    return ({ state }) => wanted.some((each) => runs(state.platform, each));
+    return ({ state: { platform: has } }) => has !== undefined && wanted.some((each) => runsOn(has, each));
   },
   explain({ platforms = [] }, node) {
     const image = listText(platforms.map(platformText));
@@ -21,18 +21,3 @@ export const platform: Filter = {
     };
   },
 };
-
-const archAliases: ReadonlyMap<string, string> = new Map([
-  ["x86_64", "amd64"],
-  ["aarch64", "arm64"],
-]);
-
-function runs(node: Platform | undefined, image: Platform): boolean {
-  if (node === undefined) return false;
-  const arch = (name: string): string => archAliases.get(name) ?? name;
-  return (image.os === "" || image.os === node.os) && (image.arch === "" || arch(image.arch) === arch(node.arch));
-}
-
-function platformText(each: Platform | undefined): string {
-  return each === undefined ? "of no known platform" : `${each.os || "any"}/${each.arch || "any"}`;
-}

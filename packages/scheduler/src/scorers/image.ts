@@ -6,5 +6,6 @@ export const imagePresent: Scorer = {
   score({ image }) {
     return image === undefined ? undefined : ({ state }) => (state.images?.includes(image) === true ? 0 : 1);
   },
+  best: ({ image }, world) => (image === undefined ? undefined : world.imageHomes(image)),
   explain: (value) => (value === 0 ? "it has the image" : "it has to pull the image"),
 };

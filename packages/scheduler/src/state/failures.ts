@@ -45,7 +45,7 @@ export class Failures {
     return found;
   }
 
-  /** Everything that is remembered, so that another world can be told. */
+  /** All that is remembered, for a copy. */
   *all(): Generator<{ node: Node; key: string; times: readonly number[] }> {
     for (const [key, byNode] of this.#times) for (const [node, times] of byNode) yield { node, key, times };
   }

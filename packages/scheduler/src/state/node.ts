@@ -71,7 +71,7 @@ export function tieBreak(a: Node, b: Node): number {
   return a.state.id < b.state.id ? -1 : a.state.id > b.state.id ? 1 : 0;
 }
 
-/** FNV-1a, 32 bits, stirred at the end: names that differ in their last letter are far apart. */
+/** FNV-1a, 32 bits, dirty at the end: names that differ in their last letter are far apart. */
 export function hashOf(seed: number, text: string): number {
   let hash = 0x811c9dc5 ^ seed;
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);

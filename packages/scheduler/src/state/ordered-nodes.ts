@@ -117,7 +117,7 @@ export class OrderedNodes {
   }
 }
 
-function compareEntries(a: Entry, b: Entry): number {
+export function compareEntries(a: Entry, b: Entry): number {
   return a.first - b.first || a.second - b.second || tieBreak(a.node, b.node);
 }
 

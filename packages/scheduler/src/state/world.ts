@@ -2,11 +2,11 @@
  * All that is known: nodes, what they hold, and the indexes over both.
  *
  * I1: an index holds exactly what it would if it were built from the nodes and held tasks as they are now.
- * I2: every change of a node, or of what it holds, is in `journal`; who keeps lists of nodes reads on from where it
- *     stood (`pools.ts`).
+ * I2: every change of a node, or of what it holds, is in `journal`; an index of nodes reads on from where it
+ *     stood (`candidate-indexes.ts`).
  */
 import { topologyOf } from "../constraints.ts";
-import type { Partition, World as WorldView } from "../rules.ts";
+import type { Partitioning, World as WorldView } from "../rules.ts";
 import type { Delta, NodeState, TaskState } from "../types.ts";
 import { hashOf, Node } from "./node.ts";
 import { Failures } from "./failures.ts";
@@ -29,6 +29,7 @@ export class World implements WorldView {
   /** service → topology → value → held tasks that keep it away. */
   readonly #repulsions = new Map<string, Map<string, Map<string, number>>>();
   readonly #volumes = new Map<string, Map<Node, number>>();
+  readonly #images = new Map<string, Set<Node>>();
   /** priority → nodes that hold tasks of it that stay. */
   readonly #priorities = new Map<number, Map<Node, number>>();
   /** Known nodes by the seed's order, which no change of what they hold disturbs. */
@@ -43,7 +44,7 @@ export class World implements WorldView {
   journalStart = 0;
   /** Grows with every change. */
   version = 0;
-  /** Grows when a node comes, goes or is told anew. */
+  /** Grows when a node is applied or removed. */
   nodesVersion = 0;
 
   constructor(seed: number) {
@@ -134,8 +135,8 @@ export class World implements WorldView {
     return node;
   }
 
-  /** Puts another telling of the same task in its place; both must need the same. */
-  retell(id: string, task: TaskState): void {
+  /** Replaces a held task by one that needs the same. */
+  replace(id: string, task: TaskState): void {
     this.#byId.get(id)?.tasks.set(task.id, task);
   }
 
@@ -158,7 +159,7 @@ export class World implements WorldView {
   }
 
   /** Nodes by the path that partitions give them, level by level, and what each path holds. */
-  paths(partitions: readonly Partition[]): Topology {
+  paths(partitions: readonly Partitioning[]): Topology {
     const key = `path:${partitions.map((each) => each.key).join("\n")}`;
     let topology = this.#topologies.get(key);
     if (topology === undefined) {
@@ -188,6 +189,10 @@ export class World implements WorldView {
 
   volumeHomes(name: string): ReadonlyMap<Node, number> {
     return this.#volumes.get(name) ?? emptyCounts;
+  }
+
+  imageHomes(image: string): ReadonlySet<Node> {
+    return this.#images.get(image) ?? noNodes;
   }
 
   failing(task: TaskState): ReadonlySet<Node> {
@@ -238,6 +243,7 @@ export class World implements WorldView {
     }
     if (node.held > 0) this.#touchNarrow(node);
     for (const name of node.state.volumes ?? []) this.#countVolume(name, node, by);
+    for (const image of node.state.images ?? []) this.#indexImage(image, node, by);
     if (node.state.taints?.some((taint) => taint.effect === "prefer-no-schedule") === true) this.#softTaints += by;
     if (node.state.addresses !== undefined) this.#limitedAddresses += by;
     for (const task of node.tasks.values()) if (task.leaving !== true) this.#countRepulsion(node, task, by);
@@ -303,6 +309,12 @@ export class World implements WorldView {
     add(homes, node, by);
     if (homes.size === 0) this.#volumes.delete(name);
     else this.#volumes.set(name, homes);
+  }
+
+  #indexImage(image: string, node: Node, by: 1 | -1): void {
+    const homes = this.#images.get(image) ?? new Set<Node>();
+    if (by === 1) this.#images.set(image, homes.add(node));
+    else if (homes.delete(node) && homes.size === 0) this.#images.delete(image);
   }
 
   #countPriority(priority: number, node: Node, by: 1 | -1): void {

@@ -45,7 +45,7 @@ export class ModelWorld {
       ...[...this.nodes.values()].map((node): Delta => ({ kind: "node", node })),
       ...[...this.tasks.values()].map((task): Delta => ({ kind: "task", task })),
       ...this.failures,
-      { kind: "time", now: this.now },
+      ...(Number.isFinite(this.now) ? [{ kind: "time", now: this.now } as const] : []),
     ];
   }
 

@@ -11,7 +11,6 @@ import { Invariants, Violation } from "./invariants.ts";
 import { Machines, type Machine } from "./machines.ts";
 import { SimulatedNetwork } from "./network.ts";
 import { planOf, type Plan } from "./plan.ts";
-import { glance } from "./probe.ts";
 import { programs } from "./programs.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -128,7 +127,7 @@ export class SimulatedCluster {
 /** What a member is now, in a line. */
 export function describeMachine({ id, state, node }: Machine): string {
   if (node === undefined) return `member ${id} is ${state}`;
-  const { raft, applied } = glance(node);
+  const { raft, applied } = node.inspect();
   const { log, term, lead, tracker } = raft;
   const configuration = describeConfState(tracker.confState());
   return (

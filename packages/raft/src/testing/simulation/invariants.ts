@@ -25,14 +25,13 @@
  */
 import type { ConfState, Entry, Message, SnapshotMetadata } from "../../core/index.ts";
 import { describeConfState } from "../../core/describe.ts";
-import type { RaftNode } from "../../node/index.ts";
+import type { NodeProbe, RaftNode } from "../../node/index.ts";
 import { splitHead } from "../../node/snapshot-head.ts";
 import type { RaftStorage } from "../../storage/index.ts";
 import { encodeEntry } from "../../storage/record.ts";
 import type { Configuration } from "../../core/tracker.ts";
 import type { DurableState, SimulatedDisk } from "./disk.ts";
 import { decodeAction } from "./machine.ts";
-import { attach, glance } from "./probe.ts";
 import { describeSessions, Replay } from "./replay.ts";
 
 export class Violation extends Error {
@@ -108,7 +107,7 @@ export class Invariants {
 
   /** A member starts; called before its first turn. */
   started(id: number, node: RaftNode, storage: RaftStorage): void {
-    const { raft, applied } = glance(node);
+    const { raft, applied } = node.inspect();
     const { committed } = raft.log;
     this.expect(committed <= this.lastCommitted, 6, `member ${id} starts at commit ${committed}, which no quorum has`);
     for (let index = raft.log.firstIndex(); index <= committed; index++) {
@@ -129,17 +128,33 @@ export class Invariants {
       restoring: 0,
     };
     this.runs.set(id, run);
-    attach(node, {
-      committed: (entries) => this.committed(id, entries, raft.term),
-      restoring: (index) => (run.restoring = index),
-      quorumReached: (index, config) => this.quorumReached(id, index, config, raft.term),
-      configured: (index, confState) => this.configured(id, index, confState),
-    });
     const save = storage.saveSnapshot.bind(storage);
     storage.saveSnapshot = async (metadata, chunks) => {
-      const own = metadata.index <= glance(node).applied;
+      const own = metadata.index <= node.inspect().applied;
       if (!own) run.received = Math.max(run.received, metadata.index);
       await save(metadata, this.inspected(id, metadata, chunks));
+    };
+  }
+
+  /** What a member that is to start calls. */
+  probe(id: number): NodeProbe {
+    return {
+      committed: (before, index) => {
+        const raft = this.runs.get(id)?.node.inspect().raft;
+        const entries = raft?.log.slice(before + 1, index + 1, Number.POSITIVE_INFINITY) ?? [];
+        if (raft !== undefined) this.committed(id, entries, raft.term);
+      },
+      restoring: (index) => {
+        const run = this.runs.get(id);
+        if (run !== undefined) run.restoring = index;
+      },
+      quorumReached: (index) => {
+        const raft = this.runs.get(id)?.node.inspect().raft;
+        if (raft !== undefined) this.quorumReached(id, index, raft.tracker.config, raft.term);
+      },
+      configured: (index, confState) => {
+        if (this.runs.has(id)) this.configured(id, index, confState);
+      },
     };
   }
 
@@ -152,7 +167,7 @@ export class Invariants {
     let leaseTerm = Number.POSITIVE_INFINITY;
     let latestTerm = 0;
     for (const [id, run] of this.runs) {
-      const { raft, applied, leaseValid } = glance(run.node);
+      const { raft, applied, leaseValid } = run.node.inspect();
       const { log } = raft;
       if (raft.term !== run.term || log.committed !== run.commit || applied !== run.applied) {
         this.monotonic(id, run, raft.term, log.committed, applied);
@@ -254,7 +269,7 @@ export class Invariants {
   }
 
   private bounds(id: number, { storage, received }: Run, applied: number): void {
-    const { raft } = glance((this.runs.get(id) as Run).node);
+    const { raft } = (this.runs.get(id) as Run).node.inspect();
     const compacted = storage.firstIndex() - 1;
     const snapshot = storage.snapshots()[0]?.index ?? 0;
     const { committed } = raft.log;
@@ -275,7 +290,7 @@ export class Invariants {
   }
 
   private elected(id: number, { node }: Run): void {
-    const { raft } = glance(node);
+    const { raft } = node.inspect();
     const { log } = raft;
     this.leads(raft.term, id);
     for (let index = log.firstIndex(); index <= this.lastCommitted; index++) {
@@ -289,7 +304,7 @@ export class Invariants {
   }
 
   private oneChangeAtATime(id: number, { node }: Run): void {
-    const { log } = glance(node).raft;
+    const { log } = node.inspect().raft;
     const first = Math.max(this.lastCommitted + 1, log.firstIndex());
     let changes = 0;
     if (first <= log.lastIndex()) {

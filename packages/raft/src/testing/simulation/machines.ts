@@ -168,7 +168,7 @@ export class Machines {
     if (!plan.mixedPrograms) return "present";
     if (this.upgrade === "mixed") return random.int(2) === 0 ? "present" : "next";
     // Now and then somebody starts the old one again.
-    return this.upgrade === "raised" && random.int(4) === 0 ? "present" : "next";
+    return this.upgrade === "raised" && random.int(2) === 0 ? "present" : "next";
   }
 
   private newDisk(id: number): SimulatedDisk {
@@ -235,6 +235,7 @@ export class Machines {
         transport: network.transport(process),
         fsm: registers,
         formats,
+        probe: invariants.probe(id),
         defer: (run) => void scheduler.after(0, run, process),
       },
       { ...plan.options, ...first },

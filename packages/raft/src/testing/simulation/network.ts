@@ -234,10 +234,13 @@ class SimulatedTransport implements Transport {
     if (answer === undefined) {
       // A member that can't say whether it knows us is one that ends.
       answer = endpoint.handler.admit(handler.hello).catch(() => "it failed");
-      const asked = answer.then((refusal) => {
+      const asked = answer.then((why) => {
+        if (why === undefined) return undefined;
         // Asked again with the next message.
-        if (refusal !== undefined) this.admitted.delete(endpoint.process);
-        return refusal;
+        this.admitted.delete(endpoint.process);
+        endpoint.handler.refused({ peer: handler.hello.from, by: "here", why });
+        if (this.process.alive) handler.refused({ peer: endpoint.handler.hello.from, by: "there", why });
+        return why;
       });
       this.admitted.set(endpoint.process, asked);
       return asked;

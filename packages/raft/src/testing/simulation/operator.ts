@@ -4,8 +4,10 @@ import type { Random } from "@warren/std";
 import { describeConfState } from "../../core/describe.ts";
 import type { ConfState } from "../../core/index.ts";
 import type { RaftNode } from "../../node/index.ts";
+import { RaftError } from "../../errors.ts";
 import { encodeAction } from "./machine.ts";
 import type { Machine, Machines } from "./machines.ts";
+import { nonsense } from "./nonsense.ts";
 import type { Plan } from "./plan.ts";
 import { levelKey, programs } from "./programs.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -20,6 +22,7 @@ export interface OperatorParts {
   readonly machines: Machines;
   readonly plan: Plan;
   readonly note: (what: string) => void;
+  readonly expectRefusal: (refused: boolean, what: string) => void;
 }
 
 export class Operator {
@@ -128,7 +131,9 @@ export class Operator {
 
   private async change(node: RaftNode): Promise<void> {
     const { random, machines, plan, note } = this.parts;
-    const { voters, votersOutgoing, learners, learnersNext } = confStateOf(node);
+    const confState = confStateOf(node);
+    const { voters, votersOutgoing, learners, learnersNext } = confState;
+    if (random.int(3) === 0) await this.askNonsense(node, confState);
     if (votersOutgoing.length > 0) return;
     // From two voters to one there is a way into a standstill: see "Limits" in DESIGN.md.
     const fewest = Math.max(2, Math.min(3, plan.members));
@@ -153,6 +158,18 @@ export class Operator {
         { type: "ConfChangeRemoveNode", nodeId: victim },
       ]);
     }
+  }
+
+  /** 0: what can't be applied, or would end the group, is refused by a code, whatever else goes on. */
+  private async askNonsense(node: RaftNode, confState: ConfState): Promise<void> {
+    const { random, note, expectRefusal } = this.parts;
+    const [what, call] = nonsense(random, node, confState);
+    note(`operator asks for ${what}`);
+    const refused = await call().then(
+      () => false,
+      (error: unknown) => RaftError.is(error),
+    );
+    expectRefusal(refused, `member ${node.id} took ${what}`);
   }
 
   /** Does something through the leader, and whatever came of it, waits until that is decided. */
@@ -199,5 +216,5 @@ export class Operator {
 }
 
 export function confStateOf(node: RaftNode): ConfState {
-  return node["raw"].confState();
+  return node.inspect().raft.tracker.confState();
 }

@@ -42,7 +42,8 @@ export class Replay {
   }
 
   private takeProposal({ index, data }: Entry): void {
-    const { proposal } = decodeProposal(data);
+    const proposal = decodeProposal(data)?.proposal;
+    if (proposal === undefined) return;
     switch (proposal.kind) {
       case "command":
         this.apply(index, proposal.data);

@@ -8,7 +8,6 @@ import { checkLinearizable } from "./linearizability.ts";
 import type { Machine } from "./machines.ts";
 import { confStateOf, Operator } from "./operator.ts";
 import type { Plan } from "./plan.ts";
-import { busyMs, glance } from "./probe.ts";
 import type { Program } from "./programs.ts";
 
 /** After the faults ended, how long the cluster has until it is one again, ms: several elections and timeouts. */
@@ -55,7 +54,8 @@ class World {
     const { scheduler, random, network, machines, plan } = this.cluster;
     const note = (what: string): void => this.cluster.note(what);
     this.clients = new Clients(scheduler, random, plan, () => machines.running());
-    this.operator = new Operator({ scheduler, random, machines, plan, note });
+    const expectRefusal = (refused: boolean, what: string): void => this.cluster.invariants.expect(refused, 0, what);
+    this.operator = new Operator({ scheduler, random, machines, plan, note, expectRefusal });
     const mayLose = (machine: Machine): boolean => this.operator.mayLose(machine);
     this.faults = new Faults({ scheduler, random, network, machines, plan, mayLose, note });
   }
@@ -134,7 +134,7 @@ class World {
         // One that is stopped has no ticks to notice it by.
         const awake = (process?.stoppedUntilMs ?? 0) + graceMs < nowMs;
         const { term, isLeader } = node.leadership();
-        if (!awake || !isLeader || busyMs(node) < stallMs + graceMs) {
+        if (!awake || !isLeader || node.inspect().busyMs < stallMs + graceMs) {
           since.delete(id);
           continue;
         }
@@ -176,7 +176,7 @@ class World {
   /** What keeps the members from being one cluster; empty if nothing does. */
   private apart(leader: Machine): string {
     if (leader.node === undefined) return "the leader ended";
-    const { raft, applied } = glance(leader.node);
+    const { raft, applied } = leader.node.inspect();
     if (!raft.isLeader()) return "the leader stepped down";
     const last = raft.log.lastIndex();
     if (applied !== last) return `the leader has applied ${applied} of ${last}`;
@@ -185,7 +185,7 @@ class World {
       const node = this.cluster.machines.all.get(id)?.node;
       if (node === undefined) return `member ${id} does not run`;
       if (node.leadership().leader !== leader.id) return `member ${id} follows another leader`;
-      if (glance(node).applied !== last) return `member ${id} has applied ${glance(node).applied} of ${last}`;
+      if (node.inspect().applied !== last) return `member ${id} has applied ${node.inspect().applied} of ${last}`;
     }
     return "";
   }

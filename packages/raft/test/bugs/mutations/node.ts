@@ -10,13 +10,13 @@ export const nodeMutations: readonly Mutation[] = [
   },
   {
     bug: "leader_disk_stall_yields",
-    file: "node/raft-node.ts",
+    file: "node/engine.ts",
     find: "Math.max(this.writer.busyMs(), this.applier.busyMs())",
     replace: "this.applier.busyMs()",
   },
   {
     bug: "wedged_fsm_yields",
-    file: "node/raft-node.ts",
+    file: "node/engine.ts",
     find: "Math.max(this.writer.busyMs(), this.applier.busyMs())",
     replace: "this.writer.busyMs()",
   },
@@ -28,7 +28,7 @@ export const nodeMutations: readonly Mutation[] = [
   },
   {
     bug: "candidate_term_durable_before_votes",
-    file: "node/raft-node.ts",
+    file: "node/engine.ts",
     find: 'else if (m.type === "MsgVote") continue; // N2',
     replace: 'else if (m.type === "MsgVote") outgoing.push(m);',
   },

@@ -1,11 +1,11 @@
 /**
- * The groups that wait, and what each waits for.
+ * The unschedulable queue: groups that found no node, and what wakes each of them.
  *
- * A group that found no node is asked again only when something may have changed its answer:
+ * A group is scheduled again only after a change that may have made it schedulable:
  *
- * - a node that was told anew, or where a task ended, and that its filters now let in;
- * - a task of a service (or with a volume) that one of its filters watches;
- * - any change, if it has a filter that promises nothing.
+ * - a node was applied, or lost a task, and the group's filters let that node in now;
+ * - a task came or went that has one of the group's wake keys (`service:web`, `volume:data`, `repelled:web`);
+ * - anything changed, if one of the group's filters promises nothing.
  */
 import type { Ask } from "./ask.ts";
 import { Heap } from "./heap.ts";
@@ -19,32 +19,34 @@ export interface Group {
   readonly specVersion: number;
   readonly priority: number;
   readonly tasks: Map<string, TaskState>;
-  /** Those of them that were not told yet that they wait; undefined while that is all. */
-  untold: Map<string, TaskState> | undefined;
-  /** What the others were told; undefined if not all the same. */
+  /** Those of them for which no reason was returned yet; undefined while that is all. */
+  unreported: Map<string, TaskState> | undefined;
+  /** What was returned for the others; undefined if it differs among them. */
   text: string | undefined;
   ask: Ask | undefined;
 }
 
-/** Beyond so many changed nodes, to ask each waiting group again is cheaper than to look at each node for it. */
+/** With more changed nodes than this, waking every waiting group costs less than testing each node for each of them. */
 const fewNodes = 4;
 
-export class WaitingRoom {
+export class UnschedulableQueue {
   readonly #groups = new Map<string, Group>();
   readonly #due = new Set<Group>();
-  /** Those that are due, and some that no longer are. */
-  readonly #queue = new Heap<Group>([], compareGroups);
+  /** Groups that are due, and some that no longer are. */
+  readonly #dueInOrder = new Heap<Group>([], compareGroups);
   readonly #waiting = new Set<Group>();
   /** Waiting groups by the text of what their filters share. */
   readonly #alike = new Map<string, Set<Group>>();
   readonly #byPriority = new Map<number, Set<Group>>();
-  readonly #watchers = new Map<string, Set<Group>>();
-  /** Waiting groups whose filters look beyond a node, and those that any change may wake. */
+  readonly #byWakeKey = new Map<string, Set<Group>>();
+  /** Waiting groups with a filter that reads more than one node. */
   readonly #worldly = new Set<Group>();
-  readonly #restless = new Set<Group>();
+  /** Waiting groups that any change wakes. */
+  readonly #wokenByAny = new Set<Group>();
   /** Nodes that may let in more than before. */
   readonly #roomier = new Set<Node>();
-  #stirred = false;
+  /** Something changed since the reasons of waiting groups were last compared. */
+  #dirty = false;
 
   /** Groups that wait. */
   get waiting(): ReadonlySet<Group> {
@@ -66,14 +68,14 @@ export class WaitingRoom {
         specVersion,
         priority,
         tasks: new Map(),
-        untold: undefined,
+        unreported: undefined,
         text: undefined,
         ask: undefined,
       };
       this.#groups.set(key, group);
     }
     group.tasks.set(task.id, task);
-    group.untold?.set(task.id, task);
+    group.unreported?.set(task.id, task);
     this.#call(group);
   }
 
@@ -81,14 +83,14 @@ export class WaitingRoom {
     const group = this.group(task);
     if (group === undefined) return;
     group.tasks.delete(task.id);
-    group.untold?.delete(task.id);
+    group.unreported?.delete(task.id);
     if (group.tasks.size > 0) return;
     this.#groups.delete(group.key);
     this.#due.delete(group);
     this.#leave(group);
   }
 
-  /** The group found no node for those it still holds. */
+  /** Enters a group that found no node for the tasks it still has. */
   wait(group: Group, ask: Ask): void {
     this.#leave(group);
     group.ask = ask;
@@ -98,54 +100,54 @@ export class WaitingRoom {
     if (ask.worldly) this.#worldly.add(group);
     for (const { filter } of ask.checks) {
       if (filter.reads !== undefined) continue;
-      const keys = filter.watches?.(ask.task);
-      if (keys === undefined) this.#restless.add(group);
-      for (const key of keys ?? []) enter(this.#watchers, key, group);
+      const keys = filter.wakeKeys?.(ask.task);
+      if (keys === undefined) this.#wokenByAny.add(group);
+      for (const key of keys ?? []) enter(this.#byWakeKey, key, group);
     }
   }
 
   /** A node may let in more than before. */
   roomier(node: Node): void {
     this.#roomier.add(node);
-    this.#stirred = true;
+    this.#dirty = true;
   }
 
-  /** A node came, went or was told anew; `beyond` if that may change what holds for other nodes. */
+  /** A node was applied or removed; `beyond` if that may change what holds for other nodes. */
   nodesChanged(beyond: boolean): void {
-    this.#stirred = true;
+    this.#dirty = true;
     if (beyond) for (const group of this.#worldly) this.#call(group);
-    for (const group of this.#restless) this.#call(group);
+    for (const group of this.#wokenByAny) this.#call(group);
   }
 
   /** A task came to hold a node, or left it. */
   taskMoved({ serviceId, localVolumes, affinity }: TaskState): void {
-    this.#stirred = true;
+    this.#dirty = true;
     if (this.#waiting.size === 0) return;
     this.#wake(`service:${serviceId}`);
     for (const name of localVolumes ?? []) this.#wake(`volume:${name}`);
     for (const { kind, service } of affinity ?? []) if (kind === "anti-affinity") this.#wake(`repelled:${service}`);
-    for (const group of this.#restless) this.#call(group);
+    for (const group of this.#wokenByAny) this.#call(group);
   }
 
   /**
-   * The first of the groups to ask now; it is not due any more. A placement may make others due that come before those
-   * that were due already: so which are asked does not depend on who was asked in vain.
+   * Takes the first of the groups that are due. A placement may make others due that come before those
+   * that were due already, so the order does not depend on which groups were tried in vain.
    *
    * @param lowestHeld the lowest priority that a held task has
    */
   next(lowestHeld: () => number): Group | undefined {
     if (this.#roomier.size > 0) this.#lookAtNodes(lowestHeld());
     for (;;) {
-      const group = this.#queue.pop();
+      const group = this.#dueInOrder.pop();
       if (group === undefined || this.#due.delete(group)) return group;
     }
   }
 
-  /** Whether anything changed since it was last asked that waiting tasks might like to know. */
-  takeStirred(): boolean {
-    const stirred = this.#stirred;
-    this.#stirred = false;
-    return stirred;
+  /** Whether anything changed since the last call. */
+  takeDirty(): boolean {
+    const dirty = this.#dirty;
+    this.#dirty = false;
+    return dirty;
   }
 
   #lookAtNodes(lowestHeld: number): void {
@@ -157,7 +159,7 @@ export class WaitingRoom {
       return;
     }
     for (const [priority, groups] of this.#byPriority) {
-      // A node may also hold somebody to displace.
+      // A node may also hold a task to displace.
       if (priority > lowestHeld) for (const group of groups) this.#call(group);
     }
     for (const groups of this.#alike.values()) {
@@ -176,11 +178,11 @@ export class WaitingRoom {
   #call(group: Group): void {
     if (this.#due.has(group)) return;
     this.#due.add(group);
-    this.#queue.push(group);
+    this.#dueInOrder.push(group);
   }
 
   #wake(key: string): void {
-    for (const group of this.#watchers.get(key) ?? []) this.#call(group);
+    for (const group of this.#byWakeKey.get(key) ?? []) this.#call(group);
   }
 
   #leave(group: Group): void {
@@ -188,10 +190,10 @@ export class WaitingRoom {
     leave(this.#alike, group.ask?.sharedKey ?? "", group);
     leave(this.#byPriority, group.priority, group);
     this.#worldly.delete(group);
-    this.#restless.delete(group);
+    this.#wokenByAny.delete(group);
     for (const { filter } of group.ask?.checks ?? []) {
-      for (const key of filter.watches?.((group.ask as Ask).task) ?? []) {
-        leave(this.#watchers, key, group);
+      for (const key of filter.wakeKeys?.((group.ask as Ask).task) ?? []) {
+        leave(this.#byWakeKey, key, group);
       }
     }
   }

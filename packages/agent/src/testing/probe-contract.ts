@@ -1,0 +1,50 @@
+import type { ProbeTransport } from "../seams.ts";
+import { check, equal, rejects, type ContractCase } from "./contract.ts";
+
+/** Where a transport's probes go. */
+export interface ProbesUnderTest {
+  readonly transport: ProbeTransport;
+  /** A server that answers GET with `status`, and 302 on `/moved`. */
+  serve(status: number): Promise<{ readonly address: string; readonly port: number; readonly paths: string[] }>;
+  /** One that takes connections and never says a word. */
+  silent(): Promise<{ readonly address: string; readonly port: number; readonly connected: Promise<void> }>;
+  /** Where nobody listens. */
+  nobody(): Promise<{ readonly address: string; readonly port: number }>;
+}
+
+const never = new AbortController().signal;
+
+/** What every `ProbeTransport` must do. */
+export const probeTransportContract: readonly ContractCase<ProbesUnderTest>[] = [
+  {
+    title: "resolves with the status of the answer, and follows no redirect",
+    async run({ transport, serve }) {
+      const { address, port, paths } = await serve(204);
+      equal(await transport.http({ address, port, path: "/ready?x=1" }, never), 204);
+      equal(await transport.http({ address, port, path: "/moved" }, never), 302);
+      equal(paths, ["/ready?x=1", "/moved"]);
+      await transport.tcp({ address, port }, never);
+    },
+  },
+  {
+    title: "fails where nobody listens",
+    async run({ transport, nobody }) {
+      const target = await nobody();
+      await rejects(transport.tcp(target, never), "tcp");
+      await rejects(transport.http({ ...target, path: "/" }, never), "http");
+    },
+  },
+  {
+    title: "ends with its signal, whatever does not answer",
+    async run({ transport, silent }) {
+      const { connected, ...target } = await silent();
+      const late = new AbortController();
+      const asked = rejects(transport.http({ ...target, path: "/" }, late.signal), "a probe that is over");
+      await connected;
+      late.abort(new Error("too late"));
+      await asked;
+      await rejects(transport.tcp(target, late.signal), "a probe that was over before");
+      check(late.signal.aborted, "the signal is aborted");
+    },
+  },
+];

@@ -1,0 +1,425 @@
+/** The rules of slots, leases and runs, as far as a worker keeps them: each test names its rule. */
+import {
+  AssignedLease,
+  LeaseReport,
+  LeaseReport_State,
+  LeaseState,
+  RestartPolicy_Condition,
+  TaskState,
+  type AssignmentKind,
+} from "@warren/api";
+import { encodeAssigned } from "@warren/api/model";
+import { expect, test } from "vitest";
+import { World } from "./fakes/world.ts";
+
+test("L2: the next lease of a slot waits for the last one here, also after a restart of the worker without a manager", async () => {
+  await using world = new World();
+  world.machine.program = (process) => process.onSignal(() => undefined);
+  await world.start();
+  const old = world.give("svc.1");
+  await world.untilRunning(old);
+  const next = world.offer("svc.1", { after: old.epoch });
+  await world.untilState(next.task, TaskState.READY);
+  world.manager.lease({ ...old.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });
+  await world.until("the old one has its signal", () => world.calls("kill") === 1);
+  world.manager.disconnect();
+  world.kill();
+  await world.start();
+  await world.pass(3_000);
+  expect(world.running("svc.1")).toEqual([old.task]);
+  await world.until("the next one runs", () => world.running("svc.1").some((id) => id !== old.task));
+  expect(world.running("svc.1")).toHaveLength(1);
+});
+
+test("L2: a lease that follows one which never ran waits for the one before that, too", async () => {
+  await using world = new World();
+  world.machine.program = (process) => process.onSignal(() => undefined);
+  await world.start();
+  const first = world.give("svc.1");
+  await world.untilRunning(first);
+  const second = world.offer("svc.1", { after: first.epoch });
+  world.manager.lease({ ...first.lease, state: LeaseState.RELEASING }, { ...second.lease, state: LeaseState.HELD });
+  const third = world.make("svc.1", { after: second.epoch });
+  world.manager.lease({ ...second.lease, state: LeaseState.RELEASING }, { ...third.lease, state: LeaseState.HELD });
+  await world.until("the second is released", () => world.report(second)?.state === LeaseReport_State.RELEASED);
+  await world.pass(5_000);
+  expect(world.running("svc.1")).toEqual([first.task]);
+  await world.until("the third runs", () => world.running("svc.1").some((id) => id !== first.task));
+  expect(world.running("svc.1")).toHaveLength(1);
+});
+
+test("L3: without an order between them two leases of a slot run side by side", async () => {
+  await using world = new World();
+  await world.start();
+  const old = world.give("svc.1");
+  const next = world.give("svc.1");
+  await world.untilRunning(old, next);
+  expect(world.running("svc.1")).toHaveLength(2);
+});
+
+test("L4: a release that was acknowledged is not taken back", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.release(given);
+  await world.until("it is acknowledged", () => world.report(given)?.state === LeaseReport_State.RELEASING);
+  world.hold(given);
+  await world.until("it is released", () => world.report(given)?.state === LeaseReport_State.RELEASED);
+  expect(world.running()).toEqual([]);
+  expect(world.calls("start")).toBe(1);
+});
+
+test("L4: an offer that is withdrawn is released, and nothing of it is left", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.offer("svc.1");
+  await world.untilState(given.task, TaskState.READY);
+  world.release(given);
+  await world.until("it is forgotten", () => !world.manager.leases.has(given.key));
+  expect(world.machine.containers.size).toBe(0);
+  expect(world.network.attached.size).toBe(0);
+  expect(world.manager.statuses.get(given.task)).toMatchObject({
+    state: TaskState.SHUTDOWN,
+    message: "told to stop before it ran",
+  });
+});
+
+test("L6: run (0, 1) is only of the life that received the offer", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.offer("svc.1");
+  await world.untilState(given.task, TaskState.READY);
+  world.kill();
+  await world.start();
+  world.hold(given);
+  await world.until("it runs", () => world.running("svc.1").length === 1);
+  await world.until("it is reported", () => world.report(given)?.runs.at(-1)?.status?.state === TaskState.RUNNING);
+  expect(world.running("svc.1")).not.toEqual([given.task]);
+  expect(world.report(given)?.runs.map(({ life, run }) => [life > 0, run])).toEqual([
+    [false, 1],
+    [true, 1],
+  ]);
+  expect(world.manager.statuses.get(given.task)).toMatchObject({
+    state: TaskState.SHUTDOWN,
+    code: "AGENT_NOT_STARTED",
+  });
+  expect(world.report(given)?.record).toMatchObject({ failures: 0, restarts: 0, rejections: 0 });
+});
+
+test("L6: a lease that arrives as held was maybe run before, and gets no run (0, 1)", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.make("svc.1");
+  world.manager.lease({ ...given.lease, state: LeaseState.HELD });
+  await world.until("it runs", () => world.running("svc.1").length === 1);
+  expect(world.running("svc.1")).not.toEqual([given.task]);
+});
+
+test("L6: a disk that is set back makes no id twice", async () => {
+  await using world = new World();
+  const starts = new Map<string, number>();
+  world.machine.program = ({ container: { id } }) => void starts.set(id, (starts.get(id) ?? 0) + 1);
+  await world.start();
+  const given = world.offer("svc.1");
+  await world.untilState(given.task, TaskState.READY);
+  await world.pass(100);
+  const image = world.disk.image();
+  for (let times = 0; times < 4; times += 1) {
+    world.hold(given);
+    await world.until("it runs", () => world.running("svc.1").length === 1);
+    world.machine.exit(world.running("svc.1")[0] ?? "", 1);
+    await world.pass(2_000);
+    world.powerCut();
+    world.machine.containers.clear();
+    world.disk.setBack(image);
+    await world.start();
+  }
+  expect(starts.size).toBeGreaterThanOrEqual(4);
+  expect([...starts.values()].every((count) => count === 1)).toBe(true);
+});
+
+test("L6: with a manager or without, what runs when is the same", async () => {
+  const times = async (connected: boolean): Promise<number[]> => {
+    await using world = new World();
+    const starts: number[] = [];
+    world.machine.program = (process) => {
+      starts.push(Math.round(world.clock.monotonic() / 100));
+      process.exit(1);
+    };
+    await world.start();
+    world.give("svc.1");
+    await world.until("it runs", () => starts.length === 1);
+    if (!connected) world.manager.disconnect();
+    await world.pass(60_000);
+    return starts;
+  };
+  expect(await times(false)).toEqual(await times(true));
+});
+
+test("L7: a power cut is no failure and uses up no attempt: a service without restarts comes back", async () => {
+  await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  for (let times = 0; times < 3; times += 1) {
+    world.powerCut(3_600_000);
+    world.manager.disconnect();
+    await world.start();
+    await world.until("it runs", () => world.running("svc.1").length === 1);
+    expect(world.network.attached.get(world.running("svc.1")[0] ?? "")?.address).toBe(given.lease.address);
+    world.manager.reconnect();
+    await world.until("it is known", () => world.report(given)?.record?.runs === times + 2);
+  }
+  expect(world.manager.statuses.get(given.task)).toMatchObject({
+    state: TaskState.SHUTDOWN,
+    code: "AGENT_MACHINE_RESTARTED",
+  });
+  expect(world.report(given)?.record).toMatchObject({ failures: 0, restarts: 0, runs: 4 });
+  expect(world.report(given)?.record?.lastEnd).toMatchObject({ byMachine: true });
+});
+
+test("L7: a run that failed before the machine went down has failed", async () => {
+  await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.machine.exit(given.task, 1);
+  await world.untilState(given.task, TaskState.FAILED);
+  world.powerCut();
+  await world.start();
+  await world.pass(60_000);
+  expect(world.running()).toEqual([]);
+  expect(world.report(given)?.state).toBe(LeaseReport_State.SETTLED);
+});
+
+test("L7: waits are boot time: a wrong wall clock changes none, a killed worker none, and a reboot ends it", async () => {
+  await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { delayMs: 60_000 } });
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.machine.exit(given.task, 1);
+  const ended = world.clock.monotonic();
+  await world.untilState(given.task, TaskState.FAILED);
+  world.clock.jump(-10 * 365 * 86_400_000);
+  await world.pass(20_000);
+  world.kill();
+  world.clock.jump(20 * 365 * 86_400_000);
+  await world.start();
+  await world.pass(20_000);
+  expect(world.running()).toEqual([]);
+  await world.until("it runs again", () => world.running().length === 1);
+  expect(world.clock.monotonic() - ended).toBeGreaterThan(59_900);
+  expect(world.clock.monotonic() - ended).toBeLessThan(61_000);
+  world.machine.exit(world.running()[0] ?? "", 1);
+  await world.until("it waits", () => world.report(given)?.record?.failures === 2);
+  await world.pass(1_000);
+  world.powerCut();
+  await world.start();
+  await world.pass(5_000);
+  expect(world.running()).toHaveLength(1);
+});
+
+test("L7: attempts and their window outlive worker and machine", async () => {
+  await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { delayMs: 100, maxAttempts: 3, windowMs: 600_000 } });
+  world.machine.program = (process) => process.exit(1);
+  await world.start();
+  const given = world.offer("svc.1");
+  await world.untilState(given.task, TaskState.READY);
+  world.manager.disconnect();
+  world.manager.setState(given.key, LeaseState.HELD);
+  world.manager.reconnect();
+  for (let times = 0; times < 3; times += 1) {
+    await world.pass(200);
+    if (times === 1) world.powerCut();
+    else world.kill();
+    await world.start();
+  }
+  await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+  expect(world.report(given)?.settled).toBe("it was restarted 3 times within 10 min, as often as its policy allows");
+  expect(world.report(given)?.record).toMatchObject({ restarts: 3, failures: 4 });
+});
+
+test("L10: a report is bounded, whatever happened since the last one", async () => {
+  await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { delayMs: 10 } });
+  await world.start();
+  const given = world.offer("svc.1", { spec: { container: { image: `registry.example/${"x".repeat(200)}:1` } } });
+  await world.untilState(given.task, TaskState.REJECTED);
+  world.hold(given);
+  await world.until("it is known", () => world.report(given)?.state === LeaseReport_State.HELD);
+  world.manager.disconnect();
+  world.machine.publish(`registry.example/${"x".repeat(200)}:1`);
+  let runs = 0;
+  world.machine.program = (process) => {
+    runs += 1;
+    process.exit(1);
+  };
+  await world.until("it has run often", () => runs > 60);
+  world.manager.reconnect();
+  await world.until("it is reported", () => (world.report(given)?.record?.runs ?? 0) > 60);
+  const report = world.report(given) as LeaseReport;
+  expect(report.runs.length).toBeLessThanOrEqual(5);
+  expect(LeaseReport.encode(report).finish().length).toBeLessThan(4_000);
+  expect(report.record?.firstFailure?.taskId).toBe(given.task);
+  // What the node keeps is bounded too.
+  expect(world.agent.tasks().length).toBeLessThanOrEqual(6);
+  expect(world.machine.containers.size).toBeLessThanOrEqual(6);
+});
+
+test("L12: what a lost record does not hold is not started before a complete answer came, and then it is", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.kill();
+  // What was written last is gone, with it whatever it said.
+  world.disk.entries.delete(`lease/${given.key}/record`);
+  world.machine.exit(given.task, 1);
+  world.manager.disconnect();
+  await world.start();
+  await world.pass(60_000);
+  expect(world.calls("start")).toBe(1);
+  expect(world.log.records.some(({ event }) => event.startsWith("a part of the worker's record was lost"))).toBe(true);
+  world.manager.reconnect();
+  await world.until("it runs again", () => world.running("svc.1").length === 1);
+});
+
+test("L13: a hello names the last point that was obeyed; an equal or later one is obeyed, an empty answer too", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  expect(world.manager.request?.obeyed).toBeUndefined();
+  world.kill();
+  const point = world.manager.pointNow();
+  await world.start();
+  expect(world.manager.request?.obeyed).toMatchObject(point);
+  // A leader of a later term, at the same version.
+  world.manager.disconnect();
+  world.manager.point.reign = 8;
+  world.manager.reconnect();
+  await world.until("it is connected", () => world.manager.connected);
+  expect(world.running()).toEqual([given.task]);
+  world.manager.disconnect();
+  world.manager.objects.clear();
+  world.manager.leases.clear();
+  world.manager.point.version += 1;
+  world.manager.reconnect();
+  await world.until("nothing runs", () => world.running().length === 0);
+});
+
+test.each([
+  ["an earlier point of the same history", { version: -1 }, "it is at version"],
+  ["a lower incarnation", { counter: -1 }, "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1"],
+  ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
+])("L13, L14: %s is not obeyed, and is named", async (_what, change, why) => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.manager.disconnect();
+  const { point } = world.manager;
+  const before = structuredClone(point);
+  const completes = world.manager.completes.length;
+  if ("version" in change && change.version !== undefined) point.version += change.version;
+  if ("counter" in change && change.counter !== undefined) point.incarnation.counter += change.counter;
+  if ("id" in change && change.id !== undefined) point.incarnation.id = change.id;
+  world.manager.objects.clear();
+  world.manager.leases.clear();
+  world.manager.reconnect();
+  const said = (): boolean =>
+    world.log.records.some(({ fields }) => String((fields?.["error"] as Error | undefined)?.message).includes(why));
+  await world.until("it is named", said);
+  await world.pass(60_000);
+  expect(world.running()).toEqual([given.task]);
+  expect(world.manager.completes).toHaveLength(completes);
+  Object.assign(point, before);
+  await world.until("it is obeyed", () => world.running().length === 0);
+});
+
+test("L13: assignments of a leader that was deposed meanwhile are not obeyed", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.manager.point.version -= 5;
+  world.manager.unassign("lease", given.key);
+  await world.pass(1_000);
+  expect(world.running()).toEqual([given.task]);
+  world.manager.point.version += 5;
+  await world.until("the next word is obeyed", () => world.running().length === 0);
+});
+
+test("L14: of an earlier incarnation nothing stops or starts until the present one has named it", async () => {
+  await using world = new World();
+  await world.start();
+  const runs = world.give("svc.1");
+  const ends = world.give("svc.2");
+  const offered = world.offer("svc.3");
+  await world.untilRunning(runs, ends);
+  await world.untilState(offered.task, TaskState.READY);
+  world.manager.disconnect();
+  // A cluster restored from a backup of before these leases, which knows nothing of them.
+  world.manager.point.incarnation = { counter: 2, id: "restored" };
+  world.manager.point.version = 1;
+  for (const { key } of [runs, ends, offered]) {
+    world.manager.objects.delete(`lease/${key}`);
+    world.manager.leases.delete(key);
+  }
+  world.manager.reports.clear();
+  world.manager.reconnect();
+  await world.until("they are reported as they are", () => world.manager.reports.size === 3);
+  world.machine.exit(ends.task, 1);
+  await world.untilState(ends.task, TaskState.FAILED);
+  world.kill();
+  await world.start();
+  await world.pass(60_000);
+  expect(world.running()).toEqual([runs.task]);
+  expect(world.calls("kill")).toBe(0);
+  expect(world.report(runs)?.state).toBe(LeaseReport_State.HELD);
+  // Reconciled: one is to go on, one to end.
+  world.manager.lease({ ...ends.lease, state: LeaseState.HELD });
+  await world.until("it runs again", () => world.running("svc.2").length === 1);
+  world.manager.lease({ ...runs.lease, state: LeaseState.RELEASING });
+  await world.until("it has ended", () => world.running("svc.1").length === 0);
+  world.manager.lease({ ...offered.lease, state: LeaseState.HELD });
+  await world.until("the offer runs", () => world.running("svc.3").length === 1);
+});
+
+test("L14: what the present incarnation holds unchanged goes on under it", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.manager.disconnect();
+  world.manager.point.incarnation = { counter: 2, id: "restored" };
+  world.manager.reconnect();
+  await world.until("it is connected", () => world.manager.connected);
+  world.machine.exit(given.task, 1);
+  await world.until("it runs again", () => world.running("svc.1").length === 1);
+});
+
+test("kinds and fields of a later level outlive a restart, and cost nothing when a session resumes", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.offer("svc.1");
+  const later = Buffer.from([0xfa, 0x3f, 2, 1, 2]); // field 1023, two bytes
+  const bytes = Buffer.concat([encodeAssigned("lease", { ...given.lease, state: LeaseState.HELD }), later]);
+  const change = { kind: 1 as AssignmentKind, key: given.key, object: bytes };
+  world.manager.objects.set(`lease/${given.key}`, change);
+  world.manager.objects.set("99/key/with/slashes", { kind: 99 as AssignmentKind, key: "key/with/slashes", object: later });
+  world.manager.send([...world.manager.objects.values()]);
+  await world.until("it runs", () => world.running("svc.1").length === 1);
+  await world.pass(1_000);
+  world.kill();
+  await world.start();
+  expect(world.manager.completes.at(-1)).toBe(0);
+  expect(AssignedLease.decode(bytes)._unknownFields?.[8186]).toHaveLength(1);
+  const held = [...world.disk.entries.keys()].filter((key) => key.startsWith("assigned/99/"));
+  expect(held).toEqual(["assigned/99/key/with/slashes"]);
+});
