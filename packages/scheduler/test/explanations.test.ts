@@ -366,7 +366,7 @@ function checkHelp(model: ModelWorld, asked: TaskState, { help, nearestNodeId }:
 const anyWorld = anyServices.chain((services) => fc.array(anyDelta(services), { maxLength: 100, size: "max" }));
 
 describe("in any world", () => {
-  it("every number in a reason is right, and whoever does what the help says has the task placed", () => {
+  it("every number in a reason is right, and doing what the help says places the task", () => {
     const helped = new Map<string, number>();
     fc.assert(
       fc.property(anyWorld, (deltas: readonly Delta[]) => {
@@ -409,7 +409,7 @@ describe("in any world", () => {
       expect([name, helped.get(name) ?? 0]).not.toEqual([name, 0]);
   });
 
-  it("what tasks were told last is what they would be told now, however others were placed meanwhile", () => {
+  it("the last reason returned for a task is the one it has now, however others were placed meanwhile", () => {
     fc.assert(
       fc.property(anyWorld, fc.integer({ min: 1, max: 9 }), (deltas, every) => {
         const scheduler = new Scheduler();
@@ -465,7 +465,7 @@ describe("a reason", () => {
     ]);
   });
 
-  it("does not ask anybody to change what can't be changed", () => {
+  it("has no help that changes what can't be changed", () => {
     const scheduler = world([node("a")], [task("t", { constraints: ["node.id == b"] })]);
     expect(scheduler.schedule()).toMatchObject([
       {
@@ -475,7 +475,7 @@ describe("a reason", () => {
     ]);
   });
 
-  it("is told again when others took what was free", () => {
+  it("is returned again when others took what was free", () => {
     const nodes = [node("a", { resources: { memory: 4 } })];
     const scheduler = world(nodes, [task("big", { serviceId: "big", reservations: { memory: 8 } })]);
     expect(scheduler.schedule()).toMatchObject([

@@ -182,7 +182,7 @@ describe("platform", () => {
     expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
   });
 
-  it("a node that tells no platform runs no image that names one", () => {
+  it("a node without a platform runs no image that names one", () => {
     expect(world([node("n")], [task("t", { platforms: [{ os: "", arch: "" }] })]).schedule()).toMatchObject([
       { text: "1 of 1 node unable to run the image: it is for any/any, n is of no known platform" },
     ]);
@@ -420,7 +420,7 @@ describe("affinity", () => {
     expect(on.filter((id) => id === "d").length).toBe(3);
   });
 
-  it("binds both ways, and says who keeps whom away", () => {
+  it("binds both ways, and names the service that keeps the other away", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world(zones.slice(0, 2), [shy, task("t")]);
     expect(scheduler.schedule()).toMatchObject([
