@@ -1,7 +1,7 @@
-import { readFile, readdir, rmdir } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
 import { join } from "node:path";
-import { delay, type Clock } from "@warren/std";
+import { delay, serially, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
 import { endProcess } from "./orphan-processes.ts";
 
@@ -10,6 +10,27 @@ interface Layout {
   stats(): Promise<ContainerStats | undefined>;
   /** How often the kernel ended something in it for want of memory. */
   oomKills(): Promise<number>;
+}
+
+/** One core's worth: of version 1's shares, and of version 2's weight. Any other cgroup on a machine has this. */
+const coreShares = 1_024;
+const coreWeight = 100;
+/** The kernel's least and most. */
+const shares = { least: 2, most: 262_144 };
+const weight = { least: 1, most: 10_000 };
+
+function within({ least, most }: { readonly least: number; readonly most: number }, value: number): number {
+  return Math.min(most, Math.max(least, Math.round(value)));
+}
+
+/**
+ * The weight of a container, in OCI's words: what it reserves, and the least there is where it reserves nothing, so that
+ * nobody takes from a reservation by not having one. Version 2's is written as it is, since runc's way from shares to
+ * weights differs by its version and is not proportional.
+ */
+export function cpuWeights(version: 1 | 2, cores: number = 0): { readonly cpu: object; readonly more: object } {
+  if (version === 1) return { cpu: { shares: within(shares, cores * coreShares) }, more: {} };
+  return { cpu: {}, more: { unified: { "cpu.weight": String(within(weight, cores * coreWeight)) } } };
 }
 
 /** Looks for what a process has started, until there is nothing; one that forks faster than this is ended with its container. */
@@ -26,6 +47,8 @@ const noLimit = 2 ** 60;
 export class Cgroups {
   /** Where the kernel's tree is mounted. */
   readonly #root: string;
+  readonly #serially: ReturnType<typeof serially> = serially();
+  #prepared: string | undefined;
   readonly version: 1 | 2;
 
   constructor(root: string = "/sys/fs/cgroup") {
@@ -45,6 +68,46 @@ export class Cgroups {
 
   async outOfMemory(path: string): Promise<boolean> {
     return (await this.#layout(path).oomKills()) > 0;
+  }
+
+  /**
+   * Makes the cgroup that all containers are under, and gives it what it promises them: of version 2, no child has more
+   * than its parent. Its weight is that of all cores, so the machine's own services, one core's worth each, are neither
+   * starved nor able to starve it; its protected memory is the sum of what its containers reserve.
+   */
+  prepareParent(path: string, cores: number): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#prepared === path) return;
+      this.#prepared = path;
+      if (this.version === 1) {
+        for (const controller of ["cpu", "memory"])
+          await mkdir(join(this.#root, controller, path), { recursive: true });
+        await write(join(this.#root, "cpu", path, "cpu.shares"), within(shares, cores * coreShares));
+        return;
+      }
+      await mkdir(join(this.#root, path), { recursive: true });
+      // A controller that the kernel lacks is refused with all others, so one at a time.
+      for (const controller of ["cpu", "memory", "pids", "io"])
+        for (const folder of ["", path])
+          await write(join(this.#root, folder, "cgroup.subtree_control"), `+${controller}`);
+      await write(join(this.#root, path, "cpu.weight"), within(weight, cores * coreWeight));
+      await this.#protect(path);
+    });
+  }
+
+  /** To be called after a container below `path` came or went. */
+  async reservationsChanged(path: string): Promise<void> {
+    if (this.version === 2) await this.#serially(() => this.#protect(path));
+  }
+
+  async #protect(path: string): Promise<void> {
+    const parent = join(this.#root, path);
+    const children = (await readdir(parent, { withFileTypes: true }).catch(none)) ?? [];
+    const low = children
+      .filter((child) => child.isDirectory())
+      .map(({ name }) => number(join(parent, name, "memory.low")));
+    const sum = (await Promise.all(low)).reduce((total: number, bytes) => total + (bytes ?? 0), 0);
+    await write(join(parent, "memory.low"), sum);
   }
 
   /**
@@ -102,6 +165,7 @@ export class Cgroups {
 
   /** Ends what a killed runtime left below `path` and is not kept, and removes its cgroups. */
   async removeLeftovers(path: string, keep: (name: string) => boolean): Promise<void> {
+    if (this.#prepared !== undefined && path === "" && !keep(this.#prepared)) this.#prepared = undefined;
     const trees =
       this.version === 2 ? [this.#root] : (await readdir(this.#root)).map((controller) => join(this.#root, controller));
     for (const tree of trees) {
@@ -188,6 +252,12 @@ function limit(bytes: number | undefined): number | undefined {
   return bytes === undefined || bytes >= noLimit ? undefined : bytes;
 }
 
+/** Tells the kernel; what it has no such file for, or does not take, it does not do. */
+async function write(path: string, value: number | string): Promise<void> {
+  const flag = constants.O_WRONLY | constants.O_TRUNC;
+  await writeFile(path, String(value), { flag }).catch(none);
+}
+
 async function lines(path: string): Promise<string[]> {
   const text = await readFile(path, "utf8").catch(none);
   return text === undefined ? [] : text.trim().split("\n");
@@ -209,7 +279,7 @@ async function table(path: string): Promise<Map<string, bigint> | undefined> {
 
 /** The cgroup went while it was read (ENODEV), or is not there, or is in use. */
 function none(error: NodeJS.ErrnoException): undefined {
-  if (["ENOENT", "ENOTDIR", "ENODEV", "ESRCH", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP"].includes(error.code ?? ""))
+  if (["ENOENT", "ENOTDIR", "ENODEV", "ESRCH", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP", "EINVAL"].includes(error.code ?? ""))
     return undefined;
   throw error;
 }

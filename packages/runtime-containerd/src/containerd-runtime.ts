@@ -43,7 +43,7 @@ import {
 import { Cgroups } from "./cgroup.ts";
 import { Connection, unless } from "./connection.ts";
 import { ContainerLog } from "./container-log.ts";
-import { ContainerPieces, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
+import { ContainerPieces, bootId, bootLabel, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
 import { ContainersService, type Container } from "./generated/containerd/containers.ts";
@@ -107,6 +107,9 @@ class ContainerdRuntime implements Runtime {
   readonly #byId = new KeyedQueue();
   /** Their state is neither here nor there until `start` is done; they are told as `created`. */
   readonly #starting = new Set<string>();
+  readonly #boot = bootId();
+  /** Those whose end is kept already. */
+  readonly #recorded = new Set<string>();
   /** Names of the directories of execs that are ours. */
   readonly #execs = new Set<string>();
 
@@ -204,10 +207,11 @@ class ContainerdRuntime implements Runtime {
   start(id: string): Promise<void> {
     return this.#byId.run(id, async () => {
       const record = await this.#recordOf(id);
-      const state = await this.#state(id, await this.#task(id));
+      const state = await this.#state(record, await this.#task(id));
       if (state.kind !== "created") throw wrongState(id, state);
       const directory = this.#pieces.directory(id);
       const { mounts } = await this.#connection.unary(SnapshotsService.mounts, { snapshotter, key: id });
+      await this.#cgroups.prepareParent(this.#cgroupParent, availableParallelism());
       this.#starting.add(id);
       await directory.markStarted();
       const { uri, tty } = JSON.parse(record.labels[logUriLabel] ?? "{}") as { uri?: string; tty?: boolean };
@@ -230,6 +234,7 @@ class ContainerdRuntime implements Runtime {
       } finally {
         this.#starting.delete(id);
       }
+      await this.#cgroups.reservationsChanged(this.#cgroupParent);
     });
   }
 
@@ -255,16 +260,19 @@ class ContainerdRuntime implements Runtime {
       if (RuntimeError.is(error, "RUNTIME_FAILED") && /ttrpc: /.test(error.message)) return undefined;
       throw error;
     });
-    if (ended !== undefined) return this.#exit(id, ended.exitStatus, ended.exitedAt);
-    await this.#recordOf(id);
-    throw wrongState(id, await this.#state(id, undefined));
+    if (ended !== undefined) return this.#ended(id, ended.exitStatus, ended.exitedAt);
+    const state = await this.#state(await this.#recordOf(id), undefined);
+    if (state.kind === "exited") return state.exit;
+    throw wrongState(id, state);
   }
 
   remove(id: string): Promise<void> {
     return this.#byId.run(id, async () => {
       await this.#endTask(id);
+      this.#recorded.delete(id);
       await this.#pieces.remove(id);
       await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
+      await this.#cgroups.reservationsChanged(this.#cgroupParent);
     });
   }
 
@@ -299,7 +307,7 @@ class ContainerdRuntime implements Runtime {
     for await (const event of taskEvents(this.#connection, this.#namespace, ended)) {
       if (event.kind === "subscribed") yield { kind: "lost" };
       else if (event.kind !== "exited") yield event;
-      else yield { kind: "exited", id: event.id, exit: await this.#exit(event.id, event.code, event.at) };
+      else yield { kind: "exited", id: event.id, exit: await this.#ended(event.id, event.code, event.at) };
     }
   }
 
@@ -458,7 +466,7 @@ class ContainerdRuntime implements Runtime {
   /** The record and first process of one that runs. */
   async #running(id: string): Promise<{ readonly record: Container; readonly pid: number }> {
     const [record, task] = await Promise.all([this.#recordOf(id), this.#task(id)]);
-    const state = await this.#state(id, task);
+    const state = await this.#state(record, task);
     if (state.kind !== "running") throw wrongState(id, state);
     return { record, pid: state.pid };
   }
@@ -469,27 +477,51 @@ class ContainerdRuntime implements Runtime {
     return { code, oomKilled: killed && (await this.#cgroups.outOfMemory(this.#pieces.cgroupPath(id))), finishedAt };
   }
 
-  async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
-    const { [stopSignalLabel]: _, [logUriLabel]: __, ...labels } = container.labels;
-    const { id, image } = container;
-    return { id, image, labels, netnsPath: this.#pieces.directory(id).netnsPath, state: await this.#state(id, task) };
+  /** How a container ended, kept from now on. */
+  async #ended(id: string, code: number, at: Timestamp | undefined): Promise<ExitStatus> {
+    const exit = await this.#exit(id, code, at);
+    if (!this.#recorded.has(id)) {
+      this.#recorded.add(id);
+      await this.#pieces.directory(id).recordExit(exit);
+    }
+    return exit;
   }
 
-  async #state(id: string, task: Process | undefined): Promise<ContainerState> {
+  async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
+    const { [stopSignalLabel]: _, [logUriLabel]: __, [bootLabel]: ___, ...labels } = container.labels;
+    const { id, image } = container;
+    return {
+      id,
+      image,
+      labels,
+      netnsPath: this.#pieces.directory(id).netnsPath,
+      state: await this.#state(container, task),
+    };
+  }
+
+  async #state({ id, labels: { [bootLabel]: boot } }: Container, task: Process | undefined): Promise<ContainerState> {
     switch (task?.status) {
       case Status.RUNNING:
       case Status.PAUSED:
       case Status.PAUSING:
         return { kind: "running", pid: task.pid };
       case Status.STOPPED:
-        return { kind: "exited", exit: await this.#exit(id, task.exitStatus, task.exitedAt) };
+        return { kind: "exited", exit: await this.#ended(id, task.exitStatus, task.exitedAt) };
       case undefined:
         if (this.#starting.has(id)) return { kind: "created" };
-        return (await this.#pieces.directory(id).isFresh()) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
+        return this.#stateWithoutTask(id, boot);
       default:
         // A start that was cut off, or a shim that does not answer.
         return this.#starting.has(id) ? { kind: "created" } : { kind: "unknown", cause: "lost" };
     }
+  }
+
+  async #stateWithoutTask(id: string, boot: string | undefined): Promise<ContainerState> {
+    const directory = this.#pieces.directory(id);
+    const exit = await directory.recordedExit();
+    if (exit !== undefined) return { kind: "exited", exit };
+    if (await directory.isFresh()) return { kind: "created" };
+    return { kind: "unknown", cause: boot === this.#boot ? "lost" : "reboot" };
   }
 
   async #record(id: string): Promise<Container | undefined> {
