@@ -61,6 +61,11 @@ export class SnapshotFiles {
   }
 
   async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    // The state at an index is one, so the one that is held serves; between two files of one name a crash could mix them.
+    if (this.holds(metadata)) {
+      for await (const chunk of chunks) void chunk;
+      return;
+    }
     const name = `${temporary}-${this.temporaries++}`;
     const body = await this.writeBody(name, chunks);
     await this.disk.rename(name, bodyName(metadata.index));
@@ -78,6 +83,10 @@ export class SnapshotFiles {
     await this.disk.syncDirectory();
     this.held = [head, ...this.held.filter((old) => old.metadata.index !== metadata.index)];
     this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+  }
+
+  private holds({ index, term }: SnapshotMetadata): boolean {
+    return this.held.some(({ metadata }) => metadata.index === index && metadata.term === term);
   }
 
   /** Removes all but the newest of those that the log has reached; what is beyond `last` waits to be installed. */

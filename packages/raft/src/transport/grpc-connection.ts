@@ -37,6 +37,7 @@ export function keepAlive(session: Http2Session, clock: Clock): void {
     timer = clock.setTimeout(ask, keepaliveMs);
   };
   const ask = (): void => {
+    if (session.destroyed) return;
     timer = clock.setTimeout(() => session.destroy(), keepaliveTimeoutMs);
     session.ping((error) => {
       timer?.cancel();

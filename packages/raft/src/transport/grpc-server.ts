@@ -67,7 +67,8 @@ export class GrpcServer {
 
   /** Serves a socket that has shaken hands. */
   accept(socket: TLSSocket): void {
-    if (this.closed) {
+    // Its caller may be gone by now.
+    if (this.closed || socket.destroyed) {
       socket.destroy();
       return;
     }
@@ -80,6 +81,7 @@ export class GrpcServer {
     session.once("close", () => this.sessions.delete(session));
     // Its calls tell it.
     session.on("error", () => undefined);
+    if (session.destroyed) return;
     session.setLocalWindowSize(windowBytes);
     session.on("stream", (stream, headers) => void this.serve(stream, headers, socket));
     keepAlive(session, this.clock);

@@ -341,14 +341,15 @@ class Peer {
 
   private connect(handler: TransportHandler): void {
     let connection: Connection;
+    let call: Call;
     try {
       connection = this.dial();
+      call = connection.call(paths.messages, this.metadata(handler));
     } catch (error) {
       this.options.log.error("a member can't be dialled", { peer: this.id, error: errorText(error) });
       this.again(handler);
       return;
     }
-    const call = connection.call(paths.messages, this.metadata(handler));
     this.connection = connection;
     this.call = call;
     this.queuedBytes = 0;
