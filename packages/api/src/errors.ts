@@ -46,7 +46,9 @@ export type ApiFailure =
   | { readonly code: "API_DEADLINE" }
   /** CANCELLED */
   | { readonly code: "API_CANCELLED" }
-  /** PERMISSION_DENIED */
+  /** Who calls is not known: no certificate, or one that does not count. UNAUTHENTICATED */
+  | { readonly code: "API_UNAUTHENTICATED" }
+  /** Who calls is known and may not. PERMISSION_DENIED */
   | { readonly code: "API_DENIED" }
   /** UNIMPLEMENTED */
   | { readonly code: "API_UNIMPLEMENTED" }
@@ -76,7 +78,7 @@ export class ApiError extends WarrenError<ApiFailure> {
   }
 }
 
-/** A request with these things wrong; the message tells the first. */
+/** A request with these things wrong; the message says the first. */
 export function invalid(violations: readonly FieldViolation[]): ApiError {
   const [first] = violations;
   const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";

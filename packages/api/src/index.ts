@@ -3,6 +3,7 @@
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: what a call can fail with
+ * - `status.ts`  errors as statuses and as records in messages, and back
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
@@ -41,4 +42,4 @@ export type {
   ResponseOf,
   ServiceDefinition,
 } from "./rpc.ts";
-export { errorFromStatus } from "./status.ts";
+export { apiFailureOf, errorFromStatus, errorOfApiFailure, type ApiFailureRecord } from "./status.ts";

@@ -12,7 +12,7 @@ import { BadRequest, ErrorInfo, PreconditionFailure, Status } from "./generated/
 export const detailsTrailer = "grpc-status-details-bin";
 const domain = "warren";
 const typePrefix = "type.googleapis.com/";
-/** Violations told; trailers are limited by every client, some to 8 KiB. */
+/** Violations sent; trailers are limited by every client, some to 8 KiB. */
 const mostViolations = 20;
 /** Characters of one text in a trailer. */
 const longestText = 500;
@@ -50,6 +50,7 @@ const statusOfApiCode: Readonly<Record<ApiCode, number>> = {
   API_OUTCOME_UNKNOWN: grpcStatus.UNKNOWN,
   API_DEADLINE: grpcStatus.DEADLINE_EXCEEDED,
   API_CANCELLED: grpcStatus.CANCELLED,
+  API_UNAUTHENTICATED: grpcStatus.UNAUTHENTICATED,
   API_DENIED: grpcStatus.PERMISSION_DENIED,
   API_UNIMPLEMENTED: grpcStatus.UNIMPLEMENTED,
   API_INTERNAL: grpcStatus.INTERNAL,
@@ -68,7 +69,16 @@ const statusOfOtherCode: Readonly<Record<string, number>> = {
   STORE_WATCH_LAGGED: grpcStatus.RESOURCE_EXHAUSTED,
 };
 
-/** The status that an error is told with; undefined if it is a fault of ours. */
+const statusNames: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(grpcStatus).map(([name, code]) => [code, name]),
+);
+
+/** The name of google.rpc.Code that an error counts under in metrics and logs: `NOT_FOUND`. */
+export function statusNameOf(error: unknown): string {
+  return statusNames[statusOf(error) ?? grpcStatus.INTERNAL] as string;
+}
+
+/** The status that an error is sent with; undefined if it is a fault of ours. */
 export function statusOf(error: unknown): number | undefined {
   if (!WarrenError.is(error)) return undefined;
   return (statusOfApiCode as Readonly<Record<string, number>>)[error.code] ?? statusOfOtherCode[error.code];
@@ -76,11 +86,7 @@ export function statusOf(error: unknown): number | undefined {
 
 /** The trailer's bytes. Only for errors that `statusOf` knows. */
 export function encodeDetails(error: WarrenError): Uint8Array {
-  const metadata: Record<string, string> = {};
-  for (const [key, value] of Object.entries(error.failure)) {
-    if (key === "code" || key === "violations") continue;
-    metadata[key] = clip(Array.isArray(value) ? value.slice(0, mostViolations).join(",") : String(value));
-  }
+  const metadata = fieldsOf(error);
   const remedy = (error as Partial<ApiError>).remedy ?? "";
   if (remedy !== "") metadata["remedy"] = clip(remedy);
   const reason = (error as Partial<ApiError>).reason ?? error.code;
@@ -106,6 +112,49 @@ export function encodeDetails(error: WarrenError): Uint8Array {
   }).finish();
 }
 
+/** The failure's fields as text, without its code and its violations. */
+function fieldsOf(error: WarrenError): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [key, value] of Object.entries(error.failure)) {
+    if (key === "code" || key === "violations") continue;
+    fields[key] = clip(Array.isArray(value) ? value.slice(0, mostViolations).join(",") : String(value));
+  }
+  return fields;
+}
+
+/** A failure inside a message, where it is no call's own: one of a relay, say. */
+export interface ApiFailureRecord {
+  readonly code: ApiCode;
+  readonly message: string;
+  readonly remedy: string;
+  /** The code as who failed has it: `RUNTIME_NOT_FOUND`. */
+  readonly reason: string;
+  /** The failure's other fields, as text. Of violations only the message speaks. */
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** An error as a record; one that has no status is INTERNAL, with its text left out. */
+export function apiFailureOf(error: unknown): ApiFailureRecord {
+  const status = statusOf(error);
+  if (status === undefined) {
+    const reason = WarrenError.is(error) ? error.code : "API_INTERNAL";
+    return { code: "API_INTERNAL", message: "internal error", remedy: "", reason, fields: {} };
+  }
+  const known = error as WarrenError;
+  const { remedy = "", reason = known.code } = known as Partial<ApiError>;
+  const code = known.code in statusOfApiCode ? (known.code as ApiCode) : codeOf(status);
+  return { code, message: clip(known.message), remedy: clip(remedy), reason, fields: fieldsOf(known) };
+}
+
+/** The error that a record was made of, as ApiError. Never throws: a code that is not known is INTERNAL. */
+export function errorOfApiFailure(
+  record: { readonly code: string; readonly message: string } & Partial<Omit<ApiFailureRecord, "code">>,
+): ApiError {
+  const { code, message, remedy = "", reason = "", fields = {} } = record;
+  const known = Object.hasOwn(statusOfApiCode, code) ? (code as ApiCode) : "API_INTERNAL";
+  return new ApiError(failureOf(known, fields), message, { remedy, reason: reason === "" ? code : reason });
+}
+
 /** An error from a status as it came, with or without our details. Never throws: what can't be read is left out. */
 export function errorFromStatus(code: number, message: string, trailer?: Uint8Array, cause?: unknown): ApiError {
   let info: ErrorInfo | undefined;
@@ -119,11 +168,11 @@ export function errorFromStatus(code: number, message: string, trailer?: Uint8Ar
         preconditions = PreconditionFailure.decode(value).violations;
     }
   } catch {
-    info = undefined; // Details are an extra: the status and its message are told without them.
+    info = undefined; // Details are an extra: the status and its message stand without them.
   }
-  const told = info?.domain === domain ? info : undefined;
-  const metadata = told?.metadata ?? {};
-  const reason = told?.reason ?? "";
+  const ours = info?.domain === domain ? info : undefined;
+  const metadata = ours?.metadata ?? {};
+  const reason = ours?.reason ?? "";
   const failure = failureOf(reason in statusOfApiCode ? (reason as ApiCode) : codeOf(code), metadata);
   if (failure.code === "API_INVALID") Object.assign(failure, { violations: fields });
   if (failure.code === "API_PRECONDITION") Object.assign(failure, { violations: preconditions });
@@ -160,6 +209,7 @@ function failureOf(code: ApiCode, metadata: Readonly<Record<string, string>>): A
     case "API_OUTCOME_UNKNOWN":
     case "API_DEADLINE":
     case "API_CANCELLED":
+    case "API_UNAUTHENTICATED":
     case "API_DENIED":
     case "API_UNIMPLEMENTED":
       return { code };

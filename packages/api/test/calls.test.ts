@@ -146,7 +146,8 @@ describe("one answer", () => {
     ]);
     const error = await failure(client.networks.get({ ref: "x" }, { deadlineMs: 50 }));
     expect(error.code).toBe("API_DEADLINE");
-    expect(await handler.promise).toMatchObject({ code: "API_CANCELLED" });
+    // The caller's own clock may end the call before the server's does.
+    expect(["API_DEADLINE", "API_CANCELLED"]).toContain(((await handler.promise) as ApiError).code);
   });
 
   it("ends with the caller's signal, before and during the call", async () => {

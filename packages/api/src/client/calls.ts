@@ -7,6 +7,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { ApiError } from "../errors.ts";
+import { forwardedMetadata, readKey, type ForwardedCall } from "../forwarding.ts";
 import type { MessageType, MethodDefinition, PartialRequestOf, ResponseOf } from "../rpc.ts";
 import { detailsTrailer, errorFromStatus, grpcStatus } from "../status.ts";
 import { pump } from "../stream.ts";
@@ -22,7 +23,7 @@ export interface StreamCall<M extends MethodDefinition> {
 export interface DuplexCall<M extends MethodDefinition> {
   /**
    * Starts when the answers are iterated, once. `requests` is read only as fast as the server takes them; its end is
-   * told to the server, its failure cancels the call, and it is asked to end when the answers have ended.
+   * sent to the server, its failure cancels the call, and it is asked to end when the answers have ended.
    */
   (requests: AsyncIterable<PartialRequestOf<M>>, options?: CallOptions): AsyncIterable<ResponseOf<M>>;
 }
@@ -31,8 +32,15 @@ type AnyMessage = MessageType & { fromPartial(object: unknown): unknown };
 
 /** What a call needs of its connection. */
 export interface Channel {
+  /** To be asked for at each call: it is another one once the credentials have changed. */
   readonly grpc: GrpcClient;
   readonly options: ResolvedConnectOptions;
+}
+
+function metadataOf({ stale }: CallOptions): Metadata {
+  const metadata = new Metadata();
+  if (stale === true) metadata.set(readKey, "stale");
+  return metadata;
 }
 
 function serialize(type: MessageType): (request: unknown) => Buffer {
@@ -46,8 +54,9 @@ function grpcOptions(deadlineMs: number): GrpcCallOptions {
 export function unaryCall(channel: Channel, path: string, method: MethodDefinition): UnaryCall<MethodDefinition> {
   const encode = serialize(method.requestType);
   const decode = (bytes: Buffer): unknown => method.responseType.decode(bytes);
-  return (request, { signal, deadlineMs = channel.options.deadlineMs } = {}) =>
+  return (request, options = {}) =>
     new Promise((resolve, reject) => {
+      const { signal, deadlineMs = channel.options.deadlineMs } = options;
       if (signal?.aborted) {
         reject(cancelled(path, signal));
         return;
@@ -58,15 +67,12 @@ export function unaryCall(channel: Channel, path: string, method: MethodDefiniti
         encode,
         decode,
         request,
-        new Metadata(),
+        metadataOf(options),
         grpcOptions(deadlineMs),
         (error, response) => {
           signal?.removeEventListener("abort", cancel);
           if (error === null) resolve(response);
-          else
-            reject(
-              signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options.socket, "unary"),
-            );
+          else reject(signal?.aborted ? cancelled(path, signal) : fromServiceError(error, channel.options, "unary"));
         },
       );
       signal?.addEventListener("abort", cancel, { once: true });
@@ -84,7 +90,7 @@ export function streamCall(channel: Channel, path: string, method: MethodDefinit
         encode,
         decode,
         request,
-        new Metadata(),
+        metadataOf(options),
         grpcOptions(options.deadlineMs ?? 0),
       );
       yield* responses(channel, path, call, options.signal);
@@ -95,53 +101,79 @@ export function duplexCall(channel: Channel, path: string, method: MethodDefinit
   const encode = serialize(method.requestType);
   const decode = (bytes: Buffer): unknown => method.responseType.decode(bytes);
   return (requests, options = {}) =>
-    once(path, async function* () {
-      if (options.signal?.aborted) throw cancelled(path, options.signal);
-      const call = channel.grpc.makeBidiStreamRequest(
-        path,
-        encode,
-        decode,
-        new Metadata(),
-        grpcOptions(options.deadlineMs ?? 0),
-      );
-      const over = new AbortController();
-      let failure: { readonly error: unknown } | undefined;
-      const sending = pump(requests as AsyncIterable<unknown>, call, over.signal).then(
-        () => call.end(),
-        (error: unknown) => {
-          failure = { error };
-          call.cancel();
-        },
-      );
-      try {
-        yield* responses(channel, path, call, options.signal);
-      } catch (error) {
-        // The caller's own failure is the cause; that the call was cancelled is its consequence.
-        throw failure === undefined ? error : failure.error;
-      } finally {
-        over.abort();
-        await sending;
-      }
+    once(path, () => {
+      const metadata = metadataOf(options);
+      const { signal, deadlineMs = 0 } = options;
+      return duplex(channel, { path, kind: "stream", encode, decode, metadata, signal, deadlineMs }, requests);
     });
 }
 
+/** A call of any kind as bytes: on the wire, one with a single message is as a stream of one. */
+export async function* rawCall(channel: Channel, call: ForwardedCall): AsyncGenerator<Uint8Array, void, void> {
+  const { path, unary, requests, signal, deadlineMs = 0 } = call;
+  const metadata = new Metadata();
+  for (const [key, value] of forwardedMetadata(call)) metadata.set(key, value);
+  const encode = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const decode = (bytes: Buffer): Buffer => bytes;
+  const kind = unary ? "unary" : "stream";
+  yield* duplex(channel, { path, kind, encode, decode, metadata, signal, deadlineMs }, requests);
+}
+
+type Kind = "unary" | "stream";
+
+interface DuplexOptions<Request, Response> {
+  readonly path: string;
+  readonly kind: Kind;
+  readonly encode: (request: Request) => Buffer;
+  readonly decode: (bytes: Buffer) => Response;
+  readonly metadata: Metadata;
+  readonly signal: AbortSignal | undefined;
+  readonly deadlineMs: number;
+}
+
+async function* duplex<Request, Response>(
+  channel: Channel,
+  { path, kind, encode, decode, metadata, signal, deadlineMs }: DuplexOptions<Request, Response>,
+  requests: AsyncIterable<Request>,
+): AsyncGenerator<Response, void, void> {
+  if (signal?.aborted) throw cancelled(path, signal);
+  const call = channel.grpc.makeBidiStreamRequest(path, encode, decode, metadata, grpcOptions(deadlineMs));
+  const over = new AbortController();
+  let failure: { readonly error: unknown } | undefined;
+  const sending = pump(requests, call, over.signal).then(
+    () => call.end(),
+    (error: unknown) => {
+      failure = { error };
+      call.cancel();
+    },
+  );
+  try {
+    yield* responses<Response>(channel, path, call, signal, kind);
+  } catch (error) {
+    // The caller's own failure is the cause; that the call was cancelled is its consequence.
+    throw failure === undefined ? error : failure.error;
+  } finally {
+    over.abort();
+    await sending;
+  }
+}
+
 /** The answers of a call, which ends with the loop. */
-async function* responses(
+async function* responses<T>(
   channel: Channel,
   path: string,
-  call: ClientReadableStream<unknown> | ClientDuplexStream<unknown, unknown>,
+  call: ClientReadableStream<T> | ClientDuplexStream<never, T>,
   signal: AbortSignal | undefined,
-): AsyncGenerator<unknown, void, void> {
+  kind: Kind = "stream",
+): AsyncGenerator<T, void, void> {
   const cancel = (): void => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
   call.on("error", () => undefined); // The iterator throws it; after the iterator has gone it is only our own cancel.
   try {
     // The iterator must not destroy the stream: a half of a duplex one may still be written.
-    for await (const response of call.iterator({ destroyOnReturn: false })) yield response;
+    for await (const response of call.iterator({ destroyOnReturn: false })) yield response as T;
   } catch (error) {
-    throw signal?.aborted
-      ? cancelled(path, signal)
-      : fromServiceError(error as ServiceError, channel.options.socket, "stream");
+    throw signal?.aborted ? cancelled(path, signal) : fromServiceError(error as ServiceError, channel.options, kind);
   } finally {
     signal?.removeEventListener("abort", cancel);
     call.cancel();
@@ -164,8 +196,9 @@ function cancelled(path: string, signal: AbortSignal): ApiError {
 }
 
 /** Of a status that came with our details, what it says; of one that gRPC itself made, what it means here. */
-function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "stream"): ApiError {
+function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, kind: Kind): ApiError {
   const cause = error;
+  const { target } = options;
   if (typeof error.code !== "number") {
     return new ApiError({ code: "API_INTERNAL", id: "" }, `the answer can't be read: ${error.message}`, { cause });
   }
@@ -176,12 +209,12 @@ function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "
     case grpcStatus.UNAVAILABLE:
     case grpcStatus.CANCELLED: {
       const neverSent = /no connection established|connect E[A-Z]+/i.test(error.details);
-      if (neverSent) return noManager(error, socket);
+      if (neverSent) return noManager(error, options);
       if (kind === "stream")
-        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${socket} has gone: ${error.details}`, {
+        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${target} has gone: ${error.details}`, {
           cause,
         });
-      const text = `the manager at ${socket} went before it answered: ${error.details}`;
+      const text = `the manager at ${target} went before it answered: ${error.details}`;
       return new ApiError({ code: "API_OUTCOME_UNKNOWN" }, text, { cause, remedy: lookFirst });
     }
     case grpcStatus.DEADLINE_EXCEEDED: {
@@ -200,11 +233,20 @@ function fromServiceError(error: ServiceError, socket: string, kind: "unary" | "
 
 const lookFirst = "see what is there before you try again";
 
-function noManager(error: ServiceError, socket: string): ApiError {
-  return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${socket}: ${error.details}`, {
+function noManager(error: ServiceError, { target, serverName }: ResolvedConnectOptions): ApiError {
+  return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${target}: ${error.details}`, {
     cause: error,
-    remedy: error.details.includes("EACCES")
-      ? "this socket belongs to another user: run the command as that user (root), or with sudo"
-      : "start the manager (systemctl start warren-manager), or name the socket of another with --host",
+    remedy: remedyOf(error.details, serverName),
   });
+}
+
+function remedyOf(details: string, serverName: string | undefined): string {
+  if (serverName !== undefined) {
+    return /certificate|altnames|self.signed|unsuitable/i.test(details)
+      ? `what answers there is not ${serverName}: see that the address is one of this cluster's managers`
+      : "see that the address is a manager's and that this machine can reach it, or name another with --host";
+  }
+  return details.includes("EACCES")
+    ? "this socket belongs to another user: run the command as that user (root), or with sudo"
+    : "start the manager (systemctl start warren-manager), or name the socket of another with --host";
 }

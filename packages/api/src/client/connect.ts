@@ -1,4 +1,9 @@
-import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
+import { createSecureContext } from "node:tls";
+import { Client as GrpcClient, credentials, type ChannelCredentials } from "@grpc/grpc-js";
+import { errorText } from "@warren/std";
+import type { Credentials } from "../credentials.ts";
+import { invalid } from "../errors.ts";
+import type { LeaderConnection } from "../forwarding.ts";
 import { ClustersDefinition } from "../generated/warren/v1/cluster.ts";
 import { DispatcherDefinition } from "../generated/warren/v1/dispatcher.ts";
 import { EventsDefinition } from "../generated/warren/v1/event.ts";
@@ -10,6 +15,7 @@ import { TasksDefinition } from "../generated/warren/v1/task.ts";
 import { methodPath, type MethodDefinition, type ServiceDefinition } from "../rpc.ts";
 import {
   duplexCall,
+  rawCall,
   streamCall,
   unaryCall,
   type Channel,
@@ -17,7 +23,7 @@ import {
   type StreamCall,
   type UnaryCall,
 } from "./calls.ts";
-import { resolveConnectOptions, type ConnectOptions } from "./options.ts";
+import { resolveConnectOptions, type ConnectOptions, type ResolvedConnectOptions } from "./options.ts";
 
 type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true
   ? DuplexCall<M>
@@ -52,17 +58,9 @@ export interface ApiClient extends Disposable {
  * @throws ApiError `API_INVALID` if an option is wrong
  */
 export function connect(options: ConnectOptions): ApiClient {
-  const resolved = resolveConnectOptions(options);
-  const grpc = new GrpcClient(`unix:${resolved.socket}`, credentials.createInsecure(), {
-    "grpc.max_receive_message_length": resolved.maxMessageBytes,
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 2_000,
-    "grpc.service_config_disable_resolution": 1,
-    "grpc.use_local_subchannel_pool": 1,
-  });
-  const channel: Channel = { grpc, options: resolved };
+  const channel = openChannel(resolveConnectOptions(options));
   const service = <D extends ServiceDefinition>(definition: D): ServiceClient<D> => clientOf(channel, definition);
-  const close = (): void => grpc.close();
+  const close = (): void => channel.close();
   return {
     clusters: service(ClustersDefinition),
     services: service(ServicesDefinition),
@@ -76,6 +74,69 @@ export function connect(options: ConnectOptions): ApiClient {
     close,
     [Symbol.dispose]: close,
   };
+}
+
+/**
+ * A manager's way to the leader's pipeline. The leader takes a forwarded identity only if `options.credentials` are a
+ * manager's.
+ *
+ * @throws ApiError `API_INVALID` if an option is wrong
+ */
+export function connectToLeader(options: ConnectOptions): LeaderConnection & Disposable {
+  const channel = openChannel(resolveConnectOptions(options));
+  return {
+    call: (call) => rawCall(channel, call),
+    [Symbol.dispose]: () => channel.close(),
+  };
+}
+
+interface OpenChannel extends Channel {
+  close(): void;
+}
+
+function openChannel(options: ResolvedConnectOptions): OpenChannel {
+  const { credentials: source } = options;
+  let used = source?.current();
+  let grpc = grpcClient(options, used);
+  return {
+    options,
+    get grpc() {
+      const current = source?.current();
+      if (current !== used) {
+        // The calls under way end on the connection that they began on.
+        grpc.close();
+        grpc = grpcClient(options, current);
+        used = current;
+      }
+      return grpc;
+    },
+    close: () => grpc.close(),
+  };
+}
+
+function grpcClient(
+  { uri, serverName, maxMessageBytes }: ResolvedConnectOptions,
+  used: Credentials | undefined,
+): GrpcClient {
+  return new GrpcClient(uri, used === undefined ? credentials.createInsecure() : channelCredentials(used), {
+    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 2_000,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.use_local_subchannel_pool": 1,
+    ...(serverName === undefined
+      ? {}
+      : { "grpc.ssl_target_name_override": serverName, "grpc.default_authority": serverName }),
+  });
+}
+
+/** @throws ApiError `API_INVALID` */
+function channelCredentials({ cert, key, ca }: Credentials): ChannelCredentials {
+  try {
+    return credentials.createFromSecureContext(createSecureContext({ cert, key, ca, minVersion: "TLSv1.3" }));
+  } catch (error) {
+    throw invalid([{ field: "credentials", description: `can't be used: ${errorText(error)}` }]);
+  }
 }
 
 function clientOf<D extends ServiceDefinition>(channel: Channel, definition: D): ServiceClient<D> {

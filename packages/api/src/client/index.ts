@@ -1,11 +1,12 @@
 /**
  * Typed calls to a manager, light enough for a command line: no checks of specs and no JSON are loaded with it.
  *
- * - `connect.ts` connect, ApiClient: one connection, a client for each service
+ * - `connect.ts` connect, ApiClient: one connection, a client for each service; connectToLeader: calls as bytes
  * - `calls.ts`   the three kinds of call: one answer, a stream of them, both ways
  * - `options.ts` ConnectOptions, CallOptions
  */
-export { connect, type ApiClient, type ServiceClient } from "./connect.ts";
-export type { CallOptions, ConnectOptions } from "./options.ts";
+export { connect, connectToLeader, type ApiClient, type ServiceClient } from "./connect.ts";
+export type { CallOptions, ConnectOptions, HostOptions, SocketOptions } from "./options.ts";
 export type { DuplexCall, StreamCall, UnaryCall } from "./calls.ts";
+export { fixedCredentials, type Credentials, type CredentialSource } from "../credentials.ts";
 export { ApiError, type ApiCode, type ApiFailure, type FieldViolation, type PreconditionViolation } from "../errors.ts";

@@ -1,36 +1,87 @@
+import { formatHostPort, parseHostPort } from "@warren/std";
+import type { CredentialSource } from "../credentials.ts";
 import { ApiError } from "../errors.ts";
 
-export interface ConnectOptions {
-  /** Path of the manager's Unix socket. */
-  readonly socket: string;
+interface Limits {
   /** How long a call that gives one answer may take, ms. Streams last until they end. @default 10000 */
   readonly deadlineMs?: number;
   /** Largest answer taken, bytes. @default 16 MiB */
   readonly maxMessageBytes?: number;
 }
 
+/** To the manager of this machine. */
+export interface SocketOptions extends Limits {
+  /** Path of the manager's Unix socket. */
+  readonly socket: string;
+}
+
+/** To a manager of a cluster, over TLS 1.3 with certificates on both sides. */
+export interface HostOptions extends Limits {
+  /** `ADDRESS[:PORT]` of any manager; an IPv6 address in brackets. @default port 2377 */
+  readonly host: string;
+  /** The server must show a certificate of this cluster's managers, whatever its address. */
+  readonly clusterId: string;
+  /** Read at each dial. */
+  readonly credentials: CredentialSource;
+}
+
+export type ConnectOptions = SocketOptions | HostOptions;
+
 export interface CallOptions {
   /** Its abort ends the call, on the server too; the call then fails with API_CANCELLED. */
   readonly signal?: AbortSignal;
   /** In place of the connection's; also bounds a stream. 0: none. */
   readonly deadlineMs?: number;
+  /** Whether the manager that is called may answer a read from a state that is behind the leader's. @default false */
+  readonly stale?: boolean;
 }
 
-export type ResolvedConnectOptions = Required<ConnectOptions>;
+export interface ResolvedConnectOptions extends Required<Limits> {
+  /** What was given, for messages. */
+  readonly target: string;
+  /** As grpc-js takes it. */
+  readonly uri: string;
+  /** What the server's certificate must name; undefined of a Unix socket. */
+  readonly serverName: string | undefined;
+  readonly credentials: CredentialSource | undefined;
+}
 
 /** A Unix socket's path, its final NUL included, fits this. */
 const socketPathBytes = 108;
 
+const managerPort = 2377;
+
 /** @throws ApiError `API_INVALID` */
 export function resolveConnectOptions(options: ConnectOptions): ResolvedConnectOptions {
-  const resolved = { deadlineMs: 10_000, maxMessageBytes: 16 * 1024 * 1024, ...options };
-  const refuse = (field: string, description: string): never => {
-    throw new ApiError({ code: "API_INVALID", violations: [{ field, description }] }, `${field}: ${description}`);
-  };
-  if (resolved.socket === "" || Buffer.byteLength(resolved.socket) >= socketPathBytes)
-    refuse("socket", `want a path of 1 to ${socketPathBytes - 1} bytes, not '${resolved.socket}'`);
-  if (!(resolved.deadlineMs >= 0)) refuse("deadlineMs", "want 0 or more");
-  if (!Number.isSafeInteger(resolved.maxMessageBytes) || resolved.maxMessageBytes < 1)
+  const limits = { deadlineMs: 10_000, maxMessageBytes: 16 * 1024 * 1024, ...options };
+  if (!(limits.deadlineMs >= 0)) refuse("deadlineMs", "want 0 or more");
+  if (!Number.isSafeInteger(limits.maxMessageBytes) || limits.maxMessageBytes < 1)
     refuse("maxMessageBytes", "want a whole number above 0");
-  return Object.freeze(resolved);
+  const { deadlineMs, maxMessageBytes } = limits;
+  return Object.freeze({ deadlineMs, maxMessageBytes, ...("socket" in options ? local(options) : remote(options)) });
+}
+
+type Target = Omit<ResolvedConnectOptions, keyof Limits>;
+
+function local({ socket }: SocketOptions): Target {
+  if (socket === "" || Buffer.byteLength(socket) >= socketPathBytes)
+    refuse("socket", `want a path of 1 to ${socketPathBytes - 1} bytes, not '${socket}'`);
+  return { target: socket, uri: `unix:${socket}`, serverName: undefined, credentials: undefined };
+}
+
+function remote({ host, clusterId, credentials }: HostOptions): Target {
+  const address = parseHostPort(host, managerPort);
+  if (address === undefined || address.port === 0)
+    return refuse("host", `want ADDRESS or ADDRESS:PORT of a manager, not '${host}'`);
+  const target = formatHostPort(address);
+  return { target, uri: `dns:${target}`, serverName: managerName(clusterId), credentials };
+}
+
+function refuse(field: string, description: string): never {
+  throw new ApiError({ code: "API_INVALID", violations: [{ field, description }] }, `${field}: ${description}`);
+}
+
+/** The name that every manager of a cluster has in its certificate. */
+function managerName(clusterId: string): string {
+  return `manager.${clusterId}.warren`;
 }

@@ -9,70 +9,77 @@ import { ServicesDefinition } from "../generated/warren/v1/service.ts";
 import { TasksDefinition } from "../generated/warren/v1/task.ts";
 import { HealthDefinition } from "../generated/grpc/health/v1/health.ts";
 import { ServerReflectionDefinition } from "../generated/grpc/reflection/v1/reflection.ts";
+import type { Identity, Role } from "../identity.ts";
 import { methodPath, type ServiceDefinition } from "../rpc.ts";
-
-/** `client`: an operator. `worker`: a node, for itself. `manager`: another manager. */
-export type Role = "manager" | "worker" | "client";
-
-/** Who calls. */
-export interface Identity {
-  readonly name: string;
-  readonly roles: readonly Role[];
-}
-
-/**
- * Whoever can open the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its
- * worker at once, and never another manager.
- */
-export const localIdentity: Identity = Object.freeze({
-  name: "local",
-  roles: Object.freeze(["client", "worker"] as const),
-});
 
 /** Decides about a call before anything of it is read. Throws ApiError API_DENIED to refuse. */
 export type Authorize = (identity: Identity, path: string) => void;
 
-type MethodRoles<D extends ServiceDefinition> = Readonly<Record<keyof D["methods"], readonly Role[]>>;
+/**
+ * Where a call is served. `leader`: by the leader, wherever it arrives. `reads`: by the leader too, unless the caller asks for
+ * an answer that may be stale. `here`: by the manager that is called.
+ */
+export type Place = "leader" | "reads" | "here";
 
-/** The table. Every method must stand here, so that one that is added can't be open by mistake. */
-const table = new Map<string, readonly Role[]>();
-function allow<D extends ServiceDefinition>(definition: D, roles: MethodRoles<D>): void {
-  for (const [name, method] of Object.entries(definition.methods))
-    table.set(methodPath(definition, method), roles[name as keyof D["methods"]]);
+interface Row {
+  readonly roles: readonly Role[];
+  readonly place: Place;
 }
-const operators = ["client"] as const;
-const workers = ["worker"] as const;
-const all = ["manager", "worker", "client"] as const;
 
-allow(ClustersDefinition, { init: operators, get: operators });
+type Rows<D extends ServiceDefinition> = Readonly<Record<keyof D["methods"], Row>>;
+
+/** Every method must stand here, so that one that is added can't be open by mistake. */
+const table = new Map<string, Row>();
+function allow<D extends ServiceDefinition>(definition: D, rows: Rows<D>): void {
+  for (const [name, method] of Object.entries(definition.methods))
+    table.set(methodPath(definition, method), rows[name as keyof D["methods"]]);
+}
+const write: Row = { roles: ["client"], place: "leader" };
+const read: Row = { roles: ["client"], place: "reads" };
+/** Goes through a worker's session, which is at the leader. */
+const relayed: Row = { roles: ["client"], place: "leader" };
+const session: Row = { roles: ["worker"], place: "leader" };
+const anyone: Row = { roles: ["manager", "worker", "client"], place: "here" };
+
+// A manager that has no part in a cluster makes one itself.
+allow(ClustersDefinition, { init: { roles: ["client"], place: "here" }, get: read });
 allow(ServicesDefinition, {
-  create: operators,
-  get: operators,
-  list: operators,
-  update: operators,
-  scale: operators,
-  rollback: operators,
-  delete: operators,
-  explain: operators,
+  create: write,
+  get: read,
+  list: read,
+  update: write,
+  scale: write,
+  rollback: write,
+  delete: write,
+  explain: read,
 });
-allow(TasksDefinition, { get: operators, list: operators, logs: operators, exec: operators, stats: operators });
-allow(NodesDefinition, { get: operators, list: operators, update: operators, remove: operators });
-allow(NetworksDefinition, { create: operators, get: operators, list: operators, delete: operators });
-allow(RegistriesDefinition, { login: operators, list: operators, logout: operators });
-allow(EventsDefinition, { list: operators, follow: operators, watch: operators });
+allow(TasksDefinition, { get: read, list: read, logs: relayed, exec: relayed, stats: relayed });
+allow(NodesDefinition, { get: read, list: read, update: write, remove: write });
+allow(NetworksDefinition, { create: write, get: read, list: read, delete: write });
+allow(RegistriesDefinition, { login: write, list: read, logout: write });
+allow(EventsDefinition, { list: read, follow: read, watch: read });
 allow(DispatcherDefinition, {
-  session: workers,
-  heartbeat: workers,
-  updateTaskStatus: workers,
-  assignments: workers,
-  relay: workers,
+  session,
+  heartbeat: session,
+  updateTaskStatus: session,
+  assignments: session,
+  relay: session,
 });
-allow(HealthDefinition, { check: all, watch: all });
-allow(ServerReflectionDefinition, { serverReflectionInfo: all });
+allow(HealthDefinition, { check: anyone, watch: anyone });
+allow(ServerReflectionDefinition, { serverReflectionInfo: anyone });
+
+function rowOf(path: string): Row | undefined {
+  return table.get(path.replace("/grpc.reflection.v1alpha.", "/grpc.reflection.v1."));
+}
 
 /** The roles that may call a method; none if it is not in the table. */
 export function rolesOf(path: string): readonly Role[] {
-  return table.get(path.replace("/grpc.reflection.v1alpha.", "/grpc.reflection.v1.")) ?? [];
+  return rowOf(path)?.roles ?? [];
+}
+
+/** Where a method is served; here, if it is not in the table, to be refused here. */
+export function placeOf(path: string): Place {
+  return rowOf(path)?.place ?? "here";
 }
 
 /** By the table: the roles that each method names. What it does not name is refused. */

@@ -4,13 +4,14 @@ export interface ServerMetrics {
   readonly requests: Counter;
   readonly seconds: Histogram;
   readonly streams: Gauge;
+  readonly forwarded: Counter;
 }
 
 export function serverMetrics(metrics: Metrics): ServerMetrics {
   return {
     requests: metrics.counter({
       name: "warren_api_requests_total",
-      help: "Calls that ended, by method and gRPC status",
+      help: "Calls that ended, by method and status",
       labels: ["method", "status"],
     }),
     seconds: metrics.histogram({
@@ -23,6 +24,25 @@ export function serverMetrics(metrics: Metrics): ServerMetrics {
       name: "warren_api_open_streams",
       help: "Streams that are open now",
       labels: ["method"],
+    }),
+    forwarded: metrics.counter({
+      name: "warren_api_forwarded_total",
+      help: "Calls that this manager passed on to the leader",
+      labels: ["method"],
+    }),
+  };
+}
+
+export interface ListenerMetrics {
+  readonly refused: Counter;
+}
+
+export function listenerMetrics(metrics: Metrics): ListenerMetrics {
+  return {
+    refused: metrics.counter({
+      name: "warren_api_refused_connections_total",
+      help: "Connections from other machines that were closed before a call, by reason",
+      labels: ["reason"],
     }),
   };
 }

@@ -1,9 +1,4 @@
-import {
-  Server,
-  ServerCredentials,
-  type UntypedServiceImplementation,
-  type ServiceDefinition as GrpcService,
-} from "@grpc/grpc-js";
+import { ServerCredentials, type Server } from "@grpc/grpc-js";
 import {
   noMetrics,
   silentLogger,
@@ -14,17 +9,22 @@ import {
   type Metrics,
   type Random,
 } from "@warren/std";
+import type { AdmissionOptions } from "./admission.ts";
 import { authorizeByRole, type Authorize } from "./authorization.ts";
 import type { BoundService } from "./binding.ts";
-import { grpcMethod, type CallEnvironment } from "./calls.ts";
+import { grpcServer } from "./grpc.ts";
 import { health } from "./health.ts";
-import { serverMetrics } from "./metrics.ts";
-import { resolveServerOptions, type ServerOptions } from "./options.ts";
+import { alone, type Leadership } from "./leadership.ts";
+import { listenerMetrics, serverMetrics } from "./metrics.ts";
+import { openNetwork, type NetworkDependencies, type NetworkListener } from "./network.ts";
+import { resolveAdmissionOptions, resolveServerOptions, type ServerOptions } from "./options.ts";
+import { localPeer } from "./peer.ts";
+import { Pipeline } from "./pipeline.ts";
 import { reflection } from "./reflection.ts";
 import { placeSocket } from "./socket.ts";
+import type { TlsListenerOptions } from "./tls-listener.ts";
 
-export interface ServerDependencies {
-  /** Health and reflection are added to them. */
+export interface PipelineDependencies {
   readonly services: readonly BoundService[];
   readonly log?: Logger;
   readonly metrics?: Metrics;
@@ -33,12 +33,28 @@ export interface ServerDependencies {
   readonly random?: Random;
   /** @default authorizeByRole */
   readonly authorize?: Authorize;
+  /** Where calls for the leader go. @default every call is served here */
+  readonly leadership?: Leadership;
+}
+
+/** Health and reflection are added to the services. */
+export interface ServerDependencies extends PipelineDependencies {
+  /** This machine's node id, looked up at each call on the local socket. @default the machine is no node */
+  readonly localNodeId?: () => string | undefined;
 }
 
 export interface ApiServer extends AsyncDisposable {
   readonly socketPath: string;
-  /** What grpc.health.v1 tells of a service, by its full name; `""` is the server as a whole. All serve at first. */
+  /** The way of every call, for other adapters than gRPC. */
+  readonly pipeline: Pipeline;
+  /** What grpc.health.v1 says of a service, by its full name; `""` is the server as a whole. All serve at first. */
   setServing(service: string, serving: boolean): void;
+  /**
+   * Listens for other machines too, until the listener or the server is closed.
+   *
+   * @throws ServerError `SERVER_OPTIONS_INVALID`, `SERVER_ADDRESS_UNUSABLE`
+   */
+  listen(dependencies: NetworkDependencies, options: TlsListenerOptions): Promise<NetworkListener>;
   /**
    * Takes no more calls, ends streams with UNAVAILABLE, waits for the others at most `graceMs`, then closes. Idempotent.
    */
@@ -48,43 +64,60 @@ export interface ApiServer extends AsyncDisposable {
 }
 
 /**
- * Serves on a Unix socket, whose callers are the identity `local`.
+ * The way of every call, without any listener.
+ *
+ * @param leaving its abort ends every stream with UNAVAILABLE
+ * @throws ServerError `SERVER_OPTIONS_INVALID`
+ */
+export function createPipeline(
+  dependencies: PipelineDependencies,
+  options: AdmissionOptions = {},
+  leaving: AbortSignal = new AbortController().signal,
+): Pipeline {
+  const { services, clock = systemClock, random = systemRandom, metrics = noMetrics } = dependencies;
+  const environment = {
+    authorize: dependencies.authorize ?? authorizeByRole,
+    leadership: dependencies.leadership ?? alone,
+    clock,
+    random,
+    log: (dependencies.log ?? silentLogger).child({ component: "api" }),
+    metrics: serverMetrics(metrics),
+    leaving,
+  };
+  return new Pipeline(services, environment, resolveAdmissionOptions(options));
+}
+
+/**
+ * Serves on a Unix socket, whose callers are this machine's operator and worker, and on the network once told to.
  *
  * @throws ServerError if the socket can't be had
  */
 export async function startServer(dependencies: ServerDependencies, options: ServerOptions): Promise<ApiServer> {
-  const { socketPath, maxRequestBytes, maxConcurrentCalls } = resolveServerOptions(options);
-  const { clock = systemClock, random = systemRandom, authorize = authorizeByRole } = dependencies;
+  const resolved = resolveServerOptions(options);
+  const { socketPath } = resolved;
+  const { clock = systemClock, metrics = noMetrics } = dependencies;
   const log = (dependencies.log ?? silentLogger).child({ component: "api" });
   const leaving = new AbortController();
-  const environment: CallEnvironment = {
-    authorize,
-    clock,
-    random,
-    log,
-    metrics: serverMetrics(dependencies.metrics ?? noMetrics),
-    leaving: leaving.signal,
-  };
   const names = dependencies.services.map(({ definition }) => definition.fullName);
   const healthState = health(["", ...names]);
   const healthName = healthState.service.definition.fullName;
   const services = [...dependencies.services, healthState.service, ...reflection([...names, healthName])];
-  const server = new Server({
-    "grpc.max_receive_message_length": maxRequestBytes,
-    "grpc.max_send_message_length": -1,
-    "grpc.max_concurrent_streams": maxConcurrentCalls,
-  });
-  for (const service of services) addService(server, service, environment);
-  const socket = await placeSocket(socketPath, (path) => listen(server, path));
+  const pipeline = createPipeline({ ...dependencies, services }, resolved, leaving.signal);
+  const peer = localPeer(dependencies.localNodeId ?? (() => undefined));
+  const local = grpcServer(pipeline, () => peer, resolved);
+  const socket = await placeSocket(socketPath, (path) => bindSocket(local, path));
   log.info("serving", { socket: socketPath });
 
+  const networks = new Set<NetworkListener>();
+  const networkMetrics = listenerMetrics(metrics);
   let state: "serving" | "draining" | "closed" = "serving";
   const drained = Promise.withResolvers<void>();
   const close = async (): Promise<void> => {
     if (state !== "closed") {
       state = "closed";
       leaving.abort();
-      server.forceShutdown();
+      local.forceShutdown();
+      await Promise.all([...networks].map((network) => network.close()));
       await socket.remove();
       drained.resolve();
       log.info("closed", { socket: socketPath });
@@ -93,7 +126,14 @@ export async function startServer(dependencies: ServerDependencies, options: Ser
   };
   return {
     socketPath,
+    pipeline,
     setServing: (service, serving) => healthState.set(service, serving),
+    async listen(network, where) {
+      const opened = await openNetwork({ ...network, pipeline, clock, log, metrics: networkMetrics }, where, resolved);
+      networks.add(opened);
+      if (state !== "serving") await opened.close();
+      return opened;
+    },
     close,
     [Symbol.asyncDispose]: close,
     async drain({ graceMs }) {
@@ -102,28 +142,25 @@ export async function startServer(dependencies: ServerDependencies, options: Ser
         for (const name of ["", ...names]) healthState.set(name, false);
         const timer = clock.setTimeout(() => void close(), graceMs);
         leaving.abort();
-        server.tryShutdown(() => {
-          timer.cancel();
-          void close();
-        });
+        await Promise.race([
+          Promise.all([shutdown(local), ...[...networks].map((network) => network.drain())]),
+          drained.promise,
+        ]);
+        timer.cancel();
+        await close();
       }
       await drained.promise;
     },
   };
 }
 
-function addService(server: Server, service: BoundService, environment: CallEnvironment): void {
-  const definition: Record<string, GrpcService[string]> = {};
-  const handlers: UntypedServiceImplementation = {};
-  for (const [name, method] of Object.entries(service.definition.methods)) {
-    const bound = grpcMethod(service, name, method, environment);
-    definition[name] = bound.definition as GrpcService[string];
-    handlers[name] = bound.handler;
-  }
-  server.addService(definition, handlers);
+function shutdown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.tryShutdown(() => resolve());
+  });
 }
 
-function listen(server: Server, path: string): Promise<void> {
+function bindSocket(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
       error === null ? resolve() : reject(error),

@@ -1,0 +1,59 @@
+/**
+ * A call as data, on its way from a manager that does not lead to the one that does.
+ */
+import { ApiError } from "./errors.ts";
+import type { Identity, Role } from "./identity.ts";
+
+/** Metadata: who called, as the manager that took the call saw it. Believed from a manager alone. */
+export const forwardedIdentityKey = "warren-forwarded-identity";
+
+/** Metadata: `stale` asks for a read at the manager that is called, which may be behind. */
+export const readKey = "warren-read";
+
+export interface ForwardedCall {
+  /** `/warren.v1.Services/Create` */
+  readonly path: string;
+  /** Whether the call has one answer. */
+  readonly unary: boolean;
+  /** Who called. */
+  readonly identity: Identity;
+  /** Encoded messages; of a call that is not a stream, one. */
+  readonly requests: AsyncIterable<Uint8Array>;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
+  /** What is left of the caller's deadline, ms. */
+  readonly deadlineMs: number | undefined;
+}
+
+/** A way to the leader's pipeline, on which this manager is known as a manager. */
+export interface LeaderConnection {
+  /** Encoded answers; ends when `signal` is aborted. Throws ApiError. */
+  call(call: ForwardedCall): AsyncIterable<Uint8Array>;
+}
+
+/** Metadata of a forwarded call. */
+export function forwardedMetadata({ identity }: ForwardedCall): readonly (readonly [string, string])[] {
+  return [[forwardedIdentityKey, Buffer.from(JSON.stringify(identity)).toString("base64url")]];
+}
+
+const roles: ReadonlySet<unknown> = new Set<Role>(["manager", "worker", "client"]);
+
+/** @throws ApiError `API_INVALID` */
+export function readForwardedIdentity(text: string): Identity {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
+  } catch {
+    value = undefined; // Refused below, as anything else that is no identity.
+  }
+  const { name, roles: claimed, nodeId } = (value ?? {}) as Partial<Record<keyof Identity, unknown>>;
+  const known = Array.isArray(claimed) && claimed.every((role) => roles.has(role));
+  if (typeof name !== "string" || !known || (nodeId !== undefined && typeof nodeId !== "string")) {
+    const description = "want a name and roles, as a manager of this version sends them";
+    throw new ApiError(
+      { code: "API_INVALID", violations: [{ field: forwardedIdentityKey, description }] },
+      `${forwardedIdentityKey}: ${description}`,
+    );
+  }
+  return { name, roles: claimed as readonly Role[], ...(nodeId === undefined ? {} : { nodeId }) };
+}

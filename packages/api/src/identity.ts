@@ -1,0 +1,24 @@
+/** `client`: an operator. `worker`: a node, for itself. `manager`: another manager. */
+export type Role = "manager" | "worker" | "client";
+
+/** Who calls. */
+export interface Identity {
+  /** A node's id, a user's name, or `local`. */
+  readonly name: string;
+  readonly roles: readonly Role[];
+  /** The node whose worker this is; absent of users, and of the local socket of a machine that is no node yet. */
+  readonly nodeId?: string;
+}
+
+/** Why a caller is nobody. */
+export interface Refusal {
+  /** A word for programs: `CERT_HAS_EXPIRED`, `NODE_REMOVED`. */
+  readonly refused: string;
+  /** One line for people: `certificate of w2: CERT_HAS_EXPIRED: it was valid until …`. */
+  readonly message: string;
+}
+
+/** Whether a caller may act as a node's worker: only that node's own. */
+export function speaksFor(identity: Identity, nodeId: string): boolean {
+  return nodeId !== "" && identity.nodeId === nodeId && identity.roles.includes("worker");
+}

@@ -1,0 +1,140 @@
+import { ServerCredentials } from "@grpc/grpc-js";
+import { Changes, type Clock, type Logger } from "@warren/std";
+import type { TLSSocket } from "node:tls";
+import type { CredentialSource } from "../credentials.ts";
+import type { Identity } from "../identity.ts";
+import { grpcServer, type GrpcOptions } from "./grpc.ts";
+import type { ListenerMetrics } from "./metrics.ts";
+import { remotePeer, type Directory, type Peer } from "./peer.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { connectionKey, startTlsListener, type SecureConnection, type TlsListenerOptions } from "./tls-listener.ts";
+
+/** Protocols of the one port, by their names in the handshake. */
+export const protocolNames = { grpc: "h2", raft: "warren-raft/1" } as const;
+
+export interface NetworkDependencies {
+  readonly credentials: CredentialSource;
+  readonly directory: Directory;
+  /** Takes the connections of other managers' Raft. Without it that protocol is not offered. */
+  readonly acceptRaft?: (socket: TLSSocket, identity: Identity) => void;
+}
+
+export interface NetworkListener extends AsyncDisposable {
+  /** Where it listens, with the port it got. */
+  readonly address: string;
+  /**
+   * Closes, at once, every connection over which `name` was known, Raft's too: what follows a removal. Returns how many.
+   */
+  closeConnectionsOf(name: string): number;
+  /** Takes no more connections, and resolves when the calls under way have ended. */
+  drain(): Promise<void>;
+  /** Ends everything now. Idempotent. */
+  close(): Promise<void>;
+}
+
+interface Environment extends NetworkDependencies {
+  readonly pipeline: Pipeline;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: ListenerMetrics;
+}
+
+/** A ping after this much silence finds a peer that has gone without a word, ms. */
+const keepAliveMs = 30_000;
+
+interface Known {
+  readonly peer: Peer;
+  readonly socket: TLSSocket;
+  /** Every name that its identity has had. */
+  readonly names: Set<string>;
+}
+
+export async function openNetwork(
+  { pipeline, credentials, directory, acceptRaft, clock, log, metrics }: Environment,
+  options: TlsListenerOptions,
+  grpcOptions: GrpcOptions,
+): Promise<NetworkListener> {
+  const connections = new Map<string, Known>();
+  /** Those of gRPC. */
+  const calling = new Set<TLSSocket>();
+  const changes = new Changes();
+  const enter = ({ socket, address, chain }: SecureConnection): Known => {
+    const key = connectionKey(socket);
+    const names = new Set<string>();
+    const notice = <T extends object>(identity: T): T => {
+      if ("name" in identity && typeof identity.name === "string") names.add(identity.name);
+      return identity;
+    };
+    const remote = remotePeer(address, chain, directory);
+    const known = { socket, names, peer: { ...remote, identify: () => notice(remote.identify()) } };
+    connections.get(key)?.socket.destroy(); // The kernel has both ends of it only once: the older is dead.
+    connections.set(key, known);
+    socket.once("close", () => {
+      if (connections.get(key) === known) connections.delete(key);
+    });
+    return known;
+  };
+  const server = grpcServer(pipeline, (ends) => connections.get(connectionKey(ends))?.peer, {
+    ...grpcOptions,
+    keepAliveMs,
+  });
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = await startTlsListener(
+    {
+      credentials,
+      clock,
+      log,
+      metrics,
+      protocols: {
+        ...(acceptRaft === undefined
+          ? {}
+          : {
+              [protocolNames.raft]: (connection) => {
+                const { peer, socket } = enter(connection);
+                const identity = peer.identify();
+                if (!("refused" in identity) && identity.roles.includes("manager")) return acceptRaft(socket, identity);
+                const why = "refused" in identity ? identity.message : `${identity.name} is no manager`;
+                log.warn("a Raft connection was refused", { from: connection.address, why });
+                metrics.refused.add(1, { reason: "raft_peer" });
+                socket.destroy();
+              },
+            }),
+        [protocolNames.grpc]: (connection) => {
+          const { peer, socket } = enter(connection);
+          peer.identify(); // For its name: one that never calls is closed with the others of its name.
+          calling.add(socket);
+          socket.once("close", () => {
+            calling.delete(socket);
+            changes.notify();
+          });
+          injector.injectConnection(socket);
+        },
+      },
+    },
+    options,
+  );
+  log.info("serving other machines", { address: listener.address });
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> =>
+    (closed ??= (async () => {
+      server.forceShutdown();
+      await listener.close();
+    })());
+  return {
+    address: listener.address,
+    closeConnectionsOf(name) {
+      const found = [...connections.values()].filter(({ names }) => names.has(name));
+      for (const { socket } of found) socket.destroy();
+      if (found.length > 0) log.info("closed connections", { of: name, connections: found.length });
+      return found.length;
+    },
+    async drain() {
+      listener.stop();
+      // It asks every session to end with its calls, but does not wait for those of injected connections.
+      server.tryShutdown(() => undefined);
+      await changes.until(() => (calling.size === 0 ? true : undefined));
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * The other end of a connection. A peer is no identity: who it is is looked up at each call, so that a node or user that
+ * was removed is refused at its next one.
+ */
+import type { X509Certificate } from "node:crypto";
+import type { Identity, Refusal } from "../identity.ts";
+
+export interface Peer {
+  /** Where the connection comes from, for logs: `192.0.2.7:41234`, `local`. */
+  readonly address: string;
+  /** Whether the connection is from this machine's own socket: its callers have no limits. */
+  readonly local: boolean;
+  identify(): Identity | Refusal;
+  /** Whether an identity that this peer forwards is still one. Asked only if the peer is a manager. */
+  confirm(identity: Identity): Refusal | undefined;
+}
+
+/**
+ * Who is who, by the cluster's state as this manager has applied it. The certificate claims; this decides.
+ */
+export interface Directory {
+  /**
+   * Who shows this chain, the leaf first; empty if nothing was shown. The holder has proved that it has the leaf's key, and
+   * nothing else about the chain was checked.
+   */
+  identify(chain: readonly X509Certificate[]): Identity | Refusal;
+  /** Whether whom another manager identified is still in the cluster here. */
+  confirm(identity: Identity): Refusal | undefined;
+}
+
+/**
+ * Whoever can open the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its own
+ * worker, and neither another node nor a manager. This is what it is on a machine that is no node yet.
+ */
+export const localIdentity: Identity = Object.freeze({
+  name: "local",
+  roles: Object.freeze(["client", "worker"] as const),
+});
+
+/** @param nodeId looked up at each call, since a machine may become a node while its manager runs */
+export function localPeer(nodeId: () => string | undefined): Peer {
+  return {
+    address: localIdentity.name,
+    local: true,
+    identify() {
+      const id = nodeId();
+      return id === undefined ? localIdentity : { ...localIdentity, nodeId: id };
+    },
+    confirm: () => ({ refused: "NOT_A_MANAGER", message: "the local socket forwards nobody's calls" }),
+  };
+}
+
+/** A peer with a certificate, or without one. */
+export function remotePeer(address: string, chain: readonly X509Certificate[], directory: Directory): Peer {
+  return {
+    address,
+    local: false,
+    identify: () => directory.identify(chain),
+    confirm: (identity) => directory.confirm(identity),
+  };
+}
