@@ -1,3 +1,4 @@
+import { errorText } from "./error.ts";
 import type { Logger } from "./log.ts";
 
 /** Something started that must be ended: `close` is abrupt and idempotent. */
@@ -7,7 +8,8 @@ export interface Closeable {
 
 /**
  * Owns background work, so that no promise floats: each is named when it starts, awaited when the owner closes, and
- * its failure reaches `onFailure` unless the signal was already aborted.
+ * its failure reaches `onFailure` unless the signal was already aborted. Work that throws before its first await fails as
+ * any other. An `onFailure` that throws is a process warning: it ends neither the group nor the process.
  */
 export class TaskGroup implements AsyncDisposable {
   readonly #abort = new AbortController();
@@ -30,12 +32,25 @@ export class TaskGroup implements AsyncDisposable {
   }
 
   run(name: string, work: (signal: AbortSignal) => Promise<void>): void {
-    const promise = work(this.signal)
-      .catch((error: unknown) => {
-        if (!this.signal.aborted) this.#onFailure(name, error);
-      })
-      .finally(() => this.#running.delete(promise));
+    const promise = this.#run(name, work).finally(() => this.#running.delete(promise));
     this.#running.add(promise);
+  }
+
+  /** Never rejects. */
+  async #run(name: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    try {
+      await work(this.signal);
+    } catch (error) {
+      if (!this.signal.aborted) this.#report(name, error);
+    }
+  }
+
+  #report(name: string, error: unknown): void {
+    try {
+      this.#onFailure(name, error);
+    } catch (fault) {
+      process.emitWarning(`the failure of '${name}' could not be reported: ${errorText(fault)}: ${errorText(error)}`);
+    }
   }
 
   /** Aborts the signal and waits for all that runs. */

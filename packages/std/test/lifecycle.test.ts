@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import { AsyncQueue, Backoff, TaskGroup, logFailures, serially } from "@warren/std";
 import { RecordingLogger, seededRandom } from "@warren/std/testing";
@@ -43,6 +44,27 @@ describe("AsyncQueue", () => {
 });
 
 describe("TaskGroup", () => {
+  test("work that throws before its first await fails as any other", async () => {
+    const failures: unknown[] = [];
+    await using group = new TaskGroup((name, error) => failures.push([name, (error as Error).message]));
+    group.run("early", () => {
+      throw new Error("no disk");
+    });
+    await group.close();
+    expect(failures).toEqual([["early", "no disk"]]);
+  });
+
+  test("an onFailure that throws is a warning, and ends neither the group nor the process", async () => {
+    const warned = once(process, "warning") as Promise<[Error]>;
+    const group = new TaskGroup(() => {
+      throw new Error("the log is gone");
+    });
+    group.run("work", () => Promise.reject(new Error("no disk")));
+    const [warning] = await warned;
+    expect(warning.message).toBe("the failure of 'work' could not be reported: the log is gone: no disk");
+    await group.close();
+  });
+
   test("close aborts the signal and waits for all work", async () => {
     const group = new TaskGroup(() => undefined);
     let ended = false;
