@@ -1,5 +1,5 @@
-import { createServer, type Server } from "node:http";
-import { formatHostPort, parseHostPort, type HostPort } from "@warren/std";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { errorText, formatHostPort, silentLogger, type Logger, parseHostPort, type HostPort } from "@warren/std";
 import { DaemonError } from "./errors.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 
@@ -18,38 +18,24 @@ export interface HealthServer extends AsyncDisposable {
  * `/metrics` for Prometheus, `/healthz` (200 while the process lives) and `/readyz` (200, or 503 with the reason).
  * It has no access control, so it belongs on loopback.
  *
- * @param notReady why the daemon can't do its work yet; undefined when it can
+ * @param notReady why the daemon can't do its work yet; undefined when it can. Its failure is an answer of 500
+ * @param log gets what goes wrong with connections
  * @throws DaemonError `DAEMON_ADDRESS_INVALID`, `DAEMON_ADDRESS_IN_USE`
  */
 export async function startHealthServer(
   prometheus: PrometheusMetrics,
   notReady: () => string | undefined,
   options: HealthServerOptions,
+  log: Logger = silentLogger,
 ): Promise<HealthServer> {
   const server = createServer((request, response) => {
-    const answer = (status: number, text: string, type = "text/plain; charset=utf-8"): void => {
-      response.writeHead(status, { "content-type": type }).end(request.method === "HEAD" ? undefined : text);
-    };
-    if (request.method !== "GET" && request.method !== "HEAD") return answer(405, "only GET and HEAD\n");
-    switch (request.url?.split("?")[0]) {
-      case "/metrics":
-        prometheus.text().then(
-          (text) => answer(200, text, prometheus.contentType),
-          (error: unknown) => answer(500, `${String(error)}\n`),
-        );
-        return;
-      case "/healthz":
-        return answer(200, "ok\n");
-      case "/readyz": {
-        const reason = notReady();
-        return reason === undefined ? answer(200, "ok\n") : answer(503, `${reason}\n`);
-      }
-      default:
-        return answer(404, "there is /metrics, /healthz and /readyz\n");
-    }
+    for (const half of [request, response]) half.on("error", () => undefined); // The connection closes with it.
+    void answer(request, response, prometheus, notReady);
   });
   const { host, port } = addressOf(options.address);
   await listen(server, host, port, options.address);
+  // A connection could not be taken, for want of descriptors for example; its client tries again.
+  server.on("error", (error) => log.warn("a connection to /metrics could not be taken", { error }));
   const bound = server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
   const close = (): Promise<void> =>
@@ -58,6 +44,50 @@ export async function startHealthServer(
       server.closeAllConnections();
     });
   return { address: formatHostPort({ host, port: boundPort }), close, [Symbol.asyncDispose]: close };
+}
+
+/** Never rejects. */
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  prometheus: PrometheusMetrics,
+  notReady: () => string | undefined,
+): Promise<void> {
+  const plain = "text/plain; charset=utf-8";
+  try {
+    const { status, text, type = plain } = await respond(prometheus, notReady, request);
+    response.writeHead(status, { "content-type": type }).end(request.method === "HEAD" ? undefined : text);
+  } catch (error) {
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500, { "content-type": plain }).end(`${errorText(error)}\n`);
+  }
+}
+
+interface Response {
+  readonly status: number;
+  readonly text: string;
+  readonly type?: string;
+}
+
+/** Rejects where a reading fails, which is then the answer. */
+async function respond(
+  prometheus: PrometheusMetrics,
+  notReady: () => string | undefined,
+  { method, url }: IncomingMessage,
+): Promise<Response> {
+  if (method !== "GET" && method !== "HEAD") return { status: 405, text: "only GET and HEAD\n" };
+  switch (url?.split("?")[0]) {
+    case "/metrics":
+      return { status: 200, text: await prometheus.text(), type: prometheus.contentType };
+    case "/healthz":
+      return { status: 200, text: "ok\n" };
+    case "/readyz": {
+      const reason = notReady();
+      return reason === undefined ? { status: 200, text: "ok\n" } : { status: 503, text: `${reason}\n` };
+    }
+    default:
+      return { status: 404, text: "there is /metrics, /healthz and /readyz\n" };
+  }
 }
 
 function addressOf(text: string): HostPort {
@@ -81,6 +111,9 @@ function listen(server: Server, host: string, port: number, address: string): Pr
         }),
       );
     });
-    server.listen(port, host, () => resolve());
+    server.listen(port, host, () => {
+      server.removeAllListeners("error");
+      resolve();
+    });
   });
 }

@@ -6,6 +6,7 @@
  * - `health-server.ts` startHealthServer: `/metrics`, `/healthz`, `/readyz`
  * - `signals.ts`       terminationSignal: SIGTERM and SIGINT as an AbortSignal
  * - `pid-file.ts`      writePidFile, runningPid
+ * - `directory-lock.ts` lockDirectory: one daemon on a data directory
  * - `errors.ts`        DaemonError
  */
 export { pinoLogger, logLevels, type LogLevel, type PinoLoggerOptions } from "./logger.ts";
@@ -13,4 +14,5 @@ export { prometheusMetrics, type PrometheusMetrics } from "./metrics.ts";
 export { startHealthServer, type HealthServer, type HealthServerOptions } from "./health-server.ts";
 export { terminationSignal } from "./signals.ts";
 export { runningPid, writePidFile, type PidFile } from "./pid-file.ts";
+export { lockDirectory, type DirectoryLock } from "./directory-lock.ts";
 export { DaemonError, type DaemonFailure } from "./errors.ts";

@@ -1,4 +1,4 @@
-import type { MetricOptions, Metrics } from "@warren/std";
+import { silentLogger, type Logger, type MetricOptions, type Metrics } from "@warren/std";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export interface PrometheusMetrics {
@@ -10,14 +10,27 @@ export interface PrometheusMetrics {
   text(): Promise<string>;
 }
 
-export function prometheusMetrics(): PrometheusMetrics {
+/**
+ * prom-client as std's Metrics. A metric that is refused (a counter that would fall, a label that was not declared, a name
+ * that is none) is an error in the log, once a name, and throws at nobody.
+ */
+export function prometheusMetrics(log: Logger = silentLogger): PrometheusMetrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const made = new Map<string, unknown>();
-  const once = <T>({ name }: MetricOptions, make: () => T): T => {
-    const metric = (made.get(name) as T | undefined) ?? make();
-    made.set(name, metric);
-    return metric;
+  const refused = new Set<string>();
+  const guarded = (name: string, work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      if (!refused.has(name)) log.error("a metric was refused", { metric: name, error });
+      refused.add(name);
+    }
+  };
+  /** One metric a name; undefined if it can't be made. */
+  const once = <T>({ name }: MetricOptions, make: () => T): T | undefined => {
+    if (!made.has(name)) guarded(name, () => made.set(name, make()));
+    return made.get(name) as T | undefined;
   };
   const settings = ({ name, help, labels }: MetricOptions) => ({
     name,
@@ -31,16 +44,16 @@ export function prometheusMetrics(): PrometheusMetrics {
     metrics: {
       counter(options) {
         const metric = once(options, () => new Counter(settings(options)));
-        return { add: (amount = 1, labels = {}) => metric.inc(labels, amount) };
+        return { add: (amount = 1, labels = {}) => guarded(options.name, () => metric?.inc(labels, amount)) };
       },
       gauge(options) {
         const metric = once(options, () => new Gauge(settings(options)));
-        return { set: (value, labels = {}) => metric.set(labels, value) };
+        return { set: (value, labels = {}) => guarded(options.name, () => metric?.set(labels, value)) };
       },
       histogram(options) {
         const buckets = options.buckets === undefined ? {} : { buckets: [...options.buckets] };
         const metric = once(options, () => new Histogram({ ...settings(options), ...buckets }));
-        return { observe: (value, labels = {}) => metric.observe(labels, value) };
+        return { observe: (value, labels = {}) => guarded(options.name, () => metric?.observe(labels, value)) };
       },
     },
   };

@@ -43,6 +43,42 @@ test("an expected error is told by its text and causes, an unexpected one with i
   expect(lines[1]?.["errorStack"]).toMatch(/daemon\.test/);
 });
 
+test("a line that can't be written or made is counted, and the next is tried", async () => {
+  const prometheus = prometheusMetrics();
+  const lines: string[] = [];
+  let full = true;
+  const write = (text: string): void => {
+    if (full) throw new Error("ENOSPC");
+    lines.push(text);
+  };
+  const log = pinoLogger({ destination: { write }, metrics: prometheus.metrics });
+  log.info("lost");
+  const throws = {
+    get field(): string {
+      throw new Error("a getter of somebody's");
+    },
+  };
+  log.child(throws).info("lost too");
+  full = false;
+  log.info("a bad field", throws);
+  log.child(throws).info("kept");
+  expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(["kept"]);
+  expect(await prometheus.text()).toContain("warren_log_failures_total 5");
+});
+
+test("a metric that is refused is one error in the log, and throws at nobody", async () => {
+  const { log, lines } = recordingLogger();
+  const prometheus = prometheusMetrics(log);
+  const counter = prometheus.metrics.counter({ name: "c_total", help: "c", labels: ["kind"] });
+  counter.add(-1);
+  counter.add(1, { other: "label" });
+  prometheus.metrics.gauge({ name: "not a name", help: "" }).set(1);
+  prometheus.metrics.gauge({ name: "c_total", help: "another kind" }).set(1);
+  counter.add(3, { kind: "a" });
+  expect(await prometheus.text()).toContain('c_total{kind="a"} 3');
+  expect(lines.map(({ metric }) => metric)).toEqual(["c_total", "not a name"]);
+});
+
 test("/metrics has every kind of metric, and a name asked for twice is one", async () => {
   const prometheus = prometheusMetrics();
   const { metrics } = prometheus;
