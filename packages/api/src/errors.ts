@@ -46,9 +46,9 @@ export type ApiFailure =
   | { readonly code: "API_DEADLINE" }
   /** CANCELLED */
   | { readonly code: "API_CANCELLED" }
-  /** Who calls is not known: no certificate, or one that does not count. UNAUTHENTICATED */
+  /** The caller is not known: it has no certificate, or one that does not count. UNAUTHENTICATED */
   | { readonly code: "API_UNAUTHENTICATED" }
-  /** Who calls is known and may not. PERMISSION_DENIED */
+  /** The caller is known and may not call this. PERMISSION_DENIED */
   | { readonly code: "API_DENIED" }
   /** UNIMPLEMENTED */
   | { readonly code: "API_UNIMPLEMENTED" }

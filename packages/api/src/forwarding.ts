@@ -4,7 +4,7 @@
 import { ApiError } from "./errors.ts";
 import type { Identity, Role } from "./identity.ts";
 
-/** Metadata: who called, as the manager that took the call saw it. Believed from a manager alone. */
+/** Metadata: the caller's identity, as the manager that took the call saw it. Believed from a manager alone. */
 export const forwardedIdentityKey = "warren-forwarded-identity";
 
 /** Metadata: `stale` asks for a read at the manager that is called, which may be behind. */
@@ -15,7 +15,7 @@ export interface ForwardedCall {
   readonly path: string;
   /** Whether the call has one answer. */
   readonly unary: boolean;
-  /** Who called. */
+  /** The caller. */
   readonly identity: Identity;
   /** Encoded messages; of a call that is not a stream, one. */
   readonly requests: AsyncIterable<Uint8Array>;

@@ -1,7 +1,7 @@
 /** `client`: an operator. `worker`: a node, for itself. `manager`: another manager. */
 export type Role = "manager" | "worker" | "client";
 
-/** Who calls. */
+/** A caller: a node's daemon, a user, or this machine's operator. */
 export interface Identity {
   /** A node's id, a user's name, or `local`. */
   readonly name: string;
@@ -10,7 +10,7 @@ export interface Identity {
   readonly nodeId?: string;
 }
 
-/** Why a caller is nobody. */
+/** Why a peer has no identity. */
 export interface Refusal {
   /** A word for programs: `CERT_HAS_EXPIRED`, `NODE_REMOVED`. */
   readonly refused: string;

@@ -127,7 +127,7 @@ export interface ApiFailureRecord {
   readonly code: ApiCode;
   readonly message: string;
   readonly remedy: string;
-  /** The code as who failed has it: `RUNTIME_NOT_FOUND`. */
+  /** The code where the failure happened: `RUNTIME_NOT_FOUND`. */
   readonly reason: string;
   /** The failure's other fields, as text. Of violations only the message speaks. */
   readonly fields: Readonly<Record<string, string>>;

@@ -23,7 +23,7 @@ describe("one answer", () => {
     expect(network).toMatchObject({ meta: { id: "n1" }, spec: { name: "blue", labels: {} } });
   });
 
-  it("tells violations by field", async () => {
+  it("a request's violations arrive by field", async () => {
     const violations = [
       { field: "spec.name", description: "want letters" },
       { field: 'spec.labels["ä b"]', description: "too long" },
@@ -40,7 +40,7 @@ describe("one answer", () => {
     expect(error.message).toBe("spec.name: want letters (and 1 more)");
   });
 
-  it("tells what stands in the way, and what to do", async () => {
+  it("a failed precondition arrives with its violations and its remedy", async () => {
     const violations = [{ type: "PORT_IN_USE", subject: "service/web", description: "port 80 is web's" }];
     const { client } = await serve([
       networks({
@@ -89,7 +89,7 @@ describe("one answer", () => {
     expect(error.reason).toBe("STORE_NOT_LEADER");
   });
 
-  it("tells a fault of ours by an id alone, which is in the log with the cause", async () => {
+  it("an internal fault arrives as an id alone, which the log has with the cause", async () => {
     const log = new RecordingLogger();
     const { client } = await serve(
       [
@@ -131,7 +131,7 @@ describe("one answer", () => {
     await expect(client.networks.create({ spec: { name: "x" } })).resolves.toBeDefined();
   });
 
-  it("tells the handler that the caller's deadline has passed", async () => {
+  it("the handler's signal is aborted when the caller's deadline passes", async () => {
     const handler = Promise.withResolvers<unknown>();
     const { client } = await serve([
       networks({
@@ -346,7 +346,7 @@ describe("both ways", () => {
     expect(asked).toBe(true);
   });
 
-  it("cancels the call when the caller's half fails, and tells that failure", { timeout: 30_000 }, async () => {
+  it("cancels the call when the caller's half fails, and throws that failure", { timeout: 30_000 }, async () => {
     let gone = Promise.withResolvers<unknown>();
     let entered = Promise.withResolvers<void>();
     const { client } = await serve([

@@ -139,7 +139,7 @@ describe("who may call", () => {
 });
 
 describe("health", () => {
-  it("tells each service, the whole, and changes", async () => {
+  it("reports each service, the whole, and changes", async () => {
     const { server, client } = await serve([networks()]);
     const health = client.service(HealthDefinition);
     expect(await health.check({})).toEqual({ status: SERVING });
@@ -158,7 +158,7 @@ describe("health", () => {
 });
 
 describe("the end", () => {
-  it("drains: streams are told at once, calls under way are answered, new ones are not taken", async () => {
+  it("drains: streams end at once, calls under way are answered, new ones are not taken", async () => {
     const entered = Promise.withResolvers<void>();
     const go = Promise.withResolvers<void>();
     const log = new RecordingLogger();

@@ -1,5 +1,5 @@
 /**
- * The lock of a data directory: who holds it runs, and nobody else may.
+ * The lock of a data directory: its holder is the one daemon that runs on the directory.
  *
  * It is flock(2) on the directory itself, so there is no file of it that could be removed, neither /run nor a pid file has a
  * part in it, and the kernel releases it when its process ends, however that ends. Node has no flock: the program `flock` of

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DaemonError } from "./errors.ts";
 
-/** A daemon's process id, for those who end it; gone when the daemon has ended in order. */
+/** A file with a daemon's process id, for commands that end it; removed when the daemon has ended in order. */
 export interface PidFile extends AsyncDisposable {
   readonly path: string;
 }
@@ -10,7 +10,7 @@ export interface PidFile extends AsyncDisposable {
 /**
  * Writes this process's id. A file that a killed process left is replaced.
  *
- * @param word one that is among the words of the daemon's command line, by which a process that runs is known as it
+ * @param word an argument of the daemon's command line, which tells its process from another that has the number since
  * @throws DaemonError `DAEMON_ALREADY_RUNS`
  */
 export async function writePidFile(path: string, word: string): Promise<PidFile> {

@@ -1,5 +1,5 @@
 /**
- * Aborted by the first SIGTERM or SIGINT. A second one ends the process at once, with 128 and its number, for who
+ * Aborted by the first SIGTERM or SIGINT. A second one ends the process at once, with 128 and its number, for users who
  * can't wait.
  */
 export function terminationSignal(): AbortSignal {

@@ -34,7 +34,7 @@ test("lines below the level are dropped", () => {
   expect(lines.map(({ level }) => level)).toEqual(["info", "warn", "error"]);
 });
 
-test("an expected error is told by its text and causes, an unexpected one with its stack too", () => {
+test("an expected error is logged with its text and causes, an unexpected one with its stack too", () => {
   const { log, lines } = recordingLogger();
   log.error("failed", { error: new WarrenError({ code: "X" }, "no disk", { cause: new Error("EIO") }) });
   log.error("failed", { error: new TypeError("bug") });

@@ -1,6 +1,6 @@
 /**
- * What `work` comes to, or the signal's reason as soon as it is aborted. Unlike a race it leaves nothing behind on
- * what lasts.
+ * Settles as `work` does, or rejects with the signal's reason as soon as it is aborted. Unlike `Promise.race` it leaves no
+ * listener on the signal and no reaction on a promise that outlives the call.
  */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { abortable } from "./abort.ts";
 
 /**
- * Wakes all who wait when something has changed. What changed is the waiter's to look at; `count` says how often it
+ * A condition variable: wakes every waiter when some state may have changed. The waiter reads the state; `count` says how often it
  * did, so that a notification between a look and a wait is not lost.
  */
 export class Changes {

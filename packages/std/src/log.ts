@@ -13,7 +13,7 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
-/** Drops everything. What a library uses when it is given no logger. */
+/** Drops every line: the default of libraries that take an optional logger. */
 export const silentLogger: Logger = {
   debug: () => undefined,
   info: () => undefined,

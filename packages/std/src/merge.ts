@@ -3,13 +3,13 @@ import type { Clock, Timer } from "./clock.ts";
 
 export interface MergeOptions {
   /**
-   * For sources that go on for ever: one that has been asked for its next value for `waitMs` has caught up, and nobody waits
-   * for it from then on. Without it every source that has not ended is waited for.
+   * For sources without an end: a source that has not answered for `waitMs` counts as caught up, and the merge no longer waits
+   * for it. Without `follow` the merge waits for every source that has not ended.
    */
   readonly follow?: { readonly clock: Clock; readonly waitMs: number };
   /**
-   * `at-once`: the first failure of a source is thrown in place of what others still have. `last`: a source that fails is as
-   * one that has ended, and the first failure is thrown when all have.
+   * `at-once`: the first failure of a source is thrown in place of the values that others still have. `last`: a failed
+   * source counts as ended, and the first failure is thrown when all sources have ended.
    *
    * @default "at-once"
    */
@@ -24,8 +24,8 @@ interface Source<T> {
 }
 
 /**
- * The values of several sources, each in the order of `compare`, as one that is. Of values that compare as equal those of
- * the earlier source come first. One value of each source is held; leaving the loop asks all to end and does not wait.
+ * Merges several sources, each sorted by `compare`, into one sorted stream. Of equal values those of the earlier source come
+ * first. One value of each source is held; leaving the loop asks every source to end and does not wait for it.
  */
 export async function* mergeSorted<T>(
   sources: readonly AsyncIterable<T, unknown>[],

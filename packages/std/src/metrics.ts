@@ -25,7 +25,7 @@ export interface Metrics {
   histogram(options: MetricOptions & { readonly buckets?: readonly number[] }): Histogram;
 }
 
-/** Counts nothing. What a library uses when it is given no metrics. */
+/** Counts nothing: the default of libraries that take optional metrics. */
 export const noMetrics: Metrics = {
   counter: () => ({ add: () => undefined }),
   gauge: () => ({ set: () => undefined }),

@@ -76,7 +76,7 @@ describe("TaskGroup", () => {
     expect(ended).toBe(true);
   });
 
-  test("a failure is told by name, unless the group was closing", async () => {
+  test("a failure is reported under its work's name, unless the group was closing", async () => {
     const log = new RecordingLogger();
     const group = new TaskGroup(logFailures(log));
     const failed = Promise.withResolvers<void>();

@@ -11,7 +11,7 @@ test("the README's example runs as printed and prints what it says", async () =>
   expect(stdout).toBe("warm\ndry\ndark\n");
 });
 
-test("an example's exit and words are told, through another program too, and a README without one is refused", async () => {
+test("an example's exit code and output are returned, through another program too, and a README without one is refused", async () => {
   const path = await mkdtemp(`${tmpdir()}/warren-readme-`);
   const folder = pathToFileURL(`${path}/`);
   try {

@@ -30,7 +30,7 @@ describe("WarrenError", () => {
   class DiskError extends WarrenError<{ readonly code: "DISK_FULL"; readonly freeBytes: number }> {}
   const full = new DiskError({ code: "DISK_FULL", freeBytes: 0 }, "the disk is full", { cause: new Error("ENOSPC") });
 
-  test("is() tells it from other errors, by code too", () => {
+  test("is() distinguishes it from other errors, by code too", () => {
     expect([WarrenError.is(full), WarrenError.is(full, "DISK_FULL"), WarrenError.is(full, "OTHER")]).toEqual([
       true,
       true,
@@ -40,7 +40,7 @@ describe("WarrenError", () => {
     expect([full.code, full.name]).toEqual(["DISK_FULL", "DiskError"]);
   });
 
-  test("errorText tells the causes on one line", () => {
+  test("errorText has the causes on one line", () => {
     expect(errorText(full)).toBe("the disk is full: ENOSPC");
     expect(errorText("thrown text")).toBe("thrown text");
   });

@@ -195,7 +195,7 @@ function cancelled(path: string, signal: AbortSignal): ApiError {
   return new ApiError({ code: "API_CANCELLED" }, `${path} was cancelled`, { cause: signal.reason });
 }
 
-/** Of a status that came with our details, what it says; of one that gRPC itself made, what it means here. */
+/** The error of a status: from our details where it has them, else by the meaning of gRPC's own status here. */
 function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, kind: Kind): ApiError {
   const cause = error;
   const { target } = options;

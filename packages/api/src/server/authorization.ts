@@ -28,7 +28,7 @@ interface Row {
 
 type Rows<D extends ServiceDefinition> = Readonly<Record<keyof D["methods"], Row>>;
 
-/** Every method must stand here, so that one that is added can't be open by mistake. */
+/** Every method must stand here, so that a new method can't be open by mistake. */
 const table = new Map<string, Row>();
 function allow<D extends ServiceDefinition>(definition: D, rows: Rows<D>): void {
   for (const [name, method] of Object.entries(definition.methods))

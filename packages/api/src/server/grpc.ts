@@ -192,7 +192,7 @@ function remainingMs(call: Unary | Streaming): number | undefined {
   return Number.isFinite(at) ? Math.max(0, at - Date.now()) : undefined;
 }
 
-/** Aborted when the caller has gone, with what became of it. */
+/** Aborted when the call was cancelled or its deadline has passed, with an error that says which. */
 function goneSignal(path: string, call: Unary | Streaming): AbortSignal {
   const gone = new AbortController();
   const abort = (): void => gone.abort(remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path));

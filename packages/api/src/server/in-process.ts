@@ -6,7 +6,7 @@ import type { Pipeline } from "./pipeline.ts";
 /**
  * A connection to another pipeline of this process, for managers that share one.
  *
- * @param peer who the calling manager is to that pipeline
+ * @param peer the calling manager, as that pipeline sees it
  */
 export function pipelineConnection(pipeline: Pipeline, peer: Peer): LeaderConnection {
   return {

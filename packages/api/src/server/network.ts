@@ -39,7 +39,7 @@ interface Environment extends NetworkDependencies {
   readonly metrics: ListenerMetrics;
 }
 
-/** A ping after this much silence finds a peer that has gone without a word, ms. */
+/** A ping after this much silence detects a dead peer, ms. */
 const keepAliveMs = 30_000;
 
 interface Known {
@@ -101,7 +101,7 @@ export async function openNetwork(
             }),
         [protocolNames.grpc]: (connection) => {
           const { peer, socket } = enter(connection);
-          peer.identify(); // For its name: one that never calls is closed with the others of its name.
+          peer.identify(); // Records its name: a connection without calls is closed with the others of its name too.
           calling.add(socket);
           socket.once("close", () => {
             calling.delete(socket);

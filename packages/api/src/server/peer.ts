@@ -1,6 +1,6 @@
 /**
- * The other end of a connection. A peer is no identity: who it is is looked up at each call, so that a node or user that
- * was removed is refused at its next one.
+ * The other end of a connection. A peer is not an identity: its identity is looked up at each call, so that a node or user
+ * that was removed is refused at its next call.
  */
 import type { X509Certificate } from "node:crypto";
 import type { Identity, Refusal } from "../identity.ts";
@@ -16,20 +16,20 @@ export interface Peer {
 }
 
 /**
- * Who is who, by the cluster's state as this manager has applied it. The certificate claims; this decides.
+ * Identities by the cluster's state as this manager has applied it. The certificate claims; the directory decides.
  */
 export interface Directory {
   /**
-   * Who shows this chain, the leaf first; empty if nothing was shown. The holder has proved that it has the leaf's key, and
+   * The identity of the peer that showed this chain, the leaf first; empty if it showed no certificate. The holder has proved that it has the leaf's key, and
    * nothing else about the chain was checked.
    */
   identify(chain: readonly X509Certificate[]): Identity | Refusal;
-  /** Whether whom another manager identified is still in the cluster here. */
+  /** Whether an identity that another manager forwards is still in the cluster here. */
   confirm(identity: Identity): Refusal | undefined;
 }
 
 /**
- * Whoever can open the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its own
+ * The identity of every caller on the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its own
  * worker, and neither another node nor a manager. This is what it is on a machine that is no node yet.
  */
 export const localIdentity: Identity = Object.freeze({

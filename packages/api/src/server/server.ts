@@ -88,7 +88,7 @@ export function createPipeline(
 }
 
 /**
- * Serves on a Unix socket, whose callers are this machine's operator and worker, and on the network once told to.
+ * Serves on a Unix socket, whose callers are this machine's operator and worker, and on the network after `listen`.
  *
  * @throws ServerError if the socket can't be had
  */

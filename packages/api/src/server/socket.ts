@@ -68,7 +68,7 @@ async function refuseIfTaken(path: string, unusable: (why: string) => ServerErro
   }
 }
 
-/** I2. Only a refused connection tells that nobody listens. */
+/** I2. Only a refused connection proves that no process listens. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createConnection(path);

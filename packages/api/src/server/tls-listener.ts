@@ -37,13 +37,13 @@ export interface SecureConnection {
   readonly socket: TLSSocket;
   /** `ADDRESS:PORT` of the client. */
   readonly address: string;
-  /** What the client showed, the leaf first; empty if it showed nothing. */
+  /** The certificates that the client showed, the leaf first; empty if it showed none. */
   readonly chain: readonly X509Certificate[];
 }
 
 export interface TlsListenerDependencies {
   readonly credentials: CredentialSource;
-  /** Who takes a connection, by the protocol that was agreed on in its handshake. */
+  /** Handlers of connections, by the protocol that the handshake agreed on. */
   readonly protocols: Readonly<Record<string, (connection: SecureConnection) => void>>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -221,7 +221,7 @@ export interface ConnectionEnds {
   readonly remotePort?: number | undefined;
 }
 
-/** Certificates that are kept of what a client shows. */
+/** Most certificates kept of a client's chain. */
 const longestChain = 8;
 
 /** What the client showed, the leaf first; OpenSSL's order and its verdict are not relied on. */

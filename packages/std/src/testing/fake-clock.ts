@@ -8,7 +8,7 @@ interface Armed {
 }
 
 /**
- * A machine's time, which moves only when told. Timers fire in the order of their deadlines, then of their making.
+ * A machine's time, which moves only by calls of its methods. Timers fire in the order of their deadlines, then of their making.
  * `jump` and `setWall` move the wall clock alone, as an operator or NTP would; `suspend` and `reboot` do what these do to
  * the three times of a machine.
  */

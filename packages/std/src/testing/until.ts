@@ -2,8 +2,8 @@
 const intervalMs = 5;
 
 /**
- * Waits until `condition` gives something other than false or undefined, and returns it. What a test uses where the
- * thing under test has no event to await.
+ * Waits until `condition` returns something other than false or undefined, and returns that. For tests of code that has no
+ * event to await.
  *
  * @param what named in the error when `timeoutMs` (default 10 s) passes first
  */
