@@ -93,7 +93,6 @@ export class Leases implements LeaseSurroundings {
 
   /** Brings back into the record what only its containers speak of (I1). */
   rebuild(containers: readonly ContainerStatus[]): void {
-    const { record } = this.#env;
     const found = containers
       .filter((container) => this.#isUnknown(container))
       .map((container) => ({ container, labels: parseLabels(container.id, container.labels) }))
