@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import {
   Backoff,
   abortable,
@@ -108,6 +110,7 @@ class ContainerdRuntime implements Runtime {
   /** Their state is neither here nor there until `start` is done; they are told as `created`. */
   readonly #starting = new Set<string>();
   readonly #boot = bootId();
+  #ociRuntime: Promise<Pick<RuntimeInfo, "ociRuntime">> | undefined;
   /** Those whose end is kept already. */
   readonly #recorded = new Set<string>();
   /** Names of the directories of execs that are ours. */
@@ -150,6 +153,7 @@ class ContainerdRuntime implements Runtime {
     return {
       version: `containerd ${version}`,
       ...this.#platform,
+      ...(await (this.#ociRuntime ??= ociRuntime())),
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
       cgroupVersion: this.#cgroups.version,
@@ -269,6 +273,8 @@ class ContainerdRuntime implements Runtime {
   remove(id: string): Promise<void> {
     return this.#byId.run(id, async () => {
       await this.#endTask(id);
+      // What containerd has forgotten, as when its data was set aside, runs on all the same.
+      await this.#cgroups.endAll(this.#pieces.cgroupPath(id));
       this.#recorded.delete(id);
       await this.#pieces.remove(id);
       await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
@@ -538,6 +544,19 @@ class ContainerdRuntime implements Runtime {
     return (
       await unless(this.#connection.unary(TasksService.get, { containerId: id, execId: "" }), "RUNTIME_NOT_FOUND")
     )?.process;
+  }
+}
+
+/** What runc says that it is, if it is where containerd looks for it. */
+async function ociRuntime(): Promise<Pick<RuntimeInfo, "ociRuntime">> {
+  const path = `${process.env["PATH"]}:/usr/sbin:/sbin`;
+  try {
+    const { stdout } = await promisify(execFile)("runc", ["--version"], { env: { ...process.env, PATH: path } });
+    const [, version] = /^runc version (.*)$/m.exec(stdout) ?? [];
+    const [, build] = /^commit: (.*)$/m.exec(stdout) ?? [];
+    return version === undefined ? {} : { ociRuntime: `runc ${version}${build === undefined ? "" : ` (${build})`}` };
+  } catch {
+    return {}; // another runtime, or nobody may ask; containers say it when they don't start
   }
 }
 
