@@ -133,6 +133,10 @@ export class Cgroups {
     }
   }
 
+  async hasProcesses(path: string): Promise<boolean> {
+    return (await this.#processes(path)).length > 0;
+  }
+
   /** Ends all that is left in a container's cgroup; resolves when the kernel has none of it any more. */
   async endAll(path: string): Promise<void> {
     for (let round = 0; round < mostRounds; round += 1) {

@@ -7,13 +7,22 @@ const metadata = "io.containerd.metadata.v1.bolt/meta.db";
 const layers = "io.containerd.snapshotter.v1.overlayfs/metadata.db";
 const asideMark = "damaged-";
 
-/** What containerd says, in its log or as it dies, of a database that can't be read; not of one that another has open. */
-const damage =
-  /go\.etcd\.io\/bbolt|(?:metadata\.v1\.bolt|snapshotter\.v1\.overlayfs)\\?" error=\\?".*(?:invalid database|file size too small|checksum error|version mismatch|freelist|invalid page)/;
+const reasons = "invalid database|file size too small|checksum error|version mismatch|freelist|invalid page";
+/** What containerd answers to a call that needs such a database. */
+const answered = new RegExp(reasons);
+/** What it says of one in its log or as it dies; not of one that another has open. */
+const logged = new RegExp(
+  `go\\.etcd\\.io/bbolt|(?:metadata\\.v1\\.bolt|snapshotter\\.v1\\.overlayfs)\\\\?" error=\\\\?".*(?:${reasons})`,
+);
 
-/** Whether containerd could not begin because what it keeps is damaged. @param log what it wrote since it was started */
-export function saysDamage(log: string): boolean {
-  return damage.test(log);
+/**
+ * Whether containerd can't serve because what it keeps is damaged.
+ *
+ * @param log what it wrote since it was started
+ * @param answer what it answered when it was tried
+ */
+export function saysDamage(log: string, answer: string): boolean {
+  return logged.test(log) || answered.test(answer);
 }
 
 /** Whether a root is one of which the database is gone: containerd would take it for new, and trip over its layers. */

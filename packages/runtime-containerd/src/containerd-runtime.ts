@@ -48,7 +48,7 @@ import { ContainerLog } from "./container-log.ts";
 import { ContainerPieces, bootId, bootLabel, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
-import { ContainersService, type Container } from "./generated/containerd/containers.ts";
+import { Container, ContainersService } from "./generated/containerd/containers.ts";
 import { NamespacesService } from "./generated/containerd/namespaces.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
@@ -77,6 +77,7 @@ export async function connectContainerd(
   const runtime = new ContainerdRuntime(dependencies, options);
   try {
     await runtime.info();
+    await runtime.restoreRecords();
     return runtime;
   } catch (error) {
     await runtime.close();
@@ -148,6 +149,23 @@ class ContainerdRuntime implements Runtime {
     );
   }
 
+  /**
+   * Makes the records again of containers that run and that containerd has forgotten, as when its data was set aside:
+   * their shims are there, so it has them back.
+   */
+  async restoreRecords(): Promise<void> {
+    const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
+    const known = new Set(containers.map(({ id }) => id));
+    for (const id of await this.#pieces.ids()) {
+      if (known.has(id) || !(await this.#cgroups.hasProcesses(this.#pieces.cgroupPath(id)))) continue;
+      const kept = await this.#pieces.directory(id).keptRecord();
+      if (kept === undefined) continue;
+      const made = this.#connection.unary(ContainersService.create, { container: Container.decode(kept) });
+      await unless(made, "RUNTIME_ALREADY_EXISTS");
+      this.#log.warn("a container that runs was forgotten by containerd, and is listed again", { id });
+    }
+  }
+
   async info(): Promise<RuntimeInfo> {
     const { version } = await this.#connection.unary(VersionService.version, {});
     return {
@@ -194,6 +212,7 @@ class ContainerdRuntime implements Runtime {
         );
       try {
         const container = await this.#pieces.make(spec, image);
+        await this.#pieces.directory(spec.id).keepRecord(Container.encode(container).finish());
         await this.#connection.unary(ContainersService.create, { container });
         return await this.#status(container, undefined);
       } catch (error) {

@@ -18,7 +18,7 @@ import {
   type Random,
 } from "@warren/std";
 import { RuntimeError } from "@warren/runtime";
-import { Connection } from "./connection.ts";
+import { Connection, unless } from "./connection.ts";
 import { lacksMetadata, removeOldAsides, saysDamage, setAside } from "./containerd-damage.ts";
 import { ContainersService } from "./generated/containerd/containers.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
@@ -144,7 +144,7 @@ class Daemon {
   /** Resolves when it serves; starts it where none does, on a new root where its own is damaged. */
   async ensure(signal: AbortSignal): Promise<void> {
     if (await answers(this.address)) {
-      if (await serves(this.address)) return;
+      if ((await faultOf(this.address)) === undefined) return;
       await this.end();
     }
     await mkdir(this.#runDir, { recursive: true, mode: 0o711 });
@@ -155,7 +155,7 @@ class Daemon {
     try {
       await this.#begin(signal);
     } catch (error) {
-      if (signal.aborted || !saysDamage(await this.#logSince(begin))) throw error;
+      if (signal.aborted || !saysDamage(await this.#logSince(begin), errorText(error))) throw error;
       await this.end();
       await this.#startAnew(errorText(error));
       await this.#begin(signal);
@@ -173,7 +173,8 @@ class Daemon {
       await delay(this.#clock, retryMs, signal);
     }
     // It listens without what it could not load.
-    if (!(await serves(this.address))) throw this.#failed("listens, and serves no containers");
+    const fault = await faultOf(this.address);
+    if (fault !== undefined) throw this.#failed(`listens, and serves no containers: ${fault.message}`);
   }
 
   async #startAnew(why: string): Promise<void> {
@@ -302,16 +303,22 @@ async function answers(path: string): Promise<boolean> {
   return session !== undefined;
 }
 
-/** Whether it has loaded what containers need: one whose database is damaged listens all the same. */
-async function serves(address: string): Promise<boolean> {
+/**
+ * What keeps it from serving containers; undefined where nothing does. One whose databases are damaged listens all the
+ * same, and looks at that of its layers only when it makes one.
+ */
+async function faultOf(address: string): Promise<RuntimeError | undefined> {
   const connection = new Connection(address, "warren");
+  const probe = { snapshotter: "overlayfs", key: "warren-probe" };
   try {
     await connection.unary(ContainersService.list, { filters: [] });
-    await connection.unary(SnapshotsService.stat, { snapshotter: "overlayfs", key: "none" });
-    return true;
+    const made = connection.unary(SnapshotsService.prepare, { ...probe, parent: "", labels: {} });
+    await unless(made, "RUNTIME_ALREADY_EXISTS");
+    // Nothing refers to it, so it may be collected meanwhile.
+    await unless(connection.unary(SnapshotsService.remove, probe), "RUNTIME_NOT_FOUND");
+    return undefined;
   } catch (error) {
-    if (RuntimeError.is(error, "RUNTIME_NOT_FOUND")) return true;
-    if (RuntimeError.is(error)) return false;
+    if (RuntimeError.is(error)) return error as RuntimeError;
     throw error;
   } finally {
     connection.close();

@@ -122,7 +122,7 @@ test.each<[string, (bytes: Buffer) => Buffer | undefined, string]>([
   ["gone", () => undefined, meta],
   ["overwritten, of the layers", (bytes) => Buffer.alloc(bytes.length, 0x5a), layers],
 ])(
-  "a database of our own containerd that is %s is set aside, and what ran is ended before it is replaced",
+  "a database of our own containerd that is %s is set aside, and what runs goes on and is known",
   async (_, harm, file) => {
     await using registry = await startRegistry();
     const image = await pushImage(registry, "box:1");
@@ -152,16 +152,14 @@ test.each<[string, (bytes: Buffer) => Buffer | undefined, string]>([
     // Nothing was ended by it.
     expect(runs(running)).toBe(true);
     await using runtime = await connectContainerd({}, { address: second.address, ...rt });
+    expect(await runtime.list()).toMatchObject([{ id: "goes-on", state: { kind: "running", pid: running } }]);
+    const beside = await runtime.exec("goes-on", { args: ["true"] });
+    expect((await beside.exit).code).toBe(0);
     await runtime.pull(image);
     expect(runs(running)).toBe(true);
+    await runtime.kill("goes-on", "KILL");
+    expect(await runtime.wait("goes-on")).toMatchObject({ code: 137 });
     await runtime.remove("goes-on");
-    await until("it has ended", () => {
-      try {
-        return !runs(running);
-      } catch {
-        return true;
-      }
-    });
     await runtime.create({ id: "goes-on", image, command: ["sleep", "3600"] });
     await runtime.start("goes-on");
     await runtime.collectOrphans(new Set());
