@@ -1,7 +1,7 @@
 import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
 import { constants, existsSync } from "node:fs";
 import { join } from "node:path";
-import { delay, serially, type Clock } from "@warren/std";
+import { delay, serially, systemClock, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
 import { endProcess } from "./orphan-processes.ts";
 
@@ -36,6 +36,8 @@ export function cpuWeights(version: 1 | 2, cores: number = 0): { readonly cpu: o
 /** Looks for what a process has started, until there is nothing; one that forks faster than this is ended with its container. */
 const mostRounds = 20;
 
+/** Before what was ended is looked for again, ms. */
+const endedMs = 10;
 /** The kernel's word for no limit is a number near the top of 64 bits, by version of the kernel. */
 const noLimit = 2 ** 60;
 
@@ -128,6 +130,21 @@ export class Cgroups {
       const ending = alive.filter(({ pid }) => kin.has(pid));
       if (ending.length === 0) return;
       for (const { pid } of ending) endProcess(pid);
+    }
+  }
+
+  async hasProcesses(path: string): Promise<boolean> {
+    return (await this.#processes(path)).length > 0;
+  }
+
+  /** Ends all that is left in a container's cgroup; resolves when the kernel has none of it any more. */
+  async endAll(path: string): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      const left = await this.#processes(path);
+      if (left.length === 0) return;
+      for (const pid of left) endProcess(pid);
+      // A process that was ended stays until its pages have gone; a cgroup of version 1 tells nobody when.
+      await delay(systemClock, endedMs);
     }
   }
 

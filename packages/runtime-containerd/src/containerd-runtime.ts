@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism, constants, machine, totalmem } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import {
   Backoff,
   abortable,
@@ -46,7 +48,7 @@ import { ContainerLog } from "./container-log.ts";
 import { ContainerPieces, bootId, bootLabel, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
 import { startExec } from "./exec-process.ts";
-import { ContainersService, type Container } from "./generated/containerd/containers.ts";
+import { Container, ContainersService } from "./generated/containerd/containers.ts";
 import { NamespacesService } from "./generated/containerd/namespaces.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { Status, TasksService, type Process } from "./generated/containerd/tasks.ts";
@@ -75,6 +77,7 @@ export async function connectContainerd(
   const runtime = new ContainerdRuntime(dependencies, options);
   try {
     await runtime.info();
+    await runtime.restoreRecords();
     return runtime;
   } catch (error) {
     await runtime.close();
@@ -108,6 +111,7 @@ class ContainerdRuntime implements Runtime {
   /** Their state is neither here nor there until `start` is done; they are told as `created`. */
   readonly #starting = new Set<string>();
   readonly #boot = bootId();
+  #ociRuntime: Promise<Pick<RuntimeInfo, "ociRuntime">> | undefined;
   /** Those whose end is kept already. */
   readonly #recorded = new Set<string>();
   /** Names of the directories of execs that are ours. */
@@ -145,11 +149,29 @@ class ContainerdRuntime implements Runtime {
     );
   }
 
+  /**
+   * Makes the records again of containers that run and that containerd has forgotten, as when its data was set aside:
+   * their shims are there, so it has them back.
+   */
+  async restoreRecords(): Promise<void> {
+    const { containers } = await this.#connection.unary(ContainersService.list, { filters: [] });
+    const known = new Set(containers.map(({ id }) => id));
+    for (const id of await this.#pieces.ids()) {
+      if (known.has(id) || !(await this.#cgroups.hasProcesses(this.#pieces.cgroupPath(id)))) continue;
+      const kept = await this.#pieces.directory(id).keptRecord();
+      if (kept === undefined) continue;
+      const made = this.#connection.unary(ContainersService.create, { container: Container.decode(kept) });
+      await unless(made, "RUNTIME_ALREADY_EXISTS");
+      this.#log.warn("a container that runs was forgotten by containerd, and is listed again", { id });
+    }
+  }
+
   async info(): Promise<RuntimeInfo> {
     const { version } = await this.#connection.unary(VersionService.version, {});
     return {
       version: `containerd ${version}`,
       ...this.#platform,
+      ...(await (this.#ociRuntime ??= ociRuntime())),
       cpus: availableParallelism(),
       memoryBytes: totalmem(),
       cgroupVersion: this.#cgroups.version,
@@ -190,6 +212,7 @@ class ContainerdRuntime implements Runtime {
         );
       try {
         const container = await this.#pieces.make(spec, image);
+        await this.#pieces.directory(spec.id).keepRecord(Container.encode(container).finish());
         await this.#connection.unary(ContainersService.create, { container });
         return await this.#status(container, undefined);
       } catch (error) {
@@ -269,6 +292,8 @@ class ContainerdRuntime implements Runtime {
   remove(id: string): Promise<void> {
     return this.#byId.run(id, async () => {
       await this.#endTask(id);
+      // What containerd has forgotten, as when its data was set aside, runs on all the same.
+      await this.#cgroups.endAll(this.#pieces.cgroupPath(id));
       this.#recorded.delete(id);
       await this.#pieces.remove(id);
       await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
@@ -538,6 +563,19 @@ class ContainerdRuntime implements Runtime {
     return (
       await unless(this.#connection.unary(TasksService.get, { containerId: id, execId: "" }), "RUNTIME_NOT_FOUND")
     )?.process;
+  }
+}
+
+/** What runc says that it is, if it is where containerd looks for it. */
+async function ociRuntime(): Promise<Pick<RuntimeInfo, "ociRuntime">> {
+  const path = `${process.env["PATH"]}:/usr/sbin:/sbin`;
+  try {
+    const { stdout } = await promisify(execFile)("runc", ["--version"], { env: { ...process.env, PATH: path } });
+    const [, version] = /^runc version (.*)$/m.exec(stdout) ?? [];
+    const [, build] = /^commit: (.*)$/m.exec(stdout) ?? [];
+    return version === undefined ? {} : { ociRuntime: `runc ${version}${build === undefined ? "" : ` (${build})`}` };
+  } catch {
+    return {}; // another runtime, or nobody may ask; containers say it when they don't start
   }
 }
 
