@@ -465,6 +465,18 @@ describe("a reason", () => {
     ]);
   });
 
+  it("lists all in its help, where the text counts the rest; a help too long to be whole is left out", () => {
+    const many = (count: number): string[] => Array.from({ length: count }, (_, n) => `network-${n}`);
+    expect(world([node("a")], [task("t", { networks: many(5) })]).schedule()).toMatchObject([
+      {
+        text: "1 of 1 node without a network of the task: a lacks network-0, network-1, network-2 and 2 more",
+        help: "offer network-0, network-1, network-2, network-3 and network-4 on a",
+      },
+    ]);
+    const [long] = world([node("a")], [task("t", { networks: many(100) })]).schedule();
+    expect(long).not.toHaveProperty("help");
+  });
+
   it("has no help that changes what can't be changed", () => {
     const scheduler = world([node("a")], [task("t", { constraints: ["node.id == b"] })]);
     expect(scheduler.schedule()).toMatchObject([
