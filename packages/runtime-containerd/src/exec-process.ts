@@ -167,7 +167,7 @@ function whyNotRun(error: unknown): string {
 }
 
 /** As shells say it: 127 for what is not there, 126 for what can't be run; undefined where it is something else. */
-export function cannotRun(error: unknown): 126 | 127 | undefined {
+function cannotRun(error: unknown): 126 | 127 | undefined {
   if (!(error instanceof RuntimeError) || !/OCI runtime exec failed/.test(error.message)) return undefined;
   const why = notBegun.exec(error.message)?.[1];
   if (why === undefined) return undefined;

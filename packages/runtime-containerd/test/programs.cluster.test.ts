@@ -87,7 +87,7 @@ test("how a container ended is known after a reboot, and of what ran it is told 
   });
   expect(await runtime.wait("ended")).toMatchObject({ code: 7 });
   // It has now, for one that looks where another start's number stands.
-  const look = `${join(import.meta.dirname, "list-worker.ts")}`;
+  const look = join(import.meta.dirname, "list-worker.ts");
   const script = `echo 00000000-0000-4000-8000-000000000000 > ${directory}/boot && mount --bind ${directory}/boot /proc/sys/kernel/random/boot_id && exec "$@"`;
   const command = [process.execPath, "--conditions=warren-source", look, JSON.stringify(bed.options)];
   const told = execFileSync("unshare", ["--mount", "sh", "-c", script, "sh", ...command], { encoding: "utf8" });

@@ -303,7 +303,7 @@ export class FakeRuntime implements Runtime {
 
   async purge(): Promise<void> {
     await this.#enter("purge", "");
-    for (const id of [...this.machine.containers.keys()]) this.#drop(id);
+    for (const id of this.machine.containers.keys()) this.#drop(id);
     this.machine.images.clear();
   }
 
