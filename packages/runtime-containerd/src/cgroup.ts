@@ -143,7 +143,7 @@ export class Cgroups {
       const left = await this.#processes(path);
       if (left.length === 0) return;
       for (const pid of left) endProcess(pid);
-      // A process that was ended stays until its pages have gone; a cgroup of version 1 tells nobody when.
+      // A process that was ended stays until its pages have gone; version 1 has no event for an empty cgroup.
       await delay(systemClock, endedMs);
     }
   }

@@ -48,7 +48,7 @@ export interface ExecSurroundings {
 /**
  * Starts a process beside a container's first, its streams through named pipes between us and the shim.
  *
- * E1 A pipe is read to its end before the exit is told, however slow the reader.
+ * E1 A pipe is read to its end before `exit` resolves, however slow the reader.
  * E2 What a process leaves behind in the background may hold its output open; it is cut off once nothing more comes.
  * E3 Once `signal` aborts, nobody waits: what was begun is ended as soon as it can be, and cleared away as after an end.
  */
@@ -247,7 +247,7 @@ async function quiet(pumps: readonly Pump[], over: AbortSignal): Promise<void> {
   }
 }
 
-/** Copies `from` into the process, and tells it the end. */
+/** Copies `from` into the process, and closes its input at the end. */
 async function feed(
   connection: Connection,
   ids: { readonly containerId: string; readonly execId: string },
