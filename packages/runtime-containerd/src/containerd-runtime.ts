@@ -356,6 +356,7 @@ class ContainerdRuntime implements Runtime {
       endSession: (leader: number): Promise<void> => this.#cgroups.endSession(this.#pieces.cgroupPath(id), leader),
       endStuck: (): Promise<void> => this.#cgroups.endStuckJoins(this.#pieces.cgroupPath(id), this.#clock, stuckMs),
       clock: this.#clock,
+      log: this.#log,
     };
     const starting = startExec(around, spec, streams, signal);
     starting.then(({ exit }) => exit.then(forget, forget), forget);

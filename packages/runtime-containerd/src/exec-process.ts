@@ -4,7 +4,7 @@ import { Socket } from "node:net";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { abortable, delay, systemClock, type Clock } from "@warren/std";
+import { abortable, delay, systemClock, type Clock, type Logger } from "@warren/std";
 import {
   RuntimeError,
   signalNumber,
@@ -43,6 +43,7 @@ export interface ExecSurroundings {
   /** Ends those of the container's that runc can't begin. */
   readonly endStuck: () => Promise<void>;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /**
@@ -79,7 +80,11 @@ export async function startExec(
       spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(around.process)) },
     });
     // E3: a start can't be taken back, only ended.
-    const endStuck = (): void => void around.endStuck().catch(() => undefined);
+    const endStuck = (): void => {
+      around
+        .endStuck()
+        .catch((error: unknown) => around.log.warn("an exec that is stuck was not ended", { execId, error }));
+    };
     signal?.addEventListener("abort", endStuck, { once: true });
     const starting = connection
       .unary(TasksService.start, ids)
@@ -106,7 +111,7 @@ export async function startExec(
 
 /** What a process that runs is from here on. */
 function run(
-  { connection, directory, containerId, execId, exitStatus, endSession }: ExecSurroundings,
+  { connection, directory, containerId, execId, exitStatus, endSession, log }: ExecSurroundings,
   pid: number,
   pumps: readonly Pump[],
   streams: ExecStreams,
@@ -122,7 +127,9 @@ function run(
   // E3: what can't be ended now, since containerd is away, is found by its directory.
   const giveUp = (): void => {
     for (const pump of pumps) pump.close();
-    kill(signals.SIGKILL).catch(() => undefined);
+    kill(signals.SIGKILL).catch((error: unknown) =>
+      log.warn("an exec that was given up was not ended", { execId, error }),
+    );
   };
   const ended = (async (): Promise<ExitStatus> => {
     try {
