@@ -1,5 +1,5 @@
 import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
-import { constants, existsSync } from "node:fs";
+import { constants, existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { delay, serially, systemClock, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
@@ -26,9 +26,17 @@ function within({ least, most }: { readonly least: number; readonly most: number
 /**
  * The weight of a container, in OCI's words: what it reserves, and the least there is where it reserves nothing, so that
  * nobody takes from a reservation by not having one. Version 2's is written as it is, since runc's way from shares to
- * weights differs by its version and is not proportional.
+ * weights differs by its version and is not proportional. What nobody asked for is not asked of a kernel without it.
  */
-export function cpuWeights(version: 1 | 2, cores: number = 0): { readonly cpu: object; readonly more: object } {
+export function cpuWeights(
+  { version, controllers }: Pick<Cgroups, "version" | "controllers">,
+  cores: number | undefined,
+): { readonly cpu: object; readonly more: object } {
+  if (cores === undefined && !controllers.has("cpu")) return { cpu: {}, more: {} };
+  return weightsOf(version, cores ?? 0);
+}
+
+function weightsOf(version: 1 | 2, cores: number): { readonly cpu: object; readonly more: object } {
   if (version === 1) return { cpu: { shares: within(shares, cores * coreShares) }, more: {} };
   return { cpu: {}, more: { unified: { "cpu.weight": String(within(weight, cores * coreWeight)) } } };
 }
@@ -52,10 +60,15 @@ export class Cgroups {
   readonly #serially: ReturnType<typeof serially> = serially();
   #prepared: string | undefined;
   readonly version: 1 | 2;
+  /** Those that this kernel has, which may lack any: memory's is switched off on many small boards. */
+  readonly controllers: ReadonlySet<string>;
 
   constructor(root: string = "/sys/fs/cgroup") {
     this.#root = root;
-    this.version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
+    const unified = join(root, "cgroup.controllers");
+    this.version = existsSync(unified) ? 2 : 1;
+    const names = this.version === 2 ? readFileSync(unified, "utf8").trim().split(/\s+/) : readdirSync(root);
+    this.controllers = new Set(names);
   }
 
   /** Whether a limit can count swap; a kernel may be built or booted without. */
@@ -143,7 +156,7 @@ export class Cgroups {
       const left = await this.#processes(path);
       if (left.length === 0) return;
       for (const pid of left) endProcess(pid);
-      // A process that was ended stays until its pages have gone; a cgroup of version 1 tells nobody when.
+      // A process that was ended stays until its pages have gone; version 1 has no event for an empty cgroup.
       await delay(systemClock, endedMs);
     }
   }
@@ -167,7 +180,9 @@ export class Cgroups {
 
   /** The processes of a container, those of cgroups that it made itself too. */
   async #processes(path: string): Promise<number[]> {
-    const tree = this.version === 2 ? this.#root : join(this.#root, "memory");
+    // A container is in the tree of every controller of version 1.
+    const some = ["pids", "memory", "cpu", "devices"].find((name) => this.controllers.has(name)) ?? "systemd";
+    const tree = this.version === 2 ? this.#root : join(this.#root, some);
     const below = async (folder: string): Promise<number[]> => {
       const [pids, children] = await Promise.all([
         lines(join(folder, "cgroup.procs")),

@@ -108,7 +108,7 @@ class ContainerdRuntime implements Runtime {
   readonly #closed = new AbortController();
   /** C2. */
   readonly #byId = new KeyedQueue();
-  /** Their state is neither here nor there until `start` is done; they are told as `created`. */
+  /** Containers whose `start` is under way: `created` until it is done. */
   readonly #starting = new Set<string>();
   readonly #boot = bootId();
   #ociRuntime: Promise<Pick<RuntimeInfo, "ociRuntime">> | undefined;
@@ -216,7 +216,7 @@ class ContainerdRuntime implements Runtime {
         await this.#connection.unary(ContainersService.create, { container });
         return await this.#status(container, undefined);
       } catch (error) {
-        // The first failure is the one to tell; pieces that can't be removed now are found later (C1).
+        // The first failure is the one to throw; pieces that can't be removed now are found later (C1).
         await this.#pieces
           .remove(spec.id)
           .catch((also: unknown) =>
@@ -248,7 +248,7 @@ class ContainerdRuntime implements Runtime {
         });
         await this.#connection.unary(TasksService.start, { containerId: id, execId: "" });
       } catch (error) {
-        // What containerd told us failed did not start; where it could not tell, `list` will.
+        // A start that containerd refused did not happen; where containerd could not be asked, `list` will know.
         if (!RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) {
           await this.#endTask(id);
           await directory.unmarkStarted();
@@ -356,6 +356,7 @@ class ContainerdRuntime implements Runtime {
       endSession: (leader: number): Promise<void> => this.#cgroups.endSession(this.#pieces.cgroupPath(id), leader),
       endStuck: (): Promise<void> => this.#cgroups.endStuckJoins(this.#pieces.cgroupPath(id), this.#clock, stuckMs),
       clock: this.#clock,
+      log: this.#log,
     };
     const starting = startExec(around, spec, streams, signal);
     starting.then(({ exit }) => exit.then(forget, forget), forget);
@@ -379,7 +380,7 @@ class ContainerdRuntime implements Runtime {
     await this.#recordOf(id);
     const log = new ContainerLog(this.#pieces.directory(id).logPath);
     if (!options.follow) {
-      // What a process wrote last may still be on its way when its end is told.
+      // What a process wrote last may still be on its way when its exit is known.
       if ((await this.#task(id))?.status === Status.STOPPED) await log.settled(signal);
       yield* log.read({ ...options, signal });
       return;
@@ -394,7 +395,7 @@ class ContainerdRuntime implements Runtime {
     }
   }
 
-  /** Until the container has ended, whatever becomes of containerd meanwhile; then tells its logger. */
+  /** Waits for the end of the container, whatever becomes of containerd meanwhile; then signals its logger. */
   async #settleAtEnd(id: string, log: ContainerLog, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -452,7 +453,7 @@ class ContainerdRuntime implements Runtime {
         return;
       } catch (error) {
         // It changed while we looked: containerd still clears away after a shim that died, or starts what a dead
-        // worker asked for last. Neither tells when it is done.
+        // worker asked for last. Neither has an event for its end.
         if (tries === endTries || !RuntimeError.is(error, "RUNTIME_FAILED")) throw error;
         await delay(systemClock, backoff.next(), this.#closed.signal);
       }
@@ -467,7 +468,7 @@ class ContainerdRuntime implements Runtime {
       await unless(this.#connection.unary(TasksService.kill, kill), "RUNTIME_NOT_FOUND");
       await unless(this.#connection.unary(TasksService.wait, ids), "RUNTIME_NOT_FOUND");
     }
-    // One that is not told of may still have a shim, which was started for it when containerd was killed.
+    // A task that is not listed may still have a shim, which was started for it when containerd was killed.
     await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
   }
 

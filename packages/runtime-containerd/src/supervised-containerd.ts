@@ -169,7 +169,7 @@ class Daemon {
     while (!(await answers(this.address))) {
       if (started.end !== undefined) throw this.#failed(`ended with ${started.end}`);
       if (this.#clock.monotonic() > deadline) throw this.#failed(`does not listen after ${startMs} ms`);
-      // A socket tells nobody that it is listened on from now on.
+      // There is no event of a socket that is listened on from now on.
       await delay(this.#clock, retryMs, signal);
     }
     // It listens without what it could not load.

@@ -1,8 +1,9 @@
 import { channel } from "node:diagnostics_channel";
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ContainerState, Runtime } from "@warren/runtime";
+import { until } from "@warren/std/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startRuntimeBed, type RuntimeBed } from "../src/testing/index.ts";
 
@@ -46,6 +47,25 @@ test("a worker starts one program, and none for a container, an exec or a remova
   for (const line of started) expect(line).toMatch(/warren-runtime serve$/);
 });
 
+test("a helper that dies fails the calls that wait for it, and the next call begins another", async () => {
+  const lines = execFileSync("ps", ["--ppid", String(process.pid), "-o", "pid=,args="], { encoding: "utf8" }).split(
+    "\n",
+  );
+  const own = lines.find((line) => line.endsWith("warren-runtime serve"));
+  const helper = (): number | undefined => (own === undefined ? undefined : Number.parseInt(own, 10));
+  const pid = helper();
+  expect(pid).toBeDefined();
+  process.kill(pid ?? 0, "SIGSTOP");
+  const waiting = runtime.create({ id: "waits", image, command: ["true"] }).catch((error: unknown) => error);
+  await until("it is asked for something", () =>
+    runtime.list().then(() => existsSync(join(bed.options.runDir, "containers/waits"))),
+  );
+  process.kill(pid ?? 0, "SIGKILL");
+  expect(await waiting).toMatchObject({ code: "RUNTIME_FAILED", retryable: true });
+  await runtime.create({ id: "waits", image, command: ["true"] });
+  await runtime.remove("waits");
+});
+
 test("how a container ended is known after a reboot, and of what ran it is told that the machine took it", async () => {
   for (const [id, text] of [
     ["ended", "exit 7"],
@@ -87,7 +107,7 @@ test("how a container ended is known after a reboot, and of what ran it is told 
   });
   expect(await runtime.wait("ended")).toMatchObject({ code: 7 });
   // It has now, for one that looks where another start's number stands.
-  const look = `${join(import.meta.dirname, "list-worker.ts")}`;
+  const look = join(import.meta.dirname, "list-worker.ts");
   const script = `echo 00000000-0000-4000-8000-000000000000 > ${directory}/boot && mount --bind ${directory}/boot /proc/sys/kernel/random/boot_id && exec "$@"`;
   const command = [process.execPath, "--conditions=warren-source", look, JSON.stringify(bed.options)];
   const told = execFileSync("unshare", ["--mount", "sh", "-c", script, "sh", ...command], { encoding: "utf8" });
