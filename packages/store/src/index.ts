@@ -16,6 +16,7 @@
  * - `schema.ts`         the levels and tables that a program knows
  * - `snapshot.ts`       a state as bytes
  * - `state.ts`          all tables at one version; `table.ts`, `sorted-map.ts` one of them
+ * - `settle.ts`         decoded objects as they are stored: frozen, and equal parts once
  * - `testing/`          memoryStore and the Proposer's contract, as `@warren/store/testing`
  */
 export { Store, type StoreDependencies, type StoreTerm, type UpdateOptions } from "./store.ts";
