@@ -23,7 +23,7 @@ if (![count, seed, seeds].every((n) => Number.isSafeInteger(n) && n > 0)) {
 
 const raft = join(import.meta.dirname, "../..");
 const results = join(import.meta.dirname, "results.json");
-const workshop = join(import.meta.dirname, ".mutants");
+const workshop = join(raft, ".mutants");
 /** A mutant that takes so long is one that hangs: it is noticed. */
 const patienceMs = 600_000;
 
