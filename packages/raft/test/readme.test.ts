@@ -91,7 +91,10 @@ test(
       const rest = [...running.values()];
       for (const { child } of rest) child.kill("SIGTERM");
       const codes = await Promise.all(
-        rest.map(({ child }) => child.exitCode ?? once(child, "exit").then(([code]) => code as number)),
+        rest.map(async ({ child }) => {
+          if (child.exitCode === null) await once(child, "exit");
+          return child.exitCode;
+        }),
       );
       expect(codes).toEqual([0, 0]);
     } finally {

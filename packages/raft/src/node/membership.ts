@@ -101,7 +101,7 @@ export class Membership {
       if (this.refusal !== undefined) throw changeRefused(this.refusal);
     } catch (error) {
       if (!RaftError.is(error)) throw error;
-      proposals.refuse(ticket.sequence, error as RaftError);
+      proposals.refuse(ticket.sequence, error);
     }
     wake();
     await applied;

@@ -452,7 +452,7 @@ function noBytes(): RaftError {
 }
 
 function asFailure(cause: unknown): RaftError {
-  if (RaftError.is(cause)) return cause as RaftError;
+  if (RaftError.is(cause)) return cause;
   const text = "this member stopped: its log or its core is in a state it must not go on from";
   return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
 }

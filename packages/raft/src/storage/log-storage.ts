@@ -238,7 +238,9 @@ class LogStorage implements RaftStorage {
   async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
     const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
-      const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
+      // What is committed beyond the snapshot is not here yet: entries that follow it are a write of their own.
+      const commit = Math.min(hardState?.commit ?? before.commit, index);
+      const state: State = { ...before, ...hardState, commit, compacted: { index, term }, last: index };
       await this.guard(async () => {
         if (before.last > index) await this.mark(index); // D2
         // Synced apart from the removal: entries below the compaction index are never read, those above go with it.

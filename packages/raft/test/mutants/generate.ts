@@ -19,7 +19,7 @@ export interface GeneratedMutation {
 interface Rule {
   readonly name: string;
   /** What the line becomes; nothing if the rule does not apply. */
-  change(line: string, next: string): string | undefined;
+  readonly change: (line: string, next: string) => string | undefined;
 }
 
 function replaced(pattern: RegExp, by: string): Rule["change"] {

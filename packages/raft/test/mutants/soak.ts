@@ -86,6 +86,12 @@ async function judge(mutation: GeneratedMutation): Promise<Verdict> {
   }
 }
 
+// Without any change everything passes, or a verdict would say nothing.
+const [anything] = generate();
+if (anything === undefined || (await judge({ ...anything, after: anything.before })) !== "survives") {
+  process.stderr.write("soak raft-mutants: the tests or the worlds fail without any mutation; mend them first\n");
+  process.exit(1);
+}
 const random = seededRandom(seed);
 const all = generate();
 const left = all.filter((mutation) => known[nameOf(mutation)] === undefined);

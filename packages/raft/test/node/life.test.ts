@@ -1,7 +1,7 @@
 /** A member's life: what fails at its start is closed, what hangs does not keep it from ending, and nothing half-done is seen. */
-import { systemClock, systemRandom } from "@warren/std";
+import { errorText, systemClock, systemRandom } from "@warren/std";
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 
 import {
@@ -339,7 +339,7 @@ test(
             await (node[one.method] as unknown as (...its: unknown[]) => unknown).call(node, ...args);
           } catch (error) {
             const { code } = error as { code?: string };
-            expect(code, `${one.method}(${String(args)}): ${String(error)}`).toMatch(/^RAFT_/u);
+            expect(code, `${one.method}: ${errorText(error)}`).toMatch(/^RAFT_/u);
           }
         });
         await Promise.all(answers);

@@ -158,7 +158,7 @@ test("a member that waits to call another again calls at once when the other cal
   await until("the first call failed", () => one.unreachable.length > 0);
   two = await start(2);
   two.transport.setPeers([at(1, one)]);
-  await sendUntil(one, 2, () => two!.received.length > 0);
+  await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
 });
 
