@@ -142,6 +142,14 @@ describe("three members", () => {
     expect(leader.status().config.incoming).toEqual(new Set([leader.id, other.id]));
   });
 
+  test("promote no learner that lags far behind", async () => {
+    const { leader } = await three({ promoteLagEntries: 5 });
+    await leader.addLearner({ id: 4, address: "nobody is there" });
+    for (let i = 0; i < 10; i++) await leader.propose(put("a", String(i)));
+    await expect(leader.promote(4)).rejects.toThrow(/4 lags \d+ entries behind/u);
+    expect(leader.status().config.learners.has(4)).toBe(true);
+  });
+
   test("find a member under another address once it is given", async () => {
     const { leader, others } = await three();
     const { id } = others[0]!;

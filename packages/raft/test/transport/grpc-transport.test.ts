@@ -122,6 +122,21 @@ test("an address that is taken is told", async () => {
   await closeAll();
 });
 
+test("a message in another member's name ends the call it came on, and what a follower hands on does not", async () => {
+  const [one, two] = [await start(1), await start(2)];
+  one.transport.setPeers([at(2, two)]);
+  await sendUntil(one, 2, () => two.received.length > 0);
+  one.transport.send([message("MsgHeartbeat", { from: 3, to: 2 })]);
+  await until("the call ended", () => one.unreachable.length > 0);
+  await sendUntil(one, 2, () => one.refusals.length > 0 || two.received.length > 2);
+  expect(two.received.every(({ from }) => from === 1)).toBe(true);
+  await until("a proposal that was handed on arrives", () => {
+    one.transport.send([message("MsgProp", { from: 3, to: 2 })]);
+    return two.received.some(({ type, from }) => type === "MsgProp" && from === 3);
+  });
+  await closeAll();
+});
+
 test("a snapshot that is announced in another member's name is refused", async () => {
   const [one, two] = [await start(1), await start(2)];
   one.transport.setPeers([at(2, two)]);
