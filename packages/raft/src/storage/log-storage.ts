@@ -235,7 +235,12 @@ class LogStorage implements RaftStorage {
     await this.files.prune(this.state.last);
   }
 
-  async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
+  async installSnapshot(
+    { index, term }: SnapshotMetadata,
+    hardState: HardState | undefined,
+    changed: Omit<Identity, "nodeId"> | undefined = undefined,
+  ): Promise<void> {
+    const identity: IdentityRecord = { ...this.identity, ...changed };
     const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
       // What is committed beyond the snapshot is not here yet: entries that follow it are a write of their own.
@@ -246,7 +251,9 @@ class LogStorage implements RaftStorage {
         // Synced apart from the removal: entries below the compaction index are never read, those above go with it.
         const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
         for (let at = index + 1; at <= before.last; at++) ops.push({ type: "del", key: entryKey(at) });
+        if (changed !== undefined) ops.push({ type: "put", key: identityKey, value: seal(identity) });
         await this.kv.batch(ops, { sync: true });
+        this.identity = identity;
         this.markLater(index);
         this.state = state;
         this.terms = [];

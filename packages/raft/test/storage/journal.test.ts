@@ -112,7 +112,7 @@ describe("a journal", () => {
     // Both halves fill; the first one's flush fails meanwhile.
     await expect(
       (async () => {
-        while (acknowledged < 100) await write();
+        for (let n = 0; n < 100; n++) await write();
       })(),
     ).rejects.toThrow("EIO");
     expect(acknowledged).toBeGreaterThan(15);
