@@ -1,6 +1,6 @@
 /** `tools/soak raft-mutants`: a sample of generated mutations, each run through the unit tests and some seeds. */
 import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -37,9 +37,8 @@ function make(mutation: GeneratedMutation): string {
   mkdirSync(workshop, { recursive: true });
   const copy = mkdtempSync(join(workshop, "m-"));
   cpSync(join(raft, "src"), join(copy, "src"), { recursive: true });
-  const slow = /\/test\/(?:bugs|cluster|package|mutants)(?:\/|$)|\.sim\.test\.ts$|year|slow-link|readme/u;
+  const slow = /\/test\/(?:bugs|cluster|package|mutants)(?:\/|$)|\.sim\.test\.ts$|tsconfig\.json$|year|slow-link|readme/u;
   cpSync(join(raft, "test"), join(copy, "test"), { recursive: true, filter: (path) => !slow.test(path) });
-  symlinkSync(join(raft, "node_modules"), join(copy, "node_modules"));
   writeFileSync(
     join(copy, "vitest.config.ts"),
     `const conditions = ["warren-source", "node", "import", "default"];
