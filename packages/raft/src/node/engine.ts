@@ -192,7 +192,7 @@ export class Engine {
     this.wake();
   }
 
-  /** Campaigns now, whoever leads. */
+  /** Campaigns now, though there may be a leader. */
   campaign(): void {
     this.raw.campaign();
     this.observe();

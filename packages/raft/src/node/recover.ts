@@ -107,12 +107,12 @@ async function replay(storage: RaftStorage, fsm: StateMachine, clock: Clock, las
   });
   const newest = storage.snapshots()[0]?.index ?? 0;
   if (newest > 0) await applier.restore(storage, newest);
-  for (let from = newest + 1; from <= last && failure === undefined;) {
+  for (let from = newest + 1; from <= last;) {
     const entries = storage.entries(from, last + 1, 1024 * 1024);
     applier.push(message("MsgStorageApply", { to: LocalApplyThread, entries }));
     await applier.idle();
+    if (failure !== undefined) throw failure as Error;
     from += entries.length;
   }
-  if (failure !== undefined) throw failure as Error;
   return applier;
 }

@@ -90,7 +90,7 @@ function readRecords(bytes: Buffer, salt: number): JournalRecord[] {
   const records: JournalRecord[] = [];
   for (const start of [sectorBytes, sectorBytes + halfBytes]) {
     const half = bytes.subarray(start, start + halfBytes);
-    // Sector by sector past what is damaged: whether it was the last is told by the numbers of those that follow.
+    // Sector by sector past a damaged record: the numbers of those that follow show whether it was the last.
     for (let at = 0; at < halfBytes;) {
       const length = half.readUInt32LE(at + 4);
       const record = half.subarray(at, at + length);

@@ -238,7 +238,7 @@ class LogStorage implements RaftStorage {
   async installSnapshot(
     { index, term }: SnapshotMetadata,
     hardState: HardState | undefined,
-    changed: Omit<Identity, "nodeId"> | undefined = undefined,
+    changed?: Omit<Identity, "nodeId">,
   ): Promise<void> {
     const identity: IdentityRecord = { ...this.identity, ...changed };
     const { compacted, last } = await this.inTurn(async () => {

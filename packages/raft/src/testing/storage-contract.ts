@@ -205,7 +205,7 @@ export const storageContract: readonly ContractCase<Disk>[] = [
     },
   },
   {
-    title: "a damaged entry, a hole and a lost tail are told apart, and not guessed at",
+    title: "a damaged entry, a hole and a lost tail are distinguished, and each is refused",
     async run(disk) {
       const storage = await open(disk);
       await storage.write({ entries: entries(1, 5) });

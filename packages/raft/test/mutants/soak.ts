@@ -37,7 +37,8 @@ function make(mutation: GeneratedMutation): string {
   mkdirSync(workshop, { recursive: true });
   const copy = mkdtempSync(join(workshop, "m-"));
   cpSync(join(raft, "src"), join(copy, "src"), { recursive: true });
-  const slow = /\/test\/(?:bugs|cluster|package|mutants)(?:\/|$)|\.sim\.test\.ts$|tsconfig\.json$|year|slow-link|readme/u;
+  const slow =
+    /\/test\/(?:bugs|cluster|package|mutants)(?:\/|$)|\.sim\.test\.ts$|tsconfig\.json$|year|slow-link|readme/u;
   cpSync(join(raft, "test"), join(copy, "test"), { recursive: true, filter: (path) => !slow.test(path) });
   writeFileSync(
     join(copy, "vitest.config.ts"),

@@ -228,7 +228,7 @@ test("a read never sees a state that is being replaced by a snapshot's", async (
   expect([["a", "b"], []]).toContainEqual(await read);
 });
 
-test("a member that comes back under its id without its log is told so and stops; both sides log it once", async () => {
+test("a member that comes back under its id without its log is refused and stops; both sides log it once", async () => {
   const network = new MemoryNetwork();
   const logs = new Map(members.map(({ id }) => [id, new RecordingLogger()]));
   const metrics = new RecordingMetrics();

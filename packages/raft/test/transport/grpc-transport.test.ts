@@ -99,7 +99,7 @@ test("a caller whose certificate names another member is refused before it is as
   await closeAll();
 });
 
-test("whoever answers at a member's address with another's certificate is told nothing", async () => {
+test("a peer that answers at a member's address with another's certificate is sent nothing", async () => {
   const [one, two] = [await start(1), await start(2, { name: "member-1" })];
   one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => one.unreachable.length > 3);
@@ -116,7 +116,7 @@ test("how members are named in certificates can be chosen", async () => {
   await closeAll();
 });
 
-test("an address that is taken is told", async () => {
+test("an address that is in use is reported", async () => {
   const { address } = at(1, await start(1));
   await expect(start(2, { listen: address })).rejects.toThrow(`EADDRINUSE: address already in use ${address}`);
   await closeAll();
