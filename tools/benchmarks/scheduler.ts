@@ -6,7 +6,7 @@
  * What the clock said stands beside it. One decision is a task applied and scheduled by itself, by the clock; then it
  * is taken off again.
  *
- * `tools/bench scheduler [rates|curve|waiting]…` runs some parts only; BENCH_ROUNDS (default 3) rounds a case.
+ * `tools/bench scheduler [rates|curve|waiting|decisions]…` runs some parts only; BENCH_ROUNDS (default 3) rounds a case.
  */
 import { execFileSync } from "node:child_process";
 import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
@@ -216,7 +216,29 @@ function printWaiting(): void {
   printTable(["nodes", "services that wait", "constraint", "p50", "p95", "p99"], rows);
 }
 
-const parts = { rates: printRates, curve: printCurve, waiting: printWaiting };
+/** What a peer's scheduler is compared with: the work of both is named where the figures are. */
+function printDecisions(): void {
+  const tasks = 10_000;
+  const { placed, rounds, clock } = run({ nodes: 1_000, tasks, services: tasks, kind: "plain" });
+  if (placed !== tasks) throw new Error(`${placed} of ${tasks} tasks were placed: the case needs room for all`);
+  process.stdout.write(
+    "\nDecisions alone: 10,000 one-task services on 1,000 nodes that are known before; from the first task applied to the\n" +
+      "last decision returned, with its reason. No store, no loop, no writes. Target: 10 × a peer that does the same.\n\n",
+  );
+  const cells = (times: readonly number[]): string[] => [
+    ...percentileCells(times, 0),
+    thousands(tasks / (percentile(times, 0.5) / 1_000)),
+  ];
+  printTable(
+    ["ms for all", "p50", "p95", "p99", "placements/s"],
+    [
+      ["on the processor", ...cells(rounds)],
+      ["by the clock", ...cells(clock)],
+    ],
+  );
+}
+
+const parts = { rates: printRates, curve: printCurve, waiting: printWaiting, decisions: printDecisions };
 const [given, ...more] = process.argv.slice(2);
 if (given !== undefined && given.startsWith("{")) {
   process.stdout.write(JSON.stringify(measure(JSON.parse(given) as Case)));

@@ -1,10 +1,11 @@
 /** The manager, joined: a part in a cluster, the API for users and for nodes, a leader's loops. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { machineNode } from "@warren/agent/machine";
 import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
-import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import { lockDirectory, pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
 import { Dispatcher } from "@warren/dispatcher";
 import { bindToMember, Membership, memberOf, removeMembership, type LeaderWork } from "@warren/membership";
 import { startOrchestrator } from "@warren/orchestrator";
@@ -40,6 +41,8 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   const base: Base = { clock: systemClock, random: systemRandom, log, metrics: prometheus.metrics };
   await mkdir(options.runDir, { recursive: true, mode: 0o700 });
   await using resources = new AsyncDisposableStack();
+  // First of all: what is in the folder is one manager's, whatever became of pid files and sockets.
+  resources.use(await lockDirectory(managerDirectory(options)));
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
 
   const membership = resources.use(
@@ -49,7 +52,12 @@ export async function runManager(options: ManagerOptions): Promise<void> {
     ),
   );
   const services = servicesOf(membership, base, options.version);
-  const server = await startServer({ services, ...base }, { socketPath: join(options.runDir, "manager.sock") });
+  // The local socket speaks for the node that this machine's worker is, whose record is beside the manager's.
+  const localNodeId = machineNode(join(options.dataDir, "worker", "record"));
+  const server = await startServer(
+    { services, localNodeId, ...base },
+    { socketPath: join(options.runDir, "manager.sock") },
+  );
   resources.defer(() => server.drain({ graceMs: drainMs }));
   if (options.metricsAddress !== undefined)
     resources.use(

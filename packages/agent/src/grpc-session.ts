@@ -6,9 +6,7 @@ export function grpcSession(dispatcher: ApiClient["dispatcher"]): Session {
   return {
     open: (request, signal) => dispatcher.session(request, { signal }),
     heartbeat: (request, signal) => dispatcher.heartbeat(request, { signal }),
-    async report(request, signal) {
-      await dispatcher.report(request, { signal });
-    },
+    report: (request, signal) => dispatcher.report(request, { signal }),
     assignments: (request, signal) => dispatcher.assignments(request, { signal }),
     relay: (up, signal) => dispatcher.relay(up, { signal }),
   };

@@ -20,6 +20,20 @@ export async function readIdentity(path: string): Promise<Identity | undefined> 
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+  return identityIn(bytes);
+}
+
+/** Where the identity of the record in `directory` is. */
+export function identityPathOf(directory: string): string {
+  return `${directory}.identity`;
+}
+
+/** The id in an identity's bytes; undefined if they are damaged. */
+export function nodeIdIn(bytes: Uint8Array): string | undefined {
+  return identityIn(bytes)?.nodeId;
+}
+
+function identityIn(bytes: Uint8Array): Identity | undefined {
   const entry = openEntry("identity", bytes);
   if (entry.kind === "damaged") return undefined;
   return JSON.parse(Buffer.from(entry.body).toString()) as Identity;

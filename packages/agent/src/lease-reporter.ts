@@ -1,4 +1,4 @@
-import { LeaseReport_State, type LeaseReport } from "@warren/api";
+import { LeaseReport_State, type LeaseReport, type ReportResponse } from "@warren/api";
 import { Changes, type Clock, type Logger } from "@warren/std";
 import type { LocalRecord } from "./local-record.ts";
 import { within } from "./waiting.ts";
@@ -60,14 +60,17 @@ export class LeaseReporter {
    * Sends what waits and what comes, one batch at a time, until the signal aborts or `send` fails; what was not
    * acknowledged then waits for the next call.
    */
-  async run(send: (reports: LeaseReport[]) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async run(send: (reports: LeaseReport[]) => Promise<ReportResponse>, signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#changes.until(() => (this.#waiting.size > 0 ? true : undefined), signal);
       const batch = [...this.#waiting].slice(0, batchReports);
       const reports = batch.map(([key]) => reportOf(this.#record, key));
       if (!(await within(this.#clock, writeWaitMs, this.#record.durable(signal), signal)))
         this.#log.warn("leases are reported although their state is not on disk");
-      await send(reports.filter((report) => report !== undefined));
+      const { refused } = await send(reports.filter((report) => report !== undefined));
+      // L10: another node has the lease. This one keeps it as it is assigned, and says the same only if it changes.
+      for (const { slotId, why } of refused)
+        this.#log.error("a manager refuses the report of a lease", { slotId, why });
       batch.forEach(([key, count], index) => {
         if (this.#waiting.get(key) === count) this.#waiting.delete(key);
         const report = reports[index];
@@ -78,7 +81,7 @@ export class LeaseReporter {
 }
 
 /** What a node has of one lease; undefined if it has nothing. Bounded: counts, two ends and the last few runs (L10). */
-export function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
+function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
   const lease = record.leases.get(key);
   if (lease === undefined) return undefined;
   const { slotId, epoch, versionId, address, imageDigest = "", settled = "", stage, held } = lease.local;

@@ -3,7 +3,7 @@ import { mkdir, readdir, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { errorText } from "@warren/std";
-import { readIdentity, writeIdentity, type Identity } from "./identity.ts";
+import { identityPathOf, readIdentity, writeIdentity, type Identity } from "./identity.ts";
 import type { AgentState } from "./seams.ts";
 
 /**
@@ -18,7 +18,7 @@ import type { AgentState } from "./seams.ts";
  */
 export async function openLevelState(directory: string): Promise<AgentState> {
   await mkdir(dirname(directory), { recursive: true, mode: 0o700 });
-  const identityPath = `${directory}.identity`;
+  const identityPath = identityPathOf(directory);
   const identity = await readIdentity(identityPath);
   const { level, lost } = await openOrSetAside(directory, identity);
   return {

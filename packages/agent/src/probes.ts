@@ -4,7 +4,6 @@ import type { HealthCheck } from "@warren/api";
 import { RuntimeError, type Runtime } from "@warren/runtime";
 import { ProbeSkipped } from "./health.ts";
 import type { ProbeTransport } from "./seams.ts";
-import { abortable } from "@warren/std";
 
 /** Bytes of a failed probe's output that are told. */
 const toldBytes = 200;
@@ -85,21 +84,14 @@ async function execProbe(
         told = Buffer.concat([told, chunk]).subarray(0, toldBytes);
       },
     });
-  let process;
+  // Ended by its signal, with all that it has started, whether it has begun or not.
   try {
-    process = await abortable(runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }), signal);
+    const process = await runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }, signal);
+    const { code } = await process.exit;
+    if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(told)}`);
   } catch (error) {
     if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE") || RuntimeError.is(error, "RUNTIME_WRONG_STATE"))
       throw new ProbeSkipped("the runtime can't be asked", { cause: error });
-    throw error;
-  }
-  try {
-    const { code } = await abortable(process.exit, signal);
-    if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(told)}`);
-  } catch (error) {
-    // Told too late, or to one that has ended: nothing is left to end.
-    if (signal.aborted) await process.signal("KILL").catch(() => undefined);
-    if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE")) throw new ProbeSkipped("the runtime went", { cause: error });
     throw error;
   }
 }

@@ -8,6 +8,7 @@ import type {
   RelayDown,
   RelayUp,
   ReportRequest,
+  ReportResponse,
   SessionMessage,
   SessionRequest,
 } from "@warren/api";
@@ -20,8 +21,8 @@ export interface Session {
   /** Registers the node, for as long as the stream is read. */
   open(request: SessionRequest, signal: AbortSignal): AsyncIterable<SessionMessage>;
   heartbeat(request: HeartbeatRequest, signal: AbortSignal): Promise<HeartbeatResponse>;
-  /** Resolves once the manager has stored it. */
-  report(request: ReportRequest, signal: AbortSignal): Promise<void>;
+  /** Resolves once the manager has stored it, but for what it refuses in its answer. */
+  report(request: ReportRequest, signal: AbortSignal): Promise<ReportResponse>;
   assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncIterable<AssignmentsMessage>;
   /** `up` is read only as fast as the manager takes it, and asked to end when the answers have ended. */
   relay(up: AsyncIterable<RelayUp>, signal: AbortSignal): AsyncIterable<RelayDown>;

@@ -4,6 +4,7 @@ import type {
   NodeDescription,
   Point,
   RelayRequest,
+  ReportResponse,
   SessionMessage,
 } from "@warren/api";
 import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
@@ -150,10 +151,10 @@ export class SessionLoop {
     }
   }
 
-  async #send(sessionId: string, leases: LeaseReport[], signal: AbortSignal): Promise<void> {
+  #send(sessionId: string, leases: LeaseReport[], signal: AbortSignal): Promise<ReportResponse> {
     const { session } = this.#dependencies;
     const { nodeId } = this.#handlers;
-    await this.#inTime("reporting leases", signal, (inTime) => session.report({ nodeId, sessionId, leases }, inTime));
+    return this.#inTime("reporting leases", signal, (inTime) => session.report({ nodeId, sessionId, leases }, inTime));
   }
 
   /** Fails where the manager does not answer in time. */

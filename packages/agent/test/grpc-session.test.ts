@@ -22,6 +22,7 @@ const lease: AssignedLease = {
   address: "10.77.1.2",
   after: undefined,
   initialRecord: undefined,
+  offeredLife: 0,
 };
 
 test("over gRPC on a socket: a task runs, its log comes back, and a manager that is away is found again", async () => {
@@ -52,6 +53,7 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
     { dataDir: folder, hostname: "edge-1", version: "1" },
   );
   resources.use(agent);
+  await until("it is connected", () => agent.connected);
   const id = taskIdOf(lease.slotId, epoch, firstRun);
   manager.assign("version", "v", Version.fromPartial({ meta: { id: "v" }, task: { container: { image } } }));
   manager.lease(lease);
@@ -76,4 +78,4 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
   });
   expect(status.container?.exitCode).toBe(3);
   expect(manager.sessions).toBeGreaterThan(1);
-});
+}, 30_000);

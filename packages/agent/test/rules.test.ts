@@ -107,13 +107,16 @@ test("L6: run (0, 1) is only of the life that received the offer", async () => {
   expect(world.report(given)?.record).toMatchObject({ failures: 0, restarts: 0, rejections: 0 });
 });
 
-test("L6: a lease that arrives as held was maybe run before, and gets no run (0, 1)", async () => {
+test("L6: what arrives as held has run (0, 1) only if it was offered to this life", async () => {
   await using world = new World();
   await world.start();
-  const given = world.make("svc.1");
-  world.manager.lease({ ...given.lease, state: LeaseState.HELD });
-  await world.until("it runs", () => world.running("svc.1").length === 1);
-  expect(world.running("svc.1")).not.toEqual([given.task]);
+  const mine = world.make("svc.1");
+  const before = world.make("svc.2");
+  world.manager.lease({ ...mine.lease, state: LeaseState.HELD });
+  world.manager.lease({ ...before.lease, state: LeaseState.HELD, offeredLife: 5 });
+  await world.until("both run", () => world.running().length === 2);
+  expect(world.running("svc.1")).toEqual([mine.task]);
+  expect(world.running("svc.2")).not.toEqual([before.task]);
 });
 
 test("L6: a disk that is set back makes no id twice", async () => {
@@ -271,6 +274,24 @@ test("L10: a report is bounded, whatever happened since the last one", async () 
   expect(world.machine.containers.size).toBeLessThanOrEqual(6);
 });
 
+test("L10: a report that is refused, as another node has the lease, is named once and holds up no other", async () => {
+  await using world = new World();
+  await world.start();
+  world.manager.refusedSlots.add("svc.1");
+  const theirs = world.give("svc.1");
+  const ours = world.give("svc.2");
+  await world.untilRunning(ours);
+  expect(world.report(theirs)).toBeUndefined();
+  await world.pass(1_000);
+  const { length } = world.manager.batches;
+  await world.pass(60_000);
+  expect(world.manager.batches).toHaveLength(length);
+  const said = world.log.records.filter(({ event }) => event === "a manager refuses the report of a lease");
+  expect(said.at(-1)?.fields).toMatchObject({ slotId: "svc.1", why: "another node has it" });
+  world.manager.unassign("lease", theirs.key);
+  await world.until("it is forgotten", () => world.running().length === 1);
+});
+
 test("L12: what a lost record does not hold is not started before a complete answer came, and then it is", async () => {
   await using world = new World();
   await world.start();
@@ -315,7 +336,11 @@ test("L13: a hello names the last point that was obeyed; an equal or later one i
 
 test.each([
   ["an earlier point of the same history", { version: -1 }, "it is at version"],
-  ["a lower incarnation", { counter: -1 }, "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1"],
+  [
+    "a lower incarnation",
+    { counter: -1 },
+    "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1",
+  ],
   ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
 ])("L13, L14: %s is not obeyed, and is named", async (_what, change, why) => {
   await using world = new World();
@@ -412,7 +437,11 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
   const bytes = Buffer.concat([encodeAssigned("lease", { ...given.lease, state: LeaseState.HELD }), later]);
   const change = { kind: 1 as AssignmentKind, key: given.key, object: bytes };
   world.manager.objects.set(`lease/${given.key}`, change);
-  world.manager.objects.set("99/key/with/slashes", { kind: 99 as AssignmentKind, key: "key/with/slashes", object: later });
+  world.manager.objects.set("99/key/with/slashes", {
+    kind: 99 as AssignmentKind,
+    key: "key/with/slashes",
+    object: later,
+  });
   world.manager.send([...world.manager.objects.values()]);
   await world.until("it runs", () => world.running("svc.1").length === 1);
   await world.pass(1_000);

@@ -51,7 +51,7 @@ async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
  * What `work` resolves to, or undefined at the abort. Not `Promise.race`: that leaves something behind on the promise
  * that lasts, at each turn.
  */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+export function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => resolve(undefined);
     if (signal.aborted) onAbort();

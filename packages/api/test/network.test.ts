@@ -133,7 +133,7 @@ describe("a caller from another machine", () => {
 
   it("with a certificate that does not count gets one clear reason, and no call is run", async () => {
     const { client, listener } = await world({
-      services: [networks({ list: () => expect.unreachable() as never })],
+      services: [networks({ list: () => expect.unreachable() })],
     });
     const foreign = await createTestAuthority({ clusterId });
     const expired = { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) };

@@ -4,14 +4,15 @@ import {
   Service,
   ServicesDefinition,
   ServiceSpec,
-  UpdateStatus_State,
   invalid,
+  precondition,
   type ListServicesRequest,
   type TaskSpec,
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
-import type { Transaction } from "@warren/store";
+import { rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
+import type { Transaction, View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { explainService, explainTask } from "./explanation.ts";
@@ -21,7 +22,7 @@ import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
 import { admit, checkSpec } from "./service-admission.ts";
 import { presentService } from "./summary.ts";
-import { createVersion, makesTheSame, rollbackTarget, withVersion } from "./versions.ts";
+import { createVersion, makesTheSame, rollbackTarget } from "./versions.ts";
 
 export function services(access: Access, dependencies: ControlDependencies): BoundService {
   const { clock } = dependencies;
@@ -134,7 +135,7 @@ function newVersion(
   const number = service.lastVersionNumber + 1;
   const before = tx.get("versions", service.versionId);
   const versionId = createVersion(tx, { serviceId: idOf(service), number, task, imageDigest, before });
-  return { versionId, lastVersionNumber: number, recentVersionIds: [...withVersion(service, versionId)] };
+  return { versionId, lastVersionNumber: number, recentVersionIds: withVersion(service.recentVersionIds, versionId) };
 }
 
 /** `digest` is what the image was found to be; undefined where it was not looked at, so that it stays. */
@@ -161,11 +162,20 @@ function updateService(
     ServiceSpec.fromPartial({ task: spec.task }),
     ServiceSpec.fromPartial({ task: service.spec?.task }),
   );
+  if (!sameImage || !makesTheSame(spec.task, service.spec?.task)) checkOrder(tx, name, spec);
   const version = sameTask && sameImage ? {} : newVersion(tx, service, spec.task, imageDigest);
   tx.update("services", { ...service, spec, specVersion: service.specVersion + 1, ...version });
   const stays = sameImage && makesTheSame(spec.task, service.spec?.task);
   emit(tx, service, "updated", stays ? "updated; its tasks stay" : updateText(wanted?.imageDigest, imageDigest));
   return idOf(service);
+}
+
+/** @throws ApiError `API_PRECONDITION` where the update could never place its first new task */
+function checkOrder(view: View, name: string, spec: ServiceSpec): void {
+  const obstacle = startFirstObstacle(spec, view.list("nodes"));
+  if (obstacle === undefined) return;
+  const description = `service "${name}" ${obstacle.why}`;
+  throw precondition([{ type: "NO_ROOM_TO_START_FIRST", subject: `service/${name}`, description }], obstacle.remedy);
 }
 
 /** What is known of the image as long as its reference is the same. */
@@ -197,24 +207,12 @@ function rollBackService(tx: Transaction, ref: string, versionNumber: number, no
   const target = rollbackTarget(tx, service, versionNumber);
   if (spec === undefined || idOf(target) === service.versionId) return idOf(service);
   const message = `rolling back to version ${target.number}, as was asked`;
+  const changes = rollbackTo(service, target, message, now.getTime(), tx.epoch.index);
   tx.update("services", {
     ...service,
+    ...changes,
     spec: admit(tx, { ...spec, task: target.task }, idOf(service)),
     specVersion: service.specVersion + 1,
-    versionId: idOf(target),
-    recentVersionIds: [...withVersion(service, idOf(target))],
-    updateStatus: {
-      state: UpdateStatus_State.ROLLING_BACK,
-      startedAt: now,
-      completedAt: undefined,
-      message,
-      versionId: idOf(target),
-      fromVersionId: service.versionId,
-      rollback: true,
-      blocked: "",
-      progressAt: now,
-      sinceIndex: 0,
-    },
   });
   emit(tx, service, "rollback-started", message);
   return idOf(service);

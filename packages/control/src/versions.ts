@@ -6,9 +6,6 @@ import { level } from "@warren/api/model";
 import type { Transaction, View } from "@warren/store";
 import { idOf, serviceName } from "./access.ts";
 
-/** Versions that a service names: the last that were wanted, and the last whose rollout completed. */
-const kept = 5;
-
 /** A task spec without what can change while its container stays. */
 function partsOfContainer(spec: TaskSpec): TaskSpec {
   return { ...TaskSpec.fromPartial(spec), placement: undefined, restart: undefined };
@@ -55,11 +52,6 @@ export function createVersion(tx: Transaction, input: VersionInput): string {
     level,
     make: same ? before.make : makeOf(task, imageDigest),
   });
-}
-
-/** The service's list of wanted versions, with another in front. */
-export function withVersion(service: Service, versionId: string): readonly string[] {
-  return [versionId, ...service.recentVersionIds.filter((id) => id !== versionId)].slice(0, kept);
 }
 
 /**

@@ -1,8 +1,28 @@
-import { ObjectKind, PortSpec_Mode, Service, TaskState, UpdateStatus_State, type ServiceSpec } from "@warren/api";
+import { ObjectKind, PortSpec_Mode, Service, TaskState, UpdateConfig_Order, UpdateStatus_State, type ServiceSpec } from "@warren/api";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
 
 const spec = (service: Service): ServiceSpec => service.spec as ServiceSpec;
+
+describe("update with order start-first", () => {
+  const host = { target: 80, published: 8_080, mode: PortSpec_Mode.HOST };
+
+  it("is refused where the first new task could never be placed, with what to do; one that replaces nothing is not", async () => {
+    const fixture = await control();
+    const { client } = fixture;
+    await addNode(fixture, "edge-1");
+    await client.services.create({ spec: web({ ports: [host] }) });
+    const startFirst = { order: UpdateConfig_Order.START_FIRST };
+    await client.services.update({ ref: "web", spec: web({ ports: [host], update: startFirst }) });
+    const other = web({ ports: [host], update: startFirst }, { image: "other" });
+    const error = await failure(client.services.update({ ref: "web", spec: other }));
+    expect(error.code).toBe("API_PRECONDITION");
+    expect(error.message).toContain("port 8080 of the host is one task's on each node");
+    expect(error.remedy).toBe("update with order stop-first, publish the port with mode ingress, or add a node");
+    await addNode(fixture, "edge-2");
+    await client.services.update({ ref: "web", spec: other });
+  });
+});
 
 describe("create", () => {
   it("stores the completed spec on the default network, with an event, and says what is awaited", async () => {

@@ -22,11 +22,11 @@ export function addressCount(subnet: string): number {
 }
 
 /**
- * Which lease was given which address. It is an index, and may name leases that are gone: whether an address is free is
- * read from the slot that it names, in the transaction that gives it.
+ * Which lease has which address. It is an index, and may name leases that are gone: whether an address is free is read
+ * from the slot that it names, in the transaction that allocates it.
  */
 export class AddressBook {
-  /** Node → address → the lease that was given it last. */
+  /** Node → address → the newest lease that got it. */
   readonly #nodes = new Map<string, Map<string, { readonly slotId: string; readonly epoch: Lease["epoch"] }>>();
   /** Node → where the search goes on. */
   readonly #next = new Map<string, number>();
@@ -54,7 +54,7 @@ export class AddressBook {
     if (index === undefined)
       return { kind: "short", reason: `each of the ${count} addresses of ${nodeName(node)} is taken or rests` };
     this.#next.set(idOf(node), index + 1);
-    return { kind: "given", value: at(index), changed: true };
+    return { kind: "allocated", value: at(index), changed: true };
   }
 
   /** Forgets a node that is gone. */
@@ -66,7 +66,7 @@ export class AddressBook {
   #put(slotId: string, { nodeId, address, epoch }: Lease): void {
     const there = this.#nodes.get(nodeId) ?? new Map<string, { slotId: string; epoch: Lease["epoch"] }>();
     const before = there.get(address);
-    // An older lease that had it is told of later only by a slot that is written again.
+    // A slot that is written again may name an older lease that had the address before.
     const isOlder = before !== undefined && (before.epoch?.index ?? 0) > (epoch?.index ?? 0);
     if (!isOlder) there.set(address, { slotId, epoch });
     this.#nodes.set(nodeId, there);

@@ -29,7 +29,7 @@ const subnetPrefix = 24;
 
 export type Allocation<T> =
   /** `changed`: it is not what was held before. */
-  | { readonly kind: "given"; readonly value: T; readonly changed: boolean }
+  | { readonly kind: "allocated"; readonly value: T; readonly changed: boolean }
   /** Nothing was changed. `reason` continues `waits: `. */
   | { readonly kind: "short"; readonly reason: string };
 
@@ -43,7 +43,7 @@ export class Allocator {
   /** The endpoint that `service` is to have: what it has already as far as that still fits its spec. */
   endpoint(view: View, service: Service): Allocation<ServiceEndpoint> {
     const { endpoint } = service;
-    if (endpoint !== undefined && hasAll(service)) return { kind: "given", value: endpoint, changed: false };
+    if (endpoint !== undefined && hasAll(service)) return { kind: "allocated", value: endpoint, changed: false };
 
     const held = this.#heldIn(view);
     const vip = endpoint?.vip || this.#vip(view, held);
@@ -55,20 +55,20 @@ export class Allocator {
     const ports: PortSpec[] = [];
     for (const each of wanted) {
       const kept = before.find((port) => isChosen(port) && !asked.has(portKey(port)) && answers(port, each));
-      const given = each.published === 0 ? (kept ?? this.#choose(each, held, reserved)) : asAsked(each, service, held);
-      if (typeof given === "string") return { kind: "short", reason: given };
-      asked.add(portKey(given));
-      reserved.add(portKey(given));
-      ports.push(given);
+      const port = each.published === 0 ? (kept ?? this.#choose(each, held, reserved)) : asAsked(each, service, held);
+      if (typeof port === "string") return { kind: "short", reason: port };
+      asked.add(portKey(port));
+      reserved.add(portKey(port));
+      ports.push(port);
     }
     const value = { vip, ports };
     held.put(service, value);
-    return { kind: "given", value, changed: true };
+    return { kind: "allocated", value, changed: true };
   }
 
   /** The subnet that `node` is to have. */
   subnet(view: View, node: Node): Allocation<string> {
-    if (node.subnet !== "") return { kind: "given", value: node.subnet, changed: false };
+    if (node.subnet !== "") return { kind: "allocated", value: node.subnet, changed: false };
     const pool = parseNetwork(taskPool(view));
     if (pool === undefined || pool.prefix > subnetPrefix)
       return { kind: "short", reason: `the task pool ${taskPool(view)} holds no /${subnetPrefix}` };
@@ -79,7 +79,7 @@ export class Allocator {
     const index = nextFree(count, this.#nextSubnet, (each) => taken.has(nameOf(each)));
     if (index === undefined) return { kind: "short", reason: `no subnet is left in the task pool ${taskPool(view)}` };
     this.#nextSubnet = index + 1;
-    return { kind: "given", value: nameOf(index), changed: true };
+    return { kind: "allocated", value: nameOf(index), changed: true };
   }
 
   #heldIn(view: View): HeldEndpoints {
@@ -170,9 +170,9 @@ export function hasAll({ spec, endpoint }: Service): boolean {
     vip !== "" &&
     wanted.length === ports.length &&
     wanted.every((each, index) => {
-      const given = ports[index];
-      if (given === undefined) return false;
-      return samePort(each, each.published === 0 && isChosen(given) ? { ...given, published: 0 } : given);
+      const port = ports[index];
+      if (port === undefined) return false;
+      return samePort(each, each.published === 0 && isChosen(port) ? { ...port, published: 0 } : port);
     })
   );
 }

@@ -17,7 +17,7 @@ export interface Reconciler {
   readonly tables: readonly TableName[];
   /** Every key that there is. */
   keys(view: View): Iterable<string>;
-  /** Keys that `change` may have given something to do. */
+  /** Keys for which `change` may have made something to do. */
   touched(change: StoreChange, view: View): Iterable<string>;
   /** Decides for one key, with at most about `budget` writes; `tx` is read, and written by the step. */
   plan(tx: Transaction, key: string, budget: number): Step;
@@ -61,7 +61,7 @@ export class ControlLoop {
   #limit: number;
   readonly #due = new Set<string>();
   readonly #timers = new Map<string, Timer>();
-  #bell = Promise.withResolvers<void>();
+  #wakeUp = Promise.withResolvers<void>();
   /** Keys of a pass by time; what is written for one was missed by events. */
   readonly #resynced = new Set<string>();
 
@@ -75,12 +75,12 @@ export class ControlLoop {
 
   /** Runs until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const ring = (): void => this.#bell.resolve();
-    signal.addEventListener("abort", ring, { once: true });
+    const wake = (): void => this.#wakeUp.resolve();
+    signal.addEventListener("abort", wake, { once: true });
     try {
       await Promise.all([this.#listen(signal), this.#work(signal)]);
     } finally {
-      signal.removeEventListener("abort", ring);
+      signal.removeEventListener("abort", wake);
       for (const timer of this.#timers.values()) timer.cancel();
       this.#timers.clear();
     }
@@ -122,7 +122,7 @@ export class ControlLoop {
     const backoff = new Backoff(this.#deps.random);
     while (!signal.aborted) {
       if (this.#due.size === 0) {
-        await this.#bell.promise;
+        await this.#wakeUp.promise;
         continue;
       }
       const keys = [...this.#due].slice(0, maxKeys);
@@ -194,8 +194,8 @@ export class ControlLoop {
 
   #mark(key: string): void {
     this.#due.add(key);
-    this.#bell.resolve();
-    this.#bell = Promise.withResolvers();
+    this.#wakeUp.resolve();
+    this.#wakeUp = Promise.withResolvers();
   }
 
   /** Replaces the key's timer. */

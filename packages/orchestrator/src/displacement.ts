@@ -13,10 +13,12 @@ export type Displacement =
   | { readonly kind: "grace"; readonly inMs: number }
   /** It is to go, and its node hears that. */
   | { readonly kind: "must-go"; readonly why: string }
-  /** Its node can't be reached, or does not do what it is told: it may run or not, and is replaced all the same. */
+  /** Its node can't be reached, or does not release it in time: it may run or not, and is replaced all the same. */
   | { readonly kind: "lost"; readonly why: string };
 
 const none: Displacement = { kind: "none" };
+
+// L16: the policy here is `replace after downGraceMs`: a lease on a node that has been down for so long is lost.
 
 /** From the end of a task's stop grace until its node is called late, ms (L11). */
 export const releaseSlackMs = 30_000;

@@ -30,12 +30,12 @@ export function orchestratorMetrics(metrics: Metrics): OrchestratorMetrics {
     }),
     resyncFinds: metrics.counter({
       name: "warren_orchestrator_resync_finds_total",
-      help: "Full passes by time that found something to do, which an event should have told.",
+      help: "Full passes by time that found something to do, which an event should have announced.",
       labels,
     }),
     placements: metrics.counter({
       name: "warren_orchestrator_placements_total",
-      help: "Tasks that were given a node.",
+      help: "Leases that got a node.",
     }),
     scheduleSeconds: metrics.histogram({
       name: "warren_orchestrator_schedule_seconds",

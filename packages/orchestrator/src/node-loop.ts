@@ -33,7 +33,7 @@ export function nodeReconciler({
 }
 
 function planPresent(node: Node, subnet: Allocation<string>): Step {
-  const allocated = subnet.kind === "given" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
+  const allocated = subnet.kind === "allocated" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
   return {
     size: allocated === undefined ? 0 : 1,
     again: false,

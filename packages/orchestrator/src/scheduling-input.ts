@@ -1,5 +1,5 @@
 /**
- * What the scheduler is told of nodes and leases.
+ * Nodes and leases as the scheduler's input.
  */
 import {
   LeaseState,

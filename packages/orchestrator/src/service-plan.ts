@@ -4,7 +4,7 @@
  *
  * P1: a slot is written by one pass at a time, each lease by at most one step of it.
  * P2: a stop-first slot holds a lease once all others that were held are released, or their nodes are given up (L2).
- * P3: a lease that runs is told to stop only once another is ready to take its place: a bad image, a constraint that no
+ * P3: a lease that runs is released only once another is ready to take its place: a bad image, a constraint that no
  *     node meets or a full cluster takes nothing down.
  */
 import {
@@ -77,7 +77,7 @@ function planRemoval(plan: Plan, { slots, tasks, history, budget }: ServiceSitua
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
   const { slots, tasks, budget, endpoint, history, now, epoch } = situation;
-  if (endpoint.kind === "given" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
+  if (endpoint.kind === "allocated" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
   const tasksOf = bySlot(tasks);
   const sources = sourcesOf(wanted, situation);
   const read = (slot: Slot): SlotReading => readSlot(slot, tasksOf(slot), sources);

@@ -9,7 +9,7 @@ import { firstRun, hasEnded, idOf, isStanding, mayRun, sameEpoch, taskIdOf } fro
 import { assert } from "@warren/std";
 import type { Plan } from "./writes.ts";
 
-/** How long a released lease's address is given to nobody, ms (L8). */
+/** How long a released lease's address is not allocated again, ms (L8). */
 export const addressRestMs = 60_000;
 
 export class SlotDraft {

@@ -113,7 +113,7 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
   return true;
 }
 
-/** Nothing stands in the slot: what was told to stop is taken back, or a new lease is made. */
+/** Nothing stands in the slot: a release is taken back, or a new lease is made. */
 function refill(pass: ServicePass, reading: SlotReading, draft: SlotDraft): void {
   const { slot, leading, settled } = reading;
   if (settled) return;

@@ -54,7 +54,7 @@ test(
             checkEnd(world);
             ends.push(
               world.view.list("services").map(({ meta, spec, specVersion, updateStatus, endpoint }) => ({
-                id: meta!.id,
+                name: spec!.name,
                 spec,
                 specVersion,
                 update: updateStatus?.state,

@@ -76,7 +76,8 @@ export const troubles: fc.Arbitrary<Operation>[] = [
 ];
 
 export async function perform(world: SimulatedCluster, operation: Operation): Promise<void> {
-  const known = "service" in operation && world.view.get("services", operation.service) !== undefined;
+  const id = "service" in operation ? world.named(operation.service) : "";
+  const known = world.view.get("services", id) !== undefined;
   switch (operation.do) {
     case "create": {
       const { service, replicas, order, action } = operation;
@@ -86,13 +87,13 @@ export async function perform(world: SimulatedCluster, operation: Operation): Pr
       return void (await world.create(service, replicas, { update, ports: service === "web" ? ports : [] }, false));
     }
     case "scale":
-      return known ? world.scale(operation.service, operation.replicas, false) : undefined;
+      return known ? world.scale(id, operation.replicas, false) : undefined;
     case "update":
-      return known ? world.setImage(operation.service, operation.image, false) : undefined;
+      return known ? world.setImage(id, operation.image, false) : undefined;
     case "delete":
-      return known ? world.delete(operation.service, false) : undefined;
+      return known ? world.delete(id, false) : undefined;
     case "end": {
-      const task = world.running(operation.service).find(({ slot }) => slotNumber(slot) === operation.slot);
+      const task = world.running(id).find(({ slot }) => slotNumber(slot) === operation.slot);
       const isThere =
         task !== undefined && world.node(task.nodeId).running.some(({ run }) => run.taskId === task.meta!.id);
       if (task === undefined || !isThere) return;
@@ -101,7 +102,7 @@ export async function perform(world: SimulatedCluster, operation: Operation): Pr
     case "place":
       if (!known) return;
       return world.update(
-        operation.service,
+        id,
         (spec) => void (spec.task!.placement = { constraints: [], maxReplicasPerNode: operation.most }),
         false,
       );

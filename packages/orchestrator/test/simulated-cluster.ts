@@ -26,8 +26,7 @@ import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { rollbackTarget, withVersion } from "../src/plan.ts";
-import { rollbackTo } from "../src/settings.ts";
+import { rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
@@ -57,6 +56,8 @@ export class SimulatedCluster {
   onStep: (world: SimulatedCluster) => void = () => undefined;
   /** Transactions that a manager writes before it dies and another takes over. */
   writesOfALife: number = Number.POSITIVE_INFINITY;
+  /** How often a service was made under each name. */
+  readonly #created = new Map<string, number>();
   #orchestrator: Orchestrator | undefined;
   #life: Life | undefined;
 
@@ -136,7 +137,8 @@ export class SimulatedCluster {
 
   async addNode(hostname: string, partial: Parameters<typeof Node.fromPartial>[0] = {}): Promise<string> {
     const at = new Date(this.clock.now());
-    this.nodes.set(hostname, new SimulatedNode(hostname, this.#environment()));
+    const worker = new SimulatedNode(hostname, this.#environment());
+    this.nodes.set(hostname, worker);
     return this.store.update((tx) =>
       tx.create(
         "nodes",
@@ -151,6 +153,7 @@ export class SimulatedCluster {
             memoryBytes: 8 * gib,
             level: 1,
             minLevel: 1,
+            life: worker.life,
           },
           status: { state: NodeStatus_State.READY, at },
           ...partial,
@@ -192,15 +195,23 @@ export class SimulatedCluster {
     return this.nodes.get(id)!;
   }
 
+  /** Its id is its name; one that is made again under a name has another. */
   async create(name: string, replicas = 1, spec: SomeSpec = {}, settle = true): Promise<string> {
+    this.#created.set(name, (this.#created.get(name) ?? 0) + 1);
+    const id = this.#created.get(name) === 1 ? name : `${name}-${this.#created.get(name)}`;
     await this.store.update((tx) => {
-      const service = Service.create({ meta: { id: name }, spec: serviceSpec(name, replicas, spec), specVersion: 1 });
+      const service = Service.create({ meta: { id }, spec: serviceSpec(name, replicas, spec), specVersion: 1 });
       tx.create("services", service);
-      const made = tx.get("services", name)!;
+      const made = tx.get("services", id)!;
       tx.update("services", { ...made, ...newVersion(tx, made) });
     });
     if (settle) await this.settle();
-    return name;
+    return id;
+  }
+
+  /** The id of the service that has the name now; the name where none has. */
+  named(name: string): string {
+    return this.view.find("services", "name", name)[0]?.meta!.id ?? name;
   }
 
   /** As the API does it: the spec is replaced, and another task is another version. */
@@ -342,6 +353,7 @@ export class SimulatedCluster {
     let moved = false;
     for (const node of this.nodes.values()) {
       if (this.off.has(node.id)) continue;
+      await this.#introduce(node);
       if (node.connected && this.view.get("nodes", node.id) !== undefined) node.receive(this.view);
       moved = node.step() || moved;
     }
@@ -366,6 +378,17 @@ export class SimulatedCluster {
       if (!StoreError.is(error)) throw error;
     }
     return true;
+  }
+
+  /** A worker's session begins with its life. */
+  async #introduce({ id, connected, life }: SimulatedNode): Promise<void> {
+    const stored = this.view.get("nodes", id);
+    if (!connected || stored?.description === undefined || stored.description.life === life) return;
+    try {
+      await this.changeNode(id, ({ description }) => ({ description: { ...description!, life } }), false);
+    } catch (error) {
+      if (!StoreError.is(error)) throw error;
+    }
   }
 
   #environment(): NodeEnvironment {

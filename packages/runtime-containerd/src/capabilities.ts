@@ -1,4 +1,5 @@
 import { RuntimeError, type ContainerSpec } from "@warren/runtime";
+import { capabilities as usual } from "./docker-defaults.ts";
 
 /** Linux's capabilities by number. */
 const all: readonly string[] = (
@@ -10,13 +11,7 @@ const all: readonly string[] = (
   .split(" ")
   .map((name) => `CAP_${name}`);
 
-/** Those that Docker gives. */
-const usual: readonly string[] =
-  "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-    .split(" ")
-    .map((name) => `CAP_${name}`);
-
-/** The usual ones, less those dropped, and those added: what is added wins. */
+/** Those that Docker gives, less those dropped, and those added: what is added wins. */
 export function capabilitiesOf(spec: ContainerSpec): Set<string> {
   const dropped = named("capabilityDrop", spec.capabilityDrop);
   return new Set([...usual.filter((name) => !dropped.has(name)), ...named("capabilityAdd", spec.capabilityAdd)]);

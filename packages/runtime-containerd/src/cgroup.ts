@@ -1,7 +1,7 @@
-import { readFile, readdir, rmdir } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
+import { constants, existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { delay, type Clock } from "@warren/std";
+import { delay, serially, systemClock, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
 import { endProcess } from "./orphan-processes.ts";
 
@@ -12,9 +12,40 @@ interface Layout {
   oomKills(): Promise<number>;
 }
 
+/** One core's worth: of version 1's shares, and of version 2's weight. Any other cgroup on a machine has this. */
+const coreShares = 1_024;
+const coreWeight = 100;
+/** The kernel's least and most. */
+const shares = { least: 2, most: 262_144 };
+const weight = { least: 1, most: 10_000 };
+
+function within({ least, most }: { readonly least: number; readonly most: number }, value: number): number {
+  return Math.min(most, Math.max(least, Math.round(value)));
+}
+
+/**
+ * The weight of a container, in OCI's words: what it reserves, and the least there is where it reserves nothing, so that
+ * nobody takes from a reservation by not having one. Version 2's is written as it is, since runc's way from shares to
+ * weights differs by its version and is not proportional. What nobody asked for is not asked of a kernel without it.
+ */
+export function cpuWeights(
+  { version, controllers }: Pick<Cgroups, "version" | "controllers">,
+  cores: number | undefined,
+): { readonly cpu: object; readonly more: object } {
+  if (cores === undefined && !controllers.has("cpu")) return { cpu: {}, more: {} };
+  return weightsOf(version, cores ?? 0);
+}
+
+function weightsOf(version: 1 | 2, cores: number): { readonly cpu: object; readonly more: object } {
+  if (version === 1) return { cpu: { shares: within(shares, cores * coreShares) }, more: {} };
+  return { cpu: {}, more: { unified: { "cpu.weight": String(within(weight, cores * coreWeight)) } } };
+}
+
 /** Looks for what a process has started, until there is nothing; one that forks faster than this is ended with its container. */
 const mostRounds = 20;
 
+/** Before what was ended is looked for again, ms. */
+const endedMs = 10;
 /** The kernel's word for no limit is a number near the top of 64 bits, by version of the kernel. */
 const noLimit = 2 ** 60;
 
@@ -26,11 +57,18 @@ const noLimit = 2 ** 60;
 export class Cgroups {
   /** Where the kernel's tree is mounted. */
   readonly #root: string;
+  readonly #serially: ReturnType<typeof serially> = serially();
+  #prepared: string | undefined;
   readonly version: 1 | 2;
+  /** Those that this kernel has, which may lack any: memory's is switched off on many small boards. */
+  readonly controllers: ReadonlySet<string>;
 
   constructor(root: string = "/sys/fs/cgroup") {
     this.#root = root;
-    this.version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
+    const unified = join(root, "cgroup.controllers");
+    this.version = existsSync(unified) ? 2 : 1;
+    const names = this.version === 2 ? readFileSync(unified, "utf8").trim().split(/\s+/) : readdirSync(root);
+    this.controllers = new Set(names);
   }
 
   /** Whether a limit can count swap; a kernel may be built or booted without. */
@@ -45,6 +83,46 @@ export class Cgroups {
 
   async outOfMemory(path: string): Promise<boolean> {
     return (await this.#layout(path).oomKills()) > 0;
+  }
+
+  /**
+   * Makes the cgroup that all containers are under, and gives it what it promises them: of version 2, no child has more
+   * than its parent. Its weight is that of all cores, so the machine's own services, one core's worth each, are neither
+   * starved nor able to starve it; its protected memory is the sum of what its containers reserve.
+   */
+  prepareParent(path: string, cores: number): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#prepared === path) return;
+      this.#prepared = path;
+      if (this.version === 1) {
+        for (const controller of ["cpu", "memory"])
+          await mkdir(join(this.#root, controller, path), { recursive: true });
+        await write(join(this.#root, "cpu", path, "cpu.shares"), within(shares, cores * coreShares));
+        return;
+      }
+      await mkdir(join(this.#root, path), { recursive: true });
+      // A controller that the kernel lacks is refused with all others, so one at a time.
+      for (const controller of ["cpu", "memory", "pids", "io"])
+        for (const folder of ["", path])
+          await write(join(this.#root, folder, "cgroup.subtree_control"), `+${controller}`);
+      await write(join(this.#root, path, "cpu.weight"), within(weight, cores * coreWeight));
+      await this.#protect(path);
+    });
+  }
+
+  /** To be called after a container below `path` came or went. */
+  async reservationsChanged(path: string): Promise<void> {
+    if (this.version === 2) await this.#serially(() => this.#protect(path));
+  }
+
+  async #protect(path: string): Promise<void> {
+    const parent = join(this.#root, path);
+    const children = (await readdir(parent, { withFileTypes: true }).catch(none)) ?? [];
+    const low = children
+      .filter((child) => child.isDirectory())
+      .map(({ name }) => number(join(parent, name, "memory.low")));
+    const sum = (await Promise.all(low)).reduce((total: number, bytes) => total + (bytes ?? 0), 0);
+    await write(join(parent, "memory.low"), sum);
   }
 
   /**
@@ -68,6 +146,21 @@ export class Cgroups {
     }
   }
 
+  async hasProcesses(path: string): Promise<boolean> {
+    return (await this.#processes(path)).length > 0;
+  }
+
+  /** Ends all that is left in a container's cgroup; resolves when the kernel has none of it any more. */
+  async endAll(path: string): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      const left = await this.#processes(path);
+      if (left.length === 0) return;
+      for (const pid of left) endProcess(pid);
+      // A process that was ended stays until its pages have gone; version 1 has no event for an empty cgroup.
+      await delay(systemClock, endedMs);
+    }
+  }
+
   /**
    * Ends runc's own first step of processes that are to join a container and never get further: what runc reads of the
    * container can be made to hold it up. A step takes milliseconds; one that was there `graceMs` ago is stuck.
@@ -87,7 +180,9 @@ export class Cgroups {
 
   /** The processes of a container, those of cgroups that it made itself too. */
   async #processes(path: string): Promise<number[]> {
-    const tree = this.version === 2 ? this.#root : join(this.#root, "memory");
+    // A container is in the tree of every controller of version 1.
+    const some = ["pids", "memory", "cpu", "devices"].find((name) => this.controllers.has(name)) ?? "systemd";
+    const tree = this.version === 2 ? this.#root : join(this.#root, some);
     const below = async (folder: string): Promise<number[]> => {
       const [pids, children] = await Promise.all([
         lines(join(folder, "cgroup.procs")),
@@ -102,6 +197,7 @@ export class Cgroups {
 
   /** Ends what a killed runtime left below `path` and is not kept, and removes its cgroups. */
   async removeLeftovers(path: string, keep: (name: string) => boolean): Promise<void> {
+    if (this.#prepared !== undefined && path === "" && !keep(this.#prepared)) this.#prepared = undefined;
     const trees =
       this.version === 2 ? [this.#root] : (await readdir(this.#root)).map((controller) => join(this.#root, controller));
     for (const tree of trees) {
@@ -188,6 +284,12 @@ function limit(bytes: number | undefined): number | undefined {
   return bytes === undefined || bytes >= noLimit ? undefined : bytes;
 }
 
+/** Tells the kernel; what it has no such file for, or does not take, it does not do. */
+async function write(path: string, value: number | string): Promise<void> {
+  const flag = constants.O_WRONLY | constants.O_TRUNC;
+  await writeFile(path, String(value), { flag }).catch(none);
+}
+
 async function lines(path: string): Promise<string[]> {
   const text = await readFile(path, "utf8").catch(none);
   return text === undefined ? [] : text.trim().split("\n");
@@ -209,7 +311,7 @@ async function table(path: string): Promise<Map<string, bigint> | undefined> {
 
 /** The cgroup went while it was read (ENODEV), or is not there, or is in use. */
 function none(error: NodeJS.ErrnoException): undefined {
-  if (["ENOENT", "ENOTDIR", "ENODEV", "ESRCH", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP"].includes(error.code ?? ""))
+  if (["ENOENT", "ENOTDIR", "ENODEV", "ESRCH", "EBUSY", "ENOTEMPTY", "EOPNOTSUPP", "EINVAL"].includes(error.code ?? ""))
     return undefined;
   throw error;
 }

@@ -1,6 +1,6 @@
-import { mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ContainerSpec, Mount } from "@warren/runtime";
+import type { ContainerSpec, ExitStatus, Mount } from "@warren/runtime";
 import type { NativeProgram } from "./native-program.ts";
 import { hostnameOf, type Surroundings } from "./oci-spec.ts";
 
@@ -69,6 +69,35 @@ export class ContainerDirectory {
     await rm(join(this.path, "started"), { force: true });
   }
 
+  /**
+   * Keeps how it ended, on disk: its task, which knows it, does not outlive a reboot or its shim. Not forced there, since
+   * a machine that goes down in order writes it, and one that does not has ended no container itself.
+   */
+  async recordExit(exit: ExitStatus): Promise<void> {
+    const path = join(this.logPath, "exit");
+    try {
+      await writeFile(`${path}.new`, JSON.stringify(exit));
+      await rename(`${path}.new`, path);
+    } catch (error) {
+      absent(error as NodeJS.ErrnoException); // removed meanwhile
+    }
+  }
+
+  /** How it ended; undefined where nobody saw it, or what was kept is not whole. */
+  async recordedExit(): Promise<ExitStatus | undefined> {
+    const text = await readFile(join(this.logPath, "exit"), "utf8").catch(absent);
+    return text === undefined ? undefined : parseExit(text);
+  }
+
+  /** Keeps containerd's record of it, which a damaged containerd loses while the container runs. */
+  async keepRecord(record: Uint8Array): Promise<void> {
+    await writeFile(join(this.logPath, "record"), record, { mode: 0o600 });
+  }
+
+  async keptRecord(): Promise<Uint8Array | undefined> {
+    return readFile(join(this.logPath, "record")).catch(absent);
+  }
+
   /** Whether nothing has run in it and it is whole; not after a reboot, which takes the namespace. */
   async isFresh(): Promise<boolean> {
     const started = await stat(join(this.path, "started")).catch(absent);
@@ -83,6 +112,16 @@ export class ContainerDirectory {
       rm(this.logPath, { recursive: true, force: true }),
       rm(this.volumesPath, { recursive: true, force: true }),
     ]);
+  }
+}
+
+function parseExit(text: string): ExitStatus | undefined {
+  try {
+    const { code, oomKilled, finishedAt } = JSON.parse(text) as Partial<ExitStatus>;
+    const isWhole = typeof code === "number" && typeof oomKilled === "boolean" && typeof finishedAt === "number";
+    return isWhole ? { code, oomKilled, finishedAt } : undefined;
+  } catch {
+    return undefined; // cut off by a power failure: nobody knows, as without it
   }
 }
 

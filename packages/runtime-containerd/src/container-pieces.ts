@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { RuntimeError, stopSignalNumber, type ContainerSpec } from "@warren/runtime";
@@ -5,6 +6,7 @@ import type { Cgroups } from "./cgroup.ts";
 import { unless, type Connection } from "./connection.ts";
 import { ContainerDirectory } from "./container-directory.ts";
 import { ContainerLog } from "./container-log.ts";
+import { maskedOfProcessors, sysctls } from "./docker-defaults.ts";
 import type { Container } from "./generated/containerd/containers.ts";
 import { Options } from "./generated/containerd/runc.ts";
 import { Kind, SnapshotsService } from "./generated/containerd/snapshots.ts";
@@ -12,7 +14,7 @@ import type { Mount } from "./generated/containerd/types.ts";
 import { snapshotter, type UnpackedImage } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { layersOf, type NativeProgram } from "./native-program.ts";
-import { ociSpec } from "./oci-spec.ts";
+import { ociSpec, type Surroundings } from "./oci-spec.ts";
 import { processUser, readUserTables, type UserTables } from "./process-user.ts";
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -21,6 +23,8 @@ const shimOptionsType = "containerd.runc.v1.Options";
 export const stopSignalLabel = "warren.stop-signal";
 /** How its main process' output is kept; written at create, used at start. */
 export const logUriLabel = "warren.log";
+/** Which start of the machine made it. */
+export const bootLabel = "warren.boot";
 /** What an id looks like; the keys of what a pull unpacks have a space. */
 const idGrammar = /^[a-z0-9][a-z0-9-]{0,75}$/;
 /** Images whose users are remembered; thirty containers of one image ask once. */
@@ -43,6 +47,7 @@ export class ContainerPieces {
   readonly #program: NativeProgram;
   readonly #cgroups: Cgroups;
   readonly #places: Places;
+  readonly #kernel = kernelDefaults();
   /** A directory that several containers share is filled by one. */
   readonly #filling = new KeyedQueue();
   readonly #users = new Map<string, UserTables>();
@@ -84,6 +89,7 @@ export class ContainerPieces {
       cgroupsPath: `/${this.cgroupPath(id)}`,
       cgroups: this.#cgroups,
       initProgram: this.#program.path,
+      kernel: this.#kernel,
       user,
       files,
     });
@@ -93,6 +99,7 @@ export class ContainerPieces {
       labels: {
         ...spec.labels,
         [stopSignalLabel]: String(stopSignalNumber(spec.stopSignal, config.stopSignal)),
+        [bootLabel]: bootId(),
         [logUriLabel]: JSON.stringify({ uri, tty: spec.tty ?? false }),
       },
       image: image.ref,
@@ -193,6 +200,20 @@ export class ContainerPieces {
     await mkdir(path, { recursive: true, mode: 0o700 });
     return path;
   }
+}
+
+/** The kernel's name for this start of the machine. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
+
+/** What of Docker's defaults depends on the machine. */
+function kernelDefaults(): Surroundings["kernel"] {
+  const isThere = (name: string): boolean => existsSync(join("/proc/sys", name.replaceAll(".", "/")));
+  const processors = "/sys/devices/system/cpu";
+  const names = existsSync(processors) ? readdirSync(processors).filter((name) => /^cpu\d+$/.test(name)) : [];
+  const paths = maskedOfProcessors.flatMap((path) => names.map((name) => path.replace("cpuN", name)));
+  return { sysctls: new Set(Object.keys(sysctls).filter(isThere)), maskedPaths: paths.filter(existsSync) };
 }
 
 /** The image's volumes that nothing is mounted on by the spec. */

@@ -9,7 +9,8 @@ import {
   type Mount,
 } from "@warren/runtime";
 import { capabilitiesOf } from "./capabilities.ts";
-import type { Cgroups } from "./cgroup.ts";
+import { cpuWeights, type Cgroups } from "./cgroup.ts";
+import { maskedPaths, readonlyPaths, sysctls as usualSysctls } from "./docker-defaults.ts";
 import { commandLine } from "./command-line.ts";
 import { seccompProfile } from "./seccomp.ts";
 
@@ -25,10 +26,12 @@ export interface Surroundings {
   readonly architecture: string;
   readonly netnsPath: string;
   readonly cgroupsPath: string;
-  readonly cgroups: Pick<Cgroups, "version" | "limitsSwap">;
+  readonly cgroups: Pick<Cgroups, "version" | "limitsSwap" | "controllers">;
   /** The program that is the container's init, on this machine. */
   readonly initProgram: string;
   readonly user: ProcessUser;
+  /** Of Docker's defaults, what this kernel and this machine's processors have. */
+  readonly kernel: { readonly sysctls: ReadonlySet<string>; readonly maskedPaths: readonly string[] };
   /** Made by us for this container; mounted over the image's. */
   readonly files: Readonly<Record<"/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf", string>>;
 }
@@ -39,24 +42,6 @@ interface OciMount {
   readonly source: string;
   readonly options: readonly string[];
 }
-
-const maskedPaths: readonly string[] = [
-  ...[
-    "asound",
-    "acpi",
-    "interrupts",
-    "kcore",
-    "keys",
-    "latency_stats",
-    "timer_list",
-    "timer_stats",
-    "sched_debug",
-    "scsi",
-  ].map((f) => `/proc/${f}`),
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-const readonlyPaths: readonly string[] = ["bus", "fs", "irq", "sys", "sysrq-trigger"].map((f) => `/proc/${f}`);
 
 const systemMounts: readonly OciMount[] = [
   { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
@@ -101,8 +86,6 @@ const initPath = "/dev/warren-init";
 const consoleSize = { width: 80, height: 24 };
 
 const cpuPeriodUs = 100_000;
-/** The kernel's weight of one core's worth. */
-const sharesPerCore = 1024;
 
 /** The OCI runtime spec of a container, as an object ready for JSON. */
 export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: Surroundings): Promise<object> {
@@ -121,11 +104,14 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
       env: environment(spec, image),
       cwd: spec.workingDir ?? posix.resolve("/", image.workingDir ?? ""),
       noNewPrivileges: spec.noNewPrivileges ?? false,
+      // As with Docker, what is not given is what containerd has itself.
       rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({
         type: `RLIMIT_${name.toUpperCase()}`,
         soft: resourceLimit(soft),
         hard: resourceLimit(hard),
       })),
+      // Else a container has its shim's, which the kernel spares, and everything else on the machine goes before it.
+      oomScoreAdj: 0,
     } satisfies OciProcess,
     mounts: [
       ...systemMounts,
@@ -142,12 +128,12 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
         ...(around.cgroups.version === 2 ? [{ type: "cgroup" }] : []),
       ],
       resources: {
-        ...resources(spec, around.cgroups.limitsSwap),
+        ...resources(spec, around.cgroups),
         devices: [...usualDevices, ...devices.map((d) => d.rule)],
       },
       devices: devices.map((d) => d.node),
-      sysctl: sysctls(spec),
-      maskedPaths,
+      sysctl: { ...defaultSysctls(around.kernel.sysctls), ...sysctls(spec) },
+      maskedPaths: [...maskedPaths, ...around.kernel.maskedPaths],
       readonlyPaths,
       seccomp: seccompProfile(around.architecture, new Set(capabilities)),
     },
@@ -164,6 +150,7 @@ interface OciProcess {
   readonly capabilities: { readonly bounding: readonly string[] };
   readonly noNewPrivileges: boolean;
   readonly rlimits: readonly object[];
+  readonly oomScoreAdj: number;
 }
 
 /** OCI's `process` of one that joins the container whose spec is `text`. */
@@ -224,29 +211,52 @@ function splitEntry(entry: string): [name: string, value: string] {
   return [name, value.join("=")];
 }
 
-function resources({ resources: r = {} }: ContainerSpec, limitsSwap: boolean): object {
+/** Room for a large program, and none for one that forks without end. */
+const defaultPids = 4_096;
+
+function resources({ resources: r = {} }: ContainerSpec, cgroups: Surroundings["cgroups"]): object {
+  const weights = cpuWeights(cgroups, r.cpuReservation);
+  const pids = r.pidsLimit ?? (cgroups.controllers.has("pids") ? defaultPids : undefined);
   return {
     cpu: {
       ...(r.cpuLimit !== undefined && {
         period: cpuPeriodUs,
         quota: Math.max(1_000, Math.round(r.cpuLimit * cpuPeriodUs)),
       }),
-      ...(r.cpuReservation !== undefined && { shares: Math.max(2, Math.round(r.cpuReservation * sharesPerCore)) }),
+      ...weights.cpu,
     },
     memory: {
       // Swap counts too, so that a limit is one where there is swap.
       ...(r.memoryLimitBytes !== undefined && {
         limit: r.memoryLimitBytes,
-        ...(limitsSwap && { swap: r.memoryLimitBytes }),
+        ...(cgroups.limitsSwap && { swap: r.memoryLimitBytes }),
       }),
-      ...(r.memoryReservationBytes !== undefined && { reservation: r.memoryReservationBytes }),
+      ...memoryReservation(cgroups, r.memoryReservationBytes),
     },
-    ...(r.pidsLimit !== undefined && { pids: { limit: r.pidsLimit } }),
+    ...(pids !== undefined && { pids: { limit: pids } }),
+    ...weights.more,
   };
+}
+
+/**
+ * Version 1 takes memory first from cgroups above their soft limit, and never from one without: so a container that
+ * reserves nothing gets one of nothing.
+ */
+function memoryReservation(
+  { version, controllers }: Surroundings["cgroups"],
+  bytes: number | undefined,
+): { readonly reservation?: number } {
+  if (bytes !== undefined) return { reservation: bytes };
+  return version === 1 && controllers.has("memory") ? { reservation: 1 } : {};
 }
 
 /** The kernel's switches that belong to the container's own namespaces. */
 const ownSysctl = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
+
+/** Docker's, where the kernel has them. */
+function defaultSysctls(known: ReadonlySet<string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(usualSysctls).filter(([name]) => known.has(name)));
+}
 
 function sysctls(spec: ContainerSpec): Record<string, string> {
   for (const name of Object.keys(spec.sysctls ?? {})) {

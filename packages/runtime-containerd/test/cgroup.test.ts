@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -66,6 +66,27 @@ test("version 1 is read as the kernel writes it", async () => {
     writeBytes: 50n,
   });
   expect(await cgroups.outOfMemory("w/a")).toBe(true);
+});
+
+test("the parent's weight is that of all cores, and its protected memory what its containers reserve", async () => {
+  const parent = { "w/cpu.weight": "100", "w/memory.low": "0", "w/cgroup.subtree_control": "" };
+  write({ "cgroup.controllers": "cpu memory", "cgroup.subtree_control": "", ...parent });
+  const cgroups = new Cgroups(root);
+  await cgroups.prepareParent("w", 4);
+  const at = (path: string): string => readFileSync(join(root, path), "utf8");
+  expect([at("w/cpu.weight"), at("w/memory.low")]).toEqual(["400", "0"]);
+  write({ "w/a/memory.low": "4096\n", "w/b/memory.low": "8192\n", "w/c/memory.low": "max\n" });
+  await cgroups.reservationsChanged("w");
+  expect(at("w/memory.low")).toBe("12288");
+  rmSync(join(root, "w/b"), { recursive: true });
+  await cgroups.reservationsChanged("w");
+  expect(at("w/memory.low")).toBe("4096");
+});
+
+test("of version 1 the parent's shares are those of all cores", async () => {
+  write({ "cpu/w/cpu.shares": "1024" });
+  await new Cgroups(root).prepareParent("w", 2);
+  expect(readFileSync(join(root, "cpu/w/cpu.shares"), "utf8")).toBe("2048");
 });
 
 test("a cgroup that is gone has no usage and no memory kill, and leftovers are removed where they are empty", async () => {

@@ -114,6 +114,19 @@ const rows: readonly Row[] = [
     "ulimit -n; ulimit -Hn; ulimit -c",
     "100\n200\nunlimited",
   ],
+  ["oom score", () => ({}), "cat /proc/self/oom_score_adj", "0"],
+  [
+    "sysctls, by default",
+    () => ({}),
+    "cat /proc/sys/net/ipv4/ip_unprivileged_port_start; tr '\\t' ' ' < /proc/sys/net/ipv4/ping_group_range",
+    "0\n0 2147483647",
+  ],
+  [
+    "a port below 1024, for a user who is not root",
+    () => ({ user: "web" }),
+    "nc -l -p 80 & sleep 0.2; netstat -ltn | grep -c ':80 '",
+    "1",
+  ],
   [
     "devices",
     () => ({ devices: [{ source: "/dev/null", target: "/dev/hole", permissions: "rw" }] }),
@@ -195,8 +208,12 @@ const cgroupRows: readonly CgroupRow[] = [
     ["memory.low", "33554432"],
   ],
   ["cpuLimit", { cpuLimit: 0.5 }, ["cpu/cpu.cfs_quota_us", "50000"], ["cpu.max", "50000 100000"]],
-  ["cpuReservation", { cpuReservation: 0.25 }, ["cpu/cpu.shares", "256"], ["cpu.weight", "10"]],
+  ["cpuReservation", { cpuReservation: 0.25 }, ["cpu/cpu.shares", "256"], ["cpu.weight", "25"]],
+  ["cpuReservation, by default", {}, ["cpu/cpu.shares", "2"], ["cpu.weight", "1"]],
+  ["memoryReservationBytes, by default", {}, ["memory/memory.soft_limit_in_bytes", "0"], ["memory.low", "0"]],
   ["pidsLimit", { pidsLimit: 33 }, ["pids/pids.max", "33"], ["pids.max", "33"]],
+  ["pidsLimit, by default", {}, ["pids/pids.max", "4096"], ["pids.max", "4096"]],
+  ["pidsLimit, none", { pidsLimit: -1 }, ["pids/pids.max", "max"], ["pids.max", "max"]],
 ];
 test.each(cgroupRows)("resources.%s", async (field, resources, v1, v2) => {
   const id = `r-${field.replaceAll(/\W/g, "").toLowerCase()}`;
@@ -306,6 +323,19 @@ test("a command that isn't there is told at the start, by field, and the contain
     failure: { code: "RUNTIME_SPEC_INVALID", field: "command" },
   });
   expect(await runtime.list()).toMatchObject([{ id: "typo", state: { kind: "created" } }]);
+});
+
+test("a container opens no socket of the kernel's cryptography", async () => {
+  // The machine's perl, since busybox opens no such socket.
+  const machine = ["/usr", "/lib", "/lib64"].map((target) => ({
+    kind: "bind" as const,
+    source: target,
+    target,
+    readOnly: true,
+  }));
+  const text = "for my $f (2, 10, 38, 40) { print socket(my $s, $f, $f == 38 ? 5 : 1, 0) ? 'opens ' : 'refused ' }";
+  const spec = { id: "alg", image, command: ["/usr/bin/perl", "-e", text], args: [], mounts: machine };
+  expect((await script(runtime, "", spec)).output).toBe("opens opens refused refused ");
 });
 
 test("remove leaves no mount, shim, logger or file", async () => {

@@ -1,6 +1,7 @@
 import { RuntimeError, emptyImageConfig, type ContainerSpec, type ImageConfig } from "@warren/runtime";
 import { expect, test } from "vitest";
 import { capabilitiesOf } from "../src/capabilities.ts";
+import { upstream } from "../src/docker-defaults.ts";
 import { KeyedQueue } from "../src/keyed-queue.ts";
 import { execProcess, ociSpec } from "../src/oci-spec.ts";
 import { processUser, readUserTables, type UserTables } from "../src/process-user.ts";
@@ -20,24 +21,36 @@ interface Spec {
     readonly cwd: string;
     readonly terminal: boolean;
     readonly capabilities: { readonly bounding: string[]; readonly effective: string[] };
+    readonly oomScoreAdj: number;
     readonly rlimits: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
   };
   readonly mounts: readonly { readonly destination: string; readonly options: readonly string[] }[];
   readonly linux: {
     readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
-    readonly resources: { readonly memory: object; readonly cpu: object };
+    readonly resources: {
+      readonly memory: object;
+      readonly cpu: object;
+      readonly pids?: object;
+      readonly unified?: object;
+    };
+    readonly sysctl: Readonly<Record<string, string>>;
     readonly maskedPaths: readonly string[];
   };
 }
 
-async function specOf(spec: Partial<ContainerSpec>, version: 1 | 2 = 2): Promise<{ spec: Spec; text: string }> {
+async function specOf(
+  spec: Partial<ContainerSpec>,
+  version: 1 | 2 = 2,
+  controllers: readonly string[] = ["cpu", "memory", "pids"],
+): Promise<{ spec: Spec; text: string }> {
   const made = await ociSpec({ id: "web-1", image: "box", ...spec }, image, {
     architecture: "amd64",
     netnsPath: "/run/netns",
     cgroupsPath: "/warren/web-1",
-    cgroups: { version, limitsSwap: version === 2 },
+    cgroups: { version, limitsSwap: version === 2, controllers: new Set(controllers) },
     initProgram: "/opt/init",
     user: { uid: 0, gid: 0, groups: [] },
+    kernel: { sysctls: new Set(["net.ipv4.ip_unprivileged_port_start"]), maskedPaths: ["/sys/hot"] },
     files: { "/etc/hosts": "/h", "/etc/hostname": "/n", "/etc/resolv.conf": "/r" },
   });
   const text = JSON.stringify(made);
@@ -64,12 +77,64 @@ test("limits reach the spec in the kernel's terms, and no limit is the kernel's 
   });
   expect(text).toContain('{"type":"RLIMIT_CORE","soft":0,"hard":18446744073709551615}');
   expect(spec.linux.resources).toMatchObject({
-    cpu: { period: 100_000, quota: 150_000, shares: 512 },
+    cpu: { period: 100_000, quota: 150_000 },
     memory: { limit: 1 << 20, swap: 1 << 20 },
   });
   expect((await specOf({ resources: { memoryLimitBytes: 1 << 20 } }, 1)).spec.linux.resources.memory).toEqual({
     limit: 1 << 20,
+    reservation: 1,
   });
+});
+
+test("what a container reserves is its weight, and one that reserves nothing has the least", async () => {
+  const weights = async (version: 1 | 2, cpuReservation?: number): Promise<unknown> => {
+    const resources = cpuReservation === undefined ? {} : { cpuReservation };
+    const { cpu, unified } = (await specOf({ resources }, version)).spec.linux.resources;
+    return version === 1 ? cpu : unified;
+  };
+  expect(await weights(1)).toEqual({ shares: 2 });
+  expect(await weights(1, 0.5)).toEqual({ shares: 512 });
+  expect(await weights(1, 0.0001)).toEqual({ shares: 2 });
+  expect(await weights(1, 1_000)).toEqual({ shares: 262_144 });
+  expect(await weights(2)).toEqual({ "cpu.weight": "1" });
+  expect(await weights(2, 0.5)).toEqual({ "cpu.weight": "50" });
+  expect(await weights(2, 8)).toEqual({ "cpu.weight": "800" });
+  expect(await weights(2, 1_000)).toEqual({ "cpu.weight": "10000" });
+  const memory = async (version: 1 | 2): Promise<object> => (await specOf({}, version)).spec.linux.resources.memory;
+  expect([await memory(1), await memory(2)]).toEqual([{ reservation: 1 }, {}]);
+});
+
+test("what nobody asked for is not asked of a kernel that lacks it, as a small board's", async () => {
+  for (const version of [1, 2] as const) {
+    const bare = (await specOf({}, version, [])).spec.linux.resources;
+    expect(bare).toMatchObject({ cpu: {}, memory: {} });
+    expect([bare.pids, bare.unified, Object.keys(bare.cpu), Object.keys(bare.memory)]).toEqual([
+      undefined,
+      undefined,
+      [],
+      [],
+    ]);
+  }
+  const asked = await specOf({ resources: { pidsLimit: 5, cpuReservation: 1 } }, 1, []);
+  expect(asked.spec.linux.resources).toMatchObject({ pids: { limit: 5 }, cpu: { shares: 1_024 } });
+});
+
+test("Docker's defaults hold where the spec says nothing else, and its lists are at most a year old", async () => {
+  const { spec } = await specOf({});
+  expect(spec.linux.sysctl).toEqual({ "net.ipv4.ip_unprivileged_port_start": "0" });
+  expect(spec.linux.maskedPaths).toContain("/sys/hot");
+  expect(spec.process.oomScoreAdj).toBe(0);
+  expect(spec.process.rlimits).toEqual([]);
+  expect(spec.linux.resources.pids).toEqual({ limit: 4_096 });
+  const other = await specOf({
+    sysctls: { "net.ipv4.ip_unprivileged_port_start": "1024" },
+    resources: { pidsLimit: -1 },
+  });
+  expect(other.spec.linux.sysctl).toEqual({ "net.ipv4.ip_unprivileged_port_start": "1024" });
+  expect(other.spec.linux.resources.pids).toEqual({ limit: -1 });
+  const days = (date: string): number => (Date.now() - Date.parse(date)) / 86_400_000;
+  for (const { version, date } of Object.values(upstream))
+    expect(days(date), `${version} of ${date} falls behind: run tools/docker-defaults`).toBeLessThan(365);
 });
 
 test("an init is in front of the command, and its program is mounted read only", async () => {
@@ -136,6 +201,41 @@ test("seccomp: what makes a namespace, loads code into the kernel or sets the cl
   for (const name of ["kexec_load", "keyctl", "add_key", "userfaultfd", "io_uring_setup", "swapon", "pivot_root"])
     expect(allows(name, "CAP_NET_ADMIN"), name).toBe(false);
   for (const name of ["openat", "execve", "futex", "ptrace"]) expect(allows(name), name).toBe(true);
+});
+
+test("seccomp: no container opens a socket of the kernel's cryptography or of its hypervisor", () => {
+  const opens = (family: number): boolean =>
+    seccompProfile("amd64", new Set(["CAP_SYS_ADMIN"])).syscalls.some(
+      ({ names, action, args }) =>
+        action === "SCMP_ACT_ALLOW" &&
+        names.includes("socket") &&
+        (args ?? []).every(
+          ({ index, value, op }) => index === 0 && (op === "SCMP_CMP_LT" ? family < value : family === value),
+        ),
+    );
+  const [unix, inet, inet6, netlink, alg, vsock] = [1, 2, 10, 16, 38, 40];
+  expect([unix, inet, inet6, netlink, alg, vsock].map((family) => opens(family ?? 0))).toEqual([
+    true,
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
+});
+
+test("seccomp: a machine's own architecture has its calls, and those of the narrower one that it runs too", () => {
+  const of = (architecture: string): ReturnType<typeof seccompProfile> => seccompProfile(architecture, new Set());
+  const names = (architecture: string): string[] => of(architecture).syscalls.flatMap((rule) => rule.names);
+  expect(of("amd64").architectures).toEqual(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+  expect(of("arm64").architectures).toEqual(["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]);
+  expect(of("arm").architectures).toEqual(["SCMP_ARCH_ARM"]);
+  for (const name of ["arm_fadvise64_64", "cacheflush", "set_tls", "sync_file_range2"]) {
+    for (const architecture of ["arm", "arm64"]) expect(names(architecture), name).toContain(name);
+    expect(names("amd64")).not.toContain(name);
+  }
+  expect(names("amd64")).toContain("arch_prctl");
+  expect(names("arm")).not.toContain("arch_prctl");
 });
 
 const tables = (files: Record<string, string>): Promise<UserTables> =>

@@ -2,19 +2,16 @@ import { spreadKey } from "./ask.ts";
 import { topologyOf } from "./constraints.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkConstraints } from "./filters/constraints.ts";
-import type { NamedResources, NodeState, TaskState } from "./types.ts";
+import type { HostPort, NamedResources, NodeState, TaskState } from "./types.ts";
 
 /** @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID` */
 export function validateTask(task: TaskState): void {
   const refuse = (why: string): never => {
     throw new SchedulerError({ code: "SCHEDULER_TASK_INVALID", taskId: task.id }, `task ${task.id} ${why}`);
   };
-  for (const [what, id] of [
-    ["its id", task.id],
-    ["its service's id", task.serviceId],
-    ["its node's id", task.nodeId],
-  ] as const)
-    if (id === "") refuse(`has "" for ${what}: give one, or leave the node out`);
+  if (task.id === "") refuse('has "" for its id: give one');
+  if (task.serviceId === "") refuse('has "" for its service\'s id: give one');
+  if (task.nodeId === "") refuse('has "" for its node\'s id: give one, or leave it out');
   checkConstraints(task.constraints);
   if (!Number.isSafeInteger(task.specVersion)) refuse(`has the version ${task.specVersion}: give a whole number`);
   for (const kind in task.reservations) {
@@ -24,15 +21,8 @@ export function validateTask(task: TaskState): void {
       refuse(`reserves ${amount} of ${kind}: give a whole number, 0 or more, in its smallest unit`);
     }
   }
-  const ports = new Set<string>();
-  for (const { port, protocol } of task.hostPorts ?? []) {
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) refuse(`publishes the port ${port}: give 1 to 65535`);
-    if (!protocols.has(protocol)) refuse(`publishes a port of protocol "${String(protocol)}": give tcp, udp or sctp`);
-    const key = `${port}/${protocol}`;
-    if (ports.has(key)) refuse(`publishes ${key} twice: a port can be held once`);
-    ports.add(key);
-  }
-  const twice = repeated(task.named);
+  if (task.hostPorts !== undefined) checkPorts(task.hostPorts, refuse);
+  const twice = task.named === undefined ? undefined : repeated(task.named);
   if (twice !== undefined) refuse(`holds ${twice} twice: name each piece once`);
   for (const list of ["networks", "volumes", "localVolumes"] as const)
     if (task[list]?.includes("") === true) refuse(`names "" among its ${list}: give a name`);
@@ -61,17 +51,16 @@ export function validateNode(node: NodeState): void {
     throw new SchedulerError({ code: "SCHEDULER_NODE_INVALID", nodeId: node.id }, `node ${node.id} ${why}`);
   };
   if (node.id === "") refuse('has "" for its id: give one');
-  if (!roles.has(node.role)) refuse(`has the role "${String(node.role)}": give manager or worker`);
+  if (!roles.has(node.role)) refuse(`has the role "${node.role}": give manager or worker`);
   for (const kind in node.resources) {
     const amount = node.resources[kind] ?? 0;
     if (kind === "" || !Number.isFinite(amount) || amount < 0)
       refuse(`offers ${amount} of "${kind}": give 0 or more of a name`);
   }
-  const twice = repeated(node.named);
+  const twice = node.named === undefined ? undefined : repeated(node.named);
   if (twice !== undefined) refuse(`offers ${twice} twice: name each piece once`);
   for (const { effect } of node.taints ?? [])
-    if (!effects.has(effect))
-      refuse(`has a taint of effect "${String(effect)}": give no-schedule or prefer-no-schedule`);
+    if (!effects.has(effect)) refuse(`has a taint of effect "${effect}": give no-schedule or prefer-no-schedule`);
   const { level = 0, addresses = 0 } = node;
   if (!Number.isSafeInteger(level) || level < 0) refuse(`has the level ${level}: give 0 or more`);
   if (!Number.isSafeInteger(addresses) || addresses < 0) refuse(`has ${addresses} addresses: give 0 or more`);
@@ -108,8 +97,19 @@ const protocols: ReadonlySet<string> = new Set(["tcp", "udp", "sctp"]);
 const roles: ReadonlySet<string> = new Set(["manager", "worker"]);
 const effects: ReadonlySet<string> = new Set(["no-schedule", "prefer-no-schedule"]);
 
+function checkPorts(hostPorts: readonly HostPort[], refuse: (why: string) => never): void {
+  const ports = new Set<string>();
+  for (const { port, protocol } of hostPorts) {
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) refuse(`publishes the port ${port}: give 1 to 65535`);
+    if (!protocols.has(protocol)) refuse(`publishes a port of protocol "${protocol}": give tcp, udp or sctp`);
+    const key = `${port}/${protocol}`;
+    if (ports.has(key)) refuse(`publishes ${key} twice: a port can be held once`);
+    ports.add(key);
+  }
+}
+
 /** A name that occurs twice in one kind, if one does: `gpu "gpu-0"`. */
-function repeated(named: NamedResources = {}): string | undefined {
+function repeated(named: NamedResources): string | undefined {
   for (const [kind, names] of Object.entries(named)) {
     const seen = new Set<string>();
     for (const name of names) {

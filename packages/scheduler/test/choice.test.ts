@@ -85,7 +85,7 @@ describe("spread", () => {
     ]);
   });
 
-  it("counts tasks whose node is told of later", () => {
+  it("counts tasks whose node is applied later", () => {
     const scheduler = world([node("m")], [task("a", { nodeId: "n" }), task("t")]);
     scheduler.apply({ kind: "node", node: node("n") });
     expect(places(scheduler.schedule())).toEqual({ t: "m" });

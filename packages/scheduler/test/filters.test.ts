@@ -182,7 +182,7 @@ describe("platform", () => {
     expect(decisions[0]?.kind).toBe(runs ? "placed" : "waiting");
   });
 
-  it("a node that tells no platform runs no image that names one", () => {
+  it("a node without a platform runs no image that names one", () => {
     expect(world([node("n")], [task("t", { platforms: [{ os: "", arch: "" }] })]).schedule()).toMatchObject([
       { text: "1 of 1 node unable to run the image: it is for any/any, n is of no known platform" },
     ]);
@@ -420,7 +420,7 @@ describe("affinity", () => {
     expect(on.filter((id) => id === "d").length).toBe(3);
   });
 
-  it("binds both ways, and says who keeps whom away", () => {
+  it("binds both ways, and names the service that keeps the other away", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world(zones.slice(0, 2), [shy, task("t")]);
     expect(scheduler.schedule()).toMatchObject([
@@ -446,7 +446,7 @@ describe("affinity", () => {
     expect(places(told(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
   });
 
-  it("who keeps others away takes that along when its node changes its domain, goes, or is told of late", () => {
+  it("a repulsion follows its task when the node changes its domain, goes, or is applied late", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world([zones[1]!, zones[2]!], [shy]);
     expect(told(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([

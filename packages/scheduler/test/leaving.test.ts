@@ -64,7 +64,7 @@ describe("a task that is leaving", () => {
     expect(world([node("a"), node("b")], leaving).rebalance({ maxMoves: 9 })).toEqual([]);
   });
 
-  it("wakes those whom its staying kept away, at once, and those whom its holdings did, when it is gone", () => {
+  it("wakes tasks that its place in a count kept waiting at once, and tasks that its holdings did once it is gone", () => {
     const nodes = [node("a", { resources: { memory: 1 } })];
     const one = { reservations: { memory: 1 }, maxPerNode: 1 };
     const scheduler = world(nodes, [

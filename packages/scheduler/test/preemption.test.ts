@@ -14,7 +14,7 @@ const urgent = (memory: number, more: Partial<TaskState> = {}): TaskState =>
   task("urgent", { serviceId: "urgent", priority: 10, reservations: { memory }, ...more });
 
 describe("preemption", () => {
-  it("displaces as Kubernetes does: the lowest first, then the fewest, and says whom", () => {
+  it("displaces as Kubernetes does: the lowest, then the fewest, and names them", () => {
     const nodes = [node("a", one), node("b", one), node("c", one)];
     const tasks = [held("a1", "a", 2), held("a2", "a", 2), held("b1", "b", 4, 5), held("c1", "c", 4, 3)];
     expect(world(nodes, [...tasks, urgent(4)]).schedule()).toEqual([
@@ -43,7 +43,7 @@ describe("preemption", () => {
     expect(world([nodes[0]!], [...equals, urgent(3)]).schedule()).toMatchObject([{ victims: [{ taskId: "b-heavy" }] }]);
   });
 
-  it("displaces nobody where a node has room, nobody of equal priority, and nobody in vain", () => {
+  it("displaces no task where a node has room, none of equal priority, and none in vain", () => {
     const nodes = [node("a", one), node("b", one)];
     expect(world(nodes, [held("x", "a", 4), urgent(4)]).schedule()).toMatchObject([{ nodeId: "b" }]);
     const equal = world([nodes[0]!], [held("x", "a", 4, 10), urgent(4)]);
@@ -54,7 +54,7 @@ describe("preemption", () => {
     expect(never.schedule()).toMatchObject([{ kind: "waiting" }]);
   });
 
-  it("a victim's place is free at once; its replacement waits its turn", () => {
+  it("a victim's place is free at once; its replacement is scheduled in its turn", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(2)]);
     expect(scheduler.schedule()).toMatchObject([{ victims: [{ taskId: "x" }] }]);
     const again = { id: "x2", serviceId: "x", specVersion: 1 };
@@ -63,7 +63,7 @@ describe("preemption", () => {
     });
   });
 
-  it("a caller that could not record it tells the victims again, and the world is as before", () => {
+  it("a caller that could not record it applies the victims again, and the world is as before", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toHaveLength(1);
     const decisions = told(scheduler, { kind: "task", task: held("x", "a", 4) }, { kind: "task", task: urgent(4) });

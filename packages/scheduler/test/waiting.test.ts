@@ -11,13 +11,13 @@ vi.setConfig({ testTimeout: 60_000 });
 const waiting = (scheduler: Scheduler): Waiting[] => scheduler.schedule().filter((each) => each.kind === "waiting");
 
 describe("a task that waits", () => {
-  it("is told so where there are no nodes", () => {
+  it("has that reason where there are no nodes", () => {
     expect(world([], [task("t")]).schedule()).toEqual([
       { kind: "waiting", taskId: "t", nodes: 0, refusals: [], text: "there are no nodes", help: "add a node" },
     ]);
   });
 
-  it("is told once, and again when the reason changes or it is placed", () => {
+  it("gets its reason once, again when the reason changes, and a decision when it is placed", () => {
     const one = { reservations: { memory: GiB } };
     const scheduler = world([node("n", { resources: { memory: GiB } })], [task("a", one), task("b", one)]);
     expect(scheduler.schedule().map((each) => each.kind)).toEqual(["placed", "waiting"]);
@@ -34,13 +34,13 @@ describe("a task that waits", () => {
     expect(scheduler.schedule()).toEqual([]);
   });
 
-  it("a newcomer to a group that waits is told, the others are not again", () => {
+  it("a task that joins a waiting group gets the reason, the others do not get it again", () => {
     const scheduler = world([node("n", { ready: false })], [task("a")]);
     expect(scheduler.schedule()).toHaveLength(1);
     expect(told(scheduler, { kind: "task", task: task("b") })).toMatchObject([{ taskId: "b", kind: "waiting" }]);
   });
 
-  it("can be asked for its reason at any time", () => {
+  it("is explained at any time", () => {
     const scheduler = world([node("n", { ready: false })], [task("a"), task("held", { nodeId: "n" })]);
     expect(scheduler.explain("a")).toMatchObject({
       taskId: "a",
@@ -59,7 +59,7 @@ describe("a task that waits", () => {
     expect(told(scheduler, { kind: "node", node: node("n") })).toEqual([]);
   });
 
-  it("a placement that could not be recorded is asked for again", () => {
+  it("whose placement could not be recorded is placed again once it is applied as pending", () => {
     const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 1 } })]);
     expect(scheduler.schedule()).toHaveLength(1);
     expect(places(told(scheduler, { kind: "task", task: task("a", { reservations: { memory: 1 } }) }))).toEqual({
@@ -67,7 +67,7 @@ describe("a task that waits", () => {
     });
   });
 
-  it("a task that is told to ask for something else is asked anew", () => {
+  it("that asks for something else is scheduled anew", () => {
     const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 2 } })]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
     expect(
@@ -93,7 +93,7 @@ describe("reasons at scale", () => {
     ).toBeLessThan(2_500);
   });
 
-  it("where a list tells what nodes hold, its size is counted", () => {
+  it("where an index has the nodes that pass, its size is counted", () => {
     const nodes = Array.from({ length: 400 }, (_, n) =>
       node(`n${n}`, { ready: n >= 10, resources: { memory: n < 20 ? n : n === 20 ? 1_000 : 0 } }),
     );

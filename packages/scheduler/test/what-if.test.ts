@@ -67,7 +67,7 @@ describe("capacity", () => {
 });
 
 describe("drain", () => {
-  it("says where everything would go, and what would not, as it then does", () => {
+  it("moves each task where a real drain moves it, and names those that are stuck", () => {
     const nodes = [node("a", room(8)), node("b", room(4)), node("c", room(2))];
     const tasks = [1, 2, 3, 4].map((size) =>
       task(`t${size}`, { serviceId: `s${size}`, nodeId: "a", reservations: { memory: size } }),
@@ -112,7 +112,7 @@ describe("drain", () => {
     });
   });
 
-  it("of a node that nobody knows is refused", () => {
+  it("of an unknown node is refused", () => {
     expect(() => world([], []).drain("a")).toThrow(SchedulerError);
   });
 });
@@ -179,7 +179,7 @@ describe("rebalance", () => {
     expect(loads(after(scheduler, tasks), 4)).toEqual([1, 1, 1, 3]);
   });
 
-  it("moves no task where a filter would not let it, and displaces none", () => {
+  it("moves no task against a filter, and displaces none", () => {
     const tied = spread([4, 0], { constraints: ["node.id == n0"] });
     expect(world(nodes(2), tied).rebalance({ maxMoves: 9 })).toEqual([]);
     const high = spread([2, 0], { priority: 5, ...small });

@@ -2,12 +2,11 @@
  * Certificates of a cluster's nodes and users.
  *
  * - `certificate.ts` certificateFacts: what a certificate claims, as data
- * - `verify.ts`      verifyChain, chainOf: whether the claim is the cluster's, judged by hand
+ * - `verify.ts`      verifyChain: whether the claim is the cluster's, judged by hand
  * - `testing/`       an authority for tests, as `@warren/security/testing`
  */
 export { certificateFacts, certificateRoles, type CertificateFacts, type CertificateRole } from "./certificate.ts";
 export {
-  chainOf,
   verifyChain,
   type CertificatePurpose,
   type CertificateRefusal,

@@ -77,7 +77,7 @@ export function verifyChain(
     if (nowMs > each.validToDate.getTime())
       return refuse("CERT_HAS_EXPIRED", `${whose} was valid until ${each.validToDate.toISOString()}`);
   }
-  if (leaf.keyUsage?.includes(usages[purpose]) !== true)
+  if (!(leaf.keyUsage ?? []).includes(usages[purpose]))
     return refuse("PURPOSE_INVALID", `a ${facts.role}'s certificate does not serve as a ${purpose}'s`);
   if (leaf.publicKey.asymmetricKeyDetails?.namedCurve !== "prime256v1")
     return refuse("KEY_INVALID", "its key is not on P-256");
@@ -104,17 +104,4 @@ function pathToRoot(
 
 function signed(issuer: X509Certificate, subject: X509Certificate): boolean {
   return issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
-}
-
-/** Most certificates that are looked at of what a peer shows. */
-const longestChain = 8;
-
-/** A peer's certificate and those behind it, as `TLSSocket.getPeerX509Certificate()` links them; empty without one. */
-export function chainOf(leaf: X509Certificate | undefined): readonly X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  for (let each = leaf; each !== undefined && chain.length < longestChain; each = each.issuerCertificate) {
-    if (chain.some(({ fingerprint256 }) => fingerprint256 === each?.fingerprint256)) break;
-    chain.push(each);
-  }
-  return chain;
 }

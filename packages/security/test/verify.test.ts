@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
-import { certificateFacts, chainOf, verifyChain, type VerifyOptions } from "@warren/security";
+import { certificateFacts, verifyChain, type VerifyOptions } from "@warren/security";
 import { createTestAuthority, type IssueOptions, type TestAuthority } from "@warren/security/testing";
 
 const clusterId = "c1";
@@ -119,12 +119,6 @@ test("a leaf of a new root is accepted by who trusts the old one, over the cross
   expect(judge([certificate])).toMatchObject({ refused: "ISSUER_UNKNOWN" });
   expect(judge([certificate, cross])).toMatchObject({ name: "w2" });
   expect(judge([certificate, cross], { roots: [next.root] })).toMatchObject({ name: "w2" });
-});
-
-test("chainOf() ends, and has the leaf first", async () => {
-  const certificate = await leaf();
-  expect(chainOf(certificate)).toEqual([certificate]);
-  expect(chainOf(undefined)).toEqual([]);
 });
 
 test("the library that signs is not loaded by the main entry", async () => {

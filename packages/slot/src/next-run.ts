@@ -39,7 +39,7 @@ export type NextRun =
     };
 
 /**
- * What follows a run that ended without being told to.
+ * What follows a run that ended though its lease was held.
  *
  * - By the machine (power cut, reboot): run again at once, whatever the policy; nothing is counted.
  * - Rejected: it never ran, so that no condition and no limit of attempts speaks against another try. The wait is

@@ -71,6 +71,8 @@ export class FakeManager {
   periodMs = 5_000;
   /** Fails reports, though the manager is there. */
   refuseReports = false;
+  /** Slots whose leases are another node's: reports of them are refused. */
+  readonly refusedSlots: Set<string> = new Set();
   /** Released leases stay assigned. */
   keepReleased = false;
   /** Heartbeats get no answer. */
@@ -188,7 +190,9 @@ export class FakeManager {
         this.#check(sessionId);
         if (this.refuseReports) throw new Error("UNAVAILABLE: no leader");
         this.batches.push(leases.length);
-        for (const report of leases) this.#store(report);
+        const refused = leases.filter(({ slotId }) => this.refusedSlots.has(slotId));
+        for (const report of leases) if (!refused.includes(report)) this.#store(report);
+        return { refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })) };
       },
       assignments: ({ sessionId, held }, signal) => {
         this.#check(sessionId);

@@ -63,8 +63,16 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
         address: "10.77.1.2",
         imageDigest: "",
       };
-      await subject.session.report({ nodeId: "node", sessionId, leases: [lease] }, end.signal);
+      const stored = await subject.session.report({ nodeId: "node", sessionId, leases: [lease] }, end.signal);
+      equal(stored.refused, []);
       equal([...subject.manager.reports.keys()], ["svc.1/1-1"]);
+      subject.manager.refusedSlots.add("svc.2");
+      const others = { ...lease, slotId: "svc.2" };
+      const { refused } = await subject.session.report({ nodeId: "node", sessionId, leases: [others] }, end.signal);
+      equal(
+        refused.map(({ slotId, why }) => [slotId, why]),
+        [["svc.2", "another node has it"]],
+      );
       subject.manager.refuseReports = true;
       await rejects(subject.session.report({ nodeId: "node", sessionId, leases: [lease] }, end.signal), "a refusal");
       end.abort();
@@ -76,9 +84,8 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);
       const object = Buffer.from([0xfa, 0x3f, 2, 0, 255]);
-      const stream = subject.session
-        .assignments({ nodeId: "node", sessionId, held: Buffer.alloc(0) }, end.signal)
-        [Symbol.asyncIterator]();
+      const request = { nodeId: "node", sessionId, held: Buffer.alloc(0) };
+      const stream = subject.session.assignments(request, end.signal)[Symbol.asyncIterator]();
       const complete = await stream.next();
       check(complete.done !== true && complete.value.type === AssignmentsMessage_Type.COMPLETE, "COMPLETE comes first");
       subject.manager.send([{ kind: 99 as 1, key: "k", object }]);

@@ -8,10 +8,7 @@ export function serveManager(manager: FakeManager, socketPath: string): Promise<
   const handlers = bind(DispatcherDefinition, {
     session: (request, { signal }) => session.open(request, signal),
     heartbeat: (request, { signal }) => session.heartbeat(request, signal),
-    report: async (request, { signal }) => {
-      await session.report(request, signal);
-      return {};
-    },
+    report: (request, { signal }) => session.report(request, signal),
     assignments: (request, { signal }) => session.assignments(request, signal),
     relay: (up, { signal }) => session.relay(up, signal),
   });

@@ -47,17 +47,24 @@ interface Refusal {
   readonly metadata: Metadata;
 }
 
-/** A gRPC server of everything in the pipeline; it listens nowhere. */
-export function grpcServer(pipeline: Pipeline, peerOf: PeerOf, options: GrpcOptions): Server {
+/**
+ * A gRPC server of everything in the pipeline; it listens nowhere.
+ *
+ * @param peer the one peer of all its connections, or how to find each one's
+ */
+export function grpcServer(pipeline: Pipeline, peer: Peer | PeerOf, options: GrpcOptions): Server {
   const peers = new WeakMap<Metadata, Peer>();
   const server = new Server({
     "grpc.max_receive_message_length": options.maxRequestBytes,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": options.maxConcurrentCalls,
     ...(options.keepAliveMs === undefined ? {} : { "grpc.keepalive_time_ms": options.keepAliveMs }),
-    interceptors: [noticePeer(peers, peerOf)],
+    interceptors: typeof peer === "function" ? [noticePeer(peers, peer)] : [],
   });
-  const adapter = new GrpcAdapter(pipeline, peers);
+  const adapter = new GrpcAdapter(
+    pipeline,
+    typeof peer === "function" ? ({ metadata }) => peers.get(metadata) : () => peer,
+  );
   for (const [serviceName, methods] of byService(pipeline.methods)) {
     const definition: Record<string, GrpcService[string]> = {};
     const handlers: UntypedServiceImplementation = {};
@@ -104,11 +111,11 @@ const asIs = (bytes: Buffer): Buffer => bytes;
 
 class GrpcAdapter {
   readonly #pipeline: Pipeline;
-  readonly #peers: WeakMap<Metadata, Peer>;
+  readonly #peerOf: (call: Unary | Streaming) => Peer | undefined;
 
-  constructor(pipeline: Pipeline, peers: WeakMap<Metadata, Peer>) {
+  constructor(pipeline: Pipeline, peerOf: (call: Unary | Streaming) => Peer | undefined) {
     this.#pipeline = pipeline;
-    this.#peers = peers;
+    this.#peerOf = peerOf;
   }
 
   /** Messages pass as bytes, so that one that can't be read is refused by the pipeline, with words. */
@@ -152,9 +159,9 @@ class GrpcAdapter {
       const requests = requestStream
         ? requestsOf(call as ServerDuplexStream<Buffer, Buffer>, gone)
         : one((call as ServerWritableStream<Buffer, Buffer>).request);
-      const { messages, cut } = this.#pipeline.call(this.#incoming(path, call, gone, requests));
-      await pump(buffers(messages), call, cut);
-      cut.throwIfAborted();
+      const answer = this.#pipeline.call(this.#incoming(path, call, gone, requests));
+      await pump(buffers(answer.messages), call, answer.cut);
+      answer.cut.throwIfAborted();
       call.end();
     } catch (error) {
       call.emit("error", refusalOf(error));
@@ -168,7 +175,7 @@ class GrpcAdapter {
     signal: AbortSignal,
     requests: AsyncIterable<Uint8Array>,
   ): IncomingCall {
-    const peer = this.#peers.get(call.metadata);
+    const peer = this.#peerOf(call);
     if (peer === undefined)
       throw new ApiError({ code: "API_UNAUTHENTICATED" }, "the connection of this call is not known here");
     return {

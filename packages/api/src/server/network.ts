@@ -88,17 +88,7 @@ export async function openNetwork(
       protocols: {
         ...(acceptRaft === undefined
           ? {}
-          : {
-              [protocolNames.raft]: (connection) => {
-                const { peer, socket } = enter(connection);
-                const identity = peer.identify();
-                if (!("refused" in identity) && identity.roles.includes("manager")) return acceptRaft(socket, identity);
-                const why = "refused" in identity ? identity.message : `${identity.name} is no manager`;
-                log.warn("a Raft connection was refused", { from: connection.address, why });
-                metrics.refused.add(1, { reason: "raft_peer" });
-                socket.destroy();
-              },
-            }),
+          : { [protocolNames.raft]: (connection) => handToRaft(enter(connection), acceptRaft, log, metrics) }),
         [protocolNames.grpc]: (connection) => {
           const { peer, socket } = enter(connection);
           peer.identify(); // Records its name: a connection without calls is closed with the others of its name too.
@@ -137,4 +127,19 @@ export async function openNetwork(
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Raft's peers are managers; what they are in Raft's group is for Raft to check. */
+function handToRaft(
+  { peer, socket }: Known,
+  acceptRaft: NonNullable<NetworkDependencies["acceptRaft"]>,
+  log: Logger,
+  metrics: ListenerMetrics,
+): void {
+  const identity = peer.identify();
+  if (!("refused" in identity) && identity.roles.includes("manager")) return acceptRaft(socket, identity);
+  const why = "refused" in identity ? identity.message : `${identity.name} is no manager`;
+  log.warn("a Raft connection was refused", { from: peer.address, why });
+  metrics.refused.add(1, { reason: "raft_peer" });
+  socket.destroy();
 }

@@ -15,7 +15,7 @@ import { forwardedIdentityKey, readForwardedIdentity, readKey, type LeaderConnec
 import type { Identity } from "../identity.ts";
 import { methodPath, type MessageType, type MethodDefinition } from "../rpc.ts";
 import { statusNameOf, statusOf } from "../status.ts";
-import { until } from "../stream.ts";
+import { orAbort, until } from "../stream.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
 import { placeOf, type Authorize } from "./authorization.ts";
 import type { BoundService, CallContext } from "./binding.ts";
@@ -66,13 +66,21 @@ interface BoundMethod {
   openStreams: number;
 }
 
-/** One call on its way. */
+/** How a call ends. Two signals, since a handler's is aborted after every call, and an adapter's only if it is cut. */
+class Ends {
+  readonly cut = new AbortController();
+  /** The handler's. */
+  readonly work = new AbortController();
+
+  cutBy(reason: unknown): void {
+    this.cut.abort(reason);
+    this.work.abort(reason);
+  }
+}
+
+/** One call on its way. Its signal is the handler's. */
 interface Passage extends IncomingCall {
   readonly bound: BoundMethod;
-  /** Cuts the call, as `Answer.cut`. */
-  readonly cut: AbortController;
-  /** The handler's signal. */
-  readonly work: AbortSignal;
 }
 
 interface Caller {
@@ -111,19 +119,19 @@ export class Pipeline {
 
   /** Begins when the answer is read. */
   call(call: IncomingCall): Answer {
-    const cut = new AbortController();
-    return { messages: this.#run(call, cut), cut: cut.signal };
+    const ends = new Ends();
+    return { messages: this.#run(call, ends), cut: ends.cut.signal };
   }
 
-  async *#run(call: IncomingCall, cut: AbortController): AsyncGenerator<Uint8Array, void, void> {
+  async *#run(call: IncomingCall, ends: Ends): AsyncGenerator<Uint8Array, void, void> {
     const { clock, metrics } = this.#environment;
     const started = clock.monotonic();
     const bound = this.#methods.get(call.path);
     const stream = bound?.method.responseStream === true;
-    const work = new AbortController();
-    const disarm = this.#arm(call, stream, cut, work);
+    const { cut, work } = ends;
+    const disarm = this.#arm(call, stream, ends);
     if (stream) metrics.streams.set(++bound.openStreams, { method: bound.path });
-    let outcome: { readonly error: unknown } | undefined = { error: callerGone(call.path) };
+    let outcome: { readonly error: unknown } | "ok" | undefined;
     let caller: Caller | undefined;
     let slow: Timer | undefined;
     try {
@@ -132,44 +140,47 @@ export class Pipeline {
       if (bound === undefined) throw unknownMethod(call.path);
       const counted = !call.peer.local && caller.via === undefined;
       using _ = counted ? this.#admission.enter(caller.identity) : undefined;
-      const passage: Passage = { ...call, bound, cut, work: work.signal };
-      for await (const message of until(this.#answers(passage, caller), cut.signal)) {
-        if (stream && !call.peer.local) slow = this.#slowReader(cut);
-        yield message;
-        slow?.cancel();
+      const passage: Passage = { ...call, bound, signal: work.signal };
+      if (stream) {
+        for await (const message of until(this.#stream(passage, caller), cut.signal)) {
+          if (!call.peer.local) slow = this.#slowReader(ends);
+          yield message;
+          slow?.cancel();
+        }
+        cut.signal.throwIfAborted();
+      } else {
+        const message = await orAbort(this.#one(passage, caller), cut.signal);
+        cut.signal.throwIfAborted();
+        if (message !== undefined) yield message;
       }
-      cut.signal.throwIfAborted();
-      outcome = undefined;
+      outcome = "ok";
     } catch (error) {
-      const told = this.#failure(cut.signal.aborted ? cut.signal.reason : error, call);
-      outcome = { error: told };
-      throw told;
+      outcome = { error: this.#failure(cut.signal.aborted ? cut.signal.reason : error, call) };
+      throw outcome.error;
     } finally {
       slow?.cancel();
       disarm();
-      work.abort(callerGone(call.path)); // P4
+      work.abort(callOver); // P4
       if (stream) metrics.streams.set(--bound.openStreams, { method: bound.path });
-      this.#record(call, caller, started, stream, outcome?.error);
+      // Without an outcome the adapter has left off reading.
+      const error = outcome === undefined ? callerGone(call.path) : outcome === "ok" ? undefined : outcome.error;
+      this.#record(call, caller, started, stream, error);
     }
   }
 
-  /** Joins all that can end a call early to its two signals. */
-  #arm(call: IncomingCall, stream: boolean, cut: AbortController, work: AbortController): () => void {
+  /** Joins all that can end a call early to its ends. */
+  #arm(call: IncomingCall, stream: boolean, ends: Ends): () => void {
     const { clock, leaving } = this.#environment;
-    const gone = (): void => cut.abort(call.signal.reason);
-    const leave = (): void => cut.abort(serverLeaves());
-    const end = (): void => work.abort(cut.signal.reason);
-    cut.signal.addEventListener("abort", end, { once: true });
+    const gone = (): void => ends.cutBy(call.signal.reason);
+    const leave = (): void => ends.cutBy(serverLeaves());
     call.signal.addEventListener("abort", gone, { once: true });
     if (call.signal.aborted) gone();
     if (stream) leaving.addEventListener("abort", leave, { once: true });
     if (stream && leaving.aborted) leave();
-    const limitMs = Math.min(
-      call.deadlineMs ?? Number.POSITIVE_INFINITY,
-      stream ? Number.POSITIVE_INFINITY : this.#options.maxUnaryMs,
-    );
+    const mostMs = stream ? Number.POSITIVE_INFINITY : this.#options.maxUnaryMs;
+    const limitMs = Math.min(call.deadlineMs ?? Number.POSITIVE_INFINITY, mostMs);
     const timer = Number.isFinite(limitMs)
-      ? clock.setTimeout(() => cut.abort(deadlinePassed(call.path)), limitMs)
+      ? clock.setTimeout(() => ends.cutBy(deadlinePassed(call.path)), limitMs)
       : undefined;
     return () => {
       timer?.cancel();
@@ -190,75 +201,76 @@ export class Pipeline {
     return { identity: origin, via: identity.name };
   }
 
-  #answers(passage: Passage, caller: Caller): AsyncIterable<Uint8Array> {
-    const place = placeOf(passage.path);
-    const stale = passage.metadata(readKey) === "stale";
-    if (place === "leader" || (place === "reads" && !stale)) {
-      const route = this.#environment.leadership.route();
-      switch (route.kind) {
-        case "here":
-          break;
-        case "nobody":
-          throw noLeader(route.why);
-        case "leader":
-          if (caller.via !== undefined) throw noLeader("this manager, to which the call was forwarded, does not lead");
-          return this.#forward(passage, caller.identity, route.connection);
-      }
+  /** The leader's connection if the call is to be forwarded; undefined if it is served here. */
+  #route({ path }: Passage, { via }: Caller, stale: boolean): LeaderConnection | undefined {
+    const place = placeOf(path);
+    if (place === "here" || (place === "reads" && stale)) return undefined;
+    const route = this.#environment.leadership.route();
+    switch (route.kind) {
+      case "here":
+        return undefined;
+      case "nobody":
+        throw noLeader(route.why);
+      case "leader":
+        if (via !== undefined) throw noLeader("this manager, to which the call was forwarded, does not lead");
+        return route.connection;
     }
-    return this.#serve(passage, caller, stale);
   }
 
-  async *#forward(
-    { bound, path, requests, work, deadlineMs }: Passage,
-    identity: Identity,
-    leader: LeaderConnection,
-  ): AsyncGenerator<Uint8Array, void, void> {
+  async #one(passage: Passage, caller: Caller): Promise<Uint8Array | undefined> {
+    const stale = isStale(passage);
+    const leader = this.#route(passage, caller, stale);
+    if (leader !== undefined) {
+      for await (const message of this.#forward(passage, caller.identity, leader)) return message;
+      return undefined;
+    }
+    const { bound, requests } = passage;
+    const { requestType, responseType } = bound.method;
+    let request: Uint8Array | undefined;
+    for await (request of requests) break;
+    if (request === undefined) throw nothingSent(bound.path);
+    this.#admission.checkSize(request.byteLength);
+    const response = await bound.handler(decode(requestType, request), contextOf(passage, caller, stale));
+    return responseType.encode(response).finish();
+  }
+
+  async *#stream(passage: Passage, caller: Caller): AsyncGenerator<Uint8Array, void, void> {
+    const stale = isStale(passage);
+    const leader = this.#route(passage, caller, stale);
+    if (leader !== undefined) {
+      yield* this.#forward(passage, caller.identity, leader);
+      return;
+    }
+    const { bound } = passage;
+    const { requestType, requestStream, responseType } = bound.method;
+    const messages = decoded(this.#requests(passage), requestType);
+    const request = requestStream ? messages : await only(messages, bound.path);
+    const responses = bound.handler(request, contextOf(passage, caller, stale)) as AsyncIterable<unknown>;
+    for await (const message of responses) yield responseType.encode(message).finish();
+  }
+
+  #forward(passage: Passage, identity: Identity, leader: LeaderConnection): AsyncIterable<Uint8Array> {
+    const { bound, path, signal } = passage;
     this.#environment.metrics.forwarded.add(1, { method: path });
     const unary = !bound.method.responseStream;
-    const limitMs = unary ? Math.min(deadlineMs ?? Number.POSITIVE_INFINITY, this.#options.maxUnaryMs) : deadlineMs;
-    yield* leader.call({
-      path,
-      unary,
-      identity,
-      requests: this.#requests(requests, work),
-      signal: work,
-      deadlineMs: limitMs,
-    });
-  }
-
-  async *#serve(
-    { bound, path, requests, work }: Passage,
-    { identity, via }: Caller,
-    stale: boolean,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    const { requestType, requestStream, responseType, responseStream } = bound.method;
-    const context: CallContext = {
-      signal: work,
-      identity,
-      path,
-      stale,
-      ...(via === undefined ? {} : { forwardedBy: via }),
-    };
-    const messages = decoded(this.#requests(requests, work), requestType);
-    const request = requestStream ? messages : await only(messages, path);
-    if (responseStream) {
-      for await (const message of bound.handler(request, context) as AsyncIterable<unknown>)
-        yield responseType.encode(message).finish();
-    } else yield responseType.encode(await bound.handler(request, context)).finish();
+    const deadlineMs = unary
+      ? Math.min(passage.deadlineMs ?? Number.POSITIVE_INFINITY, this.#options.maxUnaryMs)
+      : passage.deadlineMs;
+    return leader.call({ path, unary, identity, requests: this.#requests(passage), signal, deadlineMs });
   }
 
   /** Throws the signal's reason when the call ends before the caller's half has. */
-  async *#requests(requests: AsyncIterable<Uint8Array>, work: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    for await (const bytes of until(requests, work)) {
+  async *#requests({ requests, signal }: Passage): AsyncGenerator<Uint8Array, void, void> {
+    for await (const bytes of until(requests, signal)) {
       this.#admission.checkSize(bytes.byteLength);
       yield bytes;
     }
-    work.throwIfAborted();
+    signal.throwIfAborted();
   }
 
-  #slowReader(cut: AbortController): Timer {
+  #slowReader(ends: Ends): Timer {
     const { slowReaderMs } = this.#options;
-    return this.#environment.clock.setTimeout(() => cut.abort(slowReader(slowReaderMs)), slowReaderMs);
+    return this.#environment.clock.setTimeout(() => ends.cutBy(slowReader(slowReaderMs)), slowReaderMs);
   }
 
   /** P3 */
@@ -290,23 +302,39 @@ export class Pipeline {
   }
 }
 
+function isStale({ metadata }: IncomingCall): boolean {
+  return metadata(readKey) === "stale";
+}
+
+function contextOf({ path, signal }: Passage, { identity, via }: Caller, stale: boolean): CallContext {
+  return { signal, identity, path, stale, ...(via === undefined ? {} : { forwardedBy: via }) };
+}
+
 /** The one message of a request that is no stream. */
 async function only(messages: AsyncIterable<unknown>, path: string): Promise<unknown> {
   for await (const message of messages) return message;
-  throw invalid([{ field: "", description: `${path} takes a message, and none was sent` }]);
+  throw nothingSent(path);
 }
 
 async function* decoded(requests: AsyncIterable<Uint8Array>, type: MessageType): AsyncGenerator<unknown, void, void> {
-  for await (const bytes of requests) {
-    let message: unknown;
-    try {
-      message = type.decode(bytes);
-    } catch (error) {
-      throw invalid([{ field: "", description: `this is no ${type.$type}: ${errorText(error)}` }]);
-    }
-    yield message;
+  for await (const bytes of requests) yield decode(type, bytes);
+}
+
+/** @throws ApiError `API_INVALID` */
+function decode(type: MessageType, bytes: Uint8Array): unknown {
+  try {
+    return type.decode(bytes);
+  } catch (error) {
+    throw invalid([{ field: "", description: `this is no ${type.$type}: ${errorText(error)}` }]);
   }
 }
+
+function nothingSent(path: string): ApiError {
+  return invalid([{ field: "", description: `${path} takes a message, and none was sent` }]);
+}
+
+/** Why the handler's signal is aborted after its call. One for all: an error for each would cost more than the call. */
+const callOver = new ApiError({ code: "API_CANCELLED" }, "the call has ended");
 
 export function callerGone(path: string): ApiError {
   return new ApiError({ code: "API_CANCELLED" }, `${path}: the caller has gone`);

@@ -104,7 +104,7 @@ export async function startServer(dependencies: ServerDependencies, options: Ser
   const services = [...dependencies.services, healthState.service, ...reflection([...names, healthName])];
   const pipeline = createPipeline({ ...dependencies, services }, resolved, leaving.signal);
   const peer = localPeer(dependencies.localNodeId ?? (() => undefined));
-  const local = grpcServer(pipeline, () => peer, resolved);
+  const local = grpcServer(pipeline, peer, resolved);
   const socket = await placeSocket(socketPath, (path) => bindSocket(local, path));
   log.info("serving", { socket: socketPath });
 

@@ -18,6 +18,7 @@
  * - `message.ts`        message(), and which types are local or responses
  * - `entry.ts`          sizes of entries
  */
+export { LogLost } from "./log.ts";
 export { RawNode, type BasicStatus, type Status } from "./raw-node.ts";
 export type { Config, LeaseClock } from "./config.ts";
 export * from "./types.ts";

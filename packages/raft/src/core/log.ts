@@ -21,6 +21,14 @@ export interface LogObserver {
   committed?(before: number, committed: number): void;
 }
 
+/** The log ends before what is committed: this node acknowledged entries that it has no more, and must not go on. */
+export class LogLost extends Error {
+  constructor(commit: number, last: number) {
+    super(`commit ${commit} is beyond the last entry ${last}: this node's log was lost or truncated`);
+    this.name = "LogLost";
+  }
+}
+
 export class RaftLog {
   readonly unstable: Unstable;
   committed: number;
@@ -175,10 +183,7 @@ export class RaftLog {
   /** Moves the commit index forward; never back. */
   commitTo(index: number): void {
     if (index <= this.committed) return;
-    assert(
-      index <= this.lastIndex(),
-      `commit ${index} is beyond the last entry ${this.lastIndex()}: this node's log was lost or truncated`,
-    ); // L1
+    if (index > this.lastIndex()) throw new LogLost(index, this.lastIndex()); // L1
     const before = this.committed;
     this.committed = index;
     this.observer.committed?.(before, index);

@@ -41,14 +41,16 @@ function readContext(bytes: Uint8Array = new Uint8Array(0)): ChangeContext | und
   const ticket = found?.ticket as Partial<Ticket> | null | undefined;
   if (typeof ticket !== "object" || ticket === null) return undefined;
   const { origin = 0, boot = 0, sequence = 0 } = ticket;
-  const members = Array.isArray(found?.members) ? (found.members as unknown[]).filter(isMember) : [];
+  const members = Array.isArray(found?.members)
+    ? (found.members as unknown[]).filter(isMember).filter(({ id }) => Number.isSafeInteger(id))
+    : [];
   return { ticket: { origin, boot, sequence }, members };
 }
 
 export function isMember(value: unknown): value is Member {
   if (typeof value !== "object" || value === null) return false;
   const { id, address } = value as Partial<Member>;
-  return Number.isSafeInteger(id) && typeof address === "string";
+  return typeof id === "number" && typeof address === "string";
 }
 
 export function changeRefused(why: string): RaftError {

@@ -12,10 +12,13 @@ import {
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
-import { changeRefused, writeContext } from "./change-context.ts";
+import { changeRefused, isMember, writeContext } from "./change-context.ts";
 import type { Leadership } from "./leadership.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { notLeader, type Proposals } from "./proposals.ts";
+
+/** It stays in the log and in each snapshot, and is sent with each change. */
+const maxAddressLength = 1_024;
 
 export interface MembershipParts {
   readonly raw: RawNode;
@@ -50,11 +53,17 @@ export class Membership {
   }
 
   async addLearner(member: Member): Promise<void> {
+    if (!isMember(member)) throw changeRefused("a member is an id and an address");
     const { voters, votersOutgoing } = this.parts.raw.confState();
     if ([...voters, ...votersOutgoing].includes(member.id)) {
       throw changeRefused(`${member.id} is a voter; demote it if it is to lose its vote`);
     }
     await this.change([{ type: "ConfChangeAddLearnerNode", nodeId: member.id }], [member]);
+  }
+
+  async update(member: Member): Promise<void> {
+    if (!isMember(member)) throw changeRefused("a member is an id and an address");
+    await this.change([{ type: "ConfChangeUpdateNode", nodeId: member.id }], [member]);
   }
 
   async demote(id: NodeId): Promise<void> {
@@ -76,6 +85,9 @@ export class Membership {
   async change(changes: readonly ConfChangeSingle[], members: readonly Member[] = []): Promise<void> {
     const { raw, proposals, leadership, wake } = this.parts;
     if (!leadership().isLeader) throw notLeader(leadership(), "members are changed by the leader");
+    if (!Array.isArray(changes) || !changes.every(isChange))
+      throw changeRefused("a change is a type and a member's id");
+    if (!Array.isArray(members) || !members.every(isMember)) throw changeRefused("a member is an id and an address");
     const change = { version: 2, transition: "ConfChangeTransitionAuto", changes } as const;
     this.check(changes, members);
     const next = raw.tryConfChange(change);
@@ -131,7 +143,8 @@ export class Membership {
       throw changeRefused(`${String(id)} is no member's id: that is a whole number from 1 to 2^53 − 3`);
     }
     for (const { id, address } of members) {
-      const problem = typeof address === "string" ? transport.addressProblem?.(address) : "its address is no text";
+      const problem =
+        address.length > maxAddressLength ? "its address is too long" : transport.addressProblem?.(address);
       if (problem !== undefined) throw changeRefused(`member ${id} can't be found: ${problem}`);
     }
   }
@@ -161,6 +174,10 @@ export class Membership {
       `of the voters ${next.voters.join(", ")} that it leaves, ${silent.join(", ")} can't be heard now`,
     );
   }
+}
+
+function isChange(value: unknown): value is ConfChangeSingle {
+  return typeof value === "object" && value !== null && "type" in value && "nodeId" in value;
 }
 
 function transferFailed(to: NodeId): RaftError {

@@ -116,7 +116,7 @@ export class Peers {
     this.known.set(key, { peer, by, why, times: (before?.times ?? 0) + 1, lastMs: clock.now(), loggedMs });
     const [oldest] = this.known.keys();
     if (this.known.size > maxAcquaintances && oldest !== undefined) this.known.delete(oldest);
-    if (by === "there" && why.includes(wipedReason)) fail(wiped(this.self, peer));
+    if (by === "there" && why.includes(wipedReason)) fail(wiped(this.self));
   }
 
   refusals(): readonly Refusal[] {
@@ -159,9 +159,11 @@ export class Peers {
   }
 }
 
-function wiped(id: NodeId, peer: NodeId | undefined): RaftError {
+/** The others knew this member with a log that it has no more. */
+export function wiped(id: NodeId, cause?: unknown): RaftError {
   return new RaftError(
     { code: "RAFT_MEMBER_WIPED", id },
-    `member ${peer ?? "?"} knew this member, ${id}, with a log that is gone; remove ${id} from the group and start again with a new id`,
+    `member ${id} had a log that is gone; remove it from the group, and start it again with a new id and an empty directory`,
+    { cause },
   );
 }

@@ -12,7 +12,7 @@ import {
   type Timer,
 } from "@warren/std";
 
-import type { ConfChangeSingle, NodeId, SnapshotMetadata, Status } from "../core/index.ts";
+import { LogLost, type ConfChangeSingle, type NodeId, type SnapshotMetadata, type Status } from "../core/index.ts";
 import type { Raft } from "../core/raft.ts";
 import { RaftError } from "../errors.ts";
 import { checkLevel, type Formats } from "../levels.ts";
@@ -25,7 +25,7 @@ import type { Leadership, LeadershipListener, LeaderTermListener } from "./leade
 import { Membership } from "./membership.ts";
 import { raftMetrics } from "./metrics.ts";
 import { leaseMs, startLevel, type ResolvedOptions } from "./options.ts";
-import { Peers, type Refusal } from "./peers.ts";
+import { Peers, wiped, type Refusal } from "./peers.ts";
 import { dropped, type Applied, type ProposeOptions } from "./proposals.ts";
 import { closed } from "./reads.ts";
 import { sessionProblem } from "./sessions.ts";
@@ -166,8 +166,8 @@ export class RaftNode implements AsyncDisposable {
       admit: (peer) => this.peers.admit(peer),
       refused: (refusal) => this.peers.refused(refusal),
       receive: (messages) => this.engine.receive(messages),
-      receiveSnapshot: async (message, chunks) => {
-        await this.snapshots.receive(message, chunks);
+      receiveSnapshot: async (message, source) => {
+        await this.snapshots.receive(message, source);
         this.engine.receive([message]);
       },
       unreachable: (peer) => this.engine.unreachable(peer),
@@ -190,6 +190,7 @@ export class RaftNode implements AsyncDisposable {
    */
   propose(data: Uint8Array, options: ProposeOptions = {}): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
+    if (!(data instanceof Uint8Array)) return Promise.reject(noBytes());
     const applied = this.engine.proposals.add({ kind: "command", data }, options);
     // What comes alone waits for no others: it leaves in this very turn of the event loop.
     this.engine.wake(this.engine.proposals.count === 1 ? queueMicrotask : this.defer);
@@ -211,7 +212,7 @@ export class RaftNode implements AsyncDisposable {
    */
   proposeInSession(session: number, number: number, acknowledged: number, data: Uint8Array): Promise<Applied> {
     if (this.state !== "open") return Promise.reject(this.refusal());
-    const wrong = sessionProblem(session, number, acknowledged);
+    const wrong = data instanceof Uint8Array ? sessionProblem(session, number, acknowledged) : noBytes();
     if (wrong !== undefined) return Promise.reject(wrong);
     const applied = this.engine.proposals.add({ kind: "session", session, number, acknowledged, data });
     this.engine.wake();
@@ -293,8 +294,9 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /** Gives a member another address. Leader only. */
-  updateMember(member: Member): Promise<void> {
-    return this.changeMembers([{ type: "ConfChangeUpdateNode", nodeId: member.id }], [member]);
+  async updateMember(member: Member): Promise<void> {
+    this.ensureOpen();
+    await this.membership.update(member);
   }
 
   /** Removes a member; a voter is demoted first. The leader can't remove itself: transfer leadership. Leader only. */
@@ -420,7 +422,7 @@ export class RaftNode implements AsyncDisposable {
 
   private fail(cause: unknown): void {
     if (this.state === "closed") return;
-    const error = asFailure(cause);
+    const error = cause instanceof LogLost ? wiped(this.id, cause) : asFailure(cause);
     this.log.error("raft node stops", { error: errorText(error) });
     this.state = "closed";
     // Not awaited here: it waits for the very work that failed.
@@ -443,6 +445,10 @@ export class RaftNode implements AsyncDisposable {
       this.tick();
     }, tickMs);
   }
+}
+
+function noBytes(): RaftError {
+  return new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "data" }, "a proposal is bytes: give a Uint8Array");
 }
 
 function asFailure(cause: unknown): RaftError {

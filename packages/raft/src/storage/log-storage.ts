@@ -5,7 +5,8 @@
  * and is written behind the batches without a sync: it outlives the process, mostly the machine, and shows a lost tail.
  * It may lag behind the log, never lead it: it is lowered durably, behind any write of it that is under way, before the
  * log is truncated. D3: one write at a time. D4: what is found at open may have been written by a process that died before
- * its sync was done; a sync of our own makes it durable before anyone relies on it.
+ * its sync was done; a sync of our own makes it durable before anyone relies on it. D5: behind a new term or vote stands
+ * another record: a damaged last record is taken for a write that never ended, and a vote that was given is never that.
  */
 import { assert, serially } from "@warren/std";
 
@@ -23,7 +24,7 @@ import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
 import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost } from "./refusals.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
-import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
+import type { Identity, RaftStorage, SnapshotReader, SnapshotSource, Write } from "./storage.ts";
 
 /** Of the layout of the small records here; what the whole directory needs stands in its identity. */
 const level = 1;
@@ -195,6 +196,7 @@ class LogStorage implements RaftStorage {
         for (const entry of entries) ops.push({ type: "put", key: entryKey(entry.index), value: encodeEntry(entry) });
         for (let index = state.last + 1; index <= before.last; index++) ops.push({ type: "del", key: entryKey(index) });
         await this.kv.batch(ops, { sync: true }); // D1
+        if (state.term !== before.term || state.vote !== before.vote) await this.standBehind(state); // D5
         if (first !== undefined) this.markLater(state.last);
       });
       this.state = state;
@@ -225,6 +227,11 @@ class LogStorage implements RaftStorage {
 
   async saveSnapshot(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     await this.files.save(metadata, chunks);
+    await this.files.prune(this.state.last);
+  }
+
+  async receiveSnapshot(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void> {
+    await this.files.receive(metadata, source);
     await this.files.prune(this.state.last);
   }
 
@@ -296,9 +303,15 @@ class LogStorage implements RaftStorage {
         await this.guard(() => this.mark(this.state.last));
       } finally {
         await this.marking;
+        await this.files.close();
         await this.behind(() => this.kv.close());
       }
     });
+  }
+
+  /** Writes the state once more, so that its first record is not the last one. */
+  private async standBehind(state: State): Promise<void> {
+    await this.kv.batch([{ type: "put", key: stateKey, value: seal(state) }], { sync: true });
   }
 
   /** Entries that were compacted, which nothing reads or writes again: out of turn, so that no write waits for it. */

@@ -28,6 +28,8 @@ export interface Incoming {
   forEach(take: (body: Buffer) => void): Promise<void>;
   /** The frames' bodies, at the reader's pace. */
   bodies(): AsyncGenerator<Buffer, void, void>;
+  /** Sends a frame back. */
+  reply(body: Uint8Array): void;
 }
 
 /** Decides whether a caller may call, then does its work. What either throws is told to the caller. */
@@ -67,7 +69,8 @@ export class GrpcServer {
 
   /** Serves a socket that has shaken hands. */
   accept(socket: TLSSocket): void {
-    if (this.closed) {
+    // Its caller may be gone by now.
+    if (this.closed || socket.destroyed) {
       socket.destroy();
       return;
     }
@@ -80,9 +83,10 @@ export class GrpcServer {
     session.once("close", () => this.sessions.delete(session));
     // Its calls tell it.
     session.on("error", () => undefined);
+    if (session.destroyed) return;
     session.setLocalWindowSize(windowBytes);
     session.on("stream", (stream, headers) => void this.serve(stream, headers, socket));
-    keepAlive(session, this.clock);
+    keepAlive(session, socket, this.clock);
   }
 
   /** Ends every call at once. */
@@ -129,6 +133,9 @@ function accept(stream: ServerHttp2Stream): Incoming {
         stream.once("end", resolve);
         stream.once("close", resolve);
       }),
+    reply(body) {
+      if (!stream.destroyed) stream.write(encodeFrame(body));
+    },
     async *bodies() {
       for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield* reader.read(chunk as Buffer);
     },

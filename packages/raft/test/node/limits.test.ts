@@ -103,7 +103,7 @@ test("a leader takes no proposal from a peer that it would not take from its own
 test("sizes that the transport can't carry are no options", async () => {
   const carries = (maxMessageBytes: number): Transport => ({ ...new MemoryNetwork().transport(), maxMessageBytes });
   for (const option of ["maxProposalBytes", "maxAppendBytes"]) {
-    const options = { [option]: 2 * 1024 * 1024, maxInflightBytes: 64 * 1024 * 1024 };
+    const options = { maxProposalBytes: 1_024, maxAppendBytes: 1_024, [option]: 2 * 1024 * 1024 };
     await expect(start(1, carries(2 * 1024 * 1024), options)).rejects.toMatchObject({
       code: "RAFT_OPTIONS_INVALID",
       failure: { option },
@@ -132,7 +132,7 @@ test(
           const tls = await readCertificate(directory, `member-${id}`);
           const transport = grpcTransport({ tls, listen: "127.0.0.1:0", dial });
           transports.set(id, transport);
-          return start(id, transport, { ...limits, forwardProposals: true, tickMs: 100, stallMs: 20_000 });
+          return start(id, transport, { ...limits, forwardProposals: true, tickMs: 300, stallMs: 20_000 });
         }),
       );
       const leader = await until("one leads", () => started.find(({ node }) => node.leadership().ready), 20_000);

@@ -1,0 +1,14 @@
+import { mkdtempSync } from "node:fs";
+import { NetworksDefinition, EventsDefinition, Network } from "@warren/api";
+import { connect } from "@warren/api/client";
+import { bind, startServer } from "@warren/api/server";
+const d = mkdtempSync("/tmp/ab-");
+const n = Network.fromPartial({ meta: { id: "n1" }, spec: { name: "blue" } });
+const server = await startServer({ services: [bind(NetworksDefinition, { create: () => n, get: () => n, list: () => ({ networks: [], nextPageToken: "" }), delete: () => ({}) }), bind(EventsDefinition, { list: () => ({ events: [], nextPageToken: "" }), async *follow() {}, async *watch() { for (let i = 0; i < 20000; i++) yield { message: { $case: "synced", value: i } }; } })] }, { socketPath: `${d}/m.sock` });
+const c = connect({ socket: `${d}/m.sock` });
+const cpu = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000; }; const run = async (count) => { const s = cpu(); for (let i = 0; i < count; i += 20) await Promise.all(Array.from({ length: 20 }, () => c.networks.get({ ref: "n1" }))); return cpu() - s; };
+await run(3000);
+const u = await run(6000);
+const s = cpu(); for await (const _ of c.events.watch({})); const st = cpu() - s;
+console.log(JSON.stringify({ unaryUs: +(u / 6000 * 1000).toFixed(1), streamUs: +(st / 20000 * 1000).toFixed(2) }));
+c.close(); await server.close();
