@@ -1,5 +1,6 @@
 /** The life of a task: restarts, health, ends of all kinds, draining, updates; told as they happen. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { slotKeyText } from "@warren/api/model";
 import { until } from "@warren/std/testing";
 import { fetchText, keepAsking } from "./caller.ts";
 import { Machine } from "./machine.ts";
@@ -18,7 +19,7 @@ test("a service is scaled up, down and to zero, and deleted", async () => {
   await machine.ok("service", "create", "scaled", "--image", image, "--stop-signal", "KILL", "--replicas", "2");
   const first = (await machine.running("scaled")).map(({ meta }) => meta?.id);
   await machine.ok("service", "scale", "scaled=5");
-  expect((await machine.running("scaled")).map(({ slot }) => slot)).toEqual([1, 2, 3, 4, 5]);
+  expect((await machine.running("scaled")).map(({ slot }) => slotKeyText(slot))).toEqual(["1", "2", "3", "4", "5"]);
   await machine.ok("service", "scale", "scaled=2");
   expect((await machine.running("scaled")).map(({ meta }) => meta?.id)).toEqual(first);
   await machine.ok("service", "scale", "scaled=0");

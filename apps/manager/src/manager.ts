@@ -5,7 +5,14 @@ import { machineNode } from "@warren/agent/machine";
 import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
-import { lockDirectory, pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import {
+  lockDirectory,
+  pinoLogger,
+  prometheusMetrics,
+  startHealthServer,
+  terminationSignal,
+  writePidFile,
+} from "@warren/daemon";
 import { Dispatcher } from "@warren/dispatcher";
 import { bindToMember, Membership, memberOf, removeMembership, type LeaderWork } from "@warren/membership";
 import { startOrchestrator } from "@warren/orchestrator";
