@@ -77,11 +77,15 @@ test("a record that is loaded again says what was said to it, with kinds and fie
     record.setNode({ id: "n", network });
     record.setObeyed(Point.fromPartial({ reign: 3, version: 9 }));
     record.assign(99 as AssignmentKind, "a/b", unknownField);
-    record.addLease({ ...lease, local: { ...lease.local, ...{ ofALaterLevel: { kept: true } } } });
+    const ofALaterLevel = { ofALaterLevel: { kept: true } };
+    record.addLease({ ...lease, local: { ...lease.local, ...ofALaterLevel } });
     record.addLease({ ...lease, local: { ...lease.local, slotId: "svc.2" } });
     record.setLease(key, { held: true, stage: "releasing" });
     record.setLease(key, { stage: undefined });
-    record.setSlotRecord(key, SlotRecord.decode(Buffer.concat([SlotRecord.encode(lease.record).finish(), unknownField])));
+    record.setSlotRecord(
+      key,
+      SlotRecord.decode(Buffer.concat([SlotRecord.encode(lease.record).finish(), unknownField])),
+    );
     record.addRun("t", run, TaskStatus.create());
     record.addRun("gone", { ...run, run: 2 }, TaskStatus.create());
     record.setStatus("t", TaskStatus.fromPartial({ state: TaskState.RUNNING, at: new Date(5) }));
@@ -208,7 +212,10 @@ describe("what is damaged is noticed, and the rest is kept", () => {
 });
 
 /** A node with one lease, its record in LevelDB, and what becomes of it after `harm` to one of its files. */
-async function afterHarm(harm: (path: string) => Promise<void>, pick: (files: string[]) => string): Promise<{
+async function afterHarm(
+  harm: (path: string) => Promise<void>,
+  pick: (files: string[]) => string,
+): Promise<{
   readonly nodeId: string;
   readonly before: string;
   readonly refused: string | undefined;
@@ -286,7 +293,10 @@ describe.each(harms)("a file of the record that is %s", (_how, harm) => {
   test.each(["CURRENT", "MANIFEST", ".log", ".ldb", "LOG", "identity"])(
     "makes no second node and ends no task: %s",
     async (name) => {
-      const { nodeId, before, refused } = await afterHarm(harm, (files) => files.find((file) => file.includes(name)) ?? "record.identity");
+      const { nodeId, before, refused } = await afterHarm(
+        harm,
+        (files) => files.find((file) => file.includes(name)) ?? "record.identity",
+      );
       expect(refused).toBeUndefined();
       expect(nodeId).toBe(before);
     },

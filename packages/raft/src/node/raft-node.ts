@@ -166,8 +166,8 @@ export class RaftNode implements AsyncDisposable {
       admit: (peer) => this.peers.admit(peer),
       refused: (refusal) => this.peers.refused(refusal),
       receive: (messages) => this.engine.receive(messages),
-      receiveSnapshot: async (message, chunks) => {
-        await this.snapshots.receive(message, chunks);
+      receiveSnapshot: async (message, source) => {
+        await this.snapshots.receive(message, source);
         this.engine.receive([message]);
       },
       unreachable: (peer) => this.engine.unreachable(peer),

@@ -24,7 +24,7 @@ import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
 import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost } from "./refusals.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
-import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
+import type { Identity, RaftStorage, SnapshotReader, SnapshotSource, Write } from "./storage.ts";
 
 /** Of the layout of the small records here; what the whole directory needs stands in its identity. */
 const level = 1;
@@ -230,6 +230,11 @@ class LogStorage implements RaftStorage {
     await this.files.prune(this.state.last);
   }
 
+  async receiveSnapshot(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void> {
+    await this.files.receive(metadata, source);
+    await this.files.prune(this.state.last);
+  }
+
   async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
     const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
@@ -298,6 +303,7 @@ class LogStorage implements RaftStorage {
         await this.guard(() => this.mark(this.state.last));
       } finally {
         await this.marking;
+        await this.files.close();
         await this.behind(() => this.kv.close());
       }
     });

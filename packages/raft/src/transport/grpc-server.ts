@@ -28,6 +28,8 @@ export interface Incoming {
   forEach(take: (body: Buffer) => void): Promise<void>;
   /** The frames' bodies, at the reader's pace. */
   bodies(): AsyncGenerator<Buffer, void, void>;
+  /** Sends a frame back. */
+  reply(body: Uint8Array): void;
 }
 
 /** Decides whether a caller may call, then does its work. What either throws is told to the caller. */
@@ -84,7 +86,7 @@ export class GrpcServer {
     if (session.destroyed) return;
     session.setLocalWindowSize(windowBytes);
     session.on("stream", (stream, headers) => void this.serve(stream, headers, socket));
-    keepAlive(session, this.clock);
+    keepAlive(session, socket, this.clock);
   }
 
   /** Ends every call at once. */
@@ -131,6 +133,9 @@ function accept(stream: ServerHttp2Stream): Incoming {
         stream.once("end", resolve);
         stream.once("close", resolve);
       }),
+    reply(body) {
+      if (!stream.destroyed) stream.write(encodeFrame(body));
+    },
     async *bodies() {
       for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield* reader.read(chunk as Buffer);
     },

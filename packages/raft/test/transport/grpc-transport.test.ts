@@ -53,8 +53,8 @@ async function start(
     decode: decodeMessages,
     admit: async ({ from }) => void end.admitted.push(from),
     receive: (messages) => void end.received.push(...messages),
-    receiveSnapshot: async (m, chunks) => {
-      for await (const chunk of chunks) void chunk;
+    receiveSnapshot: async (m, source) => {
+      for await (const chunk of source.from(0)) void chunk;
       end.received.push(m);
     },
     unreachable: (peer) => void end.unreachable.push(peer),
@@ -135,6 +135,7 @@ test("a snapshot that is announced in another member's name is refused", async (
     return one.transport.sendSnapshot(message("MsgSnap", { from, to: 2, snapshot }), {
       metadata,
       bytes: 5,
+      checksum: 0,
       chunks: chunks(),
     });
   };
