@@ -51,7 +51,7 @@ export class Edge {
     this.machine = new FakeMachine({ clock: this.clock, program: (process) => onStart(this, process) });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
-    this.link = new Link(clock, random, route);
+    this.link = new Link(clock, random, route, () => (this.astray = false));
   }
 
   get nodeId(): string | undefined {

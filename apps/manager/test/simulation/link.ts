@@ -37,10 +37,13 @@ export class Link {
   /** The manager that a new call reaches; undefined where none can be. */
   readonly #route: () => Dispatcher | undefined;
   #wire: Wire | undefined = wire();
+  /** Called when the worker has taken in a complete answer. */
+  readonly #onAnswered: () => void;
   /** Cut without a word: what is asked is not answered, and the managers are not told. */
   #silent = false;
 
-  constructor(clock: Clock, random: Random, route: () => Dispatcher | undefined) {
+  constructor(clock: Clock, random: Random, route: () => Dispatcher | undefined, onAnswered: () => void) {
+    this.#onAnswered = onAnswered;
     this.#clock = clock;
     this.#random = random;
     this.#route = route;
@@ -75,13 +78,20 @@ export class Link {
     return {
       open: (request, signal) =>
         this.#stream(SessionRequest, SessionMessage, request, signal, (to) => to.handlers.session),
-      assignments: (request, signal) =>
-        this.#stream(AssignmentsRequest, AssignmentsMessage, request, signal, (to) => to.handlers.assignments),
+      assignments: (request, signal) => this.#assignments(request, signal),
       heartbeat: (request, signal) =>
         this.#call(HeartbeatRequest, HeartbeatResponse, request, signal, (to) => to.handlers.heartbeat),
       report: (request, signal) => this.#call(ReportRequest, ReportResponse, request, signal, (to) => to.handlers.report),
       relay: (up, signal) => this.#relay(up, signal),
     };
+  }
+
+  async *#assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncGenerator<AssignmentsMessage, void, void> {
+    const handlerOf = (to: Dispatcher): Dispatcher["handlers"]["assignments"] => to.handlers.assignments;
+    for await (const message of this.#stream(AssignmentsRequest, AssignmentsMessage, request, signal, handlerOf)) {
+      yield message;
+      if (message.appliesTo === "") this.#onAnswered();
+    }
   }
 
   async #call<Q extends { nodeId: string }, A>(
