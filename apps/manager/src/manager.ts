@@ -5,7 +5,6 @@ import { machineNode } from "@warren/agent/machine";
 import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
-<<<<<<< HEAD
 import {
   lockDirectory,
   pinoLogger,
@@ -14,27 +13,9 @@ import {
   terminationSignal,
   writePidFile,
 } from "@warren/daemon";
-import { Dispatcher } from "@warren/dispatcher";
-import { bindToMember, Membership, memberOf, removeMembership, type LeaderWork } from "@warren/membership";
-import { startOrchestrator } from "@warren/orchestrator";
-import {
-  aborted,
-  logFailures,
-  systemClock,
-  systemRandom,
-  TaskGroup,
-  type Clock,
-  type Logger,
-  type Metrics,
-  type Random,
-} from "@warren/std";
-import type { Store } from "@warren/store";
-=======
-import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
 import type { Dispatcher } from "@warren/dispatcher";
 import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
 import { aborted, systemClock, systemRandom } from "@warren/std";
->>>>>>> 5646cf5b5531b02ea6d85c9b718004977b847acd
 import type { ManagerOptions } from "./options.ts";
 import { joinParts, type Base } from "./parts.ts";
 
