@@ -91,10 +91,8 @@ const uncheckedParts: Pick<ManagerParts, "command" | "proposer" | "forwardPropos
     return { ...each, data: StoreCommand.encode({ ...command, ...told }).finish() };
   },
   proposer(node: RaftNode): Proposer {
-    const { read, leader } = raftProposer(node);
     return {
-      read,
-      leader,
+      ...raftProposer(node),
       async propose(command) {
         try {
           const { result } = await node.propose(command);
