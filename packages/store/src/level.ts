@@ -35,7 +35,7 @@ export function raiseLevel(tx: Transaction): number | undefined {
 }
 
 /** Managers that can't write `level`. */
-export function holdingBack(view: Pick<View, "list">, level: number): readonly Manager[] {
+function holdingBack(view: Pick<View, "list">, level: number): readonly Manager[] {
   return view.list("managers").filter((manager) => manager.level < level);
 }
 

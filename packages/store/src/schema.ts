@@ -58,7 +58,7 @@ export class Schema {
       value === undefined ||
       unknown.length > 1 ||
       values.length > 1 ||
-      (Number(tag) & 7) !== WireType.LengthDelimited
+      (Number(tag) & 7) !== Number(WireType.LengthDelimited)
     )
       throw damaged("an object is of no table");
     const table = this.#ofField(Number(tag) >>> 3);

@@ -15,7 +15,7 @@ export class Pool {
     const { length } = value;
     if (length === 0 || length > longestPooled) return value;
     let hash = length;
-    // Beginnings and ends tell names and ids apart.
+    // Names differ at their ends, ids anywhere.
     for (let at = 1; at <= 4; at++)
       hash = (hash * 31 + value.charCodeAt(length - at)) * 31 + value.charCodeAt((length * at) >> 3);
     const slot = (hash >>> 0) % poolSize;

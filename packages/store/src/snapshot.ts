@@ -8,7 +8,7 @@ import { storeObject, type Schema } from "./schema.ts";
 import { settled } from "./settle.ts";
 import { State } from "./state.ts";
 
-/** Bytes that are gathered into one chunk; large enough to write well, small enough to leave the event loop its turns. */
+/** Bytes of one chunk; large enough to write well, small enough to leave the event loop its turns. */
 const chunkBytes = 64 * 1024;
 
 /** No stored object comes near this; a longer length is damage, not an object. */

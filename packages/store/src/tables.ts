@@ -61,7 +61,7 @@ export type IndexName<T extends TableName> = Indexes[T];
 export type StoredObject = Tables[TableName];
 
 /** A member of `StoreObject`. */
-export type ObjectKind = NonNullable<StoreObject["object"]>["$case"];
+type ObjectKind = NonNullable<StoreObject["object"]>["$case"];
 
 export interface TableDefinition {
   readonly name: TableName;
@@ -85,9 +85,9 @@ export interface TableDefinition {
   readonly opaque?: true;
 }
 
-export type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
+type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
 
-export interface Codec<V> {
+interface Codec<V> {
   encode(object: V): { finish(): Uint8Array };
   decode(bytes: Uint8Array): V;
   /** A copy with every field set that the message has, and those that it does not know. */

@@ -1,9 +1,9 @@
 /**
  * A transaction as its writer sees it, and how several become one command.
  *
- * T1: a transaction that runs behind others in one command sees what they wrote, so that all that are run on one
- *     manager are serial. T2: but one that would change what those changed waits for the next command, where versions
- *     tell whether it had read the change.
+ * T1: a transaction that runs behind others in one command sees what they wrote, so that the transactions of a manager
+ *     are serial. T2: a transaction that would write an object that an earlier one of the command wrote is deferred to
+ *     the next command, where the object's version shows whether the transaction had read the earlier write.
  */
 import { newId, type Random } from "@warren/std";
 import type { Epoch, Event, ObjectKind } from "@warren/api";

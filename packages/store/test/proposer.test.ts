@@ -119,7 +119,7 @@ describe("what raft fails with becomes what the store fails with", () => {
     [{ code: "RAFT_PROPOSAL_DROPPED", reason: "draining" }, true, { code: "STORE_UNAVAILABLE", reason: "draining" }],
     [{ code: "RAFT_CLOSED" }, true, { code: "STORE_UNAVAILABLE", reason: "closed" }],
   ] as const)("%o", async (failure, isLeader, expected) => {
-    const error = new RaftError(failure, "as told");
+    const error = new RaftError(failure, "a failure");
     const refused = await raftProposer(failing(error, isLeader))
       .propose(new Uint8Array(), 1)
       .catch((e: unknown) => e);

@@ -35,7 +35,7 @@ async function all(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
   for await (const part of chunks) parts.push(part);
   return parts;
 }
-async function gathered(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await all(chunks));
 }
 const failure = (work: Promise<unknown>): Promise<StoreFailure> =>
@@ -142,7 +142,7 @@ describe("a snapshot", () => {
   test("is read whole wherever its bytes are cut", async () => {
     const machine = new StoreStateMachine();
     apply(machine, 3, create("a"), create("b"));
-    const bytes = await gathered(machine.snapshot());
+    const bytes = await bytesOf(machine.snapshot());
     for (const size of [1, 2, 3, 7, 64, bytes.length]) {
       const copy = new StoreStateMachine();
       await copy.restore(pieces(bytes, size));
@@ -154,7 +154,7 @@ describe("a snapshot", () => {
   test("that is cut, damaged or of an unknown level is refused and leaves the state alone", async () => {
     const machine = new StoreStateMachine();
     apply(machine, 3, create("a"), create("b"));
-    const bytes = await gathered(machine.snapshot());
+    const bytes = await bytesOf(machine.snapshot());
     const target = new StoreStateMachine();
     apply(target, 1, create("kept"));
     for (let length = 0; length < bytes.length; length++)
@@ -190,7 +190,7 @@ describe("a snapshot", () => {
     ).toEqual(["kept"]);
   });
 
-  test("that replaces the state is told to watchers as the difference", async () => {
+  test("that replaces the state reaches watchers as the difference", async () => {
     const machine = new StoreStateMachine();
     apply(machine, 1, create("stays"), create("goes"), create("changes"));
     const stop = new AbortController();

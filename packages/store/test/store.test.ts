@@ -311,7 +311,7 @@ describe("events", () => {
     expect(store.view().find("events", "object", "last")).toHaveLength(1);
   });
 
-  test("are kept up to 10,000, and watchers are told which went", async () => {
+  test("are kept up to 10,000, and watchers receive which went", async () => {
     const { store } = memoryStore();
     const chunk = 2_500;
     for (let from = 0; from < 10_000; from += chunk)
@@ -350,7 +350,7 @@ describe("a conflict", () => {
     expect([runs, store.view().list("tasks").length]).toEqual([3, 1]);
   });
 
-  test("that does not end is told, with its reason", async () => {
+  test("that does not end rejects the update, with its reason", async () => {
     const metrics = new RecordingMetrics();
     const { store, proposer } = memoryStore({ metrics }, { maxAttempts: 3 });
     proposer.failNext("conflict", "conflict", "conflict");
@@ -380,7 +380,7 @@ describe("what consensus answers", () => {
     await store.update((tx) => tx.create("tasks", task("c")));
   });
 
-  test("not leader is told, and the store goes on when it leads again", async () => {
+  test("STORE_NOT_LEADER rejects an update, and the store goes on when it leads again", async () => {
     const { store, endTerm, beginTerm } = memoryStore();
     endTerm();
     const refused = await failure(store.update((tx) => tx.create("tasks", task("a"))));

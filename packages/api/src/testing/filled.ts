@@ -1,4 +1,4 @@
-import { create, ScalarType, toBinary, type DescField, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { create, ScalarType, toBinary, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { descriptors } from "../descriptors.ts";
 import type { MessageType } from "../rpc.ts";

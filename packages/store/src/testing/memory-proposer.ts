@@ -117,12 +117,15 @@ export class MemoryProposer implements Proposer {
           conflicts: [{ table: "nodes", id: "elsewhere", kind: StoreConflict_Kind.STALE }],
         }).finish();
       case "unavailable":
-        throw new StoreError({ code: "STORE_UNAVAILABLE", reason: "told so by the test" }, "not taken, as told");
+        throw new StoreError(
+          { code: "STORE_UNAVAILABLE", reason: "a fault of the test" },
+          "not taken: a fault of the test",
+        );
       case "outcome-unknown-applied":
         await this.#append(command);
-        throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "applied without an answer, as told");
+        throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "applied without an answer: a fault of the test");
       case "outcome-unknown-lost":
-        throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "lost without an answer, as told");
+        throw new StoreError({ code: "STORE_OUTCOME_UNKNOWN" }, "lost without an answer: a fault of the test");
     }
   }
 

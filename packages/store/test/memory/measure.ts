@@ -27,4 +27,4 @@ await copy.restore(machine.snapshot());
 const restored = (await collected()) - first;
 const slots = machine.state.table("slots").size;
 const tasks = copy.state.table("tasks").size;
-console.log(JSON.stringify({ applied, restored, slots, tasks }));
+process.stdout.write(JSON.stringify({ applied, restored, slots, tasks }));

@@ -87,14 +87,12 @@ const uncheckedParts: Pick<ManagerParts, "command" | "proposer" | "forwardPropos
   command(each: Command, machine: StoreStateMachine) {
     const command = StoreCommand.decode(each.data);
     const { version: base, reign } = machine.state;
-    const told = command.beginsReign ? { term: each.term } : { term: each.term, base, reign };
-    return { ...each, data: StoreCommand.encode({ ...command, ...told }).finish() };
+    const accepted = command.beginsReign ? { term: each.term } : { term: each.term, base, reign };
+    return { ...each, data: StoreCommand.encode({ ...command, ...accepted }).finish() };
   },
   proposer(node: RaftNode): Proposer {
-    const { read, leader } = raftProposer(node);
     return {
-      read,
-      leader,
+      ...raftProposer(node),
       async propose(command) {
         try {
           const { result } = await node.propose(command);

@@ -1,6 +1,6 @@
 /**
  * Managers in a seed: real members of raft on a network, disks and a clock in memory, each with its store. Time, messages
- * and the state machines move only when they are told to.
+ * and the state machines move only as a test moves them.
  */
 import {
   MemoryNetwork,
