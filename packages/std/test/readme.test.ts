@@ -4,14 +4,14 @@ import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { runReadmeExample } from "@warren/std/testing";
 
-test("the README's example runs as printed and prints what it says", async () => {
+test("the README's example runs as printed and prints what it says", { timeout: 30_000 }, async () => {
   const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
   expect(stderr).toBe("");
   expect(code).toBe(0);
   expect(stdout).toBe("warm\ndry\ndark\n");
 });
 
-test("an example's exit code and output are returned, through another program too, and a README without one is refused", async () => {
+test("an example's exit code and output are returned, through another program too, and a README without one is refused", { timeout: 30_000 }, async () => {
   const path = await mkdtemp(`${tmpdir()}/warren-readme-`);
   const folder = pathToFileURL(`${path}/`);
   try {
