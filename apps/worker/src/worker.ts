@@ -2,7 +2,14 @@
 import { hostname } from "node:os";
 import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
-import { lockDirectory, pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import {
+  lockDirectory,
+  pinoLogger,
+  prometheusMetrics,
+  startHealthServer,
+  terminationSignal,
+  writePidFile,
+} from "@warren/daemon";
 import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";

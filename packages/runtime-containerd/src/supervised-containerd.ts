@@ -318,7 +318,7 @@ async function faultOf(address: string): Promise<RuntimeError | undefined> {
     await unless(connection.unary(SnapshotsService.remove, probe), "RUNTIME_NOT_FOUND");
     return undefined;
   } catch (error) {
-    if (RuntimeError.is(error)) return error as RuntimeError;
+    if (RuntimeError.is(error)) return error;
     throw error;
   } finally {
     connection.close();
