@@ -67,11 +67,11 @@ export function planService(situation: ServiceSituation): Plan {
 }
 
 /** L17: a slot outlives its service while a lease of it is unreleased. */
-function planRemoval(plan: Plan, { slots, tasks, history, budget }: ServiceSituation): void {
+function planRemoval(plan: Plan, { slots, tasks, budget }: ServiceSituation): void {
   const tasksOf = bySlot(tasks);
   for (const slot of slots) {
     if (full(plan, budget)) return;
-    planUnwanted(plan, slot, tasksOf(slot), "its service was deleted", history);
+    planUnwanted(plan, slot, tasksOf(slot), "its service was deleted");
   }
 }
 
@@ -90,7 +90,7 @@ function planSlots(plan: Plan, service: Service, wanted: Version, situation: Ser
   for (const slot of ordered) {
     if (full(plan, budget)) return;
     if (removed.has(slot) || (!slot.wanted && !returning.has(idOf(slot))))
-      planUnwanted(plan, slot, tasksOf(slot), "its service wants fewer tasks", history);
+      planUnwanted(plan, slot, tasksOf(slot), "its service wants fewer tasks");
   }
 
   const kept = readings.filter(({ slot }) => !removed.has(slot));

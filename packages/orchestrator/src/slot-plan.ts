@@ -54,12 +54,15 @@ export function planSlot(pass: ServicePass, reading: SlotReading, turn: boolean)
   draft.commit();
 }
 
-/** A slot that is not wanted: it goes once all that it held is released and its addresses have rested (L17). */
-export function planUnwanted(plan: Plan, slot: Slot, tasks: readonly Task[], why: string, history: number): void {
+/**
+ * A slot that is not wanted: each of its tasks goes once its lease is released, and the slot once the addresses of all
+ * have rested (L17).
+ */
+export function planUnwanted(plan: Plan, slot: Slot, tasks: readonly Task[], why: string): void {
   const draft = new SlotDraft(plan, slot, tasks);
   if (slot.wanted) draft.change({ wanted: false });
   for (const lease of slot.leases) if (lease.state <= LeaseState.HELD) draft.drop(lease, why);
-  tidy(plan, draft, tasks, history, plan.now);
+  tidy(plan, draft, tasks, 0, plan.now);
   if (draft.slot.leases.length > 0) return draft.commit();
   for (const task of tasks) plan.deleteTask(task);
   plan.deleteSlot(slot);

@@ -141,6 +141,24 @@ test("slots of a service that was deleted without them are wound down", async ()
   await world.stopLeading();
 });
 
+test("L8, L17: tasks of a slot that nobody wants go once its leases are released; the slot rests on for its address", async () => {
+  const world = await SimulatedCluster.start(1);
+  await world.create("web", 3);
+  const slow = world.running("web").at(-1)!;
+  world.stubborn.add(slow.meta!.id);
+  await world.scale("web", 1);
+  await world.scale("web", 0);
+  expect(world.view.list("tasks").map(({ meta }) => meta!.id)).toEqual([slow.meta!.id]);
+  await world.delete("web");
+  world.stubborn.clear();
+  await world.advance(1_000);
+  expect(world.view.list("tasks")).toEqual([]);
+  expect(world.slots("web")).toHaveLength(3);
+  await world.advance(61_000);
+  expect(world.slots("web")).toEqual([]);
+  await world.stopLeading();
+});
+
 test("L17: a service that is made again under the name is another, and waits for nothing of the old one", async () => {
   const world = await SimulatedCluster.start();
   await world.create("web", 1);

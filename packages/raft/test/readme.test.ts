@@ -11,7 +11,7 @@ import { expect, test } from "vitest";
 
 import { makeAuthority, makeCertificate } from "../src/testing/index.ts";
 
-test("the README's example runs as printed and prints what it says", async () => {
+test("the README's example runs as printed and prints what it says", { timeout: 30_000 }, async () => {
   const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
   expect(stderr).toBe("");
   expect(code).toBe(0);
