@@ -19,6 +19,8 @@ export default defineConfig({
           name: "unit",
           include: ["{packages,apps}/*/test/**/*.test.ts"],
           exclude: ["**/*.{cluster,sim}.test.ts", "**/node_modules/**"],
+          // READMEs' examples are processes of their own, and a machine may be busy.
+          testTimeout: 30_000,
         },
       },
       { ...shared, test: { name: "simulation", include: ["packages/*/test/**/*.sim.test.ts"], testTimeout: 600_000 } },

@@ -98,7 +98,7 @@ const ids = store
 
 const touch = (n: number): Promise<void> =>
   store.update((tx) => {
-    const task = tx.get("tasks", ids[n % tasks] as string);
+    const task = tx.get("tasks", ids[n % tasks] ?? "");
     if (task === undefined) throw new Error("a task is missing");
     tx.update("tasks", { ...task, status: { ...task.status, message: `step ${n}` } as NonNullable<Task["status"]> });
   });

@@ -4,10 +4,10 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, openSync, watch } from "node:fs";
+import { existsSync, mkdirSync, openSync, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { runningPid } from "@warren/daemon";
+import { DaemonError, lockDirectory, runningPid } from "@warren/daemon";
 import { CommandFailed } from "./warren-command.ts";
 
 export type DaemonName = "manager" | "worker";
@@ -35,6 +35,26 @@ export async function isRunning(name: DaemonName, { runDir }: Folders): Promise<
 }
 
 /**
+ * The lock of a daemon's data, for who takes them away; undefined where there are none. The lock says whether a daemon
+ * runs, also where a cleaner of temporary files took its pid file and socket.
+ *
+ * @throws CommandFailed where the daemon runs
+ */
+export async function lockData(name: DaemonName, { dataDir }: Folders): Promise<AsyncDisposable | undefined> {
+  const directory = join(dataDir, name);
+  if (!existsSync(directory)) return undefined;
+  try {
+    return await lockDirectory(directory);
+  } catch (error) {
+    if (!DaemonError.is(error, "DAEMON_ALREADY_RUNS")) throw error;
+    const { pid } = error.failure;
+    const end = pid === undefined ? "end it" : `end it (kill ${pid})`;
+    // Without a cause: it says the same once more.
+    throw new CommandFailed(`the ${name} still runs on ${directory} and nothing was changed: ${end}, then repeat`);
+  }
+}
+
+/**
  * Starts the daemon unless it runs. Resolves once it runs; that it is ready shows on its socket.
  *
  * @throws CommandFailed where it ends at once
@@ -47,6 +67,9 @@ export async function startDaemon(start: DaemonStart): Promise<Started> {
     return { kind: "unit", unit };
   }
   if ((await runningPid(pidFile(start.name, start.runDir), start.name)) !== undefined) return { kind: "process", log };
+  // One that runs without its pid file has lost its socket too: another beside it would be refused by the lock.
+  const free = await lockData(start.name, start);
+  await free?.[Symbol.asyncDispose]();
   mkdirSync(start.dataDir, { recursive: true, mode: 0o700 });
   mkdirSync(start.runDir, { recursive: true, mode: 0o700 });
   const output = openSync(log, "a", 0o600);

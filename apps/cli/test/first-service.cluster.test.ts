@@ -1,5 +1,6 @@
 /** The main job: two commands, three containers that answer, and their replacement. */
 import { expect, test } from "vitest";
+import { slotKeyText } from "@warren/api/model";
 import { until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 
@@ -47,7 +48,7 @@ test("a service's containers answer by name and port, and one that dies is repla
     },
     30_000,
   );
-  expect(after.map(({ slot }) => slot)).toEqual([1, 2, 3]);
+  expect(after.map(({ slot }) => slotKeyText(slot))).toEqual(["1", "2", "3"]);
   expect(await machine.ok("service", "tasks", "web")).toContain("ended with exit code 137");
   expect(await machine.ok("why", "web")).toContain("3 of 3");
 });

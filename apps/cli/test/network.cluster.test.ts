@@ -1,4 +1,3 @@
-import { slotKeyText } from "@warren/api/model";
 /** A node's network as tasks and callers meet it: the node is a host of a lab, with a cable to another. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -7,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Task } from "@warren/api";
+import { slotKeyText } from "@warren/api/model";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { until } from "@warren/std/testing";
 import { keepAsking } from "./caller.ts";

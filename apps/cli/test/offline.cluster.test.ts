@@ -1,9 +1,9 @@
-import { slotKeyText } from "@warren/api/model";
 /** A node without a manager: what runs goes on, answers by name and address, and is balanced, a restart of the worker included. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import type { Task } from "@warren/api";
+import { slotKeyText } from "@warren/api/model";
 import { until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 

@@ -1,7 +1,7 @@
 /** From nothing to a service by two commands, and to nothing again by a third. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -80,6 +80,15 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
       expect(await get(at, "/healthz")).toEqual([200, "ok\n"]);
       expect((await get(at, "/metrics"))[1]).toMatch(/^# TYPE warren_\w+ \w+$/m);
     }
+
+    // A cleaner of temporary files takes pid files and sockets: nothing is started beside what runs, nor taken from it.
+    const daemons = [manager, pidOf("worker")] as const;
+    for (const name of ["manager.pid", "manager.sock", "worker.pid"]) rmSync(join(runDir, name));
+    await expect(warren(...init)).rejects.toThrow(`end it (kill ${daemons[0]})`);
+    await expect(warren("cluster", "leave", ...folders, "--force")).rejects.toThrow(`end it (kill ${daemons[1]})`);
+    for (const pid of daemons) process.kill(pid, "SIGTERM");
+    for (const pid of daemons)
+      await until("it has ended", () => !existsSync(`/proc/${pid}/cmdline`) || cmdline(pid) === "", 20_000);
   } finally {
     await warren(
       "cluster",

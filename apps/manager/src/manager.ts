@@ -5,7 +5,14 @@ import { machineNode } from "@warren/agent/machine";
 import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
-import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import {
+  lockDirectory,
+  pinoLogger,
+  prometheusMetrics,
+  startHealthServer,
+  terminationSignal,
+  writePidFile,
+} from "@warren/daemon";
 import type { Dispatcher } from "@warren/dispatcher";
 import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
 import { aborted, systemClock, systemRandom } from "@warren/std";
@@ -23,6 +30,8 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   const base: Base = { clock: systemClock, random: systemRandom, log, metrics: prometheus.metrics };
   await mkdir(options.runDir, { recursive: true, mode: 0o700 });
   await using resources = new AsyncDisposableStack();
+  // First of all: what is in the folder is one manager's, whatever became of pid files and sockets.
+  resources.use(await lockDirectory(managerDirectory(options)));
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
 
   const membership = resources.use(

@@ -2,7 +2,14 @@
 import { hostname } from "node:os";
 import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
-import { pinoLogger, prometheusMetrics, startHealthServer, terminationSignal, writePidFile } from "@warren/daemon";
+import {
+  lockDirectory,
+  pinoLogger,
+  prometheusMetrics,
+  startHealthServer,
+  terminationSignal,
+  writePidFile,
+} from "@warren/daemon";
 import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";
@@ -18,6 +25,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const folders = workerFolders(options);
   const base = { clock: systemClock, random: systemRandom, log, metrics };
   await using resources = new AsyncDisposableStack();
+  resources.use(await lockDirectory(folders.data));
   resources.use(await writePidFile(folders.pidFile, "worker"));
 
   let agent: Agent | undefined;

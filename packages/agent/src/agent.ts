@@ -290,7 +290,13 @@ export class Agent implements AsyncDisposable {
     const orphans = await persistently(this.#env, "removing orphans", signal, collect, () => true);
     for (const id of orphans) containers.forget(id);
     // A piece of a container that is in the record may have gone too: what is left is looked at again.
-    await persistently(this.#env, "listing containers", signal, () => containers.refresh(), () => true);
+    await persistently(
+      this.#env,
+      "listing containers",
+      signal,
+      () => containers.refresh(),
+      () => true,
+    );
     this.#leases.begin();
     this.#adopted = true;
     images.released(signal);

@@ -3,14 +3,7 @@
  * level survive, and decoded for use here.
  */
 import type { AssignmentKind } from "@warren/api";
-import {
-  assignedKinds,
-  assignmentDigest,
-  decodeAssigned,
-  kindName,
-  type AssignedKind,
-  type AssignedObjects,
-} from "@warren/api/model";
+import { assignmentDigest, decodeAssigned, kindName, type AssignedKind, type AssignedObjects } from "@warren/api/model";
 
 export interface AssignedEntry {
   readonly kind: AssignmentKind;
@@ -76,13 +69,10 @@ export class Assigned {
     return this.#byDigest.get(Buffer.from(digest).toString("hex"));
   }
 
-  #decode<K extends AssignedKind>(name: K, key: string, bytes: Uint8Array): void {
-    this.#decoded[name].set(key, decodeAssigned(name, bytes));
+  #decode(name: AssignedKind, key: string, bytes: Uint8Array): void {
+    const decoded = this.#decoded[name] as Map<string, AssignedObjects[AssignedKind]>;
+    decoded.set(key, decodeAssigned(name, bytes));
   }
-}
-
-export function kindNumber(name: AssignedKind): AssignmentKind {
-  return assignedKinds[name].kind;
 }
 
 function placeOf(kind: AssignmentKind, key: string): string {

@@ -1,4 +1,4 @@
-import { TaskState, type RunEnd, type TaskStatus } from "@warren/api";
+import { TaskState, type TaskStatus } from "@warren/api";
 import { firstRun, serviceOfSlot, taskIdOf, type RunKey } from "@warren/api/model";
 import { nextRun, recordAt, remainingWait } from "@warren/slot";
 import { abortable, Backoff, Changes, delay, type Logger } from "@warren/std";

@@ -69,7 +69,8 @@ export class LeaseReporter {
         this.#log.warn("leases are reported although their state is not on disk");
       const { refused } = await send(reports.filter((report) => report !== undefined));
       // L10: another node has the lease. This one keeps it as it is assigned, and says the same only if it changes.
-      for (const { slotId, why } of refused) this.#log.error("a manager refuses the report of a lease", { slotId, why });
+      for (const { slotId, why } of refused)
+        this.#log.error("a manager refuses the report of a lease", { slotId, why });
       batch.forEach(([key, count], index) => {
         if (this.#waiting.get(key) === count) this.#waiting.delete(key);
         const report = reports[index];
@@ -80,7 +81,7 @@ export class LeaseReporter {
 }
 
 /** What a node has of one lease; undefined if it has nothing. Bounded: counts, two ends and the last few runs (L10). */
-export function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
+function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
   const lease = record.leases.get(key);
   if (lease === undefined) return undefined;
   const { slotId, epoch, versionId, address, imageDigest = "", settled = "", stage, held } = lease.local;

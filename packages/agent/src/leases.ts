@@ -93,7 +93,6 @@ export class Leases implements LeaseSurroundings {
 
   /** Brings back into the record what only its containers speak of (I1). */
   rebuild(containers: readonly ContainerStatus[]): void {
-    const { record } = this.#env;
     const found = containers
       .filter((container) => this.#isUnknown(container))
       .map((container) => ({ container, labels: parseLabels(container.id, container.labels) }))
@@ -133,7 +132,7 @@ export class Leases implements LeaseSurroundings {
     const incarnation = message.point?.incarnation;
     const isLater = !sameIncarnation(record.obeyed?.incarnation, incarnation);
     for (const { kind, key, bytes } of delta.changes)
-      if (bytes === undefined) this.#remove(kind, key, incarnation);
+      if (bytes === undefined) this.#remove(kind, key);
       else this.#set(kind, key, bytes, incarnation);
     if (message.point !== undefined) record.setObeyed(message.point);
     if (delta.complete) this.#complete(delta.changes, incarnation);
@@ -173,12 +172,10 @@ export class Leases implements LeaseSurroundings {
     }
   }
 
-  #remove(kind: AssignmentKind, key: string, incarnation: Incarnation | undefined): void {
+  /** A lease that is no longer assigned is released, but for one of an earlier incarnation (I2): see `wish`. */
+  #remove(kind: AssignmentKind, key: string): void {
     const { record, endpoints } = this.#env;
     const name = kindName(kind);
-    const lease = name === "lease" ? record.leases.get(key) : undefined;
-    // I2: it is kept, unknown to this incarnation, until that has named it.
-    if (lease?.local.incarnation !== undefined && !sameIncarnation(lease.local.incarnation, incarnation)) return;
     const backend = name === "backend" ? record.assigned.of("backend").get(key) : undefined;
     record.unassign(kind, key);
     if (backend !== undefined) endpoints.removed(key, backend);

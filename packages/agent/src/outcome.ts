@@ -93,7 +93,7 @@ export function verdictOf(error: unknown, ran: boolean): Verdict {
   };
 }
 
-export function containerLost(): AgentError {
+function containerLost(): AgentError {
   return new AgentError(
     { code: "AGENT_CONTAINER_LOST" },
     "its container is gone, or the runtime lost sight of it, so how it ended is not known",

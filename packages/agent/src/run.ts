@@ -1,5 +1,5 @@
 import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
-import { hasEnded, leaseKey, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
+import { hasEnded, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
 import {
   RuntimeError,
   parseReference,
@@ -14,7 +14,7 @@ import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
 import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
-import { containerLost, isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
+import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
 import { persistently, within } from "./waiting.ts";
 

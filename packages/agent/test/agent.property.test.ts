@@ -33,7 +33,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
-      do: fc.constantFrom("hold" as const, "hold" as const, "release" as const, "unassign" as const, "replace" as const),
+      do: fc.constantFrom(
+        "hold" as const,
+        "hold" as const,
+        "release" as const,
+        "unassign" as const,
+        "replace" as const,
+      ),
       lease: index,
     }),
   },
@@ -131,10 +137,7 @@ async function apply(world: World, step: Step, made: Made[]): Promise<void> {
       if (chosen === undefined || state !== LeaseState.HELD) return;
       const next = world.make(chosen.slotId, { spec: specOf("run", made.length), after: chosen.epoch });
       // As a manager does it: one transaction, so one message.
-      manager.lease(
-        { ...chosen.lease, state: LeaseState.RELEASING },
-        { ...next.lease, state: LeaseState.HELD },
-      );
+      manager.lease({ ...chosen.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });
       made.push({ ...next, slotId: chosen.slotId, behaviour: "run" });
       return;
     }

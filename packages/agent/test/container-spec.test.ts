@@ -1,4 +1,4 @@
-import { ContainerSpec, Resources, TaskState } from "@warren/api";
+import { ContainerSpec, Resources } from "@warren/api";
 import type { ContainerSpec as RuntimeSpec } from "@warren/runtime";
 import { expect, test } from "vitest";
 import { image, World } from "./fakes/world.ts";

@@ -88,6 +88,7 @@ class Node implements AsyncDisposable {
       address: `10.77.1.${index + 1}`,
       after: undefined,
       initialRecord: undefined,
+      offeredLife: 0,
     };
     this.manager.lease(lease);
     return { key: leaseKey(slotId, epoch), task: taskIdOf(slotId, epoch, firstRun), lease };
@@ -211,7 +212,12 @@ test("killed at any moment, again and again, it leaves what was asked for and re
   const running = async (): Promise<string[]> => (await node.containers()).filter((each) => each.endsWith("running"));
   await until(
     "all is as wanted",
-    async () => (await running()).join() === held().map(({ lease }) => `${lease.slotId} running`).toSorted().join(),
+    async () =>
+      (await running()).join() ===
+      held()
+        .map(({ lease }) => `${lease.slotId} running`)
+        .toSorted()
+        .join(),
     60_000,
   );
   // Nothing failed, and what had run was not begun again.

@@ -1,11 +1,21 @@
 import { Endpoint, type Backend } from "@warren/api";
 import { FakeClock, RecordingLogger, seededRandom } from "@warren/std/testing";
 import { expect, test } from "vitest";
-import { EndpointTable, loweredWeight, mergeEndpoints, remoteDrainMs, type LocalBackend } from "../src/endpoint-table.ts";
+import {
+  EndpointTable,
+  loweredWeight,
+  mergeEndpoints,
+  remoteDrainMs,
+  type LocalBackend,
+} from "../src/endpoint-table.ts";
 import type { NodeEndpoint } from "../src/index.ts";
 
 const endpoint = (serviceId: string): Endpoint => Endpoint.fromPartial({ serviceId });
-const backend = (nodeId: string, last: number, weight = 100): Backend => ({ address: 0x0a4d0200 + last, nodeId, weight });
+const backend = (nodeId: string, last: number, weight = 100): Backend => ({
+  address: 0x0a4d0200 + last,
+  nodeId,
+  weight,
+});
 const own = (slotId: string, more: Partial<LocalBackend> = {}): LocalBackend => ({
   slotId,
   address: "10.77.1.9",

@@ -78,7 +78,9 @@ test("each call of each seam fails, whichever time: the worker lives on, and get
         const [one, two, three] = await script(world, () => steps(world));
         const where = `${call}, time ${nth + 1}`;
         await world
-          .until("the first two are released", () => [one, two].every((each) => each && !world.manager.leases.has(each.key)))
+          .until("the first two are released", () =>
+            [one, two].every((each) => each && !world.manager.leases.has(each.key)),
+          )
           .catch((cause: unknown) => {
             throw new Error(where, { cause });
           });

@@ -22,6 +22,7 @@ const lease: AssignedLease = {
   address: "10.77.1.2",
   after: undefined,
   initialRecord: undefined,
+  offeredLife: 0,
 };
 
 test("over gRPC on a socket: a task runs, its log comes back, and a manager that is away is found again", async () => {

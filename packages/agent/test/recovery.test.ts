@@ -210,6 +210,21 @@ test("to close the worker stops no task and leaves no timer", async () => {
   expect(world.manager.connected).toBe(false);
 });
 
+test("what was written down and not reported is reported by the next worker, though nothing changes any more", async () => {
+  await using world = new World();
+  await world.start();
+  const t1 = world.offer("svc.1");
+  await world.untilState(t1.task, TaskState.READY);
+  world.manager.refuseReports = true;
+  world.hold(t1);
+  await world.until("it runs", () => world.agent.tasks()[0]?.status.state === TaskState.RUNNING);
+  await world.pass(1_000);
+  world.kill();
+  world.manager.refuseReports = false;
+  await world.start();
+  await world.untilRunning(t1);
+});
+
 test("what a killed worker had not reported yet is reported by the next", async () => {
   await using world = new World();
   await world.start();

@@ -56,9 +56,21 @@ describe("logs", () => {
     }
     const { up, ended } = await relay(world, logs([a, b, "unheard of"]));
     await ended;
-    expect(lines(up)).toEqual([`${b} line 1`, `${a} line 2`, `${b} line 3`, `${a} line 4`, `${b} line 5`, `${a} line 6`]);
+    expect(lines(up)).toEqual([
+      `${b} line 1`,
+      `${a} line 2`,
+      `${b} line 3`,
+      `${a} line 4`,
+      `${b} line 5`,
+      `${a} line 6`,
+    ]);
     const sent = up.flatMap(({ message }) => (message?.$case === "logs" ? message.value.lines : []));
-    expect(sent[2]).toMatchObject({ stderr: true, serviceName: "web", slot: numberedSlot(2), nodeId: world.agent.nodeId });
+    expect(sent[2]).toMatchObject({
+      stderr: true,
+      serviceName: "web",
+      slot: numberedSlot(2),
+      nodeId: world.agent.nodeId,
+    });
     expect(sent[2]?.at?.getTime()).toBe(world.clock.now() - 4);
   });
 
@@ -114,7 +126,6 @@ describe("logs", () => {
   test("of tasks that are not here are refused", async () => {
     await using rig = await running(1);
     const { world } = rig;
-    const [a = ""] = rig.ids;
     const { up, ended } = await relay(world, logs(["x"]));
     await ended;
     expect(failure(up)).toMatchObject({ code: "API_NOT_FOUND" });
@@ -332,11 +343,13 @@ test("more relays than are allowed are refused; those that end make room; a sess
 
 test("what a worker does not know is refused, not ignored", async () => {
   await using rig = await running(1);
-    const { world } = rig;
-    const [a = ""] = rig.ids;
+  const { world } = rig;
   world.manager.relay({ relayId: "odd", what: undefined });
   await world.until("it is answered", () => failure(world.manager.relays.get("odd")?.up ?? []) !== undefined);
-  expect(failure(world.manager.relays.get("odd")?.up ?? [])).toMatchObject({ code: "API_UNIMPLEMENTED", remedy: "upgrade it" });
+  expect(failure(world.manager.relays.get("odd")?.up ?? [])).toMatchObject({
+    code: "API_UNIMPLEMENTED",
+    remedy: "upgrade it",
+  });
 });
 
 test("an image reference is resolved by this node's registries, and what was taken from here says why", async () => {

@@ -336,7 +336,11 @@ test("L13: a hello names the last point that was obeyed; an equal or later one i
 
 test.each([
   ["an earlier point of the same history", { version: -1 }, "it is at version"],
-  ["a lower incarnation", { counter: -1 }, "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1"],
+  [
+    "a lower incarnation",
+    { counter: -1 },
+    "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1",
+  ],
   ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
 ])("L13, L14: %s is not obeyed, and is named", async (_what, change, why) => {
   await using world = new World();
@@ -433,7 +437,11 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
   const bytes = Buffer.concat([encodeAssigned("lease", { ...given.lease, state: LeaseState.HELD }), later]);
   const change = { kind: 1 as AssignmentKind, key: given.key, object: bytes };
   world.manager.objects.set(`lease/${given.key}`, change);
-  world.manager.objects.set("99/key/with/slashes", { kind: 99 as AssignmentKind, key: "key/with/slashes", object: later });
+  world.manager.objects.set("99/key/with/slashes", {
+    kind: 99 as AssignmentKind,
+    key: "key/with/slashes",
+    object: later,
+  });
   world.manager.send([...world.manager.objects.values()]);
   await world.until("it runs", () => world.running("svc.1").length === 1);
   await world.pass(1_000);

@@ -83,7 +83,7 @@ test("a missed link of the chain asks for all again, and what was missed is made
   world.manager.assignUnheard("lease", t2.key, t2.lease);
   await world.pass(1_000);
   expect(world.report(t2)).toBeUndefined();
-  const t3 = world.give("svc.3");
+  world.give("svc.3");
   await world.until("it is prepared", () => world.report(t2)?.runs.at(-1)?.status?.state === TaskState.READY);
   await world.until("the other runs", () => world.running("svc.3").length === 1);
   expect(world.manager.sessions).toBe(1);

@@ -10,34 +10,31 @@ const tag = (700 << 3) | WireType.LengthDelimited;
 /** The message with a field 700, here and in its first inner message. */
 function withLater<T>(type: MessageType<T>, message: T): Uint8Array {
   const later = new BinaryWriter().string("later").finish();
-  return type.encode({ ...message, _unknownFields: { [tag]: [later] } } as T).finish();
+  return type.encode({ ...message, _unknownFields: { [tag]: [later] } }).finish();
 }
 
-describe.each([Network, Service, Slot, StoreCommand, Task, Version] as readonly MessageType<unknown>[])(
-  "$$type",
-  (type) => {
-    const messages = filledMessages(type);
+describe.each([Network, Service, Slot, StoreCommand, Task, Version] as readonly MessageType[])("$$type", (type) => {
+  const messages = filledMessages(type);
 
-    test("in which every field is set is read as it was written, and has no property for others", () => {
-      for (const message of messages) {
-        expect(type.decode(type.encode(message).finish())).toEqual(message);
-        expect(type.fromPartial(message as never)).toEqual(message);
-        expect(JSON.stringify(message)).not.toContain("_unknownFields");
-        expect(JSON.stringify(type.fromPartial({} as never))).not.toContain("_unknownFields");
-        for (const value of Object.values(message as object)) expect(value).toBeDefined();
-      }
-    });
+  test("in which every field is set is read as it was written, and has no property for others", () => {
+    for (const message of messages) {
+      expect(type.decode(type.encode(message).finish())).toEqual(message);
+      expect(type.fromPartial(message as never)).toEqual(message);
+      expect(JSON.stringify(message)).not.toContain("_unknownFields");
+      expect(JSON.stringify(type.fromPartial({} as never))).not.toContain("_unknownFields");
+      for (const value of Object.values(message as object)) expect(value).toBeDefined();
+    }
+  });
 
-    test("keeps a field that it does not know through decode, create and encode", () => {
-      for (const message of messages) {
-        const bytes = withLater(type, message);
-        const read = type.decode(bytes);
-        expect((read as { _unknownFields?: unknown })._unknownFields).toBeDefined();
-        expect(Buffer.from(type.encode(type.fromPartial(read as never)).finish())).toEqual(Buffer.from(bytes));
-      }
-    });
-  },
-);
+  test("keeps a field that it does not know through decode, create and encode", () => {
+    for (const message of messages) {
+      const bytes = withLater(type, message);
+      const read = type.decode(bytes);
+      expect((read as { _unknownFields?: unknown })._unknownFields).toBeDefined();
+      expect(Buffer.from(type.encode(type.fromPartial(read as never)).finish())).toEqual(Buffer.from(bytes));
+    }
+  });
+});
 
 test("an unknown field is a copy, so that it does not hold the bytes that it was read from", () => {
   const bytes = withLater(Network, Network.create({ spec: { name: "a" } }));
@@ -47,6 +44,6 @@ test("an unknown field is a copy, so that it does not hold the bytes that it was
 
 test("a message in a message keeps its own", () => {
   const spec = { name: "a", labels: {}, _unknownFields: { [tag]: [Uint8Array.of(1, 7)] } };
-  const read = Network.decode(Network.encode({ meta: undefined, spec } as Network).finish());
+  const read = Network.decode(Network.encode({ meta: undefined, spec }).finish());
   expect(Network.create(read).spec?._unknownFields).toEqual({ [tag]: [Uint8Array.of(1, 7)] });
 });

@@ -4,10 +4,9 @@
  */
 import { ApiError, TaskState, type LogLines, type Service, type Task } from "@warren/api";
 import { hasEnded, stateOf } from "@warren/api/model";
-import { Backoff, TaskGroup, delay } from "@warren/std";
+import { Backoff, Channel, TaskGroup, delay } from "@warren/std";
 import type { Store, StoreChange, View } from "@warren/store";
 import { idOf } from "./access.ts";
-import { Channel } from "./channel.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { fromStore } from "./failures.ts";
 import { limits } from "./limits.ts";
@@ -55,10 +54,12 @@ export async function* followLogs(
   const left = new AbortController();
   const ended = AbortSignal.any([signal, left.signal]);
   const channel = new Channel<LogLines>();
+  const close = (): void => channel.close();
+  ended.addEventListener("abort", close, { once: true });
   await using group = new TaskGroup((_, error) => channel.fail(error), ended);
   const followed = new Set<string>();
   const endWithTask = (tasks: readonly Task[]): void => {
-    if (subject.kind === "task" && followed.size === 0 && tasks.some(hasEnded)) channel.end();
+    if (subject.kind === "task" && followed.size === 0 && tasks.some(hasEnded)) channel.close();
   };
   const join = (tasks: readonly Task[], from: Start): void => {
     const some = tasks.filter((task) => isKnownToNode(task) && !hasEnded(task) && !followed.has(idOf(task)));
@@ -69,7 +70,7 @@ export async function* followLogs(
       group.run(`logs of node ${nodeId}`, async (signal) => {
         await followNode(store, dependencies, nodeId, ids, from, channel, signal);
         // Its log is at its end, though the task may not be known to have ended: it does not join again.
-        if (subject.kind === "task") channel.end();
+        if (subject.kind === "task") channel.close();
       });
     }
   };
@@ -86,12 +87,13 @@ export async function* followLogs(
         endWithTask(some);
       }
     });
-    yield* channel.values(ended);
+    yield* channel;
   } catch (error) {
     throw fromStore(error);
   } finally {
+    ended.removeEventListener("abort", close);
     left.abort();
-    channel.end();
+    channel.close();
   }
 }
 

@@ -1,59 +1,39 @@
 import type { LogLine, LogLines } from "@warren/api";
+import { mergeSorted } from "@warren/std";
 
 /** Lines of one answer. */
 const batchLines = 500;
 
-interface Source {
-  readonly iterator: AsyncIterator<LogLines>;
-  lines: readonly LogLine[];
-  at: number;
-}
-
 /**
- * Lines of several streams, each ordered by time, as one that is. What does not say its time keeps its place behind the
- * line before it. A stream that fails does not take away the lines of the others: they come first, then its failure.
+ * Lines of several streams, each ordered by time, as one that is. A line without a time keeps its place behind the line
+ * before it. A stream that fails does not take away the lines of the others: they come first, then its failure.
  */
 export async function* mergeByTime(streams: readonly AsyncIterable<LogLines>[]): AsyncGenerator<LogLines, void, void> {
-  const failures: unknown[] = [];
-  const sources: Source[] = streams.map((stream) => ({
-    iterator: stream[Symbol.asyncIterator](),
-    lines: [],
-    at: 0,
-  }));
-  const fill = async (source: Source): Promise<boolean> => {
-    try {
-      while (source.at >= source.lines.length) {
-        const next = await source.iterator.next();
-        if (next.done === true) return false;
-        source.lines = next.value.lines;
-        source.at = 0;
-      }
-      return true;
-    } catch (error) {
-      failures.push(error);
-      return false;
-    }
-  };
+  let batch: LogLine[] = [];
+  const merged = mergeSorted(streams.map(linesOf), (a, b) => compareTimes(timeOf(a), timeOf(b)), { failures: "last" });
   try {
-    const filled = await Promise.all(sources.map(fill));
-    let open = sources.filter((_, index) => filled[index]);
-    let batch: LogLine[] = [];
-    while (open.length > 0) {
-      const [first = open[0] as Source] = open.toSorted((a, b) => timeOf(a) - timeOf(b));
-      batch.push(first.lines[first.at++] as LogLine);
-      if (batch.length >= batchLines) {
-        yield { lines: batch };
-        batch = [];
-      }
-      if (first.at >= first.lines.length && !(await fill(first))) open = open.filter((source) => source !== first);
+    for await (const line of merged) {
+      batch.push(line);
+      if (batch.length < batchLines) continue;
+      yield { lines: batch };
+      batch = [];
     }
+  } catch (error) {
     if (batch.length > 0) yield { lines: batch };
-  } finally {
-    for (const { iterator } of sources) iterator.return?.()?.then(undefined, () => undefined);
+    throw error;
   }
-  if (failures.length > 0) throw failures[0];
+  if (batch.length > 0) yield { lines: batch };
 }
 
-function timeOf({ lines, at }: Source): number {
-  return lines[at]?.at?.getTime() ?? Number.NEGATIVE_INFINITY;
+async function* linesOf(stream: AsyncIterable<LogLines>): AsyncGenerator<LogLine, void, void> {
+  for await (const { lines } of stream) yield* lines;
+}
+
+function timeOf({ at }: LogLine): number {
+  return at?.getTime() ?? Number.NEGATIVE_INFINITY;
+}
+
+/** Two lines without a time are equal, and no number. */
+function compareTimes(a: number, b: number): number {
+  return a === b ? 0 : a - b;
 }

@@ -9,7 +9,7 @@ export function leaseOf(view: View, task: Task): Lease | undefined {
 }
 
 /** The newest run of a lease that is not released: what its slot has now. */
-export function isCurrent(view: View, task: Task): boolean {
+function isCurrent(view: View, task: Task): boolean {
   const lease = leaseOf(view, task);
   if (lease === undefined || lease.state === LeaseState.RELEASED) return false;
   const runs = view.find("tasks", "slot", task.slotId).filter(({ epoch }) => sameEpoch(epoch, task.epoch));

@@ -202,7 +202,7 @@ export async function addTask({ store }: Control, given: TestTask): Promise<stri
     else tx.update("slots", { ...known, leases, ...given.slotFields });
     const task = { serviceId, serviceName, slotId, slot: key, epoch, run, nodeId, versionId, status: given.status };
     const id = taskIdOf(slotId, epoch, { life: 0, run });
-    return tx.create("tasks", Task.fromPartial({ ...task, meta: { id } } as PartialTask));
+    return tx.create("tasks", Task.fromPartial({ ...task, meta: { id } }));
   });
 }
 

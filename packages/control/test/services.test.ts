@@ -1,4 +1,12 @@
-import { ObjectKind, PortSpec_Mode, Service, TaskState, UpdateConfig_Order, UpdateStatus_State, type ServiceSpec } from "@warren/api";
+import {
+  ObjectKind,
+  PortSpec_Mode,
+  Service,
+  TaskState,
+  UpdateConfig_Order,
+  UpdateStatus_State,
+  type ServiceSpec,
+} from "@warren/api";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
 
@@ -141,11 +149,12 @@ describe("create", () => {
   });
 
   it("is UNAVAILABLE where this manager does not lead, and retried over a conflict", async () => {
-    const { client, proposer, endTerm, beginTerm } = await control();
-    endTerm();
+    const world = await control();
+    const { client, proposer } = world;
+    world.endTerm();
     const error = await failure(client.services.create({ spec: web() }));
     expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "STORE_NOT_LEADER" });
-    await beginTerm();
+    await world.beginTerm();
     proposer.failNext("conflict");
     await client.services.create({ spec: web() });
   });

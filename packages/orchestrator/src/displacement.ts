@@ -18,6 +18,8 @@ export type Displacement =
 
 const none: Displacement = { kind: "none" };
 
+// L16: the policy here is `replace after downGraceMs`: a lease on a node that has been down for so long is lost.
+
 /** From the end of a task's stop grace until its node is called late, ms (L11). */
 export const releaseSlackMs = 30_000;
 

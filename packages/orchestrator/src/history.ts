@@ -10,6 +10,8 @@ const keptRuns = 5;
 
 /** Keeps of a slot's tasks the last runs of its unreleased leases, and of the others the last `history` that ended. */
 export function trimTasks(plan: Plan, slot: Slot, tasks: readonly Task[], history: number): void {
+  // Nearly every slot has one task, which is its lease's.
+  if (tasks.length <= 1 && history > 0) return;
   const unreleased = new Set(
     slot.leases.filter(({ state }) => state !== LeaseState.RELEASED).map(({ epoch }) => epochText(epoch)),
   );

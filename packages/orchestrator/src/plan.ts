@@ -5,7 +5,15 @@ export { planService, type ServiceSituation } from "./service-plan.ts";
 export type { Plan } from "./writes.ts";
 export { defaultMonitorMs, defaultParallelism, phaseOf } from "./rollout.ts";
 export { defaultProgressDeadlineMs } from "./reading.ts";
-export { isRollingBack, isStartFirst, rollbackTarget, rollbackTo, sameMake, settingsOf, withVersion } from "./settings.ts";
+export {
+  isRollingBack,
+  isStartFirst,
+  rollbackTarget,
+  rollbackTo,
+  sameMake,
+  settingsOf,
+  withVersion,
+} from "./settings.ts";
 export { releaseSlackMs } from "./displacement.ts";
 export { addressRestMs } from "./slot-draft.ts";
 export { startFirstObstacle, type Obstacle } from "./start-first.ts";

@@ -92,7 +92,7 @@ function takeTurn(pass: ServicePass, { incoming }: SlotReading, draft: SlotDraft
 function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): boolean {
   const lease = endedLease(reading);
   if (lease === undefined) return false;
-  const { slot, current } = reading;
+  const { slot, current, incoming } = reading;
   const { lastEnd } = recordOf(slot);
   if (lease.state === LeaseState.OFFERED) {
     // A refused offer is no outcome: it never ran.
@@ -107,6 +107,11 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
     // What it was to replace goes on, unless there is nothing left to do.
     if (completed) draft.drop(current, slot.settled);
     else draft.change({ settled: "", retryAt: retryTime(pass, slot) });
+  }
+  if (lease === current && incoming !== undefined) {
+    // What is done is not done again on another node; another version is another try.
+    if (sameMake(pass.versionOf(incoming.versionId), pass.versionOf(lease.versionId))) draft.drop(incoming, slot.settled);
+    else draft.change({ settled: "" });
   }
   const task = reading.taskOf(lease);
   if (task !== undefined) pass.plan.emitForTask(task, "settled", `${how}; it is not restarted, since ${slot.settled}`);

@@ -70,7 +70,7 @@ export function readSlot(slot: Slot, tasks: readonly Task[], sources: SlotSource
 /** Of each lease that has runs. One that has not ended is newer than those that have. */
 function newestByEpoch(tasks: readonly Task[]): Map<string, Task> {
   const newest = new Map<string, Task>();
-  for (const task of tasks.toSorted(compareTasks)) {
+  for (const task of tasks.length > 1 ? tasks.toSorted(compareTasks) : tasks) {
     const key = epochText(task.epoch);
     const before = newest.get(key);
     if (before === undefined || !hasEnded(task) || hasEnded(before)) newest.set(key, task);

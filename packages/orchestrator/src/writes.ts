@@ -30,8 +30,10 @@ export class Plan {
 
   /** Objects that it writes. */
   get size(): number {
-    const sets = [...Object.values(this.#created), ...Object.values(this.#changed), ...Object.values(this.#deleted)];
-    return sets.reduce((sum, { size }) => sum + size, 0) + this.#events.length + (this.#service === undefined ? 0 : 1);
+    const [created, changed, deleted] = [this.#created, this.#changed, this.#deleted];
+    const slots = created.slots.size + changed.slots.size + deleted.slots.size;
+    const tasks = created.tasks.size + changed.tasks.size + deleted.tasks.size;
+    return slots + tasks + deleted.versions.size + this.#events.length + (this.#service === undefined ? 0 : 1);
   }
 
   createSlot(slot: Slot): void {

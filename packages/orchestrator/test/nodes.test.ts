@@ -113,7 +113,7 @@ test("a paused node keeps its tasks and gets no new ones", async () => {
   await world.stopLeading();
 });
 
-test("a node that is down for less than the grace keeps its tasks", async () => {
+test("L16: a node that is down for less than the grace keeps its tasks", async () => {
   const world = await SimulatedCluster.start(2);
   await world.create("web", 2);
   const before = world.running("web").map(({ meta }) => meta!.id);
@@ -126,7 +126,7 @@ test("a node that is down for less than the grace keeps its tasks", async () => 
   await world.stopLeading();
 });
 
-test("tasks of a node that stays down are replaced; when it is back it stops the old ones", async () => {
+test("L16: tasks of a node that stays down are replaced after the grace; when it is back it stops the old ones", async () => {
   const world = await SimulatedCluster.start(2);
   await world.create("web", 2);
   await world.down("edge-1", true, { off: false });

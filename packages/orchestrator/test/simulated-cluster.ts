@@ -137,7 +137,8 @@ export class SimulatedCluster {
 
   async addNode(hostname: string, partial: Parameters<typeof Node.fromPartial>[0] = {}): Promise<string> {
     const at = new Date(this.clock.now());
-    this.nodes.set(hostname, new SimulatedNode(hostname, this.#environment()));
+    const worker = new SimulatedNode(hostname, this.#environment());
+    this.nodes.set(hostname, worker);
     return this.store.update((tx) =>
       tx.create(
         "nodes",
@@ -152,6 +153,7 @@ export class SimulatedCluster {
             memoryBytes: 8 * gib,
             level: 1,
             minLevel: 1,
+            life: worker.life,
           },
           status: { state: NodeStatus_State.READY, at },
           ...partial,
@@ -351,6 +353,7 @@ export class SimulatedCluster {
     let moved = false;
     for (const node of this.nodes.values()) {
       if (this.off.has(node.id)) continue;
+      await this.#introduce(node);
       if (node.connected && this.view.get("nodes", node.id) !== undefined) node.receive(this.view);
       moved = node.step() || moved;
     }
@@ -375,6 +378,17 @@ export class SimulatedCluster {
       if (!StoreError.is(error)) throw error;
     }
     return true;
+  }
+
+  /** A worker's session begins with its life. */
+  async #introduce({ id, connected, life }: SimulatedNode): Promise<void> {
+    const stored = this.view.get("nodes", id);
+    if (!connected || stored?.description === undefined || stored.description.life === life) return;
+    try {
+      await this.changeNode(id, ({ description }) => ({ description: { ...description!, life } }), false);
+    } catch (error) {
+      if (!StoreError.is(error)) throw error;
+    }
   }
 
   #environment(): NodeEnvironment {

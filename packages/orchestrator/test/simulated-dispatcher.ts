@@ -1,6 +1,6 @@
 /** What a dispatcher makes of a worker's report, as far as leases go. */
-import { LeaseState, Task, type Slot, type TaskStatus } from "@warren/api";
-import { hasEnded, isStanding, sameEpoch, stateOf } from "@warren/api/model";
+import { LeaseState, Task, TaskState, type Slot, type TaskStatus } from "@warren/api";
+import { hasEnded, idOf, isStanding, sameEpoch, stateOf } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
 import type { HeldLease } from "./simulated-node.ts";
 
@@ -28,7 +28,7 @@ export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now
     ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
     : { ...lease, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };
   const leases: Slot["leases"] = slot.leases.map((each) => (each === lease ? next : each));
-  const settled = held.settled !== "" && isNewest ? held.settled : slot.settled;
+  const settled = held.settled !== "" && isStanding(lease) ? held.settled : slot.settled;
   tx.update("slots", { ...slot, leases, settled, ...(isNewest && { record: held.record }) });
   for (const { taskId, status, life, run } of held.runs) {
     const task = tx.get("tasks", taskId);
@@ -54,6 +54,13 @@ export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now
         status: copied(status),
       }),
     );
+  }
+  // L10: what a bounded report leaves out has ended all the same.
+  const newest = held.runs.at(-1)?.taskId;
+  for (const task of tx.find("tasks", "slot", held.slotId)) {
+    if (!sameEpoch(task.epoch, held.epoch) || hasEnded(task) || (idOf(task) === newest && !held.released)) continue;
+    const state = held.released ? TaskState.SHUTDOWN : TaskState.ORPHANED;
+    tx.update("tasks", { ...task, status: { ...task.status!, state, at: new Date(now) } });
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type SlotRecord,
   type TaskStatus,
 } from "@warren/api";
-import { epochText, hasEnded, isUnreleased, leaseKey, type RunKey } from "@warren/api/model";
+import { hasEnded, isUnreleased, leaseKey, type RunKey } from "@warren/api/model";
 import { adoptRecord, emptyRecord, nextRun, recordStart, type BootTime } from "@warren/slot";
 import type { Random } from "@warren/std";
 import type { FakeClock } from "@warren/std/testing";
@@ -69,7 +69,8 @@ export class SimulatedNode {
   readonly id: string;
   readonly #environment: NodeEnvironment;
   readonly leases: Map<string, HeldLease> = new Map();
-  #life: number;
+  /** Of the worker process; made at each start. */
+  life: number;
   #boot = 1;
   #bootedAt = 0;
   /** Runs of the life so far. */
@@ -79,7 +80,7 @@ export class SimulatedNode {
   constructor(id: string, environment: NodeEnvironment) {
     this.id = id;
     this.#environment = environment;
-    this.#life = 1 + environment.random.int(2 ** 31);
+    this.life = 1 + environment.random.int(2 ** 31);
   }
 
   get now(): BootTime {
@@ -93,7 +94,7 @@ export class SimulatedNode {
 
   /** A new worker process: its containers go on, and its further runs are of another life. */
   restartWorker(): void {
-    this.#life = 1 + this.#environment.random.int(2 ** 31);
+    this.life = 1 + this.#environment.random.int(2 ** 31);
     this.#runs.clear();
   }
 
@@ -146,8 +147,12 @@ export class SimulatedNode {
 
   #accept(view: View, slotId: string, serviceId: string, lease: Lease, policy: RestartPolicy | undefined): void {
     const version = view.get("versions", lease.versionId);
-    const run = this.#runOf(slotId, lease.epoch, { life: 0, run: 1 });
-    this.leases.set(leaseKey(slotId, lease.epoch), {
+    // L6: the run that the manager names is of the life to which it was offered, and of no other.
+    const isMine = lease.offeredLife === this.life;
+    const key = leaseKey(slotId, lease.epoch);
+    if (!isMine) this.#runs.set(key, 1);
+    const run = this.#runOf(slotId, lease.epoch, isMine ? { life: 0, run: 1 } : { life: this.life, run: 1 });
+    this.leases.set(key, {
       slotId,
       serviceId,
       epoch: lease.epoch,
@@ -222,10 +227,10 @@ export class SimulatedNode {
   #startNext(lease: HeldLease): boolean {
     const waits = lease.record.waitMs > 0 && lease.record.bootMs + lease.record.waitMs > this.now.ms;
     if (waits && lease.record.bootId === this.now.bootId) return false;
-    const key = `${lease.slotId}/${epochText(lease.epoch)}`;
+    const key = leaseKey(lease.slotId, lease.epoch);
     const run = (this.#runs.get(key) ?? 0) + 1;
     this.#runs.set(key, run);
-    lease.run = this.#runOf(lease.slotId, lease.epoch, { life: this.#life, run });
+    lease.run = this.#runOf(lease.slotId, lease.epoch, { life: this.life, run });
     lease.runs = [...lease.runs, lease.run].slice(-5);
     return true;
   }

@@ -1,7 +1,7 @@
 import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
-import { constants, existsSync } from "node:fs";
+import { constants, existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { delay, serially, type Clock } from "@warren/std";
+import { delay, serially, systemClock, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
 import { endProcess } from "./orphan-processes.ts";
 
@@ -26,9 +26,17 @@ function within({ least, most }: { readonly least: number; readonly most: number
 /**
  * The weight of a container, in OCI's words: what it reserves, and the least there is where it reserves nothing, so that
  * nobody takes from a reservation by not having one. Version 2's is written as it is, since runc's way from shares to
- * weights differs by its version and is not proportional.
+ * weights differs by its version and is not proportional. What nobody asked for is not asked of a kernel without it.
  */
-export function cpuWeights(version: 1 | 2, cores: number = 0): { readonly cpu: object; readonly more: object } {
+export function cpuWeights(
+  { version, controllers }: Pick<Cgroups, "version" | "controllers">,
+  cores: number | undefined,
+): { readonly cpu: object; readonly more: object } {
+  if (cores === undefined && !controllers.has("cpu")) return { cpu: {}, more: {} };
+  return weightsOf(version, cores ?? 0);
+}
+
+function weightsOf(version: 1 | 2, cores: number): { readonly cpu: object; readonly more: object } {
   if (version === 1) return { cpu: { shares: within(shares, cores * coreShares) }, more: {} };
   return { cpu: {}, more: { unified: { "cpu.weight": String(within(weight, cores * coreWeight)) } } };
 }
@@ -36,6 +44,8 @@ export function cpuWeights(version: 1 | 2, cores: number = 0): { readonly cpu: o
 /** Looks for what a process has started, until there is nothing; one that forks faster than this is ended with its container. */
 const mostRounds = 20;
 
+/** Before what was ended is looked for again, ms. */
+const endedMs = 10;
 /** The kernel's word for no limit is a number near the top of 64 bits, by version of the kernel. */
 const noLimit = 2 ** 60;
 
@@ -50,10 +60,15 @@ export class Cgroups {
   readonly #serially: ReturnType<typeof serially> = serially();
   #prepared: string | undefined;
   readonly version: 1 | 2;
+  /** Those that this kernel has, which may lack any: memory's is switched off on many small boards. */
+  readonly controllers: ReadonlySet<string>;
 
   constructor(root: string = "/sys/fs/cgroup") {
     this.#root = root;
-    this.version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
+    const unified = join(root, "cgroup.controllers");
+    this.version = existsSync(unified) ? 2 : 1;
+    const names = this.version === 2 ? readFileSync(unified, "utf8").trim().split(/\s+/) : readdirSync(root);
+    this.controllers = new Set(names);
   }
 
   /** Whether a limit can count swap; a kernel may be built or booted without. */
@@ -131,6 +146,21 @@ export class Cgroups {
     }
   }
 
+  async hasProcesses(path: string): Promise<boolean> {
+    return (await this.#processes(path)).length > 0;
+  }
+
+  /** Ends all that is left in a container's cgroup; resolves when the kernel has none of it any more. */
+  async endAll(path: string): Promise<void> {
+    for (let round = 0; round < mostRounds; round += 1) {
+      const left = await this.#processes(path);
+      if (left.length === 0) return;
+      for (const pid of left) endProcess(pid);
+      // A process that was ended stays until its pages have gone; version 1 has no event for an empty cgroup.
+      await delay(systemClock, endedMs);
+    }
+  }
+
   /**
    * Ends runc's own first step of processes that are to join a container and never get further: what runc reads of the
    * container can be made to hold it up. A step takes milliseconds; one that was there `graceMs` ago is stuck.
@@ -150,7 +180,9 @@ export class Cgroups {
 
   /** The processes of a container, those of cgroups that it made itself too. */
   async #processes(path: string): Promise<number[]> {
-    const tree = this.version === 2 ? this.#root : join(this.#root, "memory");
+    // A container is in the tree of every controller of version 1.
+    const some = ["pids", "memory", "cpu", "devices"].find((name) => this.controllers.has(name)) ?? "systemd";
+    const tree = this.version === 2 ? this.#root : join(this.#root, some);
     const below = async (folder: string): Promise<number[]> => {
       const [pids, children] = await Promise.all([
         lines(join(folder, "cgroup.procs")),

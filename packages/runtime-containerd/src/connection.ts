@@ -138,7 +138,7 @@ export function fromGrpc(error: ServiceError): RuntimeError {
   const cause = { cause: error };
   if (/no space left on device|disk quota exceeded/.test(why))
     return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `containerd's disk is full: ${why}`, cause);
-  // runc tells of a mount or a directory in the same words as of a program.
+  // runc has the same words for a mount, a directory and a program.
   const field = /error mounting/.test(why) ? "mounts" : /chdir to cwd/.test(why) ? "workingDir" : "command";
   if (/OCI runtime.*(executable file not found|no such file or directory|permission denied)/s.test(why))
     return new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field }, `${field} can't be used: ${why}`, cause);

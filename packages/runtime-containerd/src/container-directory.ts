@@ -89,6 +89,15 @@ export class ContainerDirectory {
     return text === undefined ? undefined : parseExit(text);
   }
 
+  /** Keeps containerd's record of it, which a damaged containerd loses while the container runs. */
+  async keepRecord(record: Uint8Array): Promise<void> {
+    await writeFile(join(this.logPath, "record"), record, { mode: 0o600 });
+  }
+
+  async keptRecord(): Promise<Uint8Array | undefined> {
+    return readFile(join(this.logPath, "record")).catch(absent);
+  }
+
   /** Whether nothing has run in it and it is whole; not after a reboot, which takes the namespace. */
   async isFresh(): Promise<boolean> {
     const started = await stat(join(this.path, "started")).catch(absent);

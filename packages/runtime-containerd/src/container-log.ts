@@ -31,7 +31,7 @@ export class ContainerLog {
     return `binary://${program}?${query.toString()}`;
   }
 
-  /** Tells the logger that the container has ended, so what it has is all there will be. */
+  /** Signals the logger that the container has ended, so what it has is all there will be. */
   async settle(): Promise<void> {
     const pid = await this.#loggerPid();
     if (pid === undefined) return;

@@ -3,12 +3,12 @@ import { RuntimeError } from "@warren/runtime";
 import type { Connection } from "./connection.ts";
 import { EventsService, TaskExit, TaskOOM, TaskStart, type Envelope } from "./generated/containerd/events.ts";
 
-/** Published by us to hear it come back: only then does a subscription stand. */
+/** An event of our own: once it comes back, the subscription stands. */
 const probeTopic = "/warren/subscribed";
 /** Before a probe is sent again, ms; doubles. containerd takes up a subscription within microseconds of its request. */
 const probeMs = 2;
 
-/** What containerd tells of tasks, without what is not told of containers. */
+/** containerd's events of tasks, as far as they are of containers. */
 export type TaskEvent =
   | { readonly kind: "subscribed" }
   | { readonly kind: "started"; readonly id: string; readonly pid: number }
@@ -67,7 +67,7 @@ async function probe(connection: Connection, heard: AbortSignal): Promise<void> 
       await delay(systemClock, wait, heard);
     }
   } catch {
-    // Heard; or containerd went, which the stream tells.
+    // The subscription stands; or containerd went, and the stream fails.
   }
 }
 

@@ -4,7 +4,7 @@ import { Socket } from "node:net";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { abortable, delay, systemClock, type Clock } from "@warren/std";
+import { abortable, delay, systemClock, type Clock, type Logger } from "@warren/std";
 import {
   RuntimeError,
   signalNumber,
@@ -43,12 +43,13 @@ export interface ExecSurroundings {
   /** Ends those of the container's that runc can't begin. */
   readonly endStuck: () => Promise<void>;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /**
  * Starts a process beside a container's first, its streams through named pipes between us and the shim.
  *
- * E1 A pipe is read to its end before the exit is told, however slow the reader.
+ * E1 A pipe is read to its end before `exit` resolves, however slow the reader.
  * E2 What a process leaves behind in the background may hold its output open; it is cut off once nothing more comes.
  * E3 Once `signal` aborts, nobody waits: what was begun is ended as soon as it can be, and cleared away as after an end.
  */
@@ -79,7 +80,11 @@ export async function startExec(
       spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(around.process)) },
     });
     // E3: a start can't be taken back, only ended.
-    const endStuck = (): void => void around.endStuck().catch(() => undefined);
+    const endStuck = (): void => {
+      around
+        .endStuck()
+        .catch((error: unknown) => around.log.warn("an exec that is stuck was not ended", { execId, error }));
+    };
     signal?.addEventListener("abort", endStuck, { once: true });
     const starting = connection
       .unary(TasksService.start, ids)
@@ -106,7 +111,7 @@ export async function startExec(
 
 /** What a process that runs is from here on. */
 function run(
-  { connection, directory, containerId, execId, exitStatus, endSession }: ExecSurroundings,
+  { connection, directory, containerId, execId, exitStatus, endSession, log }: ExecSurroundings,
   pid: number,
   pumps: readonly Pump[],
   streams: ExecStreams,
@@ -122,7 +127,9 @@ function run(
   // E3: what can't be ended now, since containerd is away, is found by its directory.
   const giveUp = (): void => {
     for (const pump of pumps) pump.close();
-    kill(signals.SIGKILL).catch(() => undefined);
+    kill(signals.SIGKILL).catch((error: unknown) =>
+      log.warn("an exec that was given up was not ended", { execId, error }),
+    );
   };
   const ended = (async (): Promise<ExitStatus> => {
     try {
@@ -167,7 +174,7 @@ function whyNotRun(error: unknown): string {
 }
 
 /** As shells say it: 127 for what is not there, 126 for what can't be run; undefined where it is something else. */
-export function cannotRun(error: unknown): 126 | 127 | undefined {
+function cannotRun(error: unknown): 126 | 127 | undefined {
   if (!(error instanceof RuntimeError) || !/OCI runtime exec failed/.test(error.message)) return undefined;
   const why = notBegun.exec(error.message)?.[1];
   if (why === undefined) return undefined;
@@ -247,7 +254,7 @@ async function quiet(pumps: readonly Pump[], over: AbortSignal): Promise<void> {
   }
 }
 
-/** Copies `from` into the process, and tells it the end. */
+/** Copies `from` into the process, and closes its input at the end. */
 async function feed(
   connection: Connection,
   ids: { readonly containerId: string; readonly execId: string },

@@ -1,6 +1,6 @@
 /**
- * An image's documents, read as a stranger's: their form is checked, what is optional may be missing, and what is wrong
- * is told as `RUNTIME_IMAGE_INVALID` in few words.
+ * Readers of an image's documents, which come from strangers: the form is checked, optional fields may be missing, and a
+ * document of another form is a `RUNTIME_IMAGE_INVALID` that says which field.
  */
 import { posix } from "node:path";
 import {

@@ -45,7 +45,7 @@ const nothing: Platform = { os: "unknown", architecture: "unknown" };
  * Finds, in what a reference means, the best that this machine runs: of several variants the highest
  * that fits; before a 32-bit one any of the machine's own; an entry that says nothing of itself only where no other fits.
  *
- * @throws RuntimeError of the registry or the documents; a platform that is missing is told in the result
+ * @throws RuntimeError of the registry or the documents; a platform that is missing is in the result
  */
 export async function resolveReference(
   registry: Registry,

@@ -17,7 +17,7 @@ import {
 import { unless, type Connection } from "./connection.ts";
 import { ContentStore } from "./content-store.ts";
 import { DiffService } from "./generated/containerd/diff.ts";
-import { ImagesService } from "./generated/containerd/images.ts";
+import { ImagesService, type Image as ImageRecord } from "./generated/containerd/images.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 import { parseConfig, parseDocument, type Descriptor } from "./image-documents.ts";
 import { resolveReference, type ResolvedDocuments } from "./image-resolution.ts";
@@ -282,8 +282,7 @@ export class ImageStore {
       await this.#leases.keep(lease, "content", same.digest);
       const other = await unless(this.#connection.unary(ImagesService.get, { name: same.ref }), "RUNTIME_NOT_FOUND");
       if (other?.image === undefined || !(await this.#content.has(same.digest))) return undefined;
-      const image = { ...other.image, name: reference.full };
-      await unless(this.#connection.unary(ImagesService.create, { image }), "RUNTIME_ALREADY_EXISTS");
+      await this.#putRecord({ ...other.image, name: reference.full });
       return { ref: reference.full, digest: same.digest };
     });
   }
@@ -353,8 +352,12 @@ export class ImageStore {
       target: { ...plain(root), annotations: {} },
     };
     signal?.throwIfAborted();
-    if ((await unless(this.#connection.unary(ImagesService.create, { image }), "RUNTIME_ALREADY_EXISTS")) === undefined)
-      await this.#connection.unary(ImagesService.update, { image, updateMask: undefined });
+    await this.#putRecord(image);
+  }
+
+  async #putRecord(image: ImageRecord): Promise<void> {
+    const made = await unless(this.#connection.unary(ImagesService.create, { image }), "RUNTIME_ALREADY_EXISTS");
+    if (made === undefined) await this.#connection.unary(ImagesService.update, { image, updateMask: undefined });
   }
 
   async #put(

@@ -4,7 +4,7 @@ import { abortable, serially } from "@warren/std";
 export class KeyedQueue {
   readonly #queues = new Map<string, { readonly run: ReturnType<typeof serially>; waiting: number }>();
 
-  /** @param signal ends the waiting: work that has not begun never begins, and work that has is told by its own means */
+  /** @param signal ends the waiting: work that has not begun never begins; work that has must look at the signal itself */
   async run<T>(key: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const queue = this.#queues.get(key) ?? { run: serially(), waiting: 0 };
     this.#queues.set(key, queue);
@@ -19,7 +19,7 @@ export class KeyedQueue {
         if (queue.waiting === 0) this.#queues.delete(key);
       });
     if (signal === undefined) return done;
-    done.catch(() => undefined); // told by `abortable`, unless the caller has gone
+    done.catch(() => undefined); // the caller gets it from `abortable`, unless it has given up
     return abortable(done, signal);
   }
 

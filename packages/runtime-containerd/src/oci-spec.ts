@@ -26,7 +26,7 @@ export interface Surroundings {
   readonly architecture: string;
   readonly netnsPath: string;
   readonly cgroupsPath: string;
-  readonly cgroups: Pick<Cgroups, "version" | "limitsSwap">;
+  readonly cgroups: Pick<Cgroups, "version" | "limitsSwap" | "controllers">;
   /** The program that is the container's init, on this machine. */
   readonly initProgram: string;
   readonly user: ProcessUser;
@@ -214,11 +214,9 @@ function splitEntry(entry: string): [name: string, value: string] {
 /** Room for a large program, and none for one that forks without end. */
 const defaultPids = 4_096;
 
-function resources(
-  { resources: r = {} }: ContainerSpec,
-  { version, limitsSwap }: Pick<Cgroups, "version" | "limitsSwap">,
-): object {
-  const weights = cpuWeights(version, r.cpuReservation);
+function resources({ resources: r = {} }: ContainerSpec, cgroups: Surroundings["cgroups"]): object {
+  const weights = cpuWeights(cgroups, r.cpuReservation);
+  const pids = r.pidsLimit ?? (cgroups.controllers.has("pids") ? defaultPids : undefined);
   return {
     cpu: {
       ...(r.cpuLimit !== undefined && {
@@ -231,22 +229,25 @@ function resources(
       // Swap counts too, so that a limit is one where there is swap.
       ...(r.memoryLimitBytes !== undefined && {
         limit: r.memoryLimitBytes,
-        ...(limitsSwap && { swap: r.memoryLimitBytes }),
+        ...(cgroups.limitsSwap && { swap: r.memoryLimitBytes }),
       }),
-      ...memoryReservation(version, r.memoryReservationBytes),
+      ...memoryReservation(cgroups, r.memoryReservationBytes),
     },
-    pids: { limit: r.pidsLimit ?? defaultPids },
+    ...(pids !== undefined && { pids: { limit: pids } }),
     ...weights.more,
   };
 }
 
 /**
- * Version 1 takes memory first from those that are above theirs, and never from one that has none: so one that reserves
- * nothing says so.
+ * Version 1 takes memory first from cgroups above their soft limit, and never from one without: so a container that
+ * reserves nothing gets one of nothing.
  */
-function memoryReservation(version: 1 | 2, bytes: number | undefined): { readonly reservation?: number } {
+function memoryReservation(
+  { version, controllers }: Surroundings["cgroups"],
+  bytes: number | undefined,
+): { readonly reservation?: number } {
   if (bytes !== undefined) return { reservation: bytes };
-  return version === 1 ? { reservation: 1 } : {};
+  return version === 1 && controllers.has("memory") ? { reservation: 1 } : {};
 }
 
 /** The kernel's switches that belong to the container's own namespaces. */

@@ -8,6 +8,7 @@ import {
   Backoff,
   TaskGroup,
   delay,
+  errorText,
   logFailures,
   silentLogger,
   systemClock,
@@ -17,6 +18,10 @@ import {
   type Random,
 } from "@warren/std";
 import { RuntimeError } from "@warren/runtime";
+import { Connection, unless } from "./connection.ts";
+import { lacksMetadata, removeOldAsides, saysDamage, setAside } from "./containerd-damage.ts";
+import { ContainersService } from "./generated/containerd/containers.ts";
+import { SnapshotsService } from "./generated/containerd/snapshots.ts";
 
 export interface SuperviseDependencies {
   readonly clock?: Clock;
@@ -53,6 +58,8 @@ const wellMs = 60_000;
 /** How often one that is starting is asked, ms. */
 const retryMs = 10;
 const logBytes = 10 * 1024 * 1024;
+/** As much of its log is read as it writes until it fails. */
+const loggedBytes = 256 * 1024;
 
 /**
  * Finds a containerd, or starts one and keeps it running.
@@ -60,6 +67,8 @@ const logBytes = 10 * 1024 * 1024;
  * S1 A worker that has begun with one of its own stays with it, since its containers are there, whatever else is
  *    installed later; else the machine's is taken if it answers.
  * S2 One of our own outlives us: it is started in a session of its own, and the next worker finds it by its socket.
+ *
+ * S3 What our own keeps can be had again, so a damaged root is set aside and never a reason not to begin.
  *
  * @throws RuntimeError `RUNTIME_UNAVAILABLE` where none answers and there is no program, or it does not come up
  */
@@ -79,8 +88,8 @@ export async function superviseContainerd(
       { code: "RUNTIME_UNAVAILABLE" },
       `no containerd answers at ${systemAddress}, and there is no program "${options.program ?? "containerd"}": install containerd`,
     );
-  const daemon = new Daemon(program, dataDir, options.runDir ?? "/run/warren/containerd", clock);
   const logger = log.child({ component: "containerd-supervisor" });
+  const daemon = new Daemon(program, dataDir, options.runDir ?? "/run/warren/containerd", clock, logger);
   const tasks = new TaskGroup(logFailures(logger));
   try {
     await daemon.ensure(tasks.signal);
@@ -120,28 +129,75 @@ class Daemon {
   readonly #dataDir: string;
   readonly #runDir: string;
   readonly #clock: Clock;
+  readonly #log: Logger;
 
-  constructor(program: string, dataDir: string, runDir: string, clock: Clock) {
+  constructor(program: string, dataDir: string, runDir: string, clock: Clock, log: Logger) {
     this.#program = program;
     this.#dataDir = dataDir;
     this.#runDir = runDir;
     this.#clock = clock;
+    this.#log = log;
     this.address = join(runDir, "containerd.sock");
     this.logPath = join(dataDir, "containerd.log");
   }
 
-  /** Resolves when it answers; starts it where none does. */
+  /** Resolves when it serves; starts it where none does, on a new root where its own is damaged. */
   async ensure(signal: AbortSignal): Promise<void> {
-    if (await answers(this.address)) return;
+    if (await answers(this.address)) {
+      if ((await faultOf(this.address)) === undefined) return;
+      await this.end();
+    }
     await mkdir(this.#runDir, { recursive: true, mode: 0o711 });
     await mkdir(join(this.#dataDir, "root"), { recursive: true, mode: 0o711 });
+    await removeOldAsides(this.#dataDir);
+    if (await lacksMetadata(join(this.#dataDir, "root"))) await this.#startAnew("its database is gone");
+    const begin = await this.#logSize();
+    try {
+      await this.#begin(signal);
+    } catch (error) {
+      if (signal.aborted || !saysDamage(await this.#logSince(begin), errorText(error))) throw error;
+      await this.end();
+      await this.#startAnew(errorText(error));
+      await this.#begin(signal);
+    }
+  }
+
+  /** Starts it and resolves when it serves. */
+  async #begin(signal: AbortSignal): Promise<void> {
     const started = await this.#start();
     const deadline = this.#clock.monotonic() + startMs;
     while (!(await answers(this.address))) {
       if (started.end !== undefined) throw this.#failed(`ended with ${started.end}`);
       if (this.#clock.monotonic() > deadline) throw this.#failed(`does not listen after ${startMs} ms`);
-      // A socket tells nobody that it is listened on from now on.
+      // There is no event of a socket that is listened on from now on.
       await delay(this.#clock, retryMs, signal);
+    }
+    // It listens without what it could not load.
+    const fault = await faultOf(this.address);
+    if (fault !== undefined) throw this.#failed(`listens, and serves no containers: ${fault.message}`);
+  }
+
+  async #startAnew(why: string): Promise<void> {
+    const path = await setAside(this.#dataDir);
+    this.#log.error("containerd's data is damaged: it was set aside, and images are fetched again", { why, path });
+    await mkdir(join(this.#dataDir, "root"), { recursive: true, mode: 0o711 });
+  }
+
+  async #logSize(): Promise<number> {
+    return (await stat(this.logPath).catch(() => undefined))?.size ?? 0;
+  }
+
+  /** What it wrote since then, the beginning of it. */
+  async #logSince(offset: number): Promise<string> {
+    const size = await this.#logSize();
+    // Turned over meanwhile.
+    const from = size < offset ? 0 : offset;
+    const log = await open(this.logPath, "r");
+    try {
+      const { buffer, bytesRead } = await log.read(Buffer.alloc(loggedBytes), 0, loggedBytes, from);
+      return buffer.subarray(0, bytesRead).toString();
+    } finally {
+      await log.close();
     }
   }
 
@@ -202,6 +258,8 @@ class Daemon {
       "version = 2",
       `root = ${text(join(this.#dataDir, "root"))}`,
       `state = ${text(join(this.#runDir, "state"))}`,
+      // As Docker's: the kernel ends anything else first. Containers have their own score.
+      "oom_score = -999",
       'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
       "[grpc]",
       `address = ${text(this.address)}`,
@@ -243,6 +301,28 @@ async function answers(path: string): Promise<boolean> {
   const session = await reach(path);
   session?.destroy();
   return session !== undefined;
+}
+
+/**
+ * What keeps it from serving containers; undefined where nothing does. One whose databases are damaged listens all the
+ * same, and looks at that of its layers only when it makes one.
+ */
+async function faultOf(address: string): Promise<RuntimeError | undefined> {
+  const connection = new Connection(address, "warren");
+  const probe = { snapshotter: "overlayfs", key: "warren-probe" };
+  try {
+    await connection.unary(ContainersService.list, { filters: [] });
+    const made = connection.unary(SnapshotsService.prepare, { ...probe, parent: "", labels: {} });
+    await unless(made, "RUNTIME_ALREADY_EXISTS");
+    // Nothing refers to it, so it may be collected meanwhile.
+    await unless(connection.unary(SnapshotsService.remove, probe), "RUNTIME_NOT_FOUND");
+    return undefined;
+  } catch (error) {
+    if (RuntimeError.is(error)) return error;
+    throw error;
+  } finally {
+    connection.close();
+  }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -210,7 +210,8 @@ test("a reboot is survived: what was there is unknown, and goes", async () => {
   // A reboot ends all processes and clears the run directory, and nothing else.
   execFileSync("umount", [(await runtime.list()).find(({ id }) => id === "rebooted")?.netnsPath ?? ""]);
   execFileSync("rm", ["-rf", join(bed.options.runDir, "containers/rebooted")]);
-  expect(await stateOf(runtime, "rebooted")).toEqual({ kind: "unknown" });
+  // The machine itself was not started again, so it counts as lost.
+  expect(await stateOf(runtime, "rebooted")).toEqual({ kind: "unknown", cause: "lost" });
   await runtime.remove("rebooted");
   await until("nothing remains", async () => JSON.stringify(await remains([])) === JSON.stringify(nothing));
 });

@@ -32,7 +32,7 @@ async function outcome(work: Promise<unknown>): Promise<string> {
   } catch (error) {
     if (!RuntimeError.is(error)) throw error;
     expect(error.message.length).toBeLessThan(1_000);
-    expect(error.message).not.toMatch(/[\0-\x1f\x7f]/);
+    expect(error.message).toMatch(/^[ -~…]*$/);
     return error.code;
   }
 }
@@ -54,24 +54,34 @@ function altered(value: unknown, [key, ...rest]: readonly string[], put: unknown
 
 const deep = JSON.parse("[".repeat(2_000) + "]".repeat(2_000)) as unknown;
 const odd: readonly unknown[] = [
-  ...[
-    undefined,
-    null,
-    true,
-    0,
-    -1,
-    1.5,
-    1e308,
-    2 ** 53,
-    "",
-    "x",
-    "x".repeat(70_000),
-    "\0\r\n\u001b[31m",
-    "/../..",
-    "65536/tcp",
-  ],
-  ...[[], {}, [null], [{}], [[]], { "": null }, { constructor: 1 }, JSON.parse('{"__proto__":{"digest":"x"}}'), deep],
-  ...[digestOf("other"), "sha256:00", "sha512:00", types.index, types.manifest],
+  undefined,
+  null,
+  true,
+  0,
+  -1,
+  1.5,
+  1e308,
+  2 ** 53,
+  "",
+  "x",
+  "x".repeat(70_000),
+  "\0\r\n\u001b[31m",
+  "/../..",
+  "65536/tcp",
+  [],
+  {},
+  [null],
+  [{}],
+  [[]],
+  { "": null },
+  { constructor: 1 },
+  JSON.parse('{"__proto__":{"digest":"x"}}'),
+  deep,
+  digestOf("other"),
+  "sha256:00",
+  "sha512:00",
+  types.index,
+  types.manifest,
 ];
 
 test("whatever stands in any place of any document, the answer is an image or an error of the registry's", async () => {
@@ -108,13 +118,20 @@ test("whatever stands in any place of any document, the answer is an image or an
 test("bytes that are no document are told as that", async () => {
   const good = Buffer.from(JSON.stringify(usual.index(Buffer.from("{}"))));
   const bodies = [
-    ...["", "null", "[]", "1", '"x"', "{", "{}", '{"manifests":1}', "<html>502</html>", "[".repeat(3_000_000)],
-    ...[
-      good.subarray(0, good.length - 1),
-      Buffer.from([0xff, 0xfe, 0x7b, 0]),
-      Buffer.alloc(1_000, 0xc3),
-      good.swap16(),
-    ],
+    "",
+    "null",
+    "[]",
+    "1",
+    '"x"',
+    "{",
+    "{}",
+    '{"manifests":1}',
+    "<html>502</html>",
+    "[".repeat(3_000_000),
+    good.subarray(0, good.length - 1),
+    Buffer.from([0xff, 0xfe, 0x7b, 0]),
+    Buffer.alloc(1_000, 0xc3),
+    good.swap16(),
   ];
   for (const body of bodies) {
     hostile.on("/v2/x/manifests/1", body);

@@ -14,7 +14,9 @@ import {
   startRuntimeBed,
   type RuntimeBed,
 } from "../src/testing/index.ts";
+import { until } from "@warren/std/testing";
 import { script } from "./bed.ts";
+import { HostileRegistry, types } from "./hostile-registry.ts";
 
 let bed: RuntimeBed;
 let runtime: Runtime;
@@ -230,4 +232,91 @@ test("a blob that another namespace of the same containerd has is taken from the
   await other.pull(shared);
   expect((await other.images()).map(({ ref }) => ref)).toEqual([shared]);
   await other.removeUnusedImages(new Set());
+});
+
+test("an image that is here is used whatever its registry answers, and the answer is told", async () => {
+  const ref = await bed.push("refused:1", { files: { x: random() } });
+  const { digest } = await runtime.pull(ref);
+  for (const [status, code] of [
+    [401, "RUNTIME_REGISTRY_UNAUTHORIZED"],
+    [403, "RUNTIME_REGISTRY_UNAUTHORIZED"],
+    [404, "RUNTIME_IMAGE_NOT_FOUND"],
+    [408, "RUNTIME_REGISTRY_REFUSED"],
+    [429, "RUNTIME_REGISTRY_REFUSED"],
+    [500, "RUNTIME_REGISTRY_REFUSED"],
+    [200, "RUNTIME_IMAGE_INVALID"],
+  ] as const) {
+    const { fetcher } = watching(() => Promise.resolve(new Response("", { status })));
+    await using refused = await bed.open({ fetch: fetcher });
+    expect(await refused.pull(ref), String(status)).toMatchObject({
+      digest,
+      source: { kind: "local", because: { code } },
+    });
+    expect(await refused.resolveImage(ref)).toMatchObject({ digest, source: { kind: "local", because: { code } } });
+  }
+});
+
+test("what a service runs changes by no pull: a digest is settled once, and the tag moves on", async () => {
+  const ref = await bed.push("settled:1", { files: { what: "old" } });
+  const { pinned, digest } = await runtime.resolveImage(ref);
+  await runtime.pull(pinned);
+  await bed.push("settled:1", { files: { what: "new" } });
+  expect((await script(runtime, "cat /what", { id: "again", image: pinned })).output).toBe("old");
+  expect(await runtime.pull(pinned)).toMatchObject({ digest, source: { kind: "local" } });
+  expect((await runtime.resolveImage(ref)).digest).not.toBe(digest);
+  await runtime.remove("again");
+});
+
+test("a registry that trickles holds up neither a removal nor a pull from another, which has the same layers", async () => {
+  await using hostile = await HostileRegistry.start();
+  const ref = await bed.push("quick:1", { files: { x: random() } });
+  const good = await fetch(`http://${bed.registry.host}/v2/quick/manifests/1`, { headers: { accept: types.index } });
+  const index = Buffer.from(await good.arrayBuffer());
+  // The same image, whose blobs never come to their end.
+  hostile.on("/v2/x/manifests/1", index);
+  for (const path of ["manifests", "blobs"])
+    hostile.on(`/v2/x/${path}/`, (request, response) => {
+      const url = `http://${bed.registry.host}${request.url?.replace("/v2/x/", "/v2/quick/") ?? ""}`;
+      void fetch(url, { headers: { accept: types.manifest } }).then(async (answer) => {
+        const bytes = Buffer.from(await answer.arrayBuffer());
+        if (bytes.length < 20_000) response.end(bytes);
+        else response.write(bytes.subarray(0, 100));
+      });
+    });
+  const abort = new AbortController();
+  const slow = runtime.pull(`${hostile.host}/x:1`, { signal: abort.signal });
+  slow.catch(() => undefined);
+  await until("it has begun on its layers", () => hostile.asked.some(({ path }) => path.includes("/blobs/")));
+  const unused = await bed.push("unused:2", { files: { y: random() } });
+  await runtime.pull(unused);
+  expect((await runtime.removeUnusedImages(new Set())).map((image) => image.ref)).toContain(unused);
+  await runtime.pull(ref);
+  abort.abort(new Error("given up"));
+  await expect(slow).rejects.toThrow("given up");
+  expect((await script(runtime, "echo runs", { id: "quick", image: ref })).output).toBe("runs\n");
+  await runtime.remove("quick");
+});
+
+test("a layer that a mirror sends wrong is taken from the registry itself", async () => {
+  const ref = await bed.push("poisoned:1", { files: { x: random() } });
+  await using mirror = await HostileRegistry.start();
+  mirror.on("/v2/poisoned/blobs/", Buffer.alloc(50_000, "x"));
+  await using careful = await bed.open({}, { mirrors: { [bed.registry.host]: [`http://${mirror.host}`] } });
+  expect(await careful.pull(ref)).toMatchObject({ ref });
+  expect(mirror.asked.some(({ path }) => path.includes("/blobs/"))).toBe(true);
+});
+
+test("layers are brought three at a time", async () => {
+  const layers = Array.from({ length: 9 }, (_, i) => ({ [`layer-${i}`]: random() }));
+  const ref = await bed.push("many:1", { layers });
+  let [now, most] = [0, 0];
+  const { fetcher } = watching((url, init) => {
+    if (!url.pathname.includes("/blobs/")) return undefined;
+    most = Math.max(most, (now += 1));
+    return fetch(url, init).finally(() => (now -= 1));
+  });
+  await using counting = await bed.open({ fetch: fetcher });
+  await counting.pull(ref);
+  expect(most).toBeLessThanOrEqual(3);
+  expect(await runtime.inspectImage(ref)).toMatchObject({ ref });
 });

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ContainerSpec, LogLine, Runtime } from "@warren/runtime";
+import { wholeLineBytes, type ContainerSpec, type LogLine, type Runtime } from "@warren/runtime";
 import { until } from "@warren/std/testing";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startRuntimeBed, type RuntimeBed } from "../src/testing/index.ts";
@@ -35,14 +35,19 @@ const logFiles = (id: string): string[] => readdirSync(logFolder(id)).filter((na
 const numbers = (lines: readonly LogLine[]): number[] => lines.map(({ line }) => Number(Buffer.from(line).toString()));
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
 
-test("whatever bytes a container writes are told as they were, long lines in pieces", async () => {
-  const long = 100_000;
-  const text = `head -c ${long} /dev/zero | tr '\\0' x; printf '\\n\\377\\000\\r\\n\\n'; printf 'end' >&2`;
+test("whatever bytes a container writes come as they were, long lines whole and longer ones in pieces", async () => {
+  const [long, longer] = [100_000, 600_000];
+  const text = `head -c ${long} /dev/zero | tr '\\0' x; echo; head -c ${longer} /dev/zero | tr '\\0' y; printf '\\n\\377\\000\\r\\n\\n'; printf 'end' >&2`;
   await script(runtime, text, { id: "bytes", image });
   const lines = await linesOf(runtime.logs("bytes"));
   const out = lines.filter(({ stream }) => stream === "stdout");
-  expect(textOf(out)).toBe(`${"x".repeat(long)}\n\xff\0\r\n\n`);
-  expect(out.filter(({ partial }) => partial)).toHaveLength(Math.ceil(long / 16_384) - 1);
+  expect(textOf(out)).toBe(`${"x".repeat(long)}\n${"y".repeat(longer)}\n\xff\0\r\n\n`);
+  const pieces = out.map(({ line, partial }) => [line.length, partial]);
+  expect(pieces.slice(0, 2)).toEqual([
+    [long, false],
+    [wholeLineBytes, true],
+  ]);
+  expect(pieces.filter(([, partial]) => partial)).toHaveLength(Math.floor(longer / wholeLineBytes));
   expect(lines.filter(({ stream }) => stream === "stderr")).toMatchObject([{ partial: true }]);
 });
 

@@ -30,7 +30,7 @@ interface Spec {
     readonly resources: {
       readonly memory: object;
       readonly cpu: object;
-      readonly pids: object;
+      readonly pids?: object;
       readonly unified?: object;
     };
     readonly sysctl: Readonly<Record<string, string>>;
@@ -38,12 +38,16 @@ interface Spec {
   };
 }
 
-async function specOf(spec: Partial<ContainerSpec>, version: 1 | 2 = 2): Promise<{ spec: Spec; text: string }> {
+async function specOf(
+  spec: Partial<ContainerSpec>,
+  version: 1 | 2 = 2,
+  controllers: readonly string[] = ["cpu", "memory", "pids"],
+): Promise<{ spec: Spec; text: string }> {
   const made = await ociSpec({ id: "web-1", image: "box", ...spec }, image, {
     architecture: "amd64",
     netnsPath: "/run/netns",
     cgroupsPath: "/warren/web-1",
-    cgroups: { version, limitsSwap: version === 2 },
+    cgroups: { version, limitsSwap: version === 2, controllers: new Set(controllers) },
     initProgram: "/opt/init",
     user: { uid: 0, gid: 0, groups: [] },
     kernel: { sysctls: new Set(["net.ipv4.ip_unprivileged_port_start"]), maskedPaths: ["/sys/hot"] },
@@ -98,6 +102,21 @@ test("what a container reserves is its weight, and one that reserves nothing has
   expect(await weights(2, 1_000)).toEqual({ "cpu.weight": "10000" });
   const memory = async (version: 1 | 2): Promise<object> => (await specOf({}, version)).spec.linux.resources.memory;
   expect([await memory(1), await memory(2)]).toEqual([{ reservation: 1 }, {}]);
+});
+
+test("what nobody asked for is not asked of a kernel that lacks it, as a small board's", async () => {
+  for (const version of [1, 2] as const) {
+    const bare = (await specOf({}, version, [])).spec.linux.resources;
+    expect(bare).toMatchObject({ cpu: {}, memory: {} });
+    expect([bare.pids, bare.unified, Object.keys(bare.cpu), Object.keys(bare.memory)]).toEqual([
+      undefined,
+      undefined,
+      [],
+      [],
+    ]);
+  }
+  const asked = await specOf({ resources: { pidsLimit: 5, cpuReservation: 1 } }, 1, []);
+  expect(asked.spec.linux.resources).toMatchObject({ pids: { limit: 5 }, cpu: { shares: 1_024 } });
 });
 
 test("Docker's defaults hold where the spec says nothing else, and its lists are at most a year old", async () => {

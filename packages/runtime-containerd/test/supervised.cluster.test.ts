@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RecordingLogger, until } from "@warren/std/testing";
@@ -110,3 +110,58 @@ test("no program, or one that does not come up, is told with what to do", async 
     message: expect.stringContaining("ended with 3"),
   });
 });
+
+const meta = "data/root/io.containerd.metadata.v1.bolt/meta.db";
+const layers = "data/root/io.containerd.snapshotter.v1.overlayfs/metadata.db";
+
+test.each<[string, (bytes: Buffer) => Buffer | undefined, string]>([
+  ["cut short", (bytes) => bytes.subarray(0, 5_000), meta],
+  ["overwritten at its head", (bytes) => Buffer.concat([Buffer.alloc(8_192, 0xa5), bytes.subarray(8_192)]), meta],
+  ["overwritten in its middle", (bytes) => Buffer.from(bytes).fill(0, 8_192, bytes.length - 4_096), meta],
+  ["empty", () => Buffer.alloc(0), meta],
+  ["gone", () => undefined, meta],
+  ["overwritten, of the layers", (bytes) => Buffer.alloc(bytes.length, 0x5a), layers],
+])(
+  "a database of our own containerd that is %s is set aside, and what runs goes on and is known",
+  async (_, harm, file) => {
+    await using registry = await startRegistry();
+    const image = await pushImage(registry, "box:1");
+    const rt = {
+      runDir: join(home, "rt"),
+      dataDir: join(home, "rtdata"),
+      cgroupParent: `warren-damage-${process.pid}`,
+    };
+    const first = await superviseContainerd({}, { ...options, endWithUs: true });
+    let running: number;
+    {
+      await using runtime = await connectContainerd({}, { address: first.address, ...rt });
+      await runtime.pull(image);
+      await runtime.create({ id: "goes-on", image, command: ["sleep", "3600"] });
+      await runtime.start("goes-on");
+      const [status] = await runtime.list();
+      running = status?.state.kind === "running" ? status.state.pid : 0;
+    }
+    await first.close();
+    const damaged = harm(readFileSync(join(home, file)));
+    rmSync(join(home, file));
+    if (damaged !== undefined) writeFileSync(join(home, file), damaged);
+    const log = new RecordingLogger();
+    await using second = await superviseContainerd({ log }, { ...options, endWithUs: true });
+    expect(log.records.filter(({ event }) => event.includes("set aside"))).toHaveLength(1);
+    expect(readdirSync(join(home, "data")).filter((name) => name.startsWith("root.damaged-"))).toHaveLength(1);
+    // Nothing was ended by it.
+    expect(runs(running)).toBe(true);
+    await using runtime = await connectContainerd({}, { address: second.address, ...rt });
+    expect(await runtime.list()).toMatchObject([{ id: "goes-on", state: { kind: "running", pid: running } }]);
+    const beside = await runtime.exec("goes-on", { args: ["true"] });
+    expect((await beside.exit).code).toBe(0);
+    await runtime.pull(image);
+    expect(runs(running)).toBe(true);
+    await runtime.kill("goes-on", "KILL");
+    expect(await runtime.wait("goes-on")).toMatchObject({ code: 137 });
+    await runtime.remove("goes-on");
+    await runtime.create({ id: "goes-on", image, command: ["sleep", "3600"] });
+    await runtime.start("goes-on");
+    await runtime.collectOrphans(new Set());
+  },
+);

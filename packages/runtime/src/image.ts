@@ -43,7 +43,7 @@ export interface LocalImage extends Image {
   readonly config: ImageConfig;
 }
 
-/** How an image says that its containers' health is told. Fields that are left out have the image's builder's default. */
+/** An image's health check (`HEALTHCHECK`). Fields that are left out have Docker's defaults. */
 export type ImageHealthcheck =
   /** What a base image said is taken back. */
   | { readonly kind: "none" }

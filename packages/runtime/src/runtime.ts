@@ -43,7 +43,7 @@ export interface PullOptions extends ResolveOptions {
 export interface ExitStatus {
   /** 128 + n for one that signal n ended. */
   readonly code: number;
-  /** Told apart from other kills: the kernel ended it for want of memory. */
+  /** Whether the kernel ended it for want of memory, as opposed to other kills. */
   readonly oomKilled: boolean;
   /** Wall time, ms since 1970. */
   readonly finishedAt: number;
@@ -160,8 +160,8 @@ export interface Runtime extends AsyncDisposable {
   info(): Promise<RuntimeInfo>;
 
   /**
-   * What `ref` means now: the registry is asked, and where it can't or won't answer, what is here under the name is told
-   * and why. Brings nothing. A reference with a digest that is here asks nobody.
+   * What `ref` means now, by the registry; where that can't or won't answer, what is here under the name, with the
+   * registry's failure. Fetches no layers. A reference with a digest that is here asks nobody.
    */
   resolveImage(ref: string, options?: ResolveOptions): Promise<ResolvedImage>;
   /**

@@ -22,8 +22,23 @@ test.each([
 });
 
 test.each([
-  ...["", "Upper", "a//b", "a:b:c", "x@sha256:12", "r.test/", "../x", "a___b", "x@sha512:00", "http://r.test/x", "a b"],
-  ...["r.test/x:", "r.test/x:-1", `r.test/x:${"t".repeat(129)}`, `r.test/${"x".repeat(250)}`, "x\n", "-r.test:/x"],
+  "",
+  "Upper",
+  "a//b",
+  "a:b:c",
+  "x@sha256:12",
+  "r.test/",
+  "../x",
+  "a___b",
+  "x@sha512:00",
+  "http://r.test/x",
+  "a b",
+  "r.test/x:",
+  "r.test/x:-1",
+  `r.test/x:${"t".repeat(129)}`,
+  `r.test/${"x".repeat(250)}`,
+  "x\n",
+  "-r.test:/x",
 ])("%j is refused as a name, and why is told", (ref) => {
   expect(() => parseReference(ref)).toThrow(expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }));
   expect(referenceFault(ref)).toEqual(expect.any(String));

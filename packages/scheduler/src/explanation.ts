@@ -29,7 +29,7 @@ interface Count {
 
 type Counts = Map<Check, Count>;
 
-/** Characters of one refusal's text. */
+/** Characters of one refusal's text, and of its help: a help that is longer is left out, as part of it is not enough. */
 const textLength = 400;
 /** Up to this many nodes nothing is worth a short cut. */
 const smallWorld = 256;
@@ -227,7 +227,7 @@ export function refusalOf(
     nodes,
     nearestNodeId: nearest.state.id,
     text: clip(text, textLength),
-    ...(help === undefined ? {} : { help: clip(help, textLength) }),
+    ...(help === undefined || help.length > textLength ? {} : { help }),
     ...(data === undefined ? {} : { data }),
   };
 }

@@ -45,6 +45,7 @@ export class Scheduler {
   readonly #explainer: Explainer;
   readonly #queue = new UnschedulableQueue();
   readonly #tasks = new Map<string, TaskState>();
+  #isFork = false;
   /** Waiting groups whose last reason may be out of date. */
   readonly #stale = new Set<Group>();
 
@@ -213,6 +214,7 @@ export class Scheduler {
   /** Another scheduler with the same options and state; what is done with one leaves the other alone. */
   #fork(withPending: boolean): Scheduler {
     const other = new Scheduler(this.#options);
+    other.#isFork = true;
     for (const node of this.#world.known) other.apply({ kind: "node", node: node.state });
     for (const task of this.#tasks.values()) if (withPending || task.nodeId !== undefined) other.#put(task);
     other.#world.failures.copy(this.#world.failures, (id) => other.#world.node(id));
@@ -220,6 +222,8 @@ export class Scheduler {
   }
 
   #checkGroup(task: TaskState): void {
+    // A fork takes tasks as the original has them.
+    if (this.#isFork) return;
     const [first, second] = task.nodeId === undefined ? (this.#queue.group(task)?.tasks.values() ?? []) : [];
     const other = first?.id === task.id ? second : first;
     if (other !== undefined) validateGroup(task, other);

@@ -23,17 +23,17 @@ export function taskText(count: number): string {
   return `${count} ${count === 1 ? "task" : "tasks"}`;
 }
 
-/** Up to three, with `and` before the last. */
+/** All of them, with `and` before the last: for help, which is not enough if it leaves one out. */
 export function andText(items: readonly string[]): string {
   return joined(items, "and");
 }
 
+/** Up to three, with `or` before the last, or how many more. */
 export function orText(items: readonly string[]): string {
-  return joined(items, "or");
+  return items.length > 3 ? listText(items) : joined(items, "or");
 }
 
 function joined(items: readonly string[], word: string): string {
-  if (items.length > 3) return listText(items);
   return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} ${word} ${items.at(-1)}`;
 }
 

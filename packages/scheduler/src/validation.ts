@@ -51,7 +51,7 @@ export function validateNode(node: NodeState): void {
     throw new SchedulerError({ code: "SCHEDULER_NODE_INVALID", nodeId: node.id }, `node ${node.id} ${why}`);
   };
   if (node.id === "") refuse('has "" for its id: give one');
-  if (!roles.has(node.role)) refuse(`has the role "${String(node.role)}": give manager or worker`);
+  if (!roles.has(node.role)) refuse(`has the role "${node.role}": give manager or worker`);
   for (const kind in node.resources) {
     const amount = node.resources[kind] ?? 0;
     if (kind === "" || !Number.isFinite(amount) || amount < 0)
@@ -60,8 +60,7 @@ export function validateNode(node: NodeState): void {
   const twice = node.named === undefined ? undefined : repeated(node.named);
   if (twice !== undefined) refuse(`offers ${twice} twice: name each piece once`);
   for (const { effect } of node.taints ?? [])
-    if (!effects.has(effect))
-      refuse(`has a taint of effect "${String(effect)}": give no-schedule or prefer-no-schedule`);
+    if (!effects.has(effect)) refuse(`has a taint of effect "${effect}": give no-schedule or prefer-no-schedule`);
   const { level = 0, addresses = 0 } = node;
   if (!Number.isSafeInteger(level) || level < 0) refuse(`has the level ${level}: give 0 or more`);
   if (!Number.isSafeInteger(addresses) || addresses < 0) refuse(`has ${addresses} addresses: give 0 or more`);
@@ -102,7 +101,7 @@ function checkPorts(hostPorts: readonly HostPort[], refuse: (why: string) => nev
   const ports = new Set<string>();
   for (const { port, protocol } of hostPorts) {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) refuse(`publishes the port ${port}: give 1 to 65535`);
-    if (!protocols.has(protocol)) refuse(`publishes a port of protocol "${String(protocol)}": give tcp, udp or sctp`);
+    if (!protocols.has(protocol)) refuse(`publishes a port of protocol "${protocol}": give tcp, udp or sctp`);
     const key = `${port}/${protocol}`;
     if (ports.has(key)) refuse(`publishes ${key} twice: a port can be held once`);
     ports.add(key);

@@ -73,7 +73,7 @@ describe("constraints", () => {
     expect(matchConstraints(parseConstraints(["node.ip == 10.0.0.0/8"]), sixth)).toBe(false);
   });
 
-  it("what a node does not tell is as empty: == fails and != holds", () => {
+  it("an attribute that a node lacks is as empty: == fails and != holds", () => {
     const bare: ConstrainedNode = { id: "x", role: "worker" };
     for (const key of ["node.hostname", "node.platform.os", "node.platform.arch", "node.labels.a", "engine.labels.a"]) {
       expect(matchConstraints(parseConstraints([`${key} == a`]), bare)).toBe(false);

@@ -104,7 +104,7 @@ function checkResources(model: ModelWorld, asked: TaskState, on: NodeState, text
   const refused = [...model.nodes.values()].filter((each) => model.refusals(each, asked)[0] === "resources");
   const one = /^short of (\S+): needs (.+), most free is (.+) on \S+$/.exec(text);
   if (needs.length === 1) {
-    const [[kind = "", needed = 0] = []] = needs;
+    const [kind, needed] = needs[0] as [string, number];
     expect(one?.[1]).toBe(kind);
     const said = [one?.[2] ?? "", one?.[3] ?? ""].map((each) => Number(/^[\d.]+/.exec(each)?.[0]));
     const scale = kind === "cpu" ? 1e9 : 1;
@@ -128,7 +128,7 @@ function checkResources(model: ModelWorld, asked: TaskState, on: NodeState, text
   const expected = needs
     .filter(([kind, amount]) => free(model, on, kind) < amount)
     .map(([kind, amount]): [string, [number, number]] => [kind, [Math.max(0, free(model, on, kind)), amount]]);
-  expect(new Map([...short].toSorted())).toEqual(new Map(expected.toSorted()));
+  expect(short).toEqual(new Map(expected));
   const lacks = (each: NodeState): number =>
     Math.max(...needs.map(([kind, amount]) => (amount - free(model, each, kind)) / amount));
   expect(lacks(on)).toBe(Math.min(...refused.map(lacks)));
@@ -463,6 +463,18 @@ describe("a reason", () => {
     expect(close.schedule()).toMatchObject([
       { text: "1 of 1 node short of memory: needs 1 GiB, most free is 1023.99 MiB on a" },
     ]);
+  });
+
+  it("lists all in its help, where the text counts the rest; a help too long to be whole is left out", () => {
+    const many = (count: number): string[] => Array.from({ length: count }, (_, n) => `network-${n}`);
+    expect(world([node("a")], [task("t", { networks: many(5) })]).schedule()).toMatchObject([
+      {
+        text: "1 of 1 node without a network of the task: a lacks network-0, network-1, network-2 and 2 more",
+        help: "offer network-0, network-1, network-2, network-3 and network-4 on a",
+      },
+    ]);
+    const [long] = world([node("a")], [task("t", { networks: many(100) })]).schedule();
+    expect(long).not.toHaveProperty("help");
   });
 
   it("has no help that changes what can't be changed", () => {

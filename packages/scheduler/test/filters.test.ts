@@ -446,7 +446,7 @@ describe("affinity", () => {
     expect(places(told(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
   });
 
-  it("who keeps others away takes that along when its node changes its domain, goes, or is told of late", () => {
+  it("a repulsion follows its task when the node changes its domain, goes, or is applied late", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world([zones[1]!, zones[2]!], [shy]);
     expect(told(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([

@@ -58,6 +58,10 @@ describe("a task that can't be meant is refused, and nothing has changed", () =>
     expect(error.message).toBe(
       "task b asks for other reservations than a, of the same service and version: give it another specVersion",
     );
+    // One that has a node is not in the group, and counts whatever it asks for; a drain takes it as it is.
+    scheduler.apply({ kind: "task", task: task("c", { nodeId: "n", reservations: { cpu: 0 } }) });
+    expect(scheduler.drain("n").stuck.map(({ taskId }) => taskId)).toContain("c");
+    scheduler.apply({ kind: "task-gone", taskId: "c" });
     // The only one of them may be told anew, and another version asks for what it likes.
     scheduler.apply({ kind: "task", task: task("a", { priority: 3 }) });
     scheduler.apply({ kind: "task", task: task("b", { specVersion: 2, reservations: { memory: 0 } }) });

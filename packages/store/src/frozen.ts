@@ -1,8 +1,14 @@
 /** Freezes an object and all that it holds. Dates can't be frozen; nobody changes one. */
 export function frozen<T>(value: T): T {
-  if (typeof value !== "object" || value === null || value instanceof Date || ArrayBuffer.isView(value)) return value;
-  if (Object.isFrozen(value)) return value;
-  Object.freeze(value);
-  for (const inner of Object.values(value)) frozen(inner);
+  if (typeof value === "object" && value !== null) freeze(value);
   return value;
+}
+
+function freeze(value: object): void {
+  if (value instanceof Date || ArrayBuffer.isView(value) || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const key in value) {
+    const inner = (value as Record<string, unknown>)[key];
+    if (typeof inner === "object" && inner !== null) freeze(inner);
+  }
 }

@@ -42,16 +42,16 @@ export class Schema {
   }
 
   /** The object, and its table. @throws StoreError `STORE_DAMAGED` */
-  read({ object, _unknownFields = {} }: StoreObject): {
+  read({ object, _unknownFields }: StoreObject): {
     readonly table: TableDefinition;
     readonly object: StoredObject;
   } {
-    const unknown = Object.entries(_unknownFields);
     if (object !== undefined) {
       const table = this.#byKind.get(object.$case);
-      if (table === undefined || unknown.length > 0) throw damaged("an object is of several tables");
+      if (table === undefined || _unknownFields !== undefined) throw damaged("an object is of several tables");
       return { table, object: object.value };
     }
+    const unknown = Object.entries(_unknownFields ?? {});
     const [tag, values] = unknown[0] ?? ["0", []];
     const [value] = values;
     if (

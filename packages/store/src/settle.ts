@@ -61,19 +61,23 @@ function settle(value: unknown, like: unknown, pool: Pool): unknown {
 type Fields = Record<string, unknown>;
 
 function settleFields(value: Fields, like: unknown, pool: Pool): unknown {
-  const other = (typeof like === "object" && like !== null ? like : {}) as Fields;
-  let same = value !== like;
+  const other = (typeof like === "object" && like !== null ? like : undefined) as Fields | undefined;
+  let same = other !== undefined && value !== other;
   let count = 0;
   for (const key in value) {
-    const theirs = other[key];
-    const now = settle(value[key], theirs, pool);
-    // Also where it is equal: another string, and the only one that stays.
-    value[key] = now;
-    same &&= Object.is(now, theirs) && (now !== undefined || key in other);
     count++;
+    const mine = value[key];
+    const theirs = other?.[key];
+    let now = mine;
+    if (typeof mine === "string" || (typeof mine === "object" && mine !== null)) {
+      now = settle(mine, theirs, pool);
+      // Also where it is equal: another string, and the only one that stays.
+      value[key] = now;
+    }
+    same &&= Object.is(now, theirs) && (now !== undefined || key in (other as Fields));
   }
   // A message of which every field is stored already is that message, if it has no others.
-  if (same && Object.isFrozen(other) && count > 0 && Object.keys(other).length === count) return other;
+  if (same && count > 0 && Object.isFrozen(other) && Object.keys(other as Fields).length === count) return other;
   return Object.freeze(value);
 }
 

@@ -20,9 +20,9 @@ export class State {
   /** The reigns of this history, the oldest first; at most `maxReigns`. */
   readonly reigns: readonly Reign[];
   /** By name: those that the schema knows, then others. */
-  readonly #tables: Map<TableName, Table>;
-  /** Tables that this copy made its own. */
-  readonly #own = new Set<TableName>();
+  #tables: Map<TableName, Table>;
+  /** Tables that this copy made its own; undefined while even the map of them is shared. */
+  #own: Set<TableName> | undefined;
 
   private constructor(
     { schema, pool }: { readonly schema: Schema; readonly pool: Pool },
@@ -68,8 +68,8 @@ export class State {
 
   copy(version: number = this.version, reigns: readonly Reign[] = this.reigns): State {
     // Both share from now on, so neither may go on writing to what it called its own.
-    this.#own.clear();
-    return new State(this, version, reigns, new Map(this.#tables));
+    this.#own = undefined;
+    return new State(this, version, reigns, this.#tables);
   }
 
   /** The same tables at a version in which another reign begins. */
@@ -80,6 +80,10 @@ export class State {
   /** The table, to be changed; made if the schema does not know it and none is there. */
   own(definition: TableDefinition): Table {
     const { name } = definition;
+    if (this.#own === undefined) {
+      this.#own = new Set();
+      this.#tables = new Map(this.#tables);
+    }
     if (!this.#own.has(name)) {
       this.#own.add(name);
       this.#tables.set(name, this.#tables.get(name)?.copy() ?? new Table(definition));

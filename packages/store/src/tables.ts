@@ -105,7 +105,7 @@ function define<T extends TableName>(
     name,
     field,
     kind,
-    codec: codec as unknown as Codec<StoredObject>,
+    codec: codec,
     indexes: new Map(Object.entries(indexes)) as TableDefinition["indexes"],
     uniqueNames,
     needs: () => 1,

@@ -19,6 +19,9 @@ import { schema } from "../src/schema.ts";
 import { definitions, tableNames } from "../src/tables.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
+/** Seconds by itself; many more beside a busy machine's other work. */
+const timeoutMs = 60_000;
+
 type Table = "tasks" | "slots" | "networks" | "services" | "nodes";
 
 interface Op {
@@ -116,112 +119,128 @@ function expectIndexesToHold(view: View): void {
   }
 }
 
-test("two machines that apply one log are equal, in any batches, and their indexes hold", async () => {
-  await fc.assert(
-    fc.asyncProperty(history, fc.nat(5), async (turns, batch) => {
-      const { store, machine, proposer } = memoryStore();
-      await play(store, turns);
-      const replayed = new StoreStateMachine();
-      for (let from = 0; from < proposer.applied.length; from += batch + 1)
-        replayed.apply(proposer.applied.slice(from, from + batch + 1));
-      expect(image(replayed.view())).toEqual(image(machine.view()));
-      expectIndexesToHold(machine.view());
-    }),
-    { numRuns: 150 },
-  );
-});
+test(
+  "two machines that apply one log are equal, in any batches, and their indexes hold",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(history, fc.nat(5), async (turns, batch) => {
+        const { store, machine, proposer } = memoryStore();
+        await play(store, turns);
+        const replayed = new StoreStateMachine();
+        for (let from = 0; from < proposer.applied.length; from += batch + 1)
+          replayed.apply(proposer.applied.slice(from, from + batch + 1));
+        expect(image(replayed.view())).toEqual(image(machine.view()));
+        expectIndexesToHold(machine.view());
+      }),
+      { numRuns: 150 },
+    );
+  },
+  timeoutMs,
+);
 
-test("a snapshot anywhere and the log after it lead where the whole log leads", async () => {
-  await fc.assert(
-    fc.asyncProperty(history, fc.double({ min: 0, max: 1, noNaN: true }), async (turns, share) => {
-      const { store, machine, proposer } = memoryStore();
-      await play(store, turns);
-      const cut = Math.floor(share * proposer.applied.length);
-      const first = new StoreStateMachine();
-      first.apply(proposer.applied.slice(0, cut));
-      const second = new StoreStateMachine();
-      await second.restore(first.snapshot());
-      expect(image(second.view())).toEqual(image(first.view()));
-      second.apply(proposer.applied.slice(cut));
-      expect(image(second.view())).toEqual(image(machine.view()));
-      expectIndexesToHold(second.view());
-    }),
-    { numRuns: 150 },
-  );
-});
+test(
+  "a snapshot anywhere and the log after it lead where the whole log leads",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(history, fc.double({ min: 0, max: 1, noNaN: true }), async (turns, share) => {
+        const { store, machine, proposer } = memoryStore();
+        await play(store, turns);
+        const cut = Math.floor(share * proposer.applied.length);
+        const first = new StoreStateMachine();
+        first.apply(proposer.applied.slice(0, cut));
+        const second = new StoreStateMachine();
+        await second.restore(first.snapshot());
+        expect(image(second.view())).toEqual(image(first.view()));
+        second.apply(proposer.applied.slice(cut));
+        expect(image(second.view())).toEqual(image(machine.view()));
+        expectIndexesToHold(second.view());
+      }),
+      { numRuns: 150 },
+    );
+  },
+  timeoutMs,
+);
 
-test("a watcher that folds the changes into its snapshot has the view, also over a restored snapshot", async () => {
-  await fc.assert(
-    fc.asyncProperty(history, history, history, async (before, during, beyond) => {
-      const { store, machine, proposer } = memoryStore();
-      await play(store, before);
-      const stop = new AbortController();
-      const { view, changes } = store.watch({ signal: stop.signal });
-      await play(store, during);
-      const ahead = new StoreStateMachine();
-      await ahead.restore(machine.snapshot());
-      const elsewhere = memoryStore();
-      await play(elsewhere.store, beyond);
-      const from = (proposer.applied.at(-1)?.index ?? 0) + 1;
-      ahead.apply(following(ahead.view().version, from, elsewhere.proposer.applied));
-      await machine.restore(ahead.snapshot());
-      // A write that the watcher is certain to see last.
-      const head = {
-        schema,
-        level: 1,
-        at: new Date(),
-        term: 9,
-        reign: machine.state.reign,
-        base: machine.view().version,
-      };
-      const last = { kind: "create", table: "networks", object: Network.create({ meta: { id: "last" } }) } as const;
-      const index = machine.view().version + 1;
-      machine.apply([{ index, term: 9, data: encodeCommand(head, [{ ...last, expectedVersion: 0 }]) }]);
-      const folded = new Map(
-        tableNames.map((table) => [
-          table,
-          new Map(view.list(table).map((object) => [object.meta?.id, object as unknown])),
-        ]),
-      );
-      let { version } = view;
-      const fold = ({ table, kind, object, before: old }: StoreChange): void => {
-        const rows = folded.get(table)!;
-        expect(rows.get(object.meta?.id)).toEqual(old);
-        if (kind === "delete") rows.delete(object.meta?.id);
-        else rows.set(object.meta?.id, object);
-      };
-      for await (const batch of changes) {
-        expect(batch.version).toBeGreaterThan(version);
-        version = batch.version;
-        batch.changes.forEach(fold);
-        if (version === index) break;
-      }
-      stop.abort();
-      for (const table of tableNames)
-        expect(new Map(folded.get(table))).toEqual(
-          new Map(
-            machine
-              .view()
-              .list(table)
-              .map((object) => [object.meta?.id, object]),
-          ),
+test(
+  "a watcher that folds the changes into its snapshot has the view, also over a restored snapshot",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(history, history, history, async (before, during, beyond) => {
+        const { store, machine, proposer } = memoryStore();
+        await play(store, before);
+        const stop = new AbortController();
+        const { view, changes } = store.watch({ signal: stop.signal });
+        await play(store, during);
+        const ahead = new StoreStateMachine();
+        await ahead.restore(machine.snapshot());
+        const elsewhere = memoryStore();
+        await play(elsewhere.store, beyond);
+        const from = (proposer.applied.at(-1)?.index ?? 0) + 1;
+        ahead.apply(following(ahead.view().version, from, elsewhere.proposer.applied));
+        await machine.restore(ahead.snapshot());
+        // A write that the watcher is certain to see last.
+        const head = {
+          schema,
+          level: 1,
+          at: new Date(),
+          term: 9,
+          reign: machine.state.reign,
+          base: machine.view().version,
+        };
+        const last = { kind: "create", table: "networks", object: Network.create({ meta: { id: "last" } }) } as const;
+        const index = machine.view().version + 1;
+        machine.apply([{ index, term: 9, data: encodeCommand(head, [{ ...last, expectedVersion: 0 }]) }]);
+        const folded = new Map(
+          tableNames.map((table) => [
+            table,
+            new Map(view.list(table).map((object) => [object.meta?.id, object as unknown])),
+          ]),
         );
-    }),
-    { numRuns: 100 },
-  );
-});
+        let { version } = view;
+        const fold = ({ table, kind, object, before: old }: StoreChange): void => {
+          const rows = folded.get(table)!;
+          expect(rows.get(object.meta?.id)).toEqual(old);
+          if (kind === "delete") rows.delete(object.meta?.id);
+          else rows.set(object.meta?.id, object);
+        };
+        for await (const batch of changes) {
+          expect(batch.version).toBeGreaterThan(version);
+          version = batch.version;
+          batch.changes.forEach(fold);
+          if (version === index) break;
+        }
+        stop.abort();
+        for (const table of tableNames)
+          expect(new Map(folded.get(table))).toEqual(
+            new Map(
+              machine
+                .view()
+                .list(table)
+                .map((object) => [object.meta?.id, object]),
+            ),
+          );
+      }),
+      { numRuns: 100 },
+    );
+  },
+  timeoutMs,
+);
 
-test("a view that was taken stays as it was whatever follows", async () => {
-  await fc.assert(
-    fc.asyncProperty(history, history, async (before, after) => {
-      const { store } = memoryStore();
-      await play(store, before);
-      const view = store.view();
-      const taken = structuredClone(image(view));
-      await play(store, after);
-      expect(image(view)).toEqual(taken);
-      expectIndexesToHold(view);
-    }),
-    { numRuns: 100 },
-  );
-});
+test(
+  "a view that was taken stays as it was whatever follows",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(history, history, async (before, after) => {
+        const { store } = memoryStore();
+        await play(store, before);
+        const view = store.view();
+        const taken = structuredClone(image(view));
+        await play(store, after);
+        expect(image(view)).toEqual(taken);
+        expectIndexesToHold(view);
+      }),
+      { numRuns: 100 },
+    );
+  },
+  timeoutMs,
+);

@@ -3,7 +3,7 @@ import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } fro
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { delay, systemClock } from "@warren/std";
-import { isRunning, startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
+import { isRunning, lockData, startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
 import { folderFlags } from "../folder-flags.ts";
 import type { Column } from "../output.ts";
 import { parseDuration, UnitError } from "../units.ts";
@@ -136,6 +136,9 @@ export class ClusterLeave extends WarrenCommand {
     const folders: Folders = { dataDir: flags["data-dir"], runDir: flags["run-dir"] };
     await stopDaemon("worker", folders);
     await stopDaemon("manager", folders);
+    // Both locks before anything goes: a daemon that lost its pid file would go on with what is taken from under it.
+    await using _worker = await lockData("worker", folders);
+    await using _manager = await lockData("manager", folders);
     const { resetWorker } = await import("@warren/worker");
     await resetWorker({
       ...folders,

@@ -1,4 +1,5 @@
 import { Args } from "@oclif/core";
+import { slotName } from "@warren/api/model";
 import { candidates, completionScript, shells, type CommandShape, type Shell } from "../completion.ts";
 import { WarrenCommand } from "../warren-command.ts";
 
@@ -50,7 +51,7 @@ export class Complete extends WarrenCommand {
         case "service":
           return (await client.services.list({}, options)).services.map(({ spec }) => spec?.name ?? "");
         case "task":
-          return (await client.tasks.list({}, options)).tasks.map(({ serviceName, slot }) => `${serviceName}.${slot}`);
+          return (await client.tasks.list({}, options)).tasks.map(slotName);
         case "node":
           return (await client.nodes.list({}, options)).nodes.map(({ description }) => description?.hostname ?? "");
         case "network":

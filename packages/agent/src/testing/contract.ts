@@ -3,7 +3,7 @@ import { isDeepStrictEqual, inspect } from "node:util";
 
 export interface ContractCase<T> {
   readonly title: string;
-  run(subject: T): Promise<void>;
+  readonly run: (subject: T) => Promise<void>;
 }
 
 /** @throws Error unless `condition` holds */

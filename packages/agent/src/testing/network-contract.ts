@@ -6,11 +6,11 @@ import { check, equal, rejects, type ContractCase } from "./contract.ts";
 export interface NetworkUnderTest {
   readonly settings: NetworkSettings;
   /** The network as a worker that has just started sees it; the case opens it. */
-  connect(): Promise<TaskNetwork>;
+  readonly connect: () => Promise<TaskNetwork>;
   /** A container's network namespace, for one attachment. */
-  namespace(): Promise<string>;
+  readonly namespace: () => Promise<string>;
   /** Tasks that have an interface now, in the order of their ids. */
-  attached(): Promise<readonly string[]>;
+  readonly attached: () => Promise<readonly string[]>;
 }
 
 function endpoint(serviceId: string, vip: string, addresses: readonly string[]): NodeEndpoint {
@@ -95,7 +95,10 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
       await network.open(settings, []);
       await network.setEndpoints([]);
       await network.setEndpoints([endpoint("web", "10.96.0.1", ["10.77.1.2", "10.77.2.2"])]);
-      await network.setEndpoints([endpoint("web", "10.96.0.1", []), { ...endpoint("db", "", ["10.77.1.3"]), ports: [] }]);
+      await network.setEndpoints([
+        endpoint("web", "10.96.0.1", []),
+        { ...endpoint("db", "", ["10.77.1.3"]), ports: [] },
+      ]);
       await network.setEndpoints([]);
     },
   },

@@ -5,11 +5,17 @@ import { check, equal, rejects, type ContractCase } from "./contract.ts";
 export interface ProbesUnderTest {
   readonly transport: ProbeTransport;
   /** A server that answers GET with `status`, and 302 on `/moved`. */
-  serve(status: number): Promise<{ readonly address: string; readonly port: number; readonly paths: string[] }>;
+  readonly serve: (
+    status: number,
+  ) => Promise<{ readonly address: string; readonly port: number; readonly paths: string[] }>;
   /** One that takes connections and never says a word. */
-  silent(): Promise<{ readonly address: string; readonly port: number; readonly connected: Promise<void> }>;
+  readonly silent: () => Promise<{
+    readonly address: string;
+    readonly port: number;
+    readonly connected: Promise<void>;
+  }>;
   /** Where nobody listens. */
-  nobody(): Promise<{ readonly address: string; readonly port: number }>;
+  readonly nobody: () => Promise<{ readonly address: string; readonly port: number }>;
 }
 
 const never = new AbortController().signal;

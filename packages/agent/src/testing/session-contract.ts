@@ -84,9 +84,8 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);
       const object = Buffer.from([0xfa, 0x3f, 2, 0, 255]);
-      const stream = subject.session
-        .assignments({ nodeId: "node", sessionId, held: Buffer.alloc(0) }, end.signal)
-        [Symbol.asyncIterator]();
+      const request = { nodeId: "node", sessionId, held: Buffer.alloc(0) };
+      const stream = subject.session.assignments(request, end.signal)[Symbol.asyncIterator]();
       const complete = await stream.next();
       check(complete.done !== true && complete.value.type === AssignmentsMessage_Type.COMPLETE, "COMPLETE comes first");
       subject.manager.send([{ kind: 99 as 1, key: "k", object }]);

@@ -4,7 +4,7 @@ import { check, equal, type ContractCase } from "./contract.ts";
 /** A place for an agent's state, which outlives what is opened on it. */
 export interface StateUnderTest {
   /** Opens what an earlier `open` left; the case closes it before the next. */
-  open(): Promise<AgentState>;
+  readonly open: () => Promise<AgentState>;
 }
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

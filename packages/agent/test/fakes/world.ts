@@ -168,8 +168,9 @@ export class World implements AsyncDisposable {
     this.#life = { agent, kill };
     const { completes } = this.manager;
     const before = completes.length;
-    for (let turn = 0; wait && turn < 100 && completes.length === before; turn += 1)
-      await new Promise((resolve) => setImmediate(resolve));
+    if (wait)
+      for (let turn = 0; turn < 100 && completes.length === before; turn += 1)
+        await new Promise((resolve) => setImmediate(resolve));
     return agent;
   }
 
@@ -250,7 +251,9 @@ export class World implements AsyncDisposable {
         return (...args: unknown[]): unknown => {
           const error = this.fault?.(`${seam}.${String(name)}`);
           if (error === undefined) return Reflect.apply(value, target, args);
-          const streams = ["events", "logs", "assignments", "relay"].includes(String(name)) || (seam === "session" && name === "open");
+          const streams =
+            ["events", "logs", "assignments", "relay"].includes(String(name)) ||
+            (seam === "session" && name === "open");
           return streams ? failing(error) : Promise.reject(error);
         };
       },
@@ -280,9 +283,12 @@ export class World implements AsyncDisposable {
   }
 }
 
-async function* failing(error: Error): AsyncGenerator<never, void, void> {
-  await Promise.resolve();
-  throw error;
+function failing(error: Error): AsyncIterable<never> {
+  const next = async (): Promise<never> => {
+    await Promise.resolve();
+    throw error;
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
 
 function readable(_key: string, value: unknown): unknown {

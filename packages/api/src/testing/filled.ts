@@ -13,9 +13,7 @@ const deepest = 8;
 export function filledMessages<T>(type: MessageType<T>): T[] {
   const schema = descriptors().getMessage(type.$type);
   if (schema === undefined) throw new TypeError(`${type.$type} is no message of the API`);
-  return Array.from({ length: widest(schema) }, (_, at) =>
-    type.decode(toBinary(schema, fill(schema, at, 0).message as Message)),
-  );
+  return Array.from({ length: widest(schema) }, (_, at) => type.decode(toBinary(schema, fill(schema, at, 0).message)));
 }
 
 function widest(schema: DescMessage, seen: Set<string> = new Set()): number {
@@ -45,14 +43,14 @@ function fill(schema: DescMessage, at: number, depth: number): ReflectMessage {
       }
       case "map": {
         const value = field.mapKind === "message" ? fill(field.message, at, depth + 1) : single(field);
-        filled.get(field).set(mapKey(field.mapKey, field.name) as never, value);
+        filled.get(field).set(mapKey(field.mapKey, field.name), value);
         break;
       }
       case "message":
         filled.set(field, fill(field.message, at, depth + 1));
         break;
       default:
-        filled.set(field, single(field) as never);
+        filled.set(field, single(field));
     }
   }
   return filled;

@@ -2,7 +2,7 @@
 import { assert, errorText, type Logger } from "@warren/std";
 
 import type { ConfState, Message, NodeId, SnapshotMetadata, SnapshotStatus } from "../core/index.ts";
-import type { RaftStorage } from "../storage/index.ts";
+import type { RaftStorage, SnapshotSource } from "../storage/index.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { Applier } from "./applier.ts";
 import type { RaftMetrics } from "./metrics.ts";
@@ -125,11 +125,12 @@ export class Snapshots {
   }
 
   /** Stores what a leader sends, if it is news. */
-  async receive(m: Message, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  async receive(m: Message, source: SnapshotSource): Promise<void> {
     const { storage, committed } = this.parts;
     assert(m.snapshot !== undefined, "a MsgSnap announces a snapshot");
     const { metadata } = m.snapshot;
-    if (metadata.index > committed()) await storage.saveSnapshot(metadata, chunks);
-    else for await (const chunk of chunks) void chunk;
+    if (metadata.index > committed()) await storage.receiveSnapshot(metadata, source);
+    // Replies to the sender that all of it is stored.
+    else for await (const chunk of source.from(source.bytes)) void chunk;
   }
 }

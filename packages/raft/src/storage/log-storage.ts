@@ -24,7 +24,7 @@ import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
 import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost } from "./refusals.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
-import type { Identity, RaftStorage, SnapshotReader, Write } from "./storage.ts";
+import type { Identity, RaftStorage, SnapshotReader, SnapshotSource, Write } from "./storage.ts";
 
 /** Of the layout of the small records here; what the whole directory needs stands in its identity. */
 const level = 1;
@@ -230,16 +230,30 @@ class LogStorage implements RaftStorage {
     await this.files.prune(this.state.last);
   }
 
-  async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
+  async receiveSnapshot(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void> {
+    await this.files.receive(metadata, source);
+    await this.files.prune(this.state.last);
+  }
+
+  async installSnapshot(
+    { index, term }: SnapshotMetadata,
+    hardState: HardState | undefined,
+    changed?: Omit<Identity, "nodeId">,
+  ): Promise<void> {
+    const identity: IdentityRecord = { ...this.identity, ...changed };
     const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
-      const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
+      // What is committed beyond the snapshot is not here yet: entries that follow it are a write of their own.
+      const commit = Math.min(hardState?.commit ?? before.commit, index);
+      const state: State = { ...before, ...hardState, commit, compacted: { index, term }, last: index };
       await this.guard(async () => {
         if (before.last > index) await this.mark(index); // D2
         // Synced apart from the removal: entries below the compaction index are never read, those above go with it.
         const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
         for (let at = index + 1; at <= before.last; at++) ops.push({ type: "del", key: entryKey(at) });
+        if (changed !== undefined) ops.push({ type: "put", key: identityKey, value: seal(identity) });
         await this.kv.batch(ops, { sync: true });
+        this.identity = identity;
         this.markLater(index);
         this.state = state;
         this.terms = [];
@@ -298,6 +312,7 @@ class LogStorage implements RaftStorage {
         await this.guard(() => this.mark(this.state.last));
       } finally {
         await this.marking;
+        await this.files.close();
         await this.behind(() => this.kv.close());
       }
     });

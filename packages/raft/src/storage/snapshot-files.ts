@@ -5,11 +5,12 @@
 import { crc32 } from "node:zlib";
 
 import type { SnapshotMetadata } from "../core/index.ts";
-import type { Disk, StreamOptions } from "./disk.ts";
+import { RaftError } from "../errors.ts";
+import type { Disk, FileWriter, StreamOptions } from "./disk.ts";
 import { seal, unseal } from "./record.ts";
 import { checkLevel } from "../levels.ts";
 import { snapshotCorrupt } from "./refusals.ts";
-import type { SnapshotReader } from "./storage.ts";
+import type { SnapshotReader, SnapshotSource } from "./storage.ts";
 
 const magic = Buffer.from("WRNS");
 /**
@@ -32,12 +33,37 @@ interface Head {
   readonly checksum: number;
 }
 
+/** A body that is being received, or was when the transfer was cut. */
+interface Partial {
+  /** Of which snapshot: index, term, length and checksum, as another leader's of the same index has other bytes. */
+  readonly key: string;
+  readonly name: string;
+  readonly file: FileWriter;
+  bytes: number;
+  checksum: number;
+  unsynced: number;
+  busy: boolean;
+}
+
+function bodyStart(): Buffer {
+  const start = Buffer.alloc(8);
+  magic.copy(start);
+  start.writeUInt32LE(1, 4);
+  return start;
+}
+
+function snapshotDamaged(index: number): RaftError {
+  return new RaftError({ code: "RAFT_WIRE_INVALID" }, `snapshot ${index} came with other bytes than were announced`);
+}
+
 export class SnapshotFiles {
   private readonly disk: Disk;
   private readonly keep: number;
   /** Newest first. */
   private held: Head[] = [];
   private temporaries = 0;
+  /** What has come of a snapshot from elsewhere. */
+  private partial: Partial | undefined;
 
   constructor(disk: Disk, keep: number) {
     this.disk = disk;
@@ -66,8 +92,106 @@ export class SnapshotFiles {
       for await (const chunk of chunks) void chunk;
       return;
     }
-    const name = `${temporary}-${this.temporaries++}`;
-    const body = await this.writeBody(name, chunks);
+    const name = this.temporaryName();
+    try {
+      await this.publish(name, metadata, await this.writeBody(name, chunks));
+    } catch (error) {
+      await this.removeAll([name, `${name}.head`]);
+      throw error;
+    }
+  }
+
+  /** As `save`, from elsewhere; what came is kept if it is cut short. */
+  async receive(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void> {
+    if (this.holds(metadata)) {
+      for await (const chunk of source.from(source.bytes)) void chunk;
+      return;
+    }
+    const partial = await this.partialOf(metadata, source);
+    partial.busy = true;
+    try {
+      for await (const chunk of source.from(partial.bytes)) await this.append(partial, chunk);
+      await this.finish(partial, metadata, source);
+    } finally {
+      partial.busy = false;
+    }
+  }
+
+  /** What is not whole is removed. */
+  async close(): Promise<void> {
+    if (this.partial !== undefined) await this.discard(this.partial);
+  }
+
+  /** What came of this snapshot before; a beginning, if another came. */
+  private async partialOf({ index, term }: SnapshotMetadata, { bytes, checksum }: SnapshotSource): Promise<Partial> {
+    const key = `${index} ${term} ${bytes} ${checksum}`;
+    if (this.partial?.key === key) {
+      if (!this.partial.busy) return this.partial;
+      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, `snapshot ${index} is being received already`);
+    }
+    if (this.partial !== undefined) await this.discard(this.partial);
+    const name = this.temporaryName();
+    const file = await this.disk.create(name);
+    const partial = { key, name, file, bytes: 0, checksum: 0, unsynced: 0, busy: false };
+    this.partial = partial;
+    await this.write(partial, bodyStart());
+    return partial;
+  }
+
+  private async append(partial: Partial, chunk: Uint8Array): Promise<void> {
+    await this.write(partial, chunk);
+    partial.bytes += chunk.length;
+    partial.checksum = crc32(chunk, partial.checksum);
+  }
+
+  /** What can't be written is not gone on with. */
+  private async write(partial: Partial, chunk: Uint8Array): Promise<void> {
+    if (this.partial !== partial) {
+      throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "another snapshot came, or the storage was closed");
+    }
+    try {
+      await partial.file.write(chunk);
+      partial.unsynced += chunk.length;
+      if (partial.unsynced < syncBytes) return;
+      await partial.file.sync();
+      partial.unsynced = 0;
+    } catch (error) {
+      await this.discard(partial);
+      throw error;
+    }
+  }
+
+  private async finish(partial: Partial, metadata: SnapshotMetadata, announced: SnapshotSource): Promise<void> {
+    const { bytes, checksum, name, file } = partial;
+    try {
+      if (bytes !== announced.bytes || checksum !== announced.checksum) throw snapshotDamaged(metadata.index);
+      await file.sync();
+      await file.close();
+      await this.publish(name, metadata, { bytes, checksum });
+      this.partial = undefined;
+    } catch (error) {
+      await this.discard(partial);
+      throw error;
+    }
+  }
+
+  private async discard(partial: Partial): Promise<void> {
+    if (this.partial === partial) this.partial = undefined;
+    // It may be closed, or its disk full: a file that stays is removed at the next start.
+    await Promise.allSettled([partial.file.close()]);
+    await this.removeAll([partial.name, `${partial.name}.head`]);
+  }
+
+  private async removeAll(names: readonly string[]): Promise<void> {
+    await Promise.allSettled(names.map((name) => this.disk.remove(name)));
+  }
+
+  private temporaryName(): string {
+    return `${temporary}-${this.temporaries++}`;
+  }
+
+  /** Gives a body that is durable its name, and lists it. */
+  private async publish(name: string, metadata: SnapshotMetadata, body: Omit<Head, "metadata">): Promise<void> {
     await this.disk.rename(name, bodyName(metadata.index));
     // S3: the head, which lists it, comes last.
     const head: Head = { metadata, ...body };
@@ -102,10 +226,7 @@ export class SnapshotFiles {
     let unsynced = 0;
     const file = await this.disk.create(name);
     try {
-      const start = Buffer.alloc(8);
-      magic.copy(start);
-      start.writeUInt32LE(1, 4);
-      await file.write(start);
+      await file.write(bodyStart());
       for await (const block of inBlocks(chunks)) {
         bytes += block.length;
         checksum = crc32(block, checksum);
@@ -135,7 +256,8 @@ export class SnapshotFiles {
   open(index: number, options: StreamOptions = {}): SnapshotReader {
     const head = this.held.find(({ metadata }) => metadata.index === index);
     if (head === undefined) throw snapshotCorrupt(index);
-    return { metadata: head.metadata, bytes: head.bytes, chunks: verified(this.disk, head, options) };
+    const { metadata, bytes, checksum } = head;
+    return { metadata, bytes, checksum, chunks: verified(this.disk, head, options) };
   }
 }
 

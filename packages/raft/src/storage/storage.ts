@@ -19,7 +19,17 @@ export interface Write {
 export interface SnapshotReader {
   readonly metadata: SnapshotMetadata;
   readonly bytes: number;
+  /** crc32 of all of them. */
+  readonly checksum: number;
   readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/** A snapshot on its way in. */
+export interface SnapshotSource {
+  readonly bytes: number;
+  readonly checksum: number;
+  /** Its bytes from `offset` on; called once. When a chunk is asked for, those before it are stored. */
+  from(offset: number): AsyncIterable<Uint8Array>;
 }
 
 /**
@@ -39,8 +49,20 @@ export interface RaftStorage extends Storage {
   compact(index: number): Promise<void>;
   /** Stores a snapshot; the log stays as it is. Older snapshots beyond the number kept are removed. */
   saveSnapshot(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void>;
-  /** Makes a stored snapshot the beginning of an empty log, with the hard state, atomically. */
-  installSnapshot(metadata: SnapshotMetadata, hardState: HardState | undefined): Promise<void>;
+  /**
+   * Stores a snapshot that comes from elsewhere, as `saveSnapshot` does. If it is cut short this rejects, and what came
+   * is kept until another snapshot comes or the storage is closed: the same one goes on from there.
+   */
+  receiveSnapshot(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void>;
+  /**
+   * Makes a stored snapshot the beginning of an empty log, with the hard state, atomically; with `identity`, it becomes
+   * another group's.
+   */
+  installSnapshot(
+    metadata: SnapshotMetadata,
+    hardState: HardState | undefined,
+    identity?: Omit<Identity, "nodeId">,
+  ): Promise<void>;
   /** Stored snapshots, newest first. */
   snapshots(): readonly SnapshotMetadata[];
   /**

@@ -11,7 +11,7 @@ import type { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "@warren/std";
 
 import { RaftError } from "../errors.ts";
-import { encodeFrame } from "./grpc-frames.ts";
+import { encodeFrame, FrameReader } from "./grpc-frames.ts";
 import { notNamed } from "./tls.ts";
 import type { PeerRefusal } from "./transport.ts";
 
@@ -30,15 +30,29 @@ const connectTimeoutMs = 5_000;
 /** Bytes that may be on their way on a stream, and on a connection: 2 MiB in a round trip of 100 ms are 20 MiB/s. */
 export const windowBytes: number = 2 * 1024 * 1024;
 
-/** For both sides: the other's silence ends a session. */
-export function keepAlive(session: Http2Session, clock: Clock): void {
+/**
+ * For both sides: the other's silence ends a session. Any byte received is life, and so is progress through a queue of
+ * what is to be sent: on a slow link a ping waits behind it for longer than a ping may take.
+ */
+export function keepAlive(session: Http2Session, socket: TLSSocket, clock: Clock): void {
   let timer: Timer | undefined;
+  let [received, sent] = [0, 0];
   const wait = (): void => {
     timer = clock.setTimeout(ask, keepaliveMs);
   };
+  const isAlive = (): boolean => {
+    const moved = socket.bytesRead > received || (socket.writableLength > 0 && socket.bytesWritten > sent);
+    [received, sent] = [socket.bytesRead, socket.bytesWritten];
+    return moved;
+  };
+  const giveUp = (): void => {
+    if (isAlive()) timer = clock.setTimeout(giveUp, keepaliveTimeoutMs);
+    else session.destroy();
+  };
   const ask = (): void => {
     if (session.destroyed) return;
-    timer = clock.setTimeout(() => session.destroy(), keepaliveTimeoutMs);
+    isAlive();
+    timer = clock.setTimeout(giveUp, keepaliveTimeoutMs);
     session.ping((error) => {
       timer?.cancel();
       if (error === null) wait();
@@ -72,7 +86,7 @@ export class Connection {
         this.refuse(`it is not ${name} that answers at ${address}: ${why}; look at its certificate and its address`);
         return;
       }
-      keepAlive(this.session, clock);
+      keepAlive(this.session, socket, clock);
     });
     this.session.once("close", () => late.cancel());
     // Calls end with it; a certificate that does not hold is found in the handshake.
@@ -124,8 +138,19 @@ export class Call {
     stream.on("trailers", settle);
     stream.on("error", (error) => (cause = error));
     stream.on("close", () => reject(new RaftError({ code: "RAFT_WIRE_INVALID" }, "the call was cut", { cause })));
-    // The answer's body says nothing.
     stream.resume();
+  }
+
+  /** Calls back with each frame of the answer from now on. */
+  onReply(take: (body: Buffer) => void): void {
+    const reader = new FrameReader();
+    this.stream.on("data", (chunk: Buffer) => {
+      try {
+        for (const body of reader.read(chunk)) take(body);
+      } catch (error) {
+        this.stream.destroy(error as Error);
+      }
+    });
   }
 
   /** Calls back when the other side lets it begin. */

@@ -28,9 +28,11 @@ export interface Incoming {
   forEach(take: (body: Buffer) => void): Promise<void>;
   /** The frames' bodies, at the reader's pace. */
   bodies(): AsyncGenerator<Buffer, void, void>;
+  /** Sends a frame back. */
+  reply(body: Uint8Array): void;
 }
 
-/** Decides whether a caller may call, then does its work. What either throws is told to the caller. */
+/** Decides whether a caller may call, then does its work. What either throws is sent to the caller. */
 export type Method = (caller: Caller, accept: () => Incoming) => Promise<void>;
 
 export class GrpcServer {
@@ -79,12 +81,12 @@ export class GrpcServer {
     });
     this.sessions.add(session);
     session.once("close", () => this.sessions.delete(session));
-    // Its calls tell it.
+    // Its calls end with it.
     session.on("error", () => undefined);
     if (session.destroyed) return;
     session.setLocalWindowSize(windowBytes);
     session.on("stream", (stream, headers) => void this.serve(stream, headers, socket));
-    keepAlive(session, this.clock);
+    keepAlive(session, socket, this.clock);
   }
 
   /** Ends every call at once. */
@@ -131,6 +133,9 @@ function accept(stream: ServerHttp2Stream): Incoming {
         stream.once("end", resolve);
         stream.once("close", resolve);
       }),
+    reply(body) {
+      if (!stream.destroyed) stream.write(encodeFrame(body));
+    },
     async *bodies() {
       for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield* reader.read(chunk as Buffer);
     },

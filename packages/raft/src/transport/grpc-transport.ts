@@ -27,6 +27,7 @@ import { GrpcServer, type Caller, type Incoming, type Method } from "./grpc-serv
 import { maxMessageBytes } from "./grpc-frames.ts";
 import { unreachable } from "./memory-transport.ts";
 import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
+import { SnapshotSender, storedReply } from "./snapshot-sender.ts";
 import { messageBytes } from "./wire.ts";
 import type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
 
@@ -41,12 +42,14 @@ export interface GrpcTransportOptions {
    */
   readonly dial?: (member: Member) => Duplex;
   /**
-   * The DNS name in the certificate (subjectAltName) of the member `id`. Whoever is dialled must show it, and whoever
-   * calls in a member's name too: the authority's signature alone makes nobody a member. @default `member-ID`
+   * The DNS name in the certificate (subjectAltName) of the member `id`, required of the member that is dialled and of
+   * the peer that calls: the authority's signature alone makes nobody a member. @default `member-ID`
    */
   readonly certificateName?: (id: NodeId) => string;
   /** Bytes that may wait for one peer; beyond them messages to it are dropped, and sent again by Raft. @default 32 MiB */
   readonly maxQueuedBytes?: number;
+  /** A cap on what a snapshot to one member takes of a link, bytes a second. @default none */
+  readonly snapshotBytesPerSecond?: number;
   readonly clock?: Clock;
   readonly random?: Random;
   readonly log?: Logger;
@@ -76,6 +79,7 @@ export function grpcTransport(options: GrpcTransportOptions): GrpcTransport {
   return new GrpcTransportOfMember({
     certificateName: (id) => `member-${id}`,
     maxQueuedBytes: 32 * 1024 * 1024,
+    snapshotBytesPerSecond: Number.POSITIVE_INFINITY,
     clock: systemClock,
     random: systemRandom,
     log: silentLogger,
@@ -216,16 +220,43 @@ async function takeSnapshot(incoming: Incoming, from: NodeId, handler: Transport
   if (message?.snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) {
     throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot call begins with the caller's own MsgSnap");
   }
-  await handler.receiveSnapshot(message, whole(frames));
+  const { bytes, checksum } = readAnnouncement((await frames.next()).value ?? Buffer.alloc(0));
+  await handler.receiveSnapshot(message, { bytes, checksum, from: (offset) => rest(incoming, frames, offset, bytes) });
 }
 
-/** The chunks up to the empty one that says that it was all: a stream cut short is an error, not an end. */
-async function* whole(frames: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  for (let next = await frames.next(); next.done !== true; next = await frames.next()) {
-    if (next.value.length === 0) return;
-    yield next.value;
+function announcement({ bytes, checksum }: SnapshotReader): Buffer {
+  return Buffer.from(JSON.stringify({ bytes, checksum }));
+}
+
+function readAnnouncement(body: Buffer): { readonly bytes: number; readonly checksum: number } {
+  const invalid = new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot is announced with its length and checksum");
+  let found: { bytes?: unknown; checksum?: unknown } | null;
+  try {
+    found = JSON.parse(body.toString()) as typeof found;
+  } catch {
+    throw invalid;
   }
-  throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot ended before its end");
+  const { bytes, checksum } = found ?? {};
+  if (!Number.isSafeInteger(bytes) || !Number.isSafeInteger(checksum)) throw invalid;
+  return { bytes: bytes as number, checksum: checksum as number };
+}
+
+/** A snapshot's bytes from `offset` on. Each reply follows when more is asked for: what came before is stored then. */
+async function* rest(
+  incoming: Incoming,
+  frames: AsyncIterator<Uint8Array>,
+  offset: number,
+  bytes: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  incoming.reply(storedReply(offset));
+  for (let at = offset; at < bytes;) {
+    const next = await frames.next();
+    if (next.done === true) throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot ended before its end");
+    at += next.value.length;
+    if (at > bytes) throw new RaftError({ code: "RAFT_WIRE_INVALID" }, "a snapshot is longer than announced");
+    yield next.value;
+    incoming.reply(storedReply(at));
+  }
 }
 
 /** Why the other side refused a call; nothing if the call was cut. */
@@ -256,6 +287,8 @@ class Peer {
   private handler: TransportHandler | undefined;
   private connection: Connection | undefined;
   private call: Call | undefined;
+  /** Those that carry a snapshot. */
+  private readonly snapshots = new Set<Connection>();
   private retry: Timer | undefined;
   private queuedBytes = 0;
 
@@ -306,26 +339,27 @@ class Peer {
   async sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void> {
     const { handler } = this;
     if (handler === undefined) throw unreachable(this.id);
+    const { clock, snapshotBytesPerSecond: bytesPerSecond } = this.options;
     const connection = this.dial();
-    const call = connection.call(paths.snapshot, this.metadata(handler));
-    // One chunk at a time: memory stays bounded however large the snapshot.
-    const write = (chunk: Uint8Array): Promise<void> =>
-      Promise.race([call.ended, new Promise<void>((written) => call.write(chunk, written))]);
+    this.snapshots.add(connection);
     try {
-      await write(handler.encode([message]));
-      for await (const chunk of snapshot.chunks) if (chunk.length > 0) await write(chunk);
-      await write(new Uint8Array(0));
+      const call = connection.call(paths.snapshot, this.metadata(handler));
+      const sender = new SnapshotSender(call, { clock, bytesPerSecond });
+      for (const head of [handler.encode([message]), announcement(snapshot)]) call.write(head, () => undefined);
+      await sender.send(snapshot.chunks, snapshot.bytes);
       call.end();
       await call.ended;
     } catch (error) {
       throw unreachable(this.id, error);
     } finally {
+      this.snapshots.delete(connection);
       connection.close();
     }
   }
 
   close(): void {
     this.handler = undefined;
+    for (const connection of this.snapshots) connection.close();
     this.retry?.cancel();
     this.call = undefined;
     this.connection?.close();

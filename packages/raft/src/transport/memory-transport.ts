@@ -46,7 +46,8 @@ export class MemoryNetwork {
       async sendSnapshot(message, snapshot) {
         const target = await peer(message.to);
         if (target === undefined) throw unreachable(message.to);
-        await target.receiveSnapshot(message, snapshot.chunks);
+        const { bytes, checksum } = snapshot;
+        await target.receiveSnapshot(message, { bytes, checksum, from: (offset) => after(snapshot.chunks, offset) });
       },
       close: async () => {
         if (self !== undefined && this.handlers.get(self.hello.from) === self) this.handlers.delete(self.hello.from);
@@ -58,4 +59,17 @@ export class MemoryNetwork {
 
 export function unreachable(peer: number, cause?: unknown): RaftError {
   return new RaftError({ code: "RAFT_PEER_UNREACHABLE", peer }, `member ${peer} can't be reached`, { cause });
+}
+
+/** The same bytes but for the first `offset`. */
+export async function* after(
+  chunks: AsyncIterable<Uint8Array>,
+  offset: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let skip = offset;
+  for await (const chunk of chunks) {
+    const rest = chunk.subarray(Math.min(skip, chunk.length));
+    skip -= chunk.length - rest.length;
+    if (rest.length > 0) yield rest;
+  }
 }

@@ -1,5 +1,5 @@
 import type { Message, NodeId } from "../core/index.ts";
-import type { SnapshotReader } from "../storage/index.ts";
+import type { SnapshotReader, SnapshotSource } from "../storage/index.ts";
 
 /** A member as others find it. */
 export interface Member {
@@ -30,7 +30,7 @@ export interface PeerRefusal {
   readonly why: string;
 }
 
-/** How a member that comes back under its id without its log is refused; it stops when it is told so. */
+/** Part of the reason for refusing a member that comes back under its id without its log; that member stops at it. */
 export const wipedReason = "it lost its log";
 
 /** The node's side of a transport. */
@@ -45,8 +45,8 @@ export interface TransportHandler {
   /** A peer was refused, or refused this member. */
   refused(refusal: PeerRefusal): void;
   receive(messages: readonly Message[]): void;
-  /** Takes a snapshot that `message` announces. Reads `chunks` at its own pace; rejects if it can't keep it. */
-  receiveSnapshot(message: Message, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Takes a snapshot that `message` announces. Reads `source` at its own pace; rejects if it can't keep it. */
+  receiveSnapshot(message: Message, source: SnapshotSource): Promise<void>;
   unreachable(peer: NodeId): void;
 }
 
@@ -58,7 +58,7 @@ export interface Transport {
   start(handler: TransportHandler): Promise<void>;
   /** Bytes of the largest message that it carries, encoded. @default any */
   readonly maxMessageBytes?: number;
-  /** Why an address can't be dialled, whoever is there; `undefined` if it can. @default any can */
+  /** Why an address can't be dialled at all; `undefined` if it can. @default any can */
   addressProblem?(address: string): string | undefined;
   /**
    * The members there are, and where; others are disconnected. Never throws: a member whose address can't be dialled is
@@ -67,7 +67,10 @@ export interface Transport {
   setPeers(peers: readonly Member[]): void;
   /** Sends the messages of one turn. Never blocks; what can't be sent is dropped and its target reported unreachable. */
   send(messages: readonly Message[]): void;
-  /** Streams a snapshot behind its `MsgSnap`, keeping no chunk once it asks for the next; resolves when the peer has it. */
+  /**
+   * Streams what the peer lacks of a snapshot behind its `MsgSnap`, keeping no chunk once it asks for the next; resolves
+   * when the peer has it.
+   */
   sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void>;
   close(): Promise<void>;
 }

@@ -53,8 +53,8 @@ async function start(
     decode: decodeMessages,
     admit: async ({ from }) => void end.admitted.push(from),
     receive: (messages) => void end.received.push(...messages),
-    receiveSnapshot: async (m, chunks) => {
-      for await (const chunk of chunks) void chunk;
+    receiveSnapshot: async (m, source) => {
+      for await (const chunk of source.from(0)) void chunk;
       end.received.push(m);
     },
     unreachable: (peer) => void end.unreachable.push(peer),
@@ -99,7 +99,7 @@ test("a caller whose certificate names another member is refused before it is as
   await closeAll();
 });
 
-test("whoever answers at a member's address with another's certificate is told nothing", async () => {
+test("a peer that answers at a member's address with another's certificate is sent nothing", async () => {
   const [one, two] = [await start(1), await start(2, { name: "member-1" })];
   one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => one.unreachable.length > 3);
@@ -116,9 +116,24 @@ test("how members are named in certificates can be chosen", async () => {
   await closeAll();
 });
 
-test("an address that is taken is told", async () => {
+test("an address that is in use is reported", async () => {
   const { address } = at(1, await start(1));
   await expect(start(2, { listen: address })).rejects.toThrow(`EADDRINUSE: address already in use ${address}`);
+  await closeAll();
+});
+
+test("a message in another member's name ends the call it came on, and what a follower hands on does not", async () => {
+  const [one, two] = [await start(1), await start(2)];
+  one.transport.setPeers([at(2, two)]);
+  await sendUntil(one, 2, () => two.received.length > 0);
+  one.transport.send([message("MsgHeartbeat", { from: 3, to: 2 })]);
+  await until("the call ended", () => one.unreachable.length > 0);
+  await sendUntil(one, 2, () => one.refusals.length > 0 || two.received.length > 2);
+  expect(two.received.every(({ from }) => from === 1)).toBe(true);
+  await until("a proposal that was handed on arrives", () => {
+    one.transport.send([message("MsgProp", { from: 3, to: 2 })]);
+    return two.received.some(({ type, from }) => type === "MsgProp" && from === 3);
+  });
   await closeAll();
 });
 
@@ -135,6 +150,7 @@ test("a snapshot that is announced in another member's name is refused", async (
     return one.transport.sendSnapshot(message("MsgSnap", { from, to: 2, snapshot }), {
       metadata,
       bytes: 5,
+      checksum: 0,
       chunks: chunks(),
     });
   };
@@ -157,7 +173,7 @@ test("a member that waits to call another again calls at once when the other cal
   await until("the first call failed", () => one.unreachable.length > 0);
   two = await start(2);
   two.transport.setPeers([at(1, one)]);
-  await sendUntil(one, 2, () => two!.received.length > 0);
+  await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
 });
 

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::process::ExitCode;
 use std::ptr;
 
-/// As shells tell a command that can't be run, or is not there.
+/// Shells' exit codes of a command that can't be run, or is not there.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 

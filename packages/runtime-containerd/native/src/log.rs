@@ -1,7 +1,7 @@
 //! Keeps a container's output in numbered files of its directory: `1.log`, `2.log`…, a record a line (`record.rs`).
 //!
 //! L1 The container is never held up: what can't be written (a full disk) is dropped and counted, and the next record
-//!    that can be written tells how much is missing.
+//!    that can be written says how much is missing.
 //! L2 A file is complete once the next number is there, so a reader needs no lock.
 //! L3 `logger` is in the directory, with our process number, for as long as more may come: until both ends are closed,
 //!    or a SIGUSR1 says that the container has ended. A shim holds its ends open, and this process' number in mind, for
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut settled = false;
     while !sources.is_empty() {
         let ending = ASKED_TO_END.load(Ordering::Relaxed);
-        // A terminal's end is told by its pipe, after what the shim still had of it.
+        // A terminal's pipe ends by itself, after what the shim still had of it.
         let settling = !settled && !options.tty && CONTAINER_ENDED.load(Ordering::Relaxed);
         let ready = wait(&sources, &waiting, ending || settling)?;
         let idle = !ready.contains(&true);
@@ -241,7 +241,7 @@ impl<'a> Files<'a> {
                 let _ = self.next();
             }
             let (now, later) = records.split_at(self.fitting(records));
-            self.tell_missing(at);
+            self.note_missing(at);
             if self.missing > 0 || self.append(now).is_err() {
                 self.missing += now.len() as u64;
             }
@@ -259,7 +259,7 @@ impl<'a> Files<'a> {
     }
 
     /// L1.
-    fn tell_missing(&mut self, at: Stamp) {
+    fn note_missing(&mut self, at: Stamp) {
         if self.missing == 0 {
             return;
         }
@@ -284,7 +284,7 @@ impl<'a> Files<'a> {
 
     /// L3. Removing needs no room on a full disk.
     fn settle(&mut self, at: Stamp) {
-        self.tell_missing(at);
+        self.note_missing(at);
         let _ = fs::remove_file(self.options.directory.join("logger"));
     }
 }

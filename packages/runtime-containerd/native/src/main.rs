@@ -3,7 +3,7 @@
 //! - `log`    keeps a container's output: containerd starts one beside each container (`binary://`)
 //! - `init`   is a container's first process: passes signals on and reaps what is orphaned
 //! - `serve`  does for a worker what needs namespaces, mounts or pipes: one process a worker (`netns`, `image`, `fill`,
-//!            `fifo`)
+//!   `fifo`)
 
 mod fifo;
 mod fill;

@@ -7,7 +7,7 @@
 //!
 //! S1 Each request has a thread of its own, which a namespace or a directory that it enters is left with.
 //! S2 Paths of a container or an image are resolved within its root, by the kernel (`openat2`), whatever links are in
-//!    the way and whoever changes them meanwhile.
+//!    the way, and although the container may change them meanwhile.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::sync::{Arc, Mutex};

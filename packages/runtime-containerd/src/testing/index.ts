@@ -157,6 +157,8 @@ export interface ImageContents {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Path to text, in a layer above busybox's. */
   readonly files?: Readonly<Record<string, string>>;
+  /** More layers above, each of path to text. */
+  readonly layers?: readonly Readonly<Record<string, string>>[];
   /** Path to what a symbolic link there names. */
   readonly links?: Readonly<Record<string, string>>;
   /** @default "gzip" */
@@ -167,7 +169,7 @@ export interface ImageContents {
 
 const oci = "application/vnd.oci.image";
 
-/** Makes a two-layer busybox image and pushes it as `HOST/NAME:TAG`; gives that name. */
+/** Makes a busybox image of two layers or more and pushes it as `HOST/NAME:TAG`; gives that name. */
 export async function pushImage(
   registry: TestRegistry,
   nameAndTag: string,
@@ -179,7 +181,8 @@ export async function pushImage(
   const login = { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` };
   const headers: Record<string, string> = registry.auth ? login : {};
   const compress = contents.compression === "zstd" ? zstdCompressSync : gzipSync;
-  const tars = [await busyboxLayer(), await filesLayer(contents)];
+  const more = await Promise.all((contents.layers ?? []).map((files) => filesLayer({ files })));
+  const tars = [await busyboxLayer(), await filesLayer(contents), ...more];
   const layers = tars.map((tar) => descriptor(`${oci}.layer.v1.tar+${contents.compression ?? "gzip"}`, compress(tar)));
   const architecture = contents.architecture ?? (process.arch === "arm64" ? "arm64" : "amd64");
   const image = {

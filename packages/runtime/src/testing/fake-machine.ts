@@ -244,7 +244,7 @@ export class FakeMachine {
     container.lost = "lost";
   }
 
-  /** The machine goes down and comes back: what had not ended is `unknown`, and nobody tells how it ended. */
+  /** The machine goes down and comes back: what had not ended is `unknown`, and its exit is not known. */
   reboot(): void {
     this.disconnect();
     for (const container of this.containers.values()) {
@@ -295,7 +295,7 @@ export class FakeMachine {
     };
   }
 
-  tell(event: ContainerEvent): void {
+  emit(event: ContainerEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
 

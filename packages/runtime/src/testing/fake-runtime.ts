@@ -42,21 +42,21 @@ export class FakeRuntime implements Runtime {
 
   async resolveImage(ref: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
     const reference = parseReference(ref);
-    const told = (digest: string, source: ResolvedImage["source"]): ResolvedImage => {
+    const resolved = (digest: string, source: ResolvedImage["source"]): ResolvedImage => {
       const { platforms = [], config } = this.machine.content(digest) ?? {};
       return { ref: reference.full, digest, pinned: pinReference(reference, digest), source, platforms, config };
     };
     const present = this.#present(reference.full);
     if (present !== undefined && reference.digest !== undefined) {
       await this.#enter("resolveImage", reference.full, options.signal);
-      return told(present.digest, { kind: "local" });
+      return resolved(present.digest, { kind: "local" });
     }
     try {
       await this.#enter("resolveImage", reference.full, options.signal);
-      return told(this.#published(reference.full, options).image.digest, { kind: "registry" });
+      return resolved(this.#published(reference.full, options).image.digest, { kind: "registry" });
     } catch (error) {
       if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
-      return told(present.digest, { kind: "local", because: error });
+      return resolved(present.digest, { kind: "local", because: error });
     }
   }
 
@@ -149,12 +149,12 @@ export class FakeRuntime implements Runtime {
       (stream, data) => Promise.resolve(container.write(machine.clock.now(), stream, data)),
     );
     container.process = process;
-    machine.tell({ kind: "started", id, pid: process.pid });
+    machine.emit({ kind: "started", id, pid: process.pid });
     void process.ended.then((exit) => {
       for (const exec of container.execs) exec.exit(137);
       container.flush(exit.finishedAt);
-      if (exit.oomKilled) machine.tell({ kind: "oom", id });
-      machine.tell({ kind: "exited", id, exit });
+      if (exit.oomKilled) machine.emit({ kind: "oom", id });
+      machine.emit({ kind: "exited", id, exit });
     });
     machine.program(process);
   }
@@ -303,7 +303,7 @@ export class FakeRuntime implements Runtime {
 
   async purge(): Promise<void> {
     await this.#enter("purge", "");
-    for (const id of [...this.machine.containers.keys()]) this.#drop(id);
+    for (const id of this.machine.containers.keys()) this.#drop(id);
     this.machine.images.clear();
   }
 

@@ -136,14 +136,17 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert((await rig.state("c-life")) === "running", "it runs");
     await runtime.kill("c-life", "SIGKILL");
     const exit = await runtime.wait("c-life");
-    assert(exit.code === 137 && !exit.oomKilled && exit.finishedAt > 0, `told as killed, not ${JSON.stringify(exit)}`);
+    assert(
+      exit.code === 137 && !exit.oomKilled && exit.finishedAt > 0,
+      `the exit is a kill, not ${JSON.stringify(exit)}`,
+    );
     assert((await rig.state("c-life")) === "exited", "it is listed with its end");
     await runtime.kill("c-life");
     await runtime.remove("c-life");
     assert((await rig.state("c-life")) === "none", "it is gone");
     await runtime.remove("c-life");
   }),
-  caseOf("an exit code is told by wait, by list and as an event, and its events come in order", async (rig) => {
+  caseOf("wait, list and an event give the same exit code, and events come in order", async (rig) => {
     const abort = new AbortController();
     const events: ContainerEvent[] = [];
     const reading = (async (): Promise<void> => {
@@ -152,14 +155,14 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await until("the stream begins", () => events.length > 0);
     assert(events[0]?.kind === "lost", "lost comes first");
     await rig.start("c-seven", [{ do: "exit", code: 7 }]);
-    assert((await rig.runtime.wait("c-seven")).code === 7, "wait tells it");
+    assert((await rig.runtime.wait("c-seven")).code === 7, "wait resolves with it");
     const [status] = (await rig.runtime.list()).filter(({ id }) => id === "c-seven");
-    assert(status?.state.kind === "exited" && status.state.exit.code === 7, "list tells it");
+    assert(status?.state.kind === "exited" && status.state.exit.code === 7, "list has it");
     const mine = (): ContainerEvent[] => events.filter((e) => e.kind !== "lost" && e.id === "c-seven");
-    await until("the exit is told", () => mine().length >= 2);
+    await until("the exit is emitted", () => mine().length >= 2);
     const [started, exited] = mine();
     assert(started?.kind === "started" && exited?.kind === "exited", "started, then exited");
-    assert(exited.exit.code === 7, "the event tells it");
+    assert(exited.exit.code === 7, "the event has it");
     abort.abort();
     await reading;
   }),
@@ -191,7 +194,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.create("c-busy", [{ do: "run" }]);
     assert((await rig.state("c-busy")) === "created", "and its id is free");
   }),
-  caseOf("memory that runs out is told as that, in the exit and as an event", async (rig) => {
+  caseOf("a kill for want of memory is marked as one, in the exit and as an event", async (rig) => {
     const abort = new AbortController();
     const events: ContainerEvent[] = [];
     const reading = (async (): Promise<void> => {
@@ -200,8 +203,8 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await until("the stream begins", () => events.length > 0);
     await rig.start("c-oom", [{ do: "eat-memory" }], { resources: { memoryLimitBytes } });
     const exit = await rig.runtime.wait("c-oom");
-    assert(exit.code === 137 && exit.oomKilled, `told as out of memory, not ${JSON.stringify(exit)}`);
-    await until("oom and exit are told", () => {
+    assert(exit.code === 137 && exit.oomKilled, `the exit says out of memory, not ${JSON.stringify(exit)}`);
+    await until("oom and exit are emitted", () => {
       const mine = events.filter((e) => e.kind !== "lost" && e.id === "c-oom").map((e) => e.kind);
       return mine.includes("oom") && mine.includes("exited");
     });
@@ -210,7 +213,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
   }),
   {
     title:
-      "containers outlive a runtime: the next one lists them, waits for them, and tells those that ended meanwhile",
+      "containers outlive a runtime: the next one lists them, waits for them, and knows the exit of those that ended meanwhile",
     async run(subject) {
       const first = new Rig(await subject.open(), subject);
       await first.runtime.pull(subject.image);
@@ -246,7 +249,7 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
     );
     const lost = results.flatMap((r) => (r.status === "rejected" ? [r.reason as unknown] : []));
     assert(lost.length === 4, `four of five lose, not ${lost.length}`);
-    for (const error of lost) assert(RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS"), "told that it exists");
+    for (const error of lost) assert(RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS"), "the error says that it exists");
     await rig.runtime.start("c-race");
     assert((await rig.runtime.wait("c-race")).code === 0, "the winner's container runs");
     assert(show(await all(rig.runtime.logs("c-race"))) === "whole", "and writes");
@@ -269,11 +272,12 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
       runtime.exec(none, { args: ["true"] }),
       all(runtime.logs(none)),
     ];
-    for (const told of await Promise.all(calls.map(code))) assert(told === "RUNTIME_NOT_FOUND", "no such container");
+    for (const failure of await Promise.all(calls.map(code)))
+      assert(failure === "RUNTIME_NOT_FOUND", "no such container");
     await rig.create("c-idle", [{ do: "run" }]);
     const early = [runtime.wait("c-idle"), runtime.stats("c-idle"), runtime.exec("c-idle", { args: ["true"] })];
-    for (const told of await Promise.all(early.map(code)))
-      assert(told === "RUNTIME_WRONG_STATE", "it does not run yet");
+    for (const failure of await Promise.all(early.map(code)))
+      assert(failure === "RUNTIME_WRONG_STATE", "it does not run yet");
     await runtime.kill("c-idle");
     assert((await at("c-idle")) === "created", "a signal to what does not run does nothing");
     await runtime.start("c-idle");
@@ -304,7 +308,7 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
 ];
 
 const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("logs tell both streams' lines in order, whole, with what had no line feed", async (rig) => {
+  caseOf("logs have both streams' lines in order, whole, with what had no line feed", async (rig) => {
     const steps: Program = [
       { do: "print", text: "one\ntw" },
       { do: "print", text: "o\n\n" },
@@ -315,8 +319,8 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.wait("c-logs");
     const lines = await all(rig.runtime.logs("c-logs", { follow: true }));
     const out = show(lines.filter(({ stream }) => stream === "stdout"));
-    assert(out === "one|two||rest…", `stdout is told, not ${out}`);
-    assert(show(lines.filter(({ stream }) => stream === "stderr")) === "!bad", "stderr is told");
+    assert(out === "one|two||rest…", `stdout is read, not ${out}`);
+    assert(show(lines.filter(({ stream }) => stream === "stderr")) === "!bad", "stderr is read");
     assert(
       lines.every(({ at }, i) => i === 0 || at >= (lines[i - 1]?.at ?? 0)),
       "times never go back",
@@ -410,7 +414,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await until("it is ready", () => stdout.text() === "ready");
     abort.abort(new Error("given up"));
     const ended = await process.exit.catch((error: unknown) => error);
-    assert((ended as Error).message === "given up", "its end is told as the caller's word");
+    assert((ended as Error).message === "given up", "exit rejects with the caller's reason");
     assert((await rig.state("c-given-up")) === "running", "the container is not touched");
   }),
   caseOf("a long line comes whole and counts once, up to the promised length", async (rig) => {
@@ -425,7 +429,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert(show(await all(rig.runtime.logs("c-long"))) === `first|${long}|last`, "it is one line");
     assert(show(await all(rig.runtime.logs("c-long", { tail: 2 }))) === `${long}|last`, "and counts as one");
   }),
-  caseOf("usage is told while it runs", async (rig) => {
+  caseOf("a container that runs has usage", async (rig) => {
     await rig.start("c-stats", [{ do: "print", text: "up\n" }, { do: "run" }], { resources: { memoryLimitBytes } });
     await rig.saw("c-stats", "up");
     const stats = await rig.runtime.stats("c-stats");
@@ -435,7 +439,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
 ];
 
 const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("an image is pulled once, listed, and told missing where it is not", async ({ runtime, subject }) => {
+  caseOf("an image is pulled once and listed, and a missing one is refused by code", async ({ runtime, subject }) => {
     const first = await runtime.pull(subject.image);
     assert(first.digest.startsWith("sha256:"), "it has a digest");
     const again = await runtime.pull(subject.image);
@@ -445,9 +449,12 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       "it is listed",
     );
     const missing = await runtime.pull(subject.missingImage).catch((error: unknown) => error);
-    assert(RuntimeError.is(missing, "RUNTIME_IMAGE_NOT_FOUND") && missing instanceof RuntimeError, "none is told");
+    assert(
+      RuntimeError.is(missing, "RUNTIME_IMAGE_NOT_FOUND") && missing instanceof RuntimeError,
+      "none is refused by code",
+    );
     assert(missing.retryable, "and may come");
-    assert((await code(runtime.pull("No Image"))) === "RUNTIME_REFERENCE_INVALID", "no name is told");
+    assert((await code(runtime.pull("No Image"))) === "RUNTIME_REFERENCE_INVALID", "what is no name is refused");
     const given = AbortSignal.abort(new Error("given up"));
     const aborted = await runtime.pull(subject.otherImage, { signal: given }).catch((error: unknown) => error);
     assert((aborted as Error).message === "given up", "a pull that is given up rejects with the reason");
@@ -456,10 +463,10 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
     "a reference resolves to a digest, and what is pulled by it is used for ever",
     async ({ runtime, subject }) => {
       const resolved = await runtime.resolveImage(subject.image);
-      assert(resolved.source.kind === "registry" && resolved.platforms.length > 0, "the registry tells it");
+      assert(resolved.source.kind === "registry" && resolved.platforms.length > 0, "the registry answers");
       assert(resolved.pinned.endsWith(`@${resolved.digest}`), `the digest is added, not ${resolved.pinned}`);
       assert(resolved.pinned.startsWith(resolved.ref), "and the tag stays");
-      assert(resolved.config !== undefined, "its configuration is told");
+      assert(resolved.config !== undefined, "its configuration is there");
       const pinned = await runtime.pull(resolved.pinned);
       assert(pinned.digest === resolved.digest && pinned.ref === resolved.pinned, "it is pulled under its own name");
       const again = await runtime.resolveImage(resolved.pinned);
@@ -469,7 +476,10 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       assert(JSON.stringify(local.config) === JSON.stringify(resolved.config), "with the same configuration");
       await runtime.create({ id: "c-pinned", image: resolved.pinned, command: subject.program([{ do: "run" }]) });
       await runtime.remove("c-pinned");
-      assert((await code(runtime.resolveImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "none is told");
+      assert(
+        (await code(runtime.resolveImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND",
+        "none is refused by code",
+      );
       assert((await code(runtime.inspectImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "nor is one here");
       await runtime.removeUnusedImages(new Set([subject.image]));
       assert((await runtime.pull(resolved.pinned)).source.kind === "local", "the content is here under another name");

@@ -1,6 +1,6 @@
 import type { Filter } from "../rules.ts";
 import { portsOf } from "../state/ports.ts";
-import { listText, nameOf } from "../text.ts";
+import { andText, listText, nameOf } from "../text.ts";
 
 /** No other task holds a host port that the task needs. */
 export const hostPorts: Filter = {
@@ -13,10 +13,11 @@ export const hostPorts: Filter = {
   },
   room: () => 1,
   explain(task, node) {
-    const taken = listText(portsOf(task).filter((port) => node.hostPorts.has(port)));
+    const inUse = portsOf(task).filter((port) => node.hostPorts.has(port));
+    const taken = listText(inUse);
     return {
       text: `with a host port in use: ${taken} on ${nameOf(node)}`,
-      help: `free ${taken} on ${nameOf(node)}, or publish another port`,
+      help: `free ${andText(inUse)} on ${nameOf(node)}, or publish another port`,
       data: { ports: taken },
     };
   },

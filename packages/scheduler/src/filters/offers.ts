@@ -1,5 +1,5 @@
 import type { Filter, NodeView, World } from "../rules.ts";
-import { listText, nameOf } from "../text.ts";
+import { andText, clip, listText, nameOf } from "../text.ts";
 import type { NodeState, TaskState } from "../types.ts";
 
 /** The node offers all that the task names. */
@@ -22,10 +22,11 @@ function offers(
     },
     check: (task) => ((wanted(task) ?? []).length === 0 ? undefined : (node) => missing(task, node).length === 0),
     explain(task, node) {
-      const lacks = listText(missing(task, node));
+      const absent = missing(task, node);
+      const lacks = listText(absent);
       return {
         text: `without ${one} of the task: ${nameOf(node)} lacks ${lacks}`,
-        help: `offer ${lacks} on ${nameOf(node)}`,
+        help: `offer ${andText(absent.map((each) => clip(each)))} on ${nameOf(node)}`,
         data: { missing: lacks },
       };
     },

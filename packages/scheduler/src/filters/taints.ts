@@ -1,5 +1,5 @@
 import type { Filter, NodeView } from "../rules.ts";
-import { listText, nameOf } from "../text.ts";
+import { andText, clip, listText, nameOf } from "../text.ts";
 import type { Taint, TaskState, Toleration } from "../types.ts";
 
 /** The task tolerates the node's strict taints. */
@@ -15,7 +15,7 @@ export const taints: Filter = {
     const list = listText(found);
     return {
       text: `tainted against the task: ${list} on ${nameOf(node)}`,
-      help: `tolerate ${list}, or take ${found.length === 1 ? "it" : "them"} off ${nameOf(node)}`,
+      help: `tolerate ${andText(found.map((each) => clip(each)))}, or take ${found.length === 1 ? "it" : "them"} off ${nameOf(node)}`,
       data: { taints: list },
     };
   },

@@ -34,9 +34,9 @@ export interface MemoryStore {
   /** Its switches: `failNext(…)`, `hold()`, `holdBack()`. */
   readonly proposer: MemoryProposer;
   /** Elects this manager and begins its term; one that another manager led is over. */
-  beginTerm(): Promise<StoreTerm>;
+  readonly beginTerm: () => Promise<StoreTerm>;
   /** Ends the term, here and in the log: nobody leads. */
-  endTerm(): void;
+  readonly endTerm: () => void;
 }
 
 /** The real store on a log in memory, with a term begun: everything but consensus is what a manager runs. */

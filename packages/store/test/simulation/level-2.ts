@@ -30,7 +30,7 @@ function tablesAt(level: number): readonly TableDefinition[] {
   const volumesTable: TableDefinition = {
     name: volumes,
     field: 11,
-    codec: Network as unknown as TableDefinition["codec"],
+    codec: Network,
     indexes: new Map([["name", (object: StoredObject) => [(object as Network).spec?.name ?? ""]]]),
     uniqueNames: true,
     needs: () => level,

@@ -129,10 +129,11 @@ export class Invariants {
     };
     this.runs.set(id, run);
     const save = storage.saveSnapshot.bind(storage);
-    storage.saveSnapshot = async (metadata, chunks) => {
-      const own = metadata.index <= node.inspect().applied;
-      if (!own) run.received = Math.max(run.received, metadata.index);
-      await save(metadata, this.inspected(id, metadata, chunks));
+    storage.saveSnapshot = (metadata, chunks) => save(metadata, this.inspected(id, metadata, chunks));
+    const receive = storage.receiveSnapshot.bind(storage);
+    storage.receiveSnapshot = (metadata, source) => {
+      run.received = Math.max(run.received, metadata.index);
+      return receive(metadata, source);
     };
   }
 

@@ -7,6 +7,7 @@ import type { Random } from "@warren/std";
 import type { Message } from "../../core/index.ts";
 import { RaftError } from "../../errors.ts";
 import type { SnapshotReader } from "../../storage/index.ts";
+import { after } from "../../transport/memory-transport.ts";
 import type { Hello, Member, Transport, TransportHandler } from "../../transport/transport.ts";
 import type { Process, Scheduler } from "./scheduler.ts";
 
@@ -202,7 +203,12 @@ class SimulatedTransport implements Transport {
     if (endpoint === undefined || !this.peers.has(message.to)) throw unreachable(message.to);
     if ((await this.admission(endpoint)) !== undefined) throw unreachable(message.to);
     const [copy] = endpoint.handler.decode(handler.encode([message])) as [Message];
-    const received = endpoint.handler.receiveSnapshot(copy, this.stream(from, message.to, endpoint.process, snapshot));
+    const { bytes, checksum } = snapshot;
+    const received = endpoint.handler.receiveSnapshot(copy, {
+      bytes,
+      checksum,
+      from: (offset) => this.stream(from, message.to, endpoint.process, after(snapshot.chunks, offset)),
+    });
     // A receiver that is gone never answers.
     await this.patiently(received, message.to, this.process);
   }
@@ -252,7 +258,7 @@ class SimulatedTransport implements Transport {
     from: number,
     to: number,
     receiver: Process,
-    { chunks }: SnapshotReader,
+    chunks: AsyncIterable<Uint8Array>,
   ): AsyncGenerator<Uint8Array, void, void> {
     const source = chunks[Symbol.asyncIterator]();
     for (;;) {
