@@ -15,7 +15,8 @@ export interface EdgeDependencies {
   readonly clock: FakeClock;
   readonly random: Random;
   readonly log: Logger;
-  readonly route: () => Dispatcher | undefined;
+  /** The manager that its worker reaches. */
+  readonly route: (edge: Edge) => Dispatcher | undefined;
   /** Called as a process of a container starts. */
   readonly onStart: (edge: Edge, process: FakeProcess) => void;
   /** Called before the runtime ends or removes a container that runs. */
@@ -51,7 +52,7 @@ export class Edge {
     this.machine = new FakeMachine({ clock: this.clock, program: (process) => onStart(this, process) });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
-    this.link = new Link(clock, random, route, () => (this.astray = false));
+    this.link = new Link(clock, random, () => route(this), () => (this.astray = false));
   }
 
   get nodeId(): string | undefined {

@@ -23,9 +23,9 @@ interface Codec<T> {
 
 /** From one cut to the next. */
 interface Wire {
-  /** Aborted when it is cut, with what calls fail with. */
+  /** Aborted when it is cut: nothing passes any more. */
   readonly cut: AbortController;
-  /** Aborted when the managers notice. */
+  /** Aborted when both sides know: calls fail. */
   readonly noticed: AbortController;
 }
 
@@ -36,7 +36,11 @@ export class Link {
   readonly #random: Random;
   /** The manager that a new call reaches; undefined where none can be. */
   readonly #route: () => Dispatcher | undefined;
+  /** The last point that the worker has obeyed, and when. */
+  obeyed: { readonly version: number; readonly at: number } | undefined;
   #wire: Wire | undefined = wire();
+  /** The one that was cut. */
+  #before: Wire | undefined;
   /** Called when the worker has taken in a complete answer. */
   readonly #onAnswered: () => void;
   /** Cut without a word: what is asked is not answered, and the managers are not told. */
@@ -55,14 +59,17 @@ export class Link {
 
   /** @param silent neither side is told */
   cut(silent: boolean): void {
-    const before = this.#wire;
+    this.#before = this.#wire ?? this.#before;
     this.#wire = undefined;
     this.#silent = silent;
-    before?.cut.abort(silent ? undefined : unreachable());
-    if (!silent) before?.noticed.abort(unreachable());
+    this.#before?.cut.abort();
+    if (!silent) this.#before?.noticed.abort(unreachable());
   }
 
+  /** What was open before breaks, if it has not yet. */
   join(): void {
+    this.#before?.noticed.abort(unreachable());
+    this.#before = undefined;
     this.#wire ??= wire();
   }
 
@@ -90,6 +97,7 @@ export class Link {
     const handlerOf = (to: Dispatcher): Dispatcher["handlers"]["assignments"] => to.handlers.assignments;
     for await (const message of this.#stream(AssignmentsRequest, AssignmentsMessage, request, signal, handlerOf)) {
       yield message;
+      this.obeyed = { version: message.point?.version ?? 0, at: this.#clock.monotonic() };
       if (message.appliesTo === "") this.#onAnswered();
     }
   }
@@ -164,30 +172,16 @@ export class Link {
     return { over, dispatcher, context: { signal: gone.signal, identity, path: "/" } };
   }
 
-  /** As `promise`, while the wire is there. On one that was cut silently nothing comes any more. */
-  #orCut<T>(over: Wire, signal: AbortSignal, promise: Promise<T>): Promise<T> {
-    const { signal: cut } = over.cut;
-    promise.catch(() => undefined);
-    return new Promise((resolve, reject) => {
-      const isSilent = (): boolean => cut.aborted && cut.reason instanceof DOMException;
-      const onCut = (): void => {
-        if (!isSilent()) reject(unreachable());
-      };
-      const onGone = (): void => reject(signal.reason as Error);
-      if (signal.aborted) return onGone();
-      if (cut.aborted) onCut();
-      cut.addEventListener("abort", onCut, { once: true });
-      signal.addEventListener("abort", onGone, { once: true });
-      promise
-        .then(
-          (value) => cut.aborted || resolve(value),
-          (error: unknown) => cut.aborted || reject(error as Error),
-        )
-        .finally(() => {
-          cut.removeEventListener("abort", onCut);
-          if (!isSilent()) signal.removeEventListener("abort", onGone);
-        });
+  /** As `promise`, while the wire is there. After it was cut nothing comes before that is noticed. */
+  #orCut<T>({ cut, noticed }: Wire, signal: AbortSignal, promise: Promise<T>): Promise<T> {
+    const isCut = (): boolean => cut.signal.aborted;
+    const passed = new Promise<T>((resolve, reject) => {
+      promise.then(
+        (value) => isCut() || resolve(value),
+        (error: unknown) => isCut() || reject(error as Error),
+      );
     });
+    return abortable(passed, AbortSignal.any([signal, noticed.signal]));
   }
 
   #pass(signal: AbortSignal): Promise<void> {

@@ -39,6 +39,8 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
     if (!ends) found.push(`${id} is settled: ${slot.settled}`);
     return;
   }
+  // L9: what ends again and again is tried here and there.
+  if (ends) return;
   const current = currentLease(slot);
   if (unreleased.length !== 1 || current === undefined)
     return void found.push(`${id} has leases ${unreleased.map(({ state, nodeId }) => `${state}@${nodeId}`).join()}`);
@@ -47,7 +49,6 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   if (!paused && make(current.versionId) !== make(service.versionId)) found.push(`${id} is of another version`);
   if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN) found.push(`${id} is on a drained node`);
   const running = view.find("tasks", "slot", id).filter((task) => !hasEnded(task));
-  if (ends) return;
   if (running.length !== 1 || stateOf(running[0] as Task) !== TaskState.RUNNING || !sameEpoch(running[0]?.epoch, current.epoch))
     found.push(`${id} has rows ${running.map((task) => TaskState[stateOf(task)]).join()}`);
 }

@@ -59,6 +59,7 @@ export class Troubles {
       managers.stop();
       const impostors = new Managers(1, { clock, random, log }, { entries: kept });
       this.#world.impostors = impostors;
+      this.#world.impostorsKnow = kept.at(-1)?.index ?? 0;
       impostors.elect(0, 0);
       if (kind === "other") void impostors.found();
       return () => {
@@ -125,6 +126,7 @@ export class Troubles {
         return this.#lasting(`the worker of ${name} ${what}`, `worker ${name}`, [1, 10_000], () => {
           const up = this.#down(edge);
           edge.astray = true;
+          edge.link.obeyed = undefined;
           if (image === undefined) edge.disk.entries.clear();
           else edge.disk.setBack({ entries: image.entries, identity: image.identity });
           return up;

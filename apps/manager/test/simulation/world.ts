@@ -6,13 +6,14 @@
  * `history.ts` has what befalls it.
  */
 import { fakeProgram } from "./programs.ts";
-import { FakeClock, RecordingLogger, seededRandom } from "@warren/std/testing";
+import { FakeClock, seededRandom } from "@warren/std/testing";
 import type { Random } from "@warren/std";
 import { StoreError, type View } from "@warren/store";
 import { ApiError } from "@warren/api";
 import { Edge } from "./edge.ts";
 import { Managers, operator, type Operator } from "./managers.ts";
 import { Observer } from "./observer.ts";
+import { Story } from "./story.ts";
 
 /** Turns of the event loop for what follows without time passing. */
 const turns = 3;
@@ -27,22 +28,23 @@ export class World {
   readonly seed: number;
   readonly clock: FakeClock = new FakeClock();
   readonly random: Random;
-  readonly log: RecordingLogger = new RecordingLogger();
+  readonly log: Story;
   readonly managers: Managers;
   readonly edges: readonly Edge[];
   readonly observer: Observer;
   /** Managers that answer in the place of the cluster's own. */
   impostors: Managers | undefined;
-  readonly #story: string[] = [];
+  /** Where their history ends that is the cluster's own. */
+  impostorsKnow: number = 0;
   readonly #calls = new Set<Promise<void>>();
 
   constructor({ seed, managers, edges }: Shape) {
     this.seed = seed;
     this.random = seededRandom(seed);
+    this.log = new Story(() => this.clock.monotonic());
     const { clock, random, log } = this;
     this.observer = new Observer(clock, () => this.edges);
     this.managers = new Managers(managers, { clock, random, log }, { onApplied: (view) => this.observer.onApplied(view) });
-    const route = () => (this.impostors ?? this.managers).leader?.dispatcher;
     this.edges = Array.from(
       { length: edges },
       (_, at) =>
@@ -50,7 +52,7 @@ export class World {
           clock,
           random,
           log,
-          route,
+          route: (edge) => this.#route(edge)?.leader?.dispatcher,
           onStart: (edge, process) => {
             this.tell(
               `  ${edge.name} starts ${process.container.labels?.["warren.slot-id"]}/${process.container.labels?.["warren.epoch"]}, life ${process.container.labels?.["warren.life"]} run ${process.container.labels?.["warren.run"]}`,
@@ -83,13 +85,8 @@ export class World {
     return view;
   }
 
-  /** What happened, for people. */
-  get story(): readonly string[] {
-    return this.#story;
-  }
-
   tell(what: string): void {
-    this.#story.push(`${(this.clock.monotonic() / 1_000).toFixed(3).padStart(10)} s  ${what}`);
+    this.log.tell(what);
   }
 
   /** Time passes, with everything that falls due on the way. @throws Violation */
@@ -141,6 +138,16 @@ export class World {
       this.managers[Symbol.asyncDispose](),
       this.impostors?.[Symbol.asyncDispose](),
     ]);
+  }
+
+  /**
+   * A node that has obeyed nothing later than what the impostors know follows them, and rightly so: it has no way to know
+   * better. So they are not for such a node to reach, nor for one whose last word may not be on its disk yet.
+   */
+  #route({ link: { obeyed } }: Edge): Managers | undefined {
+    if (this.impostors === undefined) return this.managers;
+    const isAhead = obeyed !== undefined && obeyed.version > this.impostorsKnow;
+    return isAhead && this.clock.monotonic() - obeyed.at > 1_000 ? this.impostors : undefined;
   }
 
   async #turn(): Promise<void> {
