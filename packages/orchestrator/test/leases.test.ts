@@ -1,5 +1,6 @@
 import {
   LeaseState,
+  NodeSpec,
   NodeSpec_Availability as Availability,
   RestartPolicy_Condition,
   TaskState,
@@ -236,6 +237,25 @@ describe("L8: addresses", () => {
     await world.advance(15_000);
     expect(world.slot("api", 1)!.leases[0]!.address).toBe(address);
     expect(world.running("api")).toHaveLength(1);
+    await world.stopLeading();
+  });
+
+  test("a lease that waited has its address to itself, though a later one that is over had it before", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("late", 1, { task: { placement: { constraints: ["node.labels.room == yes"] } } });
+    await world.create("once", 1, { task: { restart: { condition: RestartPolicy_Condition.NONE } } });
+    await world.end(world.running("once")[0]!);
+    await world.advance(70_000);
+    const [over] = world.slot("once", 1)!.leases;
+    expect(over!.state).toBe(LeaseState.RELEASED);
+    // The search for a free address begins anew with each term.
+    await world.restart();
+    await world.changeNode("edge-1", () => ({ spec: NodeSpec.fromPartial({ labels: { room: "yes" } }) }));
+    expect(world.slot("late", 1)!.leases[0]!.address).toBe(over!.address);
+    await world.restart();
+    await world.create("web", 1);
+    expect(world.running("late")).toHaveLength(1);
+    expect(world.slot("web", 1)!.leases[0]!.address).not.toBe(over!.address);
     await world.stopLeading();
   });
 });
