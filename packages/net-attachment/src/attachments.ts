@@ -1,15 +1,16 @@
+import type { Firewall } from "@warren/firewall";
 import type { Netlink } from "@warren/netlink-napi";
 import { serially, silentLogger, type Logger } from "@warren/std";
 import { AttachmentError } from "./errors.ts";
 import { Interfaces } from "./interfaces.ts";
 import { isolationTable, type Member } from "./isolation.ts";
 import { checkRequest, resolveOptions } from "./options.ts";
-import type { Attachment, AttachmentsOptions, AttachRequest, Firewall, Reconciled, ResolvedOptions } from "./types.ts";
+import type { Attachment, AttachmentsOptions, AttachRequest, Reconciled, ResolvedOptions } from "./types.ts";
 
 export interface AttachmentsDependencies {
   /** The node's network. */
   readonly netlink: Netlink;
-  readonly firewall: Firewall;
+  readonly firewall: Pick<Firewall, "apply" | "remove">;
   readonly log?: Logger;
 }
 
@@ -31,7 +32,7 @@ export async function startAttachments(
 
 /** The interfaces of a node's tasks, and who reaches whom. */
 export class Attachments {
-  readonly #firewall: Firewall;
+  readonly #firewall: Pick<Firewall, "apply" | "remove">;
   readonly #log: Logger;
   readonly #options: ResolvedOptions;
   readonly #interfaces: Interfaces;

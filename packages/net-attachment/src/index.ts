@@ -12,4 +12,4 @@
 export { startAttachments, Attachments, type AttachmentsDependencies } from "./attachments.ts";
 export { AddressPool } from "./address-pool.ts";
 export { AttachmentError, type AttachmentFailure } from "./errors.ts";
-export type { Attachment, AttachmentsOptions, AttachRequest, Chain, Firewall, Reconciled, RuleTable } from "./types.ts";
+export type { Attachment, AttachmentsOptions, AttachRequest, Reconciled } from "./types.ts";

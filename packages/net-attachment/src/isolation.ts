@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Chain, NftObject, ResolvedOptions, RuleTable } from "./types.ts";
+import type { Chain, NftObject, RuleTable } from "@warren/firewall";
+import type { ResolvedOptions } from "./types.ts";
 
 /** Interfaces of tasks: this, and a hash of the task's id. */
 export const interfacePrefix = "wr";

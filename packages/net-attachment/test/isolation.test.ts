@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nftTable } from "@warren/net-loadbalancer/firewall";
+import { nftTable } from "@warren/firewall";
 import { isolationTable } from "../src/isolation.ts";
 import { checkRequest, resolveOptions } from "../src/options.ts";
 import { interfaceName } from "../src/interfaces.ts";

@@ -1,5 +1,5 @@
 import { serially, silentLogger, type Logger } from "@warren/std";
-import type { Firewall } from "./firewall/types.ts";
+import type { Firewall } from "@warren/firewall";
 import { staleFlows } from "./flows.ts";
 import { checkServices, resolveOptions } from "./options.ts";
 import { balancerTable } from "./table.ts";
@@ -38,7 +38,7 @@ export class LoadBalancer {
    * Balances exactly these services, from when it resolves. UDP flows to tasks that are gone are ended, so that
    * their senders reach another; TCP connections end with their task.
    *
-   * @throws LoadBalancerError `LB_INVALID` (nothing changed), `LB_RULES_FAILED`
+   * @throws LoadBalancerError `LB_INVALID` (nothing changed); FirewallError `FIREWALL_RULES_FAILED`
    */
   async set(services: readonly BalancedService[]): Promise<void> {
     checkServices(services, this.#options);

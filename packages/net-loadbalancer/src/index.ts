@@ -7,7 +7,6 @@
  * - `options.ts`   what is checked before anything is changed
  * - `types.ts`     BalancedService and its parts
  * - `errors.ts`    LoadBalancerError
- * - `firewall/`    whole tables of rules, kept in place, as `@warren/net-loadbalancer/firewall`
  */
 export { LoadBalancer, type LoadBalancerDependencies } from "./balancer.ts";
 export { LoadBalancerError, type LoadBalancerFailure } from "./errors.ts";

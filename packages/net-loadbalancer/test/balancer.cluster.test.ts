@@ -1,12 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import {
-  runProgram,
-  startFirewall,
-  type Firewall,
-  type FirewallBackend,
-  type Run,
-} from "@warren/net-loadbalancer/firewall";
+import { runProgram, startFirewall, type Firewall, type FirewallBackend, type Run } from "@warren/firewall";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 
@@ -222,7 +216,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
       const before = rig.log.records.length;
       await attack();
       await until(`the rules are back after ${what}`, () =>
-        rig.log.records.slice(before).some(({ event }) => event.startsWith("put rules back")),
+        rig.log.records.slice(before).some(({ event }) => event.startsWith("restored rules")),
       );
       expect(await rig.rules(), what).toBe(ours);
       expect(await caller.call(vip, 80)).toMatchObject({ name: "a" });

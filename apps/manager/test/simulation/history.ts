@@ -143,8 +143,8 @@ export class History {
     const image = images[random.int(images.length)] as string;
     const chance = random.int(10);
     const stopGraceMs = 2_000;
-    if (chance < 6) return { container: { image, args: ["run"] }, stopGraceMs, restart: { delayMs: 500 } };
-    if (chance < 8) return { container: { image, args: ["deaf"] }, stopGraceMs, restart: { delayMs: 500 } };
+    if (chance < 6) return { container: { image, args: ["run"], stopGraceMs }, restart: { delayMs: 500 } };
+    if (chance < 8) return { container: { image, args: ["deaf"], stopGraceMs }, restart: { delayMs: 500 } };
     const args = ["exit", String(1 + random.int(20)), String(random.int(2))];
     const restart = {
       condition: [Condition.ANY, Condition.ON_FAILURE, Condition.NONE][random.int(3)] as Condition,
@@ -152,7 +152,7 @@ export class History {
       maxAttempts: random.int(4),
       windowMs: [0, 20_000, 120_000][random.int(3)] as number,
     };
-    return { container: { image, args }, stopGraceMs, restart };
+    return { container: { image, args, stopGraceMs }, restart };
   }
 }
 

@@ -58,7 +58,7 @@ export class Observer {
     for (const { meta, spec } of view.list("services")) {
       const id = meta?.id ?? "";
       if (spec?.update?.order === Order.START_FIRST) this.#startFirst.add(id);
-      this.#graces.set(id, spec?.task?.stopGraceMs ?? 10_000);
+      this.#graces.set(id, spec?.task?.container?.stopGraceMs ?? 10_000);
     }
     const present = new Set<string>();
     const holders = new Map<string, string>();

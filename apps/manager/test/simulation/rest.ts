@@ -1,6 +1,6 @@
 /** What must hold once nothing happens any more: what converged is what was asked, and what is stored is what is there. */
 import { LeaseState, NodeSpec_Availability as Availability, TaskState, type Service, type Slot, type Task } from "@warren/api";
-import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf } from "@warren/api/model";
+import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
 import type { World } from "./world.ts";
 
 /** What is missing; empty: nothing. */
@@ -50,7 +50,7 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN) found.push(`${id} is on a drained node`);
   const running = view.find("tasks", "slot", id).filter((task) => !hasEnded(task));
   if (running.length !== 1 || stateOf(running[0] as Task) !== TaskState.RUNNING || !sameEpoch(running[0]?.epoch, current.epoch))
-    found.push(`${id} has rows ${running.map((task) => TaskState[stateOf(task)]).join()}`);
+    found.push(`${id} has rows ${running.map((task) => taskStateText(stateOf(task))).join()}`);
 }
 
 /** Each container that runs is a row that says so, and each such row a container. */
