@@ -113,7 +113,8 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
   }
   if (lease === current && incoming !== undefined) {
     // What is done is not done again on another node; another version is another try.
-    if (sameMake(pass.versionOf(incoming.versionId), pass.versionOf(lease.versionId))) draft.drop(incoming, slot.settled);
+    if (sameMake(pass.versionOf(incoming.versionId), pass.versionOf(lease.versionId)))
+      draft.drop(incoming, slot.settled);
     else draft.change({ settled: "" });
   }
   const task = reading.taskOf(lease);

@@ -90,13 +90,24 @@ export class History {
     }
   }
 
-  create(name: string, replicas: number, task: TaskInput, update: { readonly order: Order; readonly action: Action }): void {
+  create(
+    name: string,
+    replicas: number,
+    task: TaskInput,
+    update: { readonly order: Order; readonly action: Action },
+  ): void {
     const { order, action } = update;
     const spec = {
       name,
       task,
       mode: { $case: "replicated" as const, value: { replicas } },
-      update: { order, failureAction: action, parallelism: replicas % 3, monitorMs: 3_000, progressDeadlineMs: 120_000 },
+      update: {
+        order,
+        failureAction: action,
+        parallelism: replicas % 3,
+        monitorMs: 3_000,
+        progressDeadlineMs: 120_000,
+      },
       ports: name === "web" ? [{ target: 80 }, { target: 81, published: 8_081 }] : [],
     };
     const what = `create ${name}: ${replicas} × ${taskText(task)}, ${order === Order.START_FIRST ? "start" : "stop"}-first`;

@@ -33,7 +33,10 @@ const expected: ReadonlySet<string> = new Set([
 /** How long what was asked for may take, once all is calm, ms. */
 const convergenceMs = 1_800_000;
 
-export async function runSeed(seed: number, { kinds = troubleKinds, withStory = false }: SeedOptions = {}): Promise<SeedResult> {
+export async function runSeed(
+  seed: number,
+  { kinds = troubleKinds, withStory = false }: SeedOptions = {},
+): Promise<SeedResult> {
   const chance = seededRandom(seed ^ 0x5eed);
   const world = await World.begin({ seed, managers: 1 + 2 * chance.int(2), edges: 2 + chance.int(2) });
   const history = new History(world);
@@ -49,11 +52,15 @@ export async function runSeed(seed: number, { kinds = troubleKinds, withStory = 
     await evenness(world, history);
   } catch (error) {
     violation = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    if (!(error instanceof Error) || !/Violation|calm|absence/.test(violation)) violation += `\n${(error as Error).stack}`;
+    if (!(error instanceof Error) || !/Violation|calm|absence/.test(violation))
+      violation += `\n${(error as Error).stack}`;
   }
   const faults = world.log.errors.filter(({ event }) => !expected.has(event));
   if (violation === undefined && faults.length > 0)
-    violation = `errors were logged: ${faults.slice(0, 3).map(({ event, fields }) => `${event} ${text(fields)}`).join("; ")}`;
+    violation = `errors were logged: ${faults
+      .slice(0, 3)
+      .map(({ event, fields }) => `${event} ${text(fields)}`)
+      .join("; ")}`;
   const { starts } = world.observer;
   const commands = world.managers.entries.length;
   const story = violation !== undefined || withStory ? [...world.log.lines] : [];
@@ -97,6 +104,7 @@ async function evenness(world: World, history: History): Promise<void> {
 }
 
 function text(fields: Readonly<Record<string, unknown>>): string {
-  return JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? (value.stack ?? String(value)) : value));
+  return JSON.stringify(fields, (_key, value: unknown) =>
+    value instanceof Error ? (value.stack ?? String(value)) : value,
+  );
 }
-

@@ -52,7 +52,14 @@ export class Troubles {
 
   impostors(): void {
     const { random, clock, log, managers } = this.#world;
-    const kind = drawn([["empty", 1], ["older", 2], ["other", 1]] as const, random.next());
+    const kind = drawn(
+      [
+        ["empty", 1],
+        ["older", 2],
+        ["other", 1],
+      ] as const,
+      random.next(),
+    );
     const { entries } = managers;
     const kept = kind === "older" ? entries.slice(0, 3 + random.int(Math.max(1, entries.length - 3))) : [];
     this.#lasting(`managers that are ${kind} take their place`, "managers", [2_000, 90_000], () => {
@@ -100,7 +107,12 @@ export class Troubles {
         // Of a node that has lost what it obeyed, nothing is promised about managers who lost the same.
         return edges.some(({ astray }) => astray) ? undefined : this.impostors();
       case "proposal-fails": {
-        const faults: readonly ProposerFault[] = ["conflict", "unavailable", "outcome-unknown-applied", "outcome-unknown-lost"];
+        const faults: readonly ProposerFault[] = [
+          "conflict",
+          "unavailable",
+          "outcome-unknown-applied",
+          "outcome-unknown-lost",
+        ];
         const fault = faults[random.int(faults.length)] as ProposerFault;
         this.#world.tell(`the next proposal meets ${fault}`);
         return managers.fail(fault);
