@@ -70,6 +70,16 @@ export class LabHost {
     return parse(await this.#command({ do: "send", address, port, from, text: "x" }));
   }
 
+  /** One datagram from `source`, an address of this host, and the port `from`; no answer is awaited. */
+  async shout(source: string, address: string, port: number, text: string, from = 0): Promise<void> {
+    await this.#command({ do: "shout", source, address, port, text, from });
+  }
+
+  /** Each datagram that this host's servers received, as `CALLER TEXT`. */
+  async heard(): Promise<readonly string[]> {
+    return JSON.parse(await this.#command({ do: "heard" })) as string[];
+  }
+
   async close(): Promise<void> {
     const peer = this.#peer;
     if (peer !== undefined && peer.exitCode === null) {
