@@ -36,7 +36,7 @@ export class LabHost {
       child.stderr.on("data", (data) => (stderr += String(data)));
       child.on("error", reject);
       child.on("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
-      // A program that ends before it has read its input tells why by its exit.
+      // A program that ends before it has read its input says why by its exit code.
       child.stdin.on("error", (error: NodeJS.ErrnoException) => {
         if (error.code !== "EPIPE") reject(error);
       });
