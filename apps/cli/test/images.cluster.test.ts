@@ -16,7 +16,14 @@ let machine: Machine;
 let runtime: Runtime;
 beforeAll(async () => {
   mirror = await startRegistry();
-  const workerFlags = ["--image-grace", "300ms", "--registry-mirror", `registry.test=http://${mirror.host}`];
+  const workerFlags = [
+    "--image-grace",
+    "300ms",
+    "--log-grace",
+    "300ms",
+    "--registry-mirror",
+    `registry.test=http://${mirror.host}`,
+  ];
   machine = await Machine.start({ workerFlags });
   runtime = await machine.bed.open();
 }, 120_000);
