@@ -8,6 +8,7 @@
  *     node meets or a full cluster takes nothing down.
  */
 import {
+  LeaseState,
   UpdateStatus_State,
   type Epoch,
   type Lease,
@@ -118,7 +119,7 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
   const key = numberedSlot(number);
   const id = slotIdOf(serviceId, key);
   const before = byId.get(id);
-  if (before !== undefined) return { ...before, wanted: true };
+  if (before !== undefined) return { ...before, wanted: true, ...(before.settled !== "" && begunAnew(before)) };
   return {
     meta: { id, version: 0, createdAt: undefined, updatedAt: undefined },
     serviceId,
@@ -130,6 +131,18 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     settled: "",
     retryAt: undefined,
     restingVip: "",
+  };
+}
+
+/** What a slot has done does not count once it was given up, also where its last lease or its address is not gone yet. */
+function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | "leases"> {
+  return {
+    settled: "",
+    record: { ...emptyRecord(), runs: record?.runs ?? 0 },
+    // One that is settled runs no more, so its release is not taken back.
+    leases: leases.map((lease) =>
+      lease.state === LeaseState.RELEASING ? { ...lease, releaseAcknowledged: true } : lease,
+    ),
   };
 }
 
