@@ -77,7 +77,7 @@ function planRemoval(plan: Plan, { slots, tasks, budget }: ServiceSituation): vo
 }
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
-  const { slots, tasks, budget, endpoint, history, now, epoch } = situation;
+  const { slots, tasks, budget, endpoint, now, epoch } = situation;
   if (endpoint.kind === "allocated" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
   const tasksOf = bySlot(tasks);
   const sources = sourcesOf(wanted, situation);

@@ -43,7 +43,7 @@ export class History {
     const { random } = this.#world;
     if (random.next() < trouble) this.troubles.begin();
     else this.#wish(drawn(wishes, random.next()));
-    await this.#world.pass([10, 200, 1_000, 3_000, 12_000, 45_000][random.int(6)] as number);
+    await this.#world.pass([10, 200, 1_000, 3_000, 12_000, 45_000][random.int(6)]);
   }
 
   /** Everything is well again, and every node takes tasks. */
@@ -144,14 +144,14 @@ export class History {
     const { random } = this.#world;
     return {
       order: random.int(3) === 0 ? Order.START_FIRST : Order.STOP_FIRST,
-      action: [Action.PAUSE, Action.CONTINUE, Action.ROLLBACK][random.int(3)] as Action,
+      action: [Action.PAUSE, Action.CONTINUE, Action.ROLLBACK][random.int(3)],
     };
   }
 
   /** What a task is made from: mostly what runs on; else what ends, under a policy that counts. */
   #task(): TaskInput {
     const { random } = this.#world;
-    const image = images[random.int(images.length)] as string;
+    const image = images[random.int(images.length)];
     const chance = random.int(10);
     const stopGraceMs = 2_000;
     if (chance < 6) return { container: { image, args: ["run"], stopGraceMs }, restart: { delayMs: 500 } };
@@ -159,9 +159,9 @@ export class History {
     const args = ["exit", String(1 + random.int(20)), String(random.int(2))];
     const restart = {
       condition: [Condition.ANY, Condition.ON_FAILURE, Condition.NONE][random.int(3)] as Condition,
-      delayMs: [0, 1_000, 10_000][random.int(3)] as number,
+      delayMs: [0, 1_000, 10_000][random.int(3)],
       maxAttempts: random.int(4),
-      windowMs: [0, 20_000, 120_000][random.int(3)] as number,
+      windowMs: [0, 20_000, 120_000][random.int(3)],
     };
     return { container: { image, args, stopGraceMs }, restart };
   }

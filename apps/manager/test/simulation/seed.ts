@@ -44,7 +44,7 @@ export async function runSeed(
   let violation: string | undefined;
   try {
     const steps = 10 + chance.int(30);
-    const trouble = kinds.length === 0 ? 0 : [0.2, 0.4, 0.6][chance.int(3)]!;
+    const trouble = kinds.length === 0 ? 0 : [0.2, 0.4, 0.6][chance.int(3)];
     for (let step = 0; step < steps; step += 1) await history.step(trouble);
     await history.calm();
     await world.until(convergenceMs, () => missing(world));

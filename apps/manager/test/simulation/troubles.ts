@@ -94,7 +94,7 @@ export class Troubles {
         return edge.link.reset();
       case "elect": {
         if (this.#healing.has("managers")) return;
-        const [index, noticeMs] = [random.int(managers.count), [0, 0, 500, 5_000][random.int(4)] as number];
+        const [index, noticeMs] = [random.int(managers.count), [0, 0, 500, 5_000][random.int(4)]];
         this.#world.tell(`manager ${index} is elected; the one before learns of it ${noticeMs} ms later`);
         return managers.elect(index, noticeMs);
       }
@@ -113,7 +113,7 @@ export class Troubles {
           "outcome-unknown-applied",
           "outcome-unknown-lost",
         ];
-        const fault = faults[random.int(faults.length)] as ProposerFault;
+        const fault = faults[random.int(faults.length)];
         this.#world.tell(`the next proposal meets ${fault}`);
         return managers.fail(fault);
       }
@@ -150,7 +150,7 @@ export class Troubles {
           return () => edge.powerOn();
         });
       case "wrong-wall-clock": {
-        const offset = [0, -50 * 365 * 86_400_000, 86_400_000, -3_600_000][random.int(4)] as number;
+        const offset = [0, -50 * 365 * 86_400_000, 86_400_000, -3_600_000][random.int(4)];
         this.#world.tell(`the wall clock of ${name} is ${offset / 1_000} s off`);
         return edge.clock.setWallOffset(offset);
       }

@@ -15,7 +15,7 @@ export interface FirewallUnderTest {
 
 export interface FirewallCase {
   readonly title: string;
-  run(subject: FirewallUnderTest): Promise<void>;
+  readonly run: (subject: FirewallUnderTest) => Promise<void>;
 }
 
 /** Drops what comes from these addresses. */
