@@ -254,7 +254,8 @@ function waitingRemedy(task: Task, node: Node | undefined): string {
       : "";
   }
   if (pending === undefined) return "";
-  if (pending.nodes === 0) return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
+  if (pending.nodes === 0)
+    return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
   const [first] = pending.refusals;
   return first === undefined ? "" : (filterRemedies[first.filter] ?? "");
 }
