@@ -131,6 +131,7 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     settled: "",
     retryAt: undefined,
     restingVip: "",
+    restingPorts: [],
   };
 }
 

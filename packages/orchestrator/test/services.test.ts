@@ -106,26 +106,29 @@ test("L2, L17: once it is acknowledged, the slot outlives it, and the node holds
   await world.stopLeading();
 });
 
-test.each([0, 5_000, 70_000])("a service that is done runs again when it is scaled to zero and back after %i ms", async (ms) => {
-  const world = await SimulatedCluster.start(1);
-  const restart = { condition: Condition.ON_FAILURE, maxAttempts: 1, windowMs: 3_600_000, delayMs: 0 };
-  await world.create("once", 1, { task: { restart } });
-  for (let runs = 0; runs < 2; runs += 1) {
+test.each([0, 5_000, 70_000])(
+  "a service that is done runs again when it is scaled to zero and back after %i ms",
+  async (ms) => {
+    const world = await SimulatedCluster.start(1);
+    const restart = { condition: Condition.ON_FAILURE, maxAttempts: 1, windowMs: 3_600_000, delayMs: 0 };
+    await world.create("once", 1, { task: { restart } });
+    for (let runs = 0; runs < 2; runs += 1) {
+      await world.end(world.running("once")[0]!, { exitCode: 1 });
+      await world.advance(10_000);
+    }
+    expect(world.slot("once", 1)!.settled).toBe("it was restarted once within 60 min, as often as its policy allows");
+    await world.scale("once", 0, false);
+    if (ms > 0) await world.advance(ms);
+    await world.scale("once", 1);
+    await world.advance(5_000);
+    expect(world.running("once")).toHaveLength(1);
+    // Its attempts are counted anew.
     await world.end(world.running("once")[0]!, { exitCode: 1 });
     await world.advance(10_000);
-  }
-  expect(world.slot("once", 1)!.settled).toBe("it was restarted once within 60 min, as often as its policy allows");
-  await world.scale("once", 0, false);
-  if (ms > 0) await world.advance(ms);
-  await world.scale("once", 1);
-  await world.advance(5_000);
-  expect(world.running("once")).toHaveLength(1);
-  // Its attempts are counted anew.
-  await world.end(world.running("once")[0]!, { exitCode: 1 });
-  await world.advance(10_000);
-  expect(world.running("once")).toHaveLength(1);
-  await world.stopLeading();
-});
+    expect(world.running("once")).toHaveLength(1);
+    await world.stopLeading();
+  },
+);
 
 test("L8, L17: a deleted service's name is free at once, its address when its last slot has gone", async () => {
   const world = await SimulatedCluster.start(1, { cluster: { vipPool: "10.96.0.0/30" } });
