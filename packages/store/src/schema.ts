@@ -57,12 +57,7 @@ export class Schema {
     const unknown = Object.entries(_unknownFields ?? {});
     const [tag, values] = unknown[0] ?? ["0", []];
     const [value] = values;
-    if (
-      value === undefined ||
-      unknown.length > 1 ||
-      values.length > 1 ||
-      (Number(tag) & 7) !== lengthDelimited
-    )
+    if (value === undefined || unknown.length > 1 || values.length > 1 || (Number(tag) & 7) !== lengthDelimited)
       throw damaged("an object is of no table");
     const table = this.#ofField(Number(tag) >>> 3);
     return { table, object: table.codec.decode(new BinaryReader(value).bytes()) };
