@@ -52,7 +52,12 @@ export class Edge {
     this.machine = new FakeMachine({ clock: this.clock, program: (process) => onStart(this, process) });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
-    this.link = new Link(clock, random, () => route(this), () => (this.astray = false));
+    this.link = new Link(
+      clock,
+      random,
+      () => route(this),
+      () => (this.astray = false),
+    );
   }
 
   get nodeId(): string | undefined {

@@ -88,12 +88,16 @@ export class Link {
       assignments: (request, signal) => this.#assignments(request, signal),
       heartbeat: (request, signal) =>
         this.#call(HeartbeatRequest, HeartbeatResponse, request, signal, (to) => to.handlers.heartbeat),
-      report: (request, signal) => this.#call(ReportRequest, ReportResponse, request, signal, (to) => to.handlers.report),
+      report: (request, signal) =>
+        this.#call(ReportRequest, ReportResponse, request, signal, (to) => to.handlers.report),
       relay: (up, signal) => this.#relay(up, signal),
     };
   }
 
-  async *#assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncGenerator<AssignmentsMessage, void, void> {
+  async *#assignments(
+    request: AssignmentsRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<AssignmentsMessage, void, void> {
     const handlerOf = (to: Dispatcher): Dispatcher["handlers"]["assignments"] => to.handlers.assignments;
     for await (const message of this.#stream(AssignmentsRequest, AssignmentsMessage, request, signal, handlerOf)) {
       yield message;

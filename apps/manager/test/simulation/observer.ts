@@ -58,7 +58,7 @@ export class Observer {
     for (const { meta, spec } of view.list("services")) {
       const id = meta?.id ?? "";
       if (spec?.update?.order === Order.START_FIRST) this.#startFirst.add(id);
-      this.#graces.set(id, spec?.task?.stopGraceMs ?? 10_000);
+      this.#graces.set(id, spec?.task?.container?.stopGraceMs ?? 10_000);
     }
     const present = new Set<string>();
     const holders = new Map<string, string>();
@@ -171,8 +171,7 @@ export class Observer {
   #checkAddress(key: string, lease: Lease, known: Known | undefined, holders: Map<string, string>): void {
     const { address } = lease;
     if (lease.state === LeaseState.RELEASED) {
-      if (known?.state !== LeaseState.RELEASED)
-        this.#rests.set(address, { key, since: this.#clock.monotonic() });
+      if (known?.state !== LeaseState.RELEASED) this.#rests.set(address, { key, since: this.#clock.monotonic() });
       return;
     }
     const other = holders.get(address);
@@ -181,7 +180,8 @@ export class Observer {
     const rest = this.#rests.get(address);
     if (known?.address === address || rest === undefined || rest.key === key) return;
     const restedMs = this.#clock.monotonic() - rest.since;
-    if (restedMs < addressRestMs) this.broken(`L8: ${key} gets ${address} ${restedMs} ms after ${rest.key} released it`);
+    if (restedMs < addressRestMs)
+      this.broken(`L8: ${key} gets ${address} ${restedMs} ms after ${rest.key} released it`);
   }
 
   #checkAllocations(view: View): void {

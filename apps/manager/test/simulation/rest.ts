@@ -1,6 +1,13 @@
 /** What must hold once nothing happens any more: what converged is what was asked, and what is stored is what is there. */
-import { LeaseState, NodeSpec_Availability as Availability, TaskState, type Service, type Slot, type Task } from "@warren/api";
-import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf } from "@warren/api/model";
+import {
+  LeaseState,
+  NodeSpec_Availability as Availability,
+  TaskState,
+  type Service,
+  type Slot,
+  type Task,
+} from "@warren/api";
+import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
 import type { World } from "./world.ts";
 
 /** What is missing; empty: nothing. */
@@ -47,10 +54,15 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   const make = (versionId: string): string => view.get("versions", versionId)?.make ?? "none";
   const paused = service.updateStatus?.message.startsWith("paused") === true;
   if (!paused && make(current.versionId) !== make(service.versionId)) found.push(`${id} is of another version`);
-  if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN) found.push(`${id} is on a drained node`);
+  if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN)
+    found.push(`${id} is on a drained node`);
   const running = view.find("tasks", "slot", id).filter((task) => !hasEnded(task));
-  if (running.length !== 1 || stateOf(running[0] as Task) !== TaskState.RUNNING || !sameEpoch(running[0]?.epoch, current.epoch))
-    found.push(`${id} has rows ${running.map((task) => TaskState[stateOf(task)]).join()}`);
+  if (
+    running.length !== 1 ||
+    stateOf(running[0] as Task) !== TaskState.RUNNING ||
+    !sameEpoch(running[0]?.epoch, current.epoch)
+  )
+    found.push(`${id} has rows ${running.map((task) => taskStateText(stateOf(task))).join()}`);
 }
 
 /** Each container that runs is a row that says so, and each such row a container. */
@@ -68,7 +80,18 @@ function checkContainers({ view, edges }: World, found: string[]): void {
     for (const { id, address } of edge.network.attached.values()) {
       if (addresses.has(address)) found.push(`${address} is attached twice on ${edge.name}`);
       addresses.add(address);
-      if (!view.list("slots").some(({ meta, leases }) => leases.some((lease) => lease.address === address && edge.label(id, "epoch") !== "" && leaseKey(meta?.id ?? "", lease.epoch) === `${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`)))
+      if (
+        !view
+          .list("slots")
+          .some(({ meta, leases }) =>
+            leases.some(
+              (lease) =>
+                lease.address === address &&
+                edge.label(id, "epoch") !== "" &&
+                leaseKey(meta?.id ?? "", lease.epoch) === `${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`,
+            ),
+          )
+      )
         found.push(`${address} of ${edge.name} is attached, and no lease has it`);
     }
   }

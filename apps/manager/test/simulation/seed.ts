@@ -1,6 +1,7 @@
 /** One seed: a history, and what came of it. */
 import { UpdateConfig_FailureAction as Action, UpdateConfig_Order as Order } from "@warren/api";
 import { seededRandom } from "@warren/std/testing";
+import { chosen } from "./chance.ts";
 import { History } from "./history.ts";
 import { missing, unevenness } from "./rest.ts";
 import { troubleKinds, type TroubleKind } from "./troubles.ts";
@@ -33,7 +34,10 @@ const expected: ReadonlySet<string> = new Set([
 /** How long what was asked for may take, once all is calm, ms. */
 const convergenceMs = 1_800_000;
 
-export async function runSeed(seed: number, { kinds = troubleKinds, withStory = false }: SeedOptions = {}): Promise<SeedResult> {
+export async function runSeed(
+  seed: number,
+  { kinds = troubleKinds, withStory = false }: SeedOptions = {},
+): Promise<SeedResult> {
   const chance = seededRandom(seed ^ 0x5eed);
   const world = await World.begin({ seed, managers: 1 + 2 * chance.int(2), edges: 2 + chance.int(2) });
   const history = new History(world);
@@ -41,7 +45,7 @@ export async function runSeed(seed: number, { kinds = troubleKinds, withStory = 
   let violation: string | undefined;
   try {
     const steps = 10 + chance.int(30);
-    const trouble = kinds.length === 0 ? 0 : [0.2, 0.4, 0.6][chance.int(3)]!;
+    const trouble = kinds.length === 0 ? 0 : chosen(chance, [0.2, 0.4, 0.6]);
     for (let step = 0; step < steps; step += 1) await history.step(trouble);
     await history.calm();
     await world.until(convergenceMs, () => missing(world));
@@ -49,11 +53,15 @@ export async function runSeed(seed: number, { kinds = troubleKinds, withStory = 
     await evenness(world, history);
   } catch (error) {
     violation = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    if (!(error instanceof Error) || !/Violation|calm|absence/.test(violation)) violation += `\n${(error as Error).stack}`;
+    if (!(error instanceof Error) || !/Violation|calm|absence/.test(violation))
+      violation += `\n${(error as Error).stack}`;
   }
   const faults = world.log.errors.filter(({ event }) => !expected.has(event));
   if (violation === undefined && faults.length > 0)
-    violation = `errors were logged: ${faults.slice(0, 3).map(({ event, fields }) => `${event} ${text(fields)}`).join("; ")}`;
+    violation = `errors were logged: ${faults
+      .slice(0, 3)
+      .map(({ event, fields }) => `${event} ${text(fields)}`)
+      .join("; ")}`;
   const { starts } = world.observer;
   const commands = world.managers.entries.length;
   const story = violation !== undefined || withStory ? [...world.log.lines] : [];
@@ -97,6 +105,7 @@ async function evenness(world: World, history: History): Promise<void> {
 }
 
 function text(fields: Readonly<Record<string, unknown>>): string {
-  return JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? (value.stack ?? String(value)) : value));
+  return JSON.stringify(fields, (_key, value: unknown) =>
+    value instanceof Error ? (value.stack ?? String(value)) : value,
+  );
 }
-

@@ -11,7 +11,10 @@ export interface SeedRange {
 }
 
 /** Runs seeds `from … from + count − 1` and hands each result on as it comes. */
-export async function runSeeds({ from, count, workers, kinds }: SeedRange, each: (result: SeedResult) => void): Promise<void> {
+export async function runSeeds(
+  { from, count, workers, kinds }: SeedRange,
+  each: (result: SeedResult) => void,
+): Promise<void> {
   const run = (first: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL("seed-worker.ts", import.meta.url), {

@@ -14,7 +14,12 @@ const { values } = parseArgs({
     kinds: { type: "string", default: troubleKinds.join() },
   },
 });
-const numbers = [values.seeds, values.from, values.workers, values.seed ?? "1"].map(Number) as [number, number, number, number];
+const numbers = [values.seeds, values.from, values.workers, values.seed ?? "1"].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 if (!numbers.every((n) => Number.isSafeInteger(n) && n > 0)) {
   process.stderr.write("soak cluster: --seeds, --from, --workers and --seed are whole numbers above 0\n");
   process.exit(2);

@@ -44,7 +44,11 @@ export class World {
     this.log = new Story(() => this.clock.monotonic());
     const { clock, random, log } = this;
     this.observer = new Observer(clock, () => this.edges);
-    this.managers = new Managers(managers, { clock, random, log }, { onApplied: (view) => this.observer.onApplied(view) });
+    this.managers = new Managers(
+      managers,
+      { clock, random, log },
+      { onApplied: (view) => this.observer.onApplied(view) },
+    );
     this.edges = Array.from(
       { length: edges },
       (_, at) =>
@@ -61,7 +65,9 @@ export class World {
             fakeProgram(edge, process);
           },
           onEnd: (edge, id) => {
-            this.tell(`  ${edge.name} ends ${edge.label(id, "slot-id")}/${edge.label(id, "epoch")} run ${edge.label(id, "run")}`);
+            this.tell(
+              `  ${edge.name} ends ${edge.label(id, "slot-id")}/${edge.label(id, "epoch")} run ${edge.label(id, "run")}`,
+            );
             this.observer.onEnd(edge, id);
           },
         }),
@@ -114,7 +120,7 @@ export class World {
   }
 
   /** An operator calls the API, and does not wait for the answer. */
-  call(what: string, work: (operator: Operator) => Promise<unknown> | unknown): void {
+  call(what: string, work: (operator: Operator) => unknown): void {
     const { leader } = this.managers;
     if (leader === undefined) return;
     this.tell(what);
@@ -127,7 +133,9 @@ export class World {
       }
     })();
     this.#calls.add(call);
-    call.catch((error: unknown) => this.observer.broken(`${what} failed: ${String(error)}`)).finally(() => this.#calls.delete(call));
+    call
+      .catch((error: unknown) => this.observer.broken(`${what} failed: ${String(error)}`))
+      .finally(() => this.#calls.delete(call));
   }
 
   async close(): Promise<void> {
