@@ -8,11 +8,15 @@ import {
   UpdateConfig_Order as Order,
   UpdateNodeRequest,
 } from "@warren/api";
+import { chosen, drawn } from "./chance.ts";
 import { images } from "./edge.ts";
 import { Troubles } from "./troubles.ts";
 import type { World } from "./world.ts";
 
 type TaskInput = NonNullable<Parameters<typeof ServiceSpec.fromPartial>[0]["task"]>;
+
+/** From the stop signal to SIGKILL. */
+const stopGraceMs = 2_000;
 
 const names = ["web", "api", "db"] as const;
 
@@ -42,8 +46,8 @@ export class History {
   async step(trouble: number): Promise<void> {
     const { random } = this.#world;
     if (random.next() < trouble) this.troubles.begin();
-    else this.#wish(drawn(wishes, random.next()));
-    await this.#world.pass([10, 200, 1_000, 3_000, 12_000, 45_000][random.int(6)]);
+    else this.#wish(drawn(random, wishes));
+    await this.#world.pass(chosen(random, [10, 200, 1_000, 3_000, 12_000, 45_000]));
   }
 
   /** Everything is well again, and every node takes tasks. */
@@ -58,8 +62,8 @@ export class History {
 
   #wish(wish: Wish): void {
     const { random, edges } = this.#world;
-    const name = names[random.int(names.length)] as string;
-    const edge = edges[random.int(edges.length)];
+    const name = chosen(random, names);
+    const edge = chosen(random, edges);
     switch (wish) {
       case "create":
         return this.create(name, random.int(6), this.#task(), this.#update());
@@ -73,13 +77,13 @@ export class History {
       case "delete":
         return this.#world.call(`delete ${name}`, ({ services, context }) => services.delete({ ref: name }, context));
       case "drain":
-        return this.#available(edge?.name ?? "", Availability.DRAIN);
+        return this.#available(edge.name, Availability.DRAIN);
       case "activate":
-        return this.#available(edge?.name ?? "", Availability.ACTIVE);
+        return this.#available(edge.name, Availability.ACTIVE);
       case "exit": {
-        const running = edge?.running ?? [];
-        const id = running[random.int(Math.max(1, running.length))];
-        if (edge === undefined || id === undefined) return;
+        const { running } = edge;
+        if (running.length === 0) return;
+        const id = chosen(random, running);
         this.#world.tell(`${edge.label(id, "slot-id")} ends by itself on ${edge.name}`);
         return edge.machine.exit(id, random.int(2));
       }
@@ -144,24 +148,23 @@ export class History {
     const { random } = this.#world;
     return {
       order: random.int(3) === 0 ? Order.START_FIRST : Order.STOP_FIRST,
-      action: [Action.PAUSE, Action.CONTINUE, Action.ROLLBACK][random.int(3)],
+      action: chosen(random, [Action.PAUSE, Action.CONTINUE, Action.ROLLBACK]),
     };
   }
 
   /** What a task is made from: mostly what runs on; else what ends, under a policy that counts. */
   #task(): TaskInput {
     const { random } = this.#world;
-    const image = images[random.int(images.length)];
+    const image = chosen(random, images);
     const chance = random.int(10);
-    const stopGraceMs = 2_000;
     if (chance < 6) return { container: { image, args: ["run"], stopGraceMs }, restart: { delayMs: 500 } };
     if (chance < 8) return { container: { image, args: ["deaf"], stopGraceMs }, restart: { delayMs: 500 } };
     const args = ["exit", String(1 + random.int(20)), String(random.int(2))];
     const restart = {
-      condition: [Condition.ANY, Condition.ON_FAILURE, Condition.NONE][random.int(3)] as Condition,
-      delayMs: [0, 1_000, 10_000][random.int(3)],
+      condition: chosen(random, [Condition.ANY, Condition.ON_FAILURE, Condition.NONE]),
+      delayMs: chosen(random, [0, 1_000, 10_000]),
       maxAttempts: random.int(4),
-      windowMs: [0, 20_000, 120_000][random.int(3)],
+      windowMs: chosen(random, [0, 20_000, 120_000]),
     };
     return { container: { image, args, stopGraceMs }, restart };
   }
@@ -170,14 +173,4 @@ export class History {
 function taskText({ container, restart }: TaskInput): string {
   const { condition = 0, delayMs = 0, maxAttempts = 0, windowMs = 0 } = restart ?? {};
   return `${container?.image} ${container?.args?.join(" ")}, restart ${condition}/${delayMs}/${maxAttempts}/${windowMs}`;
-}
-
-export function drawn<T>(weighted: readonly (readonly [T, number])[], chance: number): T {
-  const total = weighted.reduce((sum, [, weight]) => sum + weight, 0);
-  let left = chance * total;
-  for (const [what, weight] of weighted) {
-    left -= weight;
-    if (left < 0) return what;
-  }
-  return (weighted.at(-1) as readonly [T, number])[0];
 }

@@ -23,6 +23,11 @@ class Witness extends MemoryProposer {
   readonly #onApplied: (view: View) => void;
   readonly #view: () => View;
 
+  static join(log: MemoryLog, onApplied: (view: View) => void): void {
+    // The log keeps its members.
+    void new Witness(new StoreStateMachine({ metrics: noMetrics }), log, onApplied);
+  }
+
   constructor(machine: StoreStateMachine, log: MemoryLog, onApplied: (view: View) => void) {
     super(machine, log);
     this.#view = () => machine.view();
@@ -109,7 +114,7 @@ export class Managers implements AsyncDisposable {
     const last = entries.at(-1)?.term ?? 0;
     while (this.#log.term < last) this.#log.elect(undefined);
     // The first to apply each command.
-    if (onApplied !== undefined) new Witness(new StoreStateMachine({ metrics: noMetrics }), this.#log, onApplied);
+    if (onApplied !== undefined) Witness.join(this.#log, onApplied);
     this.#members = Array.from({ length: count }, () => new Manager(dependencies, this.#log));
     for (const { proposer } of this.#members) proposer.applyCommitted();
   }

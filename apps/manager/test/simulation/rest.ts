@@ -59,7 +59,7 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   const running = view.find("tasks", "slot", id).filter((task) => !hasEnded(task));
   if (
     running.length !== 1 ||
-    stateOf(running[0]) !== TaskState.RUNNING ||
+    stateOf(running[0] as Task) !== TaskState.RUNNING ||
     !sameEpoch(running[0]?.epoch, current.epoch)
   )
     found.push(`${id} has rows ${running.map((task) => taskStateText(stateOf(task))).join()}`);

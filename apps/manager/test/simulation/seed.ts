@@ -1,6 +1,7 @@
 /** One seed: a history, and what came of it. */
 import { UpdateConfig_FailureAction as Action, UpdateConfig_Order as Order } from "@warren/api";
 import { seededRandom } from "@warren/std/testing";
+import { chosen } from "./chance.ts";
 import { History } from "./history.ts";
 import { missing, unevenness } from "./rest.ts";
 import { troubleKinds, type TroubleKind } from "./troubles.ts";
@@ -44,7 +45,7 @@ export async function runSeed(
   let violation: string | undefined;
   try {
     const steps = 10 + chance.int(30);
-    const trouble = kinds.length === 0 ? 0 : [0.2, 0.4, 0.6][chance.int(3)];
+    const trouble = kinds.length === 0 ? 0 : chosen(chance, [0.2, 0.4, 0.6]);
     for (let step = 0; step < steps; step += 1) await history.step(trouble);
     await history.calm();
     await world.until(convergenceMs, () => missing(world));

@@ -1,8 +1,8 @@
 /** What breaks, for a while, and is well again. */
 import type { ProposerFault } from "@warren/store/testing";
 import type { MemoryDisk } from "@warren/agent/testing";
+import { chosen, drawn } from "./chance.ts";
 import type { Edge } from "./edge.ts";
-import { drawn } from "./history.ts";
 import { Managers } from "./managers.ts";
 import type { World } from "./world.ts";
 
@@ -39,27 +39,22 @@ export class Troubles {
   /** One of them begins, and heals by itself after a while. */
   begin(): void {
     const { random, edges } = this.#world;
-    const edge = edges[random.int(edges.length)];
-    const kind = this.kinds[random.int(this.kinds.length)];
-    if (edge !== undefined && kind !== undefined) this.#begin(kind, edge);
+    this.#begin(chosen(random, this.kinds), chosen(random, edges));
     for (const each of edges) if (random.int(4) === 0) this.#images.set(each, each.disk.image());
   }
 
   /** All that lasts is healed. */
   end(): void {
-    for (const heal of [...this.#healing.values()]) heal();
+    for (const heal of Array.from(this.#healing.values())) heal();
   }
 
   impostors(): void {
     const { random, clock, log, managers } = this.#world;
-    const kind = drawn(
-      [
-        ["empty", 1],
-        ["older", 2],
-        ["other", 1],
-      ] as const,
-      random.next(),
-    );
+    const kind = drawn(random, [
+      ["empty", 1],
+      ["older", 2],
+      ["other", 1],
+    ] as const);
     const { entries } = managers;
     const kept = kind === "older" ? entries.slice(0, 3 + random.int(Math.max(1, entries.length - 3))) : [];
     this.#lasting(`managers that are ${kind} take their place`, "managers", [2_000, 90_000], () => {
@@ -94,7 +89,7 @@ export class Troubles {
         return edge.link.reset();
       case "elect": {
         if (this.#healing.has("managers")) return;
-        const [index, noticeMs] = [random.int(managers.count), [0, 0, 500, 5_000][random.int(4)]];
+        const [index, noticeMs] = [random.int(managers.count), chosen(random, [0, 0, 500, 5_000])];
         this.#world.tell(`manager ${index} is elected; the one before learns of it ${noticeMs} ms later`);
         return managers.elect(index, noticeMs);
       }
@@ -113,7 +108,7 @@ export class Troubles {
           "outcome-unknown-applied",
           "outcome-unknown-lost",
         ];
-        const fault = faults[random.int(faults.length)];
+        const fault = chosen(random, faults);
         this.#world.tell(`the next proposal meets ${fault}`);
         return managers.fail(fault);
       }
@@ -150,7 +145,7 @@ export class Troubles {
           return () => edge.powerOn();
         });
       case "wrong-wall-clock": {
-        const offset = [0, -50 * 365 * 86_400_000, 86_400_000, -3_600_000][random.int(4)];
+        const offset = chosen(random, [0, -50 * 365 * 86_400_000, 86_400_000, -3_600_000]);
         this.#world.tell(`the wall clock of ${name} is ${offset / 1_000} s off`);
         return edge.clock.setWallOffset(offset);
       }

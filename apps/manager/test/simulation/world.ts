@@ -120,7 +120,7 @@ export class World {
   }
 
   /** An operator calls the API, and does not wait for the answer. */
-  call(what: string, work: (operator: Operator) => Promise<unknown> | unknown): void {
+  call(what: string, work: (operator: Operator) => unknown): void {
     const { leader } = this.managers;
     if (leader === undefined) return;
     this.tell(what);
