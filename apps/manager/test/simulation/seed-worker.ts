@@ -9,4 +9,5 @@ const { first, end, step, kinds } = workerData as {
   kinds?: readonly TroubleKind[];
 };
 for (let seed = first; seed < end; seed += step)
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port has no origin
   parentPort?.postMessage(await runSeed(seed, kinds === undefined ? {} : { kinds }));
