@@ -4,8 +4,8 @@ import type { View } from "@warren/store";
 import { idOf, nodeName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 
-/** How long a node has for its answer, ms. */
-const answerMs = 10_000;
+/** How long a node has for its answer, ms: the nodes that are asked together have less than a caller waits by default. */
+const answerMs = 3_000;
 
 /** Nodes that are asked one after the other, if they can't answer. */
 const mostNodes = 3;
