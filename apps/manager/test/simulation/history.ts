@@ -56,8 +56,11 @@ export class History {
     this.#world.tell("calm");
     this.troubles.end();
     await this.#world.pass(30_000);
-    for (const { name } of edges) this.#available(name, Availability.ACTIVE);
-    await this.#world.pass(5_000);
+    // A proposal may yet fail that was told to.
+    for (let tries = 0; tries < 5; tries += 1) {
+      for (const { name } of edges) this.#available(name, Availability.ACTIVE);
+      await this.#world.pass(5_000);
+    }
   }
 
   #wish(wish: Wish): void {
