@@ -21,6 +21,8 @@ export interface EdgeDependencies {
   readonly onStart: (edge: Edge, process: FakeProcess) => void;
   /** Called before the runtime ends or removes a container that runs. */
   readonly onEnd: (edge: Edge, containerId: string) => void;
+  /** Called as a process ends by itself. */
+  readonly onExit: (edge: Edge, containerId: string, code: number) => void;
 }
 
 interface Life {
@@ -110,6 +112,13 @@ export class Edge {
       (agent) => (life.agent = agent),
       (error: unknown) => log.error("a worker did not start", { node: this.name, error }),
     );
+  }
+
+  /** The process of a container ends by itself, if it has not ended. */
+  exit(containerId: string, code: number): void {
+    if (this.machine.containers.get(containerId)?.state.kind !== "running") return;
+    this.#dependencies.onExit(this, containerId, code);
+    this.machine.exit(containerId, code);
   }
 
   /** As kill -9 does: what is under way elsewhere goes on. */

@@ -9,7 +9,7 @@ import {
   UpdateNodeRequest,
 } from "@warren/api";
 import { chosen, drawn } from "./chance.ts";
-import { images } from "./edge.ts";
+import { images, type Edge } from "./edge.ts";
 import { Troubles } from "./troubles.ts";
 import type { World } from "./world.ts";
 
@@ -47,7 +47,7 @@ export class History {
     const { random } = this.#world;
     if (random.next() < trouble) this.troubles.begin();
     else this.#wish(drawn(random, wishes));
-    await this.#world.pass(chosen(random, [10, 200, 1_000, 3_000, 12_000, 45_000]));
+    await this.#world.pass(chosen(random, [10, 200, 1_000, 3_000, 6_000, 12_000, 35_000]));
   }
 
   /** Everything is well again, and every node takes tasks. */
@@ -65,18 +65,26 @@ export class History {
 
   #wish(wish: Wish): void {
     const { random, edges } = this.#world;
-    const name = chosen(random, names);
-    const edge = chosen(random, edges);
+    const there = this.#world.view.list("services").map(({ spec }) => spec?.name ?? "");
+    const absent = names.filter((each) => !there.includes(each));
+    if (there.length === 0 && wish !== "wait") return this.#ask("create", names, chosen(random, edges));
+    const from = wish === "create" && absent.length > 0 ? absent : there;
+    if (from.length > 0) this.#ask(wish, from, chosen(random, edges));
+  }
+
+  #ask(wish: Wish, from: readonly string[], edge: Edge): void {
+    const { random } = this.#world;
+    const name = chosen(random, from);
     switch (wish) {
       case "create":
-        return this.create(name, random.int(6), this.#task(), this.#update());
+        return this.create(name, 1 + random.int(5), this.#task(), this.#update());
       case "scale": {
         const replicas = random.int(6);
         const what = `scale ${name} to ${replicas}`;
         return this.#world.call(what, ({ services, context }) => services.scale({ ref: name, replicas }, context));
       }
       case "update":
-        return this.#update_(name);
+        return this.#updateService(name);
       case "delete":
         return this.#world.call(`delete ${name}`, ({ services, context }) => services.delete({ ref: name }, context));
       case "drain":
@@ -88,7 +96,7 @@ export class History {
         if (running.length === 0) return;
         const id = chosen(random, running);
         this.#world.tell(`${edge.label(id, "slot-id")} ends by itself on ${edge.name}`);
-        return edge.machine.exit(id, random.int(2));
+        return edge.exit(id, random.int(2));
       }
       case "wait":
         return;
@@ -123,7 +131,7 @@ export class History {
     );
   }
 
-  #update_(name: string): void {
+  #updateService(name: string): void {
     const [service] = this.#world.view.find("services", "name", name);
     if (service?.spec === undefined) return;
     const task = this.#task();

@@ -2,12 +2,20 @@
  * What must hold at every moment, judged by what a bystander sees: each command as it is applied, and each container as
  * it starts or is made to end.
  */
-import { LeaseState, NodeStatus_State, UpdateConfig_Order as Order, type Lease, type Slot } from "@warren/api";
-import { isStanding, leaseKey, mayRun, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import {
+  LeaseState,
+  NodeSpec_Availability,
+  NodeStatus_State,
+  UpdateConfig_Order as Order,
+  type Lease,
+  type Slot,
+} from "@warren/api";
+import { currentLease, isStanding, leaseKey, mayRun, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { FakeProcess } from "@warren/runtime/testing";
 import type { FakeClock } from "@warren/std/testing";
 import type { View } from "@warren/store";
 import type { Edge } from "./edge.ts";
+import { Restarts } from "./restarts.ts";
 
 /** As the orchestrator has them. */
 const downGraceMs = 30_000;
@@ -44,6 +52,9 @@ export class Observer {
   /** Containers that were started, or went on, though no manager may have wanted it. */
   readonly #strays = new Set<string>();
   readonly #graces = new Map<string, number>();
+  /** Slots whose policy allows no further attempt. */
+  readonly #usedUp = new Set<string>();
+  readonly restarts: Restarts = new Restarts((what) => this.broken(what));
   view: View | undefined;
   starts = 0;
 
@@ -62,7 +73,10 @@ export class Observer {
     }
     const present = new Set<string>();
     const holders = new Map<string, string>();
-    for (const slot of view.list("slots")) this.#checkSlot(view, slot, present, holders);
+    for (const slot of view.list("slots")) {
+      this.#checkSlot(view, slot, present, holders);
+      this.#followRestarts(view, slot);
+    }
     for (const [key, known] of this.leases) {
       if (present.has(key) || known.told) continue;
       this.leases.set(key, { ...known, told: true, state: LeaseState.RELEASED });
@@ -78,7 +92,11 @@ export class Observer {
     const before = this.#started.get(id);
     if (before !== undefined) this.broken(`L6: task ${id} starts on ${edge.name}, and did on ${before}`);
     this.#started.set(id, edge.name);
-    if (edge.astray) this.#strays.add(id);
+    if (edge.astray) {
+      this.#strays.add(id);
+      this.restarts.forget(key);
+    }
+    this.restarts.onStart(key, edge.clock.bootTime());
     const lease = this.leases.get(key);
     if (!edge.astray) {
       if (lease === undefined) this.broken(`a run of ${key} starts on ${edge.name}: no manager ever made that lease`);
@@ -97,6 +115,11 @@ export class Observer {
     const lease = this.leases.get(key);
     if (lease === undefined || lease.told || lease.state !== LeaseState.HELD || edge.astray) return;
     this.broken(`${edge.name} ends a run of ${key}, which is held and was never told to stop`);
+  }
+
+  /** The process of a container has ended by itself. */
+  onExit(edge: Edge, id: string, code: number): void {
+    this.restarts.onExit(`${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`, code, edge.clock.bootTime());
   }
 
   broken(what: string): void {
@@ -128,6 +151,7 @@ export class Observer {
       const key = leaseKey(slotId, lease.epoch);
       present.add(key);
       const known = this.leases.get(key);
+      if (known === undefined) this.#checkMove(view, slot, lease);
       if (lease.state === LeaseState.HELD && known?.state !== LeaseState.HELD) this.#onHeld(view, slot, lease);
       if (lease.address !== "") this.#checkAddress(key, lease, known, holders);
       if (known?.address && known.address !== lease.address)
@@ -142,6 +166,39 @@ export class Observer {
         givenUp: this.leases.get(key)?.givenUp === true,
       });
     });
+  }
+
+  #followRestarts(view: View, slot: Slot): void {
+    const slotId = slot.meta?.id ?? "";
+    const policy = view.get("services", slot.serviceId)?.spec?.task?.restart;
+    const held = slot.leases.filter(({ state }) => state === LeaseState.HELD);
+    for (const lease of held) {
+      const key = leaseKey(slotId, lease.epoch);
+      this.restarts.onHeld(key, policy, (lease.initialRecord?.runs ?? 0) === 0);
+      this.restarts.onOtherPolicy(key, policy);
+    }
+    const isUsedUp = slot.settled.endsWith("as often as its policy allows");
+    const [only] = held;
+    if (isUsedUp && !this.#usedUp.has(slotId) && held.length === 1)
+      this.restarts.onAttemptsUsedUp(leaseKey(slotId, only?.epoch));
+    if (isUsedUp) this.#usedUp.add(slotId);
+    else this.#usedUp.delete(slotId);
+  }
+
+  /** L6, L9: what may stay on its node is moved by nobody before it has failed three times in a row. */
+  #checkMove(view: View, slot: Slot, lease: Lease): void {
+    const current = currentLease(slot);
+    if (current === undefined || current === lease || !isStanding(lease)) return;
+    const make = (versionId: string): string => view.get("versions", versionId)?.make ?? versionId;
+    if (make(current.versionId) !== make(lease.versionId)) return;
+    const node = view.get("nodes", current.nodeId);
+    const mayStay =
+      node?.status?.state !== NodeStatus_State.DOWN && node?.spec?.availability !== NodeSpec_Availability.DRAIN;
+    const { failures = 0, rejections = 0 } = slot.record ?? {};
+    if (mayStay && node !== undefined && failures < 3 && rejections < 3)
+      this.broken(
+        `L6: ${leaseKey(slot.meta?.id ?? "", lease.epoch)} is to replace one that may stay on ${current.nodeId}`,
+      );
   }
 
   /** L2: nothing else of the slot may run, unless its node is not waited for. */

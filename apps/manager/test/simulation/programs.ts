@@ -10,5 +10,6 @@ import type { Edge } from "./edge.ts";
 export function fakeProgram(edge: Edge, process: FakeProcess): void {
   const [what, seconds, code] = process.args;
   if (what === "deaf") process.onSignal(() => undefined);
-  if (what === "exit") edge.clock.setTimeout(() => process.exit(Number(code)), Number(seconds) * 1_000);
+  if (what === "exit")
+    edge.clock.setTimeout(() => edge.exit(process.container.id, Number(code)), Number(seconds) * 1_000);
 }

@@ -11,6 +11,8 @@ export interface SeedResult {
   readonly seed: number;
   /** Containers that were started. */
   readonly starts: number;
+  /** Restarts that were judged by their policy. */
+  readonly restarts: number;
   /** Commands that were applied. */
   readonly commands: number;
   /** What was broken; undefined if nothing was. */
@@ -63,10 +65,11 @@ export async function runSeed(
       .map(({ event, fields }) => `${event} ${text(fields)}`)
       .join("; ")}`;
   const { starts } = world.observer;
+  const restarts = world.observer.restarts.judged;
   const commands = world.managers.entries.length;
   const story = violation !== undefined || withStory ? [...world.log.lines] : [];
   await world.close();
-  return { seed, starts, commands, violation, story };
+  return { seed, starts, restarts, commands, violation, story };
 }
 
 /** No manager for an hour, others in their place perhaps: no container ends or starts that would not have done so anyway. */

@@ -32,18 +32,21 @@ if (values.seed !== undefined) {
   process.exit(violation === undefined ? 0 : 1);
 }
 const begin = performance.now();
-let [done, failed, starts] = [0, 0, 0];
+let [done, failed, starts, restarts] = [0, 0, 0, 0];
 await runSeeds({ from, count, workers, kinds }, (result) => {
   done += 1;
   starts += result.starts;
+  restarts += result.restarts;
   if (result.violation !== undefined) {
     failed += 1;
     process.stdout.write(`seed ${result.seed}: ${result.violation}\n  ${replayCommand(result.seed)}\n`);
   }
   if (done % 100 === 0) {
     const seconds = ((performance.now() - begin) / 1_000).toFixed(0);
-    process.stdout.write(`${done} of ${count} seeds, ${failed} failed, ${starts} containers, ${seconds} s\n`);
+    process.stdout.write(
+      `${done} of ${count} seeds, ${failed} failed, ${starts} containers, ${restarts} restarts judged, ${seconds} s\n`,
+    );
   }
 });
-process.stdout.write(`${done - failed} passed, ${failed} failed\n`);
+process.stdout.write(`${done - failed} passed, ${failed} failed; ${starts} containers, ${restarts} restarts judged\n`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -64,6 +64,7 @@ export class World {
             this.observer.onStart(edge, process);
             fakeProgram(edge, process);
           },
+          onExit: (edge, id, code) => this.observer.onExit(edge, id, code),
           onEnd: (edge, id) => {
             this.tell(
               `  ${edge.name} ends ${edge.label(id, "slot-id")}/${edge.label(id, "epoch")} run ${edge.label(id, "run")}`,

@@ -1,0 +1,104 @@
+/**
+ * Which runs a lease's restart policy allows, counted from the containers that a bystander sees start and end: waits and
+ * attempts are to be what these say, whatever happened to worker, managers and wall clock meanwhile.
+ */
+import { RestartPolicy_Condition as Condition, type RestartPolicy } from "@warren/api";
+
+/** A moment of a machine. */
+export interface Moment {
+  readonly bootId: string;
+  readonly elapsedMs: number;
+}
+
+/** One lease, as its containers showed it. */
+interface Seen {
+  readonly policy: RestartPolicy | undefined;
+  /** By itself, since the lease's last run that its machine ended. */
+  ended: (Moment & { readonly code: number }) | undefined;
+  /** Restarts in the present window, and since when it lasts. */
+  restarts: number;
+  windowSince: Moment | undefined;
+  /** The record of it may say otherwise: it was lost, came from another node, or its policy has changed. */
+  inexact: boolean;
+}
+
+/** Boot times are floored, and an end is noticed a little after it came. */
+const slackMs = 5;
+
+export class Restarts {
+  readonly #leases = new Map<string, Seen>();
+  readonly #broken: (what: string) => void;
+  /** Restarts that were judged. */
+  judged = 0;
+
+  constructor(broken: (what: string) => void) {
+    this.#broken = broken;
+  }
+
+  /** @param fresh the slot had no record when the lease was offered */
+  onHeld(key: string, policy: RestartPolicy | undefined, fresh: boolean): void {
+    if (this.#leases.has(key)) return;
+    this.#leases.set(key, {
+      policy,
+      ended: undefined,
+      restarts: 0,
+      windowSince: undefined,
+      inexact: !fresh,
+    });
+  }
+
+  /** What is judged by other rules from now on. */
+  onOtherPolicy(key: string, policy: RestartPolicy | undefined): void {
+    const seen = this.#leases.get(key);
+    if (seen !== undefined && JSON.stringify(seen.policy) !== JSON.stringify(policy)) seen.inexact = true;
+  }
+
+  forget(key: string): void {
+    const seen = this.#leases.get(key);
+    if (seen !== undefined) seen.inexact = true;
+  }
+
+  onExit(key: string, code: number, at: Moment): void {
+    const seen = this.#leases.get(key);
+    if (seen !== undefined) seen.ended = { ...at, code };
+  }
+
+  /** A further run of the lease, or its first, starts. */
+  onStart(key: string, at: Moment): void {
+    const seen = this.#leases.get(key);
+    if (seen?.ended === undefined) return;
+    const { ended, policy, inexact } = seen;
+    seen.ended = undefined;
+    if (inexact) return;
+    const { condition = Condition.ANY, delayMs = 5_000, maxAttempts = 0, windowMs = 0 } = policy ?? {};
+    this.judged += 1;
+    const sameBoot = ended.bootId === at.bootId;
+    const waitedMs = at.elapsedMs - ended.elapsedMs;
+    if (sameBoot && waitedMs < delayMs - slackMs)
+      this.#broken(`L7: ${key} is run again after ${waitedMs} ms, and its policy says ${delayMs}`);
+    if (condition === Condition.NONE) this.#broken(`${key} is run again, and its policy is none`);
+    if (condition === Condition.ON_FAILURE && ended.code === 0) this.#broken(`${key} is run again, and has completed`);
+    const since = seen.windowSince;
+    // Of a window a reboot may lose what was not yet recorded, so that only one boot is exact.
+    if (since !== undefined && since.bootId !== ended.bootId) seen.inexact = true;
+    const isOver = windowMs > 0 && since !== undefined && ended.elapsedMs - since.elapsedMs >= windowMs - slackMs;
+    if (seen.restarts === 0 || isOver) {
+      seen.restarts = 1;
+      seen.windowSince = ended;
+      return;
+    }
+    if (maxAttempts > 0 && seen.restarts >= maxAttempts && !seen.inexact)
+      this.#broken(`L7: ${key} is run again after ${seen.restarts} restarts, and its policy allows ${maxAttempts}`);
+    seen.restarts += 1;
+  }
+
+  /** The worker has said that the lease's policy allows no further attempt. */
+  onAttemptsUsedUp(key: string): void {
+    const seen = this.#leases.get(key);
+    if (seen === undefined || seen.inexact) return;
+    this.judged += 1;
+    const { maxAttempts = 0 } = seen.policy ?? {};
+    if (seen.restarts !== maxAttempts)
+      this.#broken(`L7: ${key} was restarted ${seen.restarts} times, and is settled as if ${maxAttempts} times`);
+  }
+}
