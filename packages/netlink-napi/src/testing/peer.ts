@@ -40,7 +40,12 @@ export function peerProgram(): void {
 
   const ask = (socket: import("node:net").Socket, text: string): Promise<string> =>
     new Promise((resolve, reject) => {
-      socket.once("data", (data) => resolve(String(data)));
+      if (socket.destroyed) return reject(new Error("closed"));
+      socket.once("data", (data) => {
+        // Between two questions a connection may be idle for as long as its test takes.
+        socket.setTimeout(0);
+        resolve(String(data));
+      });
       socket.once("error", reject);
       socket.once("close", () => reject(new Error("closed")));
       socket.setTimeout(3_000, () => socket.destroy(new Error("ETIMEDOUT")));
