@@ -2,9 +2,9 @@ import { assert, type Random } from "@warren/std";
 
 /** One of them, each as likely. */
 export function chosen<T>(random: Random, of: readonly T[]): T {
-  const at = random.int(of.length);
-  assert(at < of.length, "there is one to choose");
-  return of[at] as T;
+  const [item] = of.slice(random.int(of.length));
+  assert(item !== undefined, "there is one to choose");
+  return item;
 }
 
 /** One of them, as likely as its weight says. */

@@ -4,7 +4,9 @@ import type { Clock, Timer } from "@warren/std";
 /** Nothing that a killed process asked for is answered, and none of its calls or timers comes any more. */
 export class Process {
   #killed = false;
-  #going: PromiseWithResolvers<void> | undefined;
+  /** While it is paused. */
+  #going: Promise<void> | undefined;
+  #goOn: () => void = () => undefined;
 
   get killed(): boolean {
     return this.#killed;
@@ -15,12 +17,12 @@ export class Process {
   }
 
   pause(): void {
-    this.#going ??= Promise.withResolvers();
+    this.#going ??= new Promise((resolve) => (this.#goOn = resolve));
   }
 
   resume(): void {
-    this.#going?.resolve();
     this.#going = undefined;
+    this.#goOn();
   }
 
   kill(): void {
@@ -64,7 +66,7 @@ export class Process {
   }
 
   async #turn(): Promise<void> {
-    while (this.#going !== undefined) await this.#going.promise;
+    while (this.#going !== undefined) await this.#going;
   }
 
   #whileAlive<T>(promise: Promise<T>): Promise<T> {

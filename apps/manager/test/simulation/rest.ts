@@ -57,11 +57,8 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN)
     found.push(`${id} is on a drained node`);
   const running = view.find("tasks", "slot", id).filter((task) => !hasEnded(task));
-  if (
-    running.length !== 1 ||
-    stateOf(running[0] as Task) !== TaskState.RUNNING ||
-    !sameEpoch(running[0]?.epoch, current.epoch)
-  )
+  const [only] = running;
+  if (running.length !== 1 || only?.status?.state !== TaskState.RUNNING || !sameEpoch(only.epoch, current.epoch))
     found.push(`${id} has rows ${running.map((task) => taskStateText(stateOf(task))).join()}`);
 }
 
