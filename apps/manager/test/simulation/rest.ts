@@ -5,7 +5,6 @@ import {
   TaskState,
   type Service,
   type Slot,
-  type Task,
 } from "@warren/api";
 import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
 import type { World } from "./world.ts";
