@@ -23,7 +23,10 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
-      { ...shared, test: { name: "simulation", include: ["packages/*/test/**/*.sim.test.ts"], testTimeout: 600_000 } },
+      {
+        ...shared,
+        test: { name: "simulation", include: ["{packages,apps}/*/test/**/*.sim.test.ts"], testTimeout: 600_000 },
+      },
       {
         ...shared,
         test: {

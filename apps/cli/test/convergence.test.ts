@@ -13,6 +13,7 @@ const service = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Servi
 const task = (slot: number, state: TaskState, partial: Parameters<typeof Task.fromPartial>[0] = {}): Task =>
   Task.fromPartial({
     meta: { id: `t${slot}-${state}` },
+    serviceName: "web",
     slotId: `s.${slot}`,
     slot: numberedSlot(slot),
     upToDate: true,
@@ -37,7 +38,10 @@ test("a service has converged when all that is wanted runs as it is now", () => 
 
 test("tasks of an older version do not count, and hold it up", () => {
   const old = task(2, TaskState.RUNNING, { upToDate: false });
-  expect(progress(observed(service(), [task(1, TaskState.RUNNING), old])).kind).toBe("waiting");
+  expect(progress(observed(service(), [task(1, TaskState.RUNNING), old]))).toEqual({
+    kind: "waiting",
+    text: "web: 1 of 2 tasks replaced",
+  });
 });
 
 test("a task too many holds it up", () => {
@@ -54,7 +58,7 @@ test("what waits is told by its slowest task and the last failure of its slot", 
   const next = task(2, TaskState.READY, { status: { state: TaskState.READY, message: "waits 5 s" } });
   expect(progress(observed(service(), [task(1, TaskState.RUNNING), rejected, next]))).toEqual({
     kind: "waiting",
-    text: "web: 1 of 2 tasks running; 2 ready (waits 5 s); the one before: no such image",
+    text: "web: 1 of 2 tasks running; web.2 ready (waits 5 s); the one before: no such image",
   });
 });
 

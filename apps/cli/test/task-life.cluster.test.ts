@@ -247,7 +247,7 @@ test("a task that waits for a node says which filter refuses and what would help
     "it is told",
     async () => {
       const text = await machine.ok("why", "waits");
-      return text.includes("the constraints") && text;
+      return text.includes("excluded by constraints") && text;
     },
     20_000,
   );
@@ -258,11 +258,30 @@ test("a task that waits for a node says which filter refuses and what would help
   await until("it runs", async () => (await machine.running("waits")).length === 1, 20_000);
 });
 
-test("a drained node's tasks wait for another, and return when it is active again", async () => {
+test("a drained node's task runs on while no other node takes it, says why, and stays when the node is active again", async () => {
   await machine.ok("service", "create", "drained", "--image", image, "--stop-signal", "KILL");
+  const [before] = await machine.running("drained");
   const node = (await machine.ok("node", "list", "-o", "name")).trim();
   await machine.ok("node", "drain", node);
-  await until("nothing runs", async () => (await machine.running("drained")).length === 0, 30_000);
+  const waiting = await until(
+    "another waits for a node",
+    async () => {
+      const { tasks } = await machine.client.tasks.list({ services: ["drained"] });
+      return tasks.find(({ status }) => status?.pending !== undefined);
+    },
+    30_000,
+  );
+  expect(waiting.meta?.id).not.toBe(before?.meta?.id);
+  expect(await machine.ok("why", "drained")).toContain("drained");
+  expect((await machine.running("drained")).map(({ meta }) => meta?.id)).toEqual([before?.meta?.id]);
   await machine.ok("node", "activate", node);
-  await until("it runs", async () => (await machine.running("drained")).length === 1, 30_000);
+  await until(
+    "nothing waits any more",
+    async () => {
+      const { tasks } = await machine.client.tasks.list({ services: ["drained"] });
+      return tasks.length === 1 && tasks[0]?.meta?.id === before?.meta?.id;
+    },
+    30_000,
+  );
+  expect((await machine.running("drained")).map(({ meta }) => meta?.id)).toEqual([before?.meta?.id]);
 });

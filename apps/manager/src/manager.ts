@@ -13,32 +13,14 @@ import {
   terminationSignal,
   writePidFile,
 } from "@warren/daemon";
-import { Dispatcher } from "@warren/dispatcher";
-import { bindToMember, Membership, memberOf, removeMembership, type LeaderWork } from "@warren/membership";
-import { startOrchestrator } from "@warren/orchestrator";
-import {
-  aborted,
-  logFailures,
-  systemClock,
-  systemRandom,
-  TaskGroup,
-  type Clock,
-  type Logger,
-  type Metrics,
-  type Random,
-} from "@warren/std";
-import type { Store } from "@warren/store";
+import type { Dispatcher } from "@warren/dispatcher";
+import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
+import { aborted, systemClock, systemRandom } from "@warren/std";
 import type { ManagerOptions } from "./options.ts";
+import { joinParts, type Base } from "./parts.ts";
 
 /** How long calls that are under way may take to end, ms. */
 const drainMs = 2_000;
-
-interface Base {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
 
 /** Runs a manager until SIGTERM or SIGINT. @throws what keeps it from starting, and what ends its log */
 export async function runManager(options: ManagerOptions): Promise<void> {
@@ -73,22 +55,6 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   log.info("manager runs", { part: membership.part.kind });
   await Promise.race([aborted(signal), membership.failed]);
   log.info("manager ends");
-}
-
-/** What a member serves, and what it runs while it leads. */
-function joinParts(base: Base, store: Store): { readonly work: Dispatcher; readonly lead: LeaderWork } {
-  const dispatcher = new Dispatcher({ store, ...base });
-  const lead: LeaderWork = (term) => {
-    const group = new TaskGroup(logFailures(base.log));
-    group.run("dispatcher", (signal) => dispatcher.run(term, signal));
-    const orchestrator = startOrchestrator({ store, ...base });
-    return {
-      async [Symbol.asyncDispose]() {
-        await Promise.all([group.close(), orchestrator.close()]);
-      },
-    };
-  };
-  return { work: dispatcher, lead };
 }
 
 function servicesOf(membership: Membership<Dispatcher>, base: Base, version: string): readonly BoundService[] {

@@ -17,6 +17,8 @@ export interface WorkerOptions {
   readonly mirrors: Readonly<Record<string, readonly string[]>>;
   /** An image that no task has used for so long is removed, ms. */
   readonly imageGraceMs: number;
+  /** How long the logs of a lease's tasks outlive it, and with them their containers and images, ms. */
+  readonly logGraceMs: number;
   /** Name servers for names that are not the cluster's. @default those of /etc/resolv.conf */
   readonly dnsUpstreams?: readonly string[];
   /** `ADDRESS:PORT` of `/metrics`, `/healthz` and `/readyz`. @default none */

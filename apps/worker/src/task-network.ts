@@ -5,7 +5,7 @@ import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
 import { startAttachments, type Attachments } from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall } from "@warren/net-loadbalancer/firewall";
+import { startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
 
@@ -92,11 +92,9 @@ export class NodeTaskNetwork implements TaskNetwork {
   }
 
   async detach(taskId: string, address: string): Promise<void> {
-    const { attachments, netlink } = this.#open();
+    const { attachments } = this.#open();
     await attachments.detach(taskId);
     this.#clients.delete(address);
-    // After the interface, so that no packet begins another: the next task with the address gets none of its flows.
-    await netlink.deleteFlows([{ end: address }]);
   }
 
   async setEndpoints(endpoints: readonly NodeEndpoint[]): Promise<void> {
@@ -150,7 +148,7 @@ function numberOf(slot: string): number {
   return /^[1-9]\d*$/.test(slot) ? Number(slot) : 0;
 }
 
-/** Takes away all that `NodeTaskNetwork` left on the machine: interfaces, namespaces, rules. */
+/** Removes all that `NodeTaskNetwork` left on the machine: interfaces, namespaces, rules; forwarding, if it was off before. */
 export async function removeNodeNetwork(
   settings: NetworkSettings,
   { netnsDirectory }: Pick<NetworkOptions, "netnsDirectory">,

@@ -54,6 +54,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       hostname: hostname(),
       version: options.version,
       imageGraceMs: options.imageGraceMs,
+      keepEndedMs: options.logGraceMs,
     },
   );
   resources.use(agent);

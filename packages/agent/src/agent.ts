@@ -194,6 +194,7 @@ export class Agent implements AsyncDisposable {
       {
         nodeId: node.id,
         reporter,
+        reportAll: () => this.#leases.reportAll(),
         obeyed: () => record.obeyed,
         held: () => assigned.held(),
         describe: (ending) => this.#describe(ending),

@@ -101,6 +101,11 @@ export class Leases implements LeaseSurroundings {
     for (const each of found) this.#rebuild(each);
   }
 
+  /** Managers may not know what was reported. */
+  reportAll(): void {
+    for (const key of this.#env.record.leases.keys()) this.#env.reporter.push(key);
+  }
+
   /** Takes up what an earlier worker left. What it had reported is not known, so all of it is reported. */
   begin(): void {
     for (const key of this.#env.record.leases.keys()) {

@@ -71,8 +71,6 @@ export interface RunLocal {
   /** The boot in which it started, and when. */
   readonly bootId?: string;
   readonly startedMs?: number;
-  /** Its end is counted in the slot's record. */
-  readonly counted?: boolean;
 }
 
 export interface RunRecord {

@@ -1,3 +1,4 @@
+import { BlockList } from "node:net";
 import { Changes, type Clock, type Logger, type Random } from "@warren/std";
 import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "./seams.ts";
 import { persistently } from "./waiting.ts";
@@ -34,7 +35,12 @@ export class NodeNetwork {
       return;
     }
     this.#state = { kind: "opening", settings };
-    const open = (): Promise<{ readonly adopted: readonly string[] }> => this.#network.open(settings, expected);
+    // Those of another node, which this machine was before, go: they have no place in this one's subnet.
+    const subnet = new BlockList();
+    const [first = "", prefix] = settings.nodeSubnet.split("/");
+    subnet.addSubnet(first, Number(prefix));
+    const own = expected.filter(({ address }) => subnet.check(address));
+    const open = (): Promise<{ readonly adopted: readonly string[] }> => this.#network.open(settings, own);
     const { adopted } = await persistently(this.#dependencies, "opening the node's network", signal, open, () => true);
     this.#state = { kind: "open", settings, adopted: new Set(adopted) };
     this.#changes.notify();

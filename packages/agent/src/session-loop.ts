@@ -18,6 +18,8 @@ export interface SessionHandlers {
   readonly nodeId: string;
   readonly describe: (signal: AbortSignal) => Promise<NodeDescription>;
   readonly reporter: LeaseReporter;
+  /** All that managers were told is to be told again. */
+  readonly reportAll: () => void;
   /** The last point of the cluster's history that was obeyed. */
   readonly obeyed: () => Point | undefined;
   /** Digests of what is assigned, in ascending order. */
@@ -44,6 +46,8 @@ export class SessionLoop {
   readonly #handlers: SessionHandlers;
   readonly #timeoutMs: number;
   #connected = false;
+  /** The last manager was one that has lost a part of the history. */
+  #wasLost = false;
 
   constructor(dependencies: SessionLoopDependencies, handlers: SessionHandlers, timeoutMs: number) {
     this.#dependencies = dependencies;
@@ -82,14 +86,18 @@ export class SessionLoop {
     const messages = session.open({ nodeId, description, obeyed: obeyed() }, signal)[Symbol.asyncIterator]();
     const first = await this.#inTime("registering the node", signal, () => messages.next());
     if (first.done === true) throw sessionFailed("the manager ended the session before it began");
-    const { sessionId } = first.value;
+    const { sessionId, historyLost } = first.value;
     this.#judge(first.value);
+    // L13: what was told to a manager set back is not known to the others.
+    if (historyLost === "" && this.#wasLost) this.#handlers.reportAll();
+    this.#wasLost = historyLost !== "";
     this.#setConnected(true);
     this.#dependencies.log.info("session with a manager", { session: sessionId });
     const broken = Promise.withResolvers<never>();
     await using parts = new TaskGroup((_name, error) => broken.reject(error), signal);
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
-    parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
+    // L13: a manager that has lost a part of the history refuses them, and hears of the node all the same.
+    if (historyLost === "") parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
     parts.run("reports", (ending) =>
       this.#handlers.reporter.run((leases) => this.#send(sessionId, leases, ending), ending),
     );
@@ -109,7 +117,8 @@ export class SessionLoop {
   }
 
   #take(message: SessionMessage, parts: TaskGroup): void {
-    if (message.node !== undefined) this.#handlers.onNode(message);
+    // L13: nor is anything else of a manager that has lost a part of the history taken up.
+    if (message.node !== undefined && message.historyLost === "") this.#handlers.onNode(message);
     const { relay } = message;
     if (relay === undefined) return;
     parts.run("relay", async (ending) => {

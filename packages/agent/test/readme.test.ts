@@ -1,7 +1,7 @@
 import { runReadmeExample } from "@warren/std/testing";
 import { expect, test } from "vitest";
 
-test("the README's example runs as printed", async () => {
+test("the README's example runs as printed", { timeout: 30_000 }, async () => {
   const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
   expect(stderr).toBe("");
   expect(code).toBe(0);

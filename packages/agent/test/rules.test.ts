@@ -380,6 +380,41 @@ test("L13: assignments of a leader that was deposed meanwhile are not obeyed", a
   await world.until("the next word is obeyed", () => world.running().length === 0);
 });
 
+test("L13: what was reported to a manager that has lost history is reported again to the next one that has it", async () => {
+  await using world = new World();
+  await world.start();
+  const given = world.give("svc.1");
+  await world.untilRunning(given);
+  world.manager.disconnect();
+  world.manager.historyLost = "it was set back";
+  world.manager.reconnect();
+  await world.until("it is connected", () => world.manager.connected);
+  world.machine.exit(given.task, 1);
+  await world.untilState(given.task, TaskState.FAILED);
+  world.manager.disconnect();
+  world.manager.statuses.clear();
+  world.manager.historyLost = "";
+  world.manager.reconnect();
+  await world.untilState(given.task, TaskState.FAILED);
+});
+
+test("L13: a manager that has lost history gives the node no other subnet", async () => {
+  await using world = new World();
+  await world.start();
+  await world.until("the network is open", () => world.network.settings !== undefined);
+  world.manager.disconnect();
+  world.manager.historyLost = "it was set back";
+  world.manager.subnet = "10.77.9.0/24";
+  world.manager.reconnect();
+  await world.until("it is connected", () => world.manager.connected);
+  await world.pass(1_000);
+  world.kill();
+  await world.start();
+  await world.pass(1_000);
+  expect(world.manager.connected).toBe(true);
+  expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
+});
+
 test("L14: of an earlier incarnation nothing stops or starts until the present one has named it", async () => {
   await using world = new World();
   await world.start();

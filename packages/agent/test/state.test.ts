@@ -2,7 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LeaseState, Point, SlotRecord, TaskState, TaskStatus, type AssignmentKind } from "@warren/api";
-import { assignmentDigestBytes } from "@warren/api/model";
+import { assignmentDigestBytes, level, minLevel } from "@warren/api/model";
 import { silentLogger, systemClock } from "@warren/std";
 import { FakeClock, RecordingLogger, seededRandom } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
@@ -10,6 +10,7 @@ import { openLevelState, type AgentState } from "../src/index.ts";
 import { LocalRecord, type LeaseRecord } from "../src/local-record.ts";
 import { agentStateContract, MemoryDisk } from "../src/testing/index.ts";
 import { World } from "./fakes/world.ts";
+import { parseRecord, textOf, writeRecord } from "./fixtures/record.ts";
 
 const random = seededRandom(1);
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -106,6 +107,26 @@ test("a record that is loaded again says what was said to it, with kinds and fie
   ]);
   expect(again.run("t").local).not.toHaveProperty("netnsPath");
   expect(again.assigned.held().length).toBe(assignmentDigestBytes);
+});
+
+const levels = Array.from({ length: level - minLevel + 1 }, (_, at) => minLevel + at);
+
+test.each(levels)("a record of level %i is read whole", async (each) => {
+  const path = join(import.meta.dirname, `fixtures/level-${each}/record.txt`);
+  const disk = new MemoryDisk(random);
+  disk.setBack({ entries: parseRecord(await readFile(path, "utf8")), identity: { nodeId: "node", opened: 1 } });
+  const record = await LocalRecord.load(disk.open());
+  expect(record.damage).toEqual([]);
+  expect(record.node).toMatchObject({ id: "node", clusterId: "cluster" });
+  expect(record.lease(key).local).toMatchObject({ address: "10.77.1.2", held: true, stage: "releasing" });
+  expect(record.runs.size).toBeGreaterThan(0);
+  for (const kind of ["lease", "version", "service", "registry", "endpoint", "backend"] as const)
+    expect(record.assigned.of(kind).size, kind).toBeGreaterThan(0);
+});
+
+test("what this level writes is what is kept of it: `tools/fixtures agent` after a change of the format", async () => {
+  const path = join(import.meta.dirname, `fixtures/level-${level}/record.txt`);
+  expect(textOf(await writeRecord())).toBe(await readFile(path, "utf8"));
 });
 
 test("a write that fails is logged and tried again, and durable() waits for it", async () => {

@@ -76,13 +76,21 @@ function taskText(view: View, task: Task, where: string): string {
 }
 
 function serviceSummary(view: View, service: Service): string {
-  const { desired, running, waiting } = summarize(view, service);
+  const { desired, running, updated, waiting } = summarize(view, service);
   const name = `service ${serviceName(service)}`;
   const blocked = service.updateStatus?.blocked ?? "";
   const update = blocked === "" ? "" : `; its update waits: ${blocked}`;
   if (desired === 0) return `${name} is scaled to zero`;
+  // Nothing is missing, yet some of it is not what was asked for.
+  if (waiting === "" && isHalted(service))
+    return `${name} runs ${running} of ${desired}, ${updated} of them as asked for: its update is paused`;
   if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
   return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
+}
+
+function isHalted({ updateStatus, versionId }: Service): boolean {
+  const state = updateStatus?.versionId === versionId ? updateStatus.state : undefined;
+  return state === UpdateStatus_State.PAUSED || state === UpdateStatus_State.ROLLBACK_PAUSED;
 }
 
 function inOrder(reasons: readonly Reason[]): Reason[] {
@@ -121,7 +129,9 @@ function updateText(state: UpdateStatus_State, message: string): string {
     [UpdateStatus_State.ROLLBACK_PAUSED]: "the rollback is paused",
     [UpdateStatus_State.ROLLED_BACK]: "the service was rolled back",
   };
-  return message === "" ? words[state] : `${words[state]}: ${message}`;
+  // A paused one's message says that it is, for those who read it alone.
+  const why = message.replace(/^paused, /, "");
+  return why === "" ? words[state] : `${words[state]}: ${why}`;
 }
 
 function updateRemedy(state: UpdateStatus_State, name: string): string {
@@ -244,7 +254,8 @@ function waitingRemedy(task: Task, node: Node | undefined): string {
       : "";
   }
   if (pending === undefined) return "";
-  if (pending.nodes === 0) return "join a node: warren cluster join";
+  if (pending.nodes === 0)
+    return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
   const [first] = pending.refusals;
   return first === undefined ? "" : (filterRemedies[first.filter] ?? "");
 }

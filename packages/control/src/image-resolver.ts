@@ -4,8 +4,8 @@ import type { View } from "@warren/store";
 import { idOf, nodeName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 
-/** How long a node has for its answer, ms. */
-const answerMs = 10_000;
+/** How long the nodes that are asked have for their answers, all together, ms. */
+const answersMs = 5_000;
 
 /** Nodes that are asked one after the other, if they can't answer. */
 const mostNodes = 3;
@@ -34,33 +34,38 @@ export class ImageResolver {
     if (pinned !== undefined || task === undefined || image === "") return pinned ?? "";
     const auth = loginOf(view, task);
     const ready = view.list("nodes").filter(({ status }) => status?.state === NodeStatus_State.READY);
-    for (const node of ready.slice(0, mostNodes)) {
-      const digest = await this.#ask(node, image, auth, signal);
-      if (digest !== undefined) return digest;
+    // One budget for all of them: the caller's own deadline is not far.
+    const inTime = new AbortController();
+    const all = AbortSignal.any([signal, inTime.signal]);
+    const isLate = (): "late" => "late";
+    const late = delay(this.#dependencies.clock, answersMs, all).then(isLate, isLate);
+    try {
+      for (const node of ready.slice(0, mostNodes)) {
+        const digest = await Promise.race([this.#ask(node, image, auth, all), late]);
+        if (digest === "late") break;
+        if (digest !== undefined) return digest;
+      }
+      signal.throwIfAborted();
+      return "";
+    } finally {
+      inTime.abort();
     }
-    return "";
   }
 
+  /** Undefined where the node could not say. */
   async #ask(
     node: Node,
     image: string,
     auth: RegistryAuth | undefined,
     signal: AbortSignal,
   ): Promise<string | undefined> {
-    const { relay, clock } = this.#dependencies;
-    const inTime = new AbortController();
-    const all = AbortSignal.any([signal, inTime.signal]);
     try {
-      const late = delay(clock, answerMs, all).then(() => undefined);
-      const answer = await Promise.race([relay.image(idOf(node), { image, auth }, all), late]);
-      return answer?.digest;
+      return (await this.#dependencies.relay.image(idOf(node), { image, auth }, signal)).digest;
     } catch (error) {
       signal.throwIfAborted();
       if (!ApiError.is(error)) throw error;
       this.#log.warn("a node could not say what an image is", { node: nodeName(node), image, error });
       return undefined;
-    } finally {
-      inTime.abort();
     }
   }
 }

@@ -1,4 +1,11 @@
-import { Network, NetworksDefinition, ObjectKind, precondition, type PreconditionViolation } from "@warren/api";
+import {
+  Network,
+  NetworksDefinition,
+  ObjectKind,
+  precondition,
+  type PreconditionViolation,
+  type Service,
+} from "@warren/api";
 import { checkNetworkSpec } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import type { View } from "@warren/store";
@@ -61,6 +68,13 @@ export function networks(access: Access): BoundService {
   });
 }
 
+/** Whether the service wants the version, or its update under way may still go back to it (L18). */
+function mayReturn({ versionId, updateStatus }: Service, id: string): boolean {
+  if (versionId === id) return true;
+  const open = updateStatus?.versionId === versionId && updateStatus.completedAt === undefined;
+  return open && updateStatus.fromVersionId === id;
+}
+
 /** Obstacles of one kind that are told. */
 const mostTold = 5;
 
@@ -83,7 +97,7 @@ function obstaclesTo(view: View, network: Network): PreconditionViolation[] {
   const versions = view.find("versions", "network", idOf(network));
   const services = versions
     .map((version) => view.get("services", version.serviceId))
-    .filter((service) => service !== undefined && versions.some((version) => idOf(version) === service.versionId));
+    .filter((service) => service !== undefined && versions.some((version) => mayReturn(service, idOf(version))));
   if (services.length > 0) {
     return [...new Set(services)]
       .slice(0, mostTold)

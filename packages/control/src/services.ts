@@ -11,7 +11,7 @@ import {
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
-import { rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
+import { hostPortsToRest, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
 import type { Transaction, View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
@@ -221,8 +221,9 @@ function rollBackService(tx: Transaction, ref: string, versionNumber: number, no
 /** Name and ports are free at once. The slots stay until their nodes have released them. */
 function deleteService(tx: Transaction, ref: string): string {
   const service = resolve(tx, "services", ref);
+  const { vip = "", ports = [] } = service.endpoint ?? {};
   for (const slot of tx.find("slots", "service", idOf(service)))
-    tx.update("slots", { ...slot, wanted: false, restingVip: service.endpoint?.vip ?? "" });
+    tx.update("slots", { ...slot, wanted: false, restingVip: vip, restingPorts: hostPortsToRest(ports) });
   tx.delete("services", idOf(service));
   emit(tx, service, "deleted", "deleted; its tasks are stopped");
   return idOf(service);

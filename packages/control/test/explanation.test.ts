@@ -92,7 +92,7 @@ describe("why", () => {
   });
 
   it.each([
-    [0, [], "there is no node", /warren cluster join/],
+    [0, [], "there is no node", /warren node list/],
     [
       2,
       [{ filter: "constraints", nodes: 2, text: "no zone north" }],
@@ -143,7 +143,7 @@ describe("why", () => {
       state: UpdateStatus_State.PAUSED,
       startedAt: at(1),
       completedAt: undefined,
-      message: "2 failed",
+      message: "paused, 2 failed",
       fromVersionId: "",
       rollback: false,
       blocked: "",
@@ -158,6 +158,9 @@ describe("why", () => {
       text: "the update is paused: 2 failed",
       remedy: "mend what failed and update again, or go back: warren service rollback web",
     });
+    const [{ meta }] = store.view().find("services", "name", "web") as [Service];
+    await addTask(world, { serviceId: meta?.id ?? "", status: { state: TaskState.RUNNING, at: at(1) } });
+    expect((await explain()).summary).toBe("service web runs 1 of 1, 1 of them as asked for: its update is paused");
     await client.services.scale({ ref: "web", replicas: 0 });
     expect((await explain()).summary).toBe("service web is scaled to zero");
     expect((await failure(client.services.explain({ ref: "no-such" }))).failure).toMatchObject({

@@ -1,6 +1,7 @@
 import {
   ObjectKind,
   PortSpec_Mode,
+  PortSpec_Protocol,
   Service,
   TaskState,
   UpdateConfig_Order,
@@ -412,17 +413,21 @@ describe("scale, rollback, delete", () => {
     const world = await control();
     const { client, store } = world;
     const ports = [{ target: 80, published: 80 }];
+    const held = [
+      { target: 80, published: 80, protocol: PortSpec_Protocol.TCP, mode: PortSpec_Mode.INGRESS },
+      { target: 53, published: 53, protocol: PortSpec_Protocol.UDP, mode: PortSpec_Mode.HOST },
+    ];
     const made = await client.services.create({ spec: web({ ports }) });
     await store.update((tx) => {
       const [found] = tx.find("services", "name", "web") as [Service];
-      tx.update("services", { ...found, endpoint: { vip: "10.96.0.7", ports: [] } });
+      tx.update("services", { ...found, endpoint: { vip: "10.96.0.7", ports: held } });
     });
     const serviceId = made.meta?.id ?? "";
     await addTask(world, { serviceId, nodeId: "n", status: { state: TaskState.RUNNING } });
     expect(await client.services.delete({ ref: "web" })).toEqual({ id: serviceId });
     expect((await failure(client.services.get({ ref: "web" }))).code).toBe("API_NOT_FOUND");
     expect(store.view().find("slots", "service", serviceId)).toMatchObject([
-      { wanted: false, restingVip: "10.96.0.7" },
+      { wanted: false, restingVip: "10.96.0.7", restingPorts: [{ port: 53, udp: true }] },
     ]);
     const again = await client.services.create({ spec: web({ ports }) });
     expect(again.meta?.id).not.toBe(serviceId);

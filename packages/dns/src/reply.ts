@@ -50,7 +50,7 @@ export class ReplyBuilder {
   /**
    * @param limit no reply is longer, bytes
    * @param recordBytes room for records, at most
-   * @param maxUdpBytes what we take over UDP, told by EDNS
+   * @param maxUdpBytes longest UDP reply that we accept, sent in EDNS
    */
   constructor(
     query: Query,

@@ -17,7 +17,7 @@ export function readNameservers(text: string): Endpoint[] {
 /** How many links are followed from the path to the file. */
 const linkLimit = 8;
 
-/** A resolv.conf and every link on the way to it, watched. What it says last, it says until it names somebody else. */
+/** Watches a resolv.conf and every link on the way to it. The last servers stay until the file names others. */
 export class WatchedResolvConf {
   readonly #path: string;
   readonly #log: Logger;
@@ -34,7 +34,7 @@ export class WatchedResolvConf {
     this.#onServers = onServers;
   }
 
-  /** Has told `onServers` once before it resolves, if the file names somebody. */
+  /** Calls `onServers` once before it resolves, if the file names a server. */
   static async open(
     path: string,
     log: Logger,

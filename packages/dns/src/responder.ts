@@ -6,7 +6,7 @@ import type { OwnNames } from "./own-names.ts";
 import { ReplyBuilder, bareReply } from "./reply.ts";
 import type { Client } from "./types.ts";
 
-/** Longest message that TCP's length field can tell. */
+/** Longest message that TCP's length field can express. */
 const tcpLimit = 65_535;
 
 /** From a client's bytes to a reply's; knows nothing of sockets. */
@@ -66,7 +66,7 @@ export class Responder {
     return new ReplyBuilder(query, code, 0, 0, limit, this.#maxUdpBytes).finish();
   }
 
-  /** A fault of ours, or of the resolver's: told to the log, and to the client as a failure. */
+  /** A fault of ours, or of the resolver's: logged, and answered with SERVFAIL. */
   #broken(query: Query, limit: number, error: unknown): Buffer {
     this.#log.error("a question could not be answered", { name: query.name, type: query.type, error });
     return this.#refuse(query, rcode.SERVFAIL, limit);

@@ -1,6 +1,6 @@
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
 
-/** Who asks. */
+/** The client that asks a question. */
 export interface Client {
   readonly address: string;
 }
@@ -12,7 +12,7 @@ export interface Client {
  */
 export type Resolved = readonly string[] | "NXDOMAIN" | undefined;
 
-/** The names of ours. Asked for each question, synchronously: it looks up and does not wait. */
+/** Looks up names of ours, synchronously, once for each question. */
 export interface Resolver {
   /** `name` is in lower case and without its last dot. */
   resolve(name: string, client: Client): Resolved;

@@ -1,4 +1,4 @@
-import { ApiError } from "@warren/api";
+import { precondition, type ApiError } from "@warren/api";
 import { WarrenError } from "@warren/std";
 
 /** Why a manager that has a cluster can't take its part in it; `code` is public API. */
@@ -22,7 +22,7 @@ export class MembershipError extends WarrenError<MembershipFailure> {
   }
 }
 
-/** What callers of a locked manager are told. */
+/** What callers of a locked manager are told. To ask again helps nothing, as it would where a manager is unavailable. */
 export function lockedRefusal(error: MembershipError): ApiError {
-  return new ApiError({ code: "API_UNAVAILABLE" }, error.message, { cause: error, remedy: error.remedy });
+  return precondition([{ type: "MANAGER_LOCKED", subject: "manager", description: error.message }], error.remedy);
 }

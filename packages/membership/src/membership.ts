@@ -96,7 +96,7 @@ export class Membership<W> implements AsyncDisposable {
    * Makes this manager the first of a new cluster; `begin` writes the cluster's first state. One that was ended halfway
    * goes on with the cluster that it had begun.
    *
-   * @throws ApiError `API_UNAVAILABLE` of a manager that is locked
+   * @throws ApiError `API_PRECONDITION` of a manager that is locked
    */
   found<R>(begin: (member: Member<W>) => Promise<R>): Promise<R> {
     return this.#inTurn(async () => {

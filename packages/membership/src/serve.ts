@@ -4,7 +4,11 @@ import { bind, type BoundService, type Handlers } from "@warren/api/server";
 import { lockedRefusal } from "./errors.ts";
 import type { Member, Membership, Part } from "./membership.ts";
 
-/** The member, if this manager is one. @throws ApiError `API_UNAVAILABLE`, saying what the manager is instead */
+/**
+ * The member, if this manager is one.
+ *
+ * @throws ApiError `API_UNAVAILABLE` while it has no cluster, `API_PRECONDITION` while it is locked
+ */
 export function memberOf<W>(part: Part<W>): Member<W> {
   switch (part.kind) {
     case "member":

@@ -94,7 +94,7 @@ describe("a manager's part", () => {
     expect(membership.part).toMatchObject({ kind: "locked", error: { code: "MEMBERSHIP_LOG_MISSING" } });
     expect(() => memberOf(membership.part)).toThrow(/raft is gone or empty/);
     await expect(membership.found(async () => undefined)).rejects.toMatchObject({
-      code: "API_UNAVAILABLE",
+      code: "API_PRECONDITION",
       remedy: expect.stringContaining("warren cluster leave") as string,
     });
     expect(await readdir(directory)).toEqual(["identity.json"]);

@@ -1,15 +1,16 @@
-import type { Netlink } from "@warren/netlink-napi";
+import type { Firewall } from "@warren/firewall";
+import type { FlowFilter, Netlink } from "@warren/netlink-napi";
 import { serially, silentLogger, type Logger } from "@warren/std";
 import { AttachmentError } from "./errors.ts";
 import { Interfaces } from "./interfaces.ts";
 import { isolationTable, type Member } from "./isolation.ts";
 import { checkRequest, resolveOptions } from "./options.ts";
-import type { Attachment, AttachmentsOptions, AttachRequest, Firewall, Reconciled, ResolvedOptions } from "./types.ts";
+import type { Attachment, AttachmentsOptions, AttachRequest, Reconciled, ResolvedOptions } from "./types.ts";
 
 export interface AttachmentsDependencies {
   /** The node's network. */
   readonly netlink: Netlink;
-  readonly firewall: Firewall;
+  readonly firewall: Pick<Firewall, "apply" | "remove">;
   readonly log?: Logger;
 }
 
@@ -31,7 +32,8 @@ export async function startAttachments(
 
 /** The interfaces of a node's tasks, and who reaches whom. */
 export class Attachments {
-  readonly #firewall: Firewall;
+  readonly #firewall: Pick<Firewall, "apply" | "remove">;
+  readonly #netlink: Netlink;
   readonly #log: Logger;
   readonly #options: ResolvedOptions;
   readonly #interfaces: Interfaces;
@@ -49,6 +51,7 @@ export class Attachments {
   constructor(dependencies: AttachmentsDependencies, options: ResolvedOptions) {
     this.#firewall = dependencies.firewall;
     this.#log = (dependencies.log ?? silentLogger).child({ component: "attachment" });
+    this.#netlink = dependencies.netlink;
     this.#options = options;
     this.#interfaces = new Interfaces(dependencies.netlink, options);
   }
@@ -78,6 +81,8 @@ export class Attachments {
       try {
         if (before !== undefined && before.address !== request.address) await this.#remove(request.taskId);
         this.#know(request);
+        // What is still tracked under the address belongs to a task that had it before.
+        if (before?.address !== request.address) await this.#netlink.deleteFlows([{ end: request.address }]);
         const attachment = await this.#interfaces.create(request);
         await this.#applyRules();
         return attachment;
@@ -127,12 +132,14 @@ export class Attachments {
     this.#version += 1;
     await this.#applyRules();
     const removed = await this.#interfaces.removeOthers(new Set(this.#known.keys()));
+    const ends = whole.map(({ address }) => address).filter((each) => !adopted.some(({ address }) => address === each));
+    await this.#netlink.deleteFlows([...ends.map((end) => ({ end })), this.#untranslated]);
     const missing = expected.map(({ taskId }) => taskId).filter((taskId) => !this.#known.has(taskId));
     if (removed.length > 0) this.#log.info("removed what no task has", { removed });
     return { adopted, missing, removed };
   }
 
-  /** Tasks of other nodes that share a network with one here; all of them, each time. */
+  /** Sets the tasks of other nodes that share a network with a task here; all of them, each time. */
   async setRemote(
     members: readonly { readonly address: string; readonly networks: readonly string[] }[],
   ): Promise<void> {
@@ -141,7 +148,7 @@ export class Attachments {
     await this.#applyRules();
   }
 
-  /** Takes everything of ours from the node: interfaces, namespaces, rules, the subnet's route. Forwarding stays on. */
+  /** Removes everything of ours from the node: interfaces, namespaces, rules, routes; forwarding is off if it was before us. */
   async removeAll(): Promise<void> {
     this.#known.clear();
     await this.#interfaces.removeOthers(new Set());
@@ -156,7 +163,12 @@ export class Attachments {
 
   async #remove(taskId: string): Promise<void> {
     await this.#interfaces.remove(taskId);
-    if (this.#known.delete(taskId)) this.#version += 1;
+    const known = this.#known.get(taskId);
+    if (known === undefined) return;
+    this.#known.delete(taskId);
+    this.#version += 1;
+    // After the interface, so that no packet begins another.
+    await this.#netlink.deleteFlows([{ end: known.address }]);
   }
 
   async #forTask<T>(taskId: string, work: () => Promise<T>): Promise<T> {
@@ -171,12 +183,25 @@ export class Attachments {
     }
   }
 
+  /** Flows of tasks to the outside that began while there was no masquerade. */
+  get #untranslated(): FlowFilter {
+    const { taskPool } = this.#options;
+    return { sourceSubnet: taskPool, sourceKept: true, answeredOutside: taskPool };
+  }
+
+  async #endUntranslated(): Promise<void> {
+    const ended = await this.#netlink.deleteFlows([this.#untranslated]);
+    if (ended > 0) this.#log.info("ended flows that left without translation", { ended });
+  }
+
   /** Brings the rules up to now. Many calls at once share one transaction. */
   #applyRules(): Promise<void> {
     return this.#rules(async () => {
       if (this.#appliedVersion === this.#version) return;
       const version = this.#version;
-      await this.#firewall.apply(isolationTable([...this.#known.values()], this.#remote, this.#options));
+      const { closedLinks } = this.#interfaces;
+      const table = isolationTable([...this.#known.values()], this.#remote, this.#options, closedLinks);
+      await this.#firewall.apply({ ...table, restored: () => this.#endUntranslated() });
       this.#appliedVersion = version;
     });
   }

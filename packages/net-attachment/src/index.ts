@@ -1,9 +1,10 @@
 /**
- * A task's network interface, and who it reaches.
+ * A task's network interface, and isolation between networks.
  *
  * - `attachments.ts`   startAttachments, Attachments: attach, detach, adopt
  * - `interfaces.ts`    veth pairs, addresses, routes, sysctls, namespaces
  * - `isolation.ts`     members of networks → rules, for nft and for iptables; pure
+ * - `forwarding.ts`    the node's forwarding, turned on and restored
  * - `address-pool.ts`  AddressPool: addresses of a node's subnet; pure
  * - `options.ts`       what is checked before anything is changed
  * - `types.ts`         what goes in and comes out
@@ -12,4 +13,4 @@
 export { startAttachments, Attachments, type AttachmentsDependencies } from "./attachments.ts";
 export { AddressPool } from "./address-pool.ts";
 export { AttachmentError, type AttachmentFailure } from "./errors.ts";
-export type { Attachment, AttachmentsOptions, AttachRequest, Chain, Firewall, Reconciled, RuleTable } from "./types.ts";
+export type { Attachment, AttachmentsOptions, AttachRequest, Reconciled } from "./types.ts";

@@ -10,7 +10,9 @@ import {
   openNetlink,
   type Link,
   type Netlink,
+  type RouteSpec,
 } from "@warren/netlink-napi";
+import { restoreForwarding, turnOnForwarding } from "./forwarding.ts";
 import { interfacePrefix } from "./isolation.ts";
 import type { Attachment, AttachRequest, ResolvedOptions } from "./types.ts";
 
@@ -45,27 +47,41 @@ async function tolerating(codes: readonly string[], step: Promise<void>): Promis
 export class Interfaces {
   readonly #netlink: Netlink;
   readonly #options: ResolvedOptions;
+  #closedLinks: readonly string[] = [];
 
   constructor(netlink: Netlink, options: ResolvedOptions) {
     this.#netlink = netlink;
     this.#options = options;
   }
 
+  /** Links of the node between which it does not route for others. */
+  get closedLinks(): readonly string[] {
+    return this.#closedLinks;
+  }
+
   /**
-   * What the node needs once: forwarding, an answer for addresses of its subnet that no task has, and the gateway's
-   * address before there is a task, so that what serves tasks can listen on it.
+   * Readies the node: forwarding; an ICMP error for addresses of the pool that no task has, which also keeps the pool's
+   * packets off the default route; and the gateway's address before there is a task, so that what serves tasks can
+   * listen on it.
    */
   async prepare(): Promise<void> {
-    await mkdir(this.#options.netnsDirectory, { recursive: true });
-    await this.#netlink.writeSysctls({ "net/ipv4/ip_forward": "1" });
-    await this.#netlink.putRoute({ destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 });
-    await this.#netlink.addAddress("lo", `${this.#options.gateway}/32`);
+    const { netnsDirectory, gateway } = this.#options;
+    await mkdir(netnsDirectory, { recursive: true });
+    for (const route of this.#unreachable()) await this.#netlink.putRoute(route);
+    await this.#netlink.addAddress("lo", `${gateway}/32`);
+    this.#closedLinks = await turnOnForwarding(this.#netlink, netnsDirectory);
   }
 
   async unprepare(): Promise<void> {
-    const route = { destination: this.#options.nodeSubnet, kind: "unreachable", metric: 4_096 } as const;
-    await tolerating(["ESRCH"], this.#netlink.deleteRoute(route));
-    await tolerating(["EADDRNOTAVAIL"], this.#netlink.deleteAddress("lo", `${this.#options.gateway}/32`));
+    const { netnsDirectory, gateway } = this.#options;
+    await restoreForwarding(this.#netlink, netnsDirectory);
+    for (const route of this.#unreachable()) await tolerating(["ESRCH"], this.#netlink.deleteRoute(route));
+    await tolerating(["EADDRNOTAVAIL"], this.#netlink.deleteAddress("lo", `${gateway}/32`));
+  }
+
+  #unreachable(): RouteSpec[] {
+    const { nodeSubnet, taskPool } = this.#options;
+    return [nodeSubnet, taskPool].map((destination) => ({ destination, kind: "unreachable", metric: 4_096 }));
   }
 
   ownPath(taskId: string): string {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Chain, NftObject, ResolvedOptions, RuleTable } from "./types.ts";
+import type { Chain, IptablesRules, NftObject, RuleTable } from "@warren/firewall";
+import type { ResolvedOptions } from "./types.ts";
 
 /** Interfaces of tasks: this, and a hash of the task's id. */
 export const interfacePrefix = "wr";
@@ -50,10 +51,13 @@ function membership(members: readonly Member[]): Map<string, string[]> {
 interface Plan {
   readonly groups: readonly Group[];
   readonly members: ReadonlyMap<string, readonly string[]>;
+  /** Links of the node between which it does not route for others. */
+  readonly closedLinks: readonly string[];
 }
 
 function nftRules(plan: Plan, options: ResolvedOptions): NftObject[] {
-  const { taskPool, vipPool, trusted } = options;
+  const { taskPool, vipPool, trusted, gateway } = options;
+  const links = plan.closedLinks.map((link) => `"${link}"`).join(", ");
   const used = [...new Set(plan.groups.flatMap(({ networks }) => networks))].sort();
   const sets = used.map((network) => ({
     map: `n${hash(network)}`,
@@ -63,8 +67,9 @@ function nftRules(plan: Plan, options: ResolvedOptions): NftObject[] {
   const chains = plan.groups.flatMap(({ key, networks }) => {
     const accept = (side: string): string[] => networks.map((network) => `ip ${side} @n${hash(network)} accept`);
     const insiders = trusted.map((subnet) => `ip saddr ${subnet} accept`);
+    const answers = trusted.map((subnet) => `ip daddr ${subnet} ct direction reply accept`);
     return [
-      { chain: `from_${key}`, rules: [...accept("daddr"), `ip daddr ${taskPool} goto refuse`] },
+      { chain: `from_${key}`, rules: [...accept("daddr"), ...answers, `ip daddr ${taskPool} goto refuse`] },
       { chain: `to_${key}`, rules: [...accept("saddr"), ...insiders, "goto refuse"] },
     ];
   });
@@ -80,11 +85,25 @@ function nftRules(plan: Plan, options: ResolvedOptions): NftObject[] {
     map("from"),
     map("to"),
     {
+      chain: "prerouting",
+      hook: "type filter hook prerouting priority raw",
+      rules: [
+        'iifname "lo" return',
+        `iifname != "${interfacePrefix}*" ip daddr ${gateway} drop`,
+        ...[taskPool, ...trusted].map((subnet) => `ip saddr ${subnet} fib saddr . iif oif missing drop`),
+        `iifname "${interfacePrefix}*" fib saddr . iif oif missing drop`,
+        `ip saddr ${vipPool} drop`,
+      ],
+    },
+    {
       chain: "forward",
       hook: "type filter hook forward priority filter - 5",
       rules: [
-        "ct state established,related accept",
         `ct status & dnat != 0 ct original ip daddr != ${vipPool} accept`,
+        ...(links === ""
+          ? []
+          : [`iifname { ${links} } oifname { ${links} } ip saddr != ${taskPool} ip daddr != ${taskPool} drop`]),
+        `ip saddr != ${taskPool} ct direction reply ct state established,related accept`,
         "ip saddr vmap @from",
         "ip daddr vmap @to",
         `iifname "${interfacePrefix}*" goto refuse`,
@@ -103,14 +122,18 @@ function nftRules(plan: Plan, options: ResolvedOptions): NftObject[] {
   ];
 }
 
-function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[]; nat: Chain[] } {
-  const { taskPool, vipPool, trusted } = options;
+function iptablesRules(plan: Plan, options: ResolvedOptions): IptablesRules {
+  const { taskPool, vipPool, trusted, gateway } = options;
   const chains = plan.groups.flatMap(({ key, networks }): Chain[] => {
     const peers = [...new Set(networks.flatMap((network) => plan.members.get(network) ?? []))].sort();
     return [
       {
         name: `F-${key}`,
-        rules: [...peers.map((peer) => `-d ${peer} -j RETURN`), `-d ${taskPool} -g @REFUSE`],
+        rules: [
+          ...peers.map((peer) => `-d ${peer} -j RETURN`),
+          ...trusted.map((subnet) => `-d ${subnet} -m conntrack --ctdir REPLY -j RETURN`),
+          `-d ${taskPool} -g @REFUSE`,
+        ],
       },
       {
         name: `T-${key}`,
@@ -121,15 +144,36 @@ function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[];
   const lead = (side: "s" | "d", chain: "F" | "T"): string[] =>
     plan.groups.flatMap(({ key, addresses }) => addresses.map((address) => `-${side} ${address} -g @${chain}-${key}`));
   return {
+    raw: [
+      {
+        name: "PREROUTING",
+        hooks: ["PREROUTING"],
+        rules: [
+          "-i lo -j RETURN",
+          `! -i ${interfacePrefix}+ -d ${gateway} -j DROP`,
+          ...[taskPool, ...trusted].map((subnet) => `-s ${subnet} -m rpfilter --invert -j DROP`),
+          `-i ${interfacePrefix}+ -m rpfilter --invert -j DROP`,
+          `-s ${vipPool} -j DROP`,
+        ],
+      },
+    ],
     filter: [
       { name: "REFUSE", rules: ["-j REJECT --reject-with icmp-admin-prohibited"] },
       ...chains,
       {
+        name: "CLOSED",
+        rules: [
+          ...["-s", "-d"].map((side) => `${side} ${taskPool} -j RETURN`),
+          ...plan.closedLinks.map((link) => `-o ${link} -j DROP`),
+        ],
+      },
+      {
         name: "FORWARD",
         hooks: ["FORWARD"],
         rules: [
-          "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
           `-m conntrack --ctstate DNAT ! --ctorigdst ${vipPool} -j RETURN`,
+          ...plan.closedLinks.map((link) => `-i ${link} -j @CLOSED`),
+          `! -s ${taskPool} -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN`,
           ...lead("s", "F"),
           ...lead("d", "T"),
           `-i ${interfacePrefix}+ -g @REFUSE`,
@@ -152,19 +196,27 @@ function iptablesRules(plan: Plan, options: ResolvedOptions): { filter: Chain[];
 }
 
 /**
- * Who may talk to whom. Pure: equal members give equal text.
+ * Isolation between networks, as rules. Pure: equal members give equal rules.
  *
- * `local` are this node's tasks, `remote` those of other nodes that share a network with one. In order: what belongs
- * to a connection passes; what came through a published port passes; a task reaches the tasks that share a network
- * with it, and whatever is no task; a task is reached by those that share a network with it, by the trusted, and by
- * nobody else. An interface of ours whose address is unknown reaches nobody, so that a task is never open before its
- * rules are there. `accept` ends only our own chain: rules of others may still refuse.
+ * `local` are this node's tasks, `remote` those of other nodes that share a network with one, `closedLinks` the node's
+ * links between which it does not route for others.
+ *
+ * - I1: an address is believed only on the interface that the route to it leads through. A source of the task pool, or
+ *   any source on a task's interface, is dropped elsewhere; the gateway's address is answered on tasks' interfaces only;
+ *   a VIP is never a source.
+ * - I2: each packet between tasks is judged by the networks of both ends, whether or not it belongs to a tracked
+ *   connection. So a connection that began while rules were missing, or before a task left a network, does not go on.
+ *   Tracking decides only for packets from outside: replies pass, and what came through a published port.
+ * - I3: a task's interface whose address is unknown reaches no task and nothing outside, so that a task is never open
+ *   before its rules are in place.
+ * - I4: `accept` ends only our own chain: others' rules may still refuse.
  */
 export function isolationTable(
   local: readonly Member[],
   remote: readonly Member[],
   options: ResolvedOptions,
+  closedLinks: readonly string[] = [],
 ): RuleTable {
-  const plan = { groups: groups(local), members: membership([...local, ...remote]) };
+  const plan = { groups: groups(local), members: membership([...local, ...remote]), closedLinks };
   return { name: "net", nft: () => nftRules(plan, options), iptables: () => iptablesRules(plan, options) };
 }

@@ -46,30 +46,3 @@ export interface AttachmentsOptions {
 }
 
 export type ResolvedOptions = Required<AttachmentsOptions>;
-
-/** Rules for the firewall; `RuleTable` of `@warren/net-loadbalancer/firewall`. */
-export interface RuleTable {
-  readonly name: string;
-  nft(): readonly NftObject[];
-  iptables(): {
-    readonly filter: readonly Chain[];
-    readonly nat: readonly Chain[];
-  };
-}
-
-/** A chain, or a map (a set, where its type has no values), of an nftables table. */
-export type NftObject =
-  | { readonly chain: string; readonly hook?: string; readonly rules: readonly string[] }
-  | { readonly map: string; readonly type: string; readonly elements: readonly string[] };
-
-export interface Chain {
-  readonly name: string;
-  readonly hooks?: readonly ("PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING")[];
-  readonly rules: readonly string[];
-}
-
-/** Keeps a whole table of rules in the kernel; `Firewall` of `@warren/net-loadbalancer/firewall` is one. */
-export interface Firewall {
-  apply(table: RuleTable): Promise<void>;
-  remove(name: string): Promise<void>;
-}

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startAttachments, type Attachments, type AttachRequest, type Reconciled } from "@warren/net-attachment";
 import { LoadBalancer } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall, type FirewallBackend } from "@warren/net-loadbalancer/firewall";
+import { startFirewall, type Firewall, type FirewallBackend } from "@warren/firewall";
 import { listNetns } from "@warren/netlink-napi";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 

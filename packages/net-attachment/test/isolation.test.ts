@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nftTable } from "@warren/net-loadbalancer/firewall";
+import { nftTable } from "@warren/firewall";
 import { isolationTable } from "../src/isolation.ts";
 import { checkRequest, resolveOptions } from "../src/options.ts";
 import { interfaceName } from "../src/interfaces.ts";
@@ -34,7 +34,7 @@ describe("the rules", () => {
   });
 
   test("of iptables let a group reach its peers and refuse the rest of the pool", () => {
-    const [front] = table.iptables().filter.filter(({ name, rules }) => name.startsWith("F-") && rules.length === 5);
+    const [front] = table.iptables().filter.filter(({ name, rules }) => name.startsWith("F-") && rules.length === 6);
     expect(front?.rules.at(-1)).toBe("-d 10.77.0.0/16 -g @REFUSE");
     expect(front?.rules[3]).toBe("-d 10.77.2.2 -j RETURN");
   });
@@ -43,6 +43,14 @@ describe("the rules", () => {
     const none = nftTable(isolationTable([], [], options).nft());
     expect(none).toContain(`iifname "wr*" goto refuse`);
     expect(none).not.toContain("elements");
+  });
+
+  test("drop what is forwarded between closed links and concerns no task", () => {
+    const closed = isolationTable([], [], options, ["eth0", "eth1"]);
+    const pool = "ip saddr != 10.77.0.0/16 ip daddr != 10.77.0.0/16";
+    expect(nftTable(closed.nft())).toContain(`iifname { "eth0", "eth1" } oifname { "eth0", "eth1" } ${pool} drop`);
+    expect(closed.iptables().filter.find(({ name }) => name === "CLOSED")?.rules).toHaveLength(4);
+    expect(nftTable(isolationTable([], [], options).nft())).not.toContain(pool);
   });
 });
 

@@ -1,13 +1,17 @@
 import { serially, silentLogger, type Logger } from "@warren/std";
-import type { Firewall } from "./firewall/types.ts";
-import { staleFlows } from "./flows.ts";
+import type { Firewall } from "@warren/firewall";
+import { staleFlows, strayFlows } from "./flows.ts";
+import { readHostPorts } from "./host-ports.ts";
 import { checkServices, resolveOptions } from "./options.ts";
+import { portKey, withholdPorts } from "./port-conflicts.ts";
 import { balancerTable } from "./table.ts";
-import type { BalancedService, Flows, LoadBalancerOptions } from "./types.ts";
+import type { BalancedService, Flows, LoadBalancerOptions, PortUse, PublishedPort, WithheldPort } from "./types.ts";
 
 export interface LoadBalancerDependencies {
   readonly firewall: Pick<Firewall, "apply" | "remove">;
   readonly flows: Flows;
+  /** What programs of the node listen on. @default this process's network namespace */
+  readonly hostPorts?: () => Promise<readonly PortUse[]>;
   readonly log?: Logger;
 }
 
@@ -18,7 +22,12 @@ export class LoadBalancer {
   readonly #log: Logger;
   readonly #options: Required<LoadBalancerOptions>;
   readonly #one = serially();
-  /** What was asked for last; an older wish that has not begun gives way to it. */
+  readonly #hostPorts: () => Promise<readonly PortUse[]>;
+  /** Keys of the ports that our rules take. */
+  #published: ReadonlySet<string> = new Set();
+  #withheld: readonly WithheldPort[] = [];
+  #requested: readonly BalancedService[] | undefined;
+  /** The services of the last `set`; an older call that has not begun applies these too. */
   #wanted: readonly BalancedService[] = [];
   #applied: readonly BalancedService[] | undefined;
 
@@ -30,6 +39,7 @@ export class LoadBalancer {
   constructor(dependencies: LoadBalancerDependencies, options: LoadBalancerOptions) {
     this.#firewall = dependencies.firewall;
     this.#flows = dependencies.flows;
+    this.#hostPorts = dependencies.hostPorts ?? readHostPorts;
     this.#log = (dependencies.log ?? silentLogger).child({ component: "loadbalancer" });
     this.#options = resolveOptions(options);
   }
@@ -38,15 +48,20 @@ export class LoadBalancer {
    * Balances exactly these services, from when it resolves. UDP flows to tasks that are gone are ended, so that
    * their senders reach another; TCP connections end with their task.
    *
-   * @throws LoadBalancerError `LB_INVALID` (nothing changed), `LB_RULES_FAILED`
+   * @throws LoadBalancerError `LB_INVALID` (nothing changed); FirewallError `FIREWALL_RULES_FAILED`
    */
   async set(services: readonly BalancedService[]): Promise<void> {
     checkServices(services, this.#options);
     this.#wanted = structuredClone(services);
     await this.#one(async () => {
-      const wanted = this.#wanted;
-      if (wanted === this.#applied) return;
-      await this.#firewall.apply(balancerTable(wanted, this.#options));
+      if (this.#wanted === this.#requested) return;
+      const requested = this.#wanted;
+      const wanted = await this.#withoutWithheld(requested);
+      await this.#firewall.apply({ ...balancerTable(wanted, this.#options), restored: () => this.#endStrays(wanted) });
+      this.#requested = requested;
+      this.#published = new Set(
+        wanted.flatMap(({ ports = [] }) => ports.map(({ protocol, published }) => portKey(protocol, published))),
+      );
       const filters = staleFlows(this.#applied, wanted);
       this.#applied = wanted;
       if (filters.length === 0) return;
@@ -55,9 +70,35 @@ export class LoadBalancer {
     });
   }
 
+  /** Ports of the last `set` that the node needs itself; they are not published here. Looked at anew by each `set`. */
+  get withheld(): readonly WithheldPort[] {
+    return this.#withheld;
+  }
+
+  async #withoutWithheld(requested: readonly BalancedService[]): Promise<readonly BalancedService[]> {
+    const isNew = ({ protocol, published }: PublishedPort): boolean =>
+      !this.#published.has(portKey(protocol, published));
+    const asks = requested.some(({ ports = [] }) => ports.some(isNew));
+    const inUse = asks ? await this.#hostPorts() : [];
+    const { services, withheld } = withholdPorts(requested, inUse, this.#published, this.#options);
+    const known = new Set(this.#withheld.map((port) => JSON.stringify(port)));
+    for (const port of withheld)
+      if (!known.has(JSON.stringify(port))) this.#log.warn("a port of the node is not published", { ...port });
+    this.#withheld = withheld;
+    return services;
+  }
+
+  /** Ends flows that began while there were no rules: they go to a VIP untranslated for as long as they last. */
+  async #endStrays(services: readonly BalancedService[]): Promise<void> {
+    const filters = strayFlows(services);
+    if (filters.length > 0) await this.#flows.deleteFlows(filters);
+  }
+
   /** Takes all rules of the balancer away; without it they outlive the process. */
   async remove(): Promise<void> {
     await this.#one(() => this.#firewall.remove("lb"));
     this.#applied = undefined;
+    this.#requested = undefined;
+    this.#published = new Set();
   }
 }

@@ -1,5 +1,6 @@
 import type { BalancedService, Flows } from "./types.ts";
 
+const tcp = 6;
 const udp = 17;
 
 type Filter = Parameters<Flows["deleteFlows"]>[0][number];
@@ -37,4 +38,14 @@ export function staleFlows(
   }
   for (const gone of old.values()) filters.push(...entrances(gone));
   return filters;
+}
+
+/** The flows to end after rules were missing for a while: those that no task of their service answers, TCP's to VIPs too. */
+export function strayFlows(services: readonly BalancedService[]): Filter[] {
+  const unanswered = services.flatMap(({ vip, backends }) =>
+    vip === undefined
+      ? []
+      : [{ protocol: tcp, destination: vip, exceptAnsweredBy: backends.map(({ address }) => address) }],
+  );
+  return [...staleFlows(undefined, services), ...unanswered];
 }

@@ -4,11 +4,19 @@
  * - `balancer.ts`  LoadBalancer: takes services, applies their table, ends stale flows
  * - `table.ts`     services → rules, for nft and for iptables; pure
  * - `flows.ts`     which UDP flows a change leaves stale; pure
+ * - `host-ports.ts`, `port-conflicts.ts`  ports that the node needs itself are not published
  * - `options.ts`   what is checked before anything is changed
  * - `types.ts`     BalancedService and its parts
  * - `errors.ts`    LoadBalancerError
- * - `firewall/`    whole tables of rules, kept in place, as `@warren/net-loadbalancer/firewall`
  */
 export { LoadBalancer, type LoadBalancerDependencies } from "./balancer.ts";
 export { LoadBalancerError, type LoadBalancerFailure } from "./errors.ts";
-export type { BalancedService, Flows, LoadBalancerOptions, PublishedPort, ServiceBackend } from "./types.ts";
+export type {
+  BalancedService,
+  Flows,
+  LoadBalancerOptions,
+  PortUse,
+  PublishedPort,
+  ServiceBackend,
+  WithheldPort,
+} from "./types.ts";

@@ -1,9 +1,15 @@
 import { isIPv4 } from "node:net";
 import { LoadBalancerError } from "./errors.ts";
-import type { BalancedService, LoadBalancerOptions, ResolvedOptions } from "./types.ts";
+import type { BalancedService, LoadBalancerOptions, PortUse, ResolvedOptions } from "./types.ts";
 
 /** Ids become names of chains and sets. */
 const idPattern = /^[\w.-]{1,64}$/;
+/** API and Raft, REST, WireGuard. The metrics listeners are found in use. */
+const ownPorts: readonly PortUse[] = [
+  { protocol: "tcp", port: 2_377 },
+  { protocol: "tcp", port: 2_378 },
+  { protocol: "udp", port: 51_820 },
+];
 const weightLimit = 65_535;
 
 function refuse(field: string, why: string): never {
@@ -32,7 +38,13 @@ export function subnet(text: string): (address: string) => boolean {
 }
 
 export function resolveOptions(options: LoadBalancerOptions): ResolvedOptions {
-  const resolved = { taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16", gateway: "169.254.1.1", ...options };
+  const resolved = {
+    taskPool: "10.77.0.0/16",
+    vipPool: "10.96.0.0/16",
+    gateway: "169.254.1.1",
+    reserved: ownPorts,
+    ...options,
+  };
   for (const field of ["taskPool", "nodeSubnet", "vipPool"] as const) {
     if (!isSubnet(resolved[field])) refuse(field, `want an IPv4 subnet such as 10.77.0.0/16, not '${resolved[field]}'`);
   }

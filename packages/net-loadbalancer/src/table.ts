@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Chain, IptablesRules, NftObject, RuleTable } from "./firewall/types.ts";
+import type { Chain, IptablesRules, NftObject, RuleTable } from "@warren/firewall";
 import { subnet } from "./options.ts";
 import type { BalancedService, PublishedPort, ResolvedOptions, ServiceBackend } from "./types.ts";
 

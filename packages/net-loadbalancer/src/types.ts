@@ -40,6 +40,25 @@ export interface LoadBalancerOptions {
   readonly vipPool?: string;
   /** The address of the node that its tasks see; its ports are never published. @default "169.254.1.1" */
   readonly gateway?: string;
+  /** Ports of the node that are never published. @default Warren's: 2377/tcp, 2378/tcp, 51820/udp */
+  readonly reserved?: readonly PortUse[];
+}
+
+/** A port in use on the node. */
+export interface PortUse {
+  readonly protocol: "tcp" | "udp";
+  readonly port: number;
+  /** IPv4 address that the program listens on; `0.0.0.0` is all. Absent for one IPv6 address. */
+  readonly address?: string;
+}
+
+/** A port that a service asks for and does not get on this node. */
+export interface WithheldPort {
+  readonly serviceId: string;
+  readonly protocol: "tcp" | "udp";
+  readonly published: number;
+  /** `reserved`: Warren's own; `in use`: a program of the node listens on it. */
+  readonly reason: "reserved" | "in use";
 }
 
 export type ResolvedOptions = Required<LoadBalancerOptions>;

@@ -1,13 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import {
-  runProgram,
-  startFirewall,
-  type Firewall,
-  type FirewallBackend,
-  type Run,
-} from "@warren/net-loadbalancer/firewall";
+import { runProgram, startFirewall, type Firewall, type FirewallBackend, type Run } from "@warren/firewall";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
+import { parseSockets } from "../src/host-ports.ts";
 import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 
 const vip = "10.96.0.10";
@@ -33,7 +28,8 @@ class Rig implements AsyncDisposable {
     this.client = client;
     this.firewall = firewall;
     this.log = log;
-    this.balancer = new LoadBalancer({ firewall, flows: node.netlink, log }, { nodeSubnet: "10.77.1.0/24" });
+    const hostPorts = async () => parseSockets((await node.run("cat", ["/proc/net/tcp"])).stdout, "tcp");
+    this.balancer = new LoadBalancer({ firewall, flows: node.netlink, log, hostPorts }, { nodeSubnet: "10.77.1.0/24" });
   }
 
   static async open(backend: FirewallBackend, { wired = true } = {}): Promise<Rig> {
@@ -161,6 +157,19 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await rig.node.call(vip, 8_000)).toMatchObject({ name: "a" });
   });
 
+  test("a port that a program of the node listens on leads to that program, from outside and from the node", async () => {
+    await rig.task("a", "10.77.1.2");
+    await rig.node.serve("ssh", 22);
+    const ports = [22, 8_080].map(
+      (published) => ({ protocol: "tcp", published, target: 80, mode: "ingress" }) as const,
+    );
+    await rig.balancer.set([web([{ address: "10.77.1.2" }], { ports })]);
+    expect(await rig.client.call(nodeAddress, 22)).toMatchObject({ name: "ssh" });
+    expect(await rig.node.call("127.0.0.1", 22)).toMatchObject({ name: "ssh" });
+    expect(await rig.client.call(nodeAddress, 8_080)).toMatchObject({ name: "a" });
+    expect(rig.balancer.withheld).toMatchObject([{ published: 22, reason: "in use" }]);
+  });
+
   test("on a node whose cable is pulled a published port answers on loopback, and a task reaches itself", async () => {
     await using alone = await Rig.open(backend, { wired: false });
     const a = await alone.task("a", "10.77.1.2");
@@ -222,7 +231,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
       const before = rig.log.records.length;
       await attack();
       await until(`the rules are back after ${what}`, () =>
-        rig.log.records.slice(before).some(({ event }) => event.startsWith("put rules back")),
+        rig.log.records.slice(before).some(({ event }) => event.startsWith("restored rules")),
       );
       expect(await rig.rules(), what).toBe(ours);
       expect(await caller.call(vip, 80)).toMatchObject({ name: "a" });

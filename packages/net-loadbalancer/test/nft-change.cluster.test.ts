@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LoadBalancer, type BalancedService, type ServiceBackend } from "@warren/net-loadbalancer";
-import { runProgram, startFirewall, type Firewall, type Run } from "@warren/net-loadbalancer/firewall";
+import { runProgram, startFirewall, type Firewall, type Run } from "@warren/firewall";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { RecordingLogger, seededRandom, until } from "@warren/std/testing";
 

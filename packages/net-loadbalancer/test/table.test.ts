@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { BalancedService } from "@warren/net-loadbalancer";
-import { nftTable } from "@warren/net-loadbalancer/firewall";
-import { iptablesRestore, parseSave } from "../src/firewall/iptables.ts";
+import { nftTable } from "@warren/firewall";
 import { staleFlows } from "../src/flows.ts";
 import { checkServices, resolveOptions, subnet } from "../src/options.ts";
 import { balancerTable } from "../src/table.ts";
@@ -59,47 +58,6 @@ describe("rules for iptables", () => {
     expect(filter.find(({ name }) => name === "IDLE")?.rules).toEqual([]);
     const idle = balancerTable([{ ...web, backends: [] }], options).iptables();
     expect(idle.filter.find(({ name }) => name === "IDLE")?.rules).toHaveLength(2);
-  });
-
-  test("replace our chains and jumps and name nobody else's", () => {
-    const save = [
-      "*filter",
-      ":FORWARD ACCEPT [0:0]",
-      "-A FORWARD -j WARREN-LB-OLD",
-      "-A FORWARD -j DOCKER",
-      "COMMIT",
-      "*nat",
-      ":PREROUTING ACCEPT [0:0]",
-      ":WARREN-LB-A - [0:0]",
-      ":WARREN-LB-GONE - [0:0]",
-      ":WARREN-NET-A - [0:0]",
-      "-A PREROUTING -j WARREN-LB-A",
-      "-A WARREN-LB-A -j WARREN-LB-GONE",
-      "COMMIT",
-      "",
-    ].join("\n");
-    const rules = {
-      filter: [],
-      nat: [
-        { name: "A", hooks: ["PREROUTING", "OUTPUT"], rules: ["-g @B"] },
-        { name: "B", rules: [] },
-      ],
-    } as const;
-    expect(iptablesRestore("lb", rules, save).split("\n")).toEqual([
-      "*filter",
-      "-D FORWARD -j WARREN-LB-OLD",
-      "COMMIT",
-      "*nat",
-      ":WARREN-LB-A - [0:0]",
-      ":WARREN-LB-B - [0:0]",
-      ":WARREN-LB-GONE - [0:0]",
-      "-I OUTPUT -j WARREN-LB-A",
-      "-A WARREN-LB-A -g WARREN-LB-B",
-      "-X WARREN-LB-GONE",
-      "COMMIT",
-      "",
-    ]);
-    expect(parseSave(save, "net").nat.chains).toEqual(["WARREN-NET-A"]);
   });
 });
 

@@ -5,8 +5,10 @@ const names: ReadonlyMap<number, string> = new Map(
 );
 
 /**
- * What the kernel refused. `code` is errno's name (`EEXIST`, `ENODEV`, `EPERM`, …), or `EINVAL` for an argument that
+ * The kernel refused a request. `code` is errno's name (`EEXIST`, `ENODEV`, `EPERM`, …), or `EINVAL` for an argument that
  * never reached it.
+ *
+ * The class is known by its name, as all error classes of Warren are, so it is recognised across copies of this package.
  */
 export class NetlinkError extends Error {
   readonly code: string;
@@ -19,7 +21,11 @@ export class NetlinkError extends Error {
 
   /** Whether `value` is a NetlinkError; with `codes`, one of these. */
   static is(value: unknown, ...codes: readonly string[]): value is NetlinkError {
-    return value instanceof NetlinkError && (codes.length === 0 || codes.includes(value.code));
+    if (!(value instanceof Error) || (codes.length > 0 && !codes.includes((value as NetlinkError).code))) return false;
+    for (let type: unknown = value.constructor; typeof type === "function"; type = Object.getPrototypeOf(type)) {
+      if (type.name === this.name) return true;
+    }
+    return false;
   }
 }
 

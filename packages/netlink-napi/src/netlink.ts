@@ -18,7 +18,7 @@ interface Addon {
   listNetns(folder: string): Promise<string[]>;
 }
 
-/** Beside `src/` and `dist/`; where the executable unpacks its addons, `WARREN_NATIVE_DIR` says so. */
+/** Beside `src/` and `dist/`; `WARREN_NATIVE_DIR` names the folder where the executable unpacks its addons. */
 function addonPath(): string {
   const file = `netlink.${process.platform}-${process.arch}-gnu.node`;
   const folder = process.env["WARREN_NATIVE_DIR"];
@@ -38,7 +38,7 @@ function addon(): Addon {
   return loaded;
 }
 
-async function told<T>(doing: string, call: () => Promise<T>): Promise<T> {
+async function translated<T>(doing: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
@@ -72,7 +72,7 @@ export function openNetlink(netns?: string): Netlink {
   // One request at a time on the socket: those that wait, wait here and not on a thread of libuv's few.
   let last: Promise<unknown> = Promise.resolve();
   const queued = <T>(doing: string, call: () => Promise<T>): Promise<T> => {
-    const next = last.then(() => told(doing, call));
+    const next = last.then(() => translated(doing, call));
     last = next.catch(() => undefined);
     return next;
   };
@@ -88,12 +88,12 @@ export function openNetlink(netns?: string): Netlink {
     routes: () => queued("list routes", () => native.routes()),
     putRoute: (spec) => queued(`set the route to ${spec.destination}`, () => native.putRoute(spec)),
     deleteRoute: (spec) => queued(`delete the route to ${spec.destination}`, () => native.deleteRoute(spec)),
-    readSysctl: (name) => told(`read ${name}`, () => native.readSysctl(name)),
+    readSysctl: (name) => translated(`read ${name}`, () => native.readSysctl(name)),
     writeSysctls: (values) =>
-      told(`write ${Object.keys(values).join(", ")}`, () =>
+      translated(`write ${Object.keys(values).join(", ")}`, () =>
         native.writeSysctls(Object.entries(values).map(([name, value]) => ({ name, value }))),
       ),
-    deleteFlows: (filters) => told("end flows", () => native.deleteFlows(filters)),
+    deleteFlows: (filters) => translated("end flows", () => native.deleteFlows(filters)),
     watch: (groups, listener: (change: Change) => void) => watch(groups, listener),
     watchRules: (listener: (change: RulesChange) => void) => watch(["rules"], listener),
   };
@@ -101,20 +101,20 @@ export function openNetlink(netns?: string): Netlink {
 
 /** Makes a namespace that lives as long as the mount at `path`. Its folder must exist. `EEXIST` if there is one. */
 export function createNetns(path: string): Promise<void> {
-  return told(`create namespace ${path}`, () => addon().createNetns(path));
+  return translated(`create namespace ${path}`, () => addon().createNetns(path));
 }
 
 /** Unmounts and removes `path`; the namespace ends with its last process. Done already if nothing is there. */
 export function deleteNetns(path: string): Promise<void> {
-  return told(`delete namespace ${path}`, () => addon().deleteNetns(path));
+  return translated(`delete namespace ${path}`, () => addon().deleteNetns(path));
 }
 
 /** Whether a namespace is mounted at `path`. */
 export function isNetns(path: string): Promise<boolean> {
-  return told(`look at ${path}`, () => addon().isNetns(path));
+  return translated(`look at ${path}`, () => addon().isNetns(path));
 }
 
 /** Paths of the namespaces mounted in `folder`, sorted; none if there is no folder. */
 export function listNetns(folder: string): Promise<string[]> {
-  return told(`list namespaces in ${folder}`, () => addon().listNetns(folder));
+  return translated(`list namespaces in ${folder}`, () => addon().listNetns(folder));
 }

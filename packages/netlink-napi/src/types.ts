@@ -76,11 +76,17 @@ export interface FlowFilter {
   readonly destinationPort?: number;
   /** Only flows that were sent to an address of this machine. @default false */
   readonly toLocal?: boolean;
+  /** Only flows of a caller within this subnet (`10.0.0.0/8`). */
+  readonly sourceSubnet?: string;
+  /** Only flows whose answers go to the caller's own address: their source is not translated. @default false */
+  readonly sourceKept?: boolean;
+  /** Only flows that an address outside of this subnet answers. */
+  readonly answeredOutside?: string;
   /** Spares flows that one of these answers. */
   readonly exceptAnsweredBy?: readonly string[];
 }
 
-/** A change, told after it happened. After `lost` some were missed: look again at everything. */
+/** A change, after it happened. After `lost` some notifications were missed: read everything again. */
 export type Change =
   | { readonly what: "new" | "deleted"; readonly link: Link }
   | { readonly what: "new" | "deleted"; readonly address: Address }
@@ -99,7 +105,7 @@ export interface TouchedTable {
 }
 
 export interface Watch extends Disposable {
-  /** Idempotent. Nothing is told after it. */
+  /** Idempotent. The listener is not called after it. */
   close(): void;
 }
 
@@ -125,7 +131,7 @@ export interface Netlink {
   readSysctl(name: string): Promise<string>;
   /** Writes, in order, each value that is not there already. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
-  /** Ends tracked flows and tells how many; the next packet of each is judged anew. */
+  /** Ends tracked flows and resolves with their number; the next packet of each is judged anew. */
   deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
   /** Subscribed when it returns. The watch does not keep the process alive. */
   watch(groups: readonly ("link" | "address" | "route")[], listener: (change: Change) => void): Watch;

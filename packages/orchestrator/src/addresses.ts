@@ -5,7 +5,7 @@
  * task reaches a new one.
  */
 import { LeaseState, type Lease, type Node, type Slot } from "@warren/api";
-import { idOf, sameEpoch } from "@warren/api/model";
+import { idOf, leaseKey, sameEpoch } from "@warren/api/model";
 import type { View } from "@warren/store";
 import type { Allocation } from "./allocator.ts";
 import { addressText, nextFree, parseNetwork, sizeOf } from "./ipv4.ts";
@@ -22,12 +22,15 @@ export function addressCount(subnet: string): number {
 }
 
 /**
- * Which lease has which address. It is an index, and may name leases that are gone: whether an address is free is read
- * from the slot that it names, in the transaction that allocates it.
+ * Which leases have which address. It is an index, and may name leases that are gone: whether an address is free is read
+ * from the slots that it names, in the transaction that allocates it.
+ *
+ * Which of several leases got an address last does not follow from their epochs, as one that waited for its node is
+ * older than those that came and went meanwhile; so each is named until the address is seen to be free of it.
  */
 export class AddressBook {
-  /** Node → address → the newest lease that got it. */
-  readonly #nodes = new Map<string, Map<string, { readonly slotId: string; readonly epoch: Lease["epoch"] }>>();
+  /** Node → address → lease's key → lease. */
+  readonly #nodes = new Map<string, Map<string, Map<string, Holder>>>();
   /** Node → where the search goes on. */
   readonly #next = new Map<string, number>();
 
@@ -45,9 +48,15 @@ export class AddressBook {
     const network = parseNetwork(node.subnet);
     const count = addressCount(node.subnet);
     const taken = new Set<string>();
-    for (const [address, { slotId, epoch }] of this.#nodes.get(idOf(node)) ?? []) {
-      const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
-      if (restOf(lease, now) > 0) taken.add(address);
+    const there = this.#nodes.get(idOf(node)) ?? new Map<string, Map<string, Holder>>();
+    for (const [address, holders] of there) {
+      for (const [key, { slotId, epoch }] of holders) {
+        const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
+        if (restOf(lease, now) > 0) taken.add(address);
+        // It is not coming back: a lease that is released or gone stays so.
+        else holders.delete(key);
+      }
+      if (holders.size === 0) there.delete(address);
     }
     const at = (index: number): string => addressText((network?.first ?? 0) + own.first + index);
     const index = nextFree(count, this.#next.get(idOf(node)) ?? 0, (each) => taken.has(at(each)));
@@ -64,13 +73,17 @@ export class AddressBook {
   }
 
   #put(slotId: string, { nodeId, address, epoch }: Lease): void {
-    const there = this.#nodes.get(nodeId) ?? new Map<string, { slotId: string; epoch: Lease["epoch"] }>();
-    const before = there.get(address);
-    // A slot that is written again may name an older lease that had the address before.
-    const isOlder = before !== undefined && (before.epoch?.index ?? 0) > (epoch?.index ?? 0);
-    if (!isOlder) there.set(address, { slotId, epoch });
+    const there = this.#nodes.get(nodeId) ?? new Map<string, Map<string, Holder>>();
+    const holders = there.get(address) ?? new Map<string, Holder>();
+    holders.set(leaseKey(slotId, epoch), { slotId, epoch });
+    there.set(address, holders);
     this.#nodes.set(nodeId, there);
   }
+}
+
+interface Holder {
+  readonly slotId: string;
+  readonly epoch: Lease["epoch"];
 }
 
 /** How long the lease's address is not free yet, ms; infinite while it is not released. */

@@ -5,14 +5,13 @@
  * that takes over from another is asked for by itself, as it fits into what that one leaves (see `successionOf`).
  */
 import type { Lease, Service, Slot, Task } from "@warren/api";
-import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import { idOf, leaseKey, parseLeaseKey, sameEpoch } from "@warren/api/model";
 import {
   defaultFilters,
   Scheduler,
   SchedulerError,
   type Decision,
   type Filter,
-  type HostPort,
   type TaskState as SchedulerTask,
 } from "@warren/scheduler";
 import type { View } from "@warren/store";
@@ -40,8 +39,6 @@ export class SchedulerMirror {
   readonly #avoid = new Map<string, ReadonlySet<string>>();
   /** Leases that the scheduler can't read, and why. */
   readonly #unreadable = new Map<string, string>();
-  /** L17: host ports of services, those that were deleted and still have slots among them. */
-  readonly #hostPorts = new Map<string, readonly HostPort[]>();
   /** Leases that have no node. */
   readonly waiting: Set<string> = new Set();
   /** When a node is no longer avoided that the last decisions left out, ms from then; undefined: none was. */
@@ -98,7 +95,6 @@ export class SchedulerMirror {
     for (const key of before) if (!keys.has(key)) this.#remove(key);
     if (keys.size === 0) this.#slots.delete(id);
     else this.#slots.set(id, keys);
-    if (slot === undefined && view.get("services", serviceOfSlot(id)) === undefined) this.#forgetPorts(view, id);
     return this.waiting.size > 0;
   }
 
@@ -227,20 +223,7 @@ export class SchedulerMirror {
     if (version === undefined) return undefined;
     const service = view.get("services", slot.serviceId);
     const wanted = service === undefined ? undefined : view.get("versions", service.versionId);
-    return { slot, lease, version, service, wanted, hostPorts: this.#portsOf(slot.serviceId, service) };
-  }
-
-  #portsOf(serviceId: string, service: Service | undefined): readonly HostPort[] {
-    if (service === undefined) return this.#hostPorts.get(serviceId) ?? [];
-    const ports = hostPortsOf(service);
-    if (ports.length > 0) this.#hostPorts.set(serviceId, ports);
-    else this.#hostPorts.delete(serviceId);
-    return ports;
-  }
-
-  #forgetPorts(view: View, slotId: string): void {
-    const serviceId = serviceOfSlot(slotId);
-    if (view.find("slots", "service", serviceId).length === 0) this.#hostPorts.delete(serviceId);
+    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(slot, service) };
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {

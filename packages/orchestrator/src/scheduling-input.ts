@@ -7,6 +7,8 @@ import {
   PortSpec_Protocol,
   type Lease,
   type Node,
+  type PortSpec,
+  type RestingPort,
   type Service,
   type Slot,
   type Version,
@@ -116,13 +118,17 @@ export function successionOf(
   };
 }
 
-export function hostPortsOf(service: Service | undefined): HostPort[] {
-  return (service?.endpoint?.ports ?? [])
+/** L17: those of a service that was deleted stand in its slots. */
+export function hostPortsOf({ restingPorts }: Slot, service: Service | undefined): HostPort[] {
+  const ports = service === undefined ? restingPorts : hostPortsToRest(service.endpoint?.ports ?? []);
+  return ports.map(({ port, udp }) => ({ port, protocol: udp ? ("udp" as const) : ("tcp" as const) }));
+}
+
+/** Of a service's ports those that each of its tasks has on its node, as its slots keep them once it is deleted. */
+export function hostPortsToRest(ports: readonly PortSpec[]): RestingPort[] {
+  return ports
     .filter(({ mode }) => mode === PortSpec_Mode.HOST)
-    .map(({ published, protocol }) => ({
-      port: published,
-      protocol: protocol === PortSpec_Protocol.UDP ? ("udp" as const) : ("tcp" as const),
-    }));
+    .map(({ published, protocol }) => ({ port: published, udp: protocol === PortSpec_Protocol.UDP }));
 }
 
 function reservations(cpu: number, memory: number): Resources {

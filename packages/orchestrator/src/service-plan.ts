@@ -8,6 +8,7 @@
  *     node meets or a full cluster takes nothing down.
  */
 import {
+  LeaseState,
   UpdateStatus_State,
   type Epoch,
   type Lease,
@@ -67,16 +68,16 @@ export function planService(situation: ServiceSituation): Plan {
 }
 
 /** L17: a slot outlives its service while a lease of it is unreleased. */
-function planRemoval(plan: Plan, { slots, tasks, history, budget }: ServiceSituation): void {
+function planRemoval(plan: Plan, { slots, tasks, budget }: ServiceSituation): void {
   const tasksOf = bySlot(tasks);
   for (const slot of slots) {
     if (full(plan, budget)) return;
-    planUnwanted(plan, slot, tasksOf(slot), "its service was deleted", history);
+    planUnwanted(plan, slot, tasksOf(slot), "its service was deleted");
   }
 }
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
-  const { slots, tasks, budget, endpoint, history, now, epoch } = situation;
+  const { slots, tasks, budget, endpoint, now, epoch } = situation;
   if (endpoint.kind === "allocated" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
   const tasksOf = bySlot(tasks);
   const sources = sourcesOf(wanted, situation);
@@ -90,7 +91,7 @@ function planSlots(plan: Plan, service: Service, wanted: Version, situation: Ser
   for (const slot of ordered) {
     if (full(plan, budget)) return;
     if (removed.has(slot) || (!slot.wanted && !returning.has(idOf(slot))))
-      planUnwanted(plan, slot, tasksOf(slot), "its service wants fewer tasks", history);
+      planUnwanted(plan, slot, tasksOf(slot), "its service wants fewer tasks");
   }
 
   const kept = readings.filter(({ slot }) => !removed.has(slot));
@@ -118,7 +119,7 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
   const key = numberedSlot(number);
   const id = slotIdOf(serviceId, key);
   const before = byId.get(id);
-  if (before !== undefined) return { ...before, wanted: true };
+  if (before !== undefined) return { ...before, wanted: true, ...(before.settled !== "" && begunAnew(before)) };
   return {
     meta: { id, version: 0, createdAt: undefined, updatedAt: undefined },
     serviceId,
@@ -130,6 +131,19 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     settled: "",
     retryAt: undefined,
     restingVip: "",
+    restingPorts: [],
+  };
+}
+
+/** What a slot has done does not count once it was given up, also where its last lease or its address is not gone yet. */
+function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | "leases"> {
+  return {
+    settled: "",
+    record: { ...emptyRecord(), runs: record?.runs ?? 0 },
+    // One that is settled runs no more, so its release is not taken back.
+    leases: leases.map((lease) =>
+      lease.state === LeaseState.RELEASING ? { ...lease, releaseAcknowledged: true } : lease,
+    ),
   };
 }
 

@@ -54,12 +54,15 @@ export function planSlot(pass: ServicePass, reading: SlotReading, turn: boolean)
   draft.commit();
 }
 
-/** A slot that is not wanted: it goes once all that it held is released and its addresses have rested (L17). */
-export function planUnwanted(plan: Plan, slot: Slot, tasks: readonly Task[], why: string, history: number): void {
+/**
+ * A slot that is not wanted: each of its tasks goes once its lease is released, and the slot once the addresses of all
+ * have rested (L17).
+ */
+export function planUnwanted(plan: Plan, slot: Slot, tasks: readonly Task[], why: string): void {
   const draft = new SlotDraft(plan, slot, tasks);
   if (slot.wanted) draft.change({ wanted: false });
   for (const lease of slot.leases) if (lease.state <= LeaseState.HELD) draft.drop(lease, why);
-  tidy(plan, draft, tasks, history, plan.now);
+  tidy(plan, draft, tasks, 0, plan.now);
   if (draft.slot.leases.length > 0) return draft.commit();
   for (const task of tasks) plan.deleteTask(task);
   plan.deleteSlot(slot);
@@ -92,7 +95,7 @@ function takeTurn(pass: ServicePass, { incoming }: SlotReading, draft: SlotDraft
 function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): boolean {
   const lease = endedLease(reading);
   if (lease === undefined) return false;
-  const { slot, current } = reading;
+  const { slot, current, incoming } = reading;
   const { lastEnd } = recordOf(slot);
   if (lease.state === LeaseState.OFFERED) {
     // A refused offer is no outcome: it never ran.
@@ -107,6 +110,12 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
     // What it was to replace goes on, unless there is nothing left to do.
     if (completed) draft.drop(current, slot.settled);
     else draft.change({ settled: "", retryAt: retryTime(pass, slot) });
+  }
+  if (lease === current && incoming !== undefined) {
+    // What is done is not done again on another node; another version is another try.
+    if (sameMake(pass.versionOf(incoming.versionId), pass.versionOf(lease.versionId)))
+      draft.drop(incoming, slot.settled);
+    else draft.change({ settled: "" });
   }
   const task = reading.taskOf(lease);
   if (task !== undefined) pass.plan.emitForTask(task, "settled", `${how}; it is not restarted, since ${slot.settled}`);

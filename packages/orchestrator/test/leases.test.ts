@@ -1,6 +1,8 @@
 import {
   LeaseState,
+  NodeSpec,
   NodeSpec_Availability as Availability,
+  RestartPolicy_Condition,
   TaskState,
   UpdateConfig_FailureAction as Action,
   UpdateConfig_Order as Order,
@@ -146,6 +148,45 @@ describe("L4", () => {
   });
 });
 
+test("L4: what a lease settled with is not held against the one that comes in beside it", async () => {
+  const world = await SimulatedCluster.start(1);
+  const restart = { maxAttempts: 1, delayMs: 1_000 };
+  await world.create("web", 1, { task: { restart }, update: { failureAction: Action.CONTINUE } });
+  world.behaviours.set("app:2", "stall");
+  await world.setImage("web", "app:2");
+  await world.end(world.running("web")[0]!);
+  await world.advance(2_000);
+  await world.end(world.running("web")[0]!);
+  world.behaviours.clear();
+  await world.advance(20_000);
+  const [first] = world.running("web");
+  expect(world.image(first!)).toBe("app:2");
+  expect(world.slot("web", 1)!.settled).toBe("");
+  // Its first restart is within its own count.
+  await world.end(first!);
+  await world.advance(5_000);
+  expect(world.running("web").map((task) => world.image(task))).toEqual(["app:2"]);
+  await world.stopLeading();
+});
+
+test("L4: a lease that settles while its slot is moved ends the move: what is done is not done again elsewhere", async () => {
+  const world = await SimulatedCluster.start(2);
+  await world.create("web", 1, { task: { restart: { condition: RestartPolicy_Condition.NONE } } });
+  const [only] = world.running("web");
+  // The replacement takes its time to be prepared.
+  world.behaviours.set("app:1", "stall");
+  await world.setAvailability(only!.nodeId, Availability.DRAIN);
+  expect(world.leases("web", 1)).toHaveLength(2);
+  await world.end(only!, { exitCode: 0, complete: true });
+  world.behaviours.clear();
+  await world.advance(60_000);
+  expect(world.slot("web", 1)!.settled).not.toBe("");
+  expect(world.running("web")).toEqual([]);
+  expect(world.tasksOf("web", 1).filter(({ status }) => status?.state === TaskState.COMPLETE)).toHaveLength(1);
+  expect(containers(world)).toHaveLength(0);
+  await world.stopLeading();
+});
+
 describe("L5: progress deadline", () => {
   test("an incoming lease that does not run in time is released, the current one stays, and it is tried again", async () => {
     const world = await SimulatedCluster.start(3);
@@ -196,6 +237,25 @@ describe("L8: addresses", () => {
     await world.advance(15_000);
     expect(world.slot("api", 1)!.leases[0]!.address).toBe(address);
     expect(world.running("api")).toHaveLength(1);
+    await world.stopLeading();
+  });
+
+  test("a lease that waited has its address to itself, though a later one that is over had it before", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("late", 1, { task: { placement: { constraints: ["node.labels.room == yes"] } } });
+    await world.create("once", 1, { task: { restart: { condition: RestartPolicy_Condition.NONE } } });
+    await world.end(world.running("once")[0]!);
+    await world.advance(70_000);
+    const [over] = world.slot("once", 1)!.leases;
+    expect(over!.state).toBe(LeaseState.RELEASED);
+    // The search for a free address begins anew with each term.
+    await world.restart();
+    await world.changeNode("edge-1", () => ({ spec: NodeSpec.fromPartial({ labels: { room: "yes" } }) }));
+    expect(world.slot("late", 1)!.leases[0]!.address).toBe(over!.address);
+    await world.restart();
+    await world.create("web", 1);
+    expect(world.running("late")).toHaveLength(1);
+    expect(world.slot("web", 1)!.leases[0]!.address).not.toBe(over!.address);
     await world.stopLeading();
   });
 });

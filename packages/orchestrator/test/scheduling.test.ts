@@ -1,4 +1,4 @@
-import { LeaseState, TaskState, UpdateConfig_Order as Order } from "@warren/api";
+import { LeaseState, PortSpec_Mode, PortSpec_Protocol, TaskState, UpdateConfig_Order as Order } from "@warren/api";
 import { slotNumber } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 import { OrchestratorError } from "../src/index.ts";
@@ -58,6 +58,27 @@ test("host ports and the limit of replicas on a node are kept", async () => {
   expect(world.running("api")).toHaveLength(2);
   await world.stopLeading();
 });
+
+test.each([false, true])(
+  "L17: a host port of a deleted service is taken on its node until its task is gone; the manager restarts: %s",
+  async (restarts) => {
+    const world = await SimulatedCluster.start(1);
+    const ports = [{ target: 80, published: 8080, protocol: PortSpec_Protocol.TCP, mode: PortSpec_Mode.HOST }];
+    await world.create("old", 1, { ports });
+    const { id } = world.running("old")[0]!.meta!;
+    world.stubborn.add(id);
+    await world.delete("old");
+    if (restarts) await world.restart();
+    await world.create("new", 1, { ports });
+    await world.advance(5_000);
+    expect(world.running("new")).toHaveLength(0);
+    expect(world.tasks("new")[0]!.status!.message).toContain("8080/tcp");
+    world.stubborn.delete(id);
+    await world.advance(5_000);
+    expect(world.running("new")).toHaveLength(1);
+    await world.stopLeading();
+  },
+);
 
 describe("debounce", () => {
   const options = { debounceMs: 50, debounceCapMs: 200 };

@@ -106,6 +106,30 @@ test("L2, L17: once it is acknowledged, the slot outlives it, and the node holds
   await world.stopLeading();
 });
 
+test.each([0, 5_000, 70_000])(
+  "a service that is done runs again when it is scaled to zero and back after %i ms",
+  async (ms) => {
+    const world = await SimulatedCluster.start(1);
+    const restart = { condition: Condition.ON_FAILURE, maxAttempts: 1, windowMs: 3_600_000, delayMs: 0 };
+    await world.create("once", 1, { task: { restart } });
+    for (let runs = 0; runs < 2; runs += 1) {
+      await world.end(world.running("once")[0]!, { exitCode: 1 });
+      await world.advance(10_000);
+    }
+    expect(world.slot("once", 1)!.settled).toBe("it was restarted once within 60 min, as often as its policy allows");
+    await world.scale("once", 0, false);
+    if (ms > 0) await world.advance(ms);
+    await world.scale("once", 1);
+    await world.advance(5_000);
+    expect(world.running("once")).toHaveLength(1);
+    // Its attempts are counted anew.
+    await world.end(world.running("once")[0]!, { exitCode: 1 });
+    await world.advance(10_000);
+    expect(world.running("once")).toHaveLength(1);
+    await world.stopLeading();
+  },
+);
+
 test("L8, L17: a deleted service's name is free at once, its address when its last slot has gone", async () => {
   const world = await SimulatedCluster.start(1, { cluster: { vipPool: "10.96.0.0/30" } });
   await world.create("web", 2);
@@ -138,6 +162,24 @@ test("slots of a service that was deleted without them are wound down", async ()
   await world.store.update((tx) => tx.delete("services", "web"));
   await world.advance(61_000);
   for (const table of ["slots", "tasks", "versions"] as const) expect(world.view.list(table)).toEqual([]);
+  await world.stopLeading();
+});
+
+test("L8, L17: tasks of a slot that nobody wants go once its leases are released; the slot rests on for its address", async () => {
+  const world = await SimulatedCluster.start(1);
+  await world.create("web", 3);
+  const slow = world.running("web").at(-1)!;
+  world.stubborn.add(slow.meta!.id);
+  await world.scale("web", 1);
+  await world.scale("web", 0);
+  expect(world.view.list("tasks").map(({ meta }) => meta!.id)).toEqual([slow.meta!.id]);
+  await world.delete("web");
+  world.stubborn.clear();
+  await world.advance(1_000);
+  expect(world.view.list("tasks")).toEqual([]);
+  expect(world.slots("web")).toHaveLength(3);
+  await world.advance(61_000);
+  expect(world.slots("web")).toEqual([]);
   await world.stopLeading();
 });
 

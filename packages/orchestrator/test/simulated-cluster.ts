@@ -26,7 +26,7 @@ import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
+import { hostPortsToRest, rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
@@ -251,8 +251,9 @@ export class SimulatedCluster {
     await this.store.update((tx) => {
       const service = tx.get("services", id);
       if (service === undefined) return;
+      const { vip = "", ports = [] } = service.endpoint ?? {};
       for (const slot of tx.find("slots", "service", id))
-        tx.update("slots", { ...slot, wanted: false, restingVip: service.endpoint?.vip ?? "" });
+        tx.update("slots", { ...slot, wanted: false, restingVip: vip, restingPorts: hostPortsToRest(ports) });
       tx.delete("services", id);
     });
     if (settle) await this.settle();

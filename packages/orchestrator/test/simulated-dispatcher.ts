@@ -28,7 +28,7 @@ export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now
     ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
     : { ...lease, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };
   const leases: Slot["leases"] = slot.leases.map((each) => (each === lease ? next : each));
-  const settled = held.settled !== "" && isNewest ? held.settled : slot.settled;
+  const settled = held.settled !== "" && isStanding(lease) ? held.settled : slot.settled;
   tx.update("slots", { ...slot, leases, settled, ...(isNewest && { record: held.record }) });
   for (const { taskId, status, life, run } of held.runs) {
     const task = tx.get("tasks", taskId);

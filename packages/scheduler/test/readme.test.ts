@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { runReadmeExample } from "@warren/std/testing";
 
-test("the README's example runs as printed and prints what it says", async () => {
+test("the README's example runs as printed and prints what it says", { timeout: 30_000 }, async () => {
   const folder = new URL("..", import.meta.url);
   const readme = await readFile(new URL("README.md", folder), "utf8");
   const printed = /^prints\n\n```\n([\s\S]*?)^```/m.exec(readme)?.[1];

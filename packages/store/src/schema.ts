@@ -11,6 +11,9 @@ import { level, minLevel } from "@warren/api/model";
 import { damaged } from "./errors.ts";
 import { definitions, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
 
+/** Of a message within a message. */
+const lengthDelimited: number = WireType.LengthDelimited;
+
 export interface SchemaParts {
   /** The highest level that it writes. */
   readonly level: number;
@@ -54,12 +57,7 @@ export class Schema {
     const unknown = Object.entries(_unknownFields ?? {});
     const [tag, values] = unknown[0] ?? ["0", []];
     const [value] = values;
-    if (
-      value === undefined ||
-      unknown.length > 1 ||
-      values.length > 1 ||
-      (Number(tag) & 7) !== Number(WireType.LengthDelimited)
-    )
+    if (value === undefined || unknown.length > 1 || values.length > 1 || (Number(tag) & 7) !== lengthDelimited)
       throw damaged("an object is of no table");
     const table = this.#ofField(Number(tag) >>> 3);
     return { table, object: table.codec.decode(new BinaryReader(value).bytes()) };

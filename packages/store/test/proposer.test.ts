@@ -102,7 +102,9 @@ describe("what raft fails with becomes what the store fails with", () => {
       async propose() {
         throw error;
       },
-      read: () => Promise.reject(error),
+      async read() {
+        throw error;
+      },
       leadership() {
         // Only the first look finds it leading, if it loses its lead meanwhile.
         const leads = isLeader || !asked;

@@ -63,6 +63,10 @@ export class WorkerCommand extends DaemonCommand {
       description: "an image that no task has used for so long is removed",
       default: "1h",
     }),
+    "log-grace": Flags.string({
+      description: "the log of a task outlives its place on the node for so long, and with it container and image",
+      default: "1h",
+    }),
     "dns-upstream": Flags.string({
       description: "name server for all other names; default: those of /etc/resolv.conf",
       multiple: true,
@@ -82,6 +86,7 @@ export class WorkerCommand extends DaemonCommand {
       containerdNamespace: flags["containerd-namespace"],
       mirrors: parseMirrors(flags["registry-mirror"] ?? []),
       imageGraceMs: parseDuration(flags["image-grace"]),
+      logGraceMs: parseDuration(flags["log-grace"]),
       ...(flags["dns-upstream"] === undefined ? {} : { dnsUpstreams: flags["dns-upstream"] }),
       ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
     });

@@ -134,7 +134,7 @@ export class ServiceScale extends ServiceCommand {
 }
 
 export class ServiceRollback extends ServiceCommand {
-  static override summary = "Return a service to a version whose rollout completed.";
+  static override summary = "Return a service to an earlier version: the last that completed, or the one of --to.";
   static override args = serviceArg;
   static override flags = {
     to: Flags.integer({ description: "number of the version; default: the last that completed before", min: 1 }),

@@ -9,7 +9,7 @@ import {
   type UpdateStatus,
   type WatchResponse,
 } from "@warren/api";
-import { compareSlotKeys, hasEnded, slotKeyText } from "@warren/api/model";
+import { compareSlotKeys, hasEnded, slotName } from "@warren/api/model";
 import { stateName } from "../views.ts";
 
 /** What is known of a service while it converges. */
@@ -58,7 +58,9 @@ export function progress({ service, tasks, synced, updating }: Observed): Progre
   const current = live.filter(({ upToDate }) => upToDate);
   const running = current.filter(({ status }) => status?.state === TaskState.RUNNING);
   const update = currentUpdate(service);
-  const text = `${name}: ${running.length} of ${count(wanted, "task")} running`;
+  // Those that an update has not come to, or leaves as they are, run too.
+  const replaces = live.some(({ upToDate, status }) => !upToDate && status?.state === TaskState.RUNNING);
+  const text = `${name}: ${running.length} of ${count(wanted, "task")} ${replaces ? "replaced" : "running"}`;
   const halted: readonly (UpdateStatus_State | undefined)[] = [
     UpdateStatus_State.PAUSED,
     UpdateStatus_State.ROLLBACK_PAUSED,
@@ -101,7 +103,7 @@ function laggard(all: readonly Task[], current: readonly Task[]): string | undef
     .filter(({ status, slotId }) => slotId === slowest.slotId && failure(status?.state))
     .toSorted((a, b) => (b.status?.at?.getTime() ?? 0) - (a.status?.at?.getTime() ?? 0))
     .at(0);
-  const at = `${slotKeyText(slowest.slot)} ${stateName(slowest.status?.state)}`;
+  const at = `${slotName({ serviceName: slowest.serviceName, slot: slowest.slot })} ${stateName(slowest.status?.state)}`;
   const message = slowest.status?.message ?? "";
   const before = failed?.status?.message === undefined ? "" : `; the one before: ${failed.status.message}`;
   return `${at}${message === "" ? "" : ` (${message})`}${before}`;

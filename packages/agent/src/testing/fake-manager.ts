@@ -75,6 +75,8 @@ export class FakeManager {
   readonly refusedSlots: Set<string> = new Set();
   /** Released leases stay assigned. */
   keepReleased = false;
+  /** Why it sends no assignments, as it lacks what the node has obeyed; empty: it sends them. */
+  historyLost = "";
   /** Heartbeats get no answer. */
   silent = false;
   /** Set: streams of assignments say nothing. */
@@ -199,7 +201,8 @@ export class FakeManager {
         const stream = new AsyncQueue<AssignmentsMessage>();
         this.#streams.add(stream);
         signal.addEventListener("abort", () => stream.close());
-        if (!this.mute) stream.push(this.#complete(held));
+        if (this.historyLost !== "") stream.fail(new Error(`PRECONDITION: no assignments, as ${this.historyLost}`));
+        else if (!this.mute) stream.push(this.#complete(held));
         return stream;
       },
       relay: (up, signal) => this.#serveRelay(up, signal),
@@ -288,6 +291,7 @@ export class FakeManager {
       vipPool: "10.96.0.0/16",
       point: this.pointNow(),
       level: 1,
+      historyLost: this.historyLost,
     });
   }
 

@@ -284,13 +284,14 @@ export class World implements AsyncDisposable {
 }
 
 function failing(error: Error): AsyncIterable<never> {
-  const next = async (): Promise<never> => {
-    await Promise.resolve();
-    throw error;
-  };
-  return { [Symbol.asyncIterator]: () => ({ next }) };
+  return { [Symbol.asyncIterator]: () => ({ next: () => delayedFailure(error) }) };
 }
 
 function readable(_key: string, value: unknown): unknown {
   return value instanceof Error ? (value.stack ?? String(value)) : value;
+}
+
+async function delayedFailure(failure: Error): Promise<never> {
+  await Promise.resolve();
+  throw failure;
 }

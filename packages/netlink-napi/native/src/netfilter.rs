@@ -40,8 +40,33 @@ pub struct FlowFilter {
     pub destination_port: Option<u16>,
     /// Only flows that were sent to an address of this machine.
     pub to_local: Option<bool>,
+    /// Only flows of a caller within this subnet (`10.0.0.0/8`).
+    pub source_subnet: Option<String>,
+    /// Only flows whose answers go to the caller's own address: their source is not translated.
+    pub source_kept: Option<bool>,
+    /// Only flows that an address outside of this subnet answers.
+    pub answered_outside: Option<String>,
     /// Spares flows that one of these answers.
     pub except_answered_by: Option<Vec<String>>,
+}
+
+/// A subnet as its first address and its mask.
+#[derive(Clone, Copy)]
+struct Subnet(u32, u32);
+
+impl Subnet {
+    fn parse(text: &String) -> Result<Self> {
+        let wrong = || Error::new(ErrorKind::InvalidInput, format!("no IPv4 subnet: {text}"));
+        let (address, length) = text.split_once('/').ok_or_else(wrong)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+        let length: u32 = length.parse().ok().filter(|l| *l <= 32).ok_or_else(wrong)?;
+        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+        Ok(Self(u32::from(address) & mask, mask))
+    }
+
+    fn holds(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.1 == self.0
+    }
 }
 
 struct Filter {
@@ -50,6 +75,9 @@ struct Filter {
     destination: Option<Ipv4Addr>,
     port: Option<u16>,
     to_local: bool,
+    source_subnet: Option<Subnet>,
+    source_kept: bool,
+    answered_outside: Option<Subnet>,
     spared: HashSet<Ipv4Addr>,
 }
 
@@ -65,6 +93,9 @@ impl Filter {
             destination: filter.destination.as_ref().map(parse).transpose()?,
             port: filter.destination_port,
             to_local: filter.to_local.unwrap_or(false),
+            source_subnet: filter.source_subnet.as_ref().map(Subnet::parse).transpose()?,
+            source_kept: filter.source_kept.unwrap_or(false),
+            answered_outside: filter.answered_outside.as_ref().map(Subnet::parse).transpose()?,
             spared: filter.except_answered_by.iter().flatten().map(parse).collect::<Result<_>>()?,
         })
     }
@@ -75,6 +106,9 @@ impl Filter {
             && self.destination.is_none_or(|d| d == flow.destination)
             && self.port.is_none_or(|p| p == flow.destination_port)
             && (!self.to_local || local.contains(&flow.destination))
+            && self.source_subnet.is_none_or(|s| s.holds(flow.source))
+            && (!self.source_kept || flow.source == flow.answered_to)
+            && self.answered_outside.is_none_or(|s| !s.holds(flow.answerer))
             && !self.spared.contains(&flow.answerer)
     }
 }
@@ -86,6 +120,8 @@ struct Flow {
     destination_port: u16,
     /// Who answers, after translation.
     answerer: Ipv4Addr,
+    /// Where answers are sent, before they are translated back.
+    answered_to: Ipv4Addr,
     /// The attributes that name it to the kernel, as it sent them.
     key: Vec<u8>,
 }
@@ -127,6 +163,7 @@ fn parse_flow(body: &[u8]) -> Option<Flow> {
         destination: ipv4(attribute(attribute(original, 1)?, 2)?)?,
         destination_port: attribute(protocol, 3).map_or(0, |p| u16::from_be_bytes([p[0], p[1]])),
         answerer: ipv4(attribute(attribute(reply, 1)?, 1)?)?,
+        answered_to: ipv4(attribute(attribute(reply, 1)?, 2)?)?,
         key,
     })
 }

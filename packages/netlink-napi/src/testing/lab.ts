@@ -36,7 +36,7 @@ export class LabHost {
       child.stderr.on("data", (data) => (stderr += String(data)));
       child.on("error", reject);
       child.on("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
-      // A program that ends before it has read its input tells why by its exit.
+      // A program that ends before it has read its input says why by its exit code.
       child.stdin.on("error", (error: NodeJS.ErrnoException) => {
         if (error.code !== "EPIPE") reject(error);
       });
@@ -68,6 +68,16 @@ export class LabHost {
   /** One datagram from the port `from`, and who answers it. */
   async send(address: string, port: number, from: number): Promise<{ readonly name: string; readonly caller: string }> {
     return parse(await this.#command({ do: "send", address, port, from, text: "x" }));
+  }
+
+  /** One datagram from `source`, an address of this host, and the port `from`; no answer is awaited. */
+  async shout(source: string, address: string, port: number, text: string, from = 0): Promise<void> {
+    await this.#command({ do: "shout", source, address, port, text, from });
+  }
+
+  /** Each datagram that this host's servers received, as `CALLER TEXT`. */
+  async heard(): Promise<readonly string[]> {
+    return JSON.parse(await this.#command({ do: "heard" })) as string[];
   }
 
   async close(): Promise<void> {

@@ -15,9 +15,12 @@ export function peerProgram(): void {
     text: string;
     key: string;
     from: number;
+    source: string;
   };
   const open = new Map<string, import("node:net").Socket>();
   const udp = new Map<number, import("node:dgram").Socket>();
+  const shouting = new Map<string, import("node:dgram").Socket>();
+  const heard: string[] = [];
 
   /** Answers each line with the name, the caller's address and the line. */
   const serve = async ({ name, port }: Command): Promise<string> => {
@@ -27,9 +30,10 @@ export function peerProgram(): void {
     });
     await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
     const socket = dgram.createSocket("udp4");
-    socket.on("message", (data, from) =>
-      socket.send(`${name} ${from.address} ${String(data)}`, from.port, from.address),
-    );
+    socket.on("message", (data, from) => {
+      heard.push(`${from.address} ${String(data)}`);
+      socket.send(`${name} ${from.address} ${String(data)}`, from.port, from.address);
+    });
     await new Promise<void>((resolve) => socket.bind(port, "0.0.0.0", resolve));
     return "serving";
   };
@@ -64,6 +68,16 @@ export function peerProgram(): void {
     });
   };
 
+  /** From an address of the host and a port, with no answer awaited. */
+  const shout = async ({ address, port, text, source, from }: Command): Promise<string> => {
+    const key = `${source}:${from}`;
+    const socket = shouting.get(key) ?? dgram.createSocket("udp4");
+    if (!shouting.has(key)) await new Promise<void>((resolve) => socket.bind(from, source, resolve));
+    shouting.set(key, socket);
+    await new Promise<void>((resolve) => socket.send(text, port, address, () => resolve()));
+    return "";
+  };
+
   const run = async (command: Command): Promise<string> => {
     switch (command.do) {
       case "serve":
@@ -76,6 +90,10 @@ export function peerProgram(): void {
         open.get(command.key)?.destroy();
         open.delete(command.key);
         return "";
+      case "shout":
+        return shout(command);
+      case "heard":
+        return JSON.stringify(heard);
       default:
         return send(command);
     }

@@ -43,7 +43,7 @@ export function transitionOf(change: ConfChangeV2): "simple" | "enter-joint" | "
 export function encodeConfChange(change: AnyConfChange): Pick<Entry, "type" | "data"> {
   for (const single of change.version === 1 ? [change] : change.changes) checkSingle(single);
   if (change.version === 2 && !transitions.includes(change.transition))
-    throw invalid(`there is no ${String(change.transition)}`);
+    throw invalid(`there is no ${change.transition}`);
   const bytes: number[] = [];
   if (change.version === 1) {
     bytes.push(0x10, types.indexOf(change.type), 0x18);
@@ -136,7 +136,7 @@ function known<T>(names: readonly T[], value: number): T {
 }
 
 function checkSingle({ type, nodeId }: ConfChangeSingle): void {
-  if (!types.includes(type)) throw invalid(`there is no ${String(type)}`);
+  if (!types.includes(type)) throw invalid(`there is no ${type}`);
   if (!Number.isSafeInteger(nodeId) || nodeId < 0)
     throw invalid(`${String(nodeId)} is no member's id: that is a whole number above 0`);
 }

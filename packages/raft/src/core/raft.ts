@@ -329,7 +329,7 @@ export class Raft {
         return false;
       }
     }
-    // A pre-vote is a question about a term that may never be; only its refusal tells of one that is.
+    // A pre-vote is a question about a term that may never be; only its refusal shows one that is.
     if (m.type === "MsgPreVote" || (m.type === "MsgPreVoteResp" && !m.reject)) return true;
     this.emit({ kind: "higher-term-seen", message: m, term: this.term });
     const fromLeader = m.type === "MsgApp" || m.type === "MsgHeartbeat" || m.type === "MsgSnap";

@@ -1,5 +1,5 @@
 /**
- * The words of Raft, as data: what goes over the wire, to disk, and between the core and whoever drives it.
+ * The words of Raft, as data: what goes over the wire, to disk, and between the core and its driver.
  *
  * Node ids, terms and indexes are plain numbers, whole and safe (below 2^53 − 1). Id 0 is nobody; the two largest
  * safe integers name the local storage threads.
@@ -10,9 +10,9 @@ export type NodeId = number;
 
 /** Nobody: no leader, no vote. */
 export const None: NodeId = 0;
-/** Target of `MsgStorageAppend`: whoever writes this node's log to disk. */
+/** Target of `MsgStorageAppend`: the thread that writes this node's log to disk. */
 export const LocalAppendThread: NodeId = Number.MAX_SAFE_INTEGER;
-/** Target of `MsgStorageApply`: whoever applies committed entries to this node's state machine. */
+/** Target of `MsgStorageApply`: the thread that applies committed entries to this node's state machine. */
 export const LocalApplyThread: NodeId = Number.MAX_SAFE_INTEGER - 1;
 
 export type EntryType = "EntryNormal" | "EntryConfChange" | "EntryConfChangeV2";

@@ -26,7 +26,7 @@ export interface ApplierHooks {
   fail(error: unknown): void;
 }
 
-interface Gathered {
+interface Admitted {
   readonly command: Command;
   readonly ticket: Ticket;
   readonly session: { readonly id: number; readonly number: number } | undefined;
@@ -129,12 +129,12 @@ export class Applier {
   }
 
   private async applyAll(entries: readonly Entry[]): Promise<void> {
-    let batch: Gathered[] = [];
+    let batch: Admitted[] = [];
     const flush = async (): Promise<void> => {
       if (batch.length === 0) return;
-      const gathered = batch;
+      const full = batch;
       batch = [];
-      await this.applyBatch(gathered);
+      await this.applyBatch(full);
     };
     for (const entry of entries) {
       if (entry.type !== "EntryNormal") {
@@ -147,8 +147,8 @@ export class Applier {
         const { ticket, proposal } = decoded;
         // Two of one session may be the same command: the first one's result is recorded before the second is looked up.
         if (proposal.kind !== "command") await flush();
-        const gathered = this.admit(entry, ticket, proposal);
-        if (gathered !== undefined) batch.push(gathered);
+        const admitted = this.admit(entry, ticket, proposal);
+        if (admitted !== undefined) batch.push(admitted);
       }
     }
     await flush();
@@ -159,7 +159,7 @@ export class Applier {
   }
 
   /** What the state machine is to apply of a proposal, if anything. */
-  private admit({ index, term }: Entry, ticket: Ticket, proposal: Proposal): Gathered | undefined {
+  private admit({ index, term }: Entry, ticket: Ticket, proposal: Proposal): Admitted | undefined {
     switch (proposal.kind) {
       case "command":
         return { command: { index, term, data: proposal.data }, ticket, session: undefined };
@@ -181,7 +181,7 @@ export class Applier {
     }
   }
 
-  private async applyBatch(batch: readonly Gathered[]): Promise<void> {
+  private async applyBatch(batch: readonly Admitted[]): Promise<void> {
     const results = await this.fsm.apply(batch.map(({ command }) => command));
     batch.forEach(({ command, ticket, session }, at) => {
       const result: Result = results[at];

@@ -20,7 +20,7 @@ import {
   type RaftEvent,
   type SnapshotStatus,
 } from "../core/index.ts";
-import { RaftError, type RaftFailure } from "../errors.ts";
+import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
@@ -192,7 +192,7 @@ export class Engine {
     this.wake();
   }
 
-  /** Campaigns now, whoever leads. */
+  /** Campaigns now, though there may be a leader. */
   campaign(): void {
     this.raw.campaign();
     this.observe();
@@ -268,7 +268,7 @@ export class Engine {
       this.raw.proposeBatch(batch.map(({ data }) => data));
     } catch (error) {
       if (!RaftError.is(error, "RAFT_PROPOSAL_DROPPED")) throw error;
-      const { reason } = error.failure as RaftFailure & { readonly code: "RAFT_PROPOSAL_DROPPED" };
+      const { reason } = error.failure;
       const led = reason !== "no-leader" && reason !== "forwarding-disabled";
       const refusal = led ? (error as RaftError) : notLeader(leadership);
       for (const { sequence } of batch) this.proposals.refuse(sequence, refusal);

@@ -1,5 +1,6 @@
 export { RaftNode, type Inspection, type NodeStatus, type RaftNodeDependencies } from "./raft-node.ts";
 export { startRaftNode } from "./start.ts";
+export { recoverGroup, type Recovery, type RecoveryReport } from "./recover.ts";
 export type { Leadership, LeaderTerm } from "./leadership.ts";
 export { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";

@@ -1,4 +1,4 @@
-/** While there are sessions the leader tells the log, now and then, how much time went by: their expiry is by the log. */
+/** The time that decides the expiry of sessions: while there are any, the leader proposes how much went by. */
 import type { Clock } from "@warren/std";
 
 export class LogClock {
@@ -12,12 +12,12 @@ export class LogClock {
     this.sinceMs = clock.monotonic();
   }
 
-  /** Another leads: what went by before is not its to tell. */
+  /** A new term begins: time that went by before it is not proposed. */
   restart(): void {
     this.sinceMs = this.clock.monotonic();
   }
 
-  /** Whole milliseconds to tell the log, if it is time. */
+  /** Whole milliseconds to propose, if it is time. */
   due(): number | undefined {
     const elapsedMs = Math.floor(this.clock.monotonic() - this.sinceMs);
     if (elapsedMs < this.everyMs) return undefined;

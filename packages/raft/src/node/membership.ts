@@ -75,7 +75,7 @@ export class Membership {
     if (id === this.self) {
       throw changeRefused("a leader does not remove itself; transfer leadership and ask the next one");
     }
-    // A voter first becomes a learner: while it is told of its removal it can't be counted, nor disturb an election.
+    // A voter first becomes a learner: while its removal is replicated it is not counted, and disturbs no election.
     if (this.parts.raw.confState().voters.includes(id)) {
       await this.change([{ type: "ConfChangeAddLearnerNode", nodeId: id }]);
     }
@@ -101,7 +101,7 @@ export class Membership {
       if (this.refusal !== undefined) throw changeRefused(this.refusal);
     } catch (error) {
       if (!RaftError.is(error)) throw error;
-      proposals.refuse(ticket.sequence, error as RaftError);
+      proposals.refuse(ticket.sequence, error);
     }
     wake();
     await applied;

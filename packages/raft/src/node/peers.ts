@@ -47,7 +47,7 @@ export class Peers {
     this.acquaintances = new Map(join.map((member) => [member.id, member]));
   }
 
-  /** As this member introduces itself, with its address once the log has told it. */
+  /** What this member sends of itself when it connects, with its address once that is applied from the log. */
   hello(): Hello {
     const { storage, members, levels, activeLevel } = this.parts;
     const { clusterId, incarnation } = storage.identity;
@@ -90,7 +90,7 @@ export class Peers {
     }
     if (!known)
       return `member ${from} came back under its id, but ${wipedReason}; remove it and add it again under a new id`;
-    // One whose log is behind does not know all members, its leader perhaps, and answers whoever finds it.
+    // A member whose log is behind does not know all members, perhaps not its leader, and replies to any that calls.
     if (address !== undefined && !members().has(from)) {
       this.makeRoom(from);
       this.acquaintances.set(from, { id: from, address });

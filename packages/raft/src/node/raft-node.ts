@@ -316,7 +316,7 @@ export class RaftNode implements AsyncDisposable {
   }
 
   /**
-   * Hands leadership over; to the follower that has most of the log, unless told. Leader only. Rejects
+   * Hands leadership over to `to`, by default the follower that has most of the log. Leader only. Rejects
    * `RAFT_NOT_LEADER`, `RAFT_MEMBERSHIP_REFUSED` if `to` is no voter, `RAFT_TRANSFER_FAILED`.
    */
   async transferLeadership(to?: NodeId): Promise<void> {
@@ -333,7 +333,7 @@ export class RaftNode implements AsyncDisposable {
     return this.snapshots.takeNow();
   }
 
-  /** Campaigns now, whoever leads; for operators and tests. A lease that another holds is not waited for. */
+  /** Campaigns now, though there may be a leader; for operators and tests. It does not wait for a leader's lease. */
   async campaign(): Promise<void> {
     this.ensureOpen();
     this.engine.campaign();
@@ -452,7 +452,7 @@ function noBytes(): RaftError {
 }
 
 function asFailure(cause: unknown): RaftError {
-  if (RaftError.is(cause)) return cause as RaftError;
+  if (RaftError.is(cause)) return cause;
   const text = "this member stopped: its log or its core is in a state it must not go on from";
   return new RaftError({ code: "RAFT_STORAGE_FAILED" }, text, { cause });
 }

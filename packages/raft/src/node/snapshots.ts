@@ -130,7 +130,7 @@ export class Snapshots {
     assert(m.snapshot !== undefined, "a MsgSnap announces a snapshot");
     const { metadata } = m.snapshot;
     if (metadata.index > committed()) await storage.receiveSnapshot(metadata, source);
-    // The sender is told that all of it is here.
+    // Replies to the sender that all of it is stored.
     else for await (const chunk of source.from(source.bytes)) void chunk;
   }
 }

@@ -1,7 +1,7 @@
 /** One command of the log, for the state machine. */
 export interface Command {
   readonly index: number;
-  /** The term of its log entry: of the leader that took it, whoever proposed it. */
+  /** The term of its log entry: that of the leader that appended it. */
   readonly term: number;
   /** The proposer's bytes. */
   readonly data: Uint8Array;

@@ -11,7 +11,7 @@ import { hasJournal, openJournaled } from "./journaled-key-value.ts";
 import { openLevel } from "./level.ts";
 
 export interface FileDiskOptions {
-  /** Bytes LevelDB gathers before it writes a sorted table. @default 16 MiB */
+  /** Bytes of LevelDB's memtable before it is written as a sorted table. @default 16 MiB */
   readonly writeBufferBytes?: number;
   /** Whether a new directory gets a journal, which makes small writes faster; one that has it keeps it. @default true */
   readonly journal?: boolean;
@@ -91,7 +91,7 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
 
 /**
  * An overwrite without a sync, for which nobody waits, begins so late, ms. Each costs a thread's waking, as much as all
- * else that a small write to the log costs the processor; the caller gathers those that come meanwhile into the next.
+ * else that a small write to the log costs the processor; the caller makes one of those that come meanwhile.
  */
 const lazyMs = 10;
 
@@ -107,7 +107,7 @@ class OverwrittenFiles {
     this.path = path;
   }
 
-  /** Neither emptied nor appended to: an overwrite of a few bytes is all or nothing to whoever reads after a kill. */
+  /** Neither emptied nor appended to: after a kill an overwrite of a few bytes is there or not, and never half. */
   async write(name: string, bytes: Uint8Array, sync: boolean): Promise<void> {
     if (!sync) await after(lazyMs);
     let file = this.files.get(name);

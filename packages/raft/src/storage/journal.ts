@@ -13,6 +13,8 @@ import { open, rename, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 
+import { assert } from "@warren/std";
+
 import { checkLevel } from "../levels.ts";
 import type { KeyValueOp } from "./disk.ts";
 import { exists, syncDirectory, writeAt } from "./files.ts";
@@ -25,8 +27,14 @@ const fileBytes = sectorBytes + 2 * halfBytes;
 const headBytes = 16;
 const opHeadBytes = 6;
 const removed = 2 ** 32 - 1;
-/** Bytes of the largest record: what is larger gains nothing here. */
+/** Bytes of the largest record: a larger batch gains nothing here. */
 export const largestRecordBytes: number = 16 * 1024;
+
+// A record begins a sector and ends within its half; a head fits a sector; lengths fit their fields.
+assert(halfBytes % sectorBytes === 0, "a half of the journal is whole sectors");
+assert(padded(largestRecordBytes) <= halfBytes, "the largest record fits half of the journal");
+assert(headBytes + opHeadBytes <= sectorBytes, "a record's head and an operation's fit a sector");
+assert(largestRecordBytes < removed, "no value is as long as the mark of a removed key");
 
 interface JournalRecord {
   readonly number: number;
@@ -82,7 +90,7 @@ function readRecords(bytes: Buffer, salt: number): JournalRecord[] {
   const records: JournalRecord[] = [];
   for (const start of [sectorBytes, sectorBytes + halfBytes]) {
     const half = bytes.subarray(start, start + halfBytes);
-    // Sector by sector past what is damaged: whether it was the last is told by the numbers of those that follow.
+    // Sector by sector past a damaged record: the numbers of those that follow show whether it was the last.
     for (let at = 0; at < halfBytes;) {
       const length = half.readUInt32LE(at + 4);
       const record = half.subarray(at, at + length);
@@ -135,13 +143,13 @@ export class Journal {
     return this.at + padded(bytes) <= halfBytes;
   }
 
-  /** Goes on at the start of the other half: what is there is lost. */
-  turn(): void {
+  /** Continues at the start of the other half, which is overwritten. */
+  rotate(): void {
     this.half = 1 - this.half;
     this.at = 0;
   }
 
-  /** Goes on at the start of this half. */
+  /** Continues at the start of this half. */
   restart(): void {
     this.at = 0;
   }

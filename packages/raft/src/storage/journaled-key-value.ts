@@ -1,10 +1,10 @@
 /**
- * A key-value store behind a journal: small batches are durable in the journal and get to the store gathered, many at
- * once; a large one takes with it what waits and goes to the store itself.
+ * A key-value store with a write-ahead journal: a small batch is durable in the journal and readable in a memtable, which
+ * is flushed to the store when its half of the journal is full; a large batch goes to the store with the memtable.
  *
- * J1: what the store does not hold durably is in the journal. The store takes what was gathered with a sync, and with it
- * the number of the last record; only then is that part of the journal written again. J2: records bear consecutive
- * numbers, so a damaged or lost one is told from a write that never ended, which has nothing after it.
+ * J1: what the store does not hold durably is in the journal. A flush is one synced batch with the number of the last
+ * record; only then is that half of the journal written again. J2: records bear consecutive numbers, so a damaged or lost
+ * one is distinguished from a write that never ended, which has nothing after it.
  */
 import { serially } from "@warren/std";
 
@@ -48,15 +48,15 @@ class JournaledKeyValue implements KeyValue {
   private readonly journal: Journal;
   /** Of the last record. */
   private number: number;
-  /** What is in the half of the journal that is written: of each key, the last. */
-  private waiting = new Map<string, KeyValueOp>();
-  /** What is on its way to the store from the other half. */
-  private moving: ReadonlyMap<string, KeyValueOp> = new Map();
-  /** What nobody wanted synced: it goes into the next record, so that none overtakes another. */
+  /** What the current half of the journal holds: of each key, the last operation. */
+  private memtable = new Map<string, KeyValueOp>();
+  /** The memtable of the other half, while it is flushed. */
+  private flushing: ReadonlyMap<string, KeyValueOp> = new Map();
+  /** Operations without a sync: they are part of the next record, so that no batch overtakes another. */
   private unrecorded: KeyValueOp[] = [];
-  private moved: Promise<void> = Promise.resolve();
+  private flushed: Promise<void> = Promise.resolve();
   private failure: { readonly cause: unknown } | undefined;
-  private readonly inTurn = serially();
+  private readonly oneAtATime = serially();
 
   constructor(store: KeyValue, journal: Journal, number: number) {
     this.store = store;
@@ -67,13 +67,13 @@ class JournaledKeyValue implements KeyValue {
   get(key: Uint8Array): Uint8Array | undefined {
     const name = text(key);
     const op =
-      this.unrecorded.findLast((one) => text(one.key) === name) ?? this.waiting.get(name) ?? this.moving.get(name);
+      this.unrecorded.findLast((one) => text(one.key) === name) ?? this.memtable.get(name) ?? this.flushing.get(name);
     if (op === undefined) return this.store.get(key);
     return op.type === "put" ? op.value : undefined;
   }
 
   batch(ops: readonly KeyValueOp[], { sync }: { readonly sync: boolean }): Promise<void> {
-    return this.inTurn(() => this.guard(() => (sync ? this.write(ops) : this.gather(ops))));
+    return this.oneAtATime(() => this.guard(() => (sync ? this.write(ops) : this.hold(ops))));
   }
 
   async clear(from: Uint8Array, to: Uint8Array): Promise<void> {
@@ -92,7 +92,7 @@ class JournaledKeyValue implements KeyValue {
       // After a failure nothing more is written: the journal has it.
       if (this.failure === undefined) await this.settled();
     } finally {
-      await this.moved;
+      await this.flushed;
       await this.journal.close();
       await this.store.close();
     }
@@ -100,10 +100,10 @@ class JournaledKeyValue implements KeyValue {
 
   /** Resolves when the store holds all. */
   private settled(): Promise<void> {
-    return this.inTurn(() => this.guard(() => this.through(this.unrecorded)));
+    return this.oneAtATime(() => this.guard(() => this.through(this.unrecorded)));
   }
 
-  private async gather(ops: readonly KeyValueOp[]): Promise<void> {
+  private async hold(ops: readonly KeyValueOp[]): Promise<void> {
     for (const op of ops) this.unrecorded.push(op);
   }
 
@@ -111,37 +111,37 @@ class JournaledKeyValue implements KeyValue {
     const record = this.unrecorded.length === 0 ? ops : [...this.unrecorded, ...ops];
     const bytes = recordBytes(record);
     if (bytes > largestRecordBytes) return this.through(record);
-    if (!this.journal.fits(bytes)) await this.turn();
+    if (!this.journal.fits(bytes)) await this.rotate();
     await this.journal.append(this.number + 1, record);
     this.number++;
     this.unrecorded = [];
-    for (const op of record) this.waiting.set(text(op.key), op);
+    for (const op of record) this.memtable.set(text(op.key), op);
   }
 
-  /** Writes to the store, and with it what waits. */
+  /** Writes to the store, together with the memtable. */
   private async through(ops: readonly KeyValueOp[]): Promise<void> {
-    await this.moved;
-    if (this.waiting.size + ops.length === 0) return;
-    await this.store.batch([...this.waiting.values(), ...ops, numbered(this.number)], { sync: true });
+    await this.flushed;
+    if (this.memtable.size + ops.length === 0) return;
+    await this.store.batch([...this.memtable.values(), ...ops, numbered(this.number)], { sync: true });
     this.unrecorded = [];
-    this.waiting = new Map();
+    this.memtable = new Map();
     this.journal.restart(); // J1
   }
 
-  /** Goes on in the other half, once the store has what is in it; what is in this one goes there meanwhile. */
-  private async turn(): Promise<void> {
-    await this.moved;
+  /** Changes to the other half once that is flushed; the memtable is flushed meanwhile. */
+  private async rotate(): Promise<void> {
+    await this.flushed;
     if (this.failure !== undefined) throw this.failure.cause;
-    this.moving = this.waiting;
-    this.moved = this.move();
-    this.waiting = new Map();
-    this.journal.turn(); // J1
+    this.flushing = this.memtable;
+    this.flushed = this.flush();
+    this.memtable = new Map();
+    this.journal.rotate(); // J1
   }
 
-  private async move(): Promise<void> {
+  private async flush(): Promise<void> {
     try {
-      await this.store.batch([...this.moving.values(), numbered(this.number)], { sync: true });
-      this.moving = new Map();
+      await this.store.batch([...this.flushing.values(), numbered(this.number)], { sync: true });
+      this.flushing = new Map();
     } catch (cause) {
       this.failure ??= { cause };
     }

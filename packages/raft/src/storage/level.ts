@@ -7,7 +7,7 @@ import { ClassicLevel } from "classic-level";
 import type { KeyValue } from "./disk.ts";
 import { exists, syncDirectory } from "./files.ts";
 
-/** Opens a store at `location`, made if it is not there, that gathers so many bytes before it writes a sorted table. */
+/** Opens a store at `location`, made if it is not there, whose memtable holds so many bytes before it is written as a sorted table. */
 export async function openLevel(location: string, writeBufferBytes: number): Promise<KeyValue> {
   if (!(await exists(location))) await make(location, writeBufferBytes);
   return open(location, writeBufferBytes);

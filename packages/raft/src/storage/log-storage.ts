@@ -235,16 +235,25 @@ class LogStorage implements RaftStorage {
     await this.files.prune(this.state.last);
   }
 
-  async installSnapshot({ index, term }: SnapshotMetadata, hardState: HardState | undefined): Promise<void> {
+  async installSnapshot(
+    { index, term }: SnapshotMetadata,
+    hardState: HardState | undefined,
+    changed?: Omit<Identity, "nodeId">,
+  ): Promise<void> {
+    const identity: IdentityRecord = { ...this.identity, ...changed };
     const { compacted, last } = await this.inTurn(async () => {
       const before = this.state;
-      const state: State = { ...before, ...hardState, compacted: { index, term }, last: index };
+      // What is committed beyond the snapshot is not here yet: entries that follow it are a write of their own.
+      const commit = Math.min(hardState?.commit ?? before.commit, index);
+      const state: State = { ...before, ...hardState, commit, compacted: { index, term }, last: index };
       await this.guard(async () => {
         if (before.last > index) await this.mark(index); // D2
         // Synced apart from the removal: entries below the compaction index are never read, those above go with it.
         const ops: KeyValueOp[] = [{ type: "put", key: stateKey, value: seal(state) }];
         for (let at = index + 1; at <= before.last; at++) ops.push({ type: "del", key: entryKey(at) });
+        if (changed !== undefined) ops.push({ type: "put", key: identityKey, value: seal(identity) });
         await this.kv.batch(ops, { sync: true });
+        this.identity = identity;
         this.markLater(index);
         this.state = state;
         this.terms = [];

@@ -54,8 +54,15 @@ export interface RaftStorage extends Storage {
    * is kept until another snapshot comes or the storage is closed: the same one goes on from there.
    */
   receiveSnapshot(metadata: SnapshotMetadata, source: SnapshotSource): Promise<void>;
-  /** Makes a stored snapshot the beginning of an empty log, with the hard state, atomically. */
-  installSnapshot(metadata: SnapshotMetadata, hardState: HardState | undefined): Promise<void>;
+  /**
+   * Makes a stored snapshot the beginning of an empty log, with the hard state, atomically; with `identity`, it becomes
+   * another group's.
+   */
+  installSnapshot(
+    metadata: SnapshotMetadata,
+    hardState: HardState | undefined,
+    identity?: Omit<Identity, "nodeId">,
+  ): Promise<void>;
   /** Stored snapshots, newest first. */
   snapshots(): readonly SnapshotMetadata[];
   /**

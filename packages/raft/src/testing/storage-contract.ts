@@ -76,6 +76,24 @@ async function spoil(disk: Disk, index: number, how: "flip" | "drop"): Promise<v
 /** Run each on an empty disk of its own. */
 export const storageContract: readonly ContractCase<Disk>[] = [
   {
+    title: "a snapshot that is installed with a commit index beyond it leaves none beyond the log's end",
+    async run(disk) {
+      const storage = await open(disk);
+      await storage.saveSnapshot(metadata(8), chunks("state"));
+      await storage.installSnapshot(metadata(8), { term: 3, vote: 2, commit: 12 });
+      // The member ends before the entries from 9 to 12 are written.
+      await storage.close();
+      const again = await open(disk);
+      const { hardState } = again.initialState();
+      assert(
+        hardState.term === 3 && hardState.vote === 2 && hardState.commit === 8,
+        "the commit index is the snapshot's",
+      );
+      assert(again.lastIndex() === 8, "the log ends with the snapshot");
+      await again.close();
+    },
+  },
+  {
     title: "what was written is there after it is opened again, from memory and from disk alike",
     async run(disk) {
       const first = await open(disk, 1);
@@ -187,7 +205,7 @@ export const storageContract: readonly ContractCase<Disk>[] = [
     },
   },
   {
-    title: "a damaged entry, a hole and a lost tail are told apart, and not guessed at",
+    title: "a damaged entry, a hole and a lost tail are distinguished, and each is refused",
     async run(disk) {
       const storage = await open(disk);
       await storage.write({ entries: entries(1, 5) });

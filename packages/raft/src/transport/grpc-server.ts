@@ -32,7 +32,7 @@ export interface Incoming {
   reply(body: Uint8Array): void;
 }
 
-/** Decides whether a caller may call, then does its work. What either throws is told to the caller. */
+/** Decides whether a caller may call, then does its work. What either throws is sent to the caller. */
 export type Method = (caller: Caller, accept: () => Incoming) => Promise<void>;
 
 export class GrpcServer {
@@ -81,7 +81,7 @@ export class GrpcServer {
     });
     this.sessions.add(session);
     session.once("close", () => this.sessions.delete(session));
-    // Its calls tell it.
+    // Its calls end with it.
     session.on("error", () => undefined);
     if (session.destroyed) return;
     session.setLocalWindowSize(windowBytes);

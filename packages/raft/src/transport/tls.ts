@@ -47,7 +47,7 @@ function optionsOf({ ca, cert, key }: TlsFiles): SecureContextOptions {
   };
 }
 
-/** A listener whose sockets have shaken hands; whether a caller's certificate holds is told by `authorized`. */
+/** A listener whose sockets have shaken hands; `authorized` says whether a caller's certificate holds. */
 export function secureServer(source: TlsSource, failed: (error: unknown) => void): Server {
   let current = read(source);
   const server = createServer({

@@ -30,7 +30,7 @@ export interface PeerRefusal {
   readonly why: string;
 }
 
-/** How a member that comes back under its id without its log is refused; it stops when it is told so. */
+/** Part of the reason for refusing a member that comes back under its id without its log; that member stops at it. */
 export const wipedReason = "it lost its log";
 
 /** The node's side of a transport. */
@@ -58,7 +58,7 @@ export interface Transport {
   start(handler: TransportHandler): Promise<void>;
   /** Bytes of the largest message that it carries, encoded. @default any */
   readonly maxMessageBytes?: number;
-  /** Why an address can't be dialled, whoever is there; `undefined` if it can. @default any can */
+  /** Why an address can't be dialled at all; `undefined` if it can. @default any can */
   addressProblem?(address: string): string | undefined;
   /**
    * The members there are, and where; others are disconnected. Never throws: a member whose address can't be dialled is

@@ -1,13 +1,16 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import * as core from "../../src/core/index.ts";
 import { coreStories } from "./core-stories.ts";
 import type { Core } from "./core-world.ts";
 import { createMutant, mutate } from "./mutant.ts";
 import { coreMutations } from "./mutations/core.ts";
+
+// A mutant is a whole copy of the source.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe("bugs that others had", () => {
   for (const [bug, tell] of Object.entries(coreStories)) test(bug, () => tell(core));

@@ -13,7 +13,7 @@ import type { MemberProcess, Processes } from "./processes.ts";
 const keys = ["a", "b", "c", "d", "e", "f"];
 
 /** Failures of which nothing is left in the log; of all others nobody knows. */
-const withoutEffect = "RAFT_PROPOSAL_DROPPED";
+const withoutEffect = new Set(["RAFT_PROPOSAL_DROPPED", "RAFT_NOT_LEADER"]);
 
 export class Clients {
   readonly history: Operation[] = [];
@@ -84,7 +84,7 @@ export class Clients {
       const { message } = error as Error;
       // Any other failure is one of the test.
       if (!/^(RAFT_|exited)/u.test(message)) throw error;
-      if (message === withoutEffect || action === undefined) {
+      if (withoutEffect.has(message) || action === undefined) {
         Object.assign(operation, { outcome: "fail", return: this.moment++, returnMs: performance.now() });
       }
       return false;

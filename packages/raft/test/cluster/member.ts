@@ -78,7 +78,8 @@ const tls = await readCertificate(settings.certificates, settings.name);
 const transport = grpcTransport({ listen: settings.listen, tls });
 const node = await startRaftNode(
   { clock: systemClock, random: systemRandom, storage, transport, fsm },
-  { ...options, ...(settings.bootstrap ? { bootstrap: members } : { join: members }) },
+  // Clients ask any member.
+  { forwardProposals: true, ...options, ...(settings.bootstrap ? { bootstrap: members } : { join: members }) },
 );
 node.onLeadership((leadership) => say({ leadership }));
 say({ ready: true, leadership: node.leadership() });

@@ -4,6 +4,7 @@ import {
   decodeConfChange,
   describeEntry,
   encodeConfChange,
+  LocalAppendThread,
   LocalApplyThread,
   MemoryStorage,
   message,
@@ -11,6 +12,7 @@ import {
   RawNode,
   type AnyConfChange,
   type Config,
+  type Message,
   type RaftEvent,
 } from "../../src/core/index.ts";
 
@@ -106,6 +108,27 @@ describe("a node", () => {
     expect(new RawNode(config({ storage })).basicStatus()).toMatchObject({ term: 4, vote: 2, commit: 1, applied: 0 });
     storage.setHardState({ term: 4, vote: 2, commit: 2 });
     expect(() => new RawNode(config({ storage }))).toThrow("not within the log");
+  });
+
+  test("takes no answer of an older term to a write: what is there may have been replaced and come back since", () => {
+    const storage = new MemoryStorage();
+    const confState = { voters: [1, 2, 3], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+    storage.applySnapshot({ metadata: { index: 2, term: 1, confState }, data: new Uint8Array(0) });
+    const node = new RawNode(config({ storage, asyncStorageWrites: true }));
+    const entry = (term: number) => ({ term, index: 3, type: "EntryNormal" as const, data: Buffer.from([term]) });
+    const append = (term: number, of: number): readonly Message[] => {
+      node.step(message("MsgApp", { from: 2, to: 1, term, index: 2, logTerm: 1, entries: [entry(of)], commit: 2 }));
+      const write = node.ready().messages.find(({ to }) => to === LocalAppendThread);
+      return write?.responses.filter(({ to }) => to === 1) ?? [];
+    };
+    // The entry of term 1 is written, then that of term 2 in its place, then the first again.
+    const first = append(1, 1);
+    append(2, 2);
+    const last = append(3, 1);
+    for (const m of first) node.step(m);
+    expect(node.state.log.unstable.entries).toHaveLength(1);
+    for (const m of last) node.step(m);
+    expect(node.state.log.unstable.entries).toHaveLength(0);
   });
 
   test("lets a snapshot wait for the entries that are being applied, a membership change among them", () => {

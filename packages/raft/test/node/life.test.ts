@@ -1,7 +1,7 @@
 /** A member's life: what fails at its start is closed, what hangs does not keep it from ending, and nothing half-done is seen. */
-import { systemClock, systemRandom } from "@warren/std";
+import { errorText, systemClock, systemRandom } from "@warren/std";
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 
 import {
@@ -228,7 +228,7 @@ test("a read never sees a state that is being replaced by a snapshot's", async (
   expect([["a", "b"], []]).toContainEqual(await read);
 });
 
-test("a member that comes back under its id without its log is told so and stops; both sides log it once", async () => {
+test("a member that comes back under its id without its log is refused and stops; both sides log it once", async () => {
   const network = new MemoryNetwork();
   const logs = new Map(members.map(({ id }) => [id, new RecordingLogger()]));
   const metrics = new RecordingMetrics();
@@ -339,7 +339,7 @@ test(
             await (node[one.method] as unknown as (...its: unknown[]) => unknown).call(node, ...args);
           } catch (error) {
             const { code } = error as { code?: string };
-            expect(code, `${one.method}(${String(args)}): ${String(error)}`).toMatch(/^RAFT_/u);
+            expect(code, `${one.method}: ${errorText(error)}`).toMatch(/^RAFT_/u);
           }
         });
         await Promise.all(answers);

@@ -1,7 +1,7 @@
 /** What can be committed can be applied: a change is tried before it is proposed, and one that can't be is nothing. */
 import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -139,7 +139,15 @@ describe("three members", () => {
       failure: { why: expect.stringContaining(`${deaf.id} can't be heard now`) as string },
     });
     await leader.demote(deaf.id);
-    expect([...leader.status().config.incoming].sort()).toEqual([leader.id, other.id].sort());
+    expect(leader.status().config.incoming).toEqual(new Set([leader.id, other.id]));
+  });
+
+  test("promote no learner that lags far behind", async () => {
+    const { leader } = await three({ promoteLagEntries: 5 });
+    await leader.addLearner({ id: 4, address: "nobody is there" });
+    for (let i = 0; i < 10; i++) await leader.propose(put("a", String(i)));
+    await expect(leader.promote(4)).rejects.toThrow(/4 lags \d+ entries behind/u);
+    expect(leader.status().config.learners.has(4)).toBe(true);
   });
 
   test("find a member under another address once it is given", async () => {
@@ -316,7 +324,7 @@ test("whatever members are asked for, the answer is a code, and the leader takes
             : leader.changeMembers(asked.changes, asked.members);
       const code = await work.then(
         () => "done",
-        (error: { code?: string }) => error.code ?? String(error),
+        (error: { code?: string }) => error.code ?? "no code",
       );
       expect(code).toMatch(
         /^(done|RAFT_(MEMBERSHIP_REFUSED|CONF_CHANGE_INVALID|NOT_LEADER|TRANSFER_FAILED|OUTCOME_UNKNOWN|PROPOSAL_DROPPED))$/u,

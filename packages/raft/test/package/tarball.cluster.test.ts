@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -78,4 +78,30 @@ test("its declarations check in a strict project", async () => {
 test("its manifest names no workspace", async () => {
   const manifest = await readFile(join(project, "node_modules/@warren/raft/package.json"), "utf8");
   expect(manifest).not.toMatch(/workspace:|catalog:/u);
+});
+
+test("nothing in it links outside it, is a build's own file, or names a file that is not there", async () => {
+  const folder = join(project, "node_modules/@warren/raft");
+  const files = (await readdir(folder, { recursive: true })).filter((name) => /\.\w+$/u.test(name));
+  expect(files.filter((name) => name.includes("tsbuildinfo"))).toEqual([]);
+  const missing: string[] = [];
+  for (const name of files.filter((one) => /\.(?:md|js|ts|map)$/u.test(one))) {
+    const text = await readFile(join(folder, name), "utf8");
+    const named = name.endsWith(".md")
+      ? [...text.matchAll(/\]\((?!https?:)([^)#]+)/gu)].map(([, to]) => to!)
+      : name.endsWith(".map")
+        ? (JSON.parse(text) as { sources: string[] }).sources
+        : [...text.matchAll(/^\/\/# sourceMappingURL=(.+)$/gmu)].map(([, to]) => to!);
+    for (const to of named) {
+      const target = join(dirname(join(folder, name)), to);
+      const held =
+        target.startsWith(folder) &&
+        (await access(target).then(
+          () => true,
+          () => false,
+        ));
+      if (!held) missing.push(`${name}: ${to}`);
+    }
+  }
+  expect(missing).toEqual([]);
 });

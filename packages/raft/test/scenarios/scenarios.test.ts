@@ -24,7 +24,7 @@ describe("the runner", () => {
   const transcript =
     "# a comment\nvote cfg=(1, 2) \\\n  votes=(y,_)\n----\nVotePending\n\nvote cfg=(1) votes=(n)\n----\nVoteLost\n";
 
-  test("a transcript that differs is told by its line, what was expected and what came", () => {
+  test("a transcript that differs is reported with its line, the expected output and the actual one", () => {
     expect(runTranscript(transcript)).toBeUndefined();
     expect(runTranscript(transcript.replace("VoteLost", "VoteWon"))).toEqual({
       line: 7,

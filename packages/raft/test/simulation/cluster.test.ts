@@ -72,7 +72,7 @@ describe("members", () => {
     expect(await asked(leader.node?.demote(1) ?? Promise.reject(new Error("it ended")))).not.toBe("none");
   });
 
-  test("one that joins answers a leader that it was not told of", async () => {
+  test("a member that joins replies to a leader that it does not know", async () => {
     const cluster = made(3);
     let leader = await leaderOf(cluster);
     const fourth = cluster.machines.add(4, false);
@@ -127,7 +127,7 @@ describe("ends", () => {
     expect(cluster.scheduler.events - before).toBeLessThan(200);
   });
 
-  test("a leader that ended tells its listeners that it leads no more", async () => {
+  test("a leader that ended notifies its listeners that it leads no more", async () => {
     const cluster = made(1);
     const leader = await leaderOf(cluster);
     const { node } = leader;
@@ -149,7 +149,7 @@ describe("ends", () => {
   });
 });
 
-test("a broken invariant is thrown where time passes, whoever caught it first", async () => {
+test("a broken invariant is thrown where time passes, though a member caught it first", async () => {
   const cluster = made(3);
   const leader = await leaderOf(cluster);
   cluster.scheduler.after(5, () => {

@@ -31,7 +31,7 @@ describe("a world", () => {
     expect(readHistory(writeHistory(history))).toEqual(history);
   });
 
-  test("tells what happens, if asked", async () => {
+  test("reports what happens, if asked", async () => {
     const lines: string[] = [];
     await simulate(3, { trace: (line) => void lines.push(line), plan: { chaosMs: 200, troubles: new Set() } });
     expect(lines.some((line) => line.includes("start 1"))).toBe(true);

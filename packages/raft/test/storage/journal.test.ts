@@ -100,6 +100,31 @@ describe("a journal", () => {
     await second.leave();
   });
 
+  test("a flush that fails behind a write is the end: nothing more is taken, and what was acknowledged is in the journal", async () => {
+    const memory = await memoryDisk().openKeyValue();
+    const { kv, store, leave } = await start(memory);
+    store.failing = true;
+    let acknowledged = 0;
+    const write = async (): Promise<void> => {
+      await kv.batch([put(`k${acknowledged}`, "x".repeat(8_000))], { sync: true });
+      acknowledged++;
+    };
+    // Both halves fill; the first one's flush fails meanwhile.
+    await expect(
+      (async () => {
+        for (let n = 0; n < 100; n++) await write();
+      })(),
+    ).rejects.toThrow("EIO");
+    expect(acknowledged).toBeGreaterThan(15);
+    await expect(write()).rejects.toThrow("EIO");
+    for (let n = 0; n < acknowledged; n++) expect(kv.get(Buffer.from(`k${n}`))).toBeDefined();
+    await leave();
+    store.failing = false;
+    const again = await start(memory);
+    for (let n = 0; n < acknowledged; n++) expect(again.kv.get(Buffer.from(`k${n}`))).toBeDefined();
+    await again.leave();
+  });
+
   test("a record that was never finished is not there; one damaged among others is refused", async () => {
     const memory = await memoryDisk().openKeyValue();
     const first = await start(memory);

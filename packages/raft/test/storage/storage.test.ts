@@ -2,10 +2,13 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import { memoryDisk, openFileDisk, openLogStorage, RaftError } from "../../src/index.ts";
 import { storageContract } from "../../src/testing/index.ts";
+
+// LevelDB and its syncs wait for whatever else the machine does.
+vi.setConfig({ testTimeout: 60_000 });
 
 describe("storage on a disk in memory", () => {
   for (const { title, ...one } of storageContract) test(title, () => one.run(memoryDisk()));

@@ -99,7 +99,7 @@ test("a caller whose certificate names another member is refused before it is as
   await closeAll();
 });
 
-test("whoever answers at a member's address with another's certificate is told nothing", async () => {
+test("a peer that answers at a member's address with another's certificate is sent nothing", async () => {
   const [one, two] = [await start(1), await start(2, { name: "member-1" })];
   one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => one.unreachable.length > 3);
@@ -116,9 +116,24 @@ test("how members are named in certificates can be chosen", async () => {
   await closeAll();
 });
 
-test("an address that is taken is told", async () => {
+test("an address that is in use is reported", async () => {
   const { address } = at(1, await start(1));
   await expect(start(2, { listen: address })).rejects.toThrow(`EADDRINUSE: address already in use ${address}`);
+  await closeAll();
+});
+
+test("a message in another member's name ends the call it came on, and what a follower hands on does not", async () => {
+  const [one, two] = [await start(1), await start(2)];
+  one.transport.setPeers([at(2, two)]);
+  await sendUntil(one, 2, () => two.received.length > 0);
+  one.transport.send([message("MsgHeartbeat", { from: 3, to: 2 })]);
+  await until("the call ended", () => one.unreachable.length > 0);
+  await sendUntil(one, 2, () => one.refusals.length > 0 || two.received.length > 2);
+  expect(two.received.every(({ from }) => from === 1)).toBe(true);
+  await until("a proposal that was handed on arrives", () => {
+    one.transport.send([message("MsgProp", { from: 3, to: 2 })]);
+    return two.received.some(({ type, from }) => type === "MsgProp" && from === 3);
+  });
   await closeAll();
 });
 
@@ -158,7 +173,7 @@ test("a member that waits to call another again calls at once when the other cal
   await until("the first call failed", () => one.unreachable.length > 0);
   two = await start(2);
   two.transport.setPeers([at(1, one)]);
-  await sendUntil(one, 2, () => two!.received.length > 0);
+  await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
 });
 

@@ -50,7 +50,7 @@ interface End {
 
 const endings: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const end of endings.splice(0).reverse()) await end();
+  for (const end of endings.splice(0).toReversed()) await end();
 });
 
 async function start(id: number, options: Partial<GrpcTransportOptions> = {}): Promise<End> {

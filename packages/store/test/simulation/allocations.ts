@@ -139,7 +139,8 @@ export async function runHistory(
   };
   for (const manager of all) await managers.start(manager);
   await managers.settle("a first term", () => managers.agree());
-  for (let step = 0; step < steps && violation === undefined; step++) {
+  for (let step = 0; step < steps; step++) {
+    if (violation !== undefined) break;
     await managers.step(call);
   }
   await managers.startAll();

@@ -184,7 +184,7 @@ export class Faults {
   private wipe(machine: Machine): void {
     const { machines, random, mayLose } = this.parts;
     const others = [...machines.all.values()].filter(({ id, state }) => id !== machine.id && state !== "retired");
-    // Who never met it can't tell that it lost its log.
+    // A member that never met it can't notice that it lost its log.
     if (!mayLose(machine) || others.some(({ disk }) => !disk.hasMet(machine.id))) return;
     machines.wipe(machine);
     this.later(50 + random.int(500), () => machines.start(machine));

@@ -150,7 +150,7 @@ export class Machines {
     machine.state = "retired";
   }
 
-  /** 15: whoever could not write has ended. */
+  /** 15: a member that could not write has ended. */
   checkFailedWrites(): void {
     for (const machine of this.all.values()) {
       const { process } = machine;
@@ -202,7 +202,7 @@ export class Machines {
     let running: RaftNode | undefined;
     const follow = (): void => {
       const level = registers.state.get(levelKey);
-      // What it restored before it runs, it is told by its storage.
+      // Before it runs, its storage says the level.
       if (level === undefined || running === undefined || running.activeLevel === Number(level)) return;
       running.setActiveLevel(Number(level)).catch(() => undefined);
     };

@@ -1,4 +1,4 @@
-/** The state after each committed entry, told independently of the members: what they are compared with. */
+/** The state after each committed entry, computed apart from the members, which are compared with it. */
 import type { Entry } from "../../core/index.ts";
 import { decodeProposal } from "../../node/envelope.ts";
 import type { SessionsImage } from "../../node/sessions.ts";

@@ -71,9 +71,7 @@ export const coreMutations: readonly Mutation[] = [
   {
     bug: "snapshot_carries_conf_state",
     file: "core/raft.ts",
-    find: `    this.log.restore(snapshot);
-    this.tracker = new Tracker(this.config.maxInflightMsgs, this.config.maxInflightBytes);
-    restoreConfiguration(this.tracker, this.log.lastIndex(), confState);`,
+    find: "    this.log.restore(snapshot);\n    this.tracker = tracker;",
     replace: "    this.log.restore(snapshot);",
   },
   {

@@ -81,8 +81,8 @@ export const simulatorMutations: readonly Mutation[] = [
   {
     bug: "snapshot_removed_before_it_is_installed",
     file: "storage/log-storage.ts",
-    find: "await this.files.prune(this.state.last);",
-    replace: "await this.files.prune(Number.MAX_SAFE_INTEGER);",
+    find: "await this.files.receive(metadata, source);\n    await this.files.prune(this.state.last);",
+    replace: "await this.files.receive(metadata, source);\n    await this.files.prune(Number.POSITIVE_INFINITY);",
   },
   {
     bug: "session_repeats_applied_again",

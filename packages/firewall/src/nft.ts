@@ -1,14 +1,15 @@
+import type { TouchedTable } from "@warren/netlink-napi";
 import { newId, type Random } from "@warren/std";
 import { mustRun } from "./run.ts";
 import { nftChange, nftTable } from "./nft-change.ts";
 import type { NftObject, RulesApplier, RuleTable, Run } from "./types.ts";
 
-/** What was applied last: the base of the next change. */
+/** The table that was applied last: the base of the next change. */
 interface Applied {
   readonly objects: readonly NftObject[];
   /**
-   * Name of an empty chain that makes our own transactions known to us when the kernel tells of them: it is new each
-   * time and in none of anybody else's.
+   * Name of an empty chain, new in each of our transactions and in no other program's: by it the kernel's notification
+   * of our own transaction is recognised.
    */
   readonly mark: string;
 }
@@ -19,8 +20,8 @@ function wholeTable(name: string, { objects, mark }: Applied): string {
 }
 
 /**
- * A transaction that leads from one table to the next. It takes the old mark away, so the kernel refuses it where the
- * table is not the one that we applied: flushed, or put back from a copy.
+ * A transaction that turns one table into the next; undefined where the whole table is as quick. It deletes the old
+ * mark, so the kernel refuses it unless the table is the one that we applied.
  */
 function tableChange(name: string, before: Applied, { objects, mark }: Applied): string | undefined {
   const change = nftChange(name, before.objects, objects);
@@ -30,18 +31,18 @@ function tableChange(name: string, before: Applied, { objects, mark }: Applied):
 
 /**
  * Rules by `nft -f -`. With a thousand services the kernel takes 0.4 s for a whole table, so a table that is known to
- * be there is changed where it differs; the result is the same as that of the whole table, which is also what is
- * applied when a change is refused, and whenever others may have changed ours.
+ * be in place is changed where it differs. The whole table is applied when the change is refused, and when others may
+ * have changed ours; the result is the same.
  */
 export class NftApplier implements RulesApplier {
   readonly resyncMs = undefined;
   readonly #run: Run;
   readonly #random: Random;
-  /** Marks of our transactions that the kernel has not told of yet. */
+  /** Marks of our transactions that the kernel has not notified of yet. */
   readonly #awaited = new Set<string>();
   /** The mark of what was applied last, by table. */
   readonly #marks = new Map<string, string>();
-  /** By table; none where what is in the kernel is not surely what we applied. */
+  /** By table; none where the kernel's table may differ from what we applied. */
   readonly #applied = new Map<string, Applied>();
 
   constructor(run: Run, random: Random) {
@@ -73,10 +74,7 @@ export class NftApplier implements RulesApplier {
     await mustRun(this.#run, "nft", ["-f", "-"], `table ip warren_${name}\ndelete table ip warren_${name}\n`);
   }
 
-  touched(
-    tables: readonly { readonly name: string; readonly newChains: readonly string[] }[],
-    names: readonly string[],
-  ): string[] {
+  touched(tables: readonly TouchedTable[], names: readonly string[]): string[] {
     return tables
       .filter(({ newChains }) => !newChains.some((chain) => this.#awaited.delete(chain)))
       .map(({ name }) => name.replace(/^warren_/, ""))
@@ -84,8 +82,8 @@ export class NftApplier implements RulesApplier {
   }
 
   /**
-   * Only whether the table that was applied last is still there: asked after notices were lost, when the marks that
-   * are awaited may have been among them. Others' edits may have been among them too: the next table is applied whole.
+   * Whether the table that was applied last exists; edits within it are not found. Called after notifications were
+   * lost, which may have been of others' edits: so the next table is applied whole.
    */
   async intact(name: string): Promise<boolean> {
     this.#applied.delete(name);

@@ -1,3 +1,5 @@
+import type { RulesChange, TouchedTable } from "@warren/netlink-napi";
+
 export type Backend = "nft" | "iptables";
 
 /** Where a packet meets the rules. */
@@ -13,13 +15,15 @@ export interface Chain {
 }
 
 export interface IptablesRules {
+  /** Before connection tracking. @default none */
+  readonly raw?: readonly Chain[];
   readonly filter: readonly Chain[];
   readonly nat: readonly Chain[];
 }
 
 /**
- * A named object of an nftables table. Each rule and each element is a text of its own, so that what differs between
- * two tables can be told.
+ * A named object of an nftables table. Each rule and each element is a text of its own, so that two tables can
+ * be compared.
  */
 export type NftObject =
   | {
@@ -43,36 +47,32 @@ export interface RuleTable {
   /** What stands inside `table ip warren_NAME { … }`; an object stands before those that name it. */
   nft(): readonly NftObject[];
   iptables(): IptablesRules;
+  /**
+   * Called after the table was restored because others had changed it: packets crossed without its rules, and what
+   * they left behind, as tracked flows, is the owner's to end. A rejection is logged.
+   */
+  restored?(): Promise<void>;
 }
 
 /** Owner of whole tables of rules. */
 export interface Firewall extends AsyncDisposable {
   readonly backend: Backend;
   /**
-   * Puts the table in place of the one of that name, in one transaction (with iptables: one each for filter and
-   * nat), and keeps it there: whoever flushes or edits it finds it put back.
+   * Replaces the table of that name in one transaction (with iptables: one each for raw, filter and nat), and restores
+   * it whenever others flush or edit it. Rules of that name that another backend holds are removed.
    *
-   * @throws LoadBalancerError `LB_RULES_FAILED`
+   * @throws FirewallError `FIREWALL_RULES_FAILED`; the table that was applied before stays
    */
   apply(table: RuleTable): Promise<void>;
-  /** Removes the table of that name, with what an earlier process left of it. */
+  /** Removes the table of that name from every backend, whichever process applied it. Idempotent. */
   remove(name: string): Promise<void>;
   /** Stops watching; the rules stay. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Told of changes to nftables, whoever made them; `Netlink` of `@warren/netlink-napi` is one. */
+/** Notifies of changes to nftables, by any program; `Netlink` of `@warren/netlink-napi` is one. */
 export interface RulesEvents {
-  watchRules(
-    listener: (
-      change:
-        | {
-            readonly what: "new";
-            readonly tables: readonly { readonly name: string; readonly newChains: readonly string[] }[];
-          }
-        | { readonly what: "lost" },
-    ) => void,
-  ): { close(): void };
+  watchRules(listener: (change: RulesChange) => void): { close(): void };
 }
 
 /** Runs a program to its end. Rejects with an error that has `code: "ENOENT"` if there is none of that name. */
@@ -84,16 +84,13 @@ export type Run = (
 
 /** One way to put rules into the kernel. */
 export interface RulesApplier {
-  /** `anew`: others may have changed the table, so that what was applied last says nothing. */
+  /** @param anew others may have changed the table: it is applied whole */
   apply(table: RuleTable, anew: boolean): Promise<void>;
   remove(name: string): Promise<void>;
   /** The tables among `names` that a change may have touched; `intact` says whether it did. */
-  touched(
-    tables: readonly { readonly name: string; readonly newChains: readonly string[] }[],
-    names: readonly string[],
-  ): string[];
+  touched(tables: readonly TouchedTable[], names: readonly string[]): string[];
   /** Whether the table is as it was applied. */
   intact(name: string): Promise<boolean>;
-  /** How often to look without being told, ms; undefined where the kernel tells. */
+  /** Period of comparing the tables, ms; undefined where the kernel notifies of every change. */
   readonly resyncMs: number | undefined;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { nftTable, type NftObject } from "@warren/net-loadbalancer/firewall";
-import { nftChange } from "../src/firewall/nft-change.ts";
+import { nftTable, type NftObject } from "@warren/firewall";
+import { nftChange } from "../src/nft-change.ts";
 
 const table: readonly NftObject[] = [
   { chain: "a", rules: ["accept"] },

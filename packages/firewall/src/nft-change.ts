@@ -1,6 +1,6 @@
 import type { NftObject } from "./types.ts";
 
-/** nft's words for objects, as they stand inside `table ip NAME { … }`. */
+/** The text of objects inside `table ip NAME { … }`. */
 export function nftTable(objects: readonly NftObject[]): string {
   return objects.map(objectText).join("");
 }
@@ -20,7 +20,7 @@ function nameOf(object: NftObject): string {
   return "chain" in object ? object.chain : object.map;
 }
 
-/** Whether only rules or elements tell the two apart: hooks and types can't be changed in place. */
+/** Whether the two differ in rules or elements only: hooks and types can't be changed in place. */
 function sameKind(a: NftObject, b: NftObject): boolean {
   if ("chain" in a) return "chain" in b && a.hook === b.hook;
   return "map" in b && a.type === b.type;
@@ -34,11 +34,11 @@ function sameLines(a: readonly string[], b: readonly string[]): boolean {
 const wholeFrom = 0.25;
 
 /**
- * The commands that make the table `after` of what is exactly `before`, in one transaction; undefined where the whole
- * table is the better way: something can't be changed in place, or nearly everything changes.
+ * The commands that turn the table `before` into `after`, in one transaction; undefined where the whole table has to
+ * be applied, or where so much changes that it is as quick.
  *
- * The order is such that nothing is named before it is there, or removed while it is named: new chains, elements that
- * go, rules, elements that come, chains that go.
+ * The order is such that no object is named before it exists, or removed while it is named: new chains, removed
+ * elements, rules, new elements, removed chains.
  */
 export function nftChange(
   table: string,
@@ -76,12 +76,12 @@ export function nftChange(
   }
   const goneChains: string[] = [];
   for (const object of old.values()) {
-    // A set that goes may still be named by a rule that goes with it: rare, and the whole table's business.
+    // A removed set may be named by a removed rule: rare, so the whole table is applied.
     if ("map" in object || object.hook !== undefined) return undefined;
     goneChains.push(object.chain);
   }
   if (touched + goneChains.length > Math.max(8, after.length * wholeFrom)) return undefined;
-  // Rules first, then the chains: one that goes may name another.
+  // Rules first, then the chains: a removed chain may name another.
   const emptied = goneChains.map((chain) => `flush chain ${table} ${chain}`);
   const removed = goneChains.map((chain) => `delete chain ${table} ${chain}`);
   return [...newChains, ...fewer, ...rules, ...more, ...emptied, ...removed];

@@ -1,11 +1,5 @@
 import { describe, expect, test } from "vitest";
-import {
-  runProgram,
-  startFirewall,
-  type RulesEvents,
-  type RuleTable,
-  type Run,
-} from "@warren/net-loadbalancer/firewall";
+import { runProgram, startFirewall, type RulesEvents, type RuleTable, type Run } from "@warren/firewall";
 import { FakeClock, RecordingLogger, seededRandom, until } from "@warren/std/testing";
 
 const table: RuleTable = {
@@ -18,7 +12,7 @@ const table: RuleTable = {
 function machine(installed: readonly string[]) {
   const inputs: string[] = [];
   const failures: string[] = [];
-  let tell: Parameters<RulesEvents["watchRules"]>[0] = () => undefined;
+  let notify: Parameters<RulesEvents["watchRules"]>[0] = () => undefined;
   const run: Run = async (program, args, input) => {
     if (!installed.includes(program)) throw Object.assign(new Error("none"), { code: "ENOENT" });
     if (args[0] === "list") return { code: 1, stdout: "", stderr: "" };
@@ -31,12 +25,12 @@ function machine(installed: readonly string[]) {
   };
   const events: RulesEvents = {
     watchRules(listener) {
-      tell = listener;
-      return { close: () => (tell = () => undefined) };
+      notify = listener;
+      return { close: () => (notify = () => undefined) };
     },
   };
   const mark = (): string => /chain (?:ip warren_t )?(mark_\w+)(?! *\n *add)/.exec(inputs.at(-1) ?? "")?.[1] ?? "";
-  return { inputs, failures, run, events, mark, tell: (change: Parameters<typeof tell>[0]) => tell(change) };
+  return { inputs, failures, run, events, mark, notify: (change: Parameters<typeof notify>[0]) => notify(change) };
 }
 
 describe("the backend", () => {
@@ -49,18 +43,18 @@ describe("the backend", () => {
   });
 
   test("is refused when there is none", async () => {
-    await expect(startFirewall(machine([]))).rejects.toMatchObject({ code: "LB_NO_BACKEND" });
+    await expect(startFirewall(machine([]))).rejects.toMatchObject({ code: "FIREWALL_NO_BACKEND" });
   });
 });
 
 describe("a kept table", () => {
   const foreign = { what: "new", tables: [{ name: "warren_t", newChains: [] }] } as const;
 
-  test("is left alone when the kernel tells of our own transaction, and of those on other tables", async () => {
+  test("is left alone when the kernel notifies of our own transaction, and of those on other tables", async () => {
     const m = machine(["nft"]);
     await using firewall = await startFirewall(m);
     await firewall.apply(table);
-    m.tell({
+    m.notify({
       what: "new",
       tables: [
         { name: "warren_t", newChains: [m.mark()] },
@@ -76,11 +70,11 @@ describe("a kept table", () => {
     await using firewall = await startFirewall(m);
     await firewall.apply(table);
     const old = m.mark();
-    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
-    for (let i = 0; i < 5; i++) m.tell(foreign);
+    m.notify({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
+    for (let i = 0; i < 5; i++) m.notify(foreign);
     await until("it is back", () => m.inputs.length === 2);
-    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [m.mark()] }] });
-    m.tell({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
+    m.notify({ what: "new", tables: [{ name: "warren_t", newChains: [m.mark()] }] });
+    m.notify({ what: "new", tables: [{ name: "warren_t", newChains: [old] }] });
     await until("it is back again", () => m.inputs.length === 3);
   });
 
@@ -88,7 +82,7 @@ describe("a kept table", () => {
     const m = machine(["nft"]);
     await using firewall = await startFirewall(m);
     await firewall.apply(table);
-    m.tell({ what: "lost" });
+    m.notify({ what: "lost" });
     await until("it is back", () => m.inputs.length === 2);
   });
 
@@ -99,7 +93,7 @@ describe("a kept table", () => {
     await using firewall = await startFirewall({ ...m, log, clock, random: seededRandom(1) });
     await firewall.apply(table);
     m.failures.push("no room");
-    m.tell(foreign);
+    m.notify(foreign);
     await until("the failure is logged", () => log.records.some(({ level }) => level === "error"));
     expect(m.inputs).toHaveLength(1);
     clock.advance(200);
@@ -111,9 +105,9 @@ describe("a kept table", () => {
     const firewall = await startFirewall(m);
     await firewall.apply(table);
     await firewall.remove("t");
-    m.tell(foreign);
+    m.notify(foreign);
     await firewall.close();
-    m.tell(foreign);
+    m.notify(foreign);
     expect(m.inputs).toHaveLength(2);
     expect(m.inputs[1]).toBe("table ip warren_t\ndelete table ip warren_t\n");
   });
@@ -123,7 +117,7 @@ describe("a kept table", () => {
     await using firewall = await startFirewall(m);
     m.failures.push("syntax error");
     await expect(firewall.apply(table)).rejects.toMatchObject({
-      failure: { code: "LB_RULES_FAILED", program: "nft", output: "syntax error" },
+      failure: { code: "FIREWALL_RULES_FAILED", program: "nft", output: "syntax error" },
     });
   });
 });

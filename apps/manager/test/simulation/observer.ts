@@ -1,0 +1,203 @@
+/**
+ * What must hold at every moment, judged by what a bystander sees: each command as it is applied, and each container as
+ * it starts or is made to end.
+ */
+import { LeaseState, NodeStatus_State, UpdateConfig_Order as Order, type Lease, type Slot } from "@warren/api";
+import { isStanding, leaseKey, mayRun, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import type { FakeProcess } from "@warren/runtime/testing";
+import type { FakeClock } from "@warren/std/testing";
+import type { View } from "@warren/store";
+import type { Edge } from "./edge.ts";
+
+/** As the orchestrator has them. */
+const downGraceMs = 30_000;
+const releaseSlackMs = 30_000;
+const addressRestMs = 60_000;
+
+/** A broken promise. The first that is broken is the one that matters. */
+export class Violation extends Error {
+  override readonly name: string = "Violation";
+}
+
+/** What was ever known of a lease. */
+interface Known {
+  state: LeaseState;
+  readonly slotId: string;
+  readonly nodeId: string;
+  readonly address: string;
+  /** It was ever said to stop, or that it is gone. */
+  told: boolean;
+  everHeld: boolean;
+  /** Another was held though this one was not released, as its node was gone or late. */
+  givenUp: boolean;
+}
+
+export class Observer {
+  readonly #clock: FakeClock;
+  readonly #edges: () => readonly Edge[];
+  readonly violations: Violation[] = [];
+  readonly leases: Map<string, Known> = new Map();
+  readonly #started = new Map<string, string>();
+  /** Services that were ever start-first. */
+  readonly #startFirst = new Set<string>();
+  readonly #rests = new Map<string, { readonly key: string; readonly since: number }>();
+  /** Containers that were started, or went on, though no manager may have wanted it. */
+  readonly #strays = new Set<string>();
+  readonly #graces = new Map<string, number>();
+  view: View | undefined;
+  starts = 0;
+
+  constructor(clock: FakeClock, edges: () => readonly Edge[]) {
+    this.#clock = clock;
+    this.#edges = edges;
+  }
+
+  /** A command was applied. */
+  onApplied(view: View): void {
+    this.view = view;
+    for (const { meta, spec } of view.list("services")) {
+      const id = meta?.id ?? "";
+      if (spec?.update?.order === Order.START_FIRST) this.#startFirst.add(id);
+      this.#graces.set(id, spec?.task?.container?.stopGraceMs ?? 10_000);
+    }
+    const present = new Set<string>();
+    const holders = new Map<string, string>();
+    for (const slot of view.list("slots")) this.#checkSlot(view, slot, present, holders);
+    for (const [key, known] of this.leases) {
+      if (present.has(key) || known.told) continue;
+      this.leases.set(key, { ...known, told: true, state: LeaseState.RELEASED });
+    }
+    this.#checkAllocations(view);
+  }
+
+  /** A process of a container starts. */
+  onStart(edge: Edge, { container: { id, labels = {} } }: FakeProcess): void {
+    this.starts += 1;
+    const [slotId, address] = [labels["warren.slot-id"] ?? "", labels["warren.address"] ?? ""];
+    const key = `${slotId}/${labels["warren.epoch"] ?? ""}`;
+    const before = this.#started.get(id);
+    if (before !== undefined) this.broken(`L6: task ${id} starts on ${edge.name}, and did on ${before}`);
+    this.#started.set(id, edge.name);
+    if (edge.astray) this.#strays.add(id);
+    const lease = this.leases.get(key);
+    if (!edge.astray) {
+      if (lease === undefined) this.broken(`a run of ${key} starts on ${edge.name}: no manager ever made that lease`);
+      else if (!lease.everHeld) this.broken(`a run of ${key} starts on ${edge.name}, and it was only offered`);
+      else if (lease.state === LeaseState.RELEASED && !lease.givenUp)
+        this.broken(`a run of ${key} starts on ${edge.name}, and it is released`);
+    }
+    if (lease !== undefined && lease.address !== address)
+      this.broken(`L8: a run of ${key} has address ${address}, and its lease ${lease.address}`);
+    this.#checkAlone(edge, id, slotId, key);
+  }
+
+  /** A worker has the runtime end or remove a container that runs. */
+  onEnd(edge: Edge, id: string): void {
+    const key = `${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`;
+    const lease = this.leases.get(key);
+    if (lease === undefined || lease.told || lease.state !== LeaseState.HELD || edge.astray) return;
+    this.broken(`${edge.name} ends a run of ${key}, which is held and was never told to stop`);
+  }
+
+  broken(what: string): void {
+    this.violations.push(new Violation(`${Math.round(this.#clock.monotonic())} ms: ${what}`));
+  }
+
+  /** L2: a slot that stops first has one container. */
+  #checkAlone(edge: Edge, id: string, slotId: string, key: string): void {
+    if (this.#startFirst.has(serviceOfSlot(slotId))) return;
+    for (const other of this.#edges())
+      for (const running of other.running) {
+        if (running === id || other.label(running, "slot-id") !== slotId) continue;
+        const otherKey = `${slotId}/${other.label(running, "epoch")}`;
+        const [mine, theirs] = [this.leases.get(key), this.leases.get(otherKey)];
+        if (mine?.givenUp === true || theirs?.givenUp === true) continue;
+        if (this.#strays.has(id) || this.#strays.has(running)) continue;
+        this.broken(`L2: ${slotId} starts ${key} on ${edge.name} while ${otherKey} runs on ${other.name}`);
+      }
+  }
+
+  #checkSlot(view: View, slot: Slot, present: Set<string>, holders: Map<string, string>): void {
+    const slotId = slot.meta?.id ?? "";
+    const standing = slot.leases.filter(isStanding);
+    if (standing.length > 2) this.broken(`L1: ${slotId} has ${standing.length} standing leases`);
+    slot.leases.forEach((lease, at) => {
+      const before = slot.leases[at - 1];
+      if (before?.epoch !== undefined && (lease.epoch?.index ?? 0) <= before.epoch.index)
+        this.broken(`epochs of ${slotId} do not grow`);
+      const key = leaseKey(slotId, lease.epoch);
+      present.add(key);
+      const known = this.leases.get(key);
+      if (lease.state === LeaseState.HELD && known?.state !== LeaseState.HELD) this.#onHeld(view, slot, lease);
+      if (lease.address !== "") this.#checkAddress(key, lease, known, holders);
+      if (known?.address && known.address !== lease.address)
+        this.broken(`L8: ${key} had address ${known.address}, and has ${lease.address}`);
+      this.leases.set(key, {
+        state: lease.state,
+        slotId,
+        nodeId: lease.nodeId,
+        address: lease.address,
+        told: known?.told === true || lease.state >= LeaseState.RELEASING,
+        everHeld: known?.everHeld === true || lease.state === LeaseState.HELD,
+        givenUp: this.leases.get(key)?.givenUp === true,
+      });
+    });
+  }
+
+  /** L2: nothing else of the slot may run, unless its node is not waited for. */
+  #onHeld(view: View, slot: Slot, lease: Lease): void {
+    const slotId = slot.meta?.id ?? "";
+    for (const other of slot.leases) {
+      if (other === lease || !mayRun(other)) continue;
+      const key = leaseKey(slotId, other.epoch);
+      const known = this.leases.get(key);
+      const node = view.get("nodes", other.nodeId);
+      const since = (date: Date | undefined): number => this.#clock.now() - (date?.getTime() ?? 0);
+      const isDown = node?.status?.state === NodeStatus_State.DOWN && since(node.status.at) >= downGraceMs;
+      const graceMs = this.#graces.get(serviceOfSlot(slotId)) ?? 0;
+      const isLate = other.state === LeaseState.RELEASING && since(other.since) >= graceMs + releaseSlackMs;
+      if (node === undefined || isDown || isLate) {
+        if (known !== undefined) this.leases.set(key, { ...known, givenUp: true });
+        continue;
+      }
+      const handedOver =
+        other.nodeId === lease.nodeId &&
+        (sameEpoch(lease.after, other.epoch) || (lease.after?.index ?? 0) > (other.epoch?.index ?? 0));
+      if (handedOver || this.#startFirst.has(serviceOfSlot(slotId))) continue;
+      this.broken(`L2: ${leaseKey(slotId, lease.epoch)} is held, and ${key} may run on ${other.nodeId}`);
+    }
+  }
+
+  #checkAddress(key: string, lease: Lease, known: Known | undefined, holders: Map<string, string>): void {
+    const { address } = lease;
+    if (lease.state === LeaseState.RELEASED) {
+      if (known?.state !== LeaseState.RELEASED) this.#rests.set(address, { key, since: this.#clock.monotonic() });
+      return;
+    }
+    const other = holders.get(address);
+    if (other !== undefined) this.broken(`${address} is held by ${key} and by ${other}`);
+    holders.set(address, key);
+    const rest = this.#rests.get(address);
+    if (known?.address === address || rest === undefined || rest.key === key) return;
+    const restedMs = this.#clock.monotonic() - rest.since;
+    if (restedMs < addressRestMs)
+      this.broken(`L8: ${key} gets ${address} ${restedMs} ms after ${rest.key} released it`);
+  }
+
+  #checkAllocations(view: View): void {
+    const held = new Map<string, string>();
+    const take = (what: string, who: string): void => {
+      const other = held.get(what);
+      if (other !== undefined && other !== who) this.broken(`${what} is held by ${who} and by ${other}`);
+      held.set(what, who);
+    };
+    for (const { meta, endpoint } of view.list("services")) {
+      if (endpoint === undefined) continue;
+      if (endpoint.vip !== "") take(endpoint.vip, meta?.id ?? "");
+      for (const port of endpoint.ports)
+        if (port.published !== 0) take(`port ${port.published}/${port.protocol}`, `${meta?.id ?? ""} ${port.target}`);
+    }
+    for (const { serviceId, restingVip } of view.list("slots")) if (restingVip !== "") take(restingVip, serviceId);
+    for (const { meta, subnet } of view.list("nodes")) if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
+  }
+}
