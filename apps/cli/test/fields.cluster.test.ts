@@ -123,7 +123,11 @@ const rows: Readonly<Record<string, Row>> = {
     look: `${status("CapBnd")}; ${status("Seccomp")}; cat /proc/timer_list | wc -c; ls /sys/firmware | wc -l; touch /proc/sys/kernel/x 2>&1 | grep -c 'Read-only\\|Permission\\|No such'`,
     expect: "00000000a80425fb\n2\n0\n0\n1\n",
   },
-  "no limits are set where none is asked for": { flags: [], cgroup: ["pids/pids.max", "pids.max"], expect: "max\n" },
+  "4096 processes are allowed where no limit is asked for": {
+    flags: [],
+    cgroup: ["pids/pids.max", "pids.max"],
+    expect: "4096\n",
+  },
 };
 
 function expectText(text: string, expected: string | RegExp): void {

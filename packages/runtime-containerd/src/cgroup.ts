@@ -162,20 +162,24 @@ export class Cgroups {
   }
 
   /**
-   * Ends runc's own first step of processes that are to join a container and never get further: what runc reads of the
-   * container can be made to hold it up. A step takes milliseconds; one that was there `graceMs` ago is stuck.
+   * Ends runc's own first step of processes that are to join a container and never get further, until `over` aborts:
+   * what runc reads of the container can be made to hold it up. A step takes milliseconds; one that was there `graceMs`
+   * ago is stuck. The step may not have begun yet when this is called, so one look would not do.
    */
-  async endStuckJoins(path: string, clock: Clock, graceMs: number): Promise<void> {
+  async endStuckJoins(path: string, clock: Clock, graceMs: number, over: AbortSignal): Promise<void> {
     const joining = async (): Promise<number[]> => {
       const names = await Promise.all(
         (await this.#processes(path)).map(async (pid) => ({ pid, name: (await lines(`/proc/${pid}/comm`))[0] })),
       );
       return names.filter(({ name }) => name?.startsWith("runc:[")).map(({ pid }) => pid);
     };
-    const before = new Set(await joining());
-    if (before.size === 0) return;
-    await delay(clock, graceMs);
-    for (const pid of await joining()) if (before.has(pid)) endProcess(pid);
+    let before = new Set<number>();
+    while (!over.aborted) {
+      const now = await joining();
+      for (const pid of now) if (before.has(pid)) endProcess(pid);
+      before = new Set(now);
+      await delay(clock, graceMs, over).catch(() => undefined);
+    }
   }
 
   /** The processes of a container, those of cgroups that it made itself too. */

@@ -354,7 +354,8 @@ class ContainerdRuntime implements Runtime {
       process: execProcess(text, spec, user),
       exitStatus: (code: number, at: Timestamp | undefined): Promise<ExitStatus> => this.#exit(id, code, at),
       endSession: (leader: number): Promise<void> => this.#cgroups.endSession(this.#pieces.cgroupPath(id), leader),
-      endStuck: (): Promise<void> => this.#cgroups.endStuckJoins(this.#pieces.cgroupPath(id), this.#clock, stuckMs),
+      endStuck: (over: AbortSignal): Promise<void> =>
+        this.#cgroups.endStuckJoins(this.#pieces.cgroupPath(id), this.#clock, stuckMs, over),
       clock: this.#clock,
       log: this.#log,
     };

@@ -40,8 +40,8 @@ export interface ExecSurroundings {
   readonly exitStatus: (code: number, at: Timestamp | undefined) => Promise<ExitStatus>;
   /** Ends a process of the container, by its number on this machine, with all that it has started. */
   readonly endSession: (pid: number) => Promise<void>;
-  /** Ends those of the container's that runc can't begin. */
-  readonly endStuck: () => Promise<void>;
+  /** Ends those of the container's that runc can't begin, until the signal aborts. */
+  readonly endStuck: (over: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -80,15 +80,17 @@ export async function startExec(
       spec: { typeUrl: processType, value: Buffer.from(JSON.stringify(around.process)) },
     });
     // E3: a start can't be taken back, only ended.
+    const started = new AbortController();
     const endStuck = (): void => {
       around
-        .endStuck()
+        .endStuck(started.signal)
         .catch((error: unknown) => around.log.warn("an exec that is stuck was not ended", { execId, error }));
     };
     signal?.addEventListener("abort", endStuck, { once: true });
-    const starting = connection
-      .unary(TasksService.start, ids)
-      .finally(() => signal?.removeEventListener("abort", endStuck));
+    const starting = connection.unary(TasksService.start, ids).finally(() => {
+      signal?.removeEventListener("abort", endStuck);
+      started.abort();
+    });
     if (signal?.aborted) endStuck();
     const { pid } = await starting.catch(async (error: unknown) => {
       await unless(connection.unary(TasksService.deleteProcess, ids), "RUNTIME_NOT_FOUND");
