@@ -4,7 +4,7 @@
  * A lease of a slot in which nothing else may run is pending in the scheduler, and placed with the others that are. One
  * that takes over from another is asked for by itself, as it fits into what that one leaves (see `successionOf`).
  */
-import type { Lease, Service, Slot, Task } from "@warren/api";
+import type { Lease, Slot, Task } from "@warren/api";
 import { idOf, leaseKey, parseLeaseKey, sameEpoch } from "@warren/api/model";
 import {
   defaultFilters,

@@ -1,11 +1,5 @@
 /** What must hold once nothing happens any more: what converged is what was asked, and what is stored is what is there. */
-import {
-  LeaseState,
-  NodeSpec_Availability as Availability,
-  TaskState,
-  type Service,
-  type Slot,
-} from "@warren/api";
+import { LeaseState, NodeSpec_Availability as Availability, TaskState, type Service, type Slot } from "@warren/api";
 import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
 import type { World } from "./world.ts";
 

@@ -43,7 +43,8 @@ async function record(processes: Processes, writes: number, valueBytes: number):
         if (++done === Math.floor(writes / 6) && name === "a") await (await processes.leader()).ask({ do: "transfer" });
       } catch (error) {
         // Leadership moves: nothing is promised of this write.
-        if (!/^RAFT_(NOT_LEADER|PROPOSAL_DROPPED|OUTCOME_UNKNOWN|TRANSFER_FAILED)$/u.test((error as Error).message)) throw error;
+        if (!/^RAFT_(NOT_LEADER|PROPOSAL_DROPPED|OUTCOME_UNKNOWN|TRANSFER_FAILED)$/u.test((error as Error).message))
+          throw error;
       }
     }
   };
