@@ -2,7 +2,7 @@
 import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
-import { type PeerState, type Refusal } from "../../src/index.ts";
+import { MemoryNetwork, type PeerState, type Refusal } from "../../src/index.ts";
 import { leaderOf, members, openStorage, startGroup, startMember } from "./group.ts";
 import { put } from "./key-value-machine.ts";
 
@@ -55,13 +55,13 @@ test("a learner can't campaign", async () => {
 });
 
 test("without a leader an election on demand begins at once", async () => {
-  const { network, nodes, leader } = await startGroup({ electionTicks: 10 });
-  const rest = nodes.filter((one) => one !== leader);
-  network.reaches = (from, to) => from !== leader.node.id && to !== leader.node.id;
-  const [follower] = rest as [(typeof rest)[0], (typeof rest)[0]];
-  await until("none is known", () => rest.every(({ node }) => node.leadership().leader === undefined));
-  await follower.node.campaign();
-  await leaderOf(rest);
+  const network = new MemoryNetwork();
+  // Without ticks nobody would ever campaign.
+  const nodes = await Promise.all(
+    members.map(({ id }) => startMember(network, id, { bootstrap: members, tickMs: 0 })),
+  );
+  await nodes[1]!.node.campaign();
+  expect(await leaderOf(nodes)).toBe(nodes[1]);
 });
 
 describe("options that change while a member runs", () => {

@@ -119,7 +119,7 @@ describe("three members", () => {
       await kv.batch(ops, options);
     };
     const faulty: Disk = { ...disk, openKeyValue: async () => ({ ...kv, batch }) };
-    const faultyNode = await startMember(new MemoryNetwork(), 1, { bootstrap: members.slice(0, 1) }, faulty);
+    const faultyNode = await startMember(new MemoryNetwork(), 1, { bootstrap: members.slice(0, 1) }, { disk: faulty });
     const { node } = await leaderOf([faultyNode]);
     await node.propose(put("a", "1"));
     broken = true;
