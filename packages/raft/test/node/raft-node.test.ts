@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
-import { MemoryNetwork, memoryDisk, openFileDisk } from "../../src/index.ts";
+import { MemoryNetwork, memoryDisk, openFileDisk, type Disk } from "../../src/index.ts";
 import { leaderOf, members, startGroup, startMember, type Running } from "./group.ts";
 import { put } from "./key-value-machine.ts";
 
