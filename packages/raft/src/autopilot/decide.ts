@@ -77,7 +77,11 @@ export function decide(
     return { kind: "replace", dead: deadVoter.id, by: ready.id, why };
   }
   if (ready !== undefined && count < wanted) {
-    return { kind: "promote", id: ready.id, why: `learner ${ready.id} is ready, and ${count} of ${wanted} voters are there` };
+    return {
+      kind: "promote",
+      id: ready.id,
+      why: `learner ${ready.id} is ready, and ${count} of ${wanted} voters are there`,
+    };
   }
   const deadLearner = learners.find(isDead);
   if (deadLearner !== undefined) {
@@ -89,6 +93,8 @@ export function decide(
   ]);
   const next = Math.min(...moments.filter((at) => at > nowMs));
   const why =
-    deadVoter === undefined ? "the members are as wanted" : `voter ${deadVoter.id} is dead, and no learner is ready; add one`;
+    deadVoter === undefined
+      ? "the members are as wanted"
+      : `voter ${deadVoter.id} is dead, and no learner is ready; add one`;
   return { kind: "wait", untilMs: Number.isFinite(next) ? next : undefined, why };
 }

@@ -22,7 +22,10 @@ export function checkNewGroup({ members, clusterId, nodeId, old }: NewGroup): vo
   if (!members.some(({ id }) => id === nodeId))
     throw refused("members", `its members do not name ${nodeId}, whose storage it is`);
   if (clusterId === old)
-    throw refused("clusterId", `by the old group's id, ${old}, its voters could come back and be counted; choose another`);
+    throw refused(
+      "clusterId",
+      `by the old group's id, ${old}, its voters could come back and be counted; choose another`,
+    );
 }
 
 /** Alone at first: the others have no log, so they can't be counted before they have been sent one. */

@@ -70,7 +70,9 @@ describe("import", () => {
     const second = await startMember(network, 4, { join: [members[0]!] }, { clusterId: "new" });
     await until("it has all", () => second.fsm.state.size === 21);
     const old = await startMember(network, 2, { bootstrap: members });
-    await until("the old voter is refused", () => old.node.status().refusals.some(({ why }) => why.includes("cluster")));
+    await until("the old voter is refused", () =>
+      old.node.status().refusals.some(({ why }) => why.includes("cluster")),
+    );
   });
 
   test("of a file that is damaged anywhere, or cut, changes nothing and says so", async () => {

@@ -57,9 +57,7 @@ test("a learner can't campaign", async () => {
 test("without a leader an election on demand begins at once", async () => {
   const network = new MemoryNetwork();
   // Without ticks nobody would ever campaign.
-  const nodes = await Promise.all(
-    members.map(({ id }) => startMember(network, id, { bootstrap: members, tickMs: 0 })),
-  );
+  const nodes = await Promise.all(members.map(({ id }) => startMember(network, id, { bootstrap: members, tickMs: 0 })));
   await nodes[1]!.node.campaign();
   expect(await leaderOf(nodes)).toBe(nodes[1]);
 });
