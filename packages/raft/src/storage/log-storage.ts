@@ -8,6 +8,8 @@
  * its sync was done; a sync of our own makes it durable before anyone relies on it. D5: behind a new term or vote stands
  * another record: a damaged last record is taken for a write that never ended, and a vote that was given is never that.
  */
+import { randomUUID } from "node:crypto";
+
 import { assert, serially } from "@warren/std";
 
 import {
@@ -34,8 +36,8 @@ const noConfState: ConfState = { voters: [], learners: [], votersOutgoing: [], l
 export interface LogStorageOptions {
   readonly clusterId: string;
   readonly nodeId: number;
-  /** Used only when the storage is made. */
-  readonly newIncarnation: () => string;
+  /** Used only when the storage is made. @default crypto.randomUUID */
+  readonly newIncarnation?: () => string;
   /** Snapshots kept. @default 3 */
   readonly snapshotsKept?: number;
   /** Levels that the program reads; a test gives another program's. @default this program's */
@@ -417,11 +419,11 @@ async function openIdentity(
   options: LogStorageOptions,
   marker: number | undefined,
 ): Promise<IdentityRecord> {
-  const { clusterId, nodeId, levels = currentLevels } = options;
+  const { clusterId, nodeId, levels = currentLevels, newIncarnation = randomUUID } = options;
   const stored = kv.get(identityKey);
   if (stored === undefined) {
     if (marker !== undefined) throw tailLost(0, marker);
-    const identity = { level: levels.minLevel, clusterId, nodeId, incarnation: options.newIncarnation() };
+    const identity = { level: levels.minLevel, clusterId, nodeId, incarnation: newIncarnation() };
     await kv.batch([{ type: "put", key: identityKey, value: seal(identity) }], { sync: true });
     await disk.overwrite(markerName, seal({ level, last: 0 }), { sync: true });
     return identity;
