@@ -150,7 +150,7 @@ export class LiveOptions {
       if (typeof value === "number") continue;
       throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is no number`);
     }
-    this.held = resolveOptions({ ...this.held, ...changes } as RaftNodeOptions);
+    this.held = resolveOptions({ ...this.held, ...changes });
   }
 }
 

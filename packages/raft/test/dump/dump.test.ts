@@ -107,9 +107,9 @@ test("while a member writes and compacts it still sees one moment", async () => 
   const disk = await openFileDisk(folder, { writeBufferBytes: 64 * 1024 });
   const made = await startMember(new MemoryNetwork(), 1, options, { disk });
   await leaderOf([made]);
-  let stopped = false;
+  const stopped = new AbortController();
   const writing = (async () => {
-    for (let i = 0; !stopped; i++) {
+    for (let i = 0; !stopped.signal.aborted; i++) {
       await Promise.all(Array.from({ length: 10 }, (_, at) => made.node.propose(put(`k${at}`, `${i}`.padEnd(2_000)))));
     }
   })();
@@ -119,7 +119,7 @@ test("while a member writes and compacts it still sees one moment", async () => 
       expect([dumped.stderr, damageOf(dumped), dumped.code]).toEqual(["", [], 0]);
     }
   } finally {
-    stopped = true;
+    stopped.abort();
     await writing;
   }
 });

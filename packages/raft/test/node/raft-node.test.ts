@@ -6,7 +6,7 @@ import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { MemoryNetwork, memoryDisk, openFileDisk, type Disk } from "../../src/index.ts";
-import { leaderOf, members, startGroup, startMember, type Running } from "./group.ts";
+import { leaderOf, members, startGroup, startMember } from "./group.ts";
 import { put } from "./key-value-machine.ts";
 
 describe("a single member", () => {
