@@ -11,7 +11,7 @@ import { hasJournal, openJournaled } from "./journaled-key-value.ts";
 import { openLevel } from "./level.ts";
 
 export interface FileDiskOptions {
-  /** Bytes of LevelDB's memtable before it is written as a sorted table. @default 16 MiB */
+  /** Bytes of LevelDB's memtable before it is written as a sorted table; twice as many are held meanwhile. @default 4 MiB */
   readonly writeBufferBytes?: number;
   /** Whether a new directory gets a journal, which makes small writes faster; one that has it keeps it. @default true */
   readonly journal?: boolean;
@@ -24,7 +24,7 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
   const overwritten = new OverwrittenFiles(path);
   const disk: Disk = {
     async openKeyValue() {
-      const level = await openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024);
+      const level = await openLevel(path("log"), options.writeBufferBytes ?? 4 * 1024 * 1024);
       try {
         const known = hasJournal(level);
         const journaled = options.journal !== false || known || (await exists(path("journal")));

@@ -17,7 +17,8 @@ import { assert } from "@warren/std";
 
 import { checkLevel } from "../levels.ts";
 import type { KeyValueOp } from "./disk.ts";
-import { exists, syncDirectory, writeAt } from "./files.ts";
+import { exists, syncDirectory, writeAt, writeAtSync } from "./files.ts";
+import { InlineWrites } from "./inline-writes.ts";
 import { seal, unseal } from "./record.ts";
 import { journalCorrupt } from "./refusals.ts";
 
@@ -136,6 +137,7 @@ export class Journal {
   private readonly salt: number;
   /** Records are laid here: one is written at a time. */
   private readonly record = Buffer.alloc(largestRecordBytes);
+  private readonly inline = new InlineWrites();
   private half = 0;
   private at = 0;
 
@@ -177,9 +179,14 @@ export class Journal {
     record.writeUInt32LE(at, 4);
     record.writeUInt32LE(checksum(record.subarray(0, at), this.salt), 0);
     const end = padded(at);
-    await writeAt(this.handle, record.subarray(0, end), sectorBytes + this.half * halfBytes + this.at);
-    // Where a file can't be opened so that its writes are durable.
-    if (constants.O_DSYNC === undefined) await this.handle.datasync();
+    const position = sectorBytes + this.half * halfBytes + this.at;
+    if (constants.O_DSYNC !== undefined && this.inline.allows(ops.length)) {
+      this.inline.run(() => writeAtSync(this.handle, record.subarray(0, end), position));
+    } else {
+      await writeAt(this.handle, record.subarray(0, end), position);
+      // Where a file can't be opened so that its writes are durable.
+      if (constants.O_DSYNC === undefined) await this.handle.datasync();
+    }
     this.at += end;
   }
 

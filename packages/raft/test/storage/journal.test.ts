@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -225,6 +225,24 @@ describe("a journal", () => {
     expect(Number.parseInt(flags, 8) & constants.O_DSYNC).toBe(constants.O_DSYNC);
     await journal.close();
   });
+});
+
+test("a lone write is durable before anything else happens; a batch leaves the thread meanwhile", async () => {
+  const { journal } = await openJournal(path, false);
+  try {
+    const lone = journal.append(1, [put("lone", "write")]);
+    expect(readFileSync(path).includes("lone")).toBe(true);
+    await lone;
+    const batch = journal.append(
+      2,
+      Array.from({ length: 5 }, (_, at) => put(`batch-${at}`, "write")),
+    );
+    expect(readFileSync(path).includes("batch-4")).toBe(false);
+    await batch;
+    expect(readFileSync(path).includes("batch-4")).toBe(true);
+  } finally {
+    await journal.close();
+  }
 });
 
 describe("a store behind a journal, killed at any moment", () => {
