@@ -113,6 +113,7 @@ export async function memory(directory: string, certificates: string): Promise<v
   for (const { name, ballastMiB, measure } of parts.filter((part) => only === undefined || part.name === only)) {
     const cluster = await RaftCluster.start(`${directory}/${name}`, certificates, {
       ballastBytes: ballastMiB * 2 ** 20,
+      small: true,
     });
     try {
       rows.push(...(await measure(cluster)));

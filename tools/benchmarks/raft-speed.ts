@@ -153,6 +153,10 @@ export async function speed(directory: string, certificates: string): Promise<vo
     const options = { journal: false, firstPort: 24_011 };
     ours.set("warren, no journal", await RaftCluster.start(join(directory, "without"), certificates, options));
   }
+  if (process.env["BENCH_SMALL"] !== undefined) {
+    const options = { small: true, firstPort: 24_021 };
+    ours.set("warren, small heap", await RaftCluster.start(join(directory, "small"), certificates, options));
+  }
   const etcd = await startEtcd(directory, certificates);
   try {
     const sides: Side[] = [];

@@ -8,7 +8,8 @@
  *           saturated, down or stream alone; BENCH_SNAPSHOT_MIB, BENCH_MS)
  *
  * BENCH_DIR is where their data go; it decides which disk is measured. With BENCH_WITHOUT_JOURNAL=1 the speed of members
- * whose logs have no journal, only LevelDB, is measured in the same turns.
+ * whose logs have no journal, only LevelDB, is measured in the same turns; with BENCH_SMALL=1 that of members with a small
+ * heap, which the memory is measured of.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
