@@ -407,8 +407,15 @@ export class RaftNode implements AsyncDisposable {
     if (this.state !== "closed") this.engine.tick();
   }
 
-  /** Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. */
+  /**
+   * Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. Rejects
+   * `RAFT_ARGUMENT_INVALID` if that is no number from 0 on, and nothing ends then.
+   */
   async drain({ graceMs }: { readonly graceMs: number }): Promise<void> {
+    if (!(graceMs >= 0)) {
+      const text = `graceMs is ${String(graceMs)}; give a number of milliseconds`;
+      throw new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "graceMs" }, text);
+    }
     if (this.state !== "open") return this.close();
     this.state = "draining";
     const late = Promise.withResolvers<void>();
