@@ -18,7 +18,7 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { remaining, stateSince } from "./reading.ts";
+import { isActive, isReady, remaining, stateSince } from "./reading.ts";
 import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
 import { failuresToMove, hasFailed } from "./slots.ts";
 
@@ -56,7 +56,7 @@ export class SchedulerMirror {
     this.#scheduler = this.#fresh();
     for (const known of [this.#nodes, this.#slots, this.#unreadable, this.#successors, this.waiting]) known.clear();
     this.#addresses.clear();
-    for (const node of view.list("nodes")) this.putNode(view, idOf(node));
+    for (const node of view.list("nodes")) this.#applyNode(view, idOf(node));
     for (const slot of view.list("slots")) this.putSlot(view, idOf(slot));
     const failures = view
       .list("tasks")
@@ -67,6 +67,13 @@ export class SchedulerMirror {
 
   /** True if it is another than before. */
   putNode(view: View, id: string): boolean {
+    const isNew = this.#applyNode(view, id);
+    // Whether a lease counts as leaving depends on its node (see `schedulerTask`).
+    if (isNew) for (const slot of view.find("slots", "node", id)) this.putSlot(view, idOf(slot));
+    return isNew;
+  }
+
+  #applyNode(view: View, id: string): boolean {
     const node = view.get("nodes", id);
     // Without a subnet its tasks would have no address; it has one as soon as the pool has.
     const state = node === undefined || node.subnet === "" ? undefined : nodeState(node);
@@ -143,7 +150,10 @@ export class SchedulerMirror {
     if (subject === undefined || task === undefined || succession === undefined) return undefined;
     this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(view, subject, succession.avoid)]));
     try {
-      const decision = this.#scheduler.wouldFit(task, { onceGone: succession.onceGone });
+      const decision = this.#scheduler.wouldFit(task, {
+        onceGone: succession.onceGone,
+        onceLeaving: succession.onceLeaving,
+      });
       if (decision.kind === "placed")
         this.#scheduler.apply({ kind: "task", task: { ...task, nodeId: decision.nodeId } });
       return decision;
@@ -223,7 +233,9 @@ export class SchedulerMirror {
     if (version === undefined) return undefined;
     const service = view.get("services", slot.serviceId);
     const wanted = service === undefined ? undefined : view.get("versions", service.versionId);
-    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(slot, service) };
+    const node = view.get("nodes", lease.nodeId);
+    const isNodeClosed = node === undefined || !isReady(node) || !isActive(node);
+    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(slot, service), isNodeClosed };
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {
