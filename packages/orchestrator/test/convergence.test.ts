@@ -63,7 +63,7 @@ test(
                   update: updateStatus?.state,
                   ports: endpoint!.ports.length,
                   // Which slots those are depends on where tasks were put, which is chance between equal nodes.
-                  running: isCrowded(service) ? running.length : running.toSorted(),
+                  running: isCrowded(service) ? undefined : running.toSorted(),
                 };
               }),
             );

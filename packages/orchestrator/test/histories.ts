@@ -160,8 +160,8 @@ export async function calm(world: SimulatedCluster): Promise<void> {
 }
 
 /**
- * L5: a task that has nowhere to go stays where it is, and as it is, however many a node may have: which tasks those are
- * is chance.
+ * L5: a task that has nowhere to go stays where it is, and as it is, however many a node may have. Which tasks and how
+ * many those are is chance: one that was about to leave, and stays after all, may find another in its place.
  */
 export function isCrowded({ spec }: Service): boolean {
   const most = spec!.task!.placement?.maxReplicasPerNode ?? 0;
