@@ -1,4 +1,5 @@
 import { isIP, isIPv4 } from "node:net";
+import { parseHostPort } from "@warren/std";
 import { DnsError } from "./errors.ts";
 import type { DnsServerOptions, ListenAddress, Upstreams } from "./types.ts";
 
@@ -35,11 +36,8 @@ function checkWhole(field: string, value: number, least: number, most: number): 
 /** `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:53`; undefined for anything else. */
 export function readEndpoint(text: string): Endpoint | undefined {
   if (isIP(text) !== 0) return { address: text, port: dnsPort };
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const address = bracketed ?? plain ?? "";
-  const port = digits === undefined ? dnsPort : Number(digits);
-  if (isIP(address) === 0 || port < 1 || port > 65_535) return undefined;
-  return { address, port };
+  const { host: address, port } = parseHostPort(text, dnsPort) ?? {};
+  return address === undefined || port === undefined || isIP(address) === 0 || port < 1 ? undefined : { address, port };
 }
 
 const domainPattern = /^(?:[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?)(?:\.[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?)*$/;

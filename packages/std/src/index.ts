@@ -14,9 +14,9 @@
  * - `address.ts`   parseHostPort, formatHostPort
  * - `varint.ts`    varintSize, pushVarint, readVarint
  * - `lifecycle.ts` TaskGroup, serially
- * - `abort.ts`     abortable, aborted
+ * - `abort.ts`     abortable, abortableOrUndefined, aborted
  * - `backoff.ts`   Backoff
- * - `image-reference.ts` the grammar of image names
+ * - `image-reference.ts` names of images and registries, by Docker's rules
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
 export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
@@ -40,12 +40,13 @@ export { mergeSorted, type MergeOptions } from "./merge.ts";
 export { formatHostPort, parseHostPort, type HostPort } from "./address.ts";
 export { pushVarint, readVarint, varintSize } from "./varint.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
-export { abortable, aborted } from "./abort.ts";
+export { abortable, abortableOrUndefined, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
 export {
-  isRegistryHost,
+  canonicalRegistry,
+  formatImageReference,
   parseImageReference,
-  registryName,
+  registryFault,
   registryOfImage,
   type ImageReference,
 } from "./image-reference.ts";

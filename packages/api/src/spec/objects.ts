@@ -1,5 +1,5 @@
 /** Checks of the smaller specs. */
-import { registryName } from "@warren/std";
+import { canonicalRegistry, registryFault } from "@warren/std";
 import { isIPv4 } from "node:net";
 import { z } from "zod";
 import { invalid } from "../errors.ts";
@@ -8,7 +8,6 @@ import type { RegistryAuth } from "../generated/warren/v1/container.ts";
 import type { NetworkSpec } from "../generated/warren/v1/network.ts";
 import { NodeSpec_Availability, type NodeSpec } from "../generated/warren/v1/node.ts";
 import { choice, labels, name, quoted, whole } from "./fields.ts";
-import { registryFault } from "./image-reference.ts";
 import { limits } from "./limits.ts";
 import { registryAuth } from "./task.ts";
 import { check, crossRule, rule } from "./violations.ts";
@@ -99,5 +98,5 @@ export function checkRegistryLogin(login: { readonly registry: string; readonly 
   readonly auth: RegistryAuth;
 } {
   const { registry: checked, auth } = check(registry, login, "");
-  return { registry: registryName(checked), auth: present(auth, "auth") };
+  return { registry: canonicalRegistry(checked), auth: present(auth, "auth") };
 }
