@@ -1,7 +1,6 @@
 import type { Backend, Endpoint } from "@warren/api";
-import { keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
+import { addressText, keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
 import type { Clock, Logger, Random, Timer } from "@warren/std";
-import { addressText } from "./address.ts";
 import type { NodeBackend, NodeEndpoint } from "./seams.ts";
 import { GatheredWork } from "./waiting.ts";
 

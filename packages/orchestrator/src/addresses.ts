@@ -5,10 +5,10 @@
  * task reaches a new one.
  */
 import { LeaseState, type Lease, type Node, type Slot } from "@warren/api";
-import { idOf, leaseKey, sameEpoch } from "@warren/api/model";
+import { addressText, idOf, leaseKey, sameEpoch } from "@warren/api/model";
 import type { View } from "@warren/store";
 import type { Allocation } from "./allocator.ts";
-import { addressText, nextFree, parseNetwork, sizeOf } from "./ipv4.ts";
+import { nextFree, parseNetwork, sizeOf } from "./ipv4.ts";
 import { nodeName, remainingSince } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
 

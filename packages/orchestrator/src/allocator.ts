@@ -14,9 +14,9 @@ import {
   type Service,
   type ServiceEndpoint,
 } from "@warren/api";
-import { idOf } from "@warren/api/model";
+import { addressText, idOf } from "@warren/api/model";
 import type { View } from "@warren/store";
-import { addressText, nextFree, parseNetwork, sizeOf, type Ipv4Network } from "./ipv4.ts";
+import { nextFree, parseNetwork, sizeOf, type Ipv4Network } from "./ipv4.ts";
 
 export const defaultTaskPool = "10.77.0.0/16";
 export const defaultVipPool = "10.96.0.0/16";

@@ -1,4 +1,5 @@
 /** IPv4 networks as numbers. */
+import { addressNumber } from "@warren/api/model";
 
 export interface Ipv4Network {
   /** Its first address, as an unsigned number of 32 bits. */
@@ -8,20 +9,15 @@ export interface Ipv4Network {
 
 /** Undefined for what is not `a.b.c.d/n`. Bits beyond the prefix are dropped. */
 export function parseNetwork(text: string): Ipv4Network | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
-  if (match === null) return undefined;
-  const [a = 0, b = 0, c = 0, d = 0, prefix = 0] = match.slice(1).map(Number);
-  if ([a, b, c, d].some((part) => part > 255) || prefix > 32) return undefined;
-  const address = ((a * 256 + b) * 256 + c) * 256 + d;
+  const [, host = "", length] = /^([^/]*)\/(\d{1,2})$/.exec(text) ?? [];
+  const address = addressNumber(host);
+  const prefix = Number(length);
+  if (address === undefined || prefix > 32) return undefined;
   return { first: address - (address % sizeOf(prefix)), prefix };
 }
 
 export function sizeOf(prefix: number): number {
   return 2 ** (32 - prefix);
-}
-
-export function addressText(address: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join(".");
 }
 
 /**

@@ -6,10 +6,11 @@ import {
   Service,
   type PortSpec,
 } from "@warren/api";
+import { addressText } from "@warren/api/model";
 import { memoryStore } from "@warren/store/testing";
 import { describe, expect, test } from "vitest";
 import { Allocator, chosenPorts } from "../src/allocator.ts";
-import { addressText, nextFree, parseNetwork } from "../src/ipv4.ts";
+import { nextFree, parseNetwork } from "../src/ipv4.ts";
 
 type Ports = NonNullable<Parameters<typeof Service.fromPartial>[0]["spec"]>["ports"];
 
