@@ -1,5 +1,6 @@
 /**
- * Interfaces to time, chance, logs and metrics with their real and fake forms, errors, and primitives of concurrency. No package is imported here.
+ * Interfaces to time, randomness, logs and metrics with their real and fake forms, errors, and primitives of concurrency.
+ * No package is imported here.
  *
  * - `clock.ts`     Clock, systemClock, delay
  * - `boot-clock.ts` BootClock, systemBootClock: time that outlives a process
