@@ -17,7 +17,6 @@ import {
   type Slot,
 } from "@warren/api";
 import {
-  addressNumber,
   encodeAssigned,
   idOf,
   isRunning,
@@ -26,7 +25,7 @@ import {
   sameEpoch,
   type AssignedKind,
 } from "@warren/api/model";
-import { registryOfImage } from "@warren/std";
+import { ipv4Number, registryOfImage } from "@warren/std";
 import type { View } from "@warren/store";
 
 /** Not assigned themselves: what the services on a network, and those with published ports, are needed by. */
@@ -185,7 +184,7 @@ function leftBehind(view: View, id: string): ObjectReading {
 /** Present while the lease takes connections. */
 function backendOf(view: View, slot: Slot, lease: Lease): Uint8Array | undefined {
   const { state, nodeId, epoch } = lease;
-  const address = addressNumber(lease.address);
+  const address = ipv4Number(lease.address);
   if (state !== LeaseState.HELD || address === undefined) return undefined;
   // New connections go elsewhere; the node, which may only be silent, keeps those that it has.
   if (view.get("nodes", nodeId)?.status?.state === NodeStatus_State.DOWN) return undefined;

@@ -1,5 +1,5 @@
-import { isIP, isIPv4 } from "node:net";
-import { parseHostPort } from "@warren/std";
+import { isIP } from "node:net";
+import { parseHostPort, parseIpv4Subnet } from "@warren/std";
 import { DnsError } from "./errors.ts";
 import type { DnsServerOptions, ListenAddress, Upstreams } from "./types.ts";
 
@@ -81,8 +81,7 @@ function check(options: ResolvedOptions): void {
   if (options.domain.length > 200 || !domainPattern.test(options.domain))
     refuse("domain", `want a domain name such as 'warren', not '${options.domain}'`);
   for (const [i, subnet] of options.reverseSubnets.entries()) {
-    const [address = "", length = ""] = subnet.split("/");
-    if (!isIPv4(address) || !/^\d{1,2}$/.test(length) || Number(length) > 32)
+    if (parseIpv4Subnet(subnet) === undefined)
       refuse(`reverseSubnets[${i}]`, `want an IPv4 subnet such as 10.77.0.0/16, not '${subnet}'`);
   }
   checkWhole("ttlSeconds", options.ttlSeconds, 0, 86_400);
