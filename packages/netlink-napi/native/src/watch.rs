@@ -142,11 +142,21 @@ fn read(message: &[u8], transaction: &mut Transaction) -> Option<Notification> {
     let NetlinkPayload::InnerMessage(inner) = parsed.payload else { return None };
     match inner {
         RouteNetlinkMessage::NewLink(link) => Some(Notification { link: Some(to_link(link)), ..notification("new") }),
-        RouteNetlinkMessage::DelLink(link) => Some(Notification { link: Some(to_link(link)), ..notification("deleted") }),
-        RouteNetlinkMessage::NewAddress(a) => Some(Notification { address: Some(to_address(a)?), ..notification("new") }),
-        RouteNetlinkMessage::DelAddress(a) => Some(Notification { address: Some(to_address(a)?), ..notification("deleted") }),
-        RouteNetlinkMessage::NewRoute(route) => Some(Notification { route: Some(to_route(route)?), ..notification("new") }),
-        RouteNetlinkMessage::DelRoute(route) => Some(Notification { route: Some(to_route(route)?), ..notification("deleted") }),
+        RouteNetlinkMessage::DelLink(link) => {
+            Some(Notification { link: Some(to_link(link)), ..notification("deleted") })
+        }
+        RouteNetlinkMessage::NewAddress(a) => {
+            Some(Notification { address: Some(to_address(a)?), ..notification("new") })
+        }
+        RouteNetlinkMessage::DelAddress(a) => {
+            Some(Notification { address: Some(to_address(a)?), ..notification("deleted") })
+        }
+        RouteNetlinkMessage::NewRoute(route) => {
+            Some(Notification { route: Some(to_route(route)?), ..notification("new") })
+        }
+        RouteNetlinkMessage::DelRoute(route) => {
+            Some(Notification { route: Some(to_route(route)?), ..notification("deleted") })
+        }
         _ => None,
     }
 }
