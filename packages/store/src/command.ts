@@ -165,7 +165,7 @@ function check(
       if (before === undefined) return StoreConflict_Kind.MISSING;
       return before.meta?.version === expectedVersion ? undefined : StoreConflict_Kind.STALE;
     default:
-      throw damaged("it has an unknown kind of action");
+      throw damaged("it has an action of a kind that is not known");
   }
 }
 
