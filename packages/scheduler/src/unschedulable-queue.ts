@@ -76,7 +76,7 @@ export class UnschedulableQueue {
     }
     group.tasks.set(task.id, task);
     group.unreported?.set(task.id, task);
-    this.#wake(group);
+    this.#makeDue(group);
   }
 
   remove(task: TaskState): void {
@@ -115,8 +115,8 @@ export class UnschedulableQueue {
   /** A node was applied or removed; `beyond` if that may change the answers for other nodes. */
   nodesChanged(beyond: boolean): void {
     this.#dirty = true;
-    if (beyond) for (const group of this.#readsOtherNodes) this.#wake(group);
-    for (const group of this.#wokenByAny) this.#wake(group);
+    if (beyond) for (const group of this.#readsOtherNodes) this.#makeDue(group);
+    for (const group of this.#wokenByAny) this.#makeDue(group);
   }
 
   /** A task was placed on a node, or left it. */
@@ -126,7 +126,7 @@ export class UnschedulableQueue {
     this.#wake(`service:${serviceId}`);
     for (const name of localVolumes ?? []) this.#wake(`volume:${name}`);
     for (const { kind, service } of affinity ?? []) if (kind === "anti-affinity") this.#wake(`repelled:${service}`);
-    for (const group of this.#wokenByAny) this.#wake(group);
+    for (const group of this.#wokenByAny) this.#makeDue(group);
   }
 
   /**
@@ -155,12 +155,12 @@ export class UnschedulableQueue {
     this.#changedNodes.clear();
     if (nodes.length === 0) return;
     if (nodes.length > fewNodes) {
-      for (const group of this.#waiting) this.#wake(group);
+      for (const group of this.#waiting) this.#makeDue(group);
       return;
     }
     for (const [priority, groups] of this.#byPriority) {
       // The node may also have a task to displace.
-      if (priority > lowestHeld) for (const group of groups) this.#wake(group);
+      if (priority > lowestHeld) for (const group of groups) this.#makeDue(group);
     }
     for (const groups of this.#bySharedKey.values()) {
       const shared = groups.values().next().value?.requirements?.shared;
@@ -170,19 +170,19 @@ export class UnschedulableQueue {
       for (const node of nodes) if (shared.every(({ test }) => test(node))) (open ??= []).push(node);
       if (open === undefined) continue;
       for (const group of groups) {
-        if (open.some((node) => group.requirements?.unshared.every(({ test }) => test(node)))) this.#wake(group);
+        if (open.some((node) => group.requirements?.unshared.every(({ test }) => test(node)))) this.#makeDue(group);
       }
     }
   }
 
-  #wake(group: Group): void {
+  #makeDue(group: Group): void {
     if (this.#due.has(group)) return;
     this.#due.add(group);
     this.#dueInOrder.push(group);
   }
 
   #wake(key: string): void {
-    for (const group of this.#byWakeKey.get(key) ?? []) this.#wake(group);
+    for (const group of this.#byWakeKey.get(key) ?? []) this.#makeDue(group);
   }
 
   #leave(group: Group): void {
