@@ -118,7 +118,10 @@ export class Membership {
     const done = await promise;
     timer.cancel();
     stop();
-    if (!done) throw transferFailed(target);
+    if (done) return;
+    // By the core's own ticks it may take longer, and no proposal would be taken meanwhile.
+    raw.abortTransfer();
+    throw transferFailed(target);
   }
 
   /** @throws RaftError `RAFT_MEMBERSHIP_REFUSED` */

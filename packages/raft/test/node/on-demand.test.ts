@@ -46,6 +46,17 @@ test("an election on demand makes the member lead that was asked to campaign", a
   expect(leader.node.leadership().isLeader).toBe(false);
 });
 
+test("a leader whose transfer failed takes proposals at once", async () => {
+  const network = new MemoryNetwork();
+  // Without ticks the core never gives the transfer up by itself.
+  const nodes = await Promise.all(members.map(({ id }) => startMember(network, id, { bootstrap: members, tickMs: 0 })));
+  await nodes[0]!.node.campaign();
+  const { node } = await leaderOf(nodes);
+  network.reaches = (from, to) => from !== 2 && to !== 2;
+  await expect(node.transferLeadership(2)).rejects.toMatchObject({ code: "RAFT_TRANSFER_FAILED" });
+  await node.propose(put("a", "1"));
+});
+
 test("a learner can't campaign", async () => {
   const { network, leader } = await startGroup({}, alone);
   const learner = await startMember(network, 4, { join: alone });
