@@ -92,7 +92,7 @@ describe("the socket", () => {
     const socketPath = join(folder(), "m.sock");
     await expect(startServer({ services: [] }, { socketPath, maxRequestBytes: 0 })).rejects.toThrow(/maxRequestBytes/);
     mkdirSync(socketPath);
-    await expect(startServer({ services: [] }, { socketPath })).rejects.toThrow(/no socket/);
+    await expect(startServer({ services: [] }, { socketPath })).rejects.toThrow(/not a socket/);
   });
 });
 
