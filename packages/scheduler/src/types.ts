@@ -226,6 +226,8 @@ export type Decision = Placed | Waiting;
 export interface WouldFitOptions {
   /** Ids of tasks that count as gone; those of tasks that are not placed are ignored. @default [] */
   readonly onceGone?: readonly string[];
+  /** Ids of tasks that count as leaving (see `TaskState.leaving`); those of tasks that are not placed are ignored. @default [] */
+  readonly onceLeaving?: readonly string[];
   /** Considers this node only. @default every node */
   readonly nodeId?: string;
 }

@@ -51,6 +51,20 @@ export function once<T>(world: World, gone: readonly TaskState[], work: () => T)
   }
 }
 
+/** Counts tasks as leaving while `ask` runs, and as before afterwards, also when it throws. */
+export function asLeaving<T>(world: World, tasks: readonly TaskState[], ask: () => T): T {
+  const staying = tasks.filter((task) => task.nodeId !== undefined && task.leaving !== true);
+  const leaving = staying.map((task) => ({ ...task, leaving: true }));
+  return once(world, staying, () => {
+    for (const task of leaving) world.hold(task.nodeId as string, task);
+    try {
+      return ask();
+    } finally {
+      for (const task of leaving) world.release(task.nodeId as string, task);
+    }
+  });
+}
+
 /** The first filter that refuses a placed task's node, if one does. The task itself is not counted. */
 export function stillFits(world: World, rules: Rules, task: TaskState, node: Node): Fit {
   const requirements = compileRequirements(task, rules, world);
