@@ -1,6 +1,8 @@
 import { Command, Errors, Flags } from "@oclif/core";
 import { errorText, WarrenError } from "@warren/std";
+import { ApiError } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { violationText, type FieldWords } from "./field-words.ts";
 import { formats, render, type Format, type Printable } from "./output.ts";
 import { UnitError } from "./units.ts";
 
@@ -43,6 +45,9 @@ export abstract class WarrenCommand extends Command {
     }),
   };
 
+  /** What of the command line sets which field of its request. */
+  static readonly fieldWords: FieldWords = {};
+
   readonly #ending = new AbortController();
   #client: ApiClient | undefined;
 
@@ -80,9 +85,12 @@ export abstract class WarrenCommand extends Command {
     // What is not one of ours is a bug, and its stack is what its finder can report.
     const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
     const remedy = (error as { remedy?: string }).remedy ?? "";
-    const text = expected
-      ? errorText(error).replace(/\nSee more help with --help$/, "")
-      : (error.stack ?? error.message);
+    const { fieldWords } = this.constructor as typeof WarrenCommand;
+    const text = ApiError.is(error, "API_INVALID")
+      ? violationText(error.failure.violations, fieldWords)
+      : expected
+        ? errorText(error).replace(/\nSee more help with --help$/, "")
+        : (error.stack ?? error.message);
     process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
     if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
     return this.exit(usage ? exitUsage : exitFailed);

@@ -6,7 +6,7 @@ import { delay, systemClock } from "@warren/std";
 import { isRunning, lockData, startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
 import { folderFlags } from "../folder-flags.ts";
 import type { Column } from "../output.ts";
-import { parseDuration, UnitError } from "../units.ts";
+import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { CommandFailed, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 export class ClusterInit extends WarrenCommand {
@@ -22,13 +22,14 @@ export class ClusterInit extends WarrenCommand {
     "worker-flags": Flags.string({ description: "flags for the worker that is started, as one text", default: "" }),
     ...waitFlags,
   };
+  static override fieldWords = { "spec.task_pool": "--task-pool", "spec.vip_pool": "--vip-pool" };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterInit);
     if (process.getuid?.() !== 0)
       throw new CommandFailed("a node's daemons make network interfaces and containers: run this as root");
     const folders = { dataDir: flags["data-dir"], runDir: flags["run-dir"] };
-    const deadline = AbortSignal.timeout(parseDuration(flags.timeout));
+    const deadline = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
     const words = (text: string): string[] => text.split(/\s+/).filter(Boolean);
     const client = await this.connect(`unix:${folders.runDir}/manager.sock`);
     const spec = { taskPool: flags["task-pool"], vipPool: flags["vip-pool"] };

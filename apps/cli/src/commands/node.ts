@@ -3,7 +3,7 @@ import { ListNodesResponse, Node, NodeSpec_Availability } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { pages } from "../pages.ts";
-import { parseKeyValue } from "../service/flag-syntax.ts";
+import { parseLabel } from "../service/flag-syntax.ts";
 import { UnitError } from "../units.ts";
 import { nodeColumns } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
@@ -103,13 +103,14 @@ export class NodeUpdate extends NodeChange {
   static override summary = "Change a node's labels.";
   static override args = nodeArg;
   static override flags = {
-    label: Flags.string({ char: "l", multiple: true, description: "KEY=VALUE" }),
-    "label-rm": Flags.string({ multiple: true, description: "KEY" }),
+    label: Flags.string({ char: "l", multiple: true, description: "Label of the node", helpValue: "KEY=VALUE" }),
+    "label-rm": Flags.string({ multiple: true, description: "Take away a label", helpValue: "KEY" }),
   };
+  static override fieldWords = { "spec.labels": "--label" };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(NodeUpdate);
-    const added = (flags.label ?? []).map(parseKeyValue);
+    const added = (flags.label ?? []).map(parseLabel);
     const gone = flags["label-rm"] ?? [];
     if (added.length + gone.length === 0) throw new UnitError("nothing to change: give --label or --label-rm");
     await this.change(flags.host, args.node, ({ labels }) => {

@@ -20,6 +20,11 @@ export class RegistryLogin extends WarrenCommand {
     "password-stdin": Flags.boolean({ description: "read the password from stdin" }),
     password: Flags.string({ char: "p", description: "the password; other users of this machine can see it" }),
   };
+  static override fieldWords = {
+    registry: "REGISTRY",
+    "auth.username": "--username",
+    "auth.password": "the password",
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(RegistryLogin);

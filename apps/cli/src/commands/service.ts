@@ -6,8 +6,14 @@ import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
 import { progressOutput } from "../progress-output.ts";
 import { deletion, follow } from "../service/convergence.ts";
-import { applyServiceFlags, removalFlags, serviceFlags } from "../service/service-flags.ts";
-import { parseDuration, UnitError } from "../units.ts";
+import {
+  applyServiceFlags,
+  healthRemovalFlag,
+  removalFlags,
+  serviceFieldWords,
+  serviceFlags,
+} from "../service/service-flags.ts";
+import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { serviceColumns, taskColumns } from "../views.ts";
 import { CommandFailed, inspectFlag, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "./node.ts";
@@ -26,7 +32,7 @@ abstract class ServiceCommand extends WarrenCommand {
     const id = service.meta?.id ?? "";
     if (flags.detach) return;
     const client = await this.connect(flags.host);
-    const late = AbortSignal.timeout(parseDuration(flags.timeout));
+    const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
     const signal = AbortSignal.any([late, this.interrupted]);
     const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput());
     const name = service.spec?.name ?? id;
@@ -65,6 +71,8 @@ export class ServiceCreate extends ServiceCommand {
     ...waitFlags,
   };
 
+  static override fieldWords = serviceFieldWords;
+
   async run(): Promise<void> {
     const { own, rest } = this.splitArgv();
     const { args, flags } = await this.parse(ServiceCreate, own);
@@ -89,10 +97,13 @@ export class ServiceUpdate extends ServiceCommand {
   static override flags = {
     ...serviceFlags,
     ...removalFlags,
+    ...healthRemovalFlag,
     replicas: Flags.integer({ description: "how many tasks", min: 0 }),
     force: Flags.boolean({ description: "replace all tasks even if nothing changes" }),
     ...waitFlags,
   };
+
+  static override fieldWords = serviceFieldWords;
 
   async run(): Promise<void> {
     const { own, rest } = this.splitArgv();
@@ -118,6 +129,7 @@ export class ServiceScale extends ServiceCommand {
   static override strict = false;
   static override args = { scale: Args.string({ required: true, description: "SERVICE=REPLICAS" }) };
   static override flags = waitFlags;
+  static override fieldWords = { ref: "SERVICE", replicas: "REPLICAS" };
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(ServiceScale);
@@ -243,7 +255,7 @@ export class ServiceDelete extends ServiceCommand {
     for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
     if (flags.detach) return;
     for (const { meta, spec } of services) {
-      const late = AbortSignal.timeout(parseDuration(flags.timeout));
+      const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
       const signal = AbortSignal.any([late, this.interrupted]);
       const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
       const last = await follow(watch, progressOutput(), deletion(spec?.name ?? ""));

@@ -4,7 +4,7 @@ import { toJson } from "@warren/api/json";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
-import { parseKeyValue } from "../service/flag-syntax.ts";
+import { parseEnvironment } from "../service/env-file.ts";
 import { UnitError } from "../units.ts";
 import { taskColumns } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
@@ -75,9 +75,21 @@ export class TaskExec extends WarrenCommand {
   static override flags = {
     interactive: Flags.boolean({ char: "i", description: "pass stdin on" }),
     tty: Flags.boolean({ char: "t", description: "with a terminal" }),
-    env: Flags.string({ char: "e", multiple: true, description: "KEY=VALUE" }),
+    env: Flags.string({
+      char: "e",
+      multiple: true,
+      description: "Environment variable; NAME alone passes on the value from here",
+      helpValue: "NAME=VALUE",
+    }),
     user: Flags.string({ char: "u", description: "user or uid, with :group or :gid" }),
     workdir: Flags.string({ char: "w", description: "working directory" }),
+  };
+  static override fieldWords = {
+    "open.ref": "TASK",
+    "open.command": "COMMAND",
+    "open.env": "--env",
+    "open.working_dir": "--workdir",
+    "open.user": "--user",
   };
 
   async run(): Promise<void> {
@@ -91,7 +103,7 @@ export class TaskExec extends WarrenCommand {
     const exitCode = await runExec(await this.connect(flags.host), {
       ref: args.task,
       command,
-      env: Object.fromEntries((flags.env ?? []).map(parseKeyValue)),
+      env: Object.fromEntries((flags.env ?? []).map((text) => parseEnvironment(text, process.env))),
       user: flags.user ?? "",
       workingDir: flags.workdir ?? "",
       tty: flags.tty,

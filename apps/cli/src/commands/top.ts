@@ -4,7 +4,7 @@ import { StatsResponse, type TaskStats } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { table, type Column } from "../output.ts";
-import { formatBytes, parseDuration, UnitError } from "../units.ts";
+import { formatBytes, longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { shortId, taskName } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "./node.ts";
@@ -31,7 +31,7 @@ export class Top extends WarrenCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Top);
-    const intervalMs = parseDuration(flags.interval);
+    const intervalMs = parseDuration(flags.interval, longestTimerMs);
     if (intervalMs < 100) throw new UnitError("--interval: give 100ms or more");
     const client = await this.connect(flags.host);
     const refs = argv as string[];

@@ -139,8 +139,17 @@ const capability = rule(z.string(), (value) =>
   isCapability(value) ? undefined : `${quoted(value)} is no Linux capability: want such as NET_ADMIN, or ALL`,
 );
 
+/** What keeps a text from being a variable's name: Docker's env files refuse white space too, and take all else. */
+export function environmentNameFault(name: string): string | undefined {
+  if (name === "") return "a variable needs a name";
+  return /[=\0\s]/.test(name)
+    ? "a variable's name is of letters, digits and signs, without white space, = and NUL"
+    : undefined;
+}
+
 const environment = map(limits.environment, (key, value) => {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) return "a variable's name is letters, digits and _, no digit first";
+  const why = environmentNameFault(key);
+  if (why !== undefined) return why;
   if (value.includes("\0")) return "a NUL can't be passed to a program";
   return Buffer.byteLength(key) + Buffer.byteLength(value) + 1 >= limits.wordBytes
     ? `longer than ${limits.wordBytes - 1} bytes with its name`
@@ -159,15 +168,25 @@ const extraHosts = map(limits.extraHosts, (key, value) => {
   return address.safeParse(value).success ? undefined : `${quoted(value)} is no IP address`;
 });
 
+/** Real-time signals as the C libraries number them: the first that a program may use, and the last. */
+const firstRealTime = 34;
 const largestSignal = 64;
+
 function signalFault(signal: string): string | undefined {
-  const upper = signal.toUpperCase();
-  const number = /^\d{1,2}$/.test(signal)
-    ? Number(signal)
-    : constants.signals[(upper.startsWith("SIG") ? upper : `SIG${upper}`) as NodeJS.Signals];
-  return signal === "" || (number !== undefined && number > 0 && number <= largestSignal)
+  const name = signal.toUpperCase().replace(/^SIG/, "");
+  const [, base, sign = "+", offset = "0"] = /^(RTMIN|RTMAX)(?:([+-])(\d{1,2}))?$/.exec(name) ?? [];
+  const realTime = (base === "RTMIN" ? firstRealTime : largestSignal) + Number(`${sign}${offset}`);
+  const isSignal =
+    base === undefined
+      ? Object.hasOwn(constants.signals, `SIG${name}`) || (/^\d{1,2}$/.test(signal) && inRange(Number(signal), 1))
+      : inRange(realTime, firstRealTime);
+  return signal === "" || isSignal
     ? undefined
-    : `${quoted(signal)} is no signal: want TERM, SIGTERM or a number from 1 to ${largestSignal}`;
+    : `${quoted(signal)} is not a signal: want TERM, SIGTERM, SIGRTMIN+3 or a number from 1 to ${largestSignal}`;
+}
+
+function inRange(signal: number, least: number): boolean {
+  return signal >= least && signal <= largestSignal;
 }
 
 const principal = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\$?$/;

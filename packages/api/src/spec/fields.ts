@@ -86,6 +86,12 @@ export function map(
   most: number,
   test: (key: string, value: string) => string | undefined,
 ): z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>> {
+  // Before zod looks, which drops `__proto__` without a word.
+  const named = rule(z.unknown(), (entries) =>
+    typeof entries === "object" && entries !== null && Object.hasOwn(entries, "__proto__")
+      ? '"__proto__" can\'t be a name here'
+      : undefined,
+  );
   const record = crossRule(z.record(z.string(), z.string()), (entries, fault) => {
     const all = Object.entries(entries);
     if (all.length > most) return fault([], `holds ${all.length}; at most ${most} are allowed`);
@@ -94,7 +100,8 @@ export function map(
       if (why !== undefined) fault([key], why);
     }
   });
-  return record.default({});
+  const checked: unknown = z.pipe(named, record).default({} as never);
+  return checked as z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>>;
 }
 
 export const labels: ReturnType<typeof map> = map(limits.labels, (key, value) => {
