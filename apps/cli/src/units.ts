@@ -96,6 +96,13 @@ export function formatBytes(bytes: number): string {
   return `${power === 0 || amount >= 100 ? Math.round(amount) : amount.toFixed(1).replace(/\.0$/, "")} ${units[power]}`;
 }
 
+/** `500ms`, `1.5s`, `10m`: as a flag would have it. */
+export function formatDuration(ms: number): string {
+  if (ms < 1_000) return `${ms}ms`;
+  const unit = (["d", "h", "m", "s"] as const).find((each) => ms % msPerUnit[each] === 0) ?? "s";
+  return `${ms / msPerUnit[unit]}${unit}`;
+}
+
 /** The largest unit that fits, cut off: `4m`. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1_000));

@@ -41,17 +41,28 @@ function age(at: Date | undefined, now: number): string {
   return at === undefined ? "" : formatAge(now - at.getTime());
 }
 
-export const serviceColumns: readonly Column<Service>[] = [
-  { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
-  { title: "ID", value: ({ meta }) => shortId(meta?.id) },
-  {
-    title: "RUNNING",
-    value: ({ summary }) => `${summary?.running ?? 0}/${summary?.desired ?? 0}`,
-  },
-  { title: "IMAGE", value: ({ spec }) => spec?.task?.container?.image ?? "" },
-  { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
-  { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
-];
+/** What runs and, where that is something else, what was asked for. */
+function imageText({ spec, summary }: Service): string {
+  const asked = spec?.task?.container?.image ?? "";
+  const others = (summary?.runningImages ?? []).filter((image) => image !== asked);
+  return others.length === 0 ? asked : `${others.join(", ")} -> ${asked}`;
+}
+
+export function serviceColumns(now: number): readonly Column<Service>[] {
+  return [
+    { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
+    { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+    { title: "STATUS", value: ({ summary }) => summary?.status ?? "" },
+    {
+      title: "RUNNING",
+      value: ({ summary }) => `${summary?.running ?? 0}/${summary?.desired ?? 0}`,
+    },
+    { title: "IMAGE", value: imageText },
+    { title: "AGE", value: ({ meta }) => age(meta?.createdAt, now) },
+    { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
+    { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
+  ];
+}
 
 export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>): readonly Column<Task>[] {
   return [

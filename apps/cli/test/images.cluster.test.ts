@@ -157,7 +157,15 @@ test("an update to a tag whose image is here needs no registry", async () => {
   const images: string[] = [];
   for (const version of ["1", "2"]) {
     const image = await pushImage(brief, `back:${version}`, { ...sleeps, files: { version } });
-    await machine.ok("service", images.length === 0 ? "create" : "update", "back", "--image", image, "--update-monitor", "0");
+    await machine.ok(
+      "service",
+      images.length === 0 ? "create" : "update",
+      "back",
+      "--image",
+      image,
+      "--update-monitor",
+      "0",
+    );
     images.push(image);
   }
   await brief[Symbol.asyncDispose]();

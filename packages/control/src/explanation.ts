@@ -30,7 +30,7 @@ import {
 } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf, nodeName, serviceName, taskName } from "./access.ts";
-import { replicasOf, summarize } from "./summary.ts";
+import { currentUpdate, replicasOf, summarize } from "./summary.ts";
 import { endText, isWanted, leaseOf, runsAsWanted, waitingText } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
@@ -76,20 +76,24 @@ function taskText(view: View, task: Task, where: string): string {
 }
 
 function serviceSummary(view: View, service: Service): string {
-  const { desired, running, updated, waiting } = summarize(view, service);
+  const { desired, running, updated, waiting, completed } = summarize(view, service);
   const name = `service ${serviceName(service)}`;
   const blocked = service.updateStatus?.blocked ?? "";
   const update = blocked === "" ? "" : `; its update waits: ${blocked}`;
   if (desired === 0) return `${name} is scaled to zero`;
-  // Nothing is missing, yet some of it is not what was asked for.
-  if (waiting === "" && isHalted(service))
-    return `${name} runs ${running} of ${desired}, ${updated} of them as asked for: its update is paused`;
+  // First what keeps it as it is, though nothing may be missing.
+  if (isHalted(service)) {
+    const halted = `${name} runs ${running} of ${desired}, ${updated} of them as asked for: its update is paused`;
+    return waiting === "" ? halted : `${halted}; ${waiting}`;
+  }
+  if (completed >= desired)
+    return `${name} has completed: ${completed} of ${desired} task${desired === 1 ? "" : "s"} ended with code 0`;
   if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
   return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
 }
 
-function isHalted({ updateStatus, versionId }: Service): boolean {
-  const state = updateStatus?.versionId === versionId ? updateStatus.state : undefined;
+function isHalted(service: Service): boolean {
+  const state = currentUpdate(service)?.state;
   return state === UpdateStatus_State.PAUSED || state === UpdateStatus_State.ROLLBACK_PAUSED;
 }
 

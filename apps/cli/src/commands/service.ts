@@ -1,8 +1,10 @@
 import { Args, Flags } from "@oclif/core";
-import { ListServicesResponse, ListTasksResponse, Service, ServiceSpec } from "@warren/api";
+import { ApiError, ListServicesResponse, ListTasksResponse, Service, ServiceSpec } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { compareSlotKeys, compareTasks } from "@warren/api/model";
 import { followLogs, logFlags } from "../logs.ts";
+import { printable } from "../output.ts";
 import { pages } from "../pages.ts";
 import { progressOutput } from "../progress-output.ts";
 import { deletion, follow } from "../service/convergence.ts";
@@ -26,6 +28,22 @@ interface WaitFlags {
   readonly timeout: string;
 }
 
+/** Lines of a task that ended which are shown with its end. */
+const lastLineCount = 5;
+
+/** What a task wrote last; nothing where its node can't say it soon. */
+async function lastLines(client: ApiClient, taskId: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  try {
+    const request = { ref: taskId, tail: lastLineCount };
+    for await (const { lines } of client.tasks.logs(request, { signal: AbortSignal.timeout(2_000) }))
+      found.push(...lines.map(({ line }) => printable(line.toString())));
+  } catch (error) {
+    if (!ApiError.is(error)) throw error;
+  }
+  return found;
+}
+
 abstract class ServiceCommand extends WarrenCommand {
   /** Shows progress until the service is as wanted. @throws CommandFailed where it stops, goes, or takes too long */
   protected async converge(service: Service, flags: WaitFlags): Promise<void> {
@@ -34,7 +52,9 @@ abstract class ServiceCommand extends WarrenCommand {
     const client = await this.connect(flags.host);
     const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
     const signal = AbortSignal.any([late, this.interrupted]);
-    const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput());
+    const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput(), {
+      lastLines: ({ meta }) => lastLines(client, meta?.id ?? ""),
+    });
     const name = service.spec?.name ?? id;
     switch (last.kind) {
       case "converged":
@@ -180,7 +200,7 @@ export class ServiceList extends WarrenCommand {
     );
     await this.print(flags.output, {
       rows: services,
-      columns: serviceColumns,
+      columns: serviceColumns(Date.now()),
       name: ({ spec }) => spec?.name ?? "",
       json: () => toJson(ListServicesResponse, { services, nextPageToken: "" }),
     });
@@ -198,7 +218,7 @@ export class ServiceInspect extends WarrenCommand {
     const service = await client.services.get({ ref: args.service });
     await this.print(flags.output, {
       rows: [service],
-      columns: serviceColumns,
+      columns: serviceColumns(Date.now()),
       name: ({ spec }) => spec?.name ?? "",
       json: () => toJson(Service, service),
     });
@@ -258,7 +278,7 @@ export class ServiceDelete extends ServiceCommand {
       const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
       const signal = AbortSignal.any([late, this.interrupted]);
       const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
-      const last = await follow(watch, progressOutput(), deletion(spec?.name ?? ""));
+      const last = await follow(watch, progressOutput(), { judge: deletion(spec?.name ?? "") });
       if (last.kind !== "gone")
         throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
     }
