@@ -1,5 +1,6 @@
 import { Flags } from "@oclif/core";
-import { folderFlags } from "../folder-flags.ts";
+import { readFlagFile } from "../flag-file.ts";
+import { folderFlags, foldersOf } from "../folders.ts";
 import { parseKeyValue } from "../service/flag-syntax.ts";
 import { parseDuration } from "../units.ts";
 import { WarrenCommand } from "../warren-command.ts";
@@ -18,6 +19,20 @@ abstract class DaemonCommand extends WarrenCommand {
   static override baseFlags: typeof WarrenCommand.baseFlags = {} as typeof WarrenCommand.baseFlags;
 }
 
+interface Parsed<F> {
+  readonly flags: F;
+  readonly metadata: { readonly flags: Readonly<Record<string, { readonly setFromDefault?: boolean } | undefined>> };
+}
+
+/** The flags of the command line and, where it leaves one out, of the daemon's flag file. */
+function withFlagFile<F extends object>(given: Parsed<F>, file: Parsed<F>): F {
+  const said = ({ metadata }: Parsed<F>, flag: string): boolean => metadata.flags[flag]?.setFromDefault !== true;
+  const fromFile = Object.entries(file.flags).filter(
+    ([flag]) => said(file, flag) && !(flag in given.flags && said(given, flag)),
+  );
+  return { ...given.flags, ...Object.fromEntries(fromFile) };
+}
+
 export class ManagerCommand extends DaemonCommand {
   static override summary = "Run this machine's manager in the foreground.";
   static override flags = {
@@ -29,11 +44,12 @@ export class ManagerCommand extends DaemonCommand {
   };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(ManagerCommand);
+    const given = await this.parse(ManagerCommand);
+    const folders = foldersOf(given.flags);
+    const flags = withFlagFile(given, await this.parse(ManagerCommand, readFlagFile("manager", folders)));
     const { runManager } = await import("@warren/manager");
     await runManager({
-      dataDir: flags["data-dir"],
-      runDir: flags["run-dir"],
+      ...folders,
       logLevel: flags["log-level"],
       version: this.config.version,
       ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
@@ -74,14 +90,15 @@ export class WorkerCommand extends DaemonCommand {
   };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(WorkerCommand);
+    const given = await this.parse(WorkerCommand);
+    const folders = foldersOf(given.flags);
+    const flags = withFlagFile(given, await this.parse(WorkerCommand, readFlagFile("worker", folders)));
     const { runWorker } = await import("@warren/worker");
     await runWorker({
-      dataDir: flags["data-dir"],
-      runDir: flags["run-dir"],
+      ...folders,
       logLevel: flags["log-level"],
       version: this.config.version,
-      managerSocket: flags.manager ?? `${flags["run-dir"]}/manager.sock`,
+      managerSocket: flags.manager ?? `${folders.runDir}/manager.sock`,
       containerdSocket: flags.containerd,
       containerdNamespace: flags["containerd-namespace"],
       mirrors: parseMirrors(flags["registry-mirror"] ?? []),

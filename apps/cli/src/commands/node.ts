@@ -1,11 +1,12 @@
 import { Args, Flags } from "@oclif/core";
-import { ListNodesResponse, Node, NodeSpec_Availability } from "@warren/api";
+import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, type Task } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
+import { hasEnded } from "@warren/api/model";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { UnitError } from "../units.ts";
-import { nodeColumns } from "../views.ts";
+import { nodeColumns, shortId } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
 const nodeArg = { node: Args.string({ required: true, description: "hostname, id or unique id prefix" }) };
@@ -58,12 +59,19 @@ export class NodeInspect extends WarrenCommand {
 }
 
 abstract class NodeChange extends WarrenCommand {
-  protected async change(host: string, ref: string, change: (spec: NonNullable<Node["spec"]>) => void): Promise<void> {
+  /** @returns the node's id */
+  protected async change(
+    host: string,
+    ref: string,
+    change: (spec: NonNullable<Node["spec"]>) => void,
+  ): Promise<string> {
     const client = await this.connect(host);
     const { meta, spec, specVersion } = await client.nodes.get({ ref });
     const next = { labels: { ...spec?.labels }, availability: spec?.availability ?? NodeSpec_Availability.ACTIVE };
     change(next);
-    await client.nodes.update({ ref: meta?.id ?? ref, specVersion, spec: next });
+    const id = meta?.id ?? ref;
+    await client.nodes.update({ ref: id, specVersion, spec: next });
+    return id;
   }
 }
 
@@ -75,8 +83,33 @@ export class NodeDrain extends NodeChange {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(NodeDrain);
-    await this.change(flags.host, args.node, (spec) => void (spec.availability = NodeSpec_Availability.DRAIN));
+    const id = await this.change(flags.host, args.node, (spec) => {
+      spec.availability = NodeSpec_Availability.DRAIN;
+    });
+    const client = await this.connect(flags.host);
+    const nodes = await listNodes(client);
+    const tasks = await pages(
+      (page) => client.tasks.list({ page, nodes: [id] }),
+      (answer) => answer.tasks,
+    );
+    process.stderr.write(`${drainText(id, nodes, tasks)}\n`);
   }
+}
+
+/** What becomes of a drained node's tasks. Pure. */
+export function drainText(id: string, nodes: readonly Node[], tasks: readonly Task[]): string {
+  const name = nodes.find(({ meta }) => meta?.id === id)?.description?.hostname || shortId(id);
+  const left = tasks.filter((task) => task.current && !hasEnded(task)).length;
+  if (left === 0) return `${name} is drained: it has no tasks and gets none`;
+  const takers = nodes.filter(
+    ({ meta, spec, status }) =>
+      meta?.id !== id &&
+      status?.state === NodeStatus_State.READY &&
+      (spec?.availability || NodeSpec_Availability.ACTIVE) === NodeSpec_Availability.ACTIVE,
+  );
+  const count = `${left} task${left === 1 ? "" : "s"}`;
+  if (takers.length > 0) return `${name} gets no new tasks; its ${count} move: 'warren task list --node ${name}'`;
+  return `${name} gets no new tasks, but its ${count} ${left === 1 ? "has" : "have"} nowhere to go and keep${left === 1 ? "s" : ""} running: no other node is ready; back with 'warren node activate ${name}'`;
 }
 
 export class NodePause extends NodeChange {
