@@ -9,15 +9,15 @@ import { parseMoment, UnitError } from "./units.ts";
 import { taskName } from "./views.ts";
 
 export const logFlags = {
-  follow: Flags.boolean({ char: "f", description: "go on with lines that come later" }),
-  since: Flags.string({ description: "only lines after: 10m (ago) or 2026-11-24T10:00:00Z" }),
+  follow: Flags.boolean({ char: "f", description: "Keep printing new lines" }),
+  since: Flags.string({ description: "Only lines after this: 10m (ago) or 2026-11-24T10:00:00Z", helpValue: "TIME" }),
   tail: Flags.string({
     char: "n",
     description: "Only the last N lines of each task, or all (default all)",
     helpValue: "N",
   }),
-  timestamps: Flags.boolean({ char: "t", description: "put its time before each line" }),
-  "no-names": Flags.boolean({ description: "leave out the task's name before each line" }),
+  timestamps: Flags.boolean({ char: "t", description: "Print the time before each line" }),
+  "no-names": Flags.boolean({ description: "Print no task name before each line" }),
 };
 
 interface LogFlagValues {

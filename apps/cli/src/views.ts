@@ -103,8 +103,18 @@ export const registryColumns: readonly Column<RegistryCredential>[] = [
   { title: "USER", value: ({ auth }) => auth?.username ?? "" },
 ];
 
-export const eventColumns: readonly Column<Event>[] = [
-  { title: "AT", value: ({ at }) => at?.toISOString() ?? "" },
+/** How times are shown: `3s ago`, `in 10s`, or exactly. */
+export function timeText(exact: boolean, now: number): (at: Date | undefined) => string {
+  return (at) => {
+    if (at === undefined) return "";
+    if (exact) return at.toISOString();
+    const ms = now - at.getTime();
+    return ms < 0 ? `in ${formatAge(-ms)}` : `${formatAge(ms)} ago`;
+  };
+}
+
+export const eventColumns = (when: (at: Date | undefined) => string): readonly Column<Event>[] => [
+  { title: "WHEN", value: ({ at }) => when(at) },
   { title: "OBJECT", value: ({ objectName, objectId }) => (objectName === "" ? shortId(objectId) : objectName) },
   { title: "ACTION", value: ({ action }) => action },
   { title: "MESSAGE", value: ({ message }) => message },

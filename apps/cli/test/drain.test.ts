@@ -2,7 +2,11 @@ import { Node, NodeSpec_Availability, NodeStatus_State, Task, TaskState } from "
 import { expect, test } from "vitest";
 import { drainText } from "../src/commands/node.ts";
 
-const node = (id: string, state: NodeStatus_State, availability?: NodeSpec_Availability): Node =>
+const node = (
+  id: string,
+  state: NodeStatus_State,
+  availability: NodeSpec_Availability = NodeSpec_Availability.ACTIVE,
+): Node =>
   Node.fromPartial({
     meta: { id },
     description: { hostname: `edge-${id}` },

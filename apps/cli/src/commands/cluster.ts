@@ -20,9 +20,17 @@ export class ClusterInit extends WarrenCommand {
     "Starts the manager and the worker where they do not run: as systemd units where they are installed, else as processes of their own. Given again where one of them does not run, it starts that one and leaves the cluster as it is.";
   static override flags = {
     ...folderFlags,
-    "manager-only": Flags.boolean({ description: "run no tasks on this machine" }),
-    "task-pool": Flags.string({ description: "IPv4 subnet that each node gets a /24 of", default: "10.77.0.0/16" }),
-    "vip-pool": Flags.string({ description: "IPv4 subnet of services' addresses", default: "10.96.0.0/16" }),
+    "manager-only": Flags.boolean({ description: "Start no worker, so that no tasks run on this machine" }),
+    "task-pool": Flags.string({
+      description: "IPv4 subnet for tasks; each node gets a /24 of it",
+      helpValue: "SUBNET",
+      default: "10.77.0.0/16",
+    }),
+    "vip-pool": Flags.string({
+      description: "IPv4 subnet for the addresses of services",
+      helpValue: "SUBNET",
+      default: "10.96.0.0/16",
+    }),
     "manager-flags": Flags.string({
       description: "Flags that the manager has from now on, as one text: see 'warren manager --help'",
       helpValue: "FLAGS",
@@ -62,6 +70,7 @@ export class ClusterInit extends WarrenCommand {
     const before = await lives(client);
     const worker = await startDaemon({ ...folders, name: "worker", flags: daemonFlags.worker });
     if (!flags.detach) await nodeReady(client, worker, runs.worker ? new Set() : before, deadline);
+    if (!runs.manager) process.stderr.write(nextSteps);
   }
 
   /** The words of a daemon's flags, each of which it knows. @throws UnitError */
@@ -79,6 +88,12 @@ export class ClusterInit extends WarrenCommand {
     }
   }
 }
+
+const nextSteps = `next:
+  warren service create web --image nginx --replicas 2 -p 8080:80
+  warren service list
+  warren why web
+`;
 
 /** Of all nodes' workers, the numbers that they made at their starts. */
 async function lives(client: ApiClient): Promise<ReadonlySet<number>> {
@@ -157,7 +172,7 @@ const infoColumns: readonly Column<ClusterInfo>[] = [
 ];
 
 export class ClusterInfoCommand extends WarrenCommand {
-  static override summary = "Show the cluster.";
+  static override summary = "Show the cluster: its id, version, nodes and tasks.";
   static override flags = outputFlag;
 
   async run(): Promise<void> {
@@ -180,14 +195,14 @@ export class ClusterLeave extends WarrenCommand {
     "Containers, images, interfaces and rules go, and so do this machine's data: its part of the cluster's state, and with --volumes its volumes. On the last manager that is the end of the cluster, so it needs --force.";
   static override flags = {
     ...folderFlags,
-    force: Flags.boolean({ description: "end the cluster: this is its only manager" }),
-    volumes: Flags.boolean({ description: "remove the data of volumes too" }),
+    force: Flags.boolean({ description: "Confirm that the cluster ends with this, its only manager" }),
+    volumes: Flags.boolean({ description: "Remove the data of volumes, too" }),
     containerd: Flags.string({
-      description: "containerd's socket (default: the worker's own flags say it)",
+      description: "Socket of containerd (default: as the worker has it)",
       helpValue: "PATH",
     }),
     "containerd-namespace": Flags.string({
-      description: "containerd's namespace (default: the worker's own flags say it)",
+      description: "Namespace in containerd (default: as the worker has it)",
       helpValue: "NAME",
     }),
   };

@@ -9,7 +9,7 @@ const daemonFlags = {
   ...folderFlags,
   "log-level": Flags.option({
     options: ["debug", "info", "warn", "error"] as const,
-    description: "least level logged",
+    description: "Log messages of this level and above",
     default: "info" as const,
   })(),
 };
@@ -38,7 +38,8 @@ export class ManagerCommand extends DaemonCommand {
   static override flags = {
     ...daemonFlags,
     "metrics-addr": Flags.string({
-      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      description: "Address to serve /metrics, /healthz and /readyz on, or off",
+      helpValue: "ADDRESS:PORT",
       default: "127.0.0.1:9090",
     }),
   };
@@ -62,29 +63,42 @@ export class WorkerCommand extends DaemonCommand {
   static override flags = {
     ...daemonFlags,
     "metrics-addr": Flags.string({
-      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      description: "Address to serve /metrics, /healthz and /readyz on, or off",
+      helpValue: "ADDRESS:PORT",
       default: "127.0.0.1:9091",
     }),
-    manager: Flags.string({ description: "the manager's socket; default: manager.sock in the run dir" }),
+    manager: Flags.string({
+      description: "Socket of the manager (default: manager.sock in the run dir)",
+      helpValue: "PATH",
+    }),
     containerd: Flags.string({
-      description: "containerd's socket; where none answers, the worker runs a containerd of its own",
+      description: "Socket of containerd; where none answers, the worker runs a containerd of its own",
+      helpValue: "PATH",
       default: "/run/containerd/containerd.sock",
     }),
     "containerd-namespace": Flags.string({
-      description: "containerd's namespace, this worker's alone",
+      description: "Namespace in containerd, which no other worker may use",
+      helpValue: "NAME",
       default: "warren",
     }),
-    "registry-mirror": Flags.string({ description: "REGISTRY=URL: asked before the registry itself", multiple: true }),
+    "registry-mirror": Flags.string({
+      description: "Mirror to ask before the registry itself",
+      helpValue: "REGISTRY=URL",
+      multiple: true,
+    }),
     "image-grace": Flags.string({
-      description: "an image that no task has used for so long is removed",
+      description: "Time after which an unused image is removed",
+      helpValue: "DURATION",
       default: "1h",
     }),
     "log-grace": Flags.string({
-      description: "the log of a task outlives its place on the node for so long, and with it container and image",
+      description: "Time for which the log of a task that left the node is kept, and with it its container and image",
+      helpValue: "DURATION",
       default: "1h",
     }),
     "dns-upstream": Flags.string({
-      description: "name server for all other names; default: those of /etc/resolv.conf",
+      description: "Name server for names that are not of this cluster (default: those of /etc/resolv.conf)",
+      helpValue: "ADDRESS",
       multiple: true,
     }),
   };

@@ -6,10 +6,10 @@ import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
-const networkArg = { network: Args.string({ required: true, description: "name, id or unique id prefix" }) };
+const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
 
 export class NetworkCreate extends WarrenCommand {
-  static override summary = "Create a network: a set of who may talk to whom.";
+  static override summary = "Create a network: only tasks that share one can reach each other.";
   static override args = { name: Args.string({ required: true }) };
   static override flags = {
     label: Flags.string({ char: "l", multiple: true, description: "Label of the network", helpValue: "KEY=VALUE" }),

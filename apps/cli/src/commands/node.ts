@@ -1,28 +1,15 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, type Task } from "@warren/api";
-import type { ApiClient } from "@warren/api/client";
 import { toJson } from "@warren/api/json";
 import { hasEnded } from "@warren/api/model";
+import { listNodes } from "../hostnames.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { UnitError } from "../units.ts";
 import { nodeColumns, shortId } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
-const nodeArg = { node: Args.string({ required: true, description: "hostname, id or unique id prefix" }) };
-
-/** Node id → host name. */
-export async function hostnames(client: ApiClient): Promise<ReadonlyMap<string, string>> {
-  const nodes = await listNodes(client);
-  return new Map(nodes.map(({ meta, description }) => [meta?.id ?? "", description?.hostname ?? ""]));
-}
-
-function listNodes(client: ApiClient): Promise<Node[]> {
-  return pages(
-    (page) => client.nodes.list({ page }),
-    (answer) => answer.nodes,
-  );
-}
+const nodeArg = { node: Args.string({ required: true, description: "Host name, id or unique beginning of an id" }) };
 
 export class NodeList extends WarrenCommand {
   static override summary = "List nodes.";
@@ -76,7 +63,7 @@ abstract class NodeChange extends WarrenCommand {
 }
 
 export class NodeDrain extends NodeChange {
-  static override summary = "Move a node's tasks away and give it no new ones.";
+  static override summary = "Move a node's tasks to other nodes, and give it no new ones.";
   static override description =
     "A task moves once another node has prepared it; one that has nowhere to go stays until it has.";
   static override args = nodeArg;
@@ -113,7 +100,7 @@ export function drainText(id: string, nodes: readonly Node[], tasks: readonly Ta
 }
 
 export class NodePause extends NodeChange {
-  static override summary = "Leave a node its tasks, but give it no new ones.";
+  static override summary = "Give a node no new tasks, and leave it those it has.";
   static override args = nodeArg;
 
   async run(): Promise<void> {
@@ -123,7 +110,7 @@ export class NodePause extends NodeChange {
 }
 
 export class NodeActivate extends NodeChange {
-  static override summary = "Let a node have tasks again.";
+  static override summary = "Give a node tasks again, after drain or pause.";
   static override args = nodeArg;
 
   async run(): Promise<void> {
@@ -157,7 +144,7 @@ export class NodeUpdate extends NodeChange {
 }
 
 export class NodeRemove extends WarrenCommand {
-  static override summary = "Forget a node that is down.";
+  static override summary = "Remove a node that is down from the cluster.";
   static override args = nodeArg;
 
   async run(): Promise<void> {

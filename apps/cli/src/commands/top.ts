@@ -7,7 +7,7 @@ import { table, type Column } from "../output.ts";
 import { formatBytes, longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { shortId, taskName } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
-import { hostnames } from "./node.ts";
+import { hostnames } from "../hostnames.ts";
 
 /** CPU use is the difference of two answers; this far apart for one look, ms. */
 const sampleMs = 500;
@@ -19,14 +19,14 @@ interface Row {
 }
 
 export class Top extends WarrenCommand {
-  static override summary = "Show what running tasks use: once, or again and again on a terminal.";
+  static override summary = "Show the processor time, memory and disk that running tasks use.";
   static override usage = "top [SERVICE|TASK…]";
   static override strict = false;
-  static override args = { ref: Args.string({ description: "services or tasks; default: all" }) };
+  static override args = { ref: Args.string({ description: "Services or tasks (default: all)" }) };
   static override flags = {
     ...outputFlag,
-    once: Flags.boolean({ description: "look once, also on a terminal" }),
-    interval: Flags.string({ description: "between looks", default: "2s", helpValue: "DURATION" }),
+    once: Flags.boolean({ description: "Show it once and end; on a terminal it is refreshed otherwise" }),
+    interval: Flags.string({ description: "Time between two refreshes", default: "2s", helpValue: "DURATION" }),
   };
 
   async run(): Promise<void> {

@@ -1,5 +1,5 @@
 /** Follows a service until its tasks are as wanted. The decision is pure; the driver reads a watch. */
-import { delay, errorText, systemClock, type Clock } from "@warren/std";
+import { delay, systemClock, type Clock } from "@warren/std";
 import {
   ApiError,
   RestartPolicy_Condition,
@@ -268,12 +268,10 @@ export async function follow(
   } catch (error) {
     if (ApiError.is(error, "API_NOT_FOUND"))
       last = judge({ ...observed, service: undefined, synced: true }, clock.now());
-    else if (ApiError.is(error, "API_CANCELLED"))
-      last = { kind: "waiting", text: `${last.text} (${errorText(error)})` };
-    else throw error;
+    else if (!ApiError.is(error, "API_CANCELLED")) throw error;
   } finally {
     output.end();
-    // A message that is still awaited is given up, and comes to its end with the connection.
+    // A message that is still awaited is given up; the caller ends the watch.
     if (next === undefined) await messages.return?.();
     else next.catch(() => undefined);
   }

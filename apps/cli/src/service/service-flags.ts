@@ -47,6 +47,9 @@ export const removalFlags: AnyFlags = Object.fromEntries(
   ]),
 );
 
+/** What `--help` shows of them. */
+export const commonServiceFlags: readonly string[] = Object.keys(uses).filter((name) => uses[name]?.common === true);
+
 /** What sets which field of a service's spec. */
 export const serviceFieldWords: FieldWords = {
   "spec.name": "NAME",
