@@ -16,7 +16,9 @@ const lines = rows.flatMap(([, ours]) => codes(ours)).filter((code) => code.star
 const ids = Object.keys(commandTable);
 
 async function flagsOf(id: string): Promise<ReadonlySet<string>> {
-  const { flags = {}, baseFlags = {} } = (await commandTable[id]?.()) ?? {};
+  const command = await commandTable[id]?.();
+  if (command === undefined) throw new Error(`no command ${id}`);
+  const { flags, baseFlags } = command;
   return new Set(
     Object.entries({ ...flags, ...baseFlags }).flatMap(([name, { char }]) => [
       `--${name}`,
@@ -38,7 +40,7 @@ test.for(lines)("'%s' is a command with these flags", async (line) => {
   const used = own.slice(0, until).filter((word) => word.startsWith("-"));
   // Letters may stand together: -it.
   const single = used.flatMap((word) =>
-    /^-[a-z]{2,}$/.test(word) ? [...word.slice(1)].map((char) => `-${char}`) : [word],
+    /^-[a-z]{2,}$/.test(word) ? Array.from(word.slice(1), (char) => `-${char}`) : [word],
   );
   expect(single.filter((flag) => !known.has(flag.split("=")[0] ?? ""))).toEqual([]);
 });

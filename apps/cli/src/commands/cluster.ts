@@ -2,7 +2,7 @@ import { rm, rmdir } from "node:fs/promises";
 import { Errors, Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { delay, systemClock } from "@warren/std";
 import { isRunning, lockData, startDaemon, stopDaemon, type Started } from "../daemons.ts";
 import { flagFile, readFlagFile } from "../flag-file.ts";

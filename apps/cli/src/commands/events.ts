@@ -1,6 +1,6 @@
 import { Flags } from "@oclif/core";
 import { Event, ListEventsResponse } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { printable, render, type Format } from "../output.ts";
 import { pages } from "../pages.ts";
 import { parseMoment } from "../units.ts";
@@ -63,10 +63,10 @@ async function line(event: Event, format: Format): Promise<string> {
         .map(({ value }) => printable(value(event)))
         .join("  ");
     case "json":
-      return JSON.stringify(toJson(Event, event));
+      return JSON.stringify(await toJson(Event, event));
     case "yaml":
     case "name": {
-      const json = (): unknown => toJson(Event, event);
+      const json = (): Promise<unknown> => toJson(Event, event);
       const text = await render(format, {
         rows: [event],
         columns: [],

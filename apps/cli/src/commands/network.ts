@@ -1,6 +1,6 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNetworksResponse, Network } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";

@@ -1,6 +1,6 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, type Task } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { hasEnded } from "@warren/api/model";
 import { listNodes } from "../hostnames.ts";
 import { pages } from "../pages.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Args, Flags } from "@oclif/core";
 import { ListRegistriesResponse } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { pages } from "../pages.ts";
 import { UnitError } from "../units.ts";
 import { registryColumns } from "../views.ts";

@@ -1,7 +1,7 @@
 /** Commands that look at services. */
 import { Flags } from "@oclif/core";
 import { ListServicesResponse, ListTasksResponse, Service } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { compareSlotKeys, compareTasks } from "@warren/api/model";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";

@@ -1,7 +1,7 @@
 import { Args, Flags } from "@oclif/core";
 import { ApiError, ListTasksResponse, Task, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";

@@ -2,7 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import { delay, systemClock } from "@warren/std";
 import { StatsResponse, type TaskStats } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { table, type Column } from "../output.ts";
 import { formatBytes, longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { shortId, taskName } from "../views.ts";

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { Args, Flags } from "@oclif/core";
 import { ExplainResponse, type Reason } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { slotKeyText } from "@warren/api/model";
 import { printable, type Column } from "../output.ts";
 import { timeText } from "../views.ts";
