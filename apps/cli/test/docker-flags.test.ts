@@ -259,7 +259,7 @@ const refused: readonly (readonly [string, unknown, string, RegExp])[] = [
   ["add-host", ["a"], "refuses", /want NAME:ADDRESS/],
   ["add-host", ["a:10.0.0.1", "a:10.0.0.2"], "both", /contradict each other: both are for the host a/],
   ["add-host", ["a:host-gateway"], "the gateway", /no host-gateway here/],
-  ["add-host", ["a:b"], "refuses", /--add-host a: .*no IP address/],
+  ["add-host", ["a:b"], "refuses", /--add-host a: .*not an IP address/],
   ["dns", ["example"], "refuses", /--dns: /],
   ["dns-search", ["a b"], "refuses", /--dns-search: /],
   ["dns-option", ["a b"], "takes", /--dns-option: /],

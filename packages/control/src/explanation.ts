@@ -203,8 +203,8 @@ function ofEnd(view: View, slot: Slot | undefined, task: Task): Reason {
   const again =
     settled === "" || stateOf(task) === TaskState.COMPLETE
       ? ""
-      : ` To try again: warren service update ${task.serviceName} --force.`;
-  return about(task, text, `${endRemedy(task)}${again}`.trim());
+      : `to try again: warren service update ${task.serviceName} --force`;
+  return about(task, text, [endRemedy(task), again].filter(Boolean).join("; "));
 }
 
 function about(task: Task, text: string, remedy: string): Reason {
@@ -224,30 +224,30 @@ function endedBadly(task: Task): boolean {
 function endRemedy(task: Task): string {
   const { code = "", container } = task.status ?? {};
   if (container?.oomKilled === true)
-    return "give it more memory: warren service update --limit-memory, or find what uses it.";
+    return "give it more memory: warren service update --limit-memory, or find what uses it";
   const byCode = remedies[code];
   if (byCode !== undefined) return byCode;
-  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list.";
+  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list";
   if (stateOf(task) !== TaskState.FAILED) return "";
   if (container?.exitCode === 127 || container?.exitCode === 126)
-    return "see whether the command is in the image and may be run.";
-  return `see what it wrote: warren task logs ${idOf(task)}.`;
+    return "see whether the command is in the image and may be run";
+  return `see what it wrote: warren task logs ${idOf(task)}`;
 }
 
 const remedies: Readonly<Record<string, string>> = {
-  RUNTIME_REFERENCE_INVALID: "mend the image's name.",
+  RUNTIME_REFERENCE_INVALID: "mend the image's name",
   RUNTIME_IMAGE_NOT_FOUND:
-    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login.",
-  RUNTIME_IMAGE_INVALID: "push the image again.",
+    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login",
+  RUNTIME_IMAGE_INVALID: "push the image again",
   RUNTIME_DIGEST_MISMATCH:
-    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again.",
+    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again",
   RUNTIME_PLATFORM_MISSING:
-    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==….",
-  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself.",
-  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login.",
-  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself.",
-  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself.",
-  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself.",
+    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==…",
+  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself",
+  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login",
+  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself",
+  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself",
+  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself",
 };
 
 function waitingRemedy(task: Task, node: Node | undefined): string {

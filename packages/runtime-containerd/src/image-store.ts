@@ -124,7 +124,8 @@ export class ImageStore {
   }
 
   async #pull(reference: Reference, options: PullOptions): Promise<PulledImage> {
-    const present = (await this.#record(reference.full)) ?? (await this.#adopt(reference, await this.#sameContent(reference)));
+    const present =
+      (await this.#record(reference.full)) ?? (await this.#adopt(reference, await this.#sameContent(reference)));
     // A digest names one thing for ever: what is here is it.
     if (present !== undefined && reference.digest !== undefined) return { ...present, source: { kind: "local" } };
     try {

@@ -26,7 +26,7 @@ const path = rule(z.string(), pathFault);
 const volumeName = rule(z.string(), (value) =>
   /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(value)
     ? undefined
-    : `${quoted(value)} is no volume: want up to 128 of letters, digits and, not first, "_", "." and "-"`,
+    : `${quoted(value)} is not a valid name of a volume: want up to 128 of letters, digits and, not first, "_", "." and "-"`,
 );
 
 const source: z.ZodType<Mount["source"]> = z.discriminatedUnion(
@@ -85,13 +85,13 @@ const dns = z.object({
   servers: list(address, limits.dnsServers),
   search: list(
     rule(z.string(), (value) =>
-      value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is no domain`,
+      value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is not a domain`,
     ),
     limits.dnsSearch,
   ),
   options: list(
     rule(z.string(), (value) =>
-      /^[\w:.-]+$/.test(value) ? undefined : `${quoted(value)} is no option of resolv.conf, such as ndots:2`,
+      /^[\w:.-]+$/.test(value) ? undefined : `${quoted(value)} is not an option of resolv.conf, such as ndots:2`,
     ),
     limits.dnsOptions,
   ),
@@ -136,7 +136,7 @@ const logRotation = z
   .default({ maxFileBytes: 10 * 1024 * 1024, maxFiles: 5 });
 
 const capability = rule(z.string(), (value) =>
-  isCapability(value) ? undefined : `${quoted(value)} is no Linux capability: want such as NET_ADMIN, or ALL`,
+  isCapability(value) ? undefined : `${quoted(value)} is not a Linux capability: want such as NET_ADMIN, or ALL`,
 );
 
 /** What keeps a text from being a variable's name: Docker's env files refuse white space too, and take all else. */
@@ -164,8 +164,8 @@ const sysctls = map(limits.sysctls, (key, value) => {
 });
 
 const extraHosts = map(limits.extraHosts, (key, value) => {
-  if (!isHostname(key)) return "is no host name";
-  return address.safeParse(value).success ? undefined : `${quoted(value)} is no IP address`;
+  if (!isHostname(key)) return "is not a host name";
+  return address.safeParse(value).success ? undefined : `${quoted(value)} is not an IP address`;
 });
 
 /** Real-time signals as the C libraries number them: the first that a program may use, and the last. */
@@ -205,7 +205,7 @@ export const container: z.ZodType<ContainerSpec> = crossRule(
     ),
     groups: list(
       rule(z.string(), (value) =>
-        principal.test(value) ? undefined : `${quoted(value)} is no group's name or number`,
+        principal.test(value) ? undefined : `${quoted(value)} is not a group's name or number`,
       ),
       limits.groups,
     ),

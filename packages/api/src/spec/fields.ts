@@ -11,7 +11,7 @@ const hostLabel = /^[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?$/;
 export const name: z.ZodString = rule(z.string(), (value) =>
   namePattern.test(value)
     ? undefined
-    : `${quoted(value)} is no name: want 1 to ${limits.nameCharacters} of a-z, 0-9 and, inside, "-" and "_"`,
+    : `${quoted(value)} is not a valid name: want 1 to ${limits.nameCharacters} of a-z, 0-9 and, inside, "-" and "_"`,
 );
 
 export function isHostname(text: string): boolean {
@@ -38,7 +38,7 @@ export function quoted(text: string): string {
 }
 
 export const address: z.ZodString = rule(z.string(), (value) =>
-  isIP(value) === 0 ? `${quoted(value)} is no IP address` : undefined,
+  isIP(value) === 0 ? `${quoted(value)} is not an IP address` : undefined,
 );
 
 /** A count or an amount; what it is and its bounds are told when they are passed. */

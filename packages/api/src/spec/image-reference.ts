@@ -13,5 +13,5 @@ export function registryFault(registry: string): string | undefined {
   if (registry.includes("://")) return `${quoted(registry)}: leave out the scheme; want HOST or HOST:PORT`;
   return isRegistryHost(registry)
     ? undefined
-    : `${quoted(registry)} is no registry: want HOST or HOST:PORT, such as docker.io or registry.example:5000`;
+    : `${quoted(registry)} is not a registry: want HOST or HOST:PORT, such as docker.io or registry.example:5000`;
 }

@@ -491,7 +491,10 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       assert(found.pinned === `${lost}@${resolved.digest}`, `with its digest, not ${found.pinned}`);
       const pulled = await runtime.pull(lost);
       assert(pulled.ref === lost && pulled.digest === resolved.digest, "it is pulled under the tag");
-      assert(pulled.source.kind === "local" && pulled.source.because !== undefined, "and the registry's answer is told");
+      assert(
+        pulled.source.kind === "local" && pulled.source.because !== undefined,
+        "and the registry's answer is told",
+      );
       await runtime.create({ id: "c-lost", image: lost, command: subject.program([{ do: "run" }]) });
       await runtime.remove("c-lost");
       await runtime.removeUnusedImages(new Set([subject.image]));
