@@ -15,7 +15,7 @@ import { formatDuration } from "../units.ts";
 import { stateName } from "../views.ts";
 
 /** Ends of tasks of one slot that are alike, one after the other. */
-export interface FailureRun {
+interface FailureRun {
   readonly task: Task;
   readonly text: string;
   readonly count: number;
@@ -99,7 +99,7 @@ function endedBadly(service: Service | undefined, task: Task): boolean {
 }
 
 /** `ended with exit code 1`, `can't be started: no such image`. */
-export function endText({ status }: Task): string {
+function endText({ status }: Task): string {
   const { state, message = "", container } = status ?? {};
   if (container?.oomKilled === true) return "ran out of memory and was killed";
   if (state === TaskState.REJECTED) return `can't be started${message === "" ? "" : `: ${message}`}`;

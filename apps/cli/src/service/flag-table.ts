@@ -77,7 +77,7 @@ export function openDraft(before: ServiceSpec): Draft {
   };
 }
 
-export type FlagGroup =
+type FlagGroup =
   | "CONTAINER"
   | "RESOURCES"
   | "SAFETY"
