@@ -238,11 +238,33 @@ function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, 
 const lookFirst = "check whether it took effect before you try again";
 
 function noManager(error: ServiceError, { target, serverName }: ResolvedConnectOptions): ApiError {
-  return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${target}: ${error.details}`, {
-    cause: error,
-    remedy: remedyOf(error.details, serverName),
-  });
+  return new ApiError(
+    { code: "API_UNAVAILABLE" },
+    `no manager answers at ${target}: ${connectionFault(error.details)}`,
+    {
+      cause: error,
+      remedy: remedyOf(error.details, serverName),
+    },
+  );
 }
+
+/** Why there is no connection, in words; what is not known as it was said, without what gRPC adds. */
+function connectionFault(details: string): string {
+  const known = Object.keys(faults).find((code) => details.includes(code));
+  if (known !== undefined) return faults[known] ?? known;
+  return details
+    .replace(/^No connection established\. Last error: (?:Error: )?/, "")
+    .replace(/\.? Resolution note:\s*$/, "");
+}
+const faults: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such socket",
+  ECONNREFUSED: "nothing listens there",
+  EACCES: "permission denied",
+  ETIMEDOUT: "it can't be reached in time",
+  EHOSTUNREACH: "there is no way to that host",
+  ENETUNREACH: "there is no way to that network",
+  ENOTFOUND: "there is no such host",
+};
 
 function remedyOf(details: string, serverName: string | undefined): string {
   if (serverName !== undefined) {

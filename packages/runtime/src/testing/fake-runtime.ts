@@ -55,8 +55,9 @@ export class FakeRuntime implements Runtime {
       await this.#enter("resolveImage", reference.full, options.signal);
       return resolved(this.#published(reference.full, options).image.digest, { kind: "registry" });
     } catch (error) {
-      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
-      return resolved(present.digest, { kind: "local", because: error });
+      const here = present ?? this.#pinnedUnder(reference.full);
+      if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
+      return resolved(here.digest, { kind: "local", because: error });
     }
   }
 
@@ -75,8 +76,10 @@ export class FakeRuntime implements Runtime {
       this.machine.images.set(full, image);
       return { ...image, source: { kind: "registry" } };
     } catch (error) {
-      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
-      return { ...present, source: { kind: "local", because: error } };
+      const here = present ?? this.#pinnedUnder(full);
+      if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
+      this.machine.images.set(full, { ref: full, digest: here.digest });
+      return { ref: full, digest: here.digest, source: { kind: "local", because: error } };
     }
   }
 
@@ -87,6 +90,11 @@ export class FakeRuntime implements Runtime {
     if (named !== undefined || digest === undefined) return named;
     const same = [...this.machine.images.values()].find((image) => image.digest === digest);
     return same && { ref: full, digest };
+  }
+
+  /** The last that was brought by the tag and a digest. */
+  #pinnedUnder(full: string): Image | undefined {
+    return [...this.machine.images.values()].findLast(({ ref }) => ref.startsWith(`${full}@`));
   }
 
   #published(full: string, { auth: given }: ResolveOptions): Published {

@@ -486,6 +486,20 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       assert((await code(runtime.inspectImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "nor is one here");
       await runtime.removeUnusedImages(new Set([subject.image]));
       assert((await runtime.pull(resolved.pinned)).source.kind === "local", "the content is here under another name");
+      // Here by a tag that the registry never had, as one that has lost it: what is here is used.
+      const lost = resolved.ref.replace(/:[^:/]+$/, ":lost");
+      await runtime.pull(`${lost}@${resolved.digest}`);
+      const found = await runtime.resolveImage(lost);
+      assert(found.digest === resolved.digest && found.source.kind === "local", "the tag means what it last meant");
+      assert(found.pinned === `${lost}@${resolved.digest}`, `with its digest, not ${found.pinned}`);
+      const pulled = await runtime.pull(lost);
+      assert(pulled.ref === lost && pulled.digest === resolved.digest, "it is pulled under the tag");
+      assert(
+        pulled.source.kind === "local" && pulled.source.because !== undefined,
+        "and the registry's answer is told",
+      );
+      await runtime.create({ id: "c-lost", image: lost, command: subject.program([{ do: "run" }]) });
+      await runtime.remove("c-lost");
       await runtime.removeUnusedImages(new Set([subject.image]));
     },
   ),
