@@ -59,8 +59,9 @@ function snapshotDamaged(index: number): RaftError {
 export class SnapshotFiles {
   private readonly disk: Disk;
   private readonly keep: number;
-  /** Newest first. */
-  private held: Head[] = [];
+  /** Newest first; changed by `hold` alone. */
+  private held: readonly Head[] = [];
+  private listed: readonly SnapshotMetadata[] = [];
   private temporaries = 0;
   /** What has come of a snapshot from elsewhere. */
   private partial: Partial | undefined;
@@ -71,19 +72,20 @@ export class SnapshotFiles {
   }
 
   async load(): Promise<void> {
+    const found: Head[] = [];
     for (const name of await this.disk.list()) {
       if (name.startsWith(temporary)) await this.disk.remove(name);
       const index = /^snapshot-(\d+)\.head$/u.exec(name)?.[1];
       if (index === undefined) continue;
       const head = unseal((await this.disk.read(name)) ?? Buffer.alloc(0)) as Head | undefined;
       if (head === undefined) throw snapshotCorrupt(Number(index));
-      this.held.push(head);
+      found.push(head);
     }
-    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+    this.hold(found);
   }
 
   list(): readonly SnapshotMetadata[] {
-    return this.held.map(({ metadata }) => metadata);
+    return this.listed;
   }
 
   async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
@@ -205,8 +207,12 @@ export class SnapshotFiles {
     await this.disk.syncDirectory();
     await this.disk.rename(`${name}.head`, headName(metadata.index));
     await this.disk.syncDirectory();
-    this.held = [head, ...this.held.filter((old) => old.metadata.index !== metadata.index)];
-    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+    this.hold([head, ...this.held.filter((old) => old.metadata.index !== metadata.index)]);
+  }
+
+  private hold(heads: readonly Head[]): void {
+    this.held = heads.toSorted((a, b) => b.metadata.index - a.metadata.index);
+    this.listed = this.held.map(({ metadata }) => metadata);
   }
 
   private holds({ index, term }: SnapshotMetadata): boolean {
@@ -246,7 +252,7 @@ export class SnapshotFiles {
   /** Removes the others. */
   async retain(keep: (metadata: SnapshotMetadata) => boolean): Promise<void> {
     const gone = this.held.filter(({ metadata }) => !keep(metadata));
-    this.held = this.held.filter((held) => !gone.includes(held));
+    this.hold(this.held.filter((held) => !gone.includes(held)));
     for (const { metadata } of gone) {
       await this.disk.remove(headName(metadata.index));
       await this.disk.remove(bodyName(metadata.index));
