@@ -1,13 +1,16 @@
 /** What goes wrong in a run, one thing after another, each for a while. */
 import type { Random } from "@warren/std";
 
-import type { Damage } from "./disk.ts";
+import { damages, type Damage } from "./damage.ts";
+import { operationKinds, type PowerCut } from "./disk.ts";
 import type { Machine, Machines } from "./machines.ts";
 import { fairWeather, type SimulatedNetwork } from "./network.ts";
+import { logSteps } from "./watched-storage.ts";
 import type { Plan, Trouble } from "./plan.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-const damages: readonly Damage[] = ["entry-flipped", "entry-lost", "state-flipped", "tail-lost", "snapshot-flipped"];
+/** Moments at which the power is to be cut that a disk waits for at once. */
+const mostPowerCuts = 8;
 
 export interface FaultParts {
   readonly scheduler: Scheduler;
@@ -26,6 +29,13 @@ export class Faults {
 
   constructor(parts: FaultParts) {
     this.parts = parts;
+  }
+
+  /** Before anything starts: the power may fail while a member makes its disk its own. */
+  begin(): void {
+    const { plan, random, machines } = this.parts;
+    if (!plan.troubles.has("power")) return;
+    for (const { disk } of machines.all.values()) if (random.int(3) === 0) disk.powerCuts.push(cutSoon(random, 60));
   }
 
   async run(): Promise<void> {
@@ -48,6 +58,7 @@ export class Faults {
       machine.disk.full = false;
       machine.disk.failNextWrite = false;
       machine.disk.stalledUntilMs = 0;
+      machine.disk.powerCuts = [];
       machine.wedgedUntilMs = 0;
       if (machine.state === "down") machines.start(machine);
     }
@@ -77,9 +88,10 @@ export class Faults {
         this.crash(victim, false);
         break;
       case "power":
-        // Now and then everywhere at once.
+        // At any moment, now and then everywhere at once; and at some operation of the disk, as it starts again or later.
         if (random.int(4) === 0) for (const one of machines.running()) this.crash(one, true);
-        else this.crash(victim, true);
+        else if (random.int(2) === 0) this.crash(victim, true);
+        while (disk.powerCuts.length < mostPowerCuts) disk.powerCuts.push(cutSoon(random, 100));
         break;
       case "stops":
         victim.process?.stop(scheduler.nowMs + forMs(3_000));
@@ -129,8 +141,9 @@ export class Faults {
   }
 
   private crash(machine: Machine, power: boolean): void {
-    const { machines, random } = this.parts;
+    const { machines, random, plan } = this.parts;
     machines.crash(machine, power);
+    if (plan.troubles.has("power") && random.int(2) === 0) machine.disk.powerCuts.push(cutSoon(random, 15));
     this.later(50 + random.int(2_000), () => {
       if (machine.state === "down") machines.start(machine);
     });
@@ -199,4 +212,12 @@ export class Faults {
   private wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.parts.scheduler.after(delayMs, resolve));
   }
+}
+
+/** The power is cut during or after one of the next so many operations of a disk, or the next of some kind. */
+function cutSoon(random: Random, operations: number): PowerCut {
+  const moment = random.int(2) === 0 ? "during" : "after";
+  if (random.int(2) === 0) return { kind: undefined, operations: 1 + random.int(operations), moment };
+  const kinds = [...operationKinds, ...logSteps];
+  return { kind: kinds[random.int(kinds.length)], operations: 1 + random.int(2), moment };
 }

@@ -16,7 +16,8 @@
  * 12. One unapplied membership change; successive quorums intersect; a snapshot's ConfState is that at its index.
  * 13. A snapshot at an index equals the replay to it, sessions included.
  * 14. Clients: linearizable; acknowledged is never lost; timed out is unknown; exactly once with sessions.
- * 15. Power loss drops any unsynced suffix; torn tails recover to a prefix; damage and failed writes never pass silently.
+ * 15. Power loss drops any unsynced suffix; torn tails recover to a prefix; what resolved as synced is on the disk; a
+ *     member starts with what its disk holds; damage and failed writes never pass silently.
  * 16. Once healed: one leader, convergence, new writes commit.
  *
  * 14 is judged when the run is over (`linearizability.ts`; exactly once, here), 15 where a member starts and ends, and
@@ -30,9 +31,11 @@ import { splitHead } from "../../node/snapshot-head.ts";
 import type { RaftStorage } from "../../storage/index.ts";
 import { encodeEntry } from "../../storage/record.ts";
 import type { Configuration } from "../../core/tracker.ts";
-import type { DurableState, SimulatedDisk } from "./disk.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import type { LogState } from "./log-image.ts";
 import { decodeAction } from "./machine.ts";
 import { describeSessions, Replay } from "./replay.ts";
+import { watched, type StorageObserver } from "./watched-storage.ts";
 
 export class Violation extends Error {
   readonly invariant: number;
@@ -86,7 +89,7 @@ export class Invariants {
   readonly replay: Replay = new Replay();
   /** All the disks that a member ever had, by its id. */
   private readonly disks = new Map<number, SimulatedDisk[]>();
-  private readonly durable = new Map<SimulatedDisk, DurableState>();
+  private readonly durable = new Map<SimulatedDisk, LogState>();
   private readonly runs = new Map<number, Run>();
   private readonly leaders = new Map<number, number>();
   private readonly entries = new Map<number, KnownEntry>();
@@ -132,13 +135,18 @@ export class Invariants {
       counted: { last: 0, committed: 0 },
     };
     this.runs.set(id, run);
-    const save = storage.saveSnapshot.bind(storage);
-    storage.saveSnapshot = (metadata, chunks) => save(metadata, this.inspected(id, metadata, chunks));
-    const receive = storage.receiveSnapshot.bind(storage);
-    storage.receiveSnapshot = (metadata, source) => {
-      run.received = Math.max(run.received, metadata.index);
-      return receive(metadata, source);
-    };
+  }
+
+  /** A member's storage, so that its snapshots are compared with the replay. */
+  watched(id: number, storage: RaftStorage, done: StorageObserver["done"]): RaftStorage {
+    return watched(storage, {
+      done,
+      saving: (metadata, chunks) => this.inspected(id, metadata, chunks),
+      receiving: ({ index }) => {
+        const run = this.runs.get(id);
+        if (run !== undefined) run.received = Math.max(run.received, index);
+      },
+    });
   }
 
   /** What a member that is to start calls. */
