@@ -46,7 +46,9 @@ export async function reach(seeds: number): Promise<Reach> {
 function linesRun(text: string, functions: readonly Profiler.FunctionCoverage[]): number[] {
   const ran = new Uint8Array(text.length);
   // An inner range comes after those around it, and says better what ran.
-  const ranges = functions.flatMap((one) => one.ranges).sort((a, b) => b.endOffset - b.startOffset - (a.endOffset - a.startOffset));
+  const ranges = functions
+    .flatMap((one) => one.ranges)
+    .sort((a, b) => b.endOffset - b.startOffset - (a.endOffset - a.startOffset));
   for (const { startOffset, endOffset, count } of ranges) ran.fill(count > 0 ? 1 : 0, startOffset, endOffset);
   const lines: number[] = [];
   let at = 0;

@@ -101,9 +101,7 @@ async function judge(mutation: GeneratedMutation, worlds: readonly number[]): Pr
   const all = (directories: readonly string[]): string[] => directories.map((directory) => `--exclude=${directory}**`);
   const simulate = (some: readonly number[]): (readonly [Verdict, readonly string[]])[] => {
     const program = join(import.meta.dirname, "worlds.ts");
-    return some.length === 0
-      ? []
-      : [["simulation", ["--conditions=warren-source", program, copy, some.join(",")]]];
+    return some.length === 0 ? [] : [["simulation", ["--conditions=warren-source", program, copy, some.join(",")]]];
   };
   const stages: (readonly [noticed: Verdict, args: readonly string[]])[] = [
     ...simulate(worlds.slice(0, firstWorlds)),

@@ -148,7 +148,9 @@ function someOrder(value: string, left: readonly Operation[]): boolean {
   return pending.some((one) => {
     if (pending.some((other) => other !== one && other.outcome === "ok" && other.return! < one.call)) return false;
     const { kind, value: written = "", expect: expected, outcome, output } = one;
-    const after = { read: value, put: written, append: value + written, cas: value === expected ? written : value }[kind];
+    const after = { read: value, put: written, append: value + written, cas: value === expected ? written : value }[
+      kind
+    ];
     const says = { read: value, put: value, append: after, cas: value === expected ? "yes" : "no" }[kind];
     if (outcome === "ok" && says !== output) return false;
     return someOrder(

@@ -294,7 +294,10 @@ describe("a store behind a journal, killed at any moment", () => {
         }
         await crashIn(kv, store, journal, random, () => Array.from({ length: 1 + random.int(4) }, randomOp));
         possible.push(state());
-        const again = await openJournaled(new Store(memory).kv, await openJournal(filesIn(directory), { known: hasJournal(memory) }));
+        const again = await openJournaled(
+          new Store(memory).kv,
+          await openJournal(filesIn(directory), { known: hasJournal(memory) }),
+        );
         const left = await dump(again);
         expect(possible).toContain(left);
         model.clear();

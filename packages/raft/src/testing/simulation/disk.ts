@@ -181,7 +181,8 @@ export class SimulatedDisk {
         if (!sync) return;
         for (const op of ops) {
           const held = this.truth.get(textOf(op.key));
-          const durable = op.type === "put" ? held !== undefined && Buffer.compare(held, op.value) === 0 : held === undefined;
+          const durable =
+            op.type === "put" ? held !== undefined && Buffer.compare(held, op.value) === 0 : held === undefined;
           if (!durable) this.observer.notDurable(textOf(op.key));
         }
         this.observer.durable();

@@ -37,7 +37,10 @@ export function checkLinearizable(history: readonly Operation[], limit: number =
 }
 
 /** The register's value after an operation, or `undefined` if the operation can't have had its output. */
-function valueAfter(value: string, { kind, value: written = "", expect, outcome, output }: Operation): string | undefined {
+function valueAfter(
+  value: string,
+  { kind, value: written = "", expect, outcome, output }: Operation,
+): string | undefined {
   const seen = (would: string): boolean => outcome === "unknown" || output === would;
   switch (kind) {
     case "read":

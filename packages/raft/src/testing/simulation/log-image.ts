@@ -35,7 +35,10 @@ export class LogImage {
   /** By the position of each. */
   private readonly records = new Map<number, JournalRecord>();
   /** By key: the last of the records that hold it. */
-  private readonly newest = new Map<string, { readonly record: JournalRecord; readonly value: Uint8Array | undefined }>();
+  private readonly newest = new Map<
+    string,
+    { readonly record: JournalRecord; readonly value: Uint8Array | undefined }
+  >();
   private held = 0;
   private decoded: { readonly bytes: Uint8Array; readonly state: LogState } | undefined;
 
@@ -59,9 +62,7 @@ export class LogImage {
 
   /** Those that the store does not hold, in order. */
   needed(): JournalRecord[] {
-    return [...this.records.values()]
-      .filter(({ number }) => number > this.held)
-      .sort((a, b) => a.number - b.number);
+    return [...this.records.values()].filter(({ number }) => number > this.held).sort((a, b) => a.number - b.number);
   }
 
   state(): LogState {
@@ -165,5 +166,15 @@ function decode(bytes: Buffer, position: number): JournalRecord {
 
 /** The key of a log entry. */
 export function entryKey(index: number): string {
-  return String.fromCharCode(0x65, 0, 0, 0, 0, (index >>> 24) & 255, (index >>> 16) & 255, (index >>> 8) & 255, index & 255);
+  return String.fromCharCode(
+    0x65,
+    0,
+    0,
+    0,
+    0,
+    (index >>> 24) & 255,
+    (index >>> 16) & 255,
+    (index >>> 8) & 255,
+    index & 255,
+  );
 }

@@ -192,7 +192,8 @@ export class Machines {
     const { scheduler, random, plan, invariants } = this.parts;
     const disk: SimulatedDisk = new SimulatedDisk(scheduler, random, plan.journal, {
       durable: () => invariants.written(id, disk),
-      notDurable: (key) => invariants.violated(15, `member ${id} has ${JSON.stringify(key)} synced, and not on its disk`),
+      notDurable: (key) =>
+        invariants.violated(15, `member ${id} has ${JSON.stringify(key)} synced, and not on its disk`),
       failed: (process) => void this.failedWrites.add(process),
       powerCut: (process) => this.cutPower(process),
       cutAt: (point) => void this.powerCuts.set(point, (this.powerCuts.get(point) ?? 0) + 1),

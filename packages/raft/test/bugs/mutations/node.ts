@@ -123,8 +123,8 @@ export const simulatorMutations: readonly Mutation[] = [
   {
     bug: "journal_laid_out_without_a_sync",
     file: "storage/journal.ts",
-    find: '  await disk.rename(`${name}.new`, name);\n  await disk.syncDirectory();',
-    replace: '  await disk.rename(`${name}.new`, name);',
+    find: "  await disk.rename(`${name}.new`, name);\n  await disk.syncDirectory();",
+    replace: "  await disk.rename(`${name}.new`, name);",
   },
   {
     bug: "through_the_store_without_the_memtable",
