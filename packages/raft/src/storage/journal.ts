@@ -42,7 +42,7 @@ export interface JournalOptions {
   readonly newSalt?: () => number;
 }
 
-interface JournalRecord {
+export interface JournalRecord {
   readonly number: number;
   readonly ops: readonly KeyValueOp[];
 }
@@ -75,15 +75,23 @@ export async function openJournal(disk: JournalDisk, options: JournalOptions): P
   }
   const file = await disk.openInPlace(name);
   try {
-    const bytes = asBuffer(await file.read());
-    const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
-    if (head === undefined || bytes.length < fileBytes(shape)) throw journalCorrupt("its head is damaged");
-    checkLevel(head.level, "the journal");
-    return { journal: new Journal(file, shape, head.salt), records: readRecords(bytes, shape, head.salt) };
+    const { salt, records } = parseJournal(asBuffer(await file.read()), shape);
+    return { journal: new Journal(file, shape, salt), records };
   } catch (error) {
     await file.close();
     throw error;
   }
+}
+
+/** What is in a journal's file. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_LEVEL_UNREADABLE` */
+export function parseJournal(
+  bytes: Buffer,
+  shape: JournalShape = usualShape,
+): { readonly salt: number; readonly records: readonly JournalRecord[] } {
+  const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
+  if (head === undefined || bytes.length < fileBytes(shape)) throw journalCorrupt("its head is damaged");
+  checkLevel(head.level, "the journal");
+  return { salt: head.salt, records: readRecords(bytes, shape, head.salt) };
 }
 
 /** A record begins a sector and ends within its half; a head fits a sector; lengths fit their fields. */
