@@ -82,7 +82,10 @@ await Promise.all(
       const told = story === undefined ? "no story" : story ? "story fails" : "STORY PASSES";
       process.stdout.write(`${mutation.bug}: ${told}, ${caught} of ${ran} seeds${first ? ` (${first.what})` : ""}\n`);
       const known = Object.entries(results).filter(([bug]) => everything.some((one) => one.bug === bug));
-      await writeFile(measured, `${JSON.stringify(Object.fromEntries(known.sort(([a], [b]) => (a < b ? -1 : 1))), undefined, 2)}\n`);
+      await writeFile(
+        measured,
+        `${JSON.stringify(Object.fromEntries(known.sort(([a], [b]) => (a < b ? -1 : 1))), undefined, 2)}\n`,
+      );
     }
   }),
 );
