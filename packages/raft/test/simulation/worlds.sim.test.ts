@@ -5,13 +5,13 @@ import { powerCutPoints } from "../../src/testing/simulation/disk.ts";
 import { replayCommand, runSeeds, type SeedResult } from "./seeds.ts";
 
 describe("a cluster in a seed", () => {
-  test("keeps all sixteen invariants in 3,000 worlds of faults, the power cut at every kind of point", async () => {
+  test("keeps all sixteen invariants in 4,000 worlds of faults, the power cut at every kind of point", async () => {
     const results: SeedResult[] = [];
-    await runSeeds({ from: 1, count: 3_000, workers: 2 }, (result) => void results.push(result));
+    await runSeeds({ from: 1, count: 4_000, workers: 2 }, (result) => void results.push(result));
     const broken = results.filter(({ violation }) => violation !== undefined);
     const lines = broken.map(({ seed, violation }) => `seed ${seed}: ${violation}\n  ${replayCommand(seed)}`);
     expect(lines.join("\n")).toBe("");
-    expect(results).toHaveLength(3_000);
+    expect(results).toHaveLength(4_000);
     // A history that the checker gives up on is not a good one.
     expect(results.filter(({ judged }) => !judged).map(({ seed }) => seed)).toEqual([]);
     const cuts = new Map<string, number>();
