@@ -2,12 +2,14 @@
 import type { Random } from "@warren/std";
 
 import { damages, type Damage } from "./damage.ts";
-import { operationKinds, type PowerCut } from "./disk.ts";
+import { operationKinds, type OperationKind, type PowerCut } from "./disk.ts";
 import type { Machine, Machines } from "./machines.ts";
 import { fairWeather, type SimulatedNetwork } from "./network.ts";
-import { logSteps } from "./watched-storage.ts";
+import { logSteps, type LogStep } from "./watched-storage.ts";
 import type { Plan, Trouble } from "./plan.ts";
 import type { Scheduler } from "./scheduler.ts";
+
+const points = [...operationKinds, ...logSteps];
 
 /** Moments at which the power is to be cut that a disk waits for at once. */
 const mostPowerCuts = 8;
@@ -25,17 +27,23 @@ export interface FaultParts {
 
 export class Faults {
   private readonly parts: FaultParts;
+  /** What the power fails at again and again, so that points which seldom come are met where they come. */
+  private readonly favourite: OperationKind | LogStep | undefined;
   private ended = false;
 
   constructor(parts: FaultParts) {
     this.parts = parts;
+    this.favourite = points[parts.random.int(points.length)];
   }
 
   /** Before anything starts: the power may fail while a member makes its disk its own. */
   begin(): void {
     const { plan, random, machines } = this.parts;
     if (!plan.troubles.has("power")) return;
-    for (const { disk } of machines.all.values()) if (random.int(3) === 0) disk.powerCuts.push(cutSoon(random, 60));
+    for (const { disk } of machines.all.values()) {
+      if (random.int(2) === 0) disk.powerCuts.push(this.cutAtFavourite());
+      if (random.int(4) === 0) disk.powerCuts.push(this.cutSoon(60));
+    }
   }
 
   async run(): Promise<void> {
@@ -91,7 +99,7 @@ export class Faults {
         // At any moment, now and then everywhere at once; and at some operation of the disk, as it starts again or later.
         if (random.int(4) === 0) for (const one of machines.running()) this.crash(one, true);
         else if (random.int(2) === 0) this.crash(victim, true);
-        while (disk.powerCuts.length < mostPowerCuts) disk.powerCuts.push(cutSoon(random, 100));
+        while (disk.powerCuts.length < mostPowerCuts) disk.powerCuts.push(this.cutSoon(100));
         break;
       case "stops":
         victim.process?.stop(scheduler.nowMs + forMs(3_000));
@@ -143,7 +151,7 @@ export class Faults {
   private crash(machine: Machine, power: boolean): void {
     const { machines, random, plan } = this.parts;
     machines.crash(machine, power);
-    if (plan.troubles.has("power") && random.int(2) === 0) machine.disk.powerCuts.push(cutSoon(random, 15));
+    if (plan.troubles.has("power") && random.int(2) === 0) machine.disk.powerCuts.push(this.cutSoon(15));
     this.later(50 + random.int(2_000), () => {
       if (machine.state === "down") machines.start(machine);
     });
@@ -175,6 +183,19 @@ export class Faults {
         for (const a of ids) for (const b of ids) if (half.has(a) !== half.has(b)) network.cutLink(a, b);
     }
     if (random.int(3) > 0) this.later(200 + random.int(3_000), () => network.cut.clear());
+  }
+
+  /** The power is cut during or after one of the next so many operations of a disk, or the next of some kind. */
+  private cutSoon(operations: number): PowerCut {
+    const { random } = this.parts;
+    const roll = random.int(4);
+    if (roll < 2) return this.cutAtFavourite();
+    if (roll < 3) return { ...this.cutAtFavourite(), kind: undefined, operations: 1 + random.int(operations) };
+    return { ...this.cutAtFavourite(), kind: points[random.int(points.length)], operations: 1 + random.int(2) };
+  }
+
+  private cutAtFavourite(): PowerCut {
+    return { kind: this.favourite, operations: 1, moment: this.parts.random.int(2) === 0 ? "during" : "after" };
   }
 
   private cutBoth(a: number, b: number): void {
@@ -212,12 +233,4 @@ export class Faults {
   private wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.parts.scheduler.after(delayMs, resolve));
   }
-}
-
-/** The power is cut during or after one of the next so many operations of a disk, or the next of some kind. */
-function cutSoon(random: Random, operations: number): PowerCut {
-  const moment = random.int(2) === 0 ? "during" : "after";
-  if (random.int(2) === 0) return { kind: undefined, operations: 1 + random.int(operations), moment };
-  const kinds = [...operationKinds, ...logSteps];
-  return { kind: kinds[random.int(kinds.length)], operations: 1 + random.int(2), moment };
 }
