@@ -8,8 +8,6 @@
  * to the pool.
  */
 
-/** Operations of a write that comes alone: an entry, the state, and what was held back. */
-const mostOperations = 4;
 /** A write of a quick disk takes no longer, ms. */
 const quickMs = 2;
 /**
@@ -37,9 +35,8 @@ export class InlineWrites {
     this.nowMs = nowMs;
   }
 
-  /** Whether a write of so many operations is made on this thread. */
-  allows(operations: number): boolean {
-    if (operations > mostOperations) return false;
+  /** Whether a lone write is made on this thread. */
+  allows(): boolean {
     if (this.resumeMs === undefined) return true;
     if (this.nowMs() < this.resumeMs) return false;
     this.resumeMs = undefined;

@@ -6,10 +6,10 @@ class Disk {
   now = 0;
   readonly inline: InlineWrites = new InlineWrites(() => this.now);
   /** Writes that take so long each; how many of them were made on the calling thread. */
-  write(count: number, tookMs: number, operations = 2): number {
+  write(count: number, tookMs: number): number {
     let made = 0;
     for (let i = 0; i < count; i++) {
-      if (!this.inline.allows(operations)) continue;
+      if (!this.inline.allows()) continue;
       made++;
       this.inline.run(() => (this.now += tookMs));
     }
@@ -17,10 +17,9 @@ class Disk {
   }
 }
 
-test("lone writes of a quick disk are made on the calling thread, batches never", () => {
+test("writes of a quick disk are made on the calling thread", () => {
   const disk = new Disk();
   expect(disk.write(1_000, 0.1)).toBe(1_000);
-  expect(disk.write(10, 0.1, 5)).toBe(0);
 });
 
 test("a disk that is slow is found so by three writes, and tried ever more seldom", () => {
@@ -29,7 +28,7 @@ test("a disk that is slow is found so by three writes, and tried ever more seldo
   for (let i = 0; i < 9; i++) {
     expect(disk.write(100, 10)).toBe(3);
     const since = disk.now;
-    while (!disk.inline.allows(2)) disk.now += 500;
+    while (!disk.inline.allows()) disk.now += 500;
     pauses.push((disk.now - since) / 1_000);
   }
   expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 64, 64]);
@@ -59,5 +58,5 @@ test("a write that fails is the caller's, and counts as none", () => {
       throw new Error("the disk is full");
     }),
   ).toThrow("the disk is full");
-  expect(disk.inline.allows(2)).toBe(true);
+  expect(disk.inline.allows()).toBe(true);
 });
