@@ -3,10 +3,18 @@ import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { MemoryNetwork, type PeerState, type Refusal, type StateMachine } from "../../src/index.ts";
-import { leaderOf, members, openStorage, startGroup, startMember } from "./group.ts";
+import { leaderOf, members, openStorage, startGroup, startMember, type Running } from "./group.ts";
 import { KeyValueMachine, put } from "./key-value-machine.ts";
 
 const alone = members.slice(0, 1);
+
+/** On a busy machine a hand-over may come too late, and the leader goes on. */
+async function lead({ node }: Running): Promise<void> {
+  await until("it leads", async () => {
+    await node.campaign();
+    return node.leadership().ready;
+  });
+}
 
 describe("compaction on demand", () => {
   test("drops what the newest snapshot holds, and no more", async () => {
@@ -41,9 +49,8 @@ describe("compaction on demand", () => {
 test("an election on demand makes the member lead that was asked to campaign", async () => {
   const { nodes, leader } = await startGroup();
   const follower = nodes.find((one) => one !== leader)!;
-  await follower.node.campaign();
-  await until("it leads", () => follower.node.leadership().ready);
-  expect(leader.node.leadership().isLeader).toBe(false);
+  await lead(follower);
+  await until("the other follows", () => !leader.node.leadership().isLeader);
 });
 
 test("a leader whose transfer failed takes proposals at once", async () => {
@@ -166,12 +173,11 @@ describe("observers", () => {
     await leader.node.addLearner({ id: 9, address: "member-9" });
     await until("the learner is seen", () => now(9)?.isLearner);
     const follower = nodes.find((one) => one !== leader)!;
-    await follower.node.campaign();
+    await lead(follower);
     await until("nothing is left", () => seen.at(-1)?.length === 0);
     stop();
     const count = seen.length;
-    await leader.node.campaign();
-    await leaderOf([leader]);
+    await lead(leader);
     await leader.node.propose(put("a", "1"));
     expect(seen).toHaveLength(count);
   });
