@@ -30,6 +30,10 @@ export interface BenchMember {
   figures(request?: { readonly add?: Member; readonly promote?: number }): Promise<Figures>;
 }
 
+/** As the README has it for a member that is to be small. */
+const smallFlags = ["--max-semi-space-size=4", "--max-old-space-size=160"];
+const smallEnvironment = { MALLOC_ARENA_MAX: "1" };
+
 /** As etcd has it by default; a library that is asked to writes all of its state so often. */
 const snapshotEntries = 100_000;
 
@@ -38,6 +42,8 @@ export interface RaftClusterOptions {
   readonly ballastBytes?: number;
   /** Whether the logs have a journal. @default true */
   readonly journal?: boolean;
+  /** Whether V8's heap is held small, which costs time. @default false */
+  readonly small?: boolean;
   /** Members listen at this port and those that follow, clients come 3,000 above. @default 24,001 */
   readonly firstPort?: number;
 }
@@ -52,7 +58,7 @@ export class RaftCluster {
   private constructor(directory: string, certificates: string, options: RaftClusterOptions) {
     this.directory = directory;
     this.certificates = certificates;
-    this.options = { ballastBytes: 0, journal: true, firstPort: 24_001, ...options };
+    this.options = { ballastBytes: 0, journal: true, small: false, firstPort: 24_001, ...options };
     this.members = [1, 2, 3, 4].map((id) => ({ id, address: `127.0.0.1:${this.options.firstPort + id - 1}` }));
   }
 
@@ -65,7 +71,7 @@ export class RaftCluster {
 
   async startMember(id: number, { joins = false }: { readonly joins?: boolean } = {}): Promise<BenchMember> {
     const { directory, certificates } = this;
-    const { ballastBytes, journal } = this.options;
+    const { ballastBytes, journal, small } = this.options;
     // A member that joins names itself as well: it listens there.
     const members = joins ? this.members : this.members.slice(0, 3);
     const settings: MemberSettings = {
@@ -80,8 +86,11 @@ export class RaftCluster {
       journal,
     };
     const program = join(import.meta.dirname, "raft-member.ts");
-    const args = ["--conditions=warren-source", program, JSON.stringify(settings)];
-    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const args = [...(small ? smallFlags : []), "--conditions=warren-source", program, JSON.stringify(settings)];
+    const child = spawn(process.execPath, args, {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...(small ? smallEnvironment : {}) },
+    });
     child.stdin.on("error", () => undefined); // it was killed
     const ready = Promise.withResolvers<void>();
     const waiting: ((figures: Figures) => void)[] = [];
@@ -181,8 +190,7 @@ export function cpuMicros(pids: readonly (number | undefined)[]): number {
   return ticks.reduce((sum, one) => sum + one * 10_000, 0);
 }
 
-/** Resident memory of a process, MiB; `own`: without files that it maps, which the kernel takes back when it likes. */
-export function residentMiB(pid: number | undefined, which: "all" | "own" = "all"): number {
-  const line = which === "all" ? /^VmRSS:\s+(\d+) kB$/mu : /^RssAnon:\s+(\d+) kB$/mu;
-  return Number(line.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024;
+/** Anonymous memory of a process, MiB: without files that it maps, which the kernel takes back when it likes. */
+export function anonymousMiB(pid: number | undefined): number {
+  return Number(/^RssAnon:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024;
 }

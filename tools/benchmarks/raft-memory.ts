@@ -1,10 +1,13 @@
-/** What a leader holds in memory while a follower is down, and while it streams a large snapshot; the receiver too. */
+/**
+ * What a leader holds in memory at saturation, while a follower is down, and while it streams a large snapshot; the
+ * receiver too.
+ */
 import { keys, load } from "./load.ts";
-import { RaftCluster, residentMiB, type BenchMember } from "./raft-cluster.ts";
+import { anonymousMiB, RaftCluster, type BenchMember } from "./raft-cluster.ts";
 import { printTable, setting } from "./report.ts";
 import { until } from "@warren/std/testing";
 
-const ownMiB = ({ child }: BenchMember): number => residentMiB(child.pid, "own");
+const ownMiB = ({ child }: BenchMember): number => anonymousMiB(child.pid);
 
 /** The most memory of members from now until it is stopped, MiB. */
 function watch(members: readonly BenchMember[]): { stop(): ReadonlyMap<number, number> } {
@@ -23,8 +26,12 @@ function watch(members: readonly BenchMember[]): { stop(): ReadonlyMap<number, n
   };
 }
 
-async function write(cluster: RaftCluster, leader: BenchMember, durationMs: number): Promise<number> {
-  const clients = 200;
+async function write(
+  cluster: RaftCluster,
+  leader: BenchMember,
+  durationMs: number,
+  clients: number = 200,
+): Promise<number> {
   const connections: Disposable[] = [];
   const { writes, seconds } = await load(clients, durationMs, async (done) => {
     const driver = await cluster.connect(leader.id, clients, done);
@@ -44,6 +51,20 @@ async function warm(cluster: RaftCluster): Promise<BenchMember> {
 
 function row(what: string, before: number, most: number): string[] {
   return [what, before.toFixed(0), most.toFixed(0), (most - before).toFixed(0)];
+}
+
+async function saturated(cluster: RaftCluster, durationMs: number): Promise<string[][]> {
+  const leader = await warm(cluster);
+  const follower = [...cluster.running.values()].find(({ id }) => id !== leader.id) as BenchMember;
+  const before = [leader, follower].map(ownMiB) as [number, number];
+  const both = watch([leader, follower]);
+  const rate = await write(cluster, leader, durationMs, 1_000);
+  const most = both.stop();
+  const what = `leader, ${durationMs / 1_000} s of 1,000 clients, ${rate.toFixed(0)} writes/s`;
+  return [
+    row(what, before[0], most.get(leader.id) as number),
+    row("a follower of it", before[1], most.get(follower.id) as number),
+  ];
 }
 
 async function followerDown(cluster: RaftCluster, durationMs: number): Promise<string[][]> {
@@ -84,12 +105,15 @@ export async function memory(directory: string, certificates: string): Promise<v
   const [downMs, snapshotMiB] = [setting("BENCH_MS", 60_000), setting("BENCH_SNAPSHOT_MIB", 1_024)];
   const rows: string[][] = [];
   const parts = [
+    { name: "saturated", ballastMiB: 0, measure: (cluster: RaftCluster) => saturated(cluster, downMs) },
     { name: "down", ballastMiB: 0, measure: (cluster: RaftCluster) => followerDown(cluster, downMs) },
     { name: "stream", ballastMiB: snapshotMiB, measure: (cluster: RaftCluster) => streaming(cluster, snapshotMiB) },
   ];
-  for (const { name, ballastMiB, measure } of parts) {
+  const only = process.env["BENCH_PART"];
+  for (const { name, ballastMiB, measure } of parts.filter((part) => only === undefined || part.name === only)) {
     const cluster = await RaftCluster.start(`${directory}/${name}`, certificates, {
       ballastBytes: ballastMiB * 2 ** 20,
+      small: true,
     });
     try {
       rows.push(...(await measure(cluster)));

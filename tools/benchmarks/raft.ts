@@ -1,12 +1,15 @@
 /**
  * `tools/bench raft [speed|failover|memory]`: three members of @warren/raft as processes on this machine and one disk.
  *
- * speed     committed writes with 1 and 1,000 clients, in turns with Debian's etcd (BENCH_MS, BENCH_ROUNDS)
+ * speed     committed writes with 1 client, with 1 beside a load generator, and with 1,000, in turns with Debian's etcd
+ *           (BENCH_MS, BENCH_ROUNDS, BENCH_WARM_MS)
  * failover  from a killed leader to the next acknowledged write (BENCH_FAILOVERS)
- * memory    a leader whose follower is down, and one that streams a large snapshot (BENCH_SNAPSHOT_MIB, BENCH_MS)
+ * memory    a leader at saturation, one whose follower is down, and one that streams a large snapshot (BENCH_PART:
+ *           saturated, down or stream alone; BENCH_SNAPSHOT_MIB, BENCH_MS)
  *
  * BENCH_DIR is where their data go; it decides which disk is measured. With BENCH_WITHOUT_JOURNAL=1 the speed of members
- * whose logs have no journal, only LevelDB, is measured in the same turns.
+ * whose logs have no journal, only LevelDB, is measured in the same turns; with BENCH_SMALL=1 that of members with a small
+ * heap, which the memory is measured of.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";

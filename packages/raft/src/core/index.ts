@@ -23,7 +23,7 @@ export { RawNode, type BasicStatus, type Status } from "./raw-node.ts";
 export type { Config, LeaseClock } from "./config.ts";
 export * from "./types.ts";
 export type { RaftEvent } from "./event.ts";
-export { message, isLocalMessage, isLocalTarget, isResponseMessage } from "./message.ts";
+export { message, isLocalMessage, isLocalTarget, isNodeId, isResponseMessage } from "./message.ts";
 export { asV2, decodeConfChange, encodeConfChange } from "./conf-change.ts";
 export { entriesSize, entrySize } from "./entry.ts";
 export { MemoryStorage } from "./memory-storage.ts";

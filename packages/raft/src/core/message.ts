@@ -1,6 +1,7 @@
 import {
   LocalAppendThread,
   LocalApplyThread,
+  None,
   type Entry,
   type Message,
   type MessageType,
@@ -68,4 +69,9 @@ export function isResponseMessage(type: MessageType): boolean {
 /** Whether `id` names one of the two local storage threads rather than a member. */
 export function isLocalTarget(id: NodeId): boolean {
   return id === LocalAppendThread || id === LocalApplyThread;
+}
+
+/** Whether it can be a member's id: a whole number from 1 to 2^53 − 3. */
+export function isNodeId(id: unknown): id is NodeId {
+  return typeof id === "number" && Number.isSafeInteger(id) && id > None && !isLocalTarget(id);
 }

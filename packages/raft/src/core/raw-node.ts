@@ -159,6 +159,11 @@ export class RawNode {
     this.raft.step(message("MsgTransferLeader", { from: to }));
   }
 
+  /** Gives up a transfer in progress, if any: proposals are taken again, and the target may still campaign. */
+  abortTransfer(): void {
+    this.raft.abortTransfer();
+  }
+
   /** A follower forgets its leader, so that it may vote at once. Nothing on a leader, or with lease reads. */
   forgetLeader(): void {
     this.raft.step(message("MsgForgetLeader"));

@@ -1,14 +1,7 @@
 /** Changes of who is a member, and of who leads: proposed by the leader, done when applied. */
 import { assert, type Clock } from "@warren/std";
 
-import {
-  isLocalTarget,
-  None,
-  type ConfChangeSingle,
-  type ConfState,
-  type NodeId,
-  type RawNode,
-} from "../core/index.ts";
+import { isNodeId, None, type ConfChangeSingle, type ConfState, type NodeId, type RawNode } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
@@ -125,7 +118,10 @@ export class Membership {
     const done = await promise;
     timer.cancel();
     stop();
-    if (!done) throw transferFailed(target);
+    if (done) return;
+    // By the core's own ticks it may take longer, and no proposal would be taken meanwhile.
+    raw.abortTransfer();
+    throw transferFailed(target);
   }
 
   /** @throws RaftError `RAFT_MEMBERSHIP_REFUSED` */
@@ -145,7 +141,7 @@ export class Membership {
   private check(changes: readonly ConfChangeSingle[], members: readonly Member[]): void {
     const { transport } = this.parts;
     for (const id of [...changes.map(({ nodeId }) => nodeId), ...members.map((member) => member.id)]) {
-      if (Number.isSafeInteger(id) && id > None && !isLocalTarget(id)) continue;
+      if (isNodeId(id)) continue;
       throw changeRefused(`${String(id)} is no member's id: that is a whole number from 1 to 2^53 − 3`);
     }
     for (const { id, address } of members) {

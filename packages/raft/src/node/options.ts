@@ -1,6 +1,6 @@
-import { isLocalTarget, type Config } from "../core/index.ts";
-import { RaftError } from "../errors.ts";
+import { isNodeId, type Config } from "../core/index.ts";
 import type { Levels } from "../levels.ts";
+import { checkNumber, optionInvalid, withDefaults } from "../option-checks.ts";
 import type { Member } from "../transport/transport.ts";
 
 /** Options of a node. Those of `bootstrap`, `tickMs` and `electionTicks` are the same on every member. */
@@ -77,42 +77,47 @@ export type ChangeableOptions = Pick<
 type Undecided = "bootstrap" | "activeLevel";
 export type ResolvedOptions = Required<Omit<RaftNodeOptions, Undecided>> & Pick<RaftNodeOptions, Undecided>;
 
+const defaults = {
+  join: [],
+  tickMs: 50,
+  electionTicks: 10,
+  heartbeatTicks: 1,
+  reads: "safe",
+  snapshotEntries: 10_000,
+  trailingEntries: 5_000,
+  maxProposalBytes: 16 * 1024 * 1024,
+  maxPendingBytes: 64 * 1024 * 1024,
+  maxAppendBytes: 1024 * 1024,
+  maxInflightMessages: 256,
+  maxInflightBytes: 16 * 1024 * 1024,
+  proposalTimeoutMs: 5_000,
+  readTimeoutMs: 5_000,
+  stallMs: 1_000,
+  sessionTtlMs: 3_600_000,
+  promoteLagEntries: 1_000,
+  forwardProposals: false,
+} as const satisfies RaftNodeOptions;
+
 /** Checks options and fills in defaults. @throws RaftError `RAFT_OPTIONS_INVALID` */
 export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
-  const resolved: ResolvedOptions = {
-    join: [],
-    tickMs: 50,
-    electionTicks: 10,
-    heartbeatTicks: 1,
-    reads: "safe",
-    snapshotEntries: 10_000,
-    trailingEntries: 5_000,
-    maxProposalBytes: 16 * 1024 * 1024,
-    maxPendingBytes: 64 * 1024 * 1024,
-    maxAppendBytes: 1024 * 1024,
-    maxInflightMessages: 256,
-    maxInflightBytes: 16 * 1024 * 1024,
-    proposalTimeoutMs: 5_000,
-    readTimeoutMs: 5_000,
-    stallMs: 1_000,
-    sessionTtlMs: 3_600_000,
-    promoteLagEntries: 1_000,
-    forwardProposals: false,
-    ...options,
-  };
-  for (const [option, value] of Object.entries(resolved)) {
-    if (typeof value !== "number") continue;
-    const lowest = option === "tickMs" || option === "trailingEntries" || option === "promoteLagEntries" ? 0 : 1;
-    if (Number.isFinite(value) && value >= lowest) continue;
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is below ${lowest}`);
+  const resolved: ResolvedOptions = withDefaults(defaults, options);
+  for (const [option, fallback] of Object.entries(defaults)) {
+    const value: unknown = resolved[option as keyof typeof defaults];
+    if (typeof fallback === "number") {
+      // What is zero is off, or given by the caller. A session's time stands in the log, which holds whole numbers.
+      const least = option === "tickMs" || option === "trailingEntries" || option === "promoteLagEntries" ? 0 : 1;
+      checkNumber(option, value, least, !option.endsWith("Ms") || option === "sessionTtlMs");
+    } else if (typeof fallback === "boolean" && typeof value !== "boolean") {
+      throw optionInvalid(option, "is neither true nor false");
+    }
   }
+  if (resolved.reads !== "safe" && resolved.reads !== "lease")
+    throw optionInvalid("reads", 'is neither "safe" nor "lease"');
   if (resolved.maxInflightBytes < resolved.maxAppendBytes) {
-    const option = "maxInflightBytes";
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is below maxAppendBytes`);
+    throw optionInvalid("maxInflightBytes", "is below maxAppendBytes");
   }
   if (resolved.reads === "lease" && resolved.tickMs === 0) {
-    const option = "reads";
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, "raft option reads: lease reads need tickMs above 0");
+    throw optionInvalid("reads", "is lease, and lease reads need tickMs above 0");
   }
   for (const option of ["bootstrap", "join"] as const) checkMembers(option, resolved[option]);
   return Object.freeze(resolved);
@@ -144,11 +149,13 @@ export class LiveOptions {
   change(changes: ChangeableOptions): void {
     for (const [option, value] of Object.entries(changes ?? {})) {
       if (!Object.hasOwn(changeable, option)) {
-        const text = `raft option ${option} is not one that may change while the member runs; start it again with another value`;
-        throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, text);
+        throw optionInvalid(
+          option,
+          "is not one that may change while the member runs; start it again with another value",
+        );
       }
       if (typeof value === "number") continue;
-      throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is no number`);
+      throw optionInvalid(option, "is no number");
     }
     this.held = resolveOptions({ ...this.held, ...changes });
   }
@@ -156,9 +163,8 @@ export class LiveOptions {
 
 /** What was written is not unwritten: a storage's level stands, whatever the option says. @throws RaftError `RAFT_OPTIONS_INVALID` */
 export function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Levels): number {
-  if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
-    const text = `raft option activeLevel is ${wanted}, and this program reads levels ${minLevel} to ${level}`;
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option: "activeLevel" }, text);
+  if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= minLevel && wanted <= level)) {
+    throw optionInvalid("activeLevel", `is ${wanted}, and this program reads levels ${minLevel} to ${level}`);
   }
   return Math.max(wanted ?? minLevel, stored);
 }
@@ -167,14 +173,14 @@ function checkMembers(option: string, members: readonly Member[] | undefined): v
   if (members === undefined) return;
   const nobody = option === "bootstrap" && members.length === 0;
   const problem = nobody ? "names nobody; leave it out to join others" : membersProblem(members);
-  if (problem === undefined) return;
-  throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${problem}`);
+  if (problem !== undefined) throw optionInvalid(option, problem);
 }
 
 /** What is wrong with a list of members, if anything. */
 export function membersProblem(members: readonly Member[]): string | undefined {
-  for (const { id, address } of members) {
-    if (!Number.isSafeInteger(id) || id < 1 || isLocalTarget(id)) {
+  if (!Array.isArray(members)) return "is no list of members";
+  for (const { id, address } of members.map((member: Partial<Member> | null) => member ?? {})) {
+    if (!isNodeId(id)) {
       return `has the id ${String(id)}; an id is a whole number from 1 to 2^53 − 3`;
     }
     if (typeof address !== "string") return `has no address for member ${id}`;

@@ -126,7 +126,7 @@ export class RaftNode implements AsyncDisposable {
       },
     );
     const { engine } = this;
-    const { raw, applier, proposals } = engine;
+    const { raw, applier, proposals, writer } = engine;
     this.inside = {
       raft: raw.state,
       get applied() {
@@ -136,7 +136,8 @@ export class RaftNode implements AsyncDisposable {
         return raw.leaseValid();
       },
       get busyMs() {
-        return engine.busyMs();
+        // Not by what the member decides by: a checker judges that.
+        return Math.max(writer.busyMs(), applier.busyMs());
       },
     };
     const members = (): ReadonlyMap<NodeId, Member> => applier.members;
@@ -418,8 +419,15 @@ export class RaftNode implements AsyncDisposable {
     if (this.state !== "closed") this.engine.tick();
   }
 
-  /** Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. */
+  /**
+   * Takes no more proposals, waits for those pending, hands leadership over, and closes; all within `graceMs`. Rejects
+   * `RAFT_ARGUMENT_INVALID` if that is no number from 0 on, and nothing ends then.
+   */
   async drain({ graceMs }: { readonly graceMs: number }): Promise<void> {
+    if (!(graceMs >= 0)) {
+      const text = `graceMs is ${String(graceMs)}; give a number of milliseconds`;
+      throw new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "graceMs" }, text);
+    }
     if (this.state !== "open") return this.close();
     this.state = "draining";
     const late = Promise.withResolvers<void>();

@@ -1,7 +1,7 @@
 /** A member's beginning: what a new cluster's first members have before anything was written. */
 import { None } from "../core/index.ts";
 import { genesis } from "./applier.ts";
-import { RaftError } from "../errors.ts";
+import { optionInvalid } from "../option-checks.ts";
 import type { NodeId } from "../core/index.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Transport } from "../transport/transport.ts";
@@ -59,17 +59,17 @@ function checkSizes(options: ResolvedOptions, { maxMessageBytes = Number.POSITIV
   for (const option of ["maxProposalBytes", "maxAppendBytes"] as const) {
     if (options[option] + messageOverheadBytes <= maxMessageBytes) continue;
     const most = maxMessageBytes - messageOverheadBytes;
-    const text = `raft option ${option} is ${options[option]}, and the transport carries ${most} at most`;
-    throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, text);
+    throw optionInvalid(option, `is ${options[option]}, and the transport carries ${most} at most`);
   }
 }
 
 /** Founders stay in the log for good: each can be found, and this member is one of them. */
 function checkFounders({ bootstrap, join }: ResolvedOptions, self: NodeId, transport: Transport): void {
-  const wrong = (option: string, why: string): RaftError =>
-    new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${why}`);
   if (bootstrap?.every(({ id }) => id !== self) === true) {
-    throw wrong("bootstrap", `does not name this member, ${self}; to join an existing cluster, give join instead`);
+    throw optionInvalid(
+      "bootstrap",
+      `does not name this member, ${self}; to join an existing cluster, give join instead`,
+    );
   }
   for (const [option, members] of [
     ["bootstrap", bootstrap ?? []],
@@ -79,7 +79,7 @@ function checkFounders({ bootstrap, join }: ResolvedOptions, self: NodeId, trans
       // A founder alone sends nothing.
       const problem = id === self && members.length === 1 ? undefined : transport.addressProblem?.(address);
       if (problem !== undefined)
-        throw wrong(option, `has an address for member ${id} that can't be dialled: ${problem}`);
+        throw optionInvalid(option, `has an address for member ${id} that can't be dialled: ${problem}`);
     }
   }
 }

@@ -35,8 +35,11 @@ export interface FileWriter {
 export interface InPlaceFile {
   /** All of it. */
   read(): Promise<Uint8Array>;
-  /** Durable when it resolves; if the power fails before, each sector is as it was or as it was to be. */
-  write(bytes: Uint8Array, position: number): Promise<void>;
+  /**
+   * Durable when it resolves; if the power fails before, each sector is as it was or as it was to be. `isLone`: the
+   * caller has little else to do meanwhile, so it may be made on the calling thread.
+   */
+  write(bytes: Uint8Array, position: number, isLone?: boolean): Promise<void>;
   close(): Promise<void>;
 }
 

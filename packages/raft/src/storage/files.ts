@@ -1,5 +1,5 @@
 /** What a real disk needs of `node:fs` beyond one call. */
-import { write } from "node:fs";
+import { write, writeSync } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 
 export async function exists(path: string): Promise<boolean> {
@@ -28,4 +28,9 @@ export async function writeAt({ fd }: FileHandle, bytes: Uint8Array, position: n
       });
     });
   }
+}
+
+/** As `writeAt`, on this thread: nothing else happens until it is done. */
+export function writeAtSync({ fd }: FileHandle, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at, position + at);
 }

@@ -22,6 +22,8 @@ export const sectorBytes = 512;
 const name = "journal";
 const headBytes = 16;
 const opHeadBytes = 6;
+/** Operations of a batch that comes alone: an entry, the state, and what was held back. */
+const loneOperations = 4;
 const removed = 2 ** 32 - 1;
 
 export interface JournalShape {
@@ -211,7 +213,8 @@ export class Journal {
     record.writeUInt32LE(at, 4);
     record.writeUInt32LE(checksum(record.subarray(0, at), this.salt), 0);
     const end = padded(at);
-    await this.file.write(record.subarray(0, end), sectorBytes + this.half * this.halfBytes + this.at);
+    const isLone = ops.length <= loneOperations;
+    await this.file.write(record.subarray(0, end), sectorBytes + this.half * this.halfBytes + this.at, isLone);
     this.at += end;
   }
 

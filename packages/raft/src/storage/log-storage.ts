@@ -14,6 +14,7 @@ import { assert, serially } from "@warren/std";
 
 import {
   entrySize,
+  isNodeId,
   type ConfState,
   type Entry,
   type HardState,
@@ -21,6 +22,7 @@ import {
   type SnapshotMetadata,
 } from "../core/index.ts";
 import type { RaftError } from "../errors.ts";
+import { checkNumber, optionInvalid } from "../option-checks.ts";
 import { checkLevel, levels as currentLevels, type Levels } from "../levels.ts";
 import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
 import { entryKey, identityKey, markerName, peerKey, stateKey } from "./keys.ts";
@@ -63,6 +65,7 @@ function cachedSize(entry: Entry): number {
 
 /** Opens, or makes, a member's storage and checks all of it. @throws RaftError `RAFT_LOG_*`, `RAFT_IDENTITY_MISMATCH`, … */
 export async function openLogStorage(disk: Disk, options: LogStorageOptions): Promise<RaftStorage> {
+  checkOptions(options);
   const kv = await disk.openKeyValue();
   try {
     const marker = await readMarker(disk);
@@ -78,6 +81,18 @@ export async function openLogStorage(disk: Disk, options: LogStorageOptions): Pr
     await kv.close();
     throw error;
   }
+}
+
+/** Before anything is made: an identity stays. */
+function checkOptions({ clusterId, nodeId, snapshotsKept = 1, cacheBytes = 0 }: LogStorageOptions): void {
+  if (typeof clusterId !== "string" || clusterId === "")
+    throw optionInvalid("clusterId", "is no text that names a cluster");
+  if (!isNodeId(nodeId)) {
+    throw optionInvalid("nodeId", `is ${String(nodeId)}; an id is a whole number from 1 to 2^53 − 3`);
+  }
+  // The log before the newest snapshot is gone, so one is always needed.
+  checkNumber("snapshotsKept", snapshotsKept, 1, true);
+  checkNumber("cacheBytes", cacheBytes, 0, false);
 }
 
 class LogStorage implements RaftStorage {

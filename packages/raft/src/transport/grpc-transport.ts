@@ -20,6 +20,7 @@ import {
 } from "@warren/std";
 
 import type { Message, NodeId } from "../core/index.ts";
+import { checkNumber } from "../option-checks.ts";
 import { RaftError } from "../errors.ts";
 import type { SnapshotReader } from "../storage/index.ts";
 import { CallRefused, Connection, type Call } from "./grpc-connection.ts";
@@ -76,6 +77,11 @@ export interface GrpcTransport extends Transport {
 }
 
 export function grpcTransport(options: GrpcTransportOptions): GrpcTransport {
+  const { maxQueuedBytes = 1, snapshotBytesPerSecond = Number.POSITIVE_INFINITY } = options;
+  checkNumber("maxQueuedBytes", maxQueuedBytes, 1, false);
+  if (snapshotBytesPerSecond !== Number.POSITIVE_INFINITY) {
+    checkNumber("snapshotBytesPerSecond", snapshotBytesPerSecond, 1, false);
+  }
   return new GrpcTransportOfMember({
     certificateName: (id) => `member-${id}`,
     maxQueuedBytes: 32 * 1024 * 1024,

@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { MemoryNetwork, openFileDisk } from "../../src/index.ts";
 import { restoreDirectory } from "../levels/fixtures.ts";
-import { leaderOf, members, startMember, type Running } from "../node/group.ts";
+import { closeMembers, leaderOf, members, startMember, type Running } from "../node/group.ts";
 import { put } from "../node/key-value-machine.ts";
 
 const run = promisify(execFile);
@@ -27,6 +27,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await closeMembers();
   // Nothing of it stays.
   expect(await readdir(temporary)).toEqual([]);
   for (const made of [folder, temporary]) await rm(made, { recursive: true });

@@ -28,9 +28,12 @@ export interface Running {
 
 const running: Running[] = [];
 
-afterEach(async () => {
+/** Before what they run on is removed; else after the test. */
+export async function closeMembers(): Promise<void> {
   await Promise.all(running.splice(0).map(({ node }) => node.close()));
-});
+}
+
+afterEach(closeMembers);
 
 export function openStorage(disk: Disk, nodeId: number, clusterId = "test"): Promise<RaftStorage> {
   return openLogStorage(disk, { clusterId, nodeId, newIncarnation: () => String(systemRandom.next()) });

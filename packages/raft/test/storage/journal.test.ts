@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, open, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -247,6 +247,27 @@ describe("a journal", () => {
     expect(Number.parseInt(flags, 8) & constants.O_DSYNC).toBe(constants.O_DSYNC);
     await journal.close();
   });
+});
+
+test("a lone write is durable before the event loop turns; a batch leaves the thread meanwhile", async () => {
+  const { journal } = await openJournal(filesIn(directory), { known: false });
+  const doneInThisTurn = async (append: Promise<void>): Promise<boolean> => {
+    let done = false;
+    void append.then(() => (done = true));
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    const before = done;
+    await append;
+    return before;
+  };
+  try {
+    expect(await doneInThisTurn(journal.append(1, [put("lone", "write")]))).toBe(true);
+    expect(readFileSync(path).includes("lone")).toBe(true);
+    const batch = Array.from({ length: 5 }, (_, at) => put(`batch-${at}`, "write"));
+    expect(await doneInThisTurn(journal.append(2, batch))).toBe(false);
+    expect(readFileSync(path).includes("batch-4")).toBe(true);
+  } finally {
+    await journal.close();
+  }
 });
 
 describe("a store behind a journal, killed at any moment", () => {
