@@ -82,6 +82,17 @@ s.bind(9000, () => console.log("ready"));`;
   return child;
 }
 
+/** A name server that knows 203.0.113.9 under every name there is. */
+const answersEverything = `const s = require("node:dgram").createSocket("udp4");
+s.on("message", (asked, { address, port }) => {
+  const end = asked.indexOf(0, 12) + 5;
+  const isA = asked.readUInt16BE(end - 4) === 1;
+  const head = Buffer.from([asked[0], asked[1], 0x81, 0x80, 0, 1, 0, isA ? 1 : 0, 0, 0, 0, 0]);
+  const answer = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 9]);
+  s.send(Buffer.concat([head, asked.subarray(12, end), ...(isA ? [answer] : [])]), port, address);
+});
+s.bind(53, () => console.log("ready"));`;
+
 describe("with nft", () => {
   let site: Site;
   beforeAll(async () => {
@@ -114,6 +125,24 @@ describe("with nft", () => {
     expect(await addresses("4.web")).toEqual([]);
     for (const host of ["web", "www", "2.web", "tasks.web"])
       expect(await site.inTask("client.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
+  });
+
+  test("given name servers and domains say where other names are asked, and no answer from there hides a service", async () => {
+    const answering = spawn("nsenter", [`--net=${site.outside.path}`, process.execPath, "-e", answersEverything], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      await once(answering.stdout, "data");
+      await site.create("asks", "--dns", outsideAddress, "--dns-search", "wild.test", "--dns-option", "ndots:3");
+      const lookUp = (name: string): Promise<string> => site.inTask("asks.1", `nslookup -type=a ${name}`);
+      expect(await lookUp("elsewhere.example")).toContain("203.0.113.9");
+      expect(await site.inTask("client.1", "nslookup -type=a elsewhere.example")).not.toContain("203.0.113.9");
+      for (const host of ["web", "web.warren", "2.web", "tasks.web"])
+        expect(await site.inTask("asks.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
+    } finally {
+      answering.kill();
+      await once(answering, "close");
+    }
   });
 
   test("a published port answers outside and on loopback, from every task", async () => {

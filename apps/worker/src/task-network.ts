@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
-import { startAttachments, type Attachments } from "@warren/net-attachment";
+import { startAttachments, type AttachRequest, type Attachments } from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
 import { startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
@@ -39,8 +39,8 @@ interface Opened {
 export class NodeTaskNetwork implements TaskNetwork {
   readonly #dependencies: NetworkDependencies;
   readonly #options: NetworkOptions;
-  /** Address → networks: who asks the name server, and for what it may ask. */
-  readonly #clients = new Map<string, readonly string[]>();
+  /** By address: who asks the name server, what it may ask for, and where it is asked next. */
+  readonly #clients = new Map<string, Pick<TaskAttachment, "networks" | "nameServers">>();
   #opened: Opened | undefined;
 
   constructor(dependencies: NetworkDependencies, options: NetworkOptions) {
@@ -57,21 +57,28 @@ export class NodeTaskNetwork implements TaskNetwork {
     const firewall = await startFirewall({ events: netlink, log });
     try {
       const { netnsDirectory, dnsUpstreams } = this.#options;
-      const requests = expected.map(({ id, ...attachment }) => ({ taskId: id, ...attachment }));
+      const requests = expected.map(attachRequest);
       const { attachments, reconciled } = await startAttachments(
         { netlink, firewall, log },
         { ...settings, netnsDirectory },
         requests,
       );
-      const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address) ?? [] });
+      const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address)?.networks ?? [] });
       const reverseSubnets = [settings.taskPool, settings.vipPool];
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
-        { resolver: names, clock, random, log, metrics },
+        {
+          resolver: names,
+          upstreamsOf: ({ address }) => this.#clients.get(address)?.nameServers ?? [],
+          clock,
+          random,
+          log,
+          metrics,
+        },
         { reverseSubnets, ttlSeconds: nameTtlSeconds, ...upstreams },
       );
       const balancer = new LoadBalancer({ firewall, flows: netlink, log }, settings);
-      for (const { address, networks } of expected) this.#clients.set(address, networks);
+      for (const task of expected) this.#clients.set(task.address, task);
       this.#opened = { netlink, firewall, attachments, balancer, dns, names };
       return { adopted: reconciled.adopted.map(({ taskId }) => taskId) };
     } catch (error) {
@@ -80,13 +87,13 @@ export class NodeTaskNetwork implements TaskNetwork {
     }
   }
 
-  async attach({ id, address, networks, netnsPath }: TaskAttachment): Promise<void> {
+  async attach(task: TaskAttachment): Promise<void> {
     const { attachments } = this.#open();
-    this.#clients.set(address, networks);
+    this.#clients.set(task.address, task);
     try {
-      await attachments.attach({ taskId: id, address, networks, netnsPath });
+      await attachments.attach(attachRequest(task));
     } catch (error) {
-      this.#clients.delete(address);
+      this.#clients.delete(task.address);
       throw error;
     }
   }
@@ -113,6 +120,10 @@ export class NodeTaskNetwork implements TaskNetwork {
     if (this.#opened === undefined) throw new Error("assertion failed: the network is used before it was opened");
     return this.#opened;
   }
+}
+
+function attachRequest({ id, address, networks, netnsPath }: TaskAttachment): AttachRequest {
+  return { taskId: id, address, networks, netnsPath };
 }
 
 /** A service as the balancer has it. Pure. */

@@ -43,6 +43,8 @@ export interface LeaseLocal {
   readonly restart?: RestartPolicy;
   /** Ids of networks, as they were when the last run was attached. */
   readonly networks?: readonly string[];
+  /** Upstreams of its task's own, as `TaskAttachment` has them; undefined: none. */
+  readonly nameServers?: readonly string[];
 }
 
 export interface LeaseRecord {

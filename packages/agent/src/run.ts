@@ -16,6 +16,7 @@ import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
+import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
 
 /** From the stop signal to SIGKILL where the task does not say, ms. */
@@ -237,6 +238,7 @@ export class Run {
     const { images, volumes, starts, containers, options, record, nodeId, log } = this.#env;
     const { slotId, epoch, versionId, address, incarnation } = this.#leaseLocal;
     const { networks } = version;
+    const { dns, upstreams: nameServers } = resolverOf(version.task?.container?.dns, networks, options);
     const { life, run, serviceName } = this.local;
     const spec = version.task?.container;
     const asked = spec?.image ?? "";
@@ -244,11 +246,11 @@ export class Run {
     const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
       images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
     );
-    record.setLease(this.#lease, { imageDigest: image.digest, networks });
+    record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
     const mounts = await volumes.resolve(spec?.mounts ?? []);
-    const lease = { slotId, epoch, versionId, address, networks, nodeId, incarnation };
+    const lease = { slotId, epoch, versionId, address, networks, nameServers, nodeId, incarnation };
     const labels = { taskId: this.id, serviceName, life, run, bootId: this.#env.boot().bootId, ...lease };
-    const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, nameServers: options.nameServers });
+    const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, dns });
     const container = await persistently(this.#env, "making a container", signal, () =>
       starts.run(signal, async () => {
         this.#mayExist = true;
@@ -277,13 +279,13 @@ export class Run {
 
   async #attach(netnsPath: string, networks: readonly string[], signal: AbortSignal): Promise<void> {
     const { network, record } = this.#env;
-    const { address } = this.#leaseLocal;
+    const { address, nameServers = [] } = this.#leaseLocal;
     const adopted = await network.opened(signal);
     if (this.local.netnsPath !== undefined && adopted.has(this.id)) return;
     // Before the call: the next worker knows that there may be something to take back.
     record.setRun(this.id, { netnsPath });
     try {
-      await network.attach({ id: this.id, address, networks, netnsPath }, signal);
+      await network.attach({ id: this.id, address, networks, nameServers, netnsPath }, signal);
     } catch (cause) {
       signal.throwIfAborted();
       throw new AgentError(

@@ -203,6 +203,8 @@ describe("a service's spec", () => {
     [`${c}.extra_hosts["db"]`, web({ extraHosts: { db: "here" } }), /IP address/],
     [`${c}.extra_hosts["d b"]`, web({ extraHosts: { "d b": "10.0.0.1" } }), /host name/],
     [`${c}.dns.servers[0]`, web({ dns: { servers: ["x"] } }), /IP/],
+    [`${c}.dns.servers[0]`, web({ dns: { servers: ["127.0.0.53"] } }), /within the container/],
+    [`${c}.dns.servers[1]`, web({ dns: { servers: ["1.1.1.1", "::1"] } }), /within the container/],
     [`${c}.dns.servers`, web({ dns: { servers: ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"] } }), /at most 3/],
     [`${c}.dns.search[0]`, web({ dns: { search: ["a b"] } }), /domain/],
     [`${c}.dns.options[0]`, web({ dns: { options: ["a b"] } }), /ndots/],

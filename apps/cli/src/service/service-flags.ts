@@ -365,13 +365,13 @@ const uses: Readonly<Record<string, FlagUse>> = {
     },
   },
   dns: {
-    help: "name server in place of the node's",
+    help: "name server for names that are not the cluster's",
     multiple: true,
     group: "NETWORK",
     set: ({ container }, value) => put((container.dns ??= noDns()).servers, value, (each) => each),
   },
   "dns-search": {
-    help: "domain to search names in",
+    help: "domain to search names in, after the cluster's own",
     multiple: true,
     group: "NETWORK",
     set: ({ container }, value) => put((container.dns ??= noDns()).search, value, (each) => each),

@@ -1,3 +1,4 @@
+import { BlockList, isIPv6 } from "node:net";
 import { constants } from "node:os";
 import { z } from "zod";
 import type { ContainerSpec, HealthCheck, Mount } from "../generated/warren/v1/container.ts";
@@ -81,8 +82,20 @@ const device = z
     permissions: value.permissions || "rwm",
   }));
 
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+const isLoopback = (value: string): boolean => loopback.check(value, isIPv6(value) ? "ipv6" : "ipv4");
+
 const dns = z.object({
-  servers: list(address, limits.dnsServers),
+  servers: list(
+    rule(address, (value) =>
+      isLoopback(value)
+        ? `${value} is within the container, where the node's name server can't ask: want an address that the node reaches`
+        : undefined,
+    ),
+    limits.dnsServers,
+  ),
   search: list(
     rule(z.string(), (value) =>
       value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is no domain`,
