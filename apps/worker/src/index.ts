@@ -4,6 +4,7 @@
  * - `worker.ts`            runWorker: all parts, joined
  * - `container-runtime.ts` which containerd, and the way to it; `containerd-choice.ts`
  * - `task-network.ts`      interfaces, balancing and names as the agent's network
+ * - `node-conditions.ts`   what is not as it should be, in words
  * - `reset.ts`             resetWorker
  * - `folders.ts`, `options.ts`
  */

@@ -1,6 +1,6 @@
 /** The node's network, joined: interfaces and isolation, balancing, names. */
 import { rm } from "node:fs/promises";
-import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
+import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
 import { startAttachments, type AttachRequest, type Attachments } from "@warren/net-attachment";
@@ -8,8 +8,11 @@ import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
 import { startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
+import { portConditions } from "./node-conditions.ts";
 
 export interface NetworkDependencies {
+  /** Where it says what keeps it from doing its work. */
+  readonly conditions: NodeConditions;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -108,6 +111,8 @@ export class NodeTaskNetwork implements TaskNetwork {
     const { balancer, names } = this.#open();
     names.update(endpoints.map(namedService));
     await balancer.set(endpoints.map(balancedService));
+    const serviceNames = new Map(endpoints.map(({ serviceId, name }) => [serviceId, name]));
+    this.#dependencies.conditions.set("ports", portConditions(balancer.withheld, serviceNames));
   }
 
   /** Stops serving; interfaces and rules stay, so that tasks do not notice. */

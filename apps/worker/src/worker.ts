@@ -1,6 +1,6 @@
 /** The worker, joined: agent, container runtime, network, session. */
 import { hostname } from "node:os";
-import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
+import { grpcSession, NodeConditions, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
 import {
   lockDirectory,
@@ -14,6 +14,7 @@ import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
+import { runtimeConditions } from "./node-conditions.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
 /** Runs a worker until SIGTERM or SIGINT. Its tasks go on without it. */
@@ -40,15 +41,20 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const state = await openLevelState(folders.state);
   resources.defer(() => state.close());
   const runtime = await openRuntime(base, options, resources, signal);
-  const network = new NodeTaskNetwork(base, {
-    netnsDirectory: folders.netns,
-    ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
-  });
+  const conditions = new NodeConditions(base);
+  conditions.set("runtime", runtimeConditions(await runtime.info()));
+  const network = new NodeTaskNetwork(
+    { ...base, conditions },
+    {
+      netnsDirectory: folders.netns,
+      ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
+    },
+  );
   resources.defer(() => network.close());
   const manager = connect({ socket: options.managerSocket });
   resources.use(manager);
   agent = await startAgent(
-    { ...base, runtime, network, session: grpcSession(manager.dispatcher), state },
+    { ...base, conditions, runtime, network, session: grpcSession(manager.dispatcher), state },
     {
       dataDir: folders.data,
       hostname: hostname(),

@@ -4,10 +4,14 @@ import {
   pinReference,
   RuntimeError,
   type Image,
+  type ImageConfig,
   type RegistryAuth,
   type Runtime,
 } from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
+
+/** Images whose configuration is remembered. */
+const rememberedConfigs = 256;
 
 interface Pull {
   readonly image: Promise<Image>;
@@ -20,12 +24,14 @@ interface Pull {
  * Collection follows the end of a task's use; nothing looks for work.
  */
 export class Images {
-  readonly #runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+  readonly #runtime: Pick<Runtime, "pull" | "inspectImage" | "images" | "removeUnusedImages">;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #graceMs: number;
   /** Of the leases that are assigned. */
   readonly #inUse: () => Iterable<Version>;
+  /** Configurations by digest, in the order of use. */
+  readonly #configs = new Map<string, ImageConfig>();
   readonly #pulls = new Map<string, Pull>();
   /** When a collection first found the image unused, in monotonic time, by full reference. */
   readonly #unusedSince = new Map<string, number>();
@@ -34,7 +40,7 @@ export class Images {
 
   constructor(
     dependencies: {
-      readonly runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+      readonly runtime: Pick<Runtime, "pull" | "inspectImage" | "images" | "removeUnusedImages">;
       readonly clock: Clock;
       readonly log: Logger;
     },
@@ -56,6 +62,19 @@ export class Images {
    */
   async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
     return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
+  }
+
+  /** What an image that is here says of itself. */
+  async configOf(ref: string): Promise<ImageConfig> {
+    const { digest } = parseReference(ref);
+    const known = digest === undefined ? undefined : this.#configs.get(digest);
+    if (known !== undefined) return known;
+    const image = await this.#runtime.inspectImage(ref);
+    // What a tag leads to may be another image tomorrow.
+    if (digest !== undefined) this.#configs.set(digest, image.config);
+    const [oldest] = this.#configs.keys();
+    if (this.#configs.size > rememberedConfigs && oldest !== undefined) this.#configs.delete(oldest);
+    return image.config;
   }
 
   /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */

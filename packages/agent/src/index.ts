@@ -6,6 +6,8 @@
  * - `options.ts`         AgentOptions
  * - `task-controller.ts` one task from its assignment to its last trace
  * - `container-spec.ts`  TaskSpec → what the runtime makes
+ * - `resolver.ts`        whom a container asks for names; pure
+ * - `conditions.ts`      NodeConditions: what is not as it should be here, for managers
  * - `volumes.ts`         mounts: named volumes, paths of the node
  * - `containers.ts`      the runtime's containers, by its events
  * - `images.ts`          pulled once for all, removed when unused
@@ -37,6 +39,7 @@ export type {
   TaskAttachment,
   TaskNetwork,
 } from "./seams.ts";
+export { NodeConditions, type Condition } from "./conditions.ts";
 export { grpcSession } from "./grpc-session.ts";
 export { openLevelState } from "./level-state.ts";
 export { recordedNetwork } from "./local-record.ts";

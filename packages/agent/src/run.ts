@@ -5,6 +5,7 @@ import {
   parseReference,
   type ContainerStatus as Container,
   type ExitStatus,
+  type ImageConfig,
   type RegistryAuth,
 } from "@warren/runtime";
 import { recordStart } from "@warren/slot";
@@ -12,7 +13,7 @@ import { abortable, Changes, type Logger } from "@warren/std";
 import { runtimeSpec } from "./container-spec.ts";
 import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
-import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
+import { healthOf, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
@@ -247,6 +248,8 @@ export class Run {
       images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
     );
     record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
+    const { healthcheck } = await this.#configOf(image.ref, signal);
+    if (healthcheck !== undefined) record.setRun(this.id, { imageHealthcheck: healthcheck });
     const mounts = await volumes.resolve(spec?.mounts ?? []);
     const lease = { slotId, epoch, versionId, address, networks, nameServers, nodeId, incarnation };
     const labels = { taskId: this.id, serviceName, life, run, bootId: this.#env.boot().bootId, ...lease };
@@ -313,14 +316,16 @@ export class Run {
 
   /** In use once it is healthy. Throws when it no longer is. */
   async #keepInUse(version: Version | undefined, signal: AbortSignal): Promise<void> {
-    const check = version?.task?.container?.healthCheck;
-    if (check === undefined) return this.#enterUse(signal, "running");
+    // Where its version is not known, as the record was lost, nothing is probed.
+    const wanted = version && healthOf(version.task?.container?.healthCheck, this.local.imageHealthcheck);
+    if (wanted === undefined) return this.#enterUse(signal, "running");
+    const { check, times, ofImage } = wanted;
     const { clock, runtime, probes } = this.#env;
     const target = { containerId: this.id, address: this.#leaseLocal.address };
     const probe = probeOf(check, target, { runtime, transport: probes });
     const passed = this.status.state === TaskState.RUNNING;
-    if (!passed) this.#update({ health: Health.STARTING }, "waits for its first passed probe");
-    const times = healthTimes(check);
+    const whose = ofImage ? " of its image's health check" : "";
+    if (!passed) this.#update({ health: Health.STARTING }, `waits for its first passed probe${whose}`);
     const healthy = Promise.withResolvers<void>();
     if (passed) healthy.resolve();
     const onOutcome = (outcome: ProbeOutcome): void => {
@@ -335,12 +340,16 @@ export class Run {
       const { reason, failures } = await Promise.race([watching, entering.then(() => watching)]);
       throw new AgentError(
         { code: "AGENT_UNHEALTHY", failures },
-        `unhealthy: ${failures === 1 ? "a probe" : `${failures} probes in a row`} failed: ${reason}`,
+        `unhealthy: ${failures === 1 ? "a probe" : `${failures} probes in a row`}${whose} failed: ${reason}`,
       );
     } finally {
       over.abort(new DOMException("the run is not healthy", "AbortError"));
       await Promise.allSettled([entering]);
     }
+  }
+
+  #configOf(ref: string, signal: AbortSignal): Promise<ImageConfig> {
+    return persistently(this.#env, `reading what ${ref} says`, signal, () => this.#env.images.configOf(ref));
   }
 
   /** How long its process has run, in boot time. */

@@ -30,7 +30,8 @@ export class Volumes {
           resolved.push({ kind: "bind", source: source.value.path, target, readOnly });
           break;
         case "volume":
-          resolved.push({ kind: "bind", source: await this.#volume(source.value.name), target, readOnly });
+          // Filled from the image at its first use, and its owner with it.
+          resolved.push({ kind: "bind", source: await this.#volume(source.value.name), target, readOnly, fill: true });
           break;
         case "tmpfs":
           if (readOnly) throw specInvalid("container.mounts", `${target} is an empty tmpfs, which can't be read-only`);

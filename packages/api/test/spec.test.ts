@@ -211,7 +211,7 @@ describe("a service's spec", () => {
     [`${c}.stop_signal`, web({ stopSignal: "SIGFOO" }), /SIGTERM/],
     [`${c}.stop_signal`, web({ stopSignal: "65" }), /64/],
     [`${c}.stop_grace_ms`, web({ stopGraceMs: 86_400_001 }), /a day/],
-    [`${c}.health_check.probe`, web({ healthCheck: { retries: 1 } }), /http, tcp and exec/],
+    [`${c}.health_check.probe`, web({ healthCheck: { retries: 1 } }), /http, tcp, exec and none/],
     [
       `${c}.health_check.http.port`,
       web({ healthCheck: { probe: { $case: "http", value: { port: 0 } } } }),

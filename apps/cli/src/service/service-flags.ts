@@ -434,6 +434,14 @@ const switches: Readonly<Record<string, SwitchUse>> = {
     group: "SAFETY",
     turn: ({ container }, on) => void (container.readOnlyRoot = on),
   },
+  healthcheck: {
+    help: "the image's health check is made; --no-healthcheck: none is",
+    group: "HEALTH",
+    turn({ container }, on) {
+      if (!on) container.healthCheck = HealthCheck.create({ probe: { $case: "none", value: {} } });
+      else if (container.healthCheck?.probe?.$case === "none") container.healthCheck = undefined;
+    },
+  },
   "no-new-privileges": {
     help: "no process gains privileges, by setuid or otherwise",
     group: "SAFETY",
@@ -560,6 +568,8 @@ export function applyServiceFlags(
   // The file first: what is given one by one goes before it.
   const order = Object.keys(uses).toSorted((a, b) => Number(b === "env-file") - Number(a === "env-file"));
   for (const name of order) for (const value of given(name)) naming(name, () => uses[name]?.set(draft, value));
+  if (flags["healthcheck"] === false && Object.keys(uses).some((name) => name.startsWith("health-") && name in flags))
+    throw new UnitError("--no-healthcheck: is against the other --health flags; give one or the other");
   for (const [name, { turn }] of Object.entries(switches))
     if (typeof flags[name] === "boolean") turn(draft, flags[name]);
   if (args !== undefined) draft.container.args = [...args];

@@ -121,6 +121,7 @@ const probe: z.ZodType<HealthCheck["probe"]> = z.discriminatedUnion(
   [
     z.object({ $case: z.literal("http"), value: z.object({ port, path: httpPath }) }),
     z.object({ $case: z.literal("tcp"), value: z.object({ port }) }),
+    z.object({ $case: z.literal("none"), value: z.object({}) }),
     z.object({
       $case: z.literal("exec"),
       value: z.object({
@@ -130,7 +131,7 @@ const probe: z.ZodType<HealthCheck["probe"]> = z.discriminatedUnion(
       }),
     }),
   ],
-  { error: "want one of http, tcp and exec; leave health_check out for none" },
+  { error: "want one of http, tcp, exec and none; leave health_check out for what the image says" },
 );
 
 const healthCheck: z.ZodType<HealthCheck> = z.object({
