@@ -249,28 +249,28 @@ describe("an image's health check", () => {
   });
 
   test("is made before the task counts as running, and by the next worker", async () => {
-      await using world = new World();
-      let code = 1;
-      world.machine.publish(image, { config: { healthcheck: { ...ofImage, intervalMs: 1_000, retries: 2 } } });
-      world.machine.program = (process) => {
-        if (process.exec === undefined) return;
-        expect(process.args).toEqual(["/bin/sh", "-c", "check"]);
-        process.exit(code);
-      };
-      await world.start();
-      const t1 = world.give("svc.1");
-      await world.untilState(t1.task, TaskState.STARTING);
-      await world.until("it has been probed", () => world.calls("exec", t1.task) > 2);
-      expect(world.state(t1.task)).toBe(TaskState.STARTING);
-      code = 0;
-      await world.untilState(t1.task, TaskState.RUNNING);
-      world.kill();
-      code = 1;
-      await world.start();
-      await world.untilState(t1.task, TaskState.FAILED);
-      expect(world.manager.statuses.get(t1.task)).toMatchObject({
-        code: "AGENT_UNHEALTHY",
-        message: expect.stringContaining("of its image's health check failed: /bin/sh exits with 1"),
-      });
+    await using world = new World();
+    let code = 1;
+    world.machine.publish(image, { config: { healthcheck: { ...ofImage, intervalMs: 1_000, retries: 2 } } });
+    world.machine.program = (process) => {
+      if (process.exec === undefined) return;
+      expect(process.args).toEqual(["/bin/sh", "-c", "check"]);
+      process.exit(code);
+    };
+    await world.start();
+    const t1 = world.give("svc.1");
+    await world.untilState(t1.task, TaskState.STARTING);
+    await world.until("it has been probed", () => world.calls("exec", t1.task) > 2);
+    expect(world.state(t1.task)).toBe(TaskState.STARTING);
+    code = 0;
+    await world.untilState(t1.task, TaskState.RUNNING);
+    world.kill();
+    code = 1;
+    await world.start();
+    await world.untilState(t1.task, TaskState.FAILED);
+    expect(world.manager.statuses.get(t1.task)).toMatchObject({
+      code: "AGENT_UNHEALTHY",
+      message: expect.stringContaining("of its image's health check failed: /bin/sh exits with 1"),
+    });
   });
 });

@@ -6,8 +6,6 @@ export type AttachmentFailure =
   /** Another attached task has the address. */
   | { readonly code: "ATTACHMENT_ADDRESS_TAKEN"; readonly address: string; readonly taskId: string }
   /** The kernel or the firewall refused a step; a new attachment was removed again, one that stood still stands. */
-  | { readonly code: "ATTACHMENT_FAILED"; readonly taskId: string }
-  /** All addresses of the node's subnet are in use. */
-  | { readonly code: "ADDRESS_POOL_EMPTY"; readonly subnet: string };
+  | { readonly code: "ATTACHMENT_FAILED"; readonly taskId: string };
 
 export class AttachmentError extends WarrenError<AttachmentFailure> {}

@@ -15,7 +15,7 @@ import { listText, taskText } from "./text.ts";
 import type { Decision, Delta, Fit, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
 import { validateGroup, validateNode, validateTask, validateTime } from "./validation.ts";
 import { compareGroups, type Group, UnschedulableQueue } from "./unschedulable-queue.ts";
-import { capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
+import { asLeaving, capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
 
 export interface SchedulerOptions {
   /** Orders nodes that are equal in all else; the same seed and state give the same placements. @default 0 */
@@ -134,17 +134,21 @@ export class Scheduler {
    *
    * @throws SchedulerError as `apply`; `SCHEDULER_NODE_UNKNOWN`
    */
-  wouldFit(task: TaskState, { onceGone = [], nodeId }: WouldFitOptions = {}): Decision {
+  wouldFit(task: TaskState, { onceGone = [], onceLeaving = [], nodeId }: WouldFitOptions = {}): Decision {
     const pending = unplaced(task);
     validateTask(pending);
     const only = nodeId === undefined ? undefined : this.#known(nodeId);
-    const gone = [...new Set([task.id, ...onceGone])].flatMap((id) => this.#tasks.get(id) ?? []);
-    return once(this.#world, gone, () => {
-      const ask = askOf(pending, this.#rules, this.#world);
-      const choice = only === undefined ? this.#choose(ask) : this.#chooseOnly(ask, only);
-      if (choice !== undefined) return placedOf(pending, choice);
-      return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(ask, nodeId) };
-    });
+    const goneIds = new Set([task.id, ...onceGone]);
+    const known = (ids: Iterable<string>): TaskState[] => [...ids].flatMap((id) => this.#tasks.get(id) ?? []);
+    const leaving = known(new Set(onceLeaving).difference(goneIds));
+    return once(this.#world, known(goneIds), () =>
+      asLeaving(this.#world, leaving, () => {
+        const ask = askOf(pending, this.#rules, this.#world);
+        const choice = only === undefined ? this.#choose(ask) : this.#chooseOnly(ask, only);
+        if (choice !== undefined) return placedOf(pending, choice);
+        return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(ask, nodeId) };
+      }),
+    );
   }
 
   /**

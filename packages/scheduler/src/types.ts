@@ -226,6 +226,8 @@ export type Decision = Placed | Waiting;
 export interface WouldFitOptions {
   /** Tasks that are taken for gone. Ids that hold no node change nothing. @default [] */
   readonly onceGone?: readonly string[];
+  /** Tasks that count as leaving (see `TaskState.leaving`). Ids that hold no node change nothing. @default [] */
+  readonly onceLeaving?: readonly string[];
   /** Asks about this node only. @default every node */
   readonly nodeId?: string;
 }

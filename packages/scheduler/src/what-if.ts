@@ -51,6 +51,20 @@ export function once<T>(world: World, gone: readonly TaskState[], ask: () => T):
   }
 }
 
+/** Counts tasks as leaving, asks, and counts them again as before, whatever the asking throws. */
+export function asLeaving<T>(world: World, tasks: readonly TaskState[], ask: () => T): T {
+  const staying = tasks.filter((task) => task.nodeId !== undefined && task.leaving !== true);
+  const leaving = staying.map((task) => ({ ...task, leaving: true }));
+  return once(world, staying, () => {
+    for (const task of leaving) world.hold(task.nodeId as string, task);
+    try {
+      return ask();
+    } finally {
+      for (const task of leaving) world.release(task.nodeId as string, task);
+    }
+  });
+}
+
 /** The first filter of a running task that speaks against its node, if one does. Others than itself count. */
 export function stillFits(world: World, rules: Rules, task: TaskState, node: Node): Fit {
   const ask = askOf(task, rules, world);
