@@ -145,6 +145,38 @@ describe("with nft", () => {
     }
   });
 
+  test("what another program's rules keep from tasks is said of the node and by why, and that they are gone", async () => {
+    const { machine, node } = site;
+    const conditions = async (): Promise<string> => machine.ok("node", "list");
+    await until("all is well", async () => !(await conditions()).includes("FIREWALL"), 20_000);
+    const chain = "type filter hook input priority filter + 10";
+    const rules = `table inet others {\nchain input {\n${chain}\niifname "wr*" udp dport 53 reject\n}\n}\n`;
+    expect(await node.run("nft", ["-f", "-"], rules)).toMatchObject({ code: 0, stderr: "" });
+    await until("it is said of the node", async () => (await conditions()).includes("FIREWALL_NAMES"), 20_000);
+    expect(
+      await machine.ok("node", "inspect", "-o", "json", (await machine.ok("node", "list", "-o", "name")).trim()),
+    ).toContain("tasks resolve no names");
+    const why = await machine.ok("why", "web");
+    expect(why).toContain("tasks resolve no names");
+    expect(why).toContain("iptables -I INPUT -s 10.77.0.0/16 -d 169.254.1.1 -p udp --dport 53 -j ACCEPT");
+    await node.run("nft", ["delete", "table", "inet", "others"]);
+    await until("it is over", async () => !(await conditions()).includes("FIREWALL"), 20_000);
+    expect(await machine.ok("why", "web")).not.toContain("resolve no names");
+  });
+
+  test("a port that the node listens on is not published, and why says so and what frees it", async () => {
+    const { machine, node } = site;
+    await node.serve("host", 8_099);
+    await site.create("taken", "-p", "8099:80");
+    expect(await machine.ok("node", "list")).toContain("PORT_IN_USE 8099/tcp");
+    const why = await machine.ok("why", "taken");
+    expect(why).toContain("port 8099/tcp of service taken is not published: a program of the node listens on it");
+    expect(why).toContain("ss -lntp 'sport = :8099'");
+    expect(await machine.ok("why", "web")).not.toContain("8099");
+    await machine.ok("service", "delete", "taken");
+    await until("it is over", async () => !(await machine.ok("node", "list")).includes("PORT_IN_USE"), 20_000);
+  });
+
   test("a published port answers outside and on loopback, from every task", async () => {
     const seen = new Set<string>();
     await until("all three answer outside", async () => seen.add(await site.get(8_080)).size === 3, 20_000);

@@ -1,14 +1,21 @@
 /** The node's network, joined: interfaces and isolation, balancing, names. */
 import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
-import { startAttachments, type AttachRequest, type Attachments } from "@warren/net-attachment";
+import {
+  PathProbe,
+  startAttachments,
+  type AttachRequest,
+  type Attachments,
+  type BlockedPath,
+} from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall } from "@warren/firewall";
+import { foreignFirewall, startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
-import { portConditions } from "./node-conditions.ts";
+import { firewallConditions, portConditions } from "./node-conditions.ts";
 
 export interface NetworkDependencies {
   /** Where it says what keeps it from doing its work. */
@@ -29,11 +36,16 @@ export interface NetworkOptions {
 /** Of answers with names of services, seconds: a lease that has left its names is asked for no longer than that (L8). */
 const nameTtlSeconds = 1;
 
+/** Where tasks reach their node. */
+const gateway = "169.254.1.1";
+
 interface Opened {
   readonly netlink: Netlink;
   readonly firewall: Firewall;
   readonly attachments: Attachments;
   readonly balancer: LoadBalancer;
+  /** Undefined where it could not be made: tasks have their network all the same. */
+  readonly probe: PathProbe | undefined;
   readonly dns: DnsServer;
   readonly names: ServiceNames;
 }
@@ -60,11 +72,10 @@ export class NodeTaskNetwork implements TaskNetwork {
     const firewall = await startFirewall({ events: netlink, log });
     try {
       const { netnsDirectory, dnsUpstreams } = this.#options;
-      const requests = expected.map(attachRequest);
       const { attachments, reconciled } = await startAttachments(
         { netlink, firewall, log },
-        { ...settings, netnsDirectory },
-        requests,
+        { ...settings, netnsDirectory, trusted: [PathProbe.outsideSubnet] },
+        expected.map(attachRequest),
       );
       const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address)?.networks ?? [] });
       const reverseSubnets = [settings.taskPool, settings.vipPool];
@@ -81,8 +92,9 @@ export class NodeTaskNetwork implements TaskNetwork {
         { reverseSubnets, ttlSeconds: nameTtlSeconds, ...upstreams },
       );
       const balancer = new LoadBalancer({ firewall, flows: netlink, log }, settings);
+      const probe = await this.#startProbe(netlink, attachments, settings);
       for (const task of expected) this.#clients.set(task.address, task);
-      this.#opened = { netlink, firewall, attachments, balancer, dns, names };
+      this.#opened = { netlink, firewall, attachments, balancer, probe, dns, names };
       return { adopted: reconciled.adopted.map(({ taskId }) => taskId) };
     } catch (error) {
       await firewall.close();
@@ -108,17 +120,46 @@ export class NodeTaskNetwork implements TaskNetwork {
   }
 
   async setEndpoints(endpoints: readonly NodeEndpoint[]): Promise<void> {
-    const { balancer, names } = this.#open();
+    const { balancer, probe, names } = this.#open();
     names.update(endpoints.map(namedService));
-    await balancer.set(endpoints.map(balancedService));
+    const probed = probe && { id: "probe", vip: probe.vip, backends: [{ address: probe.address }] };
+    await balancer.set([...endpoints.map(balancedService), ...(probed === undefined ? [] : [probed])]);
+    probe?.first();
     const serviceNames = new Map(endpoints.map(({ serviceId, name }) => [serviceId, name]));
     this.#dependencies.conditions.set("ports", portConditions(balancer.withheld, serviceNames));
   }
 
   /** Stops serving; interfaces and rules stay, so that tasks do not notice. */
   async close(): Promise<void> {
+    await this.#opened?.probe?.close();
     await this.#opened?.dns.close();
     await this.#opened?.firewall.close();
+  }
+
+  async #startProbe(
+    netlink: Netlink,
+    attachments: Attachments,
+    settings: NetworkSettings,
+  ): Promise<PathProbe | undefined> {
+    const { clock, log } = this.#dependencies;
+    const folder = dirname(this.#options.netnsDirectory);
+    const onBlocked = (blocked: readonly BlockedPath[]): void => void this.#onBlocked(settings, blocked);
+    try {
+      return await PathProbe.start({ netlink, attachments, clock, log }, { ...settings, gateway, folder }, onBlocked);
+    } catch (error) {
+      log.error("what other programs' rules keep from tasks can't be found out", { error });
+      return undefined;
+    }
+  }
+
+  async #onBlocked({ taskPool }: NetworkSettings, blocked: readonly BlockedPath[]): Promise<void> {
+    const { conditions, log } = this.#dependencies;
+    try {
+      const firewall = blocked.length === 0 ? undefined : await foreignFirewall();
+      conditions.set("firewall", firewallConditions(blocked, firewall, { taskPool, gateway }));
+    } catch (error) {
+      log.error("which firewall keeps packets from tasks could not be found out", { blocked, error });
+    }
   }
 
   #open(): Opened {

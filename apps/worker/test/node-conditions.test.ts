@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { portConditions, runtimeConditions } from "../src/node-conditions.ts";
+import { firewallConditions, portConditions, runtimeConditions } from "../src/node-conditions.ts";
 
 test("each known hole of the machine's runc is a condition, with the versions that mend it", () => {
   const found = runtimeConditions({ ociRuntime: "runc 1.4.2" });
@@ -26,3 +26,37 @@ test("a port that is not published concerns its service, and says how it would b
   });
   expect(reserved).toMatchObject({ code: "PORT_RESERVED", subject: "51820/udp", serviceIds: ["id-2"] });
 });
+
+test.each([
+  [
+    "ufw",
+    /the rules of ufw$/,
+    "ufw allow from 10.77.0.0/16 to 169.254.1.1 port 53",
+    /^ufw route allow from 10\.77\.0\.0\/16/,
+  ],
+  ["firewalld", /the rules of firewalld$/, /service name=dns accept' && firewall-cmd --reload$/, /--new-policy=warren/],
+  [undefined, /rules of another program$/, /iptables -I INPUT/, /iptables -I FORWARD/],
+] as const)(
+  "what %s keeps from tasks concerns every task, with the command that cures it",
+  (firewall, by, names, ways) => {
+    const settings = { taskPool: "10.77.0.0/16", gateway: "169.254.1.1" };
+    const blocked = (["names", "services", "tasks", "published"] as const).map((path) => ({
+      path,
+      how: "dropped" as const,
+    }));
+    const found = firewallConditions(blocked, firewall, settings);
+    expect(found.map(({ code }) => code)).toEqual([
+      "FIREWALL_NAMES",
+      "FIREWALL_SERVICES",
+      "FIREWALL_TASKS",
+      "FIREWALL_PUBLISHED",
+    ]);
+    for (const { everyTask, message } of found) {
+      expect(everyTask).toBe(true);
+      expect(message).toMatch(by);
+    }
+    const [first, ...others] = found;
+    expect(first?.remedy).toMatch(names);
+    for (const { remedy } of others) expect(remedy).toMatch(ways);
+  },
+);

@@ -35,7 +35,7 @@ export function interfaceName(taskId: string): string {
 const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);
 
 /** Runs a step whose failure with one of `codes` means that it was done already. */
-async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
+export async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
   try {
     await step;
   } catch (error) {

@@ -39,7 +39,10 @@ try {
     async attached() {
       const links = await netlink.links();
       const aliases = links.map(({ alias }) => alias ?? "").filter((alias) => alias.startsWith(label));
-      return aliases.map((alias) => alias.slice(label.length)).toSorted();
+      return aliases
+        .map((alias) => alias.slice(label.length))
+        .filter((id) => id !== "warren-probe")
+        .toSorted();
     },
   });
 } finally {

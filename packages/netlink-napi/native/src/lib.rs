@@ -5,7 +5,9 @@
 //! - `netns.rs`      namespaces, and their sysctls
 //! - `netfilter.rs`  ending tracked flows; notices of changed rules
 //! - `watch.rs`      the thread that waits for notices
+//! - `datagram.rs`   one datagram and its answer
 
+mod datagram;
 mod netfilter;
 mod netns;
 mod objects;
@@ -19,6 +21,7 @@ use napi::bindgen_prelude::{AsyncTask, Error, Result, ToNapiValue, TypeName};
 use napi::{Env, Status, Task};
 use napi_derive::napi;
 
+use datagram::Datagram;
 use netfilter::FlowFilter;
 use objects::{Address, Link, LinkChange, Route, RouteSpec, VethSpec};
 use socket::RouteSocket;
@@ -157,6 +160,12 @@ impl Handle {
     pub fn delete_flows(&self, filters: Vec<FlowFilter>) -> AsyncTask<Job<u32>> {
         let (socket, netns) = (self.socket.clone(), self.netns.clone());
         job(move || netfilter::delete_flows(netns.as_deref(), &filters, objects::local_addresses(&socket)?))
+    }
+
+    #[napi]
+    pub fn exchange(&self, datagram: Datagram) -> AsyncTask<Job<bool>> {
+        let netns = self.netns.clone();
+        job(move || datagram::exchange(netns.as_deref(), &datagram))
     }
 
     #[napi(ts_args_type = "groups: Array<string>, listener: (notice: Notice) => void")]
