@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { grpcSession, NodeConditions, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
 import {
+  Ballast,
   lockDirectory,
   pinoLogger,
   prometheusMetrics,
@@ -14,6 +15,7 @@ import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
+import { onKeptRoom } from "./kept-room.ts";
 import { runtimeConditions } from "./node-conditions.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
@@ -38,10 +40,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     resources.use(await startHealthServer(prometheus, notReady, { address: options.metricsAddress }));
   }
   // First of all that outlives the process: LevelDB's lock keeps a second worker out.
-  const state = await openLevelState(folders.state);
-  resources.defer(() => state.close());
-  const runtime = await openRuntime(base, options, resources, signal);
+  const ballast = await Ballast.open(folders.data);
   const conditions = new NodeConditions(base);
+  const opened = await openLevelState(folders.state);
+  resources.defer(() => opened.close());
+  const state = onKeptRoom(opened, ballast, { conditions, directory: folders.data });
+  const runtime = await openRuntime(base, options, resources, signal);
   conditions.set("runtime", runtimeConditions(await runtime.info()));
   const network = new NodeTaskNetwork(
     { ...base, conditions },

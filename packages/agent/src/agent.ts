@@ -169,7 +169,12 @@ export class Agent implements AsyncDisposable {
         { endpoints: assigned.of("endpoint"), backends: assigned.of("backend") },
         (endpoints) => network.setEndpoints(endpoints, this.#work.signal),
       ),
-      images: new Images({ runtime, clock, log }, options.imageGraceMs, () => assigned.of("version").values()),
+      images: new Images(
+        { runtime, clock, log },
+        options.imageGraceMs,
+        () => assigned.of("version").values(),
+        (ending) => this.#kept.free(ending),
+      ),
       volumes: new Volumes(options.dataDir),
       record,
       reporter,

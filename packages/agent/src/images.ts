@@ -30,6 +30,7 @@ export class Images {
   readonly #graceMs: number;
   /** Of the leases that are assigned. */
   readonly #inUse: () => Iterable<Version>;
+  readonly #removeEnded: (signal: AbortSignal) => Promise<number>;
   /** Configurations by digest, in the order of use. */
   readonly #configs = new Map<string, ImageConfig>();
   readonly #pulls = new Map<string, Pull>();
@@ -46,12 +47,14 @@ export class Images {
     },
     graceMs: number,
     inUse: () => Iterable<Version>,
+    removeEnded: (signal: AbortSignal) => Promise<number>,
   ) {
     this.#runtime = dependencies.runtime;
     this.#clock = dependencies.clock;
     this.#log = dependencies.log;
     this.#graceMs = graceMs;
     this.#inUse = inUse;
+    this.#removeEnded = removeEnded;
   }
 
   /**
@@ -77,14 +80,25 @@ export class Images {
     return image.config;
   }
 
-  /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */
-  async pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+  /** Brings an image. */
+  pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal));
+  }
+
+  /**
+   * Does what needs room on the runtime's disk. Where there is none, ended containers that are kept for their logs go, and
+   * all images that nothing uses then; if that was anything, it is tried once more.
+   */
+  async withRoom<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#pullOnce(ref, auth, signal);
+      return await work();
     } catch (error) {
       if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
-      if ((await this.#removeUnused(0)) === 0) throw error;
-      return this.#pullOnce(ref, auth, signal);
+      const containers = await this.#removeEnded(signal);
+      const images = await this.#removeUnused(0);
+      this.#log.warn("the disk was full: removed what was kept for its log, or unused", { containers, images });
+      if (containers + images === 0) throw error;
+      return work();
     }
   }
 

@@ -258,7 +258,7 @@ export class Run {
       starts.run(signal, async () => {
         this.#mayExist = true;
         try {
-          return containers.put(await this.#env.runtime.create(made));
+          return containers.put(await images.withRoom(signal, () => this.#env.runtime.create(made)));
         } catch (error) {
           // An earlier call that seemed to fail had made it.
           if (!RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS")) throw error;

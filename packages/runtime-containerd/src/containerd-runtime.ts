@@ -215,7 +215,8 @@ class ContainerdRuntime implements Runtime {
         await this.#pieces.directory(spec.id).keepRecord(Container.encode(container).finish());
         await this.#connection.unary(ContainersService.create, { container });
         return await this.#status(container, undefined);
-      } catch (error) {
+      } catch (cause) {
+        const error = this.#withDiskFull(cause);
         // The first failure is the one to throw; pieces that can't be removed now are found later (C1).
         await this.#pieces
           .remove(spec.id)
@@ -224,6 +225,15 @@ class ContainerdRuntime implements Runtime {
           );
         throw error;
       }
+    });
+  }
+
+  /** Our own files of a container are on the same disk as containerd's, as a rule. */
+  #withDiskFull(error: unknown): unknown {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["ENOSPC", "EDQUOT"].includes(code)) return error;
+    return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `the disk of ${this.#dataDir} or ${this.#runDir} is full`, {
+      cause: error,
     });
   }
 
