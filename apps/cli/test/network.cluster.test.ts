@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Task } from "@warren/api";
@@ -36,6 +36,7 @@ class Site implements AsyncDisposable {
     const lab = await Lab.open();
     const node = await lab.host("node");
     const outside = await lab.host("outside");
+    await node.netlink.writeSysctls({ "net/ipv4/ip_forward": "0" });
     await lab.wire(node, `${nodeAddress}/24`, outside, `${outsideAddress}/24`);
     await node.netlink.putRoute({ destination: "0.0.0.0/0", gateway: outsideAddress });
     const machine = await Machine.start({ ...options, netns: node.path });
@@ -125,6 +126,11 @@ describe("with nft", () => {
     expect(await addresses("4.web")).toEqual([]);
     for (const host of ["web", "www", "2.web", "tasks.web"])
       expect(await site.inTask("client.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
+  });
+
+  test("the node's own name leads to the node", async () => {
+    const answer = await site.inTask("client.1", `nslookup -type=a ${hostname()}`);
+    expect([...answer.matchAll(/^Address:\s+([\d.]+)$/gm)].map(([, address]) => address)).toEqual([nodeAddress]);
   });
 
   test("given name servers and domains say where other names are asked, and no answer from there hides a service", async () => {
@@ -257,6 +263,8 @@ describe("with nft", () => {
     expect(stdout).not.toContain("warren");
     const links = (await site.node.netlink.links()).map(({ name }) => name);
     expect(links.toSorted()).toEqual(["lab0a", "lo"]);
+    expect(await site.node.netlink.readSysctl("net/ipv4/ip_forward")).toBe("0");
+    expect((await site.node.netlink.routes()).filter(({ kind }) => kind !== "unicast")).toEqual([]);
     expect(JSON.stringify(await site.node.netlink.addresses())).not.toContain("169.254.1.1");
   });
 });

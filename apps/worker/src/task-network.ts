@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
-import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
+import { NodeNames, namesOfNode, ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
 import {
   PathProbe,
   startAttachments,
@@ -15,6 +15,7 @@ import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
 import { foreignFirewall, startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
+import { gateway, ownNames, watchAddresses, type NodeAddresses } from "./node-addresses.ts";
 import { firewallConditions, portConditions } from "./node-conditions.ts";
 
 export interface NetworkDependencies {
@@ -36,9 +37,6 @@ export interface NetworkOptions {
 /** Of answers with names of services, seconds: a lease that has left its names is asked for no longer than that (L8). */
 const nameTtlSeconds = 1;
 
-/** Where tasks reach their node. */
-const gateway = "169.254.1.1";
-
 interface Opened {
   readonly netlink: Netlink;
   readonly firewall: Firewall;
@@ -48,6 +46,7 @@ interface Opened {
   readonly probe: PathProbe | undefined;
   readonly dns: DnsServer;
   readonly names: ServiceNames;
+  readonly nodeAddresses: NodeAddresses;
 }
 
 /** What the agent sees of `net-attachment`, `net-loadbalancer` and `dns`. */
@@ -78,11 +77,12 @@ export class NodeTaskNetwork implements TaskNetwork {
         expected.map(attachRequest),
       );
       const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address)?.networks ?? [] });
+      const nodeAddresses = await watchAddresses(netlink);
       const reverseSubnets = [settings.taskPool, settings.vipPool];
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
         {
-          resolver: names,
+          resolver: new NodeNames(names, await ownNames(), () => nodeAddresses.current),
           upstreamsOf: ({ address }) => this.#clients.get(address)?.nameServers ?? [],
           clock,
           random,
@@ -94,7 +94,7 @@ export class NodeTaskNetwork implements TaskNetwork {
       const balancer = new LoadBalancer({ firewall, flows: netlink, log }, settings);
       const probe = await this.#startProbe(netlink, attachments, settings);
       for (const task of expected) this.#clients.set(task.address, task);
-      this.#opened = { netlink, firewall, attachments, balancer, probe, dns, names };
+      this.#opened = { netlink, firewall, attachments, balancer, probe, dns, names, nodeAddresses };
       return { adopted: reconciled.adopted.map(({ taskId }) => taskId) };
     } catch (error) {
       await firewall.close();
@@ -133,6 +133,7 @@ export class NodeTaskNetwork implements TaskNetwork {
   async close(): Promise<void> {
     await this.#opened?.probe?.close();
     await this.#opened?.dns.close();
+    this.#opened?.nodeAddresses.close();
     await this.#opened?.firewall.close();
   }
 

@@ -15,7 +15,7 @@ export { startFirewall, type FirewallDependencies, type FirewallOptions } from "
 export { FirewallError, type FirewallFailure } from "./errors.ts";
 export { nftTable } from "./nft-change.ts";
 export { foreignFirewall, type ForeignFirewall } from "./foreign.ts";
-export { runProgram } from "./run.ts";
+export { runProgram, withoutNft } from "./run.ts";
 export type {
   Backend as FirewallBackend,
   Chain,

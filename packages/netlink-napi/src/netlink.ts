@@ -99,6 +99,7 @@ export function openNetlink(netns?: string): Netlink {
       translated(`send to ${datagram.address} port ${datagram.port}`, () =>
         native.exchange({ ...datagram, payload: [...datagram.payload] }),
       ),
+    runNft: async (commands) => (await translated("run commands of nft", () => native.runNft(commands))) ?? undefined,
     watch: (groups, listener: (change: Change) => void) => watch(groups, listener),
     watchRules: (listener: (change: RulesChange) => void) => watch(["rules"], listener),
   };

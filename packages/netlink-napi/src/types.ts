@@ -155,5 +155,12 @@ export interface Netlink {
   exchange(datagram: Datagram): Promise<boolean>;
   /** Subscribed when it returns. The watch does not keep the process alive. */
   watch(groups: readonly ("link" | "address" | "route")[], listener: (change: Change) => void): Watch;
+  /**
+   * Runs commands of nft as one transaction, by nft's own library (libnftables), without a program; what `nft -f -` would
+   * have ended with and written. Undefined where the machine has no such library.
+   */
+  runNft(
+    commands: string,
+  ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string } | undefined>;
   watchRules(listener: (change: RulesChange) => void): Watch;
 }

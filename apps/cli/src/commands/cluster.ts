@@ -1,3 +1,4 @@
+import { rmdir } from "node:fs/promises";
 import { Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
@@ -148,5 +149,15 @@ export class ClusterLeave extends WarrenCommand {
     });
     const { resetManager } = await import("@warren/manager");
     await resetManager(folders);
+    await removeEmpty(folders.dataDir);
+  }
+}
+
+/** Where something else is in the folder, it stays. */
+async function removeEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }

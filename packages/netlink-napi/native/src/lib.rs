@@ -6,10 +6,12 @@
 //! - `netfilter.rs`  ending tracked flows; notices of changed rules
 //! - `watch.rs`      the thread that waits for notices
 //! - `datagram.rs`   one datagram and its answer
+//! - `nft.rs`        transactions on nftables, by nft's own library
 
 mod datagram;
 mod netfilter;
 mod netns;
+mod nft;
 mod objects;
 mod socket;
 mod watch;
@@ -23,6 +25,7 @@ use napi_derive::napi;
 
 use datagram::Datagram;
 use netfilter::FlowFilter;
+use nft::NftOutcome;
 use objects::{Address, Link, LinkChange, Route, RouteSpec, VethSpec};
 use socket::RouteSocket;
 
@@ -160,6 +163,12 @@ impl Handle {
     pub fn delete_flows(&self, filters: Vec<FlowFilter>) -> AsyncTask<Job<u32>> {
         let (socket, netns) = (self.socket.clone(), self.netns.clone());
         job(move || netfilter::delete_flows(netns.as_deref(), &filters, objects::local_addresses(&socket)?))
+    }
+
+    #[napi]
+    pub fn run_nft(&self, commands: String) -> AsyncTask<Job<Option<NftOutcome>>> {
+        let netns = self.netns.clone();
+        job(move || nft::run(netns.as_deref(), &commands))
     }
 
     #[napi]
