@@ -1,4 +1,4 @@
-/** A manager on a disk that fills up: it ends, says so to whoever misses it, and has room to start again. */
+/** A manager on a disk that fills up: it ends, the command line says why, and it has room to start again. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, open, rm, statfs, writeFile } from "node:fs/promises";

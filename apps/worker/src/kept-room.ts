@@ -11,8 +11,8 @@ export function onKeptRoom(
   ballast: Pick<Ballast, "held" | "giveUp" | "layAside">,
   { conditions, directory }: { readonly conditions: NodeConditions; readonly directory: string },
 ): AgentState {
-  const say = (): void => conditions.set("disk", ballast.held ? [] : [lowDisk(directory)]);
-  say();
+  const report = (): void => conditions.set("disk", ballast.held ? [] : [lowDisk(directory)]);
+  report();
   return {
     nodeId: state.nodeId,
     opened: state.opened,
@@ -25,11 +25,11 @@ export function onKeptRoom(
       } catch (error) {
         if (isDiskFull(error)) {
           await ballast.giveUp();
-          say();
+          report();
         }
         throw error;
       }
-      if (!ballast.held && (await ballast.layAside())) say();
+      if (!ballast.held && (await ballast.layAside())) report();
     },
     close: () => state.close(),
   };

@@ -17,7 +17,7 @@ export interface ResetOptions extends Pick<
   readonly keepVolumes: boolean;
 }
 
-/** As a cluster has it that was told nothing; the subnet is of no node. */
+/** The default pools of a cluster; the subnet is of no node. */
 const anyNetwork = { nodeSubnet: "10.77.0.0/24", taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16" };
 
 /**

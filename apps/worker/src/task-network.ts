@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
-import { NodeNames, namesOfNode, ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
+import { NodeNames, ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
 import {
   PathProbe,
   startAttachments,
@@ -53,7 +53,7 @@ interface Opened {
 export class NodeTaskNetwork implements TaskNetwork {
   readonly #dependencies: NetworkDependencies;
   readonly #options: NetworkOptions;
-  /** By address: who asks the name server, what it may ask for, and where it is asked next. */
+  /** Clients of the name server by address: which names they see, and their own upstreams. */
   readonly #clients = new Map<string, Pick<TaskAttachment, "networks" | "nameServers">>();
   #opened: Opened | undefined;
 

@@ -1,4 +1,4 @@
-/** Whom a container asks for names, and who is asked next. Pure. */
+/** A container's name servers, and the upstreams of its questions. Pure. */
 import { BlockList, isIPv6 } from "node:net";
 import type { DnsConfig } from "@warren/api";
 import type { Dns } from "@warren/runtime";
@@ -18,7 +18,7 @@ loopback.addAddress("::1", "ipv6");
 /**
  * A task that is in a network asks the node's name server, whatever its spec says: given servers are where that one asks
  * next, and the cluster's own domain is searched before given ones, so that no answer from there hides a name of ours.
- * One that is in none asks the servers that it names.
+ * A task in no network asks the servers that its spec names.
  *
  * @param own the node's name servers, and the domain of the names that they know
  * @throws AgentError `AGENT_SPEC_INVALID`

@@ -23,7 +23,7 @@ describe("why", () => {
     });
   });
 
-  it("what a node says of itself is told where it concerns the service, and nowhere else", async () => {
+  it("a node's conditions are reasons of the services that they concern, and of no other", async () => {
     const world = await control();
     const serviceId = await service(world, 1);
     const other = await world.client.services.create({ spec: web({ name: "other" }) });

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * Why a daemon ended by itself, for whoever misses it: a file in the run dir, which a full disk leaves writable where it is
+ * Why a daemon ended by itself, for commands that get no answer: a file in the run dir, which a full disk leaves writable where it is
  * a tmpfs, and which the daemon's next start removes.
  */
 export class LastEnd {
@@ -13,7 +13,7 @@ export class LastEnd {
     this.#path = join(runDir, `${word}.ended`);
   }
 
-  /** Undefined where it runs, was told to end, or has never run. */
+  /** Undefined where it runs, was ended by a signal, or has never run. */
   async read(): Promise<string | undefined> {
     return readFile(this.#path, "utf8").catch(() => undefined);
   }

@@ -53,7 +53,7 @@ const namesMs = 3_000;
 const settleMs = 500;
 
 /** A question for `probe.warren`, which the name server answers by itself (RFC 1035 §4.1). */
-const question = Buffer.from("a11c01000001000000000000" + "0570726f6265" + "0677617272656e" + "0000010001", "hex");
+const question = Buffer.from("a11c010000010000000000000570726f62650677617272656e0000010001", "hex");
 
 export interface PathProbeDependencies {
   /** The node's network. */
@@ -81,7 +81,7 @@ interface HeldNetns {
 
 /**
  * Finds out by packets what rules of other programs keep from tasks: sent from a namespace of our own, on the ways that
- * tasks' packets take. Looks when it is told to, and after each change of nftables that is not ours.
+ * tasks' packets take. Looks after `first()`, and after each change of nftables that is not ours.
  *
  * The kernel does not notify of changes by iptables-legacy: those are found at the next look.
  */
