@@ -1,13 +1,13 @@
 /**
- * A task's network interface, and isolation between networks.
+ * The network interfaces of a node's tasks, and isolation between networks.
  *
  * - `attachments.ts`   startAttachments, Attachments: attach, detach, adopt
  * - `interfaces.ts`    veth pairs, addresses, routes, sysctls, namespaces
  * - `isolation.ts`     members of networks → rules, for nft and for iptables; pure
  * - `forwarding.ts`    the node's forwarding, turned on and restored
  * - `path-probe.ts`    PathProbe: what other programs' rules keep from tasks, found by packets
- * - `options.ts`       what is checked before anything is changed
- * - `types.ts`         what goes in and comes out
+ * - `options.ts`       checks of options and requests
+ * - `types.ts`         parameters and results
  * - `errors.ts`        AttachmentError
  */
 export { startAttachments, Attachments, type AttachmentsDependencies } from "./attachments.ts";

@@ -36,7 +36,7 @@ export function checkRequest(request: AttachRequest, options: ResolvedOptions): 
   if (!idPattern.test(request.taskId))
     refuse("taskId", `want up to 64 letters, digits, '_', '.' or '-', not '${request.taskId}'`);
   if (request.address.includes(":"))
-    refuse("address", `${request.address} is IPv6, which tasks have none of: give an IPv4 address`);
+    refuse("address", `${request.address} is IPv6, which tasks do not have: use an IPv4 address`);
   const subnet = parseIpv4Subnet(options.nodeSubnet);
   if (subnet === undefined || !ipv4SubnetHas(subnet, request.address)) {
     refuse("address", `want an IPv4 address of this node's subnet ${options.nodeSubnet}, not '${request.address}'`);

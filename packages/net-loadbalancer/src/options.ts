@@ -5,7 +5,7 @@ import type { BalancedService, LoadBalancerOptions, PortUse, ResolvedOptions } f
 
 /** Ids become names of chains and sets. */
 const idPattern = /^[\w.-]{1,64}$/;
-/** API and Raft, REST, WireGuard. The metrics listeners are found in use. */
+/** API and Raft, REST, WireGuard. The metrics listeners count as ports in use. */
 const ownPorts: readonly PortUse[] = [
   { protocol: "tcp", port: 2_377 },
   { protocol: "tcp", port: 2_378 },

@@ -284,9 +284,7 @@ export class World implements AsyncDisposable {
           const result: unknown = Reflect.apply(value, target, args);
           if (!(result instanceof Promise)) return result;
           this.#calls += 1;
-          const done = (): void => void (this.#calls -= 1);
-          result.then(done, done);
-          return result;
+          return result.finally(() => void (this.#calls -= 1));
         };
       },
     });
