@@ -104,6 +104,7 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
   ["read-only", true, "task.container.readOnlyRoot", true],
   ["no-new-privileges", true, "task.container.noNewPrivileges", true],
   ["init", true, "task.container.init", true],
+  ["healthcheck", false, "task.container.healthCheck.probe.$case", "none"],
   ["tty", true, "task.container.tty", true],
   ...(["update", "rollback"] as const).flatMap((name) => [
     [`${name}-parallelism`, "0", `${name}.parallelism`, 0] as const,
@@ -117,6 +118,17 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
 
 test.for(rows)("--%s %s sets %s", ([flag, typed, path, expected]) => {
   expect(valueAt(applyServiceFlags(blank, { [flag]: typed }, undefined), path)).toEqual(expected);
+});
+
+test("--healthcheck takes back --no-healthcheck, and a check that is named is against it", () => {
+  const none = applyServiceFlags(blank, { healthcheck: false }, undefined);
+  expect(applyServiceFlags(none, { healthcheck: true }, undefined).task?.container?.healthCheck).toBeUndefined();
+  const named = applyServiceFlags(none, { "health-tcp": "80" }, undefined);
+  expect(named.task?.container?.healthCheck?.probe?.$case).toBe("tcp");
+  expect(applyServiceFlags(named, { healthcheck: true }, undefined).task?.container?.healthCheck).toBeDefined();
+  expect(() => applyServiceFlags(blank, { healthcheck: false, "health-tcp": "80" }, undefined)).toThrow(
+    /--no-healthcheck/,
+  );
 });
 
 test("every flag but env-file is in the table", () => {
