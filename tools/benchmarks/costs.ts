@@ -1,7 +1,8 @@
 /**
  * What a task costs from `create` to running, per task of a service of BENCH_REPLICAS (default 30): programs started, syncs
  * and writes, counted by the kernel (strace) in one round; processor time and wake-ups, in BENCH_ROUNDS (default 5) others
- * that nobody traces, the median. The image is there.
+ * that nobody traces, the median. The manager's log is written through, so that its syncs are among its writes. The image is
+ * there.
  */
 import { loadavg } from "node:os";
 import { Machine } from "../../apps/cli/test/machine.ts";

@@ -15,7 +15,10 @@ test("a task starts no program of the worker's, and costs few syncs and writes",
   const manager = await countCalls(machine.daemonPid("manager"), () => create("again"));
   expect(worker.programs).toBe(0);
   expect(manager.programs).toBe(0);
-  // Measured, with room for chance: how many changes share one sync depends on the machine.
-  expect({ worker: worker.syncs / replicas, manager: manager.syncs / replicas }).toEqual({ worker: -1, manager: -1 });
-  expect({ worker: worker.writes / replicas, manager: manager.writes / replicas }).toEqual({ worker: -1, manager: -1 });
+  // Half as much again as was measured: how many changes share a sync or a message depends on the machine. The manager's
+  // log is opened so that its writes are syncs.
+  expect(worker.syncs / replicas).toBeLessThan(7.5);
+  expect(worker.writes / replicas).toBeLessThan(180);
+  expect(manager.syncs).toBeLessThan(5);
+  expect(manager.writes / replicas).toBeLessThan(40);
 }, 120_000);

@@ -214,7 +214,8 @@ class ContainerdRuntime implements Runtime {
         const container = await this.#pieces.make(spec, image);
         await this.#pieces.directory(spec.id).keepRecord(Container.encode(container).finish());
         await this.#connection.unary(ContainersService.create, { container });
-        return await this.#status(container, undefined);
+        // Nothing has run in it: its files need not be asked.
+        return this.#statusOf(container, { kind: "created" });
       } catch (cause) {
         const error = this.#withDiskFull(cause);
         // The first failure is the one to throw; pieces that can't be removed now are found later (C1).
@@ -546,6 +547,10 @@ class ContainerdRuntime implements Runtime {
   }
 
   async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
+    return this.#statusOf(container, await this.#state(container, task));
+  }
+
+  #statusOf(container: Container, state: ContainerState): ContainerStatus {
     const { [stopSignalLabel]: _, [logUriLabel]: __, [bootLabel]: ___, ...labels } = container.labels;
     const { id, image } = container;
     return {
@@ -553,7 +558,7 @@ class ContainerdRuntime implements Runtime {
       image,
       labels,
       netnsPath: this.#pieces.directory(id).netnsPath,
-      state: await this.#state(container, task),
+      state,
     };
   }
 
