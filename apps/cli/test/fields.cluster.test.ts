@@ -187,7 +187,7 @@ describe("every field arrives", () => {
     expect(why).toContain("runs 0 of 1");
     await writeFile(join(zone, "healthy"), "");
     await until("it runs", async () => (await machine.running("checked"))[0], 30_000);
-    await machine.ok("service", "update", "unchecked", "--healthcheck", "--detach");
+    await machine.ok("service", "update", "unchecked", "--health-cmd", "test -e /none", "--detach");
     await until(
       "it is checked now",
       async () => (await machine.ok("why", "unchecked")).includes("not yet healthy"),

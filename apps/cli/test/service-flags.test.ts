@@ -11,7 +11,7 @@ import {
   UpdateConfig_Order,
 } from "@warren/api";
 import { describe, expect, test } from "vitest";
-import { parsePort, splitWords } from "../src/service/flag-syntax.ts";
+import { parsePorts, splitWords } from "../src/service/flag-syntax.ts";
 import { applyServiceFlags, removalFlags, serviceFlags } from "../src/service/service-flags.ts";
 
 const blank = ServiceSpec.fromPartial({ name: "web" });
@@ -73,12 +73,8 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
     "health-cmd",
     "test -f /ok",
     "task.container.healthCheck.probe",
-    { $case: "exec", value: { command: ["test", "-f", "/ok"] } },
+    { $case: "exec", value: { command: ["/bin/sh", "-c", "test -f /ok"] } },
   ],
-  ["health-interval", "1s", "task.container.healthCheck.intervalMs", 1_000],
-  ["health-timeout", "2s", "task.container.healthCheck.timeoutMs", 2_000],
-  ["health-retries", "4", "task.container.healthCheck.retries", 4],
-  ["health-start-period", "5s", "task.container.healthCheck.startPeriodMs", 5_000],
   [
     "publish",
     ["8080:80", "53/udp"],
@@ -104,7 +100,6 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
   ["read-only", true, "task.container.readOnlyRoot", true],
   ["no-new-privileges", true, "task.container.noNewPrivileges", true],
   ["init", true, "task.container.init", true],
-  ["healthcheck", false, "task.container.healthCheck.probe.$case", "none"],
   ["tty", true, "task.container.tty", true],
   ...(["update", "rollback"] as const).flatMap((name) => [
     [`${name}-parallelism`, "0", `${name}.parallelism`, 0] as const,
@@ -116,23 +111,24 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
   ]),
 ];
 
+/** Those that need a health check beside them. */
+const times: typeof rows = [
+  ["health-interval", "1s", "task.container.healthCheck.intervalMs", 1_000],
+  ["health-timeout", "2s", "task.container.healthCheck.timeoutMs", 2_000],
+  ["health-retries", "4", "task.container.healthCheck.retries", 4],
+  ["health-start-period", "5s", "task.container.healthCheck.startPeriodMs", 5_000],
+];
+
+test.for(times)("--%s %s sets %s of a health check", ([flag, typed, path, expected]) => {
+  expect(valueAt(applyServiceFlags(blank, { [flag]: typed, "health-tcp": "80" }, undefined), path)).toEqual(expected);
+});
+
 test.for(rows)("--%s %s sets %s", ([flag, typed, path, expected]) => {
   expect(valueAt(applyServiceFlags(blank, { [flag]: typed }, undefined), path)).toEqual(expected);
 });
 
-test("--healthcheck takes back --no-healthcheck, and a check that is named is against it", () => {
-  const none = applyServiceFlags(blank, { healthcheck: false }, undefined);
-  expect(applyServiceFlags(none, { healthcheck: true }, undefined).task?.container?.healthCheck).toBeUndefined();
-  const named = applyServiceFlags(none, { "health-tcp": "80" }, undefined);
-  expect(named.task?.container?.healthCheck?.probe?.$case).toBe("tcp");
-  expect(applyServiceFlags(named, { healthcheck: true }, undefined).task?.container?.healthCheck).toBeDefined();
-  expect(() => applyServiceFlags(blank, { healthcheck: false, "health-tcp": "80" }, undefined)).toThrow(
-    /--no-healthcheck/,
-  );
-});
-
 test("every flag but env-file is in the table", () => {
-  const listed = new Set(rows.map(([flag]) => flag));
+  const listed = new Set([...rows, ...times].map(([flag]) => flag));
   expect(Object.keys(serviceFlags).filter((flag) => !listed.has(flag))).toEqual(["env-file"]);
 });
 
@@ -146,7 +142,7 @@ test("every field of a container can be set by a flag, or by what stands after -
 describe("env", () => {
   test("a file's lines give way to what is given one by one", () => {
     const file = join(mkdtempSync(join(tmpdir(), "env-")), "env");
-    writeFileSync(file, "# comment\nA=file\nB='two words'\n");
+    writeFileSync(file, "# comment\nA=file\nB=two words\n");
     const spec = applyServiceFlags(blank, { env: ["A=flag"], "env-file": [file] }, undefined);
     expect(spec.task?.container?.env).toEqual({ A: "flag", B: "two words" });
   });
@@ -183,7 +179,7 @@ describe("an update", () => {
   test("replaces by key and adds", () => {
     const after = applyServiceFlags(before, { env: ["B=3", "C=4"], publish: ["9090:80"], image: "b" }, undefined);
     expect(after.task?.container?.env).toEqual({ A: "1", B: "3", C: "4" });
-    expect(after.ports.map(({ published }) => published)).toEqual([9_090]);
+    expect(after.ports.map(({ published }) => published)).toEqual([8_080, 9_090]);
     expect(after.task?.container?.args).toEqual(["old"]);
     expect(before.task?.container?.image).toBe("a");
   });
@@ -225,7 +221,7 @@ test.for([
   ["ulimit", ["nofile=many"]],
   ["device", [""]],
   ["env", ["=x"]],
-  ["label", ["x"]],
+  ["label", ["=x"]],
   ["network", ["a,b=c"]],
   ["add-host", ["a"]],
   ["health-http", "/x"],
@@ -249,10 +245,7 @@ test.for([
 });
 
 test("a port's long form says all", () => {
-  expect(parsePort("published=53,target=5353,protocol=udp,mode=host")).toEqual({
-    published: 53,
-    target: 5_353,
-    protocol: PortSpec_Protocol.UDP,
-    mode: PortSpec_Mode.HOST,
-  });
+  expect(parsePorts("published=53,target=5353,protocol=udp,mode=host")).toEqual([
+    { published: 53, target: 5_353, protocol: PortSpec_Protocol.UDP, mode: PortSpec_Mode.HOST },
+  ]);
 });

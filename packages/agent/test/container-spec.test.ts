@@ -96,6 +96,7 @@ const fields: readonly (readonly [
     { resources: { memoryReservationBytes: 2 ** 24 } },
   ],
   ["pidsLimit", {}, { pidsLimit: 50 }, { resources: { pidsLimit: 50 } }],
+  ["pidsLimit", {}, { pidsLimit: -1 }, { resources: { pidsLimit: -1 } }],
 ];
 const defaults: RuntimeSpec = {
   id: "",
