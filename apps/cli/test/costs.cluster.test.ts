@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { countCalls } from "./costs.ts";
 import { Machine } from "./machine.ts";
 
-test("a task starts no program of the worker's, and costs few syncs and writes", async () => {
+test("a task starts no program of the daemons', and costs few syncs", async () => {
   const replicas = 10;
   await using machine = await Machine.start();
   const image = await machine.push("costs/sleep:1", { config: { Cmd: ["sleep", "1000000"], StopSignal: "SIGKILL" } });
@@ -15,10 +15,8 @@ test("a task starts no program of the worker's, and costs few syncs and writes",
   const manager = await countCalls(machine.daemonPid("manager"), () => create("again"));
   expect(worker.programs).toBe(0);
   expect(manager.programs).toBe(0);
-  // Half as much again as was measured: how many changes share a sync or a message depends on the machine. The manager's
-  // log is opened so that its writes are syncs.
+  // Half as much again as was measured: how many changes share a sync depends on the machine. The manager's log is opened
+  // so that its writes are syncs, and has none beside.
   expect(worker.syncs / replicas).toBeLessThan(7.5);
-  expect(worker.writes / replicas).toBeLessThan(180);
   expect(manager.syncs).toBeLessThan(5);
-  expect(manager.writes / replicas).toBeLessThan(40);
 }, 120_000);
