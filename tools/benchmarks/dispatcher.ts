@@ -186,7 +186,7 @@ const report = async (n: number, state: TaskState): Promise<void> => {
   const runs = [{ ...firstRun, status: TaskStatus.create({ state, at: new Date(0), message: String(n) }) }];
   const leases = [LeaseReport.create({ slotId, epoch: lease?.epoch as Epoch, state: LeaseReport_State.HELD, runs })];
   await dispatcher.handlers.report(
-    { nodeId: worker.nodeId, sessionId: worker.sessionId, leases },
+    { nodeId: worker.nodeId, sessionId: worker.sessionId, leases, description: undefined },
     contextOf(worker.nodeId),
   );
 };

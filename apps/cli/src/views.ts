@@ -90,8 +90,14 @@ export const nodeColumns: readonly Column<Node>[] = [
   { title: "SUBNET", value: ({ subnet }) => subnet },
   { title: "PLATFORM", value: ({ description }) => `${description?.os ?? ""}/${description?.architecture ?? ""}` },
   { title: "RUNTIME", value: ({ description }) => description?.runtime ?? "" },
-  { title: "MESSAGE", value: ({ status }) => status?.message ?? "" },
+  { title: "MESSAGE", value: nodeMessage },
 ];
+
+/** Why it is as it is, and which of its conditions `node inspect` has in full. */
+function nodeMessage({ status, description }: Node): string {
+  const conditions = (description?.conditions ?? []).map(({ code, subject }) => `${code} ${subject}`.trim());
+  return [status?.message ?? "", ...conditions].filter((text) => text !== "").join("; ");
+}
 
 export const networkColumns: readonly Column<Network>[] = [
   { title: "NAME", value: ({ spec }) => spec?.name ?? "" },

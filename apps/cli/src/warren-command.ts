@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { Command, Errors, Flags } from "@oclif/core";
 import { WarrenError } from "@warren/std";
 import { ApiError } from "@warren/api";
@@ -56,6 +57,8 @@ export abstract class WarrenCommand extends Command {
 
   readonly #ending = new AbortController();
   #client: ApiClient | undefined;
+  /** Of the manager that it spoke to. */
+  #socket: string | undefined;
 
   /** Aborted by SIGINT and SIGTERM once somebody asked for it; without that they end the process. */
   protected get interrupted(): AbortSignal {
@@ -69,6 +72,7 @@ export abstract class WarrenCommand extends Command {
   /** The manager's API. One connection a command. */
   protected async connect(host: string): Promise<ApiClient> {
     const { connect } = await import("@warren/api/client");
+    this.#socket = parseHost(host).socket;
     return (this.#client ??= connect(parseHost(host)));
   }
 
@@ -104,8 +108,17 @@ export abstract class WarrenCommand extends Command {
         ? failureText(error, isVerbose).replace(/\nSee more help with --help$/, "")
         : (error.stack ?? error.message);
     process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
+    const ended = (error as { code?: string }).code === "API_UNAVAILABLE" ? await this.#howManagerEnded() : undefined;
+    if (ended !== undefined) process.stderr.write(`${ended}\n`);
     if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
     return this.exit(usage ? exitUsage : exitFailed);
+  }
+
+  /** Undefined where it runs, or did not end by itself. */
+  async #howManagerEnded(): Promise<string | undefined> {
+    if (this.#socket === undefined) return undefined;
+    const { LastEnd } = await import("@warren/daemon");
+    return new LastEnd(dirname(this.#socket), "manager").read();
   }
 
   protected override async finally(): Promise<void> {

@@ -308,7 +308,6 @@ test.for([
   [{ "health-tcp": "80", "health-http": "80" }, /--health-tcp: --health-http is given too/],
   [{ "health-interval": "1s" }, /--health-interval: there is no health check; add --health-http/],
   [{ "health-cmd": "true", "no-healthcheck": true }, /--health-cmd asks for a health check: give one of them/],
-  [{ "no-healthcheck": true }, /no health check to take away/],
   [{ "cap-add": ["NET_ADMIN"], "cap-drop": ["cap_net_admin"] }, /contradict.*capability NET_ADMIN/],
   [{ "limit-memory": "32m", "reserve-memory": "64m" }, /--reserve-memory: 64 MiB is more than --limit-memory/],
   [{ "limit-cpu": "1", "reserve-cpu": "2" }, /--reserve-cpu: 2 is more than --limit-cpu, which is 1/],
@@ -355,8 +354,9 @@ describe("an update, as Docker's", () => {
   ] as const)("--%s %s takes away", ([flag, key, path, left]) => {
     expect(at(outcome({ [flag]: [key] }, before), path)).toEqual(left);
   });
-  test("--no-healthcheck takes the health check away", () => {
-    expect(at(outcome({ "no-healthcheck": true }, before), `${c}.healthCheck`)).toBeUndefined();
+  test("--no-healthcheck makes none, of the service's or of its image, until another is named", () => {
+    const none = outcome({ "no-healthcheck": true }, before);
+    expect(at(none, `${c}.healthCheck.probe`)).toEqual({ $case: "none", value: {} });
   });
 });
 

@@ -151,6 +151,13 @@ export class Machine implements AsyncDisposable {
     this.#daemons.set(name, child);
   }
 
+  /** Of one that was started. */
+  daemonPid(name: DaemonName): number {
+    const pid = this.#daemons.get(name)?.pid;
+    if (pid === undefined) throw new Error(`the ${name} does not run`);
+    return pid;
+  }
+
   /** Ends a daemon as a crash does, or in order with SIGTERM. */
   async killDaemon(name: DaemonName, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const child = this.#daemons.get(name);

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Task } from "@warren/api";
@@ -36,6 +36,7 @@ class Site implements AsyncDisposable {
     const lab = await Lab.open();
     const node = await lab.host("node");
     const outside = await lab.host("outside");
+    await node.netlink.writeSysctls({ "net/ipv4/ip_forward": "0" });
     await lab.wire(node, `${nodeAddress}/24`, outside, `${outsideAddress}/24`);
     await node.netlink.putRoute({ destination: "0.0.0.0/0", gateway: outsideAddress });
     const machine = await Machine.start({ ...options, netns: node.path });
@@ -82,6 +83,17 @@ s.bind(9000, () => console.log("ready"));`;
   return child;
 }
 
+/** A name server that knows 203.0.113.9 under every name there is. */
+const answersEverything = `const s = require("node:dgram").createSocket("udp4");
+s.on("message", (asked, { address, port }) => {
+  const end = asked.indexOf(0, 12) + 5;
+  const isA = asked.readUInt16BE(end - 4) === 1;
+  const head = Buffer.from([asked[0], asked[1], 0x81, 0x80, 0, 1, 0, isA ? 1 : 0, 0, 0, 0, 0]);
+  const answer = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 9]);
+  s.send(Buffer.concat([head, asked.subarray(12, end), ...(isA ? [answer] : [])]), port, address);
+});
+s.bind(53, () => console.log("ready"));`;
+
 describe("with nft", () => {
   let site: Site;
   beforeAll(async () => {
@@ -114,6 +126,61 @@ describe("with nft", () => {
     expect(await addresses("4.web")).toEqual([]);
     for (const host of ["web", "www", "2.web", "tasks.web"])
       expect(await site.inTask("client.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
+  });
+
+  test("the node's own name leads to the node", async () => {
+    const answer = await site.inTask("client.1", `nslookup -type=a ${hostname()}`);
+    expect([...answer.matchAll(/^Address:\s+([\d.]+)$/gm)].map(([, address]) => address)).toEqual([nodeAddress]);
+  });
+
+  test("given name servers and domains say where other names are asked, and no answer from there hides a service", async () => {
+    const answering = spawn("nsenter", [`--net=${site.outside.path}`, process.execPath, "-e", answersEverything], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      await once(answering.stdout, "data");
+      await site.create("asks", "--dns", outsideAddress, "--dns-search", "wild.test", "--dns-option", "ndots:3");
+      const lookUp = (name: string): Promise<string> => site.inTask("asks.1", `nslookup -type=a ${name}`);
+      expect(await lookUp("elsewhere.example")).toContain("203.0.113.9");
+      expect(await site.inTask("client.1", "nslookup -type=a elsewhere.example")).not.toContain("203.0.113.9");
+      for (const host of ["web", "web.warren", "2.web", "tasks.web"])
+        expect(await site.inTask("asks.1", `timeout 2 wget -qO- http://${host}/`), host).toMatch(/^\w+\n$/);
+    } finally {
+      answering.kill();
+      await once(answering, "close");
+    }
+  });
+
+  test("what another program's rules keep from tasks is said of the node and by why, and that they are gone", async () => {
+    const { machine, node } = site;
+    const conditions = async (): Promise<string> => machine.ok("node", "list");
+    await until("all is well", async () => !(await conditions()).includes("FIREWALL"), 20_000);
+    const chain = "type filter hook input priority filter + 10";
+    const rules = `table inet others {\nchain input {\n${chain}\niifname "wr*" udp dport 53 reject\n}\n}\n`;
+    expect(await node.run("nft", ["-f", "-"], rules)).toMatchObject({ code: 0, stderr: "" });
+    await until("it is said of the node", async () => (await conditions()).includes("FIREWALL_NAMES"), 20_000);
+    expect(
+      await machine.ok("node", "inspect", "-o", "json", (await machine.ok("node", "list", "-o", "name")).trim()),
+    ).toContain("tasks resolve no names");
+    const why = await machine.ok("why", "web");
+    expect(why).toContain("tasks resolve no names");
+    expect(why).toContain("iptables -I INPUT -s 10.77.0.0/16 -d 169.254.1.1 -p udp --dport 53 -j ACCEPT");
+    await node.run("nft", ["delete", "table", "inet", "others"]);
+    await until("it is over", async () => !(await conditions()).includes("FIREWALL"), 20_000);
+    expect(await machine.ok("why", "web")).not.toContain("resolve no names");
+  });
+
+  test("a port that the node listens on is not published, and why says so and what frees it", async () => {
+    const { machine, node } = site;
+    await node.serve("host", 8_099);
+    await site.create("taken", "-p", "8099:80");
+    expect(await machine.ok("node", "list")).toContain("PORT_IN_USE 8099/tcp");
+    const why = await machine.ok("why", "taken");
+    expect(why).toContain("port 8099/tcp of service taken is not published: a program of the node listens on it");
+    expect(why).toContain("ss -lntp 'sport = :8099'");
+    expect(await machine.ok("why", "web")).not.toContain("8099");
+    await machine.ok("service", "delete", "taken");
+    await until("it is over", async () => !(await machine.ok("node", "list")).includes("PORT_IN_USE"), 20_000);
   });
 
   test("a published port answers outside and on loopback, from every task", async () => {
@@ -196,6 +263,8 @@ describe("with nft", () => {
     expect(stdout).not.toContain("warren");
     const links = (await site.node.netlink.links()).map(({ name }) => name);
     expect(links.toSorted()).toEqual(["lab0a", "lo"]);
+    expect(await site.node.netlink.readSysctl("net/ipv4/ip_forward")).toBe("0");
+    expect((await site.node.netlink.routes()).filter(({ kind }) => kind !== "unicast")).toEqual([]);
     expect(JSON.stringify(await site.node.netlink.addresses())).not.toContain("169.254.1.1");
   });
 });

@@ -6,6 +6,9 @@ import { DispatcherDefinition } from "@warren/api";
 import { startServer, type BoundService } from "@warren/api/server";
 import { controlServices, createCluster } from "@warren/control";
 import {
+  Ballast,
+  isDiskFull,
+  LastEnd,
   lockDirectory,
   pinoLogger,
   prometheusMetrics,
@@ -15,7 +18,7 @@ import {
 } from "@warren/daemon";
 import type { Dispatcher } from "@warren/dispatcher";
 import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
-import { aborted, systemClock, systemRandom } from "@warren/std";
+import { aborted, errorText, systemClock, systemRandom } from "@warren/std";
 import type { ManagerOptions } from "./options.ts";
 import { joinParts, type Base } from "./parts.ts";
 
@@ -33,6 +36,10 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   // First of all: what is in the folder is one manager's, whatever became of pid files and sockets.
   resources.use(await lockDirectory(managerDirectory(options)));
   resources.use(await writePidFile(join(options.runDir, "manager.pid"), "manager"));
+  const lastEnd = new LastEnd(options.runDir, "manager");
+  await lastEnd.clear();
+  const ballast = await Ballast.open(managerDirectory(options));
+  if (!ballast.held) log.warn("no room is kept back for recovery: the disk is nearly full", { path: options.dataDir });
 
   const membership = resources.use(
     await Membership.open(
@@ -53,7 +60,20 @@ export async function runManager(options: ManagerOptions): Promise<void> {
       await startHealthServer(prometheus, () => unreadiness(membership), { address: options.metricsAddress }),
     );
   log.info("manager runs", { part: membership.part.kind });
-  await Promise.race([aborted(signal), membership.failed]);
+  try {
+    await Promise.race([aborted(signal), membership.failed]);
+  } catch (error) {
+    // What it can't keep it may not acknowledge, so that it ends; the next start has the room that was kept back.
+    const full = isDiskFull(error);
+    const freed = full && (await ballast.giveUp());
+    const room = freed ? " (the room that was kept back for this is free now)" : "";
+    const remedy = full
+      ? `make room on the disk of ${options.dataDir}${room}, and start it again`
+      : "see its log, mend what failed, and start it again";
+    await lastEnd.write(`the manager ended by itself: ${errorText(error)}; ${remedy}`);
+    log.error("manager ends by itself", { error, remedy });
+    throw error;
+  }
   log.info("manager ends");
 }
 

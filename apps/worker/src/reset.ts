@@ -17,6 +17,9 @@ export interface ResetOptions extends Pick<
   readonly keepVolumes: boolean;
 }
 
+/** The default pools of a cluster; the subnet is of no node. */
+const anyNetwork = { nodeSubnet: "10.77.0.0/24", taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16" };
+
 /**
  * Removes containers, images, interfaces, rules and the worker's record. It must have ended. Begun again after a break
  * it goes on where it was.
@@ -29,12 +32,12 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
     const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
     const forGood = { ...options, mirrors: {}, endContainerd: true };
     const runtime = await openRuntime(base, forGood, resources, new AbortController().signal);
-    await runtime.collectOrphans(new Set());
-    await runtime.removeUnusedImages(new Set());
+    await runtime.purge();
     const state = await openLevelState(folders.state);
     resources.defer(() => state.close());
     const network = await recordedNetwork(state);
-    if (network !== undefined) await removeNodeNetwork(network, { netnsDirectory: folders.netns });
+    // A record that was lost does not say which, and what is ours is found by its form.
+    await removeNodeNetwork(network ?? anyNetwork, { netnsDirectory: folders.netns });
   }
   const keep = options.keepVolumes ? new Set(["volumes"]) : new Set<string>();
   for (const entry of await readdir(folders.data)) {

@@ -1,15 +1,26 @@
 /** The node's network, joined: interfaces and isolation, balancing, names. */
 import { rm } from "node:fs/promises";
-import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
+import { dirname } from "node:path";
+import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
-import { ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
-import { startAttachments, type Attachments } from "@warren/net-attachment";
+import { NodeNames, ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
+import {
+  PathProbe,
+  startAttachments,
+  type AttachRequest,
+  type Attachments,
+  type BlockedPath,
+} from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
-import { startFirewall, type Firewall } from "@warren/firewall";
+import { foreignFirewall, startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
+import { gateway, ownNames, watchAddresses, type NodeAddresses } from "./node-addresses.ts";
+import { firewallConditions, portConditions } from "./node-conditions.ts";
 
 export interface NetworkDependencies {
+  /** Where it says what keeps it from doing its work. */
+  readonly conditions: NodeConditions;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -31,16 +42,19 @@ interface Opened {
   readonly firewall: Firewall;
   readonly attachments: Attachments;
   readonly balancer: LoadBalancer;
+  /** Undefined where it could not be made: tasks have their network all the same. */
+  readonly probe: PathProbe | undefined;
   readonly dns: DnsServer;
   readonly names: ServiceNames;
+  readonly nodeAddresses: NodeAddresses;
 }
 
 /** What the agent sees of `net-attachment`, `net-loadbalancer` and `dns`. */
 export class NodeTaskNetwork implements TaskNetwork {
   readonly #dependencies: NetworkDependencies;
   readonly #options: NetworkOptions;
-  /** Address → networks: who asks the name server, and for what it may ask. */
-  readonly #clients = new Map<string, readonly string[]>();
+  /** Clients of the name server by address: which names they see, and their own upstreams. */
+  readonly #clients = new Map<string, Pick<TaskAttachment, "networks" | "nameServers">>();
   #opened: Opened | undefined;
 
   constructor(dependencies: NetworkDependencies, options: NetworkOptions) {
@@ -57,22 +71,30 @@ export class NodeTaskNetwork implements TaskNetwork {
     const firewall = await startFirewall({ events: netlink, log });
     try {
       const { netnsDirectory, dnsUpstreams } = this.#options;
-      const requests = expected.map(({ id, ...attachment }) => ({ taskId: id, ...attachment }));
       const { attachments, reconciled } = await startAttachments(
         { netlink, firewall, log },
-        { ...settings, netnsDirectory },
-        requests,
+        { ...settings, netnsDirectory, trusted: [PathProbe.outsideSubnet] },
+        expected.map(attachRequest),
       );
-      const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address) ?? [] });
+      const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address)?.networks ?? [] });
+      const nodeAddresses = await watchAddresses(netlink);
       const reverseSubnets = [settings.taskPool, settings.vipPool];
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
-        { resolver: names, clock, random, log, metrics },
+        {
+          resolver: new NodeNames(names, await ownNames(), () => nodeAddresses.current),
+          upstreamsOf: ({ address }) => this.#clients.get(address)?.nameServers ?? [],
+          clock,
+          random,
+          log,
+          metrics,
+        },
         { reverseSubnets, ttlSeconds: nameTtlSeconds, ...upstreams },
       );
       const balancer = new LoadBalancer({ firewall, flows: netlink, log }, settings);
-      for (const { address, networks } of expected) this.#clients.set(address, networks);
-      this.#opened = { netlink, firewall, attachments, balancer, dns, names };
+      const probe = await this.#startProbe(netlink, attachments, settings);
+      for (const task of expected) this.#clients.set(task.address, task);
+      this.#opened = { netlink, firewall, attachments, balancer, probe, dns, names, nodeAddresses };
       return { adopted: reconciled.adopted.map(({ taskId }) => taskId) };
     } catch (error) {
       await firewall.close();
@@ -80,13 +102,13 @@ export class NodeTaskNetwork implements TaskNetwork {
     }
   }
 
-  async attach({ id, address, networks, netnsPath }: TaskAttachment): Promise<void> {
+  async attach(task: TaskAttachment): Promise<void> {
     const { attachments } = this.#open();
-    this.#clients.set(address, networks);
+    this.#clients.set(task.address, task);
     try {
-      await attachments.attach({ taskId: id, address, networks, netnsPath });
+      await attachments.attach(attachRequest(task));
     } catch (error) {
-      this.#clients.delete(address);
+      this.#clients.delete(task.address);
       throw error;
     }
   }
@@ -98,21 +120,57 @@ export class NodeTaskNetwork implements TaskNetwork {
   }
 
   async setEndpoints(endpoints: readonly NodeEndpoint[]): Promise<void> {
-    const { balancer, names } = this.#open();
+    const { balancer, probe, names } = this.#open();
     names.update(endpoints.map(namedService));
-    await balancer.set(endpoints.map(balancedService));
+    const probed = probe && { id: "probe", vip: probe.vip, backends: [{ address: probe.address }] };
+    await balancer.set([...endpoints.map(balancedService), ...(probed === undefined ? [] : [probed])]);
+    probe?.first();
+    const serviceNames = new Map(endpoints.map(({ serviceId, name }) => [serviceId, name]));
+    this.#dependencies.conditions.set("ports", portConditions(balancer.withheld, serviceNames));
   }
 
   /** Stops serving; interfaces and rules stay, so that tasks do not notice. */
   async close(): Promise<void> {
+    await this.#opened?.probe?.close();
     await this.#opened?.dns.close();
+    this.#opened?.nodeAddresses.close();
     await this.#opened?.firewall.close();
+  }
+
+  async #startProbe(
+    netlink: Netlink,
+    attachments: Attachments,
+    settings: NetworkSettings,
+  ): Promise<PathProbe | undefined> {
+    const { clock, log } = this.#dependencies;
+    const folder = dirname(this.#options.netnsDirectory);
+    const onBlocked = (blocked: readonly BlockedPath[]): void => void this.#onBlocked(settings, blocked);
+    try {
+      return await PathProbe.start({ netlink, attachments, clock, log }, { ...settings, gateway, folder }, onBlocked);
+    } catch (error) {
+      log.error("what other programs' rules keep from tasks can't be found out", { error });
+      return undefined;
+    }
+  }
+
+  async #onBlocked({ taskPool }: NetworkSettings, blocked: readonly BlockedPath[]): Promise<void> {
+    const { conditions, log } = this.#dependencies;
+    try {
+      const firewall = blocked.length === 0 ? undefined : await foreignFirewall();
+      conditions.set("firewall", firewallConditions(blocked, firewall, { taskPool, gateway }));
+    } catch (error) {
+      log.error("which firewall keeps packets from tasks could not be found out", { blocked, error });
+    }
   }
 
   #open(): Opened {
     if (this.#opened === undefined) throw new Error("assertion failed: the network is used before it was opened");
     return this.#opened;
   }
+}
+
+function attachRequest({ id, address, networks, netnsPath }: TaskAttachment): AttachRequest {
+  return { taskId: id, address, networks, netnsPath };
 }
 
 /** A service as the balancer has it. Pure. */

@@ -1,8 +1,9 @@
 /** The worker, joined: agent, container runtime, network, session. */
 import { hostname } from "node:os";
-import { grpcSession, openLevelState, startAgent, type Agent } from "@warren/agent";
+import { grpcSession, NodeConditions, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
 import {
+  Ballast,
   lockDirectory,
   pinoLogger,
   prometheusMetrics,
@@ -14,6 +15,8 @@ import { aborted, systemClock, systemRandom } from "@warren/std";
 import { openRuntime } from "./container-runtime.ts";
 import { workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
+import { onKeptRoom } from "./kept-room.ts";
+import { runtimeConditions } from "./node-conditions.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
 /** Runs a worker until SIGTERM or SIGINT. Its tasks go on without it. */
@@ -37,18 +40,25 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     resources.use(await startHealthServer(prometheus, notReady, { address: options.metricsAddress }));
   }
   // First of all that outlives the process: LevelDB's lock keeps a second worker out.
-  const state = await openLevelState(folders.state);
-  resources.defer(() => state.close());
+  const ballast = await Ballast.open(folders.data);
+  const conditions = new NodeConditions(base);
+  const opened = await openLevelState(folders.state);
+  resources.defer(() => opened.close());
+  const state = onKeptRoom(opened, ballast, { conditions, directory: folders.data });
   const runtime = await openRuntime(base, options, resources, signal);
-  const network = new NodeTaskNetwork(base, {
-    netnsDirectory: folders.netns,
-    ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
-  });
+  conditions.set("runtime", runtimeConditions(await runtime.info()));
+  const network = new NodeTaskNetwork(
+    { ...base, conditions },
+    {
+      netnsDirectory: folders.netns,
+      ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
+    },
+  );
   resources.defer(() => network.close());
   const manager = connect({ socket: options.managerSocket });
   resources.use(manager);
   agent = await startAgent(
-    { ...base, runtime, network, session: grpcSession(manager.dispatcher), state },
+    { ...base, conditions, runtime, network, session: grpcSession(manager.dispatcher), state },
     {
       dataDir: folders.data,
       hostname: hostname(),

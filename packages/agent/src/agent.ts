@@ -13,6 +13,7 @@ import {
   type Metrics,
   type Random,
 } from "@warren/std";
+import { NodeConditions } from "./conditions.ts";
 import { Containers } from "./containers.ts";
 import { EndpointTable } from "./endpoint-table.ts";
 import type { NodeEnvironment } from "./environment.ts";
@@ -50,6 +51,8 @@ export interface AgentDependencies {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics?: Metrics;
+  /** What other parts of the worker have noticed, for managers. @default nothing */
+  readonly conditions?: NodeConditions;
   /** @default `nodeProbes` */
   readonly probes?: ProbeTransport;
 }
@@ -106,6 +109,7 @@ function identify({ nodeId, lost }: AgentState, record: LocalRecord): string | u
 export class Agent implements AsyncDisposable {
   readonly nodeId: string;
   readonly #state: AgentState;
+  readonly #conditions: NodeConditions;
   readonly #runtime: Runtime;
   readonly #options: ResolvedOptions;
   readonly #metrics: AgentMetrics;
@@ -133,6 +137,7 @@ export class Agent implements AsyncDisposable {
     this.nodeId = node.id;
     this.#node = node;
     this.#state = dependencies.state;
+    this.#conditions = dependencies.conditions ?? new NodeConditions({ clock, log });
     this.#runtime = runtime;
     this.#options = options;
     this.#record = record;
@@ -164,7 +169,12 @@ export class Agent implements AsyncDisposable {
         { endpoints: assigned.of("endpoint"), backends: assigned.of("backend") },
         (endpoints) => network.setEndpoints(endpoints, this.#work.signal),
       ),
-      images: new Images({ runtime, clock, log }, options.imageGraceMs, () => assigned.of("version").values()),
+      images: new Images(
+        { runtime, clock, log },
+        options.imageGraceMs,
+        () => assigned.of("version").values(),
+        (ending) => this.#kept.free(ending),
+      ),
       volumes: new Volumes(options.dataDir),
       record,
       reporter,
@@ -198,6 +208,7 @@ export class Agent implements AsyncDisposable {
         obeyed: () => record.obeyed,
         held: () => assigned.held(),
         describe: (ending) => this.#describe(ending),
+        described: this.#conditions.changes,
         onNode: (message) => this.#takeNode(message),
         onAssignments: (message) => this.#leases.obey(message),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
@@ -360,6 +371,7 @@ export class Agent implements AsyncDisposable {
       level,
       minLevel,
       life: this.#env.life,
+      conditions: this.#conditions.all(),
     };
   }
 }

@@ -1,6 +1,6 @@
 import type { Resources, TaskSpec } from "@warren/api";
-import type { ContainerSpec as RuntimeSpec, Mount, Resources as RuntimeResources } from "@warren/runtime";
-import { AgentError } from "./errors.ts";
+import type { ContainerSpec as RuntimeSpec, Dns, Mount, Resources as RuntimeResources } from "@warren/runtime";
+import { specInvalid } from "./errors.ts";
 import { labelPrefix, labelsOf, type RunLabels } from "./labels.ts";
 
 const nanosPerCore = 1_000_000_000;
@@ -12,8 +12,8 @@ export interface SpecContext {
   readonly run: RunLabels;
   /** The image as it is on this node. */
   readonly image: string;
-  /** Of containers that name none. */
-  readonly nameServers: readonly string[];
+  /** The container's `resolv.conf`, by `resolverOf`. */
+  readonly dns: Dns;
   /** The spec's mounts, as `Volumes` resolved them. */
   readonly mounts: readonly Mount[];
 }
@@ -26,7 +26,7 @@ export interface SpecContext {
  */
 export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): RuntimeSpec {
   const spec = task?.container;
-  if (spec === undefined) throw invalid("container", "is missing");
+  if (spec === undefined) throw specInvalid("container", "is missing");
   const {
     _unknownFields: _ofALaterLevel,
     image: _asItIsHere,
@@ -46,7 +46,7 @@ export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): R
     ulimits,
     devices,
     extraHosts,
-    dns,
+    dns: _byResolverOf,
     init,
     tty,
     noNewPrivileges,
@@ -59,9 +59,10 @@ export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): R
   // A field that proto/ gains does not compile until it is dealt with here.
   rest satisfies Record<string, never>;
   for (const key of Object.keys(labels))
-    if (key.startsWith(labelPrefix)) throw invalid(`container.labels["${key}"]`, `names in ${labelPrefix} are ours`);
+    if (key.startsWith(labelPrefix))
+      throw specInvalid(`container.labels["${key}"]`, `names in ${labelPrefix} are ours`);
   if (healthCheck !== undefined && healthCheck.probe === undefined)
-    throw invalid("container.health_check", "has no probe: give http, tcp or exec");
+    throw specInvalid("container.health_check", "has no probe: give http, tcp or exec");
   return {
     id: context.run.taskId,
     image: context.image,
@@ -86,11 +87,7 @@ export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): R
       ...(permissions !== "" && { permissions }),
     })),
     extraHosts,
-    dns: {
-      servers: dns === undefined || dns.servers.length === 0 ? context.nameServers : dns.servers,
-      search: dns?.search ?? [],
-      options: dns?.options ?? [],
-    },
+    dns: context.dns,
     init,
     tty,
     noNewPrivileges,
@@ -118,8 +115,4 @@ function resources(asked: Resources | undefined): RuntimeResources {
     ...(cpuReservationNanos > 0 && { cpuReservation: cpuReservationNanos / nanosPerCore }),
     ...(memoryReservationBytes > 0 && { memoryReservationBytes }),
   };
-}
-
-function invalid(field: string, why: string): AgentError {
-  return new AgentError({ code: "AGENT_SPEC_INVALID", field }, `${field}: ${why}`);
 }

@@ -29,3 +29,8 @@ export type AgentFailure =
   | { readonly code: "AGENT_IDENTITY_CONFLICT"; readonly nodeId: string; readonly recorded: string };
 
 export class AgentError extends WarrenError<AgentFailure> {}
+
+/** @param field as in `TaskSpec`: `container.mounts` */
+export function specInvalid(field: string, why: string): AgentError {
+  return new AgentError({ code: "AGENT_SPEC_INVALID", field }, `${field}: ${why}`);
+}

@@ -1,4 +1,5 @@
 import type { HealthCheck } from "@warren/api";
+import type { ImageHealthcheck } from "@warren/runtime";
 import { delay, errorText, type Clock } from "@warren/std";
 
 /** Gap to the second probe while none has passed, ms; it doubles up to the interval. */
@@ -9,6 +10,32 @@ export interface HealthTimes {
   readonly timeoutMs: number;
   readonly retries: number;
   readonly startPeriodMs: number;
+}
+
+/** What is to be probed, and when. */
+export interface WantedHealth {
+  /** With a probe. */
+  readonly check: HealthCheck;
+  readonly times: HealthTimes;
+  /** The image asks for it, and not the spec. */
+  readonly ofImage: boolean;
+}
+
+/**
+ * A spec's check wins over the image's, as a whole; `none` of either is none. The times that an image leaves out are
+ * Docker's; its `startIntervalMs` has no use here, as probes come faster until one has passed.
+ */
+export function healthOf(
+  asked: HealthCheck | undefined,
+  image: ImageHealthcheck | undefined,
+): WantedHealth | undefined {
+  if (asked !== undefined)
+    return asked.probe?.$case === "none" ? undefined : { check: asked, times: healthTimes(asked), ofImage: false };
+  if (image === undefined || image.kind === "none" || image.command.length === 0) return undefined;
+  const { command, intervalMs = 30_000, timeoutMs = 30_000, startPeriodMs = 0, retries = 3 } = image;
+  const times = { intervalMs, timeoutMs, startPeriodMs, retries };
+  const probe = { $case: "exec" as const, value: { command: [...command] } };
+  return { check: { probe, ...times }, times, ofImage: true };
 }
 
 export function healthTimes(check: HealthCheck): HealthTimes {

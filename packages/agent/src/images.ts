@@ -4,10 +4,14 @@ import {
   pinReference,
   RuntimeError,
   type Image,
+  type ImageConfig,
   type RegistryAuth,
   type Runtime,
 } from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
+
+/** Images whose configuration is remembered. */
+const rememberedConfigs = 256;
 
 interface Pull {
   readonly image: Promise<Image>;
@@ -20,12 +24,15 @@ interface Pull {
  * Collection follows the end of a task's use; nothing looks for work.
  */
 export class Images {
-  readonly #runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+  readonly #runtime: Pick<Runtime, "pull" | "inspectImage" | "images" | "removeUnusedImages">;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #graceMs: number;
   /** Of the leases that are assigned. */
   readonly #inUse: () => Iterable<Version>;
+  readonly #removeEnded: (signal: AbortSignal) => Promise<number>;
+  /** Configurations by digest, in the order of use. */
+  readonly #configs = new Map<string, ImageConfig>();
   readonly #pulls = new Map<string, Pull>();
   /** When a collection first found the image unused, in monotonic time, by full reference. */
   readonly #unusedSince = new Map<string, number>();
@@ -34,18 +41,20 @@ export class Images {
 
   constructor(
     dependencies: {
-      readonly runtime: Pick<Runtime, "pull" | "images" | "removeUnusedImages">;
+      readonly runtime: Pick<Runtime, "pull" | "inspectImage" | "images" | "removeUnusedImages">;
       readonly clock: Clock;
       readonly log: Logger;
     },
     graceMs: number,
     inUse: () => Iterable<Version>,
+    removeEnded: (signal: AbortSignal) => Promise<number>,
   ) {
     this.#runtime = dependencies.runtime;
     this.#clock = dependencies.clock;
     this.#log = dependencies.log;
     this.#graceMs = graceMs;
     this.#inUse = inUse;
+    this.#removeEnded = removeEnded;
   }
 
   /**
@@ -58,14 +67,38 @@ export class Images {
     return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
   }
 
-  /** Brings an image. One that does not fit on the disk is tried once more after all unused ones are removed. */
-  async pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+  /** What an image that is here says of itself. */
+  async configOf(ref: string): Promise<ImageConfig> {
+    const { digest } = parseReference(ref);
+    const known = digest === undefined ? undefined : this.#configs.get(digest);
+    if (known !== undefined) return known;
+    const image = await this.#runtime.inspectImage(ref);
+    // What a tag leads to may be another image tomorrow.
+    if (digest !== undefined) this.#configs.set(digest, image.config);
+    const [oldest] = this.#configs.keys();
+    if (this.#configs.size > rememberedConfigs && oldest !== undefined) this.#configs.delete(oldest);
+    return image.config;
+  }
+
+  /** Brings an image. */
+  pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal));
+  }
+
+  /**
+   * Does what needs room on the runtime's disk. Where there is none, ended containers that are kept for their logs go, and
+   * all images that nothing uses then; if that was anything, it is tried once more.
+   */
+  async withRoom<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#pullOnce(ref, auth, signal);
+      return await work();
     } catch (error) {
       if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
-      if ((await this.#removeUnused(0)) === 0) throw error;
-      return this.#pullOnce(ref, auth, signal);
+      const containers = await this.#removeEnded(signal);
+      const images = await this.#removeUnused(0);
+      this.#log.warn("the disk was full: removed what was kept for its log, or unused", { containers, images });
+      if (containers + images === 0) throw error;
+      return work();
     }
   }
 

@@ -10,6 +10,8 @@
  * - `kept-runs.ts`        ended containers that stay for their logs
  * - `environment.ts`      what the controllers share
  * - `container-spec.ts`   TaskSpec → ContainerSpec; `volumes.ts` its mounts, `labels.ts` its labels
+ * - `resolver.ts`          a container's name servers, and the upstreams of its questions; pure
+ * - `conditions.ts`        NodeConditions: what is wrong with the node, for managers
  * - `containers.ts`       the runtime's containers, by its events
  * - `images.ts`           images, pulled once for all leases, removed when unused
  * - `health.ts`           health of a task: pure part and loop; `probes.ts` http, tcp and exec probes
@@ -40,6 +42,7 @@ export type {
   TaskAttachment,
   TaskNetwork,
 } from "./seams.ts";
+export { NodeConditions, type Condition } from "./conditions.ts";
 export { grpcSession } from "./grpc-session.ts";
 export { openLevelState } from "./level-state.ts";
 export { recordedNetwork } from "./local-record.ts";

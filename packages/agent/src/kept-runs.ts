@@ -41,6 +41,17 @@ export class KeptRuns {
     this.#collecting = this.#collecting.then(() => this.#collect(signal));
   }
 
+  /** Removes all ended containers but that of each lease's newest run, and how many they were; their logs are lost. */
+  async free(signal: AbortSignal): Promise<number> {
+    const { record, containers } = this.#dependencies;
+    const newest = new Set([...record.leases.keys()].map((lease) => record.runsOf(lease).at(-1)?.id));
+    const ended = [...record.runs.values()].filter(
+      ({ id }) => !newest.has(id) && containers.get(id)?.state.kind === "exited",
+    );
+    for (const { id } of ended) await this.#removeContainer(id, signal);
+    return ended.length;
+  }
+
   async #collect(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#dependencies;
     try {
@@ -74,14 +85,19 @@ export class KeptRuns {
   }
 
   async #remove({ id }: RunRecord, signal: AbortSignal): Promise<void> {
-    const { runtime, containers, record, removed } = this.#dependencies;
+    const { containers, record, removed } = this.#dependencies;
     if (containers.get(id) !== undefined) {
-      const remove = (): Promise<void> => runtime.remove(id);
-      await persistently(this.#dependencies, `removing container ${id}`, signal, remove, () => true);
-      containers.forget(id);
+      await this.#removeContainer(id, signal);
       removed();
     }
     this.#since.delete(id);
     record.deleteRun(id);
+  }
+
+  async #removeContainer(id: string, signal: AbortSignal): Promise<void> {
+    const { runtime, containers } = this.#dependencies;
+    const remove = (): Promise<void> => runtime.remove(id);
+    await persistently(this.#dependencies, `removing container ${id}`, signal, remove, () => true);
+    containers.forget(id);
   }
 }

@@ -16,6 +16,8 @@ export interface RunLabels {
   readonly address: string;
   /** Ids. */
   readonly networks: readonly string[];
+  /** Upstreams of its own. */
+  readonly nameServers: readonly string[];
   readonly nodeId: string;
   /** Of the machine, when the container was made. */
   readonly bootId: string;
@@ -36,6 +38,7 @@ export function labelsOf(run: RunLabels): Record<string, string> {
     version: run.versionId,
     address: run.address,
     networks: run.networks.join(","),
+    "name-servers": run.nameServers.join(","),
     node: run.nodeId,
     boot: run.bootId,
     incarnation: run.incarnation === undefined ? "" : `${run.incarnation.counter}/${run.incarnation.id}`,
@@ -62,11 +65,16 @@ export function parseLabels(containerId: string, labels: Readonly<Record<string,
     run,
     versionId: of("version"),
     address: of("address"),
-    networks: of("networks") === "" ? [] : of("networks").split(","),
+    networks: listOf(of("networks")),
+    nameServers: listOf(of("name-servers")),
     nodeId: of("node"),
     bootId: of("boot"),
     incarnation: parseIncarnation(of("incarnation")),
   };
+}
+
+function listOf(text: string): string[] {
+  return text === "" ? [] : text.split(",");
 }
 
 function parseIncarnation(text: string): Incarnation | undefined {

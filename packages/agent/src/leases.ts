@@ -120,7 +120,9 @@ export class Leases implements LeaseSurroundings {
     return [...record.runs.values()].flatMap(({ id, local: { lease, netnsPath } }) => {
       const local = record.leases.get(lease)?.local;
       if (local === undefined || netnsPath === undefined) return [];
-      return [{ id, address: local.address, networks: local.networks ?? [], netnsPath }];
+      return [
+        { id, address: local.address, networks: local.networks ?? [], nameServers: local.nameServers ?? [], netnsPath },
+      ];
     });
   }
 
@@ -255,7 +257,8 @@ export class Leases implements LeaseSurroundings {
 
   #rebuild({ container, labels }: Found): void {
     const { record, boot, clock } = this.#env;
-    const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName, bootId } = labels;
+    const { slotId, epoch, versionId, address, networks, nameServers } = labels;
+    const { incarnation, life, run, serviceName, bootId } = labels;
     const key = leaseKey(slotId, epoch);
     const running = container.state.kind === "running";
     if (!record.leases.has(key)) {
@@ -267,6 +270,7 @@ export class Leases implements LeaseSurroundings {
           versionId,
           address,
           networks,
+          nameServers,
           ...(incarnation && { incarnation }),
           ...(held && { held }),
         },

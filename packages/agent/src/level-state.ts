@@ -30,10 +30,17 @@ export async function openLevelState(directory: string): Promise<AgentState> {
       return new Map(await level.iterator().all());
     },
     async write(changes) {
-      await level.batch(
-        changes.map(({ key, value }) => (value === undefined ? { type: "del", key } : { type: "put", key, value })),
-        { sync: true },
-      );
+      // After a write that failed, as on a full disk, LevelDB takes none before it is opened again.
+      if (level.status !== "open") await level.open({ createIfMissing: false });
+      try {
+        await level.batch(
+          changes.map(({ key, value }) => (value === undefined ? { type: "del", key } : { type: "put", key, value })),
+          { sync: true },
+        );
+      } catch (error) {
+        await level.close();
+        throw error;
+      }
     },
     close: () => level.close(),
   };

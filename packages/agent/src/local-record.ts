@@ -8,6 +8,7 @@ import {
   type RestartPolicy,
 } from "@warren/api";
 import { leaseKey, level as ownLevel, minLevel as ownMinLevel } from "@warren/api/model";
+import type { ImageHealthcheck } from "@warren/runtime";
 import { errorText, type Clock, type Logger, type Random } from "@warren/std";
 import { Assigned } from "./assigned.ts";
 import { AgentError } from "./errors.ts";
@@ -43,6 +44,8 @@ export interface LeaseLocal {
   readonly restart?: RestartPolicy;
   /** Ids of networks, as they were when the last run was attached. */
   readonly networks?: readonly string[];
+  /** Upstreams of its task's own, as `TaskAttachment` has them; undefined: none. */
+  readonly nameServers?: readonly string[];
 }
 
 export interface LeaseRecord {
@@ -65,6 +68,8 @@ export interface RunLocal {
   readonly graceMs?: number;
   readonly memoryLimitBytes?: number;
   readonly netnsPath?: string;
+  /** Of the image that it was made from; undefined: it says nothing. */
+  readonly imageHealthcheck?: ImageHealthcheck;
   readonly verdict?: Verdict;
   /** Told to stop by the manager. */
   readonly told?: boolean;

@@ -7,8 +7,10 @@ export interface AgentOptions {
   readonly hostname: string;
   /** Of Warren, reported to the manager. */
   readonly version: string;
-  /** Of containers that name none: the node's name server. @default ["169.254.1.1"] */
+  /** The node's name server, as its containers reach it. @default ["169.254.1.1"] */
   readonly nameServers?: readonly string[];
+  /** Of the names that it knows. @default "warren" */
+  readonly domain?: string;
   /** Containers that are made or started at once. More is not faster on the machines this was measured on. @default 8 */
   readonly parallelStarts?: number;
   /** An image that no task has used for so long is removed, ms. @default 3600000 */
@@ -36,6 +38,7 @@ export type ResolvedOptions = Required<AgentOptions>;
 export function resolveOptions(options: AgentOptions): ResolvedOptions {
   const resolved: ResolvedOptions = {
     nameServers: ["169.254.1.1"],
+    domain: "warren",
     parallelStarts: 8,
     imageGraceMs: 3_600_000,
     leaveMs: 2_000,

@@ -64,8 +64,9 @@ export function probeOf(
       const { command } = probe.value;
       return (signal) => execProbe(dependencies.runtime, task.containerId, command, signal);
     }
+    case "none":
     case undefined:
-      throw new Error("assertion failed: a health check without a probe was refused before");
+      throw new Error("assertion failed: a health check without a probe is refused, or none is made, before");
     default:
       return probe satisfies never;
   }

@@ -5,6 +5,7 @@ import {
   parseReference,
   type ContainerStatus as Container,
   type ExitStatus,
+  type ImageConfig,
   type RegistryAuth,
 } from "@warren/runtime";
 import { recordStart } from "@warren/slot";
@@ -12,10 +13,11 @@ import { abortable, Changes, type Logger } from "@warren/std";
 import { runtimeSpec } from "./container-spec.ts";
 import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
-import { healthTimes, watchHealth, type ProbeOutcome } from "./health.ts";
+import { healthOf, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
+import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
 
 /** From the stop signal to SIGKILL where the task does not say, ms. */
@@ -239,6 +241,7 @@ export class Run {
     const { images, volumes, starts, containers, options, record, nodeId, log } = this.#env;
     const { slotId, epoch, versionId, address, incarnation } = this.#leaseLocal;
     const { networks } = version;
+    const { dns, upstreams: nameServers } = resolverOf(version.task?.container?.dns, networks, options);
     const { life, run, serviceName } = this.local;
     const spec = version.task?.container;
     const asked = spec?.image ?? "";
@@ -246,16 +249,18 @@ export class Run {
     const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
       images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
     );
-    record.setLease(this.#lease, { imageDigest: image.digest, networks });
+    record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
+    const { healthcheck } = await this.#configOf(image.ref, signal);
+    if (healthcheck !== undefined) record.setRun(this.id, { imageHealthcheck: healthcheck });
     const mounts = await volumes.resolve(spec?.mounts ?? []);
-    const lease = { slotId, epoch, versionId, address, networks, nodeId, incarnation };
+    const lease = { slotId, epoch, versionId, address, networks, nameServers, nodeId, incarnation };
     const labels = { taskId: this.id, serviceName, life, run, bootId: this.#env.boot().bootId, ...lease };
-    const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, nameServers: options.nameServers });
+    const made = runtimeSpec(version.task, { run: labels, image: image.ref, mounts, dns });
     const container = await persistently(this.#env, "making a container", signal, () =>
       starts.run(signal, async () => {
         this.#mayExist = true;
         try {
-          return containers.put(await this.#env.runtime.create(made));
+          return containers.put(await images.withRoom(signal, () => this.#env.runtime.create(made)));
         } catch (error) {
           // An earlier call that seemed to fail had made it.
           if (!RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS")) throw error;
@@ -279,13 +284,13 @@ export class Run {
 
   async #attach(netnsPath: string, networks: readonly string[], signal: AbortSignal): Promise<void> {
     const { network, record } = this.#env;
-    const { address } = this.#leaseLocal;
+    const { address, nameServers = [] } = this.#leaseLocal;
     const adopted = await network.opened(signal);
     if (this.local.netnsPath !== undefined && adopted.has(this.id)) return;
     // Before the call: the next worker knows that there may be something to take back.
     record.setRun(this.id, { netnsPath });
     try {
-      await network.attach({ id: this.id, address, networks, netnsPath }, signal);
+      await network.attach({ id: this.id, address, networks, nameServers, netnsPath }, signal);
     } catch (cause) {
       signal.throwIfAborted();
       throw new AgentError(
@@ -313,14 +318,16 @@ export class Run {
 
   /** In use once it is healthy. Throws when it no longer is. */
   async #keepInUse(version: Version | undefined, signal: AbortSignal): Promise<void> {
-    const check = version?.task?.container?.healthCheck;
-    if (check === undefined) return this.#enterUse(signal, "running");
+    // Where its version is not known, as the record was lost, nothing is probed.
+    const wanted = version && healthOf(version.task?.container?.healthCheck, this.local.imageHealthcheck);
+    if (wanted === undefined) return this.#enterUse(signal, "running");
+    const { check, times, ofImage } = wanted;
     const { clock, runtime, probes } = this.#env;
     const target = { containerId: this.id, address: this.#leaseLocal.address };
     const probe = probeOf(check, target, { runtime, transport: probes });
     const passed = this.status.state === TaskState.RUNNING;
-    if (!passed) this.#update({ health: Health.STARTING }, "waits for its first passed probe");
-    const times = healthTimes(check);
+    const whose = ofImage ? " of its image's health check" : "";
+    if (!passed) this.#update({ health: Health.STARTING }, `waits for its first passed probe${whose}`);
     const healthy = Promise.withResolvers<void>();
     if (passed) healthy.resolve();
     const onOutcome = (outcome: ProbeOutcome): void => {
@@ -335,12 +342,16 @@ export class Run {
       const { reason, failures } = await Promise.race([watching, entering.then(() => watching)]);
       throw new AgentError(
         { code: "AGENT_UNHEALTHY", failures },
-        `unhealthy: ${failures === 1 ? "a probe" : `${failures} probes in a row`} failed: ${reason}`,
+        `unhealthy: ${failures === 1 ? "a probe" : `${failures} probes in a row`}${whose} failed: ${reason}`,
       );
     } finally {
       over.abort(new DOMException("the run is not healthy", "AbortError"));
       await Promise.allSettled([entering]);
     }
+  }
+
+  #configOf(ref: string, signal: AbortSignal): Promise<ImageConfig> {
+    return persistently(this.#env, `reading what ${ref} says`, signal, () => this.#env.images.configOf(ref));
   }
 
   /** How long its process has run, in boot time. */

@@ -44,6 +44,8 @@ export interface TaskAttachment {
   readonly address: string;
   /** Ids of networks. */
   readonly networks: readonly string[];
+  /** Where the name server asks for this task what is no name of ours: addresses; empty: where it asks for all. */
+  readonly nameServers: readonly string[];
   /** The container's network namespace. */
   readonly netnsPath: string;
 }

@@ -1,13 +1,13 @@
 import type {
   AssignmentsMessage,
-  LeaseReport,
   NodeDescription,
   Point,
   RelayRequest,
+  ReportRequest,
   ReportResponse,
   SessionMessage,
 } from "@warren/api";
-import { Backoff, delay, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
+import { Backoff, delay, TaskGroup, type Changes, type Clock, type Logger, type Random } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { LeaseReporter } from "./lease-reporter.ts";
 import type { AgentMetrics } from "./metrics.ts";
@@ -17,6 +17,8 @@ import type { Session } from "./seams.ts";
 export interface SessionHandlers {
   readonly nodeId: string;
   readonly describe: (signal: AbortSignal) => Promise<NodeDescription>;
+  /** What it describes has changed. */
+  readonly described: Changes;
   readonly reporter: LeaseReporter;
   /** All that managers were told is to be told again. */
   readonly reportAll: () => void;
@@ -81,7 +83,8 @@ export class SessionLoop {
   /** One session, until any part of it fails or the manager ends it. */
   async #session(signal: AbortSignal, stable: () => void): Promise<void> {
     const { session } = this.#dependencies;
-    const { nodeId, describe, obeyed } = this.#handlers;
+    const { nodeId, describe, described, obeyed } = this.#handlers;
+    const seen = described.count;
     const description = await describe(signal);
     const messages = session.open({ nodeId, description, obeyed: obeyed() }, signal)[Symbol.asyncIterator]();
     const first = await this.#inTime("registering the node", signal, () => messages.next());
@@ -98,8 +101,12 @@ export class SessionLoop {
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
     // L13: a manager that has lost a part of the history refuses them, and hears of the node all the same.
     if (historyLost === "") parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
+    parts.run("description", (ending) => this.#describeAgain(sessionId, seen, ending));
     parts.run("reports", (ending) =>
-      this.#handlers.reporter.run((leases) => this.#send(sessionId, leases, ending), ending),
+      this.#handlers.reporter.run(
+        (leases) => this.#report(sessionId, { leases, description: undefined }, ending),
+        ending,
+      ),
     );
     const reading = (async (): Promise<void> => {
       for (let next: IteratorResult<SessionMessage, unknown> = first; next.done !== true; next = await messages.next())
@@ -160,10 +167,24 @@ export class SessionLoop {
     }
   }
 
-  #send(sessionId: string, leases: LeaseReport[], signal: AbortSignal): Promise<ReportResponse> {
+  /** @param seen changes that the session began with */
+  async #describeAgain(sessionId: string, seen: number, signal: AbortSignal): Promise<void> {
+    const { describe, described } = this.#handlers;
+    for (let known = seen; ;) {
+      await described.after(known, signal);
+      known = described.count;
+      await this.#report(sessionId, { leases: [], description: await describe(signal) }, signal);
+    }
+  }
+
+  #report(
+    sessionId: string,
+    report: Pick<ReportRequest, "leases" | "description">,
+    signal: AbortSignal,
+  ): Promise<ReportResponse> {
     const { session } = this.#dependencies;
     const { nodeId } = this.#handlers;
-    return this.#inTime("reporting leases", signal, (inTime) => session.report({ nodeId, sessionId, leases }, inTime));
+    return this.#inTime("reporting", signal, (inTime) => session.report({ nodeId, sessionId, ...report }, inTime));
   }
 
   /** Fails where the manager does not answer in time. */

@@ -2,7 +2,7 @@ import { chmod, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Mount } from "@warren/api";
 import type { Mount as RuntimeMount } from "@warren/runtime";
-import { AgentError } from "./errors.ts";
+import { AgentError, specInvalid } from "./errors.ts";
 
 const nameGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 /** Permissions of a tmpfs that asks for none: as /tmp. */
@@ -30,10 +30,11 @@ export class Volumes {
           resolved.push({ kind: "bind", source: source.value.path, target, readOnly });
           break;
         case "volume":
-          resolved.push({ kind: "bind", source: await this.#volume(source.value.name), target, readOnly });
+          // Filled from the image at its first use, and its owner with it.
+          resolved.push({ kind: "bind", source: await this.#volume(source.value.name), target, readOnly, fill: true });
           break;
         case "tmpfs":
-          if (readOnly) throw invalid(`${target} is an empty tmpfs, which can't be read-only`);
+          if (readOnly) throw specInvalid("container.mounts", `${target} is an empty tmpfs, which can't be read-only`);
           resolved.push({
             kind: "tmpfs",
             target,
@@ -42,7 +43,7 @@ export class Volumes {
           });
           break;
         case undefined:
-          throw invalid(`${target} has no source: give a path, a volume or a tmpfs`);
+          throw specInvalid("container.mounts", `${target} has no source: give a path, a volume or a tmpfs`);
         default:
           source satisfies never;
       }
@@ -63,7 +64,7 @@ export class Volumes {
   }
 
   async #volume(name: string): Promise<string> {
-    if (!nameGrammar.test(name)) throw invalid(`"${name}" is no name of a volume`);
+    if (!nameGrammar.test(name)) throw specInvalid("container.mounts", `"${name}" is no name of a volume`);
     const path = join(this.#directory, name);
     try {
       // Only root passes the folder above, so that what is open below is open in containers alone.
@@ -75,8 +76,4 @@ export class Volumes {
     }
     return path;
   }
-}
-
-function invalid(why: string): AgentError {
-  return new AgentError({ code: "AGENT_SPEC_INVALID", field: "container.mounts" }, `container.mounts: ${why}`);
 }

@@ -10,6 +10,22 @@ const tmpfs = (value: { sizeBytes?: number; mode?: number }): Given => ({
   mounts: [{ source: { $case: "tmpfs", value }, target: "/t" }],
 });
 
+const ours = {
+  "warren.service": "svc",
+  "warren.service-name": "web",
+  "warren.slot": "1",
+  "warren.slot-id": "svc.1",
+  "warren.epoch": "7-1",
+  "warren.life": "0",
+  "warren.run": "1",
+  "warren.version": "version-svc.1-1",
+  "warren.address": "10.77.1.2",
+  "warren.networks": "net",
+  "warren.boot": "boot-1",
+  "warren.incarnation": "1/first",
+  "warren.name-servers": "",
+};
+
 /** What is asked for, and what the runtime is then asked for beside the defaults. */
 const fields: readonly (readonly [
   field: keyof ContainerSpec | keyof Resources,
@@ -46,9 +62,11 @@ const fields: readonly (readonly [
     "dns",
     { dns: { servers: ["9.9.9.9"], search: ["lan"], options: ["ndots:2"] } },
     {},
-    { dns: { servers: ["9.9.9.9"], search: ["lan"], options: ["ndots:2"] } },
+    {
+      dns: { servers: ["169.254.1.1"], search: ["warren", "lan"], options: ["ndots:2"] },
+      labels: { ...ours, "warren.name-servers": "9.9.9.9" },
+    },
   ],
-  ["dns", { dns: { search: ["lan"] } }, {}, { dns: { servers: ["169.254.1.1"], search: ["lan"], options: [] } }],
   ["init", { init: true }, {}, { init: true }],
   ["tty", { tty: true }, {}, { tty: true }],
   ["noNewPrivileges", { noNewPrivileges: true }, {}, { noNewPrivileges: true }],
@@ -80,21 +98,6 @@ const fields: readonly (readonly [
   ["pidsLimit", {}, { pidsLimit: 50 }, { resources: { pidsLimit: 50 } }],
   ["pidsLimit", {}, { pidsLimit: -1 }, { resources: { pidsLimit: -1 } }],
 ];
-
-const ours = {
-  "warren.service": "svc",
-  "warren.service-name": "web",
-  "warren.slot": "1",
-  "warren.slot-id": "svc.1",
-  "warren.epoch": "7-1",
-  "warren.life": "0",
-  "warren.run": "1",
-  "warren.version": "version-svc.1-1",
-  "warren.address": "10.77.1.2",
-  "warren.networks": "net",
-  "warren.boot": "boot-1",
-  "warren.incarnation": "1/first",
-};
 const defaults: RuntimeSpec = {
   id: "",
   image,

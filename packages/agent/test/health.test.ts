@@ -1,7 +1,8 @@
 import { Health, HealthCheck, TaskState } from "@warren/api";
 import { describe, expect, test } from "vitest";
-import { healthTimes, HealthTracker } from "../src/health.ts";
-import { World } from "./fakes/world.ts";
+import type { ImageHealthcheck } from "@warren/runtime";
+import { healthOf, healthTimes, HealthTracker } from "../src/health.ts";
+import { image, World } from "./fakes/world.ts";
 
 const times = { intervalMs: 1_000, timeoutMs: 500, retries: 3, startPeriodMs: 5_000 };
 
@@ -214,4 +215,62 @@ test("a health check without a probe fails its task", async () => {
   await world.untilState(t1.task, TaskState.REJECTED);
   expect(world.manager.statuses.get(t1.task)?.code).toBe("AGENT_SPEC_INVALID");
   expect(world.calls("start")).toBe(0);
+});
+
+describe("an image's health check", () => {
+  const ofImage: ImageHealthcheck = { kind: "command", command: ["/bin/sh", "-c", "check"] };
+
+  test.each([
+    ["is made where the spec says nothing, by Docker's times", undefined, ofImage, [30_000, 30_000, 3, 0]],
+    [
+      "has its own times",
+      undefined,
+      { ...ofImage, intervalMs: 1, timeoutMs: 2, retries: 4, startPeriodMs: 5 } as const,
+      [1, 2, 4, 5],
+    ],
+    ["gives way to the spec's", HealthCheck.fromPartial(http), ofImage, [1_000, 5_000, 2, 0]],
+  ] as const)("%s", (_title, asked, image, expected) => {
+    const wanted = healthOf(asked, image);
+    const { intervalMs, timeoutMs, retries, startPeriodMs } = wanted?.times ?? times;
+    expect([intervalMs, timeoutMs, retries, startPeriodMs]).toEqual(expected);
+    expect(wanted?.ofImage).toBe(asked === undefined);
+    expect(wanted?.check.probe).toEqual(
+      asked?.probe ?? { $case: "exec", value: { command: ["/bin/sh", "-c", "check"] } },
+    );
+  });
+
+  test.each([
+    ["NONE of the image", undefined, { kind: "none" }],
+    ["none of the spec", HealthCheck.fromPartial({ probe: { $case: "none", value: {} } }), ofImage],
+    ["an image that says nothing", undefined, undefined],
+    ["one without a command", undefined, { kind: "command", command: [] }],
+  ] as const)("is not made with %s", (_title, asked, image) => {
+    expect(healthOf(asked, image)).toBeUndefined();
+  });
+
+  test("is made before the task counts as running, and by the next worker", async () => {
+    await using world = new World();
+    let code = 1;
+    world.machine.publish(image, { config: { healthcheck: { ...ofImage, intervalMs: 1_000, retries: 2 } } });
+    world.machine.program = (process) => {
+      if (process.exec === undefined) return;
+      expect(process.args).toEqual(["/bin/sh", "-c", "check"]);
+      process.exit(code);
+    };
+    await world.start();
+    const t1 = world.give("svc.1");
+    await world.untilState(t1.task, TaskState.STARTING);
+    await world.until("it has been probed", () => world.calls("exec", t1.task) > 2);
+    expect(world.state(t1.task)).toBe(TaskState.STARTING);
+    code = 0;
+    await world.untilState(t1.task, TaskState.RUNNING);
+    world.kill();
+    code = 1;
+    await world.start();
+    await world.untilState(t1.task, TaskState.FAILED);
+    expect(world.manager.statuses.get(t1.task)).toMatchObject({
+      code: "AGENT_UNHEALTHY",
+      message: expect.stringContaining("of its image's health check failed: /bin/sh exits with 1"),
+    });
+  });
 });

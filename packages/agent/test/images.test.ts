@@ -1,4 +1,5 @@
 import { RestartPolicy_Condition, TaskState } from "@warren/api";
+import { RuntimeError } from "@warren/runtime";
 import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
 import { FakeClock, RecordingLogger } from "@warren/std/testing";
 import { expect, test } from "vitest";
@@ -89,7 +90,12 @@ test("a pull goes on while anyone waits for it, and ends with the last who does"
   const machine = new FakeMachine();
   machine.publish("registry.example/a:1");
   const runtime = new FakeRuntime(machine);
-  const images = new Images({ runtime, clock: new FakeClock(), log: new RecordingLogger() }, 1_000, () => []);
+  const images = new Images(
+    { runtime, clock: new FakeClock(), log: new RecordingLogger() },
+    1_000,
+    () => [],
+    async () => 0,
+  );
   const hold = machine.hold("pull");
   const [first, second] = [new AbortController(), new AbortController()];
   const pull = (signal: AbortSignal): Promise<unknown> => images.pull("registry.example/a:1", undefined, signal);
@@ -111,3 +117,37 @@ test("a pull goes on while anyone waits for it, and ends with the last who does"
   await new Promise((resolve) => setImmediate(resolve));
   expect(again.waiting).toBe(0);
 });
+
+test.each(["pull", "create"] as const)(
+  "where the disk is full in a %s, what is kept for its log goes first, then unused images",
+  async (call) => {
+    await using world = new World();
+    const other = "registry.example/two:1";
+    world.machine.publish(other);
+    await world.start();
+    const [gone, crashed] = [world.give("svc.1", { spec: { container: { image: other } } }), world.give("svc.2")];
+    await world.untilRunning(gone, crashed);
+    world.manager.unassign("lease", gone.key);
+    world.manager.unassign("version", gone.lease.versionId);
+    await world.until(
+      "its container is kept for its log",
+      () => world.machine.containers.get(gone.task)?.state.kind === "exited",
+    );
+    world.machine.exit(crashed.task, 1);
+    await world.until("another run is there", () => world.running("svc.2").length === 1);
+    expect(world.machine.containers.size).toBe(3);
+    let full = true;
+    world.fault = (made) => {
+      if (made !== `runtime.${call}` || !full) return undefined;
+      full = world.machine.containers.has(gone.task) || world.machine.images.has(other);
+      return full ? new RuntimeError({ code: "RUNTIME_DISK_FULL" }, "no space left on device") : undefined;
+    };
+    world.machine.publish("registry.example/new:1");
+    const next = world.give("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
+    await world.untilRunning(next);
+    expect([...world.machine.images.keys()].toSorted()).toEqual(["registry.example/new:1", image]);
+    // What runs, and the newest run of each lease, stays.
+    expect(world.running("svc.2")).toHaveLength(1);
+    expect(world.machine.containers.size).toBe(2);
+  },
+);

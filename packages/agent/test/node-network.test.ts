@@ -17,7 +17,13 @@ test("interfaces of another node, which this machine was before, are not expecte
   };
   const node = new NodeNetwork(network, { clock: new FakeClock(), random: seededRandom(1), log: silentLogger });
   const settings = { nodeSubnet: "10.77.1.0/24", taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16" };
-  const attachment = (id: string, address: string): TaskAttachment => ({ id, address, networks: [], netnsPath: "/n" });
+  const attachment = (id: string, address: string): TaskAttachment => ({
+    id,
+    address,
+    networks: [],
+    nameServers: [],
+    netnsPath: "/n",
+  });
   const { signal } = new AbortController();
   await node.open(settings, [attachment("old", "10.77.0.3"), attachment("own", "10.77.1.3")], signal);
   expect(expected).toEqual([[attachment("own", "10.77.1.3")]]);

@@ -61,6 +61,21 @@ test("with no manager the last known assignments go on, with the last known endp
   expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
 });
 
+test.each(["kept", "lost"])("a task's own upstreams outlive the worker, its record %s", async (record) => {
+  await using world = new World();
+  await world.start();
+  const t1 = world.give("svc.1", { spec: { container: { dns: { servers: ["9.9.9.9"] } } } });
+  await world.untilState(t1.task, TaskState.RUNNING);
+  expect(world.network.attached.get(t1.task)?.nameServers).toEqual(["9.9.9.9"]);
+  world.kill();
+  if (record === "lost") world.disk.entries.clear();
+  const expected: string[] = [];
+  world.network.onOpen = (tasks) => expected.push(...tasks.flatMap(({ nameServers }) => nameServers));
+  await world.start();
+  await world.until("the network is open again", () => expected.length > 0);
+  expect(expected).toEqual(["9.9.9.9"]);
+});
+
 test("orphans of a killed worker go: containers, half-made ones, attachments", async () => {
   await using world = new World();
   const starts = world.machine.hold("start");
@@ -69,7 +84,13 @@ test("orphans of a killed worker go: containers, half-made ones, attachments", a
   await world.until("it is about to start", () => starts.waiting === 1);
   world.kill();
   world.manager.unassign("lease", t1.key);
-  world.network.attached.set("ghost", { id: "ghost", address: "10.77.1.9", networks: [], netnsPath: "/x" });
+  world.network.attached.set("ghost", {
+    id: "ghost",
+    address: "10.77.1.9",
+    networks: [],
+    nameServers: [],
+    netnsPath: "/x",
+  });
   starts.release();
   await world.start();
   await world.until("nothing is left", () => world.agent.adopted && world.running().length === 0);

@@ -19,7 +19,7 @@ test("a named volume is a folder, made at its first use, writable to the contain
   const volumes = new Volumes(folder);
   const [mount] = await volumes.resolve(volume("db"));
   const path = join(folder, "volumes", "db");
-  expect(mount).toEqual({ kind: "bind", source: path, target: "/data", readOnly: false });
+  expect(mount).toEqual({ kind: "bind", source: path, target: "/data", readOnly: false, fill: true });
   expect((await stat(path)).mode & 0o777).toBe(0o777);
   expect((await stat(join(folder, "volumes"))).mode & 0o777).toBe(0o700);
   expect(await volumes.resolve(volume("db"))).toEqual([mount]);

@@ -41,7 +41,8 @@ const historyPerSlot = 3;
 export function explainService(view: View, service: Service): ExplainResponse {
   const tasks = Map.groupBy(view.find("tasks", "service", idOf(service)), ({ slotId }) => slotId);
   const slots = view.find("slots", "service", idOf(service)).toSorted((a, b) => compareSlotKeys(a.key, b.key));
-  const reasons = [...ofService(service, slots)];
+  const nodes = new Set([...tasks.values()].flat().map(({ nodeId }) => nodeId));
+  const reasons = [...ofService(service, slots), ...ofNodes(view, idOf(service), nodes)];
   for (const slot of slots) {
     const history = tasks.get(idOf(slot)) ?? [];
     if (!history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
@@ -65,7 +66,10 @@ export function explainTask(view: View, task: Task): ExplainResponse {
     id: idOf(task),
     name: taskName(task),
     summary: `task ${taskName(task)} ${taskText(view, task, where)}`,
-    reasons: inOrder([...ofSlot(view, view.get("slots", task.slotId), history)]),
+    reasons: inOrder([
+      ...ofSlot(view, view.get("slots", task.slotId), history),
+      ...ofNodes(view, task.serviceId, new Set([task.nodeId])),
+    ]),
   };
 }
 
@@ -121,6 +125,20 @@ function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> 
       "no task has been made yet",
       "see whether a manager leads: warren cluster info",
     );
+}
+
+/**
+ * What nodes say of themselves that concerns the service: by its id on any node, and of all their tasks on those that have
+ * one of its.
+ */
+function* ofNodes(view: View, serviceId: string, withTasks: ReadonlySet<string>): Iterable<Reason> {
+  for (const node of view.list("nodes")) {
+    if (node.status?.state !== NodeStatus_State.READY) continue;
+    for (const { message, remedy, serviceIds, everyTask, since } of node.description?.conditions ?? []) {
+      if (!serviceIds.includes(serviceId) && !(everyTask && withTasks.has(idOf(node)))) continue;
+      yield { at: since, taskId: "", slot: undefined, text: `on ${nodeName(node)}: ${message}`, remedy };
+    }
+  }
 }
 
 function updateText(state: UpdateStatus_State, message: string): string {

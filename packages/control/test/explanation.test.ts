@@ -23,6 +23,40 @@ describe("why", () => {
     });
   });
 
+  it("a node's conditions are reasons of the services that they concern, and of no other", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const other = await world.client.services.create({ spec: web({ name: "other" }) });
+    const said = (code: string, more: { serviceIds?: string[]; everyTask?: boolean }): object => ({
+      code,
+      message: `says ${code}`,
+      remedy: `mends ${code}`,
+      since: at(7),
+      ...more,
+    });
+    const conditions = [
+      said("PORT_IN_USE", { serviceIds: [serviceId] }),
+      said("RUNTIME_FAULT", {}),
+      said("FIREWALL_NAMES", { everyTask: true }),
+    ];
+    const edge1 = await addNode(world, "edge-1", NodeStatus_State.READY, conditions);
+    await addNode(world, "edge-2", NodeStatus_State.READY, [said("FIREWALL_NAMES", { everyTask: true })]);
+    await addNode(world, "edge-3", NodeStatus_State.DOWN, [said("PORT_IN_USE", { serviceIds: [serviceId] })]);
+    const task = await addTask(world, { serviceId, nodeId: edge1, status: { state: TaskState.RUNNING, at: at(9) } });
+    const reasons = async (ref: string): Promise<unknown> =>
+      (await world.client.services.explain({ ref })).reasons.map(({ text, remedy }) => [text, remedy]);
+    expect(await reasons("web")).toEqual([
+      ["on edge-1: says PORT_IN_USE", "mends PORT_IN_USE"],
+      ["on edge-1: says FIREWALL_NAMES", "mends FIREWALL_NAMES"],
+    ]);
+    expect(await reasons(task)).toEqual([
+      ["on edge-1: says PORT_IN_USE", "mends PORT_IN_USE"],
+      ["on edge-1: says FIREWALL_NAMES", "mends FIREWALL_NAMES"],
+      ["runs on edge-1", ""],
+    ]);
+    expect(JSON.stringify(await reasons(other.meta?.id ?? ""))).not.toContain("FIREWALL");
+  });
+
   it("a slot that fails tells its ends, the newest three, with what would help", async () => {
     const world = await control();
     const serviceId = await service(world, 1);

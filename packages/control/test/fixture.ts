@@ -147,6 +147,7 @@ export async function addNode(
   { store }: Control,
   hostname: string,
   state: NodeStatus_State = NodeStatus_State.READY,
+  conditions: readonly object[] = [],
 ): Promise<string> {
   return store.update((tx) =>
     tx.create(
@@ -154,7 +155,7 @@ export async function addNode(
       Node.fromPartial({
         spec: { availability: NodeSpec_Availability.ACTIVE },
         specVersion: 1,
-        description: { hostname },
+        description: { hostname, conditions: [...conditions] },
         status: { state, at: new Date(0) },
       }),
     ),

@@ -7,6 +7,8 @@
  * - `signals.ts`       terminationSignal: SIGTERM and SIGINT as an AbortSignal
  * - `pid-file.ts`      writePidFile, runningPid
  * - `directory-lock.ts` lockDirectory: one daemon on a data directory
+ * - `ballast.ts`       Ballast: room on the disk that is kept back for recovery
+ * - `last-end.ts`      LastEnd: why a daemon ended by itself
  * - `errors.ts`        DaemonError
  */
 export { pinoLogger, logLevels, type LogLevel, type PinoLoggerOptions } from "./logger.ts";
@@ -15,4 +17,6 @@ export { startHealthServer, type HealthServer, type HealthServerOptions } from "
 export { terminationSignal } from "./signals.ts";
 export { runningPid, writePidFile, type PidFile } from "./pid-file.ts";
 export { lockDirectory, type DirectoryLock } from "./directory-lock.ts";
+export { Ballast, isDiskFull, type BallastOptions } from "./ballast.ts";
+export { LastEnd } from "./last-end.ts";
 export { DaemonError, type DaemonFailure } from "./errors.ts";

@@ -32,6 +32,7 @@ import { callerGone, noAssignments, notLeading, streamReplaced, wrong } from "./
 import { isOfThisHistory } from "./history.ts";
 import { mustSpeakFor } from "./identity.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
+import { checkDescription, register } from "./node-status.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
 import { relayOf, Relays, type Relay } from "./relays.ts";
 import { checkReports } from "./report.ts";
@@ -156,15 +157,20 @@ export class Dispatcher {
     return { periodMs: this.#leading().sessions.heartbeat(nodeId, sessionId) };
   }
 
-  async #report({ nodeId, sessionId, leases }: ReportRequest, context: CallContext): Promise<ReportResponse> {
+  async #report(
+    { nodeId, sessionId, leases, description }: ReportRequest,
+    context: CallContext,
+  ): Promise<ReportResponse> {
     const { store } = this.#dependencies;
     const { sessions, assignments } = this.#leading();
     mustSpeakFor(context.identity, nodeId);
     checkReports(leases);
+    if (description !== undefined) checkDescription(description);
     const session = sessions.find(nodeId, sessionId);
     // Those of many nodes that come while the log is written are written together: see Store.update.
     const work = (tx: Transaction): ReportOutcome => {
       if (session.signal.aborted) throw session.signal.reason;
+      if (description !== undefined) register(tx, nodeId, description, session.historyFault, new Date(tx.now));
       return storeReports(tx, nodeId, leases);
     };
     const { stored, stale, refused, unknown } = await store.update(work);

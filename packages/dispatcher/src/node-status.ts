@@ -8,6 +8,11 @@ import { levelRefused, wrong } from "./errors.ts";
 const idForm = /^[0-9a-z]{25}$/;
 const maxText = 255;
 
+/** Conditions of a node that are stored, and characters of each text of one. */
+const mostConditions = 64;
+const maxConditionText = 1_000;
+const mostServices = 64;
+
 /** @throws ApiError `API_INVALID` */
 export function checkSessionRequest({ nodeId, description }: SessionRequest): {
   readonly nodeId: string;
@@ -15,12 +20,28 @@ export function checkSessionRequest({ nodeId, description }: SessionRequest): {
 } {
   if (!idForm.test(nodeId)) throw wrong("node_id", "is not 25 characters of [0-9a-z]");
   if (description === undefined) throw wrong("description", "is missing");
+  checkDescription(description);
+  return { nodeId, description };
+}
+
+/** @throws ApiError `API_INVALID` */
+export function checkDescription(description: NodeDescription): void {
   if (description.hostname === "") throw wrong("description.hostname", "is empty");
   for (const [field, value] of Object.entries(description)) {
     if (typeof value === "string" && value.length > maxText)
       throw wrong(`description.${field}`, `has ${value.length} characters; at most ${maxText} are stored`);
   }
-  return { nodeId, description };
+  const { conditions } = description;
+  if (conditions.length > mostConditions)
+    throw wrong("description.conditions", `has ${conditions.length}; at most ${mostConditions} are stored`);
+  for (const [i, { code, subject, message, remedy, serviceIds }] of conditions.entries()) {
+    const longest = Math.max(...[code, subject, message, remedy, ...serviceIds].map(({ length }) => length));
+    if (longest > maxConditionText || serviceIds.length > mostServices)
+      throw wrong(
+        `description.conditions[${i}]`,
+        `has a text of ${longest} characters and ${serviceIds.length} services; at most ${maxConditionText} and ${mostServices} are stored`,
+      );
+  }
 }
 
 /**

@@ -156,7 +156,8 @@ export async function harness(
             dispatcher.handlers.assignments({ nodeId: id, sessionId, held: Buffer.from(held) }, context(signal, id)),
           ),
         heartbeat: async () => (await dispatcher.handlers.heartbeat({ nodeId: id, sessionId }, call)).periodMs,
-        report: async (...leases) => dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases] }, call),
+        report: async (...leases) =>
+          dispatcher.handlers.report({ nodeId: id, sessionId, leases: [...leases], description: undefined }, call),
       };
     },
   };

@@ -1,4 +1,4 @@
-import { ApiError, NodeStatus_State, type ApiCode } from "@warren/api";
+import { ApiError, NodeStatus_State, type ApiCode, type NodeDescription } from "@warren/api";
 import { localIdentity, type Identity } from "@warren/api/server";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
@@ -60,6 +60,32 @@ describe("a node that comes", () => {
     second.session.leave();
     await h.worker("a", { hostname: "edge-2" });
     expect(h.store.view().get("nodes", a)?.description?.hostname).toBe("edge-2");
+  });
+
+  test("describes itself again in a report, which is stored and no new session", async () => {
+    await using h = await harness();
+    const { sessionId } = (await h.worker("a", { hostname: "edge-1" })).session.values[0] ?? { sessionId: "" };
+    const report = (described: NodeDescription): Promise<unknown> =>
+      Promise.resolve(
+        h.dispatcher.handlers.report(
+          { nodeId: a, sessionId, leases: [], description: described },
+          context(new AbortController().signal, a),
+        ),
+      );
+    const condition = { code: "PORT_IN_USE", subject: "80/tcp", message: "taken", remedy: "another", everyTask: false };
+    const conditions = [{ ...condition, serviceIds: [], since: undefined }];
+    await report(description("edge-1", { conditions }));
+    expect(h.store.view().get("nodes", a)).toMatchObject({
+      description: { hostname: "edge-1", conditions },
+      status: { state: NodeStatus_State.READY },
+    });
+    const { version } = h.store.view();
+    await report(description("edge-1", { conditions }));
+    expect(h.store.view().version).toBe(version);
+    const tooMany = Array.from({ length: 65 }, () => ({ ...condition, serviceIds: [], since: undefined }));
+    const tooLong = [{ ...condition, message: "x".repeat(1_001), serviceIds: [], since: undefined }];
+    for (const wrong of [tooMany, tooLong])
+      expect(await report(description("edge-1", { conditions: wrong })).catch(code)).toBe("API_INVALID");
   });
 
   test("while it has a session ends that one", async () => {
@@ -128,7 +154,7 @@ describe("a node that comes", () => {
       async () => collect(handlers.session({ nodeId: a, description: description("x"), obeyed: undefined }, other)),
       async () => collect(handlers.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, other)),
       async () => handlers.heartbeat({ nodeId: a, sessionId }, other),
-      async () => handlers.report({ nodeId: a, sessionId, leases: [] }, other),
+      async () => handlers.report({ nodeId: a, sessionId, leases: [], description: undefined }, other),
     ];
     for (const each of tried) expect(code(await failureOf(each))).toBe("API_DENIED");
     const self = context(new AbortController().signal, a);

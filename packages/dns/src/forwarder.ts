@@ -17,7 +17,7 @@ import {
   type Query,
 } from "./message.ts";
 import type { DnsMetrics } from "./metrics.ts";
-import type { Endpoint, ResolvedOptions } from "./options.ts";
+import { readEndpoint, type Endpoint, type ResolvedOptions } from "./options.ts";
 import { ReplyBuilder, rcodeName, type ExtendedError } from "./reply.ts";
 import type { Client } from "./types.ts";
 
@@ -39,6 +39,8 @@ const failureLimit = 4_096;
 const penaltyMs = 30_000;
 /** Tries of each upstream for one question. */
 const rounds = 2;
+/** Groups of upstreams that are remembered beside the server's own; the least recently used go first. */
+const groupLimit = 256;
 
 type Outcome = { readonly answer: Answer } | { readonly failure: string };
 
@@ -51,7 +53,16 @@ interface Upstream {
   failing: boolean;
 }
 
+/** Upstreams that are asked for the same clients. What they answered or failed at is those clients' alone. */
+interface Group {
+  /** Begins the keys of its questions. */
+  readonly prefix: string;
+  readonly upstreams: readonly Upstream[];
+}
+
 export interface ForwarderDependencies {
+  /** Upstreams of one client, as `DnsServerDependencies` has it. */
+  readonly upstreamsOf?: ((client: Client) => readonly string[]) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -67,6 +78,7 @@ export interface ForwarderDependencies {
  * - While no upstream answers, expired answers are served for days (RFC 8767).
  */
 export class Forwarder {
+  readonly #upstreamsOf: (client: Client) => readonly string[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Logger;
@@ -79,9 +91,18 @@ export class Forwarder {
   /** When each question last failed, in `monotonic()` time, oldest first. */
   readonly #failures = new Map<string, number>();
   readonly #closed = new AbortController();
-  #upstreams: readonly Upstream[] = [];
+  /** Of clients that have none of their own. */
+  #group: Group = { prefix: "", upstreams: [] };
+  /** Of clients that have their own, by these, in the order of use. */
+  readonly #groups = new Map<string, Group>();
+  #groupsMade = 0;
+  #own: readonly Endpoint[] = [];
 
-  constructor({ clock, random, log, metrics }: ForwarderDependencies, options: ResolvedOptions) {
+  constructor(
+    { upstreamsOf = () => [], clock, random, log, metrics }: ForwarderDependencies,
+    options: ResolvedOptions,
+  ) {
+    this.#upstreamsOf = upstreamsOf;
     this.#clock = clock;
     this.#random = random;
     this.#log = log;
@@ -90,19 +111,50 @@ export class Forwarder {
     this.#cache = new AnswerCache(clock, options.cache.bytes, options.cache.staleSeconds);
   }
 
-  /** Asks these from the next question on. What failed before is asked again. */
+  /** Where this server listens: it is never its own upstream. Called before the first question. */
+  setOwn(endpoints: readonly Endpoint[]): void {
+    this.#own = endpoints;
+  }
+
+  /** Asks these from the next question on, for clients that have none of their own. What failed before is asked again. */
   setUpstreams(endpoints: readonly Endpoint[]): void {
-    const known = this.#upstreams;
+    const known = this.#group.upstreams;
     this.#failures.clear();
-    this.#upstreams = endpoints.map(
-      (endpoint) =>
-        known.find((each) => each.endpoint.address === endpoint.address && each.endpoint.port === endpoint.port) ?? {
-          endpoint,
-          plain: false,
-          penaltyUntilMs: 0,
-          failing: false,
-        },
-    );
+    this.#group = { prefix: "", upstreams: this.#upstreamsAt(endpoints, known) };
+  }
+
+  #upstreamsAt(endpoints: readonly Endpoint[], known: readonly Upstream[]): Upstream[] {
+    return endpoints
+      .filter((endpoint) => !this.#own.some((own) => sameEndpoint(own, endpoint)))
+      .map(
+        (endpoint) =>
+          known.find((each) => sameEndpoint(each.endpoint, endpoint)) ?? {
+            endpoint,
+            plain: false,
+            penaltyUntilMs: 0,
+            failing: false,
+          },
+      );
+  }
+
+  #groupOf(client: Client): Group {
+    const names = this.#upstreamsOf(client);
+    if (names.length === 0) return this.#group;
+    const key = names.join(" ");
+    const known = this.#groups.get(key);
+    const group = known ?? {
+      prefix: `${(this.#groupsMade += 1)}/`,
+      upstreams: this.#upstreamsAt(
+        names.flatMap((name) => readEndpoint(name) ?? []),
+        [],
+      ),
+    };
+    this.#groups.delete(key);
+    this.#groups.set(key, group);
+    const [oldest] = this.#groups.keys();
+    if (this.#groups.size > groupLimit && oldest !== undefined) this.#groups.delete(oldest);
+    // A client that names nobody but this server has named nobody.
+    return group.upstreams.length === 0 ? this.#group : group;
   }
 
   close(): void {
@@ -111,7 +163,8 @@ export class Forwarder {
 
   /** Returns the reply itself, and no promise, where the cache or a limit decides. */
   reply(query: Query, client: Client, limit: number): Buffer | Promise<Buffer> {
-    const key = this.#key(query);
+    const group = this.#groupOf(client);
+    const key = group.prefix + this.#key(query);
     const cached = this.#cache.get(key);
     if (cached?.fresh === true) {
       this.#metrics.count("cache");
@@ -125,12 +178,13 @@ export class Forwarder {
     const waiting = this.#waiting.get(client.address) ?? 0;
     if (waiting >= this.#options.forward.pendingPerClient || this.#waitingTotal >= this.#options.forward.pending)
       return this.#failed(query, limit, { infoCode: otherError, text: "too many questions are under way" });
-    return this.#wait(query, client.address, key, limit, cached);
+    return this.#wait(query, client.address, group, key, limit, cached);
   }
 
   async #wait(
     query: Query,
     client: string,
+    group: Group,
     key: string,
     limit: number,
     cached: CachedAnswer | undefined,
@@ -138,7 +192,7 @@ export class Forwarder {
     this.#waiting.set(client, (this.#waiting.get(client) ?? 0) + 1);
     this.#waitingTotal += 1;
     try {
-      const outcome = await this.#outcomeOrLate(key, query, cached !== undefined);
+      const outcome = await this.#outcomeOrLate(group, key, query, cached !== undefined);
       if (outcome !== "late" && "answer" in outcome) {
         this.#metrics.count("upstream");
         return this.#from(outcome.answer, query, limit, 0);
@@ -155,8 +209,8 @@ export class Forwarder {
   }
 
   /** What upstream says; where there is something stale to give instead, only within `staleAfterMs`. */
-  async #outcomeOrLate(key: string, query: Query, impatient: boolean): Promise<Outcome | "late"> {
-    const lookup = this.#pending.get(key) ?? this.#look(key, query);
+  async #outcomeOrLate(group: Group, key: string, query: Query, impatient: boolean): Promise<Outcome | "late"> {
+    const lookup = this.#pending.get(key) ?? this.#look(group, key, query);
     if (!impatient) return lookup;
     const late = Promise.withResolvers<"late">();
     const timer = this.#clock.setTimeout(() => late.resolve("late"), staleAfterMs);
@@ -173,9 +227,9 @@ export class Forwarder {
     return `${bits}${questionKey(query.bytes, query.end)}`;
   }
 
-  #look(key: string, query: Query): Promise<Outcome> {
+  #look(group: Group, key: string, query: Query): Promise<Outcome> {
     const beginMs = this.#clock.monotonic();
-    const lookup = this.#tryAll(query).then((outcome) => {
+    const lookup = this.#tryAll(group, query).then((outcome) => {
       this.#pending.delete(key);
       this.#failures.delete(key);
       if ("answer" in outcome) {
@@ -194,16 +248,16 @@ export class Forwarder {
   }
 
   /** Those that answered lately first; then in the order that was given. */
-  #plan(): Upstream[] {
+  #plan({ upstreams }: Group): Upstream[] {
     const now = this.#clock.monotonic();
     const [late, good] = [true, false].map((isLate) =>
-      this.#upstreams.filter(({ penaltyUntilMs }) => penaltyUntilMs > now === isLate),
+      upstreams.filter(({ penaltyUntilMs }) => penaltyUntilMs > now === isLate),
     ) as [Upstream[], Upstream[]];
     return Array.from({ length: rounds }, () => [...good, ...late]).flat();
   }
 
-  #tryAll(query: Query): Promise<Outcome> {
-    const plan = this.#plan();
+  #tryAll(group: Group, query: Query): Promise<Outcome> {
+    const plan = this.#plan(group);
     if (plan.length === 0) return Promise.resolve({ failure: "no upstream name server is known" });
     const { retryMs, timeoutMs } = this.#options.forward;
     const ended = new AbortController();
@@ -328,6 +382,10 @@ export class Forwarder {
     this.#metrics.count("error");
     return new ReplyBuilder(query, code, 0, 0, limit, this.#options.maxUdpBytes, error).finish();
   }
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.address === b.address && a.port === b.port;
 }
 
 /** Whether `reply` is a response to `message`, whose question ends at `end`. */

@@ -3,6 +3,7 @@
  *
  * - `server.ts`         startDnsServer: listens, and owns all that follows
  * - `service-names.ts`  ServiceNames: the Resolver over a snapshot of services; pure
+ * - `node-names.ts`    NodeNames: the node's own names, which its resolver has on loopback
  * - `types.ts`          Resolver, options, DnsServer
  * - `errors.ts`         DnsError
  * - `responder.ts`      bytes of a question → bytes of its reply
@@ -17,6 +18,7 @@
  */
 export { startDnsServer } from "./server.ts";
 export { ServiceNames, type NamedService, type NamedTask, type ServiceNamesOptions } from "./service-names.ts";
+export { NodeNames, namesOfNode } from "./node-names.ts";
 export { DnsError, type DnsFailure } from "./errors.ts";
 export type {
   Client,

@@ -28,7 +28,7 @@ export async function startDnsServer(
   const { clock = systemClock, random = systemRandom } = dependencies;
   const log = (dependencies.log ?? silentLogger).child({ component: "dns" });
   const metrics = new DnsMetrics(clock, dependencies.metrics);
-  const forwarder = new Forwarder({ clock, random, log, metrics }, resolved);
+  const forwarder = new Forwarder({ upstreamsOf: dependencies.upstreamsOf, clock, random, log, metrics }, resolved);
   const names = new OwnNames(dependencies.resolver, random, resolved);
   const responder = new Responder(names, forwarder, metrics, log, resolved.maxUdpBytes);
   await using started = new AsyncDisposableStack();
@@ -54,7 +54,8 @@ export async function startDnsServer(
     started.defer(() => tcp.close());
     addresses.push(udp.endpoint);
   }
-  const watched = await openUpstreams(resolved, addresses, forwarder, log);
+  forwarder.setOwn(addresses);
+  const watched = await openUpstreams(resolved, forwarder, log);
   started.defer(async () => watched?.close());
   log.info("listening", { addresses });
   const owned = started.move();
@@ -93,14 +94,10 @@ async function listen(
 
 async function openUpstreams(
   { upstreams }: ResolvedOptions,
-  own: readonly Endpoint[],
   forwarder: Forwarder,
   log: Logger,
 ): Promise<WatchedResolvConf | undefined> {
-  const set = (servers: readonly Endpoint[]): void =>
-    forwarder.setUpstreams(
-      servers.filter(({ address, port }) => !own.some((each) => each.address === address && each.port === port)),
-    );
+  const set = (servers: readonly Endpoint[]): void => forwarder.setUpstreams(servers);
   if ("resolvConf" in upstreams) return WatchedResolvConf.open(upstreams.resolvConf, log, set);
   set(upstreams.flatMap((text) => readEndpoint(text) ?? []));
   return undefined;

@@ -81,7 +81,9 @@ export class ServiceNames implements Resolver {
   }
 
   resolve(asked: string, client: Client): Resolved {
-    const name = asked.endsWith(this.#suffix) ? asked.slice(0, -this.#suffix.length) : asked;
+    let name = asked;
+    // More than once where a client's resolver appends the domain to a name that has it.
+    while (name.endsWith(this.#suffix)) name = name.slice(0, -this.#suffix.length);
     const exact = this.#names.get(name);
     if (exact !== undefined) return this.#visible(exact, client, ({ bareName }) => bareName);
     const dot = name.indexOf(".");

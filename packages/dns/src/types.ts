@@ -82,6 +82,13 @@ export interface DnsServerOptions {
 
 export interface DnsServerDependencies {
   readonly resolver: Resolver;
+  /**
+   * Where names that are not ours are asked for this client, in the form and order of `DnsServerOptions.upstreams`. It
+   * changes nothing about which names are ours. Empty, or none that can be asked: those of the options.
+   *
+   * @default none
+   */
+  readonly upstreamsOf?: (client: Client) => readonly string[];
   /** @default the system's */
   readonly clock?: Clock;
   /** Ids of questions upstream, and the order of addresses. @default the system's */

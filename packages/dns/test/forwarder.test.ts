@@ -1,6 +1,6 @@
 import { encode, type DecodedPacket } from "dns-packet";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startDnsServer, type DnsServer, type DnsServerOptions } from "@warren/dns";
+import { startDnsServer, type Client, type DnsServer, type DnsServerOptions } from "@warren/dns";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom, until } from "@warren/std/testing";
 import { ask, data, question, rcodeOf, sendDatagram } from "./ask.ts";
 import { FakeUpstream, always, response, type Behaviour } from "./fake-upstream.ts";
@@ -412,4 +412,58 @@ test("a server that closes leaves no question under way", async () => {
   await dns.close();
   await expect(reply).rejects.toThrow();
   await until("its timers are gone", () => clock.pending === 0);
+});
+
+describe("a client with upstreams of its own", () => {
+  const [own, other] = ["127.0.0.2", "127.0.0.3"];
+
+  async function serverFor(
+    upstreams: readonly string[],
+    of: (address: string) => readonly string[],
+  ): Promise<DnsServer> {
+    const resolver = { resolve: (name: string) => (name === "web" ? ["10.96.0.10"] : undefined) };
+    const upstreamsOf = ({ address }: Client): readonly string[] => of(address);
+    return resources.use(
+      await startDnsServer(
+        { clock, log, metrics, random: seededRandom(7), resolver, upstreamsOf },
+        { listen: [{ address: "127.0.0.1", port: 0 }], upstreams },
+      ),
+    );
+  }
+
+  test("has its answers from there, and others from the server's; neither from what the other was answered", async () => {
+    const [all, its] = [await upstream(always("192.0.2.1")), await upstream(always("192.0.2.2"))];
+    const dns = await serverFor([all.name], (address) => (address === own ? [its.name] : []));
+    for (let i = 0; i < 2; i += 1) {
+      expect(data(await ask(dns, "example.org", "A", { from: own }))).toEqual(["192.0.2.2"]);
+      expect(data(await ask(dns, "example.org", "A", { from: other }))).toEqual(["192.0.2.1"]);
+    }
+    expect([all.heard.length, its.heard.length]).toEqual([1, 1]);
+  });
+
+  test("knows the names that are ours as all others do", async () => {
+    const its = await upstream(always("192.0.2.2"));
+    const dns = await serverFor([], () => [its.name]);
+    expect(data(await ask(dns, "web", "A", { from: own }))).toEqual(["10.96.0.10"]);
+    expect(rcodeOf(await ask(dns, "nobody.warren", "A", { from: own }))).toBe(3);
+    expect(its.heard).toEqual([]);
+  });
+
+  test("hears that they fail, and nobody else does", async () => {
+    const all = await upstream(always("192.0.2.1"));
+    const its = await upstream((asked) => response(asked, { rcode: 5 }));
+    const dns = await serverFor([all.name], (address) => (address === own ? [its.name] : []));
+    expect(why(await ask(dns, "example.org", "A", { from: own, edns }))).toContain("REFUSED");
+    expect(data(await ask(dns, "example.org", "A", { from: other }))).toEqual(["192.0.2.1"]);
+    expect(rcodeOf(await ask(dns, "example.org", "A", { from: own }))).toBe(2);
+    expect(all.heard).toHaveLength(1);
+  });
+
+  test("that names this server, and nobody else, has named nobody", async () => {
+    const all = await upstream(always("192.0.2.1"));
+    const named: string[] = [];
+    const dns = await serverFor([all.name], () => named);
+    named.push(`127.0.0.1:${dns.addresses[0]?.port}`);
+    expect(data(await ask(dns, "example.org", "A", { from: own }))).toEqual(["192.0.2.1"]);
+  });
 });

@@ -30,6 +30,7 @@ describe("a name", () => {
   test.each([
     ["web", ["10.96.0.10"]],
     ["web.warren", ["10.96.0.10"]],
+    ["web.warren.warren", ["10.96.0.10"]],
     ["shop.example", ["10.96.0.10"]],
     ["shop.example.warren", ["10.96.0.10"]],
     ["tasks.web", ["10.77.1.2", "10.77.2.4"]],

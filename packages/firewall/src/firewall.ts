@@ -12,12 +12,12 @@ import {
 import { FirewallError } from "./errors.ts";
 import { IptablesApplier } from "./iptables.ts";
 import { NftApplier } from "./nft.ts";
-import { runProgram } from "./run.ts";
+import { runProgram, withoutNft } from "./run.ts";
 import type { Backend, Firewall, RulesApplier, RulesEvents, RuleTable, Run } from "./types.ts";
 
 export interface FirewallDependencies {
   readonly events: RulesEvents;
-  /** How programs are run. @default in this process's network namespace */
+  /** How programs are run. @default in this process's network namespace; transactions of nft by `events`, where it can */
   readonly run?: Run;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -69,7 +69,8 @@ export async function startFirewall(
   dependencies: FirewallDependencies,
   options: FirewallOptions = {},
 ): Promise<Firewall> {
-  const { run = runProgram, random = systemRandom } = dependencies;
+  const { random = systemRandom } = dependencies;
+  const run = dependencies.run ?? withoutNft(dependencies.events, runProgram);
   const backend =
     options.backend === undefined || options.backend === "auto" ? await chooseBackend(run) : options.backend;
   const applier = backend === "nft" ? new NftApplier(run, random) : new IptablesApplier(run);

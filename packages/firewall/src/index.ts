@@ -5,6 +5,7 @@
  * - `nft.ts`        the nftables applier
  * - `nft-change.ts` the transaction that turns one table into another; pure
  * - `iptables.ts`   the iptables applier, for machines without nft
+ * - `foreign.ts`    foreignFirewall: which program owns the machine's other rules
  * - `run.ts`        running nft and iptables
  * - `types.ts`      Firewall, RuleTable, and the seams
  * - `errors.ts`     FirewallError
@@ -13,7 +14,8 @@
 export { startFirewall, type FirewallDependencies, type FirewallOptions } from "./firewall.ts";
 export { FirewallError, type FirewallFailure } from "./errors.ts";
 export { nftTable } from "./nft-change.ts";
-export { runProgram } from "./run.ts";
+export { foreignFirewall, type ForeignFirewall } from "./foreign.ts";
+export { runProgram, withoutNft } from "./run.ts";
 export type {
   Backend as FirewallBackend,
   Chain,

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { FirewallError } from "./errors.ts";
-import type { Run } from "./types.ts";
+import type { RulesEvents, Run } from "./types.ts";
 
 /** With the directories of nft and iptables, which a service's PATH may lack. */
 const path = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
@@ -20,6 +20,15 @@ export const runProgram: Run = (program, args, input = "") =>
     });
     child.stdin.end(input);
   });
+
+/** As `run`, but that transactions of nft start no program where the kernel's nftables can be had without. */
+export function withoutNft(events: Pick<RulesEvents, "runNft">, run: Run): Run {
+  return async (program, args, input) => {
+    const isTransaction = program === "nft" && args.join(" ") === "-f -" && input !== undefined;
+    const done = isTransaction ? await events.runNft?.(input) : undefined;
+    return done ?? run(program, args, input);
+  };
+}
 
 /** Standard output of a program. @throws FirewallError `FIREWALL_RULES_FAILED` if its exit code is not 0 */
 export async function mustRun(run: Run, program: string, args: readonly string[], input?: string): Promise<string> {

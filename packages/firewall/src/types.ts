@@ -70,9 +70,15 @@ export interface Firewall extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Notifies of changes to nftables, by any program; `Netlink` of `@warren/netlink-napi` is one. */
+/** The kernel's nftables, as a firewall needs it; `Netlink` of `@warren/netlink-napi` is one. */
 export interface RulesEvents {
+  /** Notifies of changes, by any program. */
   watchRules(listener: (change: RulesChange) => void): { close(): void };
+  /**
+   * Runs commands of nft as one transaction without a program, with what `nft -f -` would have ended with and written;
+   * undefined where that can't be done. @default it can't
+   */
+  runNft?(commands: string): Promise<Awaited<ReturnType<Run>> | undefined>;
 }
 
 /** Runs a program to its end. Rejects with an error that has `code: "ENOENT"` if there is none of that name. */

@@ -1,4 +1,4 @@
-import { startFirewall, type FirewallBackend, type RuleTable, type Run } from "@warren/firewall";
+import { startFirewall, withoutNft, type FirewallBackend, type RuleTable, type Run } from "@warren/firewall";
 import { firewallContract } from "@warren/firewall/testing";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { FakeClock, runReadmeExample, until } from "@warren/std/testing";
@@ -20,6 +20,35 @@ async function flush(host: LabHost, backend: FirewallBackend): Promise<void> {
   if (backend === "nft") await host.run("nft", ["flush", "ruleset"]);
   else for (const args of [["-F"], ["-X"]]) await host.run("iptables", args);
 }
+
+describe("the firewall by nft's library", () => {
+  test.each(firewallContract)("$title", async ({ run }) => {
+    await using lab = await Lab.open();
+    const host = await lab.host("node");
+    const transactions: string[] = [];
+    const programs: Run = (program, args, input) => {
+      if (args.join(" ") === "-f -") transactions.push(program);
+      return host.run(program, args, input);
+    };
+    await using firewall = await startFirewall(
+      { events: host.netlink, run: withoutNft(host.netlink, programs) },
+      { backend: "nft" },
+    );
+    await run({ firewall, rules: () => allRules(host), flush: () => flush(host, "nft") });
+    expect(transactions).toEqual([]);
+  });
+
+  test("a transaction that is refused says why, and nothing of it is done", async () => {
+    await using lab = await Lab.open();
+    const { netlink, run } = await lab.host("node");
+    const refused = await netlink.runNft("add table ip a\nadd rule ip a none accept\n");
+    expect(refused?.code).toBe(1);
+    expect(refused?.stderr).toMatch(/No such file or directory/);
+    expect((await run("nft", ["list", "tables"])).stdout).toBe("");
+    expect(await netlink.runNft("add table ip b\n")).toMatchObject({ code: 0, stderr: "" });
+    expect((await run("nft", ["list", "tables"])).stdout).toBe("table ip b\n");
+  });
+});
 
 describe.each(["nft", "iptables"] as const)("the firewall by %s", (backend) => {
   test.each(firewallContract)("$title", async ({ run }) => {

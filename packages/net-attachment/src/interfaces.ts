@@ -32,10 +32,13 @@ export function interfaceName(taskId: string): string {
   );
 }
 
+/** Of routes of ours for what no task has; nobody else's routes have it. */
+const unreachableMetric = 4_096;
+
 const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);
 
 /** Runs a step for which failing with one of `codes` means that it was done before. */
-async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
+export async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
   try {
     await step;
   } catch (error) {
@@ -75,13 +78,20 @@ export class Interfaces {
   async unprepare(): Promise<void> {
     const { netnsDirectory, gateway } = this.#options;
     await restoreForwarding(this.#netlink, netnsDirectory);
-    for (const route of this.#unreachable()) await tolerating(["ESRCH"], this.#netlink.deleteRoute(route));
+    // By their form: the subnets of an earlier time may have been others.
+    for (const { destination, kind, metric } of await this.#netlink.routes())
+      if (kind === "unreachable" && metric === unreachableMetric)
+        await tolerating(["ESRCH"], this.#netlink.deleteRoute({ destination, kind, metric }));
     await tolerating(["EADDRNOTAVAIL"], this.#netlink.deleteAddress("lo", `${gateway}/32`));
   }
 
   #unreachable(): RouteSpec[] {
     const { nodeSubnet, taskPool } = this.#options;
-    return [nodeSubnet, taskPool].map((destination) => ({ destination, kind: "unreachable", metric: 4_096 }));
+    return [nodeSubnet, taskPool].map((destination) => ({
+      destination,
+      kind: "unreachable",
+      metric: unreachableMetric,
+    }));
   }
 
   ownPath(taskId: string): string {

@@ -12,6 +12,7 @@ export { NetlinkError } from "./errors.ts";
 export type {
   Address,
   Change,
+  Datagram,
   FlowFilter,
   Link,
   LinkChange,

@@ -1,11 +1,12 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { NetlinkError, toNetlinkError } from "./errors.ts";
-import type { Change, Netlink, RulesChange, Watch } from "./types.ts";
+import type { Change, Datagram, Netlink, RulesChange, Watch } from "./types.ts";
 
 type Native = {
-  [Name in Exclude<keyof Netlink, "watch" | "watchRules" | "writeSysctls">]: Netlink[Name];
+  [Name in Exclude<keyof Netlink, "watch" | "watchRules" | "writeSysctls" | "exchange">]: Netlink[Name];
 } & {
+  exchange(datagram: Omit<Datagram, "payload"> & { readonly payload: number[] }): Promise<boolean>;
   writeSysctls(values: { name: string; value: string }[]): Promise<void>;
   watch(groups: readonly string[], listener: (change: never) => void): { close(): void };
 };
@@ -95,6 +96,11 @@ export function openNetlink(netns?: string): Netlink {
         native.writeSysctls(Object.entries(values).map(([name, value]) => ({ name, value }))),
       ),
     deleteFlows: (filters) => translated("end flows", () => native.deleteFlows(filters)),
+    exchange: (datagram) =>
+      translated(`send to ${datagram.address} port ${datagram.port}`, () =>
+        native.exchange({ ...datagram, payload: [...datagram.payload] }),
+      ),
+    runNft: async (commands) => (await translated("run commands of nft", () => native.runNft(commands))) ?? undefined,
     watch: (groups, listener: (change: Change) => void) => watch(groups, listener),
     watchRules: (listener: (change: RulesChange) => void) => watch(["rules"], listener),
   };

@@ -109,6 +109,21 @@ export interface Watch extends Disposable {
   close(): void;
 }
 
+export interface Datagram {
+  /** IPv4. */
+  readonly address: string;
+  readonly port: number;
+  readonly payload: Uint8Array;
+  /** Where it is answered by this call itself, with what was sent. @default somebody else answers */
+  readonly answerer?: {
+    /** Path of a namespace. @default this process's */
+    readonly netns?: string;
+    /** On every address there. */
+    readonly port: number;
+  };
+  readonly timeoutMs: number;
+}
+
 /** The network of one namespace. All methods reject with `NetlinkError`. */
 export interface Netlink {
   links(): Promise<Link[]>;
@@ -133,7 +148,19 @@ export interface Netlink {
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
   /** Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. */
   deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
+  /**
+   * Sends a datagram, every 200 ms until it is answered; whether it was, in time. Rejects with what it was refused by:
+   * `ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, `EPERM`, `EADDRINUSE` of the answerer.
+   */
+  exchange(datagram: Datagram): Promise<boolean>;
   /** Subscribed when it returns. The watch does not keep the process alive. */
   watch(groups: readonly ("link" | "address" | "route")[], listener: (change: Change) => void): Watch;
+  /**
+   * Runs commands of nft as one transaction, by nft's own library (libnftables), without a program; what `nft -f -` would
+   * have ended with and written. Undefined where the machine has no such library.
+   */
+  runNft(
+    commands: string,
+  ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string } | undefined>;
   watchRules(listener: (change: RulesChange) => void): Watch;
 }

@@ -27,6 +27,9 @@ export const defaultParallelism = 1;
 /** What a health check takes to call a task unhealthy, where its spec is silent. */
 const defaultProbe = { intervalMs: 10_000, timeoutMs: 5_000, retries: 3 } as const;
 
+/** The same of an image's own check, by Docker's defaults, ms. */
+const imageProbeMs = 3 * (30_000 + 30_000);
+
 export type Rollout =
   /** `turn`: slots to replace now. `changes`: to be stored with the service. `wakeInMs`: when time alone moves it on. */
   | {
@@ -285,7 +288,7 @@ function failureOf(reading: SlotReading, service: Service, since: number): Stand
   });
   if (recorded !== undefined && own.includes(recorded) && firstFailure !== undefined) {
     const task = tasks.find(({ meta }) => meta?.id === firstFailure.taskId);
-    if (firstFailure.rejected || firstFailure.ranMs <= monitorMs + probeMs(service)) {
+    if (firstFailure.rejected || firstFailure.ranMs <= monitorMs + probeMs(service, firstFailure)) {
       const which = task === undefined ? "a task" : `the task ${firstFailure.taskId}`;
       return found(`${which} ${endText(firstFailure)}`);
     }
@@ -295,7 +298,7 @@ function failureOf(reading: SlotReading, service: Service, since: number): Stand
     const end = endOf(task, lastEnd);
     if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
       continue;
-    if (end.rejected || end.ranMs <= monitorMs + probeMs(service))
+    if (end.rejected || end.ranMs <= monitorMs + probeMs(service, end))
       return found(`the task ${end.taskId} ${endText(end)}`);
   }
   return undefined;
@@ -313,9 +316,10 @@ function endOf(task: Task, lastEnd: RunEnd | undefined): RunEnd {
 }
 
 /** How long a task may run before its health check has found that it is unhealthy, ms. */
-function probeMs({ spec }: Service): number {
+function probeMs({ spec }: Service, { code }: RunEnd): number {
   const check = spec?.task?.container?.healthCheck;
-  if (check === undefined) return 0;
+  // Of an image's own check only the node knows the times.
+  if (check === undefined) return code === "AGENT_UNHEALTHY" ? imageProbeMs : 0;
   const probe = (check.intervalMs || defaultProbe.intervalMs) + (check.timeoutMs || defaultProbe.timeoutMs);
   return check.startPeriodMs + probe * (check.retries || defaultProbe.retries);
 }

@@ -214,8 +214,10 @@ class ContainerdRuntime implements Runtime {
         const container = await this.#pieces.make(spec, image);
         await this.#pieces.directory(spec.id).keepRecord(Container.encode(container).finish());
         await this.#connection.unary(ContainersService.create, { container });
-        return await this.#status(container, undefined);
-      } catch (error) {
+        // Nothing has run in it: its files need not be asked.
+        return this.#statusOf(container, { kind: "created" });
+      } catch (cause) {
+        const error = this.#withDiskFull(cause);
         // The first failure is the one to throw; pieces that can't be removed now are found later (C1).
         await this.#pieces
           .remove(spec.id)
@@ -224,6 +226,15 @@ class ContainerdRuntime implements Runtime {
           );
         throw error;
       }
+    });
+  }
+
+  /** Our own files of a container are on the same disk as containerd's, as a rule. */
+  #withDiskFull(error: unknown): unknown {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["ENOSPC", "EDQUOT"].includes(code)) return error;
+    return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `the disk of ${this.#dataDir} or ${this.#runDir} is full`, {
+      cause: error,
     });
   }
 
@@ -536,6 +547,10 @@ class ContainerdRuntime implements Runtime {
   }
 
   async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {
+    return this.#statusOf(container, await this.#state(container, task));
+  }
+
+  #statusOf(container: Container, state: ContainerState): ContainerStatus {
     const { [stopSignalLabel]: _, [logUriLabel]: __, [bootLabel]: ___, ...labels } = container.labels;
     const { id, image } = container;
     return {
@@ -543,7 +558,7 @@ class ContainerdRuntime implements Runtime {
       image,
       labels,
       netnsPath: this.#pieces.directory(id).netnsPath,
-      state: await this.#state(container, task),
+      state,
     };
   }
 

@@ -5,8 +5,8 @@ export interface RuntimeFault {
   readonly id: string;
   /** What it lets somebody do. */
   readonly what: string;
-  /** `runc 1.1.5: CVE-… lets …; take 1.1.12 or later`, for people. */
-  readonly text: string;
+  /** `take a build with 1.1.12 or …`, for people. */
+  readonly remedy: string;
 }
 
 interface KnownFault {
@@ -73,8 +73,8 @@ export function knownRuntimeFaults(info: Pick<RuntimeInfo, "ociRuntime">): reado
   return runcFaults
     .filter(({ mended, backports }) => !isMended(ociRuntime, version, mended) && !backports?.test(ociRuntime))
     .map(({ id, what, mended }) => {
-      const text = `${ociRuntime}: ${id} (${what}); take a build with ${mended.join(" or ")} or later, or your distribution's update`;
-      return { id, what, text };
+      const remedy = `take a build with ${mended.join(" or ")} or later, or your distribution's update`;
+      return { id, what, remedy };
     });
 }
 

@@ -23,7 +23,5 @@ test("what a distribution has mended under the old version is not named", () => 
   expect(ids("runc 1.1.5+ds1 (1.1.5+ds1-1+deb12u1)")).not.toContain("CVE-2024-21626");
   expect(ids("runc 1.1.5+ds1 (1.1.5+ds1-1)")).toContain("CVE-2024-21626");
   const [first] = knownRuntimeFaults({ ociRuntime: "runc 1.1.5" });
-  expect(first?.text).toMatch(
-    /^runc 1\.1\.5: CVE-2026-41579 \(.*\); take a build with 1\.3\.6 or 1\.4\.3 or 1\.5\.0 or later/,
-  );
+  expect(first?.remedy).toMatch(/^take a build with 1\.3\.6 or 1\.4\.3 or 1\.5\.0 or later/);
 });

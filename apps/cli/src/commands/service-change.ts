@@ -9,7 +9,7 @@ import { deletion, follow } from "../service/convergence.ts";
 import {
   applyServiceFlags,
   commonServiceFlags,
-  healthRemovalFlag,
+  noHealthcheckFlag,
   removalFlags,
   serviceFieldWords,
   serviceFlags,
@@ -88,6 +88,7 @@ export class ServiceCreate extends ServiceCommand {
   };
   static override flags = {
     ...serviceFlags,
+    ...noHealthcheckFlag,
     image: Flags.string({ description: "(required) Image to run, such as nginx:1.27", helpValue: "IMAGE" }),
     replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, helpValue: "N" }),
     ...waitFlags,
@@ -125,7 +126,7 @@ export class ServiceUpdate extends ServiceCommand {
   static override flags = {
     ...serviceFlags,
     ...removalFlags,
-    ...healthRemovalFlag,
+    ...noHealthcheckFlag,
     replicas: Flags.integer({ description: "How many tasks", min: 0, helpValue: "N" }),
     force: Flags.boolean({ description: "Replace all tasks even if nothing changes" }),
     ...waitFlags,

@@ -541,7 +541,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     },
   },
   dns: {
-    help: "Name server to ask in place of the node's",
+    help: "Name server for names that are not the cluster's",
     value: "ADDRESS",
     multiple: true,
     group: "NETWORK",
@@ -549,7 +549,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => put((container.dns ??= noDns()).servers, value, (each) => each),
   },
   "dns-search": {
-    help: "Domain to search short names in",
+    help: "Domain to search short names in, after the cluster's own",
     value: "DOMAIN",
     multiple: true,
     group: "NETWORK",

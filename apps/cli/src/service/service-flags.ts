@@ -3,7 +3,7 @@
  * is: a flag that is given replaces, adds by key where it has one, and leaves all else alone.
  */
 import { Flags } from "@oclif/core";
-import type { ServiceSpec } from "@warren/api";
+import { HealthCheck, type ServiceSpec } from "@warren/api";
 import type { FieldWords } from "../field-words.ts";
 import { formatBytes, UnitError } from "../units.ts";
 import { openDraft, removals, switches, uses, type Draft } from "./flag-table.ts";
@@ -63,9 +63,12 @@ export const serviceFieldWords: FieldWords = {
   ),
 };
 
-/** Of `service update` alone. */
-export const healthRemovalFlag: AnyFlags = {
-  "no-healthcheck": Flags.boolean({ description: "Take away the health check", helpGroup: "REMOVAL" }),
+/** Without a value, so that it is in neither table. */
+export const noHealthcheckFlag: AnyFlags = {
+  "no-healthcheck": Flags.boolean({
+    description: "No health check, whatever the image says (HEALTHCHECK)",
+    helpGroup: "HEALTH",
+  }),
 };
 
 /**
@@ -100,7 +103,7 @@ export function applyServiceFlags(
       });
     }
   }
-  if (flags["no-healthcheck"] === true) naming("no-healthcheck", () => takeHealthCheck(draft, flags));
+  if (flags["no-healthcheck"] === true) naming("no-healthcheck", () => turnOffHealthCheck(draft, flags));
   // The file first: what is given one by one goes before it.
   const order = Object.keys(uses).toSorted((a, b) => Number(b === "env-file") - Number(a === "env-file"));
   for (const name of order) for (const value of given(name)) naming(name, () => uses[name]?.set(draft, value));
@@ -111,11 +114,10 @@ export function applyServiceFlags(
   return draft.spec;
 }
 
-function takeHealthCheck({ container }: Draft, flags: Readonly<Record<string, unknown>>): void {
+function turnOffHealthCheck({ container }: Draft, flags: Readonly<Record<string, unknown>>): void {
   const other = Object.keys(uses).find((name) => uses[name]?.group === "HEALTH" && flags[name] !== undefined);
   if (other !== undefined) throw new UnitError(`--${other} asks for a health check: give one of them`);
-  if (container.healthCheck === undefined) throw new UnitError("the service has no health check to take away");
-  container.healthCheck = undefined;
+  container.healthCheck = HealthCheck.create({ probe: { $case: "none", value: {} } });
 }
 
 const healthTimes = ["health-interval", "health-timeout", "health-retries", "health-start-period"];
@@ -123,7 +125,7 @@ const healthTimes = ["health-interval", "health-timeout", "health-retries", "hea
 /** What only several flags together can get wrong. @throws UnitError */
 function checkTogether({ container, resources }: Draft, isGiven: (flag: string) => boolean): void {
   const time = healthTimes.find(isGiven);
-  if (time !== undefined && container.healthCheck?.probe === undefined)
+  if (time !== undefined && (container.healthCheck?.probe?.$case ?? "none") === "none")
     throw new UnitError(`--${time}: there is no health check; add --health-http, --health-tcp or --health-cmd`);
   const { memoryLimitBytes, memoryReservationBytes, cpuLimitNanos, cpuReservationNanos } = resources;
   if (memoryLimitBytes > 0 && memoryReservationBytes > memoryLimitBytes)

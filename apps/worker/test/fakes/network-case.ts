@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { NodeConditions } from "@warren/agent";
 import { taskNetworkContract } from "@warren/agent/testing";
 import { createNetns, deleteNetns, openNetlink } from "@warren/netlink-napi";
 import { noMetrics, silentLogger, systemClock, systemRandom } from "@warren/std";
@@ -22,7 +23,11 @@ try {
     async connect() {
       await last?.close();
       const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
-      last = new NodeTaskNetwork(base, { netnsDirectory: join(folder, "netns"), dnsUpstreams: ["127.0.0.1:1"] });
+      const conditions = new NodeConditions(base);
+      last = new NodeTaskNetwork(
+        { ...base, conditions },
+        { netnsDirectory: join(folder, "netns"), dnsUpstreams: ["127.0.0.1:1"] },
+      );
       return last;
     },
     async namespace() {
@@ -34,7 +39,10 @@ try {
     async attached() {
       const links = await netlink.links();
       const aliases = links.map(({ alias }) => alias ?? "").filter((alias) => alias.startsWith(label));
-      return aliases.map((alias) => alias.slice(label.length)).toSorted();
+      return aliases
+        .map((alias) => alias.slice(label.length))
+        .filter((id) => id !== "warren-probe")
+        .toSorted();
     },
   });
 } finally {

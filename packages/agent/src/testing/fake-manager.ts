@@ -187,12 +187,13 @@ export class FakeManager {
         this.heartbeats += 1;
         return { periodMs: this.periodMs };
       },
-      report: async ({ sessionId, leases }) => {
+      report: async ({ sessionId, leases, description }) => {
         await Promise.resolve();
         this.#check(sessionId);
         if (this.refuseReports) throw new Error("UNAVAILABLE: no leader");
         this.batches.push(leases.length);
         const refused = leases.filter(({ slotId }) => this.refusedSlots.has(slotId));
+        if (description !== undefined) this.description = description;
         for (const report of leases) if (!refused.includes(report)) this.#store(report);
         return { refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })) };
       },

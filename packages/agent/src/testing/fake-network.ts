@@ -11,6 +11,8 @@ export class FakeNetwork {
   settings: NetworkSettings | undefined;
   /** What the next calls fail with. */
   readonly failures: { call: "open" | "attach" | "detach" | "setEndpoints"; message: string }[] = [];
+  /** Set: called with what each `open` expects. */
+  onOpen: ((expected: readonly TaskAttachment[]) => void) | undefined;
   /** Set: applications wait for it. */
   hold: Promise<void> | undefined;
   overlaps = 0;
@@ -21,6 +23,7 @@ export class FakeNetwork {
       open: async (settings, expected) => {
         await this.#turn("open");
         this.settings = settings;
+        this.onOpen?.(expected);
         const wanted = new Map(expected.map((each) => [each.id, each]));
         for (const [id, { address, netnsPath }] of this.attached)
           if (wanted.get(id)?.address !== address || wanted.get(id)?.netnsPath !== netnsPath) this.attached.delete(id);

@@ -39,7 +39,13 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
         ["b", 3],
         ["c", 4],
       ] as const) {
-        const task = { id, address: `10.77.1.${last}`, networks: ["net"], netnsPath: await namespace() };
+        const task = {
+          id,
+          address: `10.77.1.${last}`,
+          networks: ["net"],
+          nameServers: [],
+          netnsPath: await namespace(),
+        };
         tasks.push(task);
         await first.attach(task);
       }
@@ -59,7 +65,7 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
     async run({ settings, connect, namespace, attached }) {
       const network = await connect();
       await network.open(settings, []);
-      const task = { id: "a", address: "10.77.1.2", networks: ["net"], netnsPath: await namespace() };
+      const task = { id: "a", address: "10.77.1.2", networks: ["net"], nameServers: [], netnsPath: await namespace() };
       await network.attach(task);
       await network.attach(task);
       equal(await attached(), ["a"]);
@@ -77,6 +83,7 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
         id,
         address: "10.77.1.2",
         networks: ["net"],
+        nameServers: [],
         netnsPath: await namespace(),
       });
       await network.attach(await of("a"));

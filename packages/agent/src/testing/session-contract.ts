@@ -63,18 +63,27 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
         address: "10.77.1.2",
         imageDigest: "",
       };
-      const stored = await subject.session.report({ nodeId: "node", sessionId, leases: [lease] }, end.signal);
+      const stored = await subject.session.report(
+        { nodeId: "node", sessionId, leases: [lease], description: undefined },
+        end.signal,
+      );
       equal(stored.refused, []);
       equal([...subject.manager.reports.keys()], ["svc.1/1-1"]);
       subject.manager.refusedSlots.add("svc.2");
       const others = { ...lease, slotId: "svc.2" };
-      const { refused } = await subject.session.report({ nodeId: "node", sessionId, leases: [others] }, end.signal);
+      const { refused } = await subject.session.report(
+        { nodeId: "node", sessionId, leases: [others], description: undefined },
+        end.signal,
+      );
       equal(
         refused.map(({ slotId, why }) => [slotId, why]),
         [["svc.2", "another node has it"]],
       );
       subject.manager.refuseReports = true;
-      await rejects(subject.session.report({ nodeId: "node", sessionId, leases: [lease] }, end.signal), "a refusal");
+      await rejects(
+        subject.session.report({ nodeId: "node", sessionId, leases: [lease], description: undefined }, end.signal),
+        "a refusal",
+      );
       end.abort();
     },
   },

@@ -15,7 +15,14 @@ import { RuntimeError, type Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
-import { startAgent, type Agent, type AgentOptions, type AgentState, type ProbeTransport } from "../../src/index.ts";
+import {
+  NodeConditions,
+  startAgent,
+  type Agent,
+  type AgentOptions,
+  type AgentState,
+  type ProbeTransport,
+} from "../../src/index.ts";
 import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
@@ -53,6 +60,7 @@ export class World implements AsyncDisposable {
   readonly manager: FakeManager = new FakeManager();
   readonly log: RecordingLogger = new RecordingLogger();
   readonly metrics: RecordingMetrics = new RecordingMetrics();
+  readonly conditions: NodeConditions = new NodeConditions({ clock: this.clock, log: this.log });
   readonly random: Random;
   readonly disk: MemoryDisk;
   /** Calls of the runtime that will be done, and then seem to have failed. */
@@ -160,6 +168,7 @@ export class World implements AsyncDisposable {
         random: this.random,
         log: this.log,
         metrics: this.metrics,
+        conditions: this.conditions,
         probes: this.#faulty("probes", {
           http: (target, signal) => this.probes.http(target, signal),
           tcp: (target, signal) => this.probes.tcp(target, signal),

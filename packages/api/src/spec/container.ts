@@ -1,3 +1,4 @@
+import { BlockList, isIPv6 } from "node:net";
 import { constants } from "node:os";
 import { z } from "zod";
 import type { ContainerSpec, HealthCheck, Mount } from "../generated/warren/v1/container.ts";
@@ -81,8 +82,20 @@ const device = z
     permissions: value.permissions || "rwm",
   }));
 
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+const isLoopback = (value: string): boolean => loopback.check(value, isIPv6(value) ? "ipv6" : "ipv4");
+
 const dns = z.object({
-  servers: list(address, limits.dnsServers),
+  servers: list(
+    rule(address, (value) =>
+      isLoopback(value)
+        ? `${value} is within the container, where the node's name server can't ask: want an address that the node reaches`
+        : undefined,
+    ),
+    limits.dnsServers,
+  ),
   search: list(
     rule(z.string(), (value) =>
       value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is not a domain`,
@@ -108,6 +121,7 @@ const probe: z.ZodType<HealthCheck["probe"]> = z.discriminatedUnion(
   [
     z.object({ $case: z.literal("http"), value: z.object({ port, path: httpPath }) }),
     z.object({ $case: z.literal("tcp"), value: z.object({ port }) }),
+    z.object({ $case: z.literal("none"), value: z.object({}) }),
     z.object({
       $case: z.literal("exec"),
       value: z.object({
@@ -117,7 +131,7 @@ const probe: z.ZodType<HealthCheck["probe"]> = z.discriminatedUnion(
       }),
     }),
   ],
-  { error: "want one of http, tcp and exec; leave health_check out for none" },
+  { error: "want one of http, tcp, exec and none; leave health_check out for what the image says" },
 );
 
 const healthCheck: z.ZodType<HealthCheck> = z.object({

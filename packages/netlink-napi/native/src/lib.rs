@@ -6,9 +6,13 @@
 //! - `netns.rs`      namespaces, and their sysctls
 //! - `netfilter.rs`  ending tracked flows; notifications of changed rules
 //! - `watch.rs`      the thread that receives the kernel's notifications
+//! - `datagram.rs`   a datagram and its answer
+//! - `nft.rs`        transactions on nftables, by libnftables
 
+mod datagram;
 mod netfilter;
 mod netns;
+mod nft;
 mod objects;
 mod socket;
 mod watch;
@@ -20,7 +24,9 @@ use napi::bindgen_prelude::{AsyncTask, Error, Result, ToNapiValue, TypeName};
 use napi::{Env, Status, Task};
 use napi_derive::napi;
 
+use datagram::Datagram;
 use netfilter::FlowFilter;
+use nft::NftOutcome;
 use objects::{Address, Link, LinkChange, Route, RouteSpec, VethSpec};
 use socket::RouteSocket;
 
@@ -158,6 +164,18 @@ impl Handle {
     pub fn delete_flows(&self, filters: Vec<FlowFilter>) -> AsyncTask<Job<u32>> {
         let (socket, netns) = (self.socket.clone(), self.netns.clone());
         job(move || netfilter::delete_flows(netns.as_deref(), &filters, objects::local_addresses(&socket)?))
+    }
+
+    #[napi]
+    pub fn run_nft(&self, commands: String) -> AsyncTask<Job<Option<NftOutcome>>> {
+        let netns = self.netns.clone();
+        job(move || nft::run(netns.as_deref(), &commands))
+    }
+
+    #[napi]
+    pub fn exchange(&self, datagram: Datagram) -> AsyncTask<Job<bool>> {
+        let netns = self.netns.clone();
+        job(move || datagram::exchange(netns.as_deref(), &datagram))
     }
 
     #[napi(ts_args_type = "groups: Array<string>, listener: (notification: Notification) => void")]
