@@ -2,7 +2,8 @@
  * A plugin of buf: ts-proto's messages, but for fields that a message's own level does not know.
  *
  * ts-proto keeps them in `_unknownFields` through decode and encode. Here a message that has none has no such property,
- * `create` and `fromPartial` keep them too, and their bytes are a copy, not a view that holds the whole input.
+ * `create` and `fromPartial` keep them too, and their bytes are a copy, not a view that holds the whole input. 64-bit
+ * integers and times are read and written by `src/wire.ts`.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -30,6 +31,35 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
+/** With the functions of `src/wire.ts` in place of ts-proto's conversions by way of bigints and Timestamps. */
+function withOwnConversions(name: string, content: string): string {
+  const used = new Set<string>();
+  const use = (word: string): string => {
+    used.add(word);
+    return word;
+  };
+  const word64 = (prefix: string, type: string): string => use(`${prefix}${type === "int64" ? "Int64" : "Uint64"}`);
+  const converted = content
+    .replaceAll(
+      /writer\.uint32\((\d+)\)\.(u?int64)\(([\w.]+)\);/g,
+      (_, tag: string, type: string, value: string) => `${word64("write", type)}(writer.uint32(${tag}), ${value});`,
+    )
+    .replaceAll(/longToNumber\(reader\.(u?int64)\(\)\)/g, (_, type: string) => `${word64("read", type)}(reader)`)
+    .replaceAll(
+      /Timestamp\.encode\(toTimestamp\(([\w.]+)\), writer\.uint32\((\d+)\)\.fork\(\)\)\.join\(\);/g,
+      (_, value: string, tag: string) => `${use("writeDate")}(writer.uint32(${tag}), ${value});`,
+    )
+    .replaceAll("fromTimestamp(Timestamp.decode(reader, reader.uint32()))", () => `${use("readDate")}(reader)`)
+    .replaceAll(/^function (longToNumber|toTimestamp|fromTimestamp)\([\s\S]*?^\}\n\n/gm, "")
+    .replace(/^import \{ Timestamp \} from .*\n/m, "");
+  if (/\.s?u?int64\(|longToNumber|\b(to|from)Timestamp\(/.test(converted))
+    throw new Error(`${name}: a 64-bit integer or a time is converted in a way that is not known here`);
+  if (used.size === 0) return converted;
+  const library = 'from "@bufbuild/protobuf/wire";\n';
+  const path = `${"../".repeat(name.split("/").length)}wire.ts`;
+  return converted.replace(library, `${library}import { ${[...used].sort().join(", ")} } from "${path}";\n`);
+}
+
 const response = fromBinary(CodeGeneratorResponseSchema, stdout);
 for (const file of response.file) {
   const messages = file.content.match(/^function createBase/gm)?.length ?? 0;
@@ -38,6 +68,6 @@ for (const file of response.file) {
     if (found !== messages) throw new Error(`${file.name}: ${messages} messages, and ${found} of ${String(pattern)}`);
     file.content = file.content.replaceAll(pattern, replacement);
   }
-  file.content = file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial");
+  file.content = withOwnConversions(file.name, file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial"));
 }
 process.stdout.write(toBinary(CodeGeneratorResponseSchema, response));

@@ -1,4 +1,5 @@
 /** A state as bytes: a header, then every object, each message behind its length as a varint. */
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { StoreSnapshotChunk } from "@warren/api";
 
 import { damaged } from "./errors.ts";
@@ -7,9 +8,13 @@ import { mustSpeak, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
 import { settled } from "./settle.ts";
 import { State } from "./state.ts";
+import type { StoredObject, TableDefinition } from "./tables.ts";
 
 /** Bytes of one chunk; large enough to write well, small enough to leave the event loop its turns. */
 const chunkBytes = 64 * 1024;
+
+/** Objects between two looks at how much was written: few, since each may be as large as a command. */
+const objectsPerPart = 8;
 
 /** No stored object comes near this; a longer length is damage, not an object. */
 const maxMessageBytes = 64 * 1024 * 1024;
@@ -17,13 +22,21 @@ const maxMessageBytes = 64 * 1024 * 1024;
 /** The state in chunks. It is immutable, so later commands don't show in it, however slowly it is read. */
 // oxlint-disable-next-line typescript/require-await -- the shape that consensus takes
 export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, void, void> {
+  // One for all of it: its buffer stays when its bytes are taken, and a fork is a message behind its length.
+  const writer = new BinaryWriter();
   const objects = [...state.tables()].reduce((sum, { size }) => sum + size, 0);
   const header = { level: state.level, version: state.version, objects, reigns: [...state.reigns] };
-  let parts: Uint8Array[] = [framed({ part: { $case: "header", value: header } })];
+  StoreSnapshotChunk.encode({ part: { $case: "header", value: header } }, writer.fork()).join();
+  let parts: Uint8Array[] = [];
   let bytes = 0;
+  let written = 0;
   for (const table of state.tables()) {
     for (const object of table.values()) {
-      const part = framed({ part: { $case: "object", value: storeObject(table.definition, object) } });
+      const value = storeObject(table.definition, object);
+      StoreSnapshotChunk.encode({ part: { $case: "object", value } }, writer.fork()).join();
+      written += 1;
+      if (written % objectsPerPart !== 0) continue;
+      const part = writer.finish();
       parts.push(part);
       bytes += part.length;
       if (bytes < chunkBytes) continue;
@@ -32,7 +45,8 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
       bytes = 0;
     }
   }
-  if (parts.length > 0) yield Buffer.concat(parts);
+  parts.push(writer.finish());
+  yield Buffer.concat(parts);
 }
 
 /** @throws StoreError `STORE_LEVEL_REFUSED`, `STORE_DAMAGED`, and whatever `chunks` throws */
@@ -40,64 +54,87 @@ export async function readSnapshot(
   chunks: AsyncIterable<Uint8Array>,
   program: Program & { readonly schema: Schema },
 ): Promise<State> {
-  const { schema } = program;
-  let state: State | undefined;
-  let left = 0;
-  for await (const bytes of messages(chunks)) {
-    const { part } = decode(bytes);
-    if (state === undefined) {
-      if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-      mustSpeak(program, part.value.level);
-      state = State.empty(schema, part.value.version, frozen(part.value.reigns));
-      left = part.value.objects;
-      continue;
+  const reading = new SnapshotReading(program);
+  let rest: Uint8Array = new Uint8Array();
+  for await (const chunk of chunks) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    rest = bytes.subarray(reading.takeMessages(bytes));
+  }
+  if (rest.length > 0) throw damaged("it ends within an object", undefined, "snapshot");
+  return reading.end();
+}
+
+/** A state of which a snapshot has been read to some point. */
+class SnapshotReading {
+  readonly #program: Program & { readonly schema: Schema };
+  #state: State | undefined;
+  /** Objects that the header announced and that have not come. */
+  #left = 0;
+  /** Objects of one table that came one behind the other and are not in it yet. */
+  #run: StoredObject[] = [];
+  #table: TableDefinition | undefined;
+
+  constructor(program: Program & { readonly schema: Schema }) {
+    this.#program = program;
+  }
+
+  /** Takes the whole messages at the beginning of `bytes`; returns where they end. */
+  takeMessages(bytes: Uint8Array): number {
+    const reader = new BinaryReader(bytes);
+    for (;;) {
+      const from = reader.pos;
+      const length = readLength(bytes, from);
+      if (length === undefined || bytes.length < length.end + length.value) return from;
+      reader.pos = length.end;
+      const chunk = decode(reader, length.value);
+      if (this.#state === undefined) this.#begin(chunk);
+      else this.#take(this.#state, chunk);
     }
+  }
+
+  #begin({ part }: StoreSnapshotChunk): void {
+    if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
+    mustSpeak(this.#program, part.value.level);
+    this.#state = State.empty(this.#program.schema, part.value.version, frozen(part.value.reigns));
+    this.#left = part.value.objects;
+  }
+
+  #take(state: State, { part }: StoreSnapshotChunk): void {
     if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
-    const { table, object } = schema.read(part.value);
-    state.own(table).put(settled(object, state.like(table, object), state.pool));
-    left -= 1;
-  }
-  if (state === undefined) throw damaged("it is empty", undefined, "snapshot");
-  if (left !== 0) throw damaged(`objects are ${left > 0 ? "missing" : "left over"}`, undefined, "snapshot");
-  return state;
-}
-
-function framed(chunk: StoreSnapshotChunk): Uint8Array {
-  const body = StoreSnapshotChunk.encode(chunk).finish();
-  const head: number[] = [];
-  for (let rest = body.length; ; rest >>>= 7) {
-    if (rest < 0x80) {
-      head.push(rest);
-      break;
+    const { table, object } = state.schema.read(part.value);
+    if (table !== this.#table) {
+      this.#store(state);
+      this.#table = table;
     }
-    head.push((rest & 0x7f) | 0x80);
+    this.#run.push(settled(object, state.like(table, object), state.pool));
+    this.#left -= 1;
   }
-  return Buffer.concat([Uint8Array.from(head), body]);
+
+  #store(state: State): void {
+    if (this.#table !== undefined) state.own(this.#table).putAll(this.#run);
+    this.#run = [];
+  }
+
+  end(): State {
+    const state = this.#state;
+    if (state === undefined) throw damaged("it is empty", undefined, "snapshot");
+    if (this.#left !== 0)
+      throw damaged(`objects are ${this.#left > 0 ? "missing" : "left over"}`, undefined, "snapshot");
+    this.#store(state);
+    return state;
+  }
 }
 
-function decode(bytes: Uint8Array): StoreSnapshotChunk {
+function decode(reader: BinaryReader, length: number): StoreSnapshotChunk {
+  const end = reader.pos + length;
+  let chunk: StoreSnapshotChunk;
   try {
-    return StoreSnapshotChunk.decode(bytes);
+    chunk = StoreSnapshotChunk.decode(reader, length);
   } catch (cause) {
     throw damaged("a message can't be read", cause, "snapshot");
   }
-}
-
-/** Cuts the stream at its lengths, wherever the chunks were cut. */
-async function* messages(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of chunks) {
-    rest = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
-    let at = 0;
-    for (;;) {
-      const length = readLength(rest, at);
-      if (length === undefined || rest.length < length.end + length.value) break;
-      yield rest.subarray(length.end, length.end + length.value);
-      at = length.end + length.value;
-    }
-    rest = rest.subarray(at);
-  }
-  if (rest.length > 0) throw damaged("it ends within an object", undefined, "snapshot");
+  if (reader.pos !== end) throw damaged("a message is longer or shorter than it says", undefined, "snapshot");
+  return chunk;
 }
 
 function readLength(bytes: Uint8Array, start: number): { readonly value: number; readonly end: number } | undefined {

@@ -158,9 +158,19 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
       // A task says what its slot and its lease say.
       like({ meta, slotId, epoch }, find) {
         const slot = find("slots", slotId);
-        const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
-        const container = { address: lease?.address, containerId: meta?.id };
-        return { ...slot, ...lease, slotId: slot?.meta?.id, slot: slot?.key, status: { container } };
+        if (slot === undefined) return undefined;
+        const { serviceId, serviceName, key } = slot;
+        const lease = slot.leases.find((each) => sameEpoch(each.epoch, epoch));
+        return {
+          serviceId,
+          serviceName,
+          slotId: slot.meta?.id,
+          slot: key,
+          epoch: lease?.epoch,
+          nodeId: lease?.nodeId,
+          versionId: lease?.versionId,
+          status: { container: { address: lease?.address, containerId: meta?.id } },
+        };
       },
     },
   ),
