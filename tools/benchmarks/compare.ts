@@ -4,7 +4,7 @@
  *
  * The commit is checked out and set up once, in .toolchain/compare/. Its own benchmark NAME is run there; this tree's, if
  * the commit had none. Rows are matched by their place, since names change, and a table that has lost or gained rows or
- * columns is not compared.
+ * columns is not compared. A run that fails, as one with time-outs may on a busy machine, is repeated twice at most.
  *
  * BENCH_PAIRS (default 10). BENCH_CLOCK=processor gives the benchmark the processor time of its process in place of the
  * clock: for those that compute in one process (store, dispatcher), where the machine has other work.
@@ -56,8 +56,13 @@ function programOf(tree: string, name: string): string {
   return there;
 }
 
-/** Its tables: lines between bars, without the line under the head. */
+/** Its tables: lines between bars, without the line under the head. Of one case as JSON: the median of each list in it. */
 function tablesOf(output: string): readonly Table[] {
+  if (output.startsWith("{")) {
+    const values = Object.entries(JSON.parse(output) as Record<string, number | readonly number[]>);
+    const medians = values.map(([name, value]) => [name, String(percentile([value].flat(), 0.5))]);
+    return [[["", "p50"], ...medians]];
+  }
   const tables: Row[][] = [];
   let within = false;
   for (const line of output.split("\n")) {
@@ -72,13 +77,27 @@ function tablesOf(output: string): readonly Table[] {
 /** Bash counts what its children and theirs took; Node does not. */
 const timed = 'TIMEFORMAT="%U %S"; { time "$@" 2>&3; } 3>&2 2>"$0"';
 
+/** Runs of one side that may fail, one after the other. */
+const maxAttempts = 3;
+
 async function run(tree: string, program: string, args: readonly string[], times: string): Promise<Run> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await runOnce(tree, program, args, times);
+    } catch (error) {
+      if (attempt === maxAttempts) throw error;
+      process.stderr.write(`${String(error)}; it is repeated\n`);
+    }
+  }
+}
+
+async function runOnce(tree: string, program: string, args: readonly string[], times: string): Promise<Run> {
   const clock = process.env["BENCH_CLOCK"];
   if (clock !== undefined && clock !== "processor") throw new Error(`BENCH_CLOCK: want "processor", not "${clock}"`);
   const preload = clock === undefined ? [] : ["--import", join(import.meta.dirname, "processor-clock.ts")];
   const node = join(tree, ".toolchain/node_modules/.bin/node");
   const command = [node, ...preload, "--conditions=warren-source", program, ...args];
-  const child = spawn("bash", ["-c", timed, times, ...command], { cwd: tree, stdio: ["ignore", "pipe", 2] });
+  const child = spawn("bash", ["-c", timed, times, ...command], { cwd: tree, stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
   const [code] = (await once(child, "close")) as [number | null];
@@ -105,7 +124,7 @@ function numberIn(cell: string): number | undefined {
 function compared(here: readonly string[], there: readonly string[], isFigure: boolean): string {
   const ratios = here.map((cell, at) => (numberIn(cell) ?? Number.NaN) / (numberIn(there[at] ?? "") ?? Number.NaN));
   if (isFigure && ratios.every(Number.isFinite)) return ratioCell(ratios);
-  const [now = "", then = ""] = [here[0], there[0]];
+  const [now, then] = [here[0] ?? "", there[0] ?? ""];
   return now === then || isFigure ? now : `${now} (was: ${then})`;
 }
 

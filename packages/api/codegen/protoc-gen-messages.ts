@@ -68,6 +68,9 @@ for (const file of response.file) {
     if (found !== messages) throw new Error(`${file.name}: ${messages} messages, and ${found} of ${String(pattern)}`);
     file.content = file.content.replaceAll(pattern, replacement);
   }
-  file.content = withOwnConversions(file.name, file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial"));
+  file.content = withOwnConversions(
+    file.name,
+    file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial"),
+  );
 }
 process.stdout.write(toBinary(CodeGeneratorResponseSchema, response));

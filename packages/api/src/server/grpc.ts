@@ -139,16 +139,25 @@ class GrpcAdapter {
 
   /** Never rejects. */
   async #unary(path: string, call: Unary, done: sendUnaryData<Uint8Array>): Promise<void> {
+    // grpc-js emits "cancelled" after every call; an error made for each would cost more than the rest of a short one.
+    let listener: ((reason: ApiError) => void) | undefined;
+    const gone = (): void => listener?.(goneError(path, call));
+    (call as EventEmitter).on("cancelled", gone);
     try {
       const response = await this.#pipeline.unary({
         ...this.#head(path, call),
         request: () => call.request,
-        onGone: (listener) => onGone(path, call, listener),
+        onGone(callback) {
+          listener = callback;
+          if (call.cancelled) gone();
+        },
       });
       if (response === undefined) throw new ApiError({ code: "API_OUTCOME_UNKNOWN" }, `${path} gave no answer`);
       done(null, response);
     } catch (error) {
       done(refusalOf(error));
+    } finally {
+      listener = undefined;
     }
   }
 
@@ -193,17 +202,17 @@ function remainingMs(call: Unary | Streaming): number | undefined {
   return Number.isFinite(at) ? Math.max(0, at - Date.now()) : undefined;
 }
 
-/** Calls back when the call was cancelled or its deadline has passed, with an error that says which. */
-function onGone(path: string, call: Unary | Streaming, listener: (reason: ApiError) => void): void {
-  const gone = (): void => listener(remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path));
-  (call as EventEmitter).on("cancelled", gone);
-  if (call.cancelled) gone();
-}
-
+/** Aborted when the call was cancelled or its deadline has passed, with an error that says which. */
 function goneSignal(path: string, call: Streaming): AbortSignal {
   const gone = new AbortController();
-  onGone(path, call, (reason) => gone.abort(reason));
+  const abort = (): void => gone.abort(goneError(path, call));
+  (call as EventEmitter).on("cancelled", abort);
+  if (call.cancelled) abort();
   return gone.signal;
+}
+
+function goneError(path: string, call: Unary | Streaming): ApiError {
+  return remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path);
 }
 
 /** `error` is one that the pipeline threw, so it has a status; another is a fault of this adapter. */

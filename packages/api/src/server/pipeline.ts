@@ -127,7 +127,7 @@ class Ends {
   /** What `work` resolves to; rejects as soon as the call is cut, though `work` may go on. */
   orCut<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.cut.aborted !== undefined) reject(this.cut.aborted.reason as Error);
+      if (this.cut.aborted !== undefined) reject(this.cut.aborted.reason);
       this.#reject = reject;
       work.then(resolve, reject);
     });
@@ -200,6 +200,7 @@ export class Pipeline {
     let caller: Caller | undefined;
     let failure: { readonly error: unknown } | undefined;
     try {
+      if (ends.cut.aborted !== undefined) throw ends.cut.aborted.reason;
       caller = this.#identify(call); // P1
       authorize(caller.identity, path);
       if (bound === undefined) throw unknownMethod(path);
@@ -288,9 +289,7 @@ export class Pipeline {
     if (leaving.aborted) leave();
     const { deadlineMs } = call;
     const timer =
-      deadlineMs === undefined
-        ? undefined
-        : clock.setTimeout(() => ends.cutBy(deadlinePassed(call.path)), deadlineMs);
+      deadlineMs === undefined ? undefined : clock.setTimeout(() => ends.cutBy(deadlinePassed(call.path)), deadlineMs);
     return () => {
       timer?.cancel();
       call.signal.removeEventListener("abort", gone);
