@@ -75,5 +75,11 @@ describe("a time", () => {
   test("that is none is refused", () => {
     const updatedAt = new Date(Number.NaN);
     expect(() => Meta.encode(Meta.fromPartial({ updatedAt })).finish()).toThrow();
+    // A field 0, and bytes that end within a field.
+    for (const bytes of [
+      [2, 0, 0],
+      [3, 8, 5, 16],
+    ])
+      expect(() => readDate(new BinaryReader(Uint8Array.from(bytes)))).toThrow();
   });
 });
