@@ -1,17 +1,20 @@
 /** A state as bytes: a header, then every object, each message behind its length as a varint. */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { StoreSnapshotChunk } from "@warren/api";
 
 import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
 import { mustSpeak, type Program } from "./level.ts";
-import { storeObject, type Schema } from "./schema.ts";
+import { writeStoreObject, type Schema } from "./schema.ts";
 import { settled } from "./settle.ts";
 import { State } from "./state.ts";
 import type { StoredObject, TableDefinition } from "./tables.ts";
 
 /** Bytes of one chunk; large enough to write well, small enough to leave the event loop its turns. */
 const chunkBytes = 64 * 1024;
+
+/** Of `object` in StoreSnapshotChunk. */
+const objectTag = (2 << 3) | WireType.LengthDelimited;
 
 /** Objects between two looks at how much was written: few, since each may be as large as a command. */
 const objectsPerPart = 8;
@@ -31,9 +34,9 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
   let bytes = 0;
   let written = 0;
   for (const table of state.tables()) {
-    for (const object of table.values()) {
-      const value = storeObject(table.definition, object);
-      StoreSnapshotChunk.encode({ part: { $case: "object", value } }, writer.fork()).join();
+    for (const object of table.list()) {
+      writeStoreObject(writer.fork().uint32(objectTag).fork(), table.definition, object);
+      writer.join().join();
       written += 1;
       if (written % objectsPerPart !== 0) continue;
       const part = writer.finish();

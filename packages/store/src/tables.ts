@@ -4,6 +4,7 @@
  * To add a table: here, and in `StoreObject` of `proto/warren/v1/store.proto`, with the level that it needs. To add a
  * field to a message: in its proto, and in `needs` of its table, where an older program would not do what it says.
  */
+import type { BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   Cluster,
   Event,
@@ -88,7 +89,8 @@ export interface TableDefinition {
 type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
 
 interface Codec<V> {
-  encode(object: V): { finish(): Uint8Array };
+  /** @param writer takes the message behind what it has @default a new one */
+  encode(object: V, writer?: BinaryWriter): BinaryWriter;
   decode(bytes: Uint8Array): V;
   /** A copy with every field set that the message has, and those that it does not know. */
   fromPartial(object: V): V;
