@@ -1,8 +1,9 @@
 import type { Writable } from "node:stream";
+import { abortableOrUndefined } from "@warren/std";
 
 /**
- * Writes each value of `source`, waiting where the other side is slow. Ends early when `ended` is aborted: `source` is
- * then asked to end, but not waited for, since it may hang in something that only the abort of its own signal ends.
+ * Writes each value of `source`, waiting while the sink is full. Ends early when `ended` is aborted: `return()` of `source`
+ * is then called but not awaited, since it may hang until its own signal is aborted.
  *
  * Does not end `sink`.
  */
@@ -13,8 +14,8 @@ export async function pump<T>(source: AsyncIterable<T>, sink: Writable, ended: A
 }
 
 /**
- * The values of `source` until `ended` is aborted, at once even if `source` hangs. Leaving the loop asks `source` to
- * end and does not wait for it.
+ * The values of `source` until `ended` is aborted, at once even if `source` hangs. Leaving the loop calls `return()` of
+ * `source` and does not wait for it.
  */
 export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): AsyncGenerator<T, void, void> {
   const iterator = source[Symbol.asyncIterator]();
@@ -47,35 +48,12 @@ export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): A
   }
 }
 
-/** Resolves when the sink takes more, or at the abort. */
+/** Resolves when the sink accepts more, or at the abort. */
 export async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
   if (sink.destroyed) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const fire = (): void => resolve();
   sink.once("drain", fire).once("close", fire);
-  await orAbort(promise, ended);
+  await abortableOrUndefined(promise, ended);
   sink.off("drain", fire).off("close", fire);
-}
-
-/**
- * What `work` resolves to, or undefined at the abort. Not `Promise.race`: that leaves something behind on the promise
- * that lasts, at each turn.
- */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => resolve(undefined);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const forget = (): void => signal.removeEventListener("abort", onAbort);
-    work.then(
-      (value) => {
-        forget();
-        resolve(value);
-      },
-      (error: unknown) => {
-        forget();
-        reject(error);
-      },
-    );
-  });
 }

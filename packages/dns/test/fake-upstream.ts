@@ -11,7 +11,7 @@ export interface HeardQuestion {
   readonly port: number;
 }
 
-/** A name server on loopback that does as it is told, built on a library that shares no line with ours. */
+/** A scripted name server on loopback, built on a DNS library that shares no code with ours. */
 export class FakeUpstream implements AsyncDisposable {
   readonly heard: HeardQuestion[] = [];
   behaviour: Behaviour;
@@ -74,7 +74,7 @@ export class FakeUpstream implements AsyncDisposable {
   }
 
   /** Sends bytes to a port of loopback, as the upstream. */
-  tell(bytes: Buffer, port: number): void {
+  sendRaw(bytes: Buffer, port: number): void {
     this.#udp.send(bytes, port, "127.0.0.1");
   }
 

@@ -52,10 +52,12 @@ export interface LeaseSubject {
   readonly wanted: Version | undefined;
   /** Host-mode ports that its service has, or had. */
   readonly hostPorts: readonly HostPort[];
+  /** The node that the lease has takes no tasks: it is drained, paused or not ready, or was removed. */
+  readonly isNodeClosed: boolean;
 }
 
 /** Whether a lease is for the scheduler to place: wanted, allocated, on no node, and its back-off is over. */
-export function isPlaceable({ slot, lease, service }: LeaseSubject): boolean {
+export function isPlaceable({ slot, lease, service }: Pick<LeaseSubject, "slot" | "lease" | "service">): boolean {
   return (
     lease.state === LeaseState.WANTED && slot.wanted && slot.retryAt === undefined && service?.endpoint !== undefined
   );
@@ -63,7 +65,7 @@ export function isPlaceable({ slot, lease, service }: LeaseSubject): boolean {
 
 /** The lease as the scheduler sees it; undefined if it neither waits for a node nor has one. */
 export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
-  const { slot, lease, version, wanted, hostPorts } = subject;
+  const { slot, lease, version, wanted, hostPorts, isNodeClosed } = subject;
   const holds = isUnreleased(lease);
   if (!holds && !isPlaceable(subject)) return undefined;
   const { resources } = version.task ?? {};
@@ -72,7 +74,7 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
     id: leaseKey(idOf(slot), lease.epoch),
     serviceId: slot.serviceId,
     specVersion: version.number,
-    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(slot, lease) }),
+    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(slot, lease, isNodeClosed) }),
     reservations: reservations(resources?.cpuReservationNanos ?? 0, resources?.memoryReservationBytes ?? 0),
     ...(placement !== undefined && {
       constraints: placement.constraints,
@@ -83,17 +85,23 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
   };
 }
 
-/** It has its node's resources and ports until it is released, but no place in any count. */
-function isLeaving(slot: Slot, lease: Lease): boolean {
+/**
+ * A lease that is leaving has its node's resources and ports until it is released, but no place in any count. One whose
+ * successor has no node yet may still stay, as when its node is drained and activated again; until then it counts for
+ * all but that successor, unless nothing can be placed beside it anyway.
+ */
+function isLeaving(slot: Slot, lease: Lease, isNodeClosed: boolean): boolean {
   if (lease.state === LeaseState.RELEASING || !slot.wanted) return true;
   const incoming = incomingLease(slot);
-  return incoming !== undefined && incoming !== lease;
+  return incoming !== undefined && incoming !== lease && (isUnreleased(incoming) || isNodeClosed);
 }
 
 /** A lease that is to take over from others of its slot, and what it asks beside what its task asks. */
 export interface Succession {
   /** Scheduler ids of leases that are gone before it is held. */
   readonly onceGone: readonly string[];
+  /** Scheduler ids of leases that leave once it is held. */
+  readonly onceLeaving: readonly string[];
   /** Nodes that it is not placed on, as the slot leaves them. */
   readonly avoid: readonly string[];
 }
@@ -111,9 +119,11 @@ export function successionOf(
   const others = slot.leases.filter((each) => each !== lease && mayRun(each));
   if (others.length === 0) return undefined;
   const startFirst = service !== undefined && isStartFirst(service);
+  const keys = others.map(({ epoch }) => leaseKey(idOf(slot), epoch));
   const left = others.filter((each) => each.state === LeaseState.HELD && sameMake(versionOf(each.versionId), version));
   return {
-    onceGone: startFirst ? [] : others.map(({ epoch }) => leaseKey(idOf(slot), epoch)),
+    onceGone: startFirst ? [] : keys,
+    onceLeaving: startFirst ? keys : [],
     avoid: left.map(({ nodeId }) => nodeId),
   };
 }

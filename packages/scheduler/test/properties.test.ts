@@ -7,7 +7,7 @@ import { compareRanks, ModelWorld } from "./model/world.ts";
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-function told(deltas: readonly Delta[], seed = 3): Scheduler {
+function applied(deltas: readonly Delta[], seed = 3): Scheduler {
   const scheduler = new Scheduler({ seed });
   for (const delta of deltas) scheduler.apply(delta);
   return scheduler;
@@ -19,7 +19,7 @@ const uniqueNodes = fc.uniqueArray(anyNode, { selector: (node) => node.id });
 const anyHistory = (maxLength: number): fc.Arbitrary<Delta[]> =>
   anyServices.chain((services) => fc.array(anyDelta(services), { maxLength, size: "max" }));
 
-/** Takes decisions over, one by one, and checks each against the rules as they are said in the model. */
+/** Applies decisions to the model, one by one, and checks each against the model's rules. */
 function check(model: ModelWorld, decisions: readonly Decision[]): void {
   for (const decision of decisions) {
     const task = model.tasks.get(decision.taskId) as TaskState;
@@ -42,7 +42,7 @@ function check(model: ModelWorld, decisions: readonly Decision[]): void {
 }
 
 describe("at every moment of a random history", () => {
-  it("a placement passes all filters and no node ranks before it; what waits fits nowhere", () => {
+  it("a placement passes all filters and no node ranks before it; a waiting task fits nowhere", () => {
     fc.assert(
       fc.property(anyHistory(120), fc.integer({ min: 1, max: 12 }), (deltas, every) => {
         const scheduler = new Scheduler({ seed: 3 });
@@ -64,7 +64,7 @@ describe("at every moment of a random history", () => {
     );
   });
 
-  it("deltas come to the same as a scheduler built anew: reasons, placements of what comes next, capacity", () => {
+  it("after any deltas the scheduler equals one built anew: in reasons, later placements and capacity", () => {
     const withNext = anyServices.chain((services) =>
       fc.tuple(
         fc.array(anyDelta(services), { maxLength: 400, size: "max" }),
@@ -84,7 +84,7 @@ describe("at every moment of a random history", () => {
           if (index % every === 0) decide();
         }
         decide();
-        const anew = told(model.deltas());
+        const anew = applied(model.deltas());
         expect(anew.schedule().filter((each) => each.kind === "placed")).toEqual([]);
         for (const task of model.tasks.values()) {
           expect(scheduler.explain(task.id)).toEqual(anew.explain(task.id));
@@ -105,7 +105,7 @@ describe("at every moment of a random history", () => {
 });
 
 describe("whatever the world", () => {
-  it("the order of arrival within a batch changes nothing", () => {
+  it("the order of deltas within a batch changes nothing", () => {
     const shuffled = anyServices
       .chain((services) => fc.uniqueArray(anyTask(services), { selector: (task) => task.id, maxLength: 25 }))
       .chain((tasks) => fc.tuple(fc.constant(tasks), fc.shuffledSubarray(tasks, { minLength: tasks.length })));
@@ -115,15 +115,15 @@ describe("whatever the world", () => {
           ...order.map((node): Delta => ({ kind: "node", node })),
           ...them.map((task): Delta => ({ kind: "task", task })),
         ];
-        const first = told(deltas(nodes, tasks)).schedule();
-        expect(told(deltas(nodes.toReversed(), other)).schedule()).toEqual(first);
-        expect(told(deltas(nodes, other).toReversed()).schedule()).toEqual(first);
+        const first = applied(deltas(nodes, tasks)).schedule();
+        expect(applied(deltas(nodes.toReversed(), other)).schedule()).toEqual(first);
+        expect(applied(deltas(nodes, other).toReversed()).schedule()).toEqual(first);
       }),
       { numRuns: 300 },
     );
   });
 
-  it("a node more never makes a placeable task unplaceable", () => {
+  it("a further node never makes a schedulable task unschedulable", () => {
     const anyWorld = anyServices.chain((services) =>
       fc.tuple(fc.array(anyDelta(services), { maxLength: 60 }), anyTask(services)),
     );
@@ -131,16 +131,16 @@ describe("whatever the world", () => {
       fc.property(anyWorld, anyNode, ([deltas, task], extra) => {
         const model = new ModelWorld();
         for (const delta of deltas) model.apply(delta);
-        const scheduler = told(deltas);
+        const scheduler = applied(deltas);
         for (const decision of scheduler.schedule()) if (decision.kind === "placed") model.take(decision);
         const newcomer: Delta = { kind: "task", task: { ...task, id: "newcomer", specVersion: 7, priority: 0 } };
         const kind = (world: Scheduler): string | undefined =>
           world.schedule().find((each) => each.taskId === "newcomer")?.kind;
-        const fits = kind(told([...model.deltas(), newcomer]));
-        // A node that brings a local volume ties the volume's tasks to it, so it is not just a node more.
+        const fits = kind(applied([...model.deltas(), newcomer]));
+        // A node with a local volume ties the volume's tasks to it, so it is left out here.
         const { volumes: _, ...more } = extra;
         const fitsWithMore = kind(
-          told([...model.deltas(), { kind: "node", node: { ...more, id: "more", hostname: "more" } }, newcomer]),
+          applied([...model.deltas(), { kind: "node", node: { ...more, id: "more", hostname: "more" } }, newcomer]),
         );
         if (fits === "placed") expect(fitsWithMore).toBe("placed");
       }),
@@ -167,7 +167,7 @@ describe("whatever the world", () => {
             specVersion: 1,
             preferences: ["spread=node.labels.zone", "spread=node.labels.rack"],
           };
-          // In two batches: the second has to go on where the first ended.
+          // In two batches: the second has to continue from the first.
           const counts = new Map<string, number>();
           const place = (from: number, to: number): void => {
             for (let n = from; n < to; n += 1) scheduler.apply({ kind: "task", task: { ...ask, id: `t${n}` } });

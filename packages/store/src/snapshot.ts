@@ -1,31 +1,31 @@
-/** A state as bytes: a header, then every object, each message behind its length as a varint. */
+/** Snapshots: a header, then every object, each message after its length as a varint. */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { StoreSnapshotChunk } from "@warren/api";
 
 import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
-import { mustSpeak, type Program } from "./level.ts";
+import { checkProgramLevel, type Program } from "./level.ts";
 import { writeStoreObject, type Schema } from "./schema.ts";
-import { settled } from "./settle.ts";
+import { interned } from "./intern.ts";
 import { State } from "./state.ts";
 import type { StoredObject, TableDefinition } from "./tables.ts";
 
-/** Bytes of one chunk; large enough to write well, small enough to leave the event loop its turns. */
+/** Bytes of one chunk: large enough to be written efficiently, small enough not to block the event loop. */
 const chunkBytes = 64 * 1024;
 
 /** Of `object` in StoreSnapshotChunk. */
 const objectTag = (2 << 3) | WireType.LengthDelimited;
 
-/** Objects between two looks at how much was written: few, since each may be as large as a command. */
+/** Objects between two checks of how much was written: few, since each may be as large as a command. */
 const objectsPerPart = 8;
 
-/** No stored object comes near this; a longer length is damage, not an object. */
+/** Far above any stored object: a greater length means that the snapshot is damaged. */
 const maxMessageBytes = 64 * 1024 * 1024;
 
-/** The state in chunks. It is immutable, so later commands don't show in it, however slowly it is read. */
+/** The state in chunks. The state is immutable, so later commands do not appear in it, however slowly it is read. */
 // oxlint-disable-next-line typescript/require-await -- the shape that consensus takes
 export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, void, void> {
-  // One for all of it: its buffer stays when its bytes are taken, and a fork is a message behind its length.
+  // One writer for all objects: it keeps its buffer, and a fork writes a message after its length.
   const writer = new BinaryWriter();
   const objects = [...state.tables()].reduce((sum, { size }) => sum + size, 0);
   const header = { level: state.level, version: state.version, objects, reigns: [...state.reigns] };
@@ -67,13 +67,13 @@ export async function readSnapshot(
   return reading.end();
 }
 
-/** A state of which a snapshot has been read to some point. */
+/** A snapshot that is being read. */
 class SnapshotReading {
   readonly #program: Program & { readonly schema: Schema };
   #state: State | undefined;
-  /** Objects that the header announced and that have not come. */
+  /** Objects of the header's count that were not read yet. */
   #left = 0;
-  /** Objects of one table that came one behind the other and are not in it yet. */
+  /** Consecutive objects of one table, to be put into it together. */
   #run: StoredObject[] = [];
   #table: TableDefinition | undefined;
 
@@ -97,19 +97,19 @@ class SnapshotReading {
 
   #begin({ part }: StoreSnapshotChunk): void {
     if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-    mustSpeak(this.#program, part.value.level);
+    checkProgramLevel(this.#program, part.value.level);
     this.#state = State.empty(this.#program.schema, part.value.version, frozen(part.value.reigns));
     this.#left = part.value.objects;
   }
 
   #take(state: State, { part }: StoreSnapshotChunk): void {
-    if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
+    if (part?.$case !== "object") throw damaged("it has a part that is not an object", undefined, "snapshot");
     const { table, object } = state.schema.read(part.value);
     if (table !== this.#table) {
       this.#store(state);
       this.#table = table;
     }
-    this.#run.push(settled(object, state.like(table, object), state.pool));
+    this.#run.push(interned(object, state.like(table, object), state.pool));
     this.#left -= 1;
   }
 
@@ -136,7 +136,7 @@ function decode(reader: BinaryReader, length: number): StoreSnapshotChunk {
   } catch (cause) {
     throw damaged("a message can't be read", cause, "snapshot");
   }
-  if (reader.pos !== end) throw damaged("a message is longer or shorter than it says", undefined, "snapshot");
+  if (reader.pos !== end) throw damaged("a message does not end where its length says", undefined, "snapshot");
   return chunk;
 }
 

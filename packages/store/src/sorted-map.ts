@@ -1,4 +1,4 @@
-/** Maps in the order of their keys that are copied in constant time: what is shared is copied only where it is changed. */
+/** Maps sorted by key, with copies in constant time: copies share their nodes, which are copied when they are changed. */
 import sortedBTree from "sorted-btree";
 import { bulkLoad } from "sorted-btree/extended/bulkLoad.js";
 
@@ -18,7 +18,7 @@ export interface SortedMap<V> {
 
 type Constructor = new <V>(entries: undefined, compare: (a: string, b: string) => number) => SortedMap<V>;
 
-// The package is CommonJS with a `default`: Node gives its exports, a bundler or test runner may give the class itself.
+// The package is CommonJS with a `default`: Node imports its exports, a bundler or test runner perhaps the class itself.
 const BTree: Constructor = "default" in sortedBTree ? sortedBTree.default : sortedBTree;
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a === b ? 0 : 1);
@@ -30,7 +30,7 @@ export function sortedMap<V>(): SortedMap<V> {
   return new BTree<V>(undefined, compare);
 }
 
-/** A map of these keys, which ascend strictly, and their values: without a search for each key's place. */
+/** A map of `keys`, strictly ascending, and their values, built without a search for each key. */
 export function sortedMapOf<V>(keys: readonly string[], values: readonly V[]): SortedMap<V> {
   return bulkLoad([...keys], [...values], nodeSize, compare);
 }

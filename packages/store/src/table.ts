@@ -3,13 +3,13 @@ import { assert } from "@warren/std";
 import { sortedMap, sortedMapOf, type SortedMap } from "./sorted-map.ts";
 import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 
-/** Above any character of an id. */
+/** Sorts after any character of an id. */
 const afterAny = "\uffff";
 
-/** Ids in their order; one alone without an array. Never changed, since copies of the table share it. */
+/** Sorted ids; a single one without an array. Never changed, since copies of the table share it. */
 type Posting = string | readonly string[];
 
-/** One table as it was at some version: rows by id, and for each index the ids of the rows that have a value. */
+/** One table at one version: rows by id, and indexes, each from a value to the ids of the rows that have it. */
 export class Table {
   readonly definition: TableDefinition;
   #rows: SortedMap<StoredObject>;
@@ -90,7 +90,7 @@ export class Table {
     this.#list = undefined;
   }
 
-  /** Puts them all; where the table is empty and they come in the order of their ids, in a fraction of the time. */
+  /** Puts several objects. An empty table and objects sorted by id take a fraction of the time: nothing is searched for. */
   putAll(objects: readonly StoredObject[]): void {
     const ids = objects.map(idOf);
     if (this.size > 0 || ids.some((id, at) => at > 0 && id <= (ids[at - 1] as string))) {
@@ -154,7 +154,7 @@ function withdraw(index: SortedMap<Posting>, value: string, id: string): void {
   else index.set(value, posting.toSpliced(placeOf(posting, id), 1));
 }
 
-/** Where an id stands among sorted ones, or would. */
+/** The position of an id among sorted ones, or where it would be inserted. */
 function placeOf(ids: readonly string[], id: string): number {
   let [low, high] = [0, ids.length];
   while (low < high) {

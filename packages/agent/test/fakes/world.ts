@@ -68,6 +68,8 @@ export class World implements AsyncDisposable {
   /** Set: the record is kept there, not on `disk`. */
   place: AgentState | undefined;
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
+  /** Calls of `place` that have not returned: a real disk takes real time, and the clock waits for it. */
+  #calls = 0;
   #epochs = 0;
 
   constructor(options: Partial<AgentOptions> = {}, seed: number = 1) {
@@ -152,7 +154,7 @@ export class World implements AsyncDisposable {
         runtime: severable(this.#faulty("runtime", this.#unreliable(new FakeRuntime(this.machine))), killed),
         network: severable(this.#faulty("network", this.network.connect()), killed),
         session: severable(this.#faulty("session", this.manager.connect()), killed),
-        state: this.#faulty("state", this.place ?? this.disk.open(killed)),
+        state: this.#faulty("state", this.place === undefined ? this.disk.open(killed) : this.#counted(this.place)),
         clock: severableClock(this.clock, killed),
         boot: this.clock,
         random: this.random,
@@ -168,9 +170,7 @@ export class World implements AsyncDisposable {
     this.#life = { agent, kill };
     const { completes } = this.manager;
     const before = completes.length;
-    if (wait)
-      for (let turn = 0; turn < 100 && completes.length === before; turn += 1)
-        await new Promise((resolve) => setImmediate(resolve));
+    if (wait) for (let turn = 0; turn < 100 && completes.length === before; turn += 1) await this.#turn();
     return agent;
   }
 
@@ -194,7 +194,7 @@ export class World implements AsyncDisposable {
     for (let passed = 0; passed < 600_000; passed += 50) {
       for (let turn = 0; turn < 4; turn += 1) {
         if (condition()) return;
-        await new Promise((resolve) => setImmediate(resolve));
+        await this.#turn();
       }
       await this.clock.advanceAsync(50);
     }
@@ -206,9 +206,15 @@ export class World implements AsyncDisposable {
   async pass(ms: number): Promise<void> {
     const end = this.clock.monotonic() + ms;
     while (this.clock.monotonic() < end) {
-      for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 4; turn += 1) await this.#turn();
       await this.clock.advanceAsync(Math.min(50, end - this.clock.monotonic()));
     }
+  }
+
+  /** One turn of the event loop, or as many as the disk needs for what it was asked. */
+  async #turn(): Promise<void> {
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (this.#calls > 0);
   }
 
   state(task: string): TaskState | undefined {
@@ -255,6 +261,21 @@ export class World implements AsyncDisposable {
             ["events", "logs", "assignments", "relay"].includes(String(name)) ||
             (seam === "session" && name === "open");
           return streams ? failing(error) : Promise.reject(error);
+        };
+      },
+    });
+  }
+
+  #counted<T extends object>(target: T): T {
+    return new Proxy(target, {
+      get: (_target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          const result: unknown = Reflect.apply(value, target, args);
+          if (!(result instanceof Promise)) return result;
+          this.#calls += 1;
+          return result.finally(() => void (this.#calls -= 1));
         };
       },
     });

@@ -1,13 +1,13 @@
 /**
- * The way of every call, whatever it came over: identity, authorisation, admission, then the handler here or the leader's
- * pipeline. An adapter (gRPC, another pipeline in the same process) gives it an `IncomingCall` and writes what it yields;
+ * The stages of every call, over any protocol: identity, authorisation, admission, then the handler here or the leader's
+ * pipeline. An adapter (gRPC, another pipeline in the same process) passes an `IncomingCall` and writes the responses;
  * messages are protobuf bytes on both sides. See DESIGN.md.
  *
- * P1 Nothing of a request is read before its caller is known and allowed.
- * P2 A forwarded identity is believed only from a peer that is a manager now, and what was forwarded is never forwarded
+ * P1 No message of a request is read before its caller is identified and authorised.
+ * P2 A forwarded identity is accepted only from a peer that is a manager now, and a forwarded call is never forwarded
  *    again.
- * P3 What a call throws is an error that `../status.ts` has a status for; any other becomes INTERNAL with an id.
- * P4 A handler's signal is aborted once its call has ended, however that came.
+ * P3 Every error of a call has a status in `../status.ts`; any other becomes INTERNAL with an id.
+ * P4 A handler's signal is aborted once its call has ended, for whatever reason.
  */
 import { errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { ApiError, invalid } from "../errors.ts";
@@ -29,34 +29,34 @@ import type { Leadership } from "./leadership.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 
-/** A call as an adapter has it. */
+/** A call, as an adapter passes it. */
 export interface IncomingCall {
   /** `/warren.v1.Services/Create` */
   readonly path: string;
   readonly peer: Peer;
-  /** Encoded messages; of a method that takes one, that one. Throws if the caller goes before their end. */
+  /** Encoded messages, or the single one. Throws if the caller goes before their end. */
   readonly requests: AsyncIterable<Uint8Array>;
-  /** What the caller sent beside the messages: a value by its key. */
+  /** The call's metadata: a value by its key. */
   readonly metadata: (key: string) => string | undefined;
-  /** Aborted when the caller has gone or its deadline has passed, with an ApiError that says which. */
+  /** Aborted when the caller has gone or its deadline has passed, with an ApiError for each. */
   readonly signal: AbortSignal;
-  /** What is left of the caller's deadline, ms. */
+  /** Time until the caller's deadline, ms. */
   readonly deadlineMs?: number | undefined;
 }
 
-/** A call of a method that takes one message and gives one, as an adapter has it: with less to make for each call. */
+/** A call with one request and one response, from an adapter that has both as single messages. */
 export interface UnaryCall extends Omit<IncomingCall, "requests" | "signal"> {
-  /** The encoded message, asked for once; undefined if the caller sent none. */
+  /** The encoded request, read once; undefined if the caller sent none. */
   readonly request: () => Uint8Array | undefined | Promise<Uint8Array | undefined>;
-  /** Calls back, at once if it has happened, when the caller has gone or its deadline has passed: with an ApiError that says which. */
+  /** Calls back when the caller has gone or its deadline has passed, with an ApiError for each; at once if that has happened. */
   readonly onGone: (listener: (reason: unknown) => void) => void;
 }
 
 /** A call under way. */
 export interface Answer {
-  /** Encoded messages; of a method that gives one, that one. Read at the caller's pace. Throws only what has a status. */
+  /** Encoded responses, or the single one. Read as fast as the caller reads. Throws only errors with a status. */
   readonly messages: AsyncIterable<Uint8Array>;
-  /** Aborted, with the ApiError to send, when the call is cut though the caller does not read. */
+  /** Aborted, with the ApiError to send, when the call is ended though the caller does not read. */
   readonly cut: AbortSignal;
 }
 
@@ -67,7 +67,7 @@ export interface PipelineEnvironment {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: ServerMetrics;
-  /** Aborted when the server begins to end: streams are ended then, for their callers to go elsewhere. */
+  /** Aborted when the server begins to stop: streams are ended then, so that their callers connect elsewhere. */
   readonly leaving: AbortSignal;
 }
 
@@ -81,8 +81,8 @@ interface BoundMethod {
 }
 
 /**
- * A signal that is made when somebody asks for it. One for each call, and its abort, would cost more than the rest of a
- * short call, and most handlers never look at theirs.
+ * A signal that is created when it is first read. To create and abort one for each call would cost more than the rest of
+ * a short call, and most handlers never read theirs.
  */
 class LazySignal {
   #controller: AbortController | undefined;
@@ -107,10 +107,10 @@ class LazySignal {
   }
 }
 
-/** What is known of a call before anything of it is read. */
+/** The part of a call that is known before its requests are read. */
 type CallHead = Pick<IncomingCall, "path" | "peer" | "metadata">;
 
-/** How a call ends. Two signals, since a handler's is aborted after every call, and an adapter's only if it is cut. */
+/** The end of a call. Two signals, since a handler's is aborted after every call, and an adapter's only if the call is cut. */
 class Ends {
   readonly cut = new LazySignal();
   /** The handler's. */
@@ -124,7 +124,7 @@ class Ends {
     this.#reject?.(reason);
   }
 
-  /** What `work` resolves to; rejects as soon as the call is cut, though `work` may go on. */
+  /** Settles as `work` does, or rejects when the call is cut, though `work` may go on. */
   orCut<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.cut.aborted !== undefined) reject(this.cut.aborted.reason);
@@ -134,7 +134,7 @@ class Ends {
   }
 }
 
-/** A stream's way. Its signal is the handler's. */
+/** A stream in the pipeline. Its signal is the handler's. */
 interface Passage extends IncomingCall {
   readonly bound: BoundMethod;
 }
@@ -168,12 +168,12 @@ export class Pipeline {
     }
   }
 
-  /** What an adapter has to serve, by path. */
+  /** The methods that an adapter has to serve, by path. */
   get methods(): ReadonlyMap<string, MethodDefinition> {
     return new Map([...this.#methods].map(([path, { method }]) => [path, method]));
   }
 
-  /** Begins when the answer is read. */
+  /** Begins when the responses are read. */
   call(call: IncomingCall): Answer {
     const ends = new Ends();
     const messages =
@@ -183,7 +183,7 @@ export class Pipeline {
     return { messages, cut: ends.cut.signal };
   }
 
-  /** The encoded answer; undefined if a leader that the call was forwarded to gave none. Throws only what has a status. */
+  /** The encoded response; undefined if the leader returned none. Throws only errors with a status. */
   unary(call: UnaryCall): Promise<Uint8Array | undefined> {
     return this.#unary(call, new Ends());
   }
@@ -216,7 +216,7 @@ export class Pipeline {
     }
   }
 
-  /** The same for an adapter that has streams of one message. */
+  /** The same for an adapter whose request and response are streams of one message. */
   async *#runUnary(call: IncomingCall, ends: Ends): AsyncGenerator<Uint8Array, void, void> {
     const { path, peer, metadata, deadlineMs, signal, requests } = call;
     let gone = (): void => undefined;
@@ -272,13 +272,13 @@ export class Pipeline {
       disarm();
       ends.work.abort(callOver); // P4
       metrics.streams.set(--bound.openStreams, { method: bound.path });
-      // Without an outcome the adapter has left off reading.
+      // Without an outcome the adapter has stopped reading.
       const error = outcome === undefined ? callerGone(call.path) : outcome === "ok" ? undefined : outcome.error;
       this.#record(call, caller, started, true, error);
     }
   }
 
-  /** Joins all that can end a stream early to its ends. */
+  /** Connects everything that can end a stream early with its ends. */
   #arm(call: IncomingCall, ends: Ends): () => void {
     const { clock, leaving } = this.#environment;
     const gone = (): void => ends.cutBy(call.signal.reason);
@@ -397,7 +397,7 @@ export class Pipeline {
     if (gone) return callerGone(path);
     const { log, random } = this.#environment;
     const id = newId(random).slice(0, 12);
-    log.error("call failed by a fault of ours", { id, method: path, error });
+    log.error("a call failed by a fault of the program", { id, method: path, error });
     return new ApiError({ code: "API_INTERNAL", id }, `internal error ${id}; the manager's log has more under this id`);
   }
 
@@ -446,7 +446,7 @@ async function first<T>(values: AsyncIterable<T>): Promise<T | undefined> {
   return undefined;
 }
 
-/** The one message of a request that is no stream. */
+/** The single message of a request that is not a stream. */
 async function only(messages: AsyncIterable<unknown>, path: string): Promise<unknown> {
   const message = await first(messages);
   if (message === undefined) throw nothingSent(path);
@@ -462,15 +462,15 @@ function decode(type: MessageType, bytes: Uint8Array): unknown {
   try {
     return type.decode(bytes);
   } catch (error) {
-    throw invalid([{ field: "", description: `this is no ${type.$type}: ${errorText(error)}` }]);
+    throw invalid([{ field: "", description: `not a ${type.$type}: ${errorText(error)}` }]);
   }
 }
 
 function nothingSent(path: string): ApiError {
-  return invalid([{ field: "", description: `${path} takes a message, and none was sent` }]);
+  return invalid([{ field: "", description: `${path} needs a message, and none was sent` }]);
 }
 
-/** Why the handler's signal is aborted after its call. One for all: an error for each would cost more than the call. */
+/** Reason of handlers' signals after their calls. One object for all, since an error for each would cost more than the call. */
 const callOver = new ApiError({ code: "API_CANCELLED" }, "the call has ended");
 
 export function callerGone(path: string): ApiError {
@@ -478,8 +478,8 @@ export function callerGone(path: string): ApiError {
 }
 
 export function deadlinePassed(path: string): ApiError {
-  return new ApiError({ code: "API_DEADLINE" }, `${path}: the deadline has passed; what was asked may still be done`, {
-    remedy: "see what is there before you try again",
+  return new ApiError({ code: "API_DEADLINE" }, `${path}: the deadline has passed; the call may still take effect`, {
+    remedy: "check whether it took effect before you try again",
   });
 }
 
@@ -488,8 +488,8 @@ function serverLeaves(): ApiError {
 }
 
 function slowReader(limitMs: number): ApiError {
-  return new ApiError({ code: "API_EXHAUSTED" }, `nothing of the answer was taken for ${limitMs / 1_000} s`, {
-    remedy: "read faster, or call again from where you are",
+  return new ApiError({ code: "API_EXHAUSTED" }, `no response was read for ${limitMs / 1_000} s`, {
+    remedy: "read faster, or call again from the last response",
   });
 }
 
@@ -505,5 +505,5 @@ function unauthenticated(message: string, reason: string): ApiError {
 }
 
 function unknownMethod(path: string): ApiError {
-  return new ApiError({ code: "API_UNIMPLEMENTED" }, `there is no method ${path} here`);
+  return new ApiError({ code: "API_UNIMPLEMENTED" }, `unknown method ${path}`);
 }

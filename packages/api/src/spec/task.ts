@@ -1,3 +1,4 @@
+import { canonicalRegistry } from "@warren/std";
 import { z } from "zod";
 import { RestartPolicy_Condition, type TaskSpec } from "../generated/warren/v1/task.ts";
 import { container } from "./container.ts";
@@ -18,7 +19,11 @@ const resources = crossRule(
   z.object({
     cpuLimitNanos: amount(limits.leastCpuNanos, limits.mostCpuNanos, "nano-CPUs (1,000,000,000 are a core)"),
     memoryLimitBytes: amount(limits.leastMemoryBytes, limits.mostMemoryBytes, "bytes"),
-    pidsLimit: amount(1, limits.pids, "processes"),
+    pidsLimit: rule(z.number(), (value) =>
+      value === -1 || (Number.isSafeInteger(value) && value >= 0 && value <= limits.pids)
+        ? undefined
+        : `want 1 to ${limits.pids.toLocaleString("en")} processes, 0 for the default of ${limits.defaultPids.toLocaleString("en")} or -1 for no limit, not ${value}`,
+    ),
     cpuReservationNanos: amount(1, limits.mostCpuNanos, "nano-CPUs (1,000,000,000 are a core)"),
     memoryReservationBytes: amount(1, limits.mostMemoryBytes, "bytes"),
   }),
@@ -95,7 +100,9 @@ export const task: z.ZodType<TaskSpec> = crossRule(
       value === "" || /^[a-zA-Z0-9.:_-]{1,255}$/.test(value)
         ? undefined
         : "want the name of a registry that is logged in to, such as registry.example:5000",
-    ).default(""),
+    )
+      .default("")
+      .transform(canonicalRegistry),
   }),
   ({ networks }, fault) =>
     duplicates(

@@ -2,11 +2,11 @@ import type { Filter } from "../rules.ts";
 import { nameOf, taskText } from "../text.ts";
 import { followsTasks } from "./ties.ts";
 
-/** The node has an address left for one more task. */
+/** The node has a free address for the task. */
 export const addresses: Filter = {
   name: "addresses",
   reads: "node",
-  // A task that is there has its address.
+  // A task that is placed has its address.
   placementOnly: true,
   share: (_task, world) => (world.limitedAddresses ? "" : undefined),
   check(_task, world) {
