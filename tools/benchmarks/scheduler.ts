@@ -10,7 +10,6 @@
  */
 import { execFileSync } from "node:child_process";
 import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
-import { measureWrites } from "./scheduler-writes.ts";
 import { machineLine, percentile, percentileCells, printTable, setting } from "./report.ts";
 
 const kinds = [
@@ -152,6 +151,8 @@ function measure(each: Case): Result {
 
 /** In the case's own process. */
 async function measureLoop({ nodes, tasks }: Case): Promise<Result> {
+  // Here, so that the other cases' processes don't load a store.
+  const { measureWrites } = await import("./scheduler-writes.ts");
   const rounds: number[] = [];
   const clock: number[] = [];
   for (let round = 0; round < setting("BENCH_ROUNDS", 3); round += 1) {
