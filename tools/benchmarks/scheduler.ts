@@ -6,7 +6,7 @@
  * What the clock said stands beside it. One decision is a task applied and scheduled by itself, by the clock; then it
  * is taken off again.
  *
- * `tools/bench scheduler [rates|curve|waiting|decisions]…` runs some parts only; BENCH_ROUNDS (default 3) rounds a case.
+ * `tools/bench scheduler [rates|curve|waiting|decisions|writes]…` runs some parts only; BENCH_ROUNDS (default 3) rounds a case.
  */
 import { execFileSync } from "node:child_process";
 import { type NodeState, Scheduler, type TaskState } from "../../packages/scheduler/src/index.ts";
@@ -32,6 +32,8 @@ interface Case {
   readonly waiting?: number;
   /** Each of those with a constraint of its own. */
   readonly apart?: boolean;
+  /** The loop with its store, in place of the scheduler alone. */
+  readonly writes?: boolean;
 }
 
 interface Result {
@@ -147,6 +149,20 @@ function measure(each: Case): Result {
   return { placed, rounds, clock, decisions, megabytes: process.resourceUsage().maxRSS / 1024 };
 }
 
+/** In the case's own process. */
+async function measureLoop({ nodes, tasks }: Case): Promise<Result> {
+  // Here, so that the other cases' processes don't load a store.
+  const { measureWrites } = await import("./scheduler-writes.ts");
+  const rounds: number[] = [];
+  const clock: number[] = [];
+  for (let round = 0; round < setting("BENCH_ROUNDS", 3); round += 1) {
+    const { processorMs, clockMs } = await measureWrites(nodes, tasks);
+    rounds.push(processorMs);
+    clock.push(clockMs);
+  }
+  return { placed: tasks, rounds, clock, decisions: [], megabytes: process.resourceUsage().maxRSS / 1024 };
+}
+
 function run(each: Case): Result {
   const args = ["--conditions=warren-source", import.meta.filename, JSON.stringify(each)];
   const output = execFileSync(process.execPath, args, { encoding: "utf8", maxBuffer: 2 ** 26 });
@@ -225,6 +241,10 @@ function printDecisions(): void {
     "\nDecisions alone: 10,000 one-task services on 1,000 nodes that are known before; from the first task applied to the\n" +
       "last decision returned, with its reason. No store, no loop, no writes. Target: 10 × a peer that does the same.\n\n",
   );
+  printRounds(tasks, rounds, clock);
+}
+
+function printRounds(tasks: number, rounds: readonly number[], clock: readonly number[]): void {
   const cells = (times: readonly number[]): string[] => [
     ...percentileCells(times, 0),
     thousands(tasks / (percentile(times, 0.5) / 1_000)),
@@ -238,10 +258,30 @@ function printDecisions(): void {
   );
 }
 
-const parts = { rates: printRates, curve: printCurve, waiting: printWaiting, decisions: printDecisions };
+/** The work of swarmkit's own scheduler benchmark, whose loop reads pending tasks from its store and writes them back. */
+function printWrites(): void {
+  const tasks = 10_000;
+  const { rounds, clock } = run({ nodes: 1_000, tasks, services: tasks, kind: "plain", writes: true });
+  process.stdout.write(
+    "\nThe loop with its store writes: 10,000 one-task services on 1,000 nodes, all in the store before; from the start of\n" +
+      "the scheduling loop to the last task that is ASSIGNED in the store, seen by a watch. The store is in memory, and each\n" +
+      "transaction is encoded, decoded and applied as a manager does; no disk, no other members. It writes the slot with its\n" +
+      "lease and address, and the task with the reason. Target: 5 × a peer that does the same.\n\n",
+  );
+  printRounds(tasks, rounds, clock);
+}
+
+const parts = {
+  rates: printRates,
+  curve: printCurve,
+  waiting: printWaiting,
+  decisions: printDecisions,
+  writes: printWrites,
+};
 const [given, ...more] = process.argv.slice(2);
 if (given !== undefined && given.startsWith("{")) {
-  process.stdout.write(JSON.stringify(measure(JSON.parse(given) as Case)));
+  const each = JSON.parse(given) as Case;
+  process.stdout.write(JSON.stringify(each.writes === true ? await measureLoop(each) : measure(each)));
 } else {
   const wanted = given === undefined ? Object.keys(parts) : [given, ...more];
   const unknown = wanted.find((part) => !Object.hasOwn(parts, part));

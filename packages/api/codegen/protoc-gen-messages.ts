@@ -3,7 +3,8 @@
  *
  * ts-proto keeps them in `_unknownFields` through decode and encode. Here a message that has none has no such property,
  * `create` and `fromPartial` keep them too, and their bytes are a copy, not a view that holds the whole input. An entry
- * of a map is one whatever its key: assigning `__proto__` would drop it.
+ * of a map is one whatever its key: assigning `__proto__` would drop it. 64-bit integers and times are read and written
+ * by `src/wire.ts`.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -31,6 +32,35 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
+/** With the functions of `src/wire.ts` in place of ts-proto's conversions by way of bigints and Timestamps. */
+function withOwnConversions(name: string, content: string): string {
+  const used = new Set<string>();
+  const use = (word: string): string => {
+    used.add(word);
+    return word;
+  };
+  const word64 = (prefix: string, type: string): string => use(`${prefix}${type === "int64" ? "Int64" : "Uint64"}`);
+  const converted = content
+    .replaceAll(
+      /writer\.uint32\((\d+)\)\.(u?int64)\(([\w.]+)\);/g,
+      (_, tag: string, type: string, value: string) => `${word64("write", type)}(writer.uint32(${tag}), ${value});`,
+    )
+    .replaceAll(/longToNumber\(reader\.(u?int64)\(\)\)/g, (_, type: string) => `${word64("read", type)}(reader)`)
+    .replaceAll(
+      /Timestamp\.encode\(toTimestamp\(([\w.]+)\), writer\.uint32\((\d+)\)\.fork\(\)\)\.join\(\);/g,
+      (_, value: string, tag: string) => `${use("writeDate")}(writer.uint32(${tag}), ${value});`,
+    )
+    .replaceAll("fromTimestamp(Timestamp.decode(reader, reader.uint32()))", () => `${use("readDate")}(reader)`)
+    .replaceAll(/^function (longToNumber|toTimestamp|fromTimestamp)\([\s\S]*?^\}\n\n/gm, "")
+    .replace(/^import \{ Timestamp \} from .*\n/m, "");
+  if (/\.s?u?int64\(|longToNumber|\b(to|from)Timestamp\(/.test(converted))
+    throw new Error(`${name}: a 64-bit integer or a time is converted in a way that is not known here`);
+  if (used.size === 0) return converted;
+  const library = 'from "@bufbuild/protobuf/wire";\n';
+  const path = `${"../".repeat(name.split("/").length)}wire.ts`;
+  return converted.replace(library, `${library}import { ${[...used].sort().join(", ")} } from "${path}";\n`);
+}
+
 const response = fromBinary(CodeGeneratorResponseSchema, stdout);
 for (const file of response.file) {
   const messages = file.content.match(/^function createBase/gm)?.length ?? 0;
@@ -43,6 +73,9 @@ for (const file of response.file) {
     /^( +)((?:message\.\w+|acc))\[((?:entry\d+\.)?key)\] = (.+);$/gm,
     '$1if ($3 === "__proto__") globalThis.Object.defineProperty($2, $3, { value: $4, configurable: true, enumerable: true, writable: true });\n$1else $2[$3] = $4;',
   );
-  file.content = file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial");
+  file.content = withOwnConversions(
+    file.name,
+    file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial"),
+  );
 }
 process.stdout.write(toBinary(CodeGeneratorResponseSchema, response));

@@ -20,9 +20,18 @@ export async function pump<T>(source: AsyncIterable<T>, sink: Writable, ended: A
 export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): AsyncGenerator<T, void, void> {
   const iterator = source[Symbol.asyncIterator]();
   let finished = false;
+  // One listener for all turns: to add and remove one at each would cost more than the turn.
+  let stop = (): void => undefined;
+  const onAbort = (): void => stop();
+  ended.addEventListener("abort", onAbort, { once: true });
+  const next = (): Promise<IteratorResult<T> | undefined> =>
+    new Promise((resolve, reject) => {
+      stop = () => resolve(undefined);
+      iterator.next().then(resolve, reject);
+    });
   try {
     while (!ended.aborted) {
-      const result = await abortableOrUndefined(iterator.next(), ended);
+      const result = await next();
       if (result === undefined) return;
       if (result.done === true) {
         finished = true;
@@ -34,12 +43,13 @@ export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): A
     finished = true;
     throw error;
   } finally {
+    ended.removeEventListener("abort", onAbort);
     if (!finished) iterator.return?.()?.then(undefined, () => undefined);
   }
 }
 
 /** Resolves when the sink accepts more, or at the abort. */
-async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
+export async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
   if (sink.destroyed) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const fire = (): void => resolve();

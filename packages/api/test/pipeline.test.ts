@@ -126,6 +126,58 @@ describe("a call", () => {
     expect(log.records.find(({ level }) => level === "error")?.fields).toMatchObject({ id, method: get });
   });
 
+  it("whose handler asks for its signal after the end gets one that is aborted", async () => {
+    let context: CallContext | undefined;
+    const services = [
+      networks({
+        get: ({ ref }, given) => {
+          context = given;
+          return Network.fromPartial({ meta: { id: ref } });
+        },
+      }),
+    ];
+    await read(createPipeline({ services }), incoming(get, bytesOf(GetNetworkRequest, { ref: "n1" })));
+    expect(context?.signal.aborted).toBe(true);
+    expect(context?.signal).toBe(context?.signal);
+  });
+
+  it("of an adapter without streams is cut when its caller goes, though its handler goes on", async () => {
+    const reached = Promise.withResolvers<CallContext>();
+    const hangs = Promise.withResolvers<Network>();
+    const services = [
+      networks({
+        get: (_, context) => {
+          reached.resolve(context);
+          return hangs.promise;
+        },
+      }),
+    ];
+    const pipeline = createPipeline({ services });
+    let goes: (reason: unknown) => void = () => undefined;
+    const { path, peer, metadata } = incoming(get, new Uint8Array());
+    const request = (): Uint8Array => bytesOf(GetNetworkRequest, { ref: "n1" });
+    const ended = failure(pipeline.unary({ path, peer, metadata, request, onGone: (listener) => (goes = listener) }));
+    const { signal } = await reached.promise;
+    const gone = new ApiError({ code: "API_CANCELLED" }, "gone");
+    goes(gone);
+    expect(await ended).toBe(gone);
+    expect(signal.reason).toBe(gone);
+    hangs.reject(new Error("too late"));
+    await turn();
+  });
+
+  it("whose caller has gone before it begins does not reach its handler", async () => {
+    const gone = new ApiError({ code: "API_CANCELLED" }, "gone");
+    const { path, peer, metadata } = incoming(get, new Uint8Array());
+    const request = (): Uint8Array => bytesOf(GetNetworkRequest, { ref: "n1" });
+    let calls = 0;
+    const count = (): Network => Network.fromPartial({ meta: { id: String(++calls) } });
+    const pipeline = createPipeline({ services: [networks({ get: count })] });
+    const call = pipeline.unary({ path, peer, metadata, request, onGone: (listener) => listener(gone) });
+    expect(await failure(call)).toBe(gone);
+    expect(calls).toBe(0);
+  });
+
   it("has its handler's signal aborted once it has ended", async () => {
     let signal: AbortSignal | undefined;
     const service = networks({

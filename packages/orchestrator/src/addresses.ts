@@ -48,19 +48,22 @@ export class AddressBook {
   allocate(view: View, node: Node, now: number): Allocation<string> {
     const network = parseIpv4Subnet(node.subnet);
     const count = addressCount(node.subnet);
-    const taken = new Set<string>();
-    const there = this.#nodes.get(idOf(node)) ?? new Map<string, Map<string, Holder>>();
-    for (const [address, holders] of there) {
+    const there = this.#nodes.get(idOf(node));
+    // Only of addresses that the search comes by: a node has few free ones at the end, and many at first.
+    const isTaken = (address: string): boolean => {
+      const holders = there?.get(address);
+      if (holders === undefined) return false;
       for (const [key, { slotId, epoch }] of holders) {
         const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
-        if (restOf(lease, now) > 0) taken.add(address);
+        if (restOf(lease, now) > 0) return true;
         // It is not coming back: a lease that is released or gone stays so.
-        else holders.delete(key);
+        holders.delete(key);
       }
-      if (holders.size === 0) there.delete(address);
-    }
+      there?.delete(address);
+      return false;
+    };
     const at = (index: number): string => ipv4Text((network?.first ?? 0) + own.first + index);
-    const index = nextFree(count, this.#next.get(idOf(node)) ?? 0, (each) => taken.has(at(each)));
+    const index = nextFree(count, this.#next.get(idOf(node)) ?? 0, (each) => isTaken(at(each)));
     if (index === undefined)
       return { kind: "short", reason: `each of the ${count} addresses of ${nodeName(node)} is taken or rests` };
     this.#next.set(idOf(node), index + 1);

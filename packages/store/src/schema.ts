@@ -82,6 +82,11 @@ export function storeObject({ kind, field, codec }: TableDefinition, value: Stor
   return { object: undefined, _unknownFields: { [tag]: [bytes] } };
 }
 
+/** Writes what `StoreObject.encode` writes of `storeObject`, without making one. */
+export function writeStoreObject(writer: BinaryWriter, { field, codec }: TableDefinition, value: StoredObject): void {
+  codec.encode(value, writer.uint32((field << 3) | WireType.LengthDelimited).fork()).join();
+}
+
 /** An object of a table that this program does not know. */
 interface OpaqueObject {
   readonly meta: Meta | undefined;
@@ -97,9 +102,8 @@ function opaqueTable(field: number): TableDefinition {
     name: `field ${field}` as TableName,
     field,
     codec: {
-      encode: (object) => {
+      encode: (object, writer = new BinaryWriter()) => {
         const { meta, rest } = object as unknown as OpaqueObject;
-        const writer = new BinaryWriter();
         if (meta !== undefined) writer.uint32(metaTag).bytes(Meta.encode(meta).finish());
         return writer.raw(rest);
       },

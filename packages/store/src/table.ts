@@ -1,6 +1,6 @@
 import { assert } from "@warren/std";
 
-import { sortedMap, type SortedMap } from "./sorted-map.ts";
+import { sortedMap, sortedMapOf, type SortedMap } from "./sorted-map.ts";
 import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 
 /** Sorts after any character of an id. */
@@ -12,8 +12,8 @@ type Posting = string | readonly string[];
 /** One table at one version: rows by id, and indexes, each from a value to the ids of the rows that have it. */
 export class Table {
   readonly definition: TableDefinition;
-  readonly #rows: SortedMap<StoredObject>;
-  readonly #indexes: ReadonlyMap<string, SortedMap<Posting>>;
+  #rows: SortedMap<StoredObject>;
+  readonly #indexes: Map<string, SortedMap<Posting>>;
   #list: readonly StoredObject[] | undefined;
 
   constructor(definition: TableDefinition, copied?: Table) {
@@ -90,6 +90,18 @@ export class Table {
     this.#list = undefined;
   }
 
+  /** Puts several objects. An empty table and objects sorted by id take a fraction of the time: nothing is searched for. */
+  putAll(objects: readonly StoredObject[]): void {
+    const ids = objects.map(idOf);
+    if (this.size > 0 || ids.some((id, at) => at > 0 && id <= (ids[at - 1] as string))) {
+      for (const object of objects) this.put(object);
+      return;
+    }
+    this.#rows = sortedMapOf(ids, objects);
+    for (const [name, keysOf] of this.definition.indexes) this.#indexes.set(name, indexOf(objects, keysOf));
+    this.#list = undefined;
+  }
+
   remove(id: string): void {
     const before = this.#rows.get(id);
     if (before === undefined) return;
@@ -98,6 +110,30 @@ export class Table {
     this.#rows.delete(id);
     this.#list = undefined;
   }
+}
+
+/** The index of objects that are in the order of their ids. */
+function indexOf(
+  objects: readonly StoredObject[],
+  keysOf: (object: StoredObject) => readonly string[],
+): SortedMap<Posting> {
+  const postings = new Map<string, string | string[]>();
+  for (const object of objects) {
+    const id = idOf(object);
+    for (const key of keysOf(object)) {
+      const posting = postings.get(key);
+      if (posting === undefined) postings.set(key, id);
+      else if (typeof posting === "string") postings.set(key, [posting, id]);
+      else posting.push(id);
+    }
+  }
+  const keys = [...postings.keys()].sort();
+  // Copies, since what `push` made has room for more.
+  const values = keys.map((key) => {
+    const posting = postings.get(key) as Posting;
+    return typeof posting === "string" ? posting : posting.slice();
+  });
+  return sortedMapOf<Posting>(keys, values);
 }
 
 function enter(index: SortedMap<Posting>, value: string, id: string): void {

@@ -4,6 +4,7 @@
  * To add a table: here, and in `StoreObject` of `proto/warren/v1/store.proto`, with the level that it needs. To add a
  * field to a message: in its proto, and in `needs` of its table if a program that ignores the field would act wrongly.
  */
+import type { BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   Cluster,
   Event,
@@ -88,7 +89,8 @@ export interface TableDefinition {
 type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefined;
 
 interface Codec<V> {
-  encode(object: V): { finish(): Uint8Array };
+  /** @param writer takes the message behind what it has @default a new one */
+  encode(object: V, writer?: BinaryWriter): BinaryWriter;
   decode(bytes: Uint8Array): V;
   /** A copy with a value for each field of the message, unknown fields included. */
   fromPartial(object: V): V;
@@ -158,9 +160,19 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
       // A task repeats values of its slot and its lease.
       like({ meta, slotId, epoch }, find) {
         const slot = find("slots", slotId);
-        const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
-        const container = { address: lease?.address, containerId: meta?.id };
-        return { ...slot, ...lease, slotId: slot?.meta?.id, slot: slot?.key, status: { container } };
+        if (slot === undefined) return undefined;
+        const { serviceId, serviceName, key } = slot;
+        const lease = slot.leases.find((each) => sameEpoch(each.epoch, epoch));
+        return {
+          serviceId,
+          serviceName,
+          slotId: slot.meta?.id,
+          slot: key,
+          epoch: lease?.epoch,
+          nodeId: lease?.nodeId,
+          versionId: lease?.versionId,
+          status: { container: { address: lease?.address, containerId: meta?.id } },
+        };
       },
     },
   ),

@@ -169,6 +169,9 @@ describe("a snapshot", () => {
     const header = (level: number, objects = 0): Buffer =>
       framed({ part: { $case: "header", value: { level, version: 1, objects, reigns: [] } } });
     const nothing = framed({ part: undefined });
+    const inner = StoreSnapshotChunk.encode({
+      part: { $case: "object", value: { object: { $case: "network", value: Network.create({ meta: { id: "a" } }) } } },
+    }).finish();
     for (const [damagedBytes, code] of [
       [header(2), "STORE_LEVEL_REFUSED"],
       [
@@ -176,6 +179,8 @@ describe("a snapshot", () => {
         "STORE_DAMAGED",
       ],
       [Buffer.concat([bytes, header(1)]), "STORE_DAMAGED"],
+      // It says that it ends within its last field.
+      [Buffer.concat([header(1, 1), Buffer.of(inner.length - 1), inner]), "STORE_DAMAGED"],
       [Buffer.concat([header(1), nothing]), "STORE_DAMAGED"],
       [nothing, "STORE_DAMAGED"],
       [Buffer.of(2, 0xff, 0xff), "STORE_DAMAGED"],

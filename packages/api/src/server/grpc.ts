@@ -20,7 +20,7 @@ import type { WarrenError } from "@warren/std";
 import { ApiError } from "../errors.ts";
 import type { MethodDefinition } from "../rpc.ts";
 import { clip, detailsTrailer, encodeDetails, grpcStatus, statusOf } from "../status.ts";
-import { pump, until } from "../stream.ts";
+import { drained, until } from "../stream.ts";
 import type { ConnectionEnds } from "./tls-listener.ts";
 import type { Peer } from "./peer.ts";
 import { callerGone, deadlinePassed, type IncomingCall, type Pipeline } from "./pipeline.ts";
@@ -38,8 +38,8 @@ export interface GrpcOptions {
   readonly keepAliveMs?: number;
 }
 
-type Unary = ServerUnaryCall<Buffer, Buffer>;
-type Streaming = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
+type Unary = ServerUnaryCall<Buffer, Uint8Array>;
+type Streaming = ServerWritableStream<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>;
 
 interface Refusal {
   readonly code: number;
@@ -119,14 +119,14 @@ class GrpcAdapter {
   }
 
   /** Messages are passed as bytes, so that the pipeline refuses one that can't be decoded, with a reason. */
-  definition(path: string, { requestStream, responseStream }: MethodDefinition): GrpcMethod<Buffer, Buffer> {
+  definition(path: string, { requestStream, responseStream }: MethodDefinition): GrpcMethod<Buffer, Uint8Array> {
     return {
       path,
       requestStream,
       responseStream,
       requestSerialize: asIs,
       requestDeserialize: asIs,
-      responseSerialize: asIs,
+      responseSerialize: bufferOf,
       responseDeserialize: asIs,
     };
   }
@@ -134,20 +134,30 @@ class GrpcAdapter {
   handler(path: string, { requestStream, responseStream }: MethodDefinition): UntypedHandleCall {
     return responseStream
       ? (call: Streaming) => void this.#stream(path, call, requestStream)
-      : (call: Unary, done: sendUnaryData<Buffer>) => void this.#unary(path, call, done);
+      : (call: Unary, done: sendUnaryData<Uint8Array>) => void this.#unary(path, call, done);
   }
 
   /** Never rejects. */
-  async #unary(path: string, call: Unary, done: sendUnaryData<Buffer>): Promise<void> {
-    const gone = goneSignal(path, call);
+  async #unary(path: string, call: Unary, done: sendUnaryData<Uint8Array>): Promise<void> {
+    // grpc-js emits "cancelled" after every call; an error made for each would cost more than the rest of a short one.
+    let listener: ((reason: ApiError) => void) | undefined;
+    const gone = (): void => listener?.(goneError(path, call));
+    (call as EventEmitter).on("cancelled", gone);
     try {
-      const { messages } = this.#pipeline.call(this.#incoming(path, call, gone, one(call.request)));
-      let response: Uint8Array | undefined;
-      for await (const message of messages) response = message;
+      const response = await this.#pipeline.unary({
+        ...this.#head(path, call),
+        request: () => call.request,
+        onGone(callback) {
+          listener = callback;
+          if (call.cancelled) gone();
+        },
+      });
       if (response === undefined) throw new ApiError({ code: "API_OUTCOME_UNKNOWN" }, `${path} returned no response`);
-      done(null, bufferOf(response));
+      done(null, response);
     } catch (error) {
       done(refusalOf(error));
+    } finally {
+      listener = undefined;
     }
   }
 
@@ -157,11 +167,11 @@ class GrpcAdapter {
     call.on("error", () => undefined); // Reported by `cancelled` as well.
     try {
       const requests = requestStream
-        ? requestsOf(call as ServerDuplexStream<Buffer, Buffer>, gone)
-        : one((call as ServerWritableStream<Buffer, Buffer>).request);
-      const answer = this.#pipeline.call(this.#incoming(path, call, gone, requests));
-      await pump(buffers(answer.messages), call, answer.cut);
-      answer.cut.throwIfAborted();
+        ? requestsOf(call as ServerDuplexStream<Buffer, Uint8Array>, gone)
+        : one((call as ServerWritableStream<Buffer, Uint8Array>).request);
+      const { messages, cut } = this.#pipeline.call({ ...this.#head(path, call), signal: gone, requests });
+      // They end at the cut by themselves; only the caller's pace may hold them up.
+      for await (const message of messages) if (!call.write(message)) await drained(call, cut);
       call.end();
     } catch (error) {
       call.emit("error", refusalOf(error));
@@ -169,20 +179,13 @@ class GrpcAdapter {
   }
 
   /** @throws ApiError `API_UNAUTHENTICATED` */
-  #incoming(
-    path: string,
-    call: Unary | Streaming,
-    signal: AbortSignal,
-    requests: AsyncIterable<Uint8Array>,
-  ): IncomingCall {
+  #head(path: string, call: Unary | Streaming): Pick<IncomingCall, "path" | "peer" | "metadata" | "deadlineMs"> {
     const peer = this.#peerOf(call);
     if (peer === undefined)
       throw new ApiError({ code: "API_UNAUTHENTICATED" }, "the connection of this call is unknown");
     return {
       path,
       peer,
-      signal,
-      requests,
       metadata(key) {
         const [value] = call.metadata.get(key);
         return typeof value === "string" ? value : undefined;
@@ -200,12 +203,16 @@ function remainingMs(call: Unary | Streaming): number | undefined {
 }
 
 /** Aborted when the call was cancelled or its deadline has passed, with an error for each. */
-function goneSignal(path: string, call: Unary | Streaming): AbortSignal {
+function goneSignal(path: string, call: Streaming): AbortSignal {
   const gone = new AbortController();
-  const abort = (): void => gone.abort(remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path));
+  const abort = (): void => gone.abort(goneError(path, call));
   (call as EventEmitter).on("cancelled", abort);
   if (call.cancelled) abort();
   return gone.signal;
+}
+
+function goneError(path: string, call: Unary | Streaming): ApiError {
+  return remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path);
 }
 
 /** Errors of the pipeline have a status; any other is a fault of this adapter. */
@@ -221,10 +228,6 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-async function* buffers(messages: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void, void> {
-  for await (const message of messages) yield bufferOf(message);
-}
-
 // oxlint-disable-next-line typescript/require-await -- the shape of every call's requests
 async function* one(request: Buffer): AsyncGenerator<Uint8Array, void, void> {
   yield request;
@@ -232,7 +235,7 @@ async function* one(request: Buffer): AsyncGenerator<Uint8Array, void, void> {
 
 /** Throws the signal's reason when the call ends before the caller's half has. */
 async function* requestsOf(
-  call: ServerDuplexStream<Buffer, Buffer>,
+  call: ServerDuplexStream<Buffer, Uint8Array>,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   // The iterator must not destroy the stream: responses are still to be written.

@@ -9,9 +9,15 @@
  * P3 Every error of a call has a status in `../status.ts`; any other becomes INTERNAL with an id.
  * P4 A handler's signal is aborted once its call has ended, for whatever reason.
  */
-import { abortableOrUndefined, errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { ApiError, invalid } from "../errors.ts";
-import { forwardedIdentityKey, readForwardedIdentity, readKey, type LeaderConnection } from "../forwarding.ts";
+import {
+  forwardedIdentityKey,
+  readForwardedIdentity,
+  readKey,
+  type ForwardedCall,
+  type LeaderConnection,
+} from "../forwarding.ts";
 import type { Identity } from "../identity.ts";
 import { methodPath, type MessageType, type MethodDefinition } from "../rpc.ts";
 import { statusNameOf, statusOf } from "../status.ts";
@@ -36,6 +42,14 @@ export interface IncomingCall {
   readonly signal: AbortSignal;
   /** Time until the caller's deadline, ms. */
   readonly deadlineMs?: number | undefined;
+}
+
+/** A call with one request and one response, from an adapter that has both as single messages. */
+export interface UnaryCall extends Omit<IncomingCall, "requests" | "signal"> {
+  /** The encoded request, read once; undefined if the caller sent none. */
+  readonly request: () => Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** Calls back when the caller has gone or its deadline has passed, with an ApiError for each; at once if that has happened. */
+  readonly onGone: (listener: (reason: unknown) => void) => void;
 }
 
 /** A call under way. */
@@ -66,19 +80,61 @@ interface BoundMethod {
   openStreams: number;
 }
 
-/** The end of a call. Two signals, since a handler's is aborted after every call, and an adapter's only if the call is cut. */
-class Ends {
-  readonly cut = new AbortController();
-  /** Its signal is the handler's. */
-  readonly work = new AbortController();
+/**
+ * A signal that is created when it is first read. To create and abort one for each call would cost more than the rest of
+ * a short call, and most handlers never read theirs.
+ */
+class LazySignal {
+  #controller: AbortController | undefined;
+  #aborted: { readonly reason: unknown } | undefined;
 
-  cutBy(reason: unknown): void {
-    this.cut.abort(reason);
-    this.work.abort(reason);
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted !== undefined) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get aborted(): { readonly reason: unknown } | undefined {
+    return this.#aborted;
+  }
+
+  abort(reason: unknown): void {
+    if (this.#aborted !== undefined) return;
+    this.#aborted = { reason };
+    this.#controller?.abort(reason);
   }
 }
 
-/** A call in the pipeline. Its signal is the handler's. */
+/** The part of a call that is known before its requests are read. */
+type CallHead = Pick<IncomingCall, "path" | "peer" | "metadata">;
+
+/** The end of a call. Two signals, since a handler's is aborted after every call, and an adapter's only if the call is cut. */
+class Ends {
+  readonly cut = new LazySignal();
+  /** The handler's. */
+  readonly work = new LazySignal();
+  #reject: ((reason: unknown) => void) | undefined;
+
+  cutBy(reason: unknown): void {
+    if (this.cut.aborted !== undefined) return;
+    this.cut.abort(reason);
+    this.work.abort(reason);
+    this.#reject?.(reason);
+  }
+
+  /** Settles as `work` does, or rejects when the call is cut, though `work` may go on. */
+  orCut<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.cut.aborted !== undefined) reject(this.cut.aborted.reason);
+      this.#reject = reject;
+      work.then(resolve, reject);
+    });
+  }
+}
+
+/** A stream in the pipeline. Its signal is the handler's. */
 interface Passage extends IncomingCall {
   readonly bound: BoundMethod;
 }
@@ -120,68 +176,120 @@ export class Pipeline {
   /** Begins when the responses are read. */
   call(call: IncomingCall): Answer {
     const ends = new Ends();
-    return { messages: this.#run(call, ends), cut: ends.cut.signal };
+    const messages =
+      this.#methods.get(call.path)?.method.responseStream === true
+        ? this.#runStream(call, ends)
+        : this.#runUnary(call, ends);
+    return { messages, cut: ends.cut.signal };
   }
 
-  async *#run(call: IncomingCall, ends: Ends): AsyncGenerator<Uint8Array, void, void> {
-    const { clock, metrics } = this.#environment;
+  /** The encoded response; undefined if the leader returned none. Throws only errors with a status. */
+  unary(call: UnaryCall): Promise<Uint8Array | undefined> {
+    return this.#unary(call, new Ends());
+  }
+
+  async #unary(call: UnaryCall, ends: Ends): Promise<Uint8Array | undefined> {
+    const { authorize, clock } = this.#environment;
+    const { maxUnaryMs } = this.#options;
+    const { path } = call;
     const started = clock.monotonic();
-    const bound = this.#methods.get(call.path);
-    const stream = bound?.method.responseStream === true;
-    const { cut, work } = ends;
-    const disarm = this.#arm(call, stream, ends);
-    if (stream) metrics.streams.set(++bound.openStreams, { method: bound.path });
+    const bound = this.#methods.get(path);
+    const limitMs = Math.min(call.deadlineMs ?? Number.POSITIVE_INFINITY, maxUnaryMs);
+    const timer = clock.setTimeout(() => ends.cutBy(deadlinePassed(path)), limitMs);
+    call.onGone((reason) => ends.cutBy(reason));
+    let caller: Caller | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      if (ends.cut.aborted !== undefined) throw ends.cut.aborted.reason;
+      caller = this.#identify(call); // P1
+      authorize(caller.identity, path);
+      if (bound === undefined) throw unknownMethod(path);
+      using _ = this.#admit(call.peer, caller);
+      return await ends.orCut(this.#one(call, bound, caller, ends));
+    } catch (error) {
+      failure = { error: this.#failure(error, path, ends.cut.aborted !== undefined) };
+      throw failure.error;
+    } finally {
+      timer.cancel();
+      ends.work.abort(callOver); // P4
+      this.#record(call, caller, started, false, failure?.error);
+    }
+  }
+
+  /** The same for an adapter whose request and response are streams of one message. */
+  async *#runUnary(call: IncomingCall, ends: Ends): AsyncGenerator<Uint8Array, void, void> {
+    const { path, peer, metadata, deadlineMs, signal, requests } = call;
+    let gone = (): void => undefined;
+    try {
+      const message = await this.#unary(
+        {
+          path,
+          peer,
+          metadata,
+          deadlineMs,
+          request: () => first(requests),
+          onGone(listener) {
+            gone = () => listener(signal.reason);
+            signal.addEventListener("abort", gone, { once: true });
+            if (signal.aborted) gone();
+          },
+        },
+        ends,
+      );
+      if (message !== undefined) yield message;
+    } finally {
+      signal.removeEventListener("abort", gone);
+    }
+  }
+
+  async *#runStream(call: IncomingCall, ends: Ends): AsyncGenerator<Uint8Array, void, void> {
+    const { authorize, clock, metrics } = this.#environment;
+    const started = clock.monotonic();
+    const bound = this.#methods.get(call.path) as BoundMethod;
+    const cut = ends.cut.signal;
+    const disarm = this.#arm(call, ends);
+    metrics.streams.set(++bound.openStreams, { method: bound.path });
     let outcome: { readonly error: unknown } | "ok" | undefined;
     let caller: Caller | undefined;
     let slow: Timer | undefined;
     try {
       caller = this.#identify(call); // P1
-      this.#environment.authorize(caller.identity, call.path);
-      if (bound === undefined) throw unknownMethod(call.path);
-      const counted = !call.peer.local && caller.via === undefined;
-      using _ = counted ? this.#admission.enter(caller.identity) : undefined;
-      const passage: Passage = { ...call, bound, signal: work.signal };
-      if (stream) {
-        for await (const message of until(this.#stream(passage, caller), cut.signal)) {
-          if (!call.peer.local) slow = this.#slowReader(ends);
-          yield message;
-          slow?.cancel();
-        }
-        cut.signal.throwIfAborted();
-      } else {
-        const message = await abortableOrUndefined(this.#one(passage, caller), cut.signal);
-        cut.signal.throwIfAborted();
-        if (message !== undefined) yield message;
+      authorize(caller.identity, call.path);
+      using _ = this.#admit(call.peer, caller);
+      const passage: Passage = { ...call, bound, signal: ends.work.signal };
+      for await (const message of until(this.#stream(passage, caller), cut)) {
+        if (!call.peer.local) slow = this.#slowReader(ends);
+        yield message;
+        slow?.cancel();
       }
+      cut.throwIfAborted();
       outcome = "ok";
     } catch (error) {
-      outcome = { error: this.#failure(cut.signal.aborted ? cut.signal.reason : error, call) };
+      outcome = { error: this.#failure(cut.aborted ? cut.reason : error, call.path, call.signal.aborted) };
       throw outcome.error;
     } finally {
       slow?.cancel();
       disarm();
-      work.abort(callOver); // P4
-      if (stream) metrics.streams.set(--bound.openStreams, { method: bound.path });
+      ends.work.abort(callOver); // P4
+      metrics.streams.set(--bound.openStreams, { method: bound.path });
       // Without an outcome the adapter has stopped reading.
       const error = outcome === undefined ? callerGone(call.path) : outcome === "ok" ? undefined : outcome.error;
-      this.#record(call, caller, started, stream, error);
+      this.#record(call, caller, started, true, error);
     }
   }
 
-  /** Connects everything that can end a call early with its signals. */
-  #arm(call: IncomingCall, stream: boolean, ends: Ends): () => void {
+  /** Connects everything that can end a stream early with its ends. */
+  #arm(call: IncomingCall, ends: Ends): () => void {
     const { clock, leaving } = this.#environment;
     const gone = (): void => ends.cutBy(call.signal.reason);
     const leave = (): void => ends.cutBy(serverLeaves());
     call.signal.addEventListener("abort", gone, { once: true });
     if (call.signal.aborted) gone();
-    if (stream) leaving.addEventListener("abort", leave, { once: true });
-    if (stream && leaving.aborted) leave();
-    const mostMs = stream ? Number.POSITIVE_INFINITY : this.#options.maxUnaryMs;
-    const limitMs = Math.min(call.deadlineMs ?? Number.POSITIVE_INFINITY, mostMs);
-    const timer = Number.isFinite(limitMs)
-      ? clock.setTimeout(() => ends.cutBy(deadlinePassed(call.path)), limitMs)
-      : undefined;
+    leaving.addEventListener("abort", leave, { once: true });
+    if (leaving.aborted) leave();
+    const { deadlineMs } = call;
+    const timer =
+      deadlineMs === undefined ? undefined : clock.setTimeout(() => ends.cutBy(deadlinePassed(call.path)), deadlineMs);
     return () => {
       timer?.cancel();
       call.signal.removeEventListener("abort", gone);
@@ -189,12 +297,17 @@ export class Pipeline {
     };
   }
 
-  #identify({ peer, metadata }: IncomingCall): Caller {
+  /** Calls of other machines are counted, once: where they arrived. */
+  #admit(peer: Peer, { identity, via }: Caller): Disposable | undefined {
+    return peer.local || via !== undefined ? undefined : this.#admission.enter(identity);
+  }
+
+  #identify({ peer, metadata }: CallHead): Caller {
     const identity = peer.identify();
     if ("refused" in identity) throw unauthenticated(identity.message, identity.refused);
-    const forwarded = metadata(forwardedIdentityKey);
     // P2
-    if (forwarded === undefined || !identity.roles.includes("manager")) return { identity, via: undefined };
+    const forwarded = identity.roles.includes("manager") ? metadata(forwardedIdentityKey) : undefined;
+    if (forwarded === undefined) return { identity, via: undefined };
     const origin = readForwardedIdentity(forwarded);
     const refusal = peer.confirm(origin);
     if (refusal !== undefined) throw unauthenticated(refusal.message, refusal.refused);
@@ -202,7 +315,7 @@ export class Pipeline {
   }
 
   /** The leader's connection if the call is to be forwarded; undefined if it is served here. */
-  #route({ path }: Passage, { via }: Caller, stale: boolean): LeaderConnection | undefined {
+  #route({ path }: CallHead, { via }: Caller, stale: boolean): LeaderConnection | undefined {
     const place = placeOf(path);
     if (place === "here" || (place === "reads" && stale)) return undefined;
     const route = this.#environment.leadership.route();
@@ -217,46 +330,51 @@ export class Pipeline {
     }
   }
 
-  async #one(passage: Passage, caller: Caller): Promise<Uint8Array | undefined> {
-    const stale = isStale(passage);
-    const leader = this.#route(passage, caller, stale);
+  async #one(call: UnaryCall, bound: BoundMethod, caller: Caller, ends: Ends): Promise<Uint8Array | undefined> {
+    const stale = isStale(call);
+    const leader = this.#route(call, caller, stale);
+    const { path } = bound;
     if (leader !== undefined) {
-      for await (const message of this.#forward(passage, caller.identity, leader)) return message;
-      return undefined;
+      const deadlineMs = Math.min(call.deadlineMs ?? Number.POSITIVE_INFINITY, this.#options.maxUnaryMs);
+      const requests = this.#oneRequest(call);
+      const { signal } = ends.work;
+      const { identity } = caller;
+      return first(this.#forward({ path, unary: true, identity, requests, signal, deadlineMs }, leader));
     }
-    const { bound, requests } = passage;
     const { requestType, responseType } = bound.method;
-    let request: Uint8Array | undefined;
-    for await (request of requests) break;
-    if (request === undefined) throw nothingSent(bound.path);
+    const request = await call.request();
+    if (request === undefined) throw nothingSent(path);
     this.#admission.checkSize(request.byteLength);
-    const response = await bound.handler(decode(requestType, request), contextOf(passage, caller, stale));
+    const response = await bound.handler(decode(requestType, request), contextOf(path, ends.work, caller, stale));
     return responseType.encode(response).finish();
   }
 
   async *#stream(passage: Passage, caller: Caller): AsyncGenerator<Uint8Array, void, void> {
+    const { bound, path, signal, deadlineMs } = passage;
     const stale = isStale(passage);
     const leader = this.#route(passage, caller, stale);
     if (leader !== undefined) {
-      yield* this.#forward(passage, caller.identity, leader);
+      const requests = this.#requests(passage);
+      yield* this.#forward({ path, unary: false, identity: caller.identity, requests, signal, deadlineMs }, leader);
       return;
     }
-    const { bound } = passage;
     const { requestType, requestStream, responseType } = bound.method;
     const messages = decoded(this.#requests(passage), requestType);
-    const request = requestStream ? messages : await only(messages, bound.path);
-    const responses = bound.handler(request, contextOf(passage, caller, stale)) as AsyncIterable<unknown>;
+    const request = requestStream ? messages : await only(messages, path);
+    const responses = bound.handler(request, contextOf(path, passage, caller, stale)) as AsyncIterable<unknown>;
     for await (const message of responses) yield responseType.encode(message).finish();
   }
 
-  #forward(passage: Passage, identity: Identity, leader: LeaderConnection): AsyncIterable<Uint8Array> {
-    const { bound, path, signal } = passage;
-    this.#environment.metrics.forwarded.add(1, { method: path });
-    const unary = !bound.method.responseStream;
-    const deadlineMs = unary
-      ? Math.min(passage.deadlineMs ?? Number.POSITIVE_INFINITY, this.#options.maxUnaryMs)
-      : passage.deadlineMs;
-    return leader.call({ path, unary, identity, requests: this.#requests(passage), signal, deadlineMs });
+  #forward(call: ForwardedCall, leader: LeaderConnection): AsyncIterable<Uint8Array> {
+    this.#environment.metrics.forwarded.add(1, { method: call.path });
+    return leader.call(call);
+  }
+
+  async *#oneRequest(call: UnaryCall): AsyncGenerator<Uint8Array, void, void> {
+    const request = await call.request();
+    if (request === undefined) return;
+    this.#admission.checkSize(request.byteLength);
+    yield request;
   }
 
   /** Throws the signal's reason when the call ends before the caller's half has. */
@@ -274,16 +392,16 @@ export class Pipeline {
   }
 
   /** P3 */
-  #failure(error: unknown, { path, signal }: IncomingCall): unknown {
+  #failure(error: unknown, path: string, gone: boolean): unknown {
     if (statusOf(error) !== undefined) return error;
-    if (signal.aborted) return callerGone(path);
+    if (gone) return callerGone(path);
     const { log, random } = this.#environment;
     const id = newId(random).slice(0, 12);
     log.error("a call failed by a fault of the program", { id, method: path, error });
     return new ApiError({ code: "API_INTERNAL", id }, `internal error ${id}; the manager's log has more under this id`);
   }
 
-  #record(call: IncomingCall, caller: Caller | undefined, started: number, stream: boolean, error: unknown): void {
+  #record(call: CallHead, caller: Caller | undefined, started: number, stream: boolean, error: unknown): void {
     const { clock, log, metrics } = this.#environment;
     const method = this.#methods.has(call.path) ? call.path : "unknown";
     const status = error === undefined ? "OK" : statusNameOf(error);
@@ -302,18 +420,37 @@ export class Pipeline {
   }
 }
 
-function isStale({ metadata }: IncomingCall): boolean {
+function isStale({ metadata }: CallHead): boolean {
   return metadata(readKey) === "stale";
 }
 
-function contextOf({ path, signal }: Passage, { identity, via }: Caller, stale: boolean): CallContext {
-  return { signal, identity, path, stale, ...(via === undefined ? {} : { forwardedBy: via }) };
+function contextOf(
+  path: string,
+  work: { readonly signal: AbortSignal },
+  { identity, via }: Caller,
+  stale: boolean,
+): CallContext {
+  return {
+    get signal() {
+      return work.signal;
+    },
+    identity,
+    path,
+    stale,
+    ...(via === undefined ? {} : { forwardedBy: via }),
+  };
+}
+
+async function first<T>(values: AsyncIterable<T>): Promise<T | undefined> {
+  for await (const value of values) return value;
+  return undefined;
 }
 
 /** The single message of a request that is not a stream. */
 async function only(messages: AsyncIterable<unknown>, path: string): Promise<unknown> {
-  for await (const message of messages) return message;
-  throw nothingSent(path);
+  const message = await first(messages);
+  if (message === undefined) throw nothingSent(path);
+  return message;
 }
 
 async function* decoded(requests: AsyncIterable<Uint8Array>, type: MessageType): AsyncGenerator<unknown, void, void> {
