@@ -135,8 +135,9 @@ export class RaftNode implements AsyncDisposable {
       get leaseValid() {
         return raw.leaseValid();
       },
+      // Not the engine's own reckoning, which a checker is to check.
       get busyMs() {
-        return engine.busyMs();
+        return Math.max(engine.writer.busyMs(), applier.busyMs());
       },
     };
     const members = (): ReadonlyMap<NodeId, Member> => applier.members;
