@@ -76,6 +76,7 @@ export class SlotDraft {
       versionNumber: 0,
       current: false,
       upToDate: false,
+      settled: "",
     });
   }
 
