@@ -17,7 +17,7 @@ describe("a cluster in a seed", () => {
     const missed = new Set(powerCutPoints);
     const reached = ({ powerCuts }: SeedResult): void => powerCuts.forEach((_, point) => missed.delete(point));
     results.forEach(reached);
-    // The rarest one, between a snapshot's installation and entries behind it, comes twice in 4,000 worlds.
+    // The rarest one, between the installation of a snapshot and the entries behind it, may take some more.
     for (let from = 4_001; missed.size > 0 && from < 20_000; from += 500) {
       await runSeeds({ from, count: 500, workers: 2 }, (result) => {
         reached(result);
