@@ -135,8 +135,8 @@ export class RaftNode implements AsyncDisposable {
       get leaseValid() {
         return raw.leaseValid();
       },
+      // Measured here, not taken from what the member itself decides by: a checker compares the two.
       get busyMs() {
-        // Not by what the member decides by: a checker judges that.
         return Math.max(writer.busyMs(), applier.busyMs());
       },
     };

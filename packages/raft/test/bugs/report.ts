@@ -122,12 +122,11 @@ if (values.only === undefined) {
   const failing = stories.filter(({ bug }) => results[bug]?.story === true).length;
   const present = everything.map(({ bug }) => results[bug]).filter((one) => one !== undefined);
   const noticed = present.filter(({ caught }) => caught > 0).length;
-  const most = Math.max(...present.map(({ seeds: ran }) => ran));
   const head =
     "| bug | seen in | its test, with the bug | simulator | what the first seed said |\n|---|---|---|---|---|\n";
   const text = `# Known bugs, put back
 
-Made by \`node --conditions=warren-source packages/raft/test/bugs/report.ts\`; do not edit. Each bug is a patch of the source, applied to a copy of it (\`packages/raft/test/bugs/mutations\`); nothing in the source knows of them. Its *test* is the story of the bug (\`core-stories.ts\`, \`node-stories.ts\`), which passes without the patch and must fail with it; the *simulator* is the seeded world of \`@warren/raft/testing\`, the first ${most} seeds, none of which fails without the patch.
+Made by \`node --conditions=warren-source packages/raft/test/bugs/report.ts\`; do not edit. Each bug is a patch of the source, applied to a copy of it (\`packages/raft/test/bugs/mutations\`); nothing in the source knows of them. Its *test* is the story of the bug (\`core-stories.ts\`, \`node-stories.ts\`), which passes without the patch and must fail with it; the *simulator* is the seeded world of \`@warren/raft/testing\`, the first seeds, as many as the column says, none of which fails without the patch.
 
 ${stories.length} stories, of which ${failing} fail with their bug; ${present.length} bugs, of which the simulator alone notices ${noticed}.
 

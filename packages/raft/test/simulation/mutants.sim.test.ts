@@ -18,6 +18,8 @@ const noticed: Readonly<Record<string, readonly number[]>> = {
   leader_disk_stall_yields: [0],
   wedged_fsm_yields: [0],
   storage_batch_not_synced: [7, 8],
+  through_the_store_without_the_memtable: [9],
+  journal_half_written_over_before_its_flush: [0],
   storage_write_error_swallowed: [7, 8, 10, 15],
   snapshot_head_before_body_is_synced: [15],
   session_results_not_in_snapshots: [13],

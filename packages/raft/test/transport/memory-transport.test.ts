@@ -27,11 +27,14 @@ test("a snapshot was sent when its receiver has stored it, and was not if the re
   const confState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
   const metadata = { index: 5, term: 1, confState };
   const m = message("MsgSnap", { from: 1, to: 2, snapshot: { metadata, data: new Uint8Array(0) } });
+  const reader = { metadata, bytes: 5, checksum: 0 };
   async function* chunks(): AsyncGenerator<Uint8Array> {
     yield Buffer.from("state");
   }
-  const sent = one.sendSnapshot(m, { metadata, bytes: 5, checksum: 0, chunks: chunks() });
+  const sent = one.sendSnapshot(m, { ...reader, chunks: chunks() });
   const failure = expect(sent).rejects.toThrow("its disk is full");
   storing.reject(new Error("its disk is full"));
   await failure;
+  const toNobody = one.sendSnapshot({ ...m, to: 3 }, { ...reader, chunks: chunks() });
+  await expect(toNobody).rejects.toMatchObject({ code: "RAFT_PEER_UNREACHABLE" });
 });

@@ -6,9 +6,11 @@
  * (Herlihy and Wing: a history is linearizable if it is so object by object). An operation whose outcome is unknown has
  * no return: it may take effect at any later moment, or never.
  *
- * Two rules keep the search short. An operation that may come next, has its output then and leaves the value as it is
+ * Some rules keep the search short. An operation that may come next, has its output then and leaves the value as it is
  * comes next: wherever else it stands in an order, it can be moved there. Operations whose outcome is unknown are tried
- * after the others: most orders need none of them.
+ * after the others, as most orders need none of them, and not at all where no order needs them: if a `put` whose outcome is
+ * unknown overwrites what they wrote at once, or if nothing ever shows the value that they leave and no `cas` failed on the
+ * value that they found.
  */
 import type { Operation } from "./history.ts";
 
@@ -65,6 +67,8 @@ interface Choice {
 
 interface Frame {
   readonly value: string;
+  /** The operation before it is one whose outcome is unknown. */
+  readonly afterUnknown: boolean;
   /** The last operation, by position, of those that are ordered. */
   readonly latest: number;
   readonly choices: readonly Choice[];
@@ -75,7 +79,7 @@ interface Frame {
 function checkRegister(key: string, all: readonly Operation[], limit: number): Verdict {
   const search = new Search(all);
   const tried = new Set<string>();
-  const stack: Frame[] = [search.frame("", -1)];
+  const stack: Frame[] = [search.frame("", -1, false)];
   let longest = -1;
   let stuck: readonly Operation[] = [];
   for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
@@ -92,7 +96,7 @@ function checkRegister(key: string, all: readonly Operation[], limit: number): V
       continue;
     }
     search.order(choice.at);
-    const next = search.frame(choice.value, Math.max(frame.latest, choice.at));
+    const next = search.frame(choice.value, Math.max(frame.latest, choice.at), search.isUnknown(choice.at));
     const state = search.describe(next);
     if (tried.has(state)) {
       search.undo(choice.at);
@@ -111,6 +115,11 @@ class Search {
   ordered = 0;
   left: number;
   private readonly operations: readonly Operation[];
+  /** Values that outputs show, or a `cas` expects; and those on which one failed. */
+  private readonly shown: readonly string[];
+  private readonly failedOn: ReadonlySet<string | undefined>;
+  /** Which values begin one that is shown. */
+  private readonly seen = new Map<string, boolean>();
   private readonly next: Int32Array;
   private readonly previous: Int32Array;
   /** Before the first and after the last position. */
@@ -122,6 +131,10 @@ class Search {
       .filter(({ outcome, kind }) => outcome !== "fail" && !(outcome === "unknown" && kind === "read"))
       .sort((a, b) => a.call - b.call);
     this.left = this.operations.filter(({ outcome }) => outcome === "ok").length;
+    const swaps = this.operations.filter(({ kind }) => kind === "cas");
+    const outputs = this.operations.filter(({ kind, outcome }) => kind !== "cas" && outcome === "ok");
+    this.shown = [...new Set([...outputs.map(({ output = "" }) => output), ...swaps.map(({ expect = "" }) => expect)])];
+    this.failedOn = new Set(swaps.filter(({ output }) => output === "no").map(({ expect }) => expect));
     const { length } = this.operations;
     this.end = length;
     this.next = Int32Array.from({ length: length + 1 }, (_, at) => (at === length ? 0 : at + 1));
@@ -143,7 +156,8 @@ class Search {
   }
 
   /** What may come next, none of which was called after another's return; in the order in which it is tried. */
-  frame(value: string, latest: number): Frame {
+  frame(value: string, latest: number, afterUnknown: boolean): Frame {
+    const frame = { value, latest, afterUnknown, tried: 0 };
     const certain: Choice[] = [];
     const unknown: Choice[] = [];
     for (const at of this.open()) {
@@ -151,13 +165,25 @@ class Search {
       const after = valueAfter(value, operation);
       if (after === undefined) continue;
       if (operation.outcome === "ok") {
-        if (after === value) return { value, latest, choices: [{ at, value }], tried: 0 };
+        if (after === value) return { ...frame, choices: [{ at, value }] };
         certain.push({ at, value: after });
-      } else if (after !== value) {
+      } else if (after !== value && !(afterUnknown && operation.kind === "put") && this.matters(value, after)) {
         unknown.push({ at, value: after });
       }
     }
-    return { value, latest, choices: [...certain, ...unknown], tried: 0 };
+    return { ...frame, choices: [...certain, ...unknown] };
+  }
+
+  isUnknown(at: number): boolean {
+    return this.operations[at]?.outcome === "unknown";
+  }
+
+  /** Whether it may be seen that a value was replaced by another: if not, an operation that may not have been was not. */
+  private matters(value: string, after: string): boolean {
+    if (this.failedOn.has(value)) return true;
+    let seen = this.seen.get(after);
+    if (seen === undefined) this.seen.set(after, (seen = this.shown.some((one) => one.startsWith(after))));
+    return seen;
   }
 
   /** The operations that may come next, whatever their output. */
@@ -165,9 +191,9 @@ class Search {
     return [...this.open()].map((at) => this.operations[at] as Operation);
   }
 
-  /** A state of the search: what is ordered, and the value. */
-  describe({ value, latest }: Frame): string {
-    let state = `${latest}`;
+  /** A state of the search: what is ordered, the value, and what may come next. */
+  describe({ value, latest, afterUnknown }: Frame): string {
+    let state = `${latest}${afterUnknown ? "?" : ""}`;
     for (let at = this.next[this.end] as number; at < latest; at = this.next[at] as number) state += `,${at}`;
     return `${state}=${value}`;
   }
