@@ -1,6 +1,6 @@
 /**
- * What others need to test against us.
+ * For tests of packages that handle the API's messages.
  *
- * - `filled.ts` messages with every field set, by reflection: a field that is new is in them by itself
+ * - `filled.ts` messages with every field set, by reflection, so that new fields are included
  */
 export { filledMessages } from "./filled.ts";
