@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { PortSpec_Mode, PortSpec_Protocol, ServiceSpec, UpdateConfig_FailureAction } from "@warren/api";
 import { checkServiceSpec } from "@warren/api/spec";
 import { describe, expect, test } from "vitest";
+import { parseScales } from "../src/commands/service-change.ts";
 import { parseEnvFile } from "../src/service/env-file.ts";
 import { applyServiceFlags, serviceFlags } from "../src/service/service-flags.ts";
 import { violationText } from "../src/field-words.ts";
@@ -388,4 +389,14 @@ describe("an env file", () => {
     writeFileSync(file, Buffer.from([0x41, 0x3d, 0xff, 0xfe]));
     expect(outcome({ "env-file": [file] })).toBe(`--env-file: ${file} is not text in UTF-8`);
   });
+});
+
+test("a service is scaled to one number, however often it is named", () => {
+  expect(parseScales(["web=5", "db=1", "web=5"])).toEqual([
+    { ref: "web", replicas: 5 },
+    { ref: "db", replicas: 1 },
+  ]);
+  expect(() => parseScales(["web=5", "web=3"])).toThrow("'web=5' and 'web=3' contradict each other");
+  for (const text of ["web", "web=", "=3", "web=-1", "web=1.5"])
+    expect(() => parseScales([text])).toThrow("want SERVICE=REPLICAS");
 });

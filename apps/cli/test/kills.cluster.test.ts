@@ -35,7 +35,7 @@ test(
         const made = `s${services++}`;
         await acknowledged(
           ["service", "create", made, ...create, "--replicas", String(replicas), "--detach"],
-          /already exists|is taken/,
+          /there is a service .* already/,
         );
         wanted.set(made, replicas);
       } else if (what === 1) {

@@ -22,7 +22,7 @@ beforeAll(async () => {
     mode: 0o755,
   });
   const mounts = [
-    "mkdir -p /etc/systemd/system /var/lib/warren /run/warren",
+    "mkdir -p /etc/systemd/system",
     "mount -t tmpfs tmpfs /etc/systemd/system",
     "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system",
     "mkdir /run/lib && mount -t tmpfs tmpfs /run/lib && mkdir -p /run/lib/warren",

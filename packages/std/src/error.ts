@@ -49,10 +49,12 @@ export class WarrenError<F extends Failure = Failure> extends Error {
 /** A constructor of errors, as `is` needs it: what it makes and what it is called. */
 export type ErrorClass<E extends WarrenError> = (abstract new (...args: never[]) => E) & { readonly name: string };
 
-/** The text of anything that was thrown, with its causes, on one line. */
+/** The text of anything that was thrown, with its causes, on one line; a cause that the text has already is not repeated. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error.cause === undefined ? error.message : `${error.message}: ${errorText(error.cause)}`;
+  if (error.cause === undefined) return error.message;
+  const cause = errorText(error.cause);
+  return error.message.includes(cause) ? error.message : `${error.message}: ${cause}`;
 }
 
 /** @throws if `condition` does not hold: for what can't happen, as opposed to failures in operation. */

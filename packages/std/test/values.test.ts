@@ -43,6 +43,9 @@ describe("WarrenError", () => {
   test("errorText has the causes on one line", () => {
     expect(errorText(full)).toBe("the disk is full: ENOSPC");
     expect(errorText("thrown text")).toBe("thrown text");
+    const refused = new Error("fetch failed", { cause: new Error("connect ECONNREFUSED") });
+    const away = new Error("r can't be reached: fetch failed: connect ECONNREFUSED", { cause: refused });
+    expect(errorText(away)).toBe("r can't be reached: fetch failed: connect ECONNREFUSED");
   });
 
   test("a failed assertion names what can't be", () => {

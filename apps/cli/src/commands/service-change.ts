@@ -160,6 +160,20 @@ export class ServiceUpdate extends ServiceCommand {
   }
 }
 
+/** `web=5 db=1`; each service once. @throws UnitError */
+export function parseScales(words: readonly string[]): { readonly ref: string; readonly replicas: number }[] {
+  const wanted = new Map<string, number>();
+  for (const text of words) {
+    const [, ref, replicas] = /^(.+)=(\d+)$/.exec(text) ?? [];
+    if (ref === undefined) throw new UnitError(`'${text}': want SERVICE=REPLICAS, as web=3`);
+    const before = wanted.get(ref);
+    if (before !== undefined && before !== Number(replicas))
+      throw new UnitError(`'${ref}=${before}' and '${text}' contradict each other: give one of them`);
+    wanted.set(ref, Number(replicas));
+  }
+  return [...wanted].map(([ref, replicas]) => ({ ref, replicas }));
+}
+
 export class ServiceScale extends ServiceCommand {
   static override summary = "Set how many tasks services have.";
   static override usage = "service scale SERVICE=REPLICAS…";
@@ -173,11 +187,7 @@ export class ServiceScale extends ServiceCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(ServiceScale);
-    const wanted = (argv as string[]).map((text) => {
-      const [, ref, replicas] = /^(.+)=(\d+)$/.exec(text) ?? [];
-      if (ref === undefined) throw new UnitError(`'${text}': want SERVICE=REPLICAS, as web=3`);
-      return { ref, replicas: Number(replicas) };
-    });
+    const wanted = parseScales(argv as string[]);
     const client = await this.connect(flags.host);
     const scaled: Service[] = [];
     for (const request of wanted) scaled.push(await client.services.scale(request));
@@ -215,7 +225,11 @@ export class ServiceDelete extends ServiceCommand {
     const { argv, flags } = await this.parse(ServiceDelete);
     const client = await this.connect(flags.host);
     const services: Service[] = [];
-    for (const ref of argv as string[]) services.push(await client.services.get({ ref }));
+    for (const ref of argv as string[]) {
+      const service = await client.services.get({ ref });
+      // Named twice, it is deleted once.
+      if (!services.some(({ meta }) => meta?.id === service.meta?.id)) services.push(service);
+    }
     for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
     if (flags.detach) return;
     for (const { meta, spec } of services) {

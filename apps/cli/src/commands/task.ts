@@ -1,5 +1,5 @@
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ListTasksResponse, Task, type Service } from "@warren/api";
+import { ApiError, ListTasksResponse, Task, TaskState, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "../json.ts";
 import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
@@ -161,7 +161,7 @@ async function execTarget(client: ApiClient, ref: string): Promise<string> {
     (answer) => answer.tasks,
   );
   const [first] = tasks
-    .filter((task) => task.current && isRunning(task))
+    .filter((task) => task.current && task.desiredState <= TaskState.RUNNING && isRunning(task))
     .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
   if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
   process.stderr.write(`in ${slotName(first)}\n`);
