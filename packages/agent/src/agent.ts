@@ -270,7 +270,7 @@ export class Agent implements AsyncDisposable {
   #preload(): void {
     for (const { status, local } of this.#record.runs.values()) {
       const lease = this.#record.leases.get(local.lease)?.local;
-      if (lease === undefined || !isRunning({ status }) || local.verdict !== undefined) continue;
+      if (lease === undefined || !isRunning({ status }) || local.verdict !== undefined || lease.foreign) continue;
       const { slotId, address, stage } = lease;
       this.#env.endpoints.set(local.lease, { slotId, address, draining: stage !== undefined, health: 1 });
     }

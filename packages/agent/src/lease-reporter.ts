@@ -45,6 +45,7 @@ export class LeaseReporter {
 
   /** The lease has changed. */
   push(key: string): void {
+    if (this.#record.leases.get(key)?.local.foreign === true) return;
     // Deleted first, so that the order is that of the changes.
     this.#waiting.delete(key);
     this.#waiting.set(key, (this.#count += 1));

@@ -17,6 +17,7 @@ import type { NodeEnvironment } from "./environment.ts";
 import { parseLabels, type RunLabels } from "./labels.ts";
 import { LeaseController, type LeaseSurroundings, type Wish } from "./lease-controller.ts";
 import { judgePoint, sameIncarnation } from "./points.ts";
+import { noContainer } from "./run.ts";
 import type { TaskAttachment } from "./seams.ts";
 
 /**
@@ -81,6 +82,7 @@ export class Leases implements LeaseSurroundings {
 
   isForgotten(key: string): boolean {
     const { record } = this.#env;
+    if (record.lease(key).local.foreign === true) return true;
     return record.assigned.of("lease").get(key) === undefined && this.#acknowledged.has(key);
   }
 
@@ -119,7 +121,7 @@ export class Leases implements LeaseSurroundings {
     const { record } = this.#env;
     return [...record.runs.values()].flatMap(({ id, local: { lease, netnsPath } }) => {
       const local = record.leases.get(lease)?.local;
-      if (local === undefined || netnsPath === undefined) return [];
+      if (local === undefined || netnsPath === undefined || local.foreign === true) return [];
       return [{ id, address: local.address, networks: local.networks ?? [], netnsPath }];
     });
   }
@@ -254,12 +256,14 @@ export class Leases implements LeaseSurroundings {
   }
 
   #rebuild({ container, labels }: Found): void {
-    const { record, boot, clock } = this.#env;
+    const { record, boot, clock, nodeId } = this.#env;
     const { slotId, epoch, versionId, address, networks, incarnation, life, run, serviceName, bootId } = labels;
     const key = leaseKey(slotId, epoch);
-    const running = container.state.kind === "running";
+    const { state } = container;
+    const running = state.kind === "running";
+    const foreign = labels.nodeId !== "" && labels.nodeId !== nodeId;
     if (!record.leases.has(key)) {
-      const held = running || container.state.kind === "exited";
+      const held = running || state.kind === "exited";
       record.addLease({
         local: {
           slotId,
@@ -269,12 +273,15 @@ export class Leases implements LeaseSurroundings {
           networks,
           ...(incarnation && { incarnation }),
           ...(held && { held }),
+          ...(foreign && { foreign }),
         },
         record: emptyRecord(),
       });
     }
     if (record.runs.has(labels.taskId)) return;
-    const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
+    const now = boot();
+    const startedMs = running ? state.startedBootMs : undefined;
+    const startedAt = startedMs === undefined ? undefined : new Date(clock.now() - (now.ms - startedMs));
     record.addRun(
       labels.taskId,
       {
@@ -284,21 +291,23 @@ export class Leases implements LeaseSurroundings {
         run,
         serviceName,
         image: container.image,
-        bootId: running ? boot().bootId : bootId,
-        ...(running && { netnsPath: container.netnsPath }),
+        bootId: running ? now.bootId : bootId,
+        ...(startedMs !== undefined && { startedMs }),
+        ...(running && !foreign && { netnsPath: container.netnsPath }),
       },
       {
-        state,
+        state: state.kind === "created" ? TaskState.READY : TaskState.RUNNING,
         at: new Date(clock.now()),
         message: "found by its container, as the record did not have it",
         code: "",
-        container: undefined,
+        container: { ...noContainer, containerId: labels.taskId, address: foreign ? "" : address, startedAt },
         pending: undefined,
       },
     );
     this.#env.log.warn("a run that the record did not have was found by its container", {
       task: labels.taskId,
       lease: key,
+      ...(foreign && { node: labels.nodeId }),
     });
   }
 }

@@ -43,6 +43,8 @@ export interface LeaseLocal {
   readonly restart?: RestartPolicy;
   /** Ids of networks, as they were when the last run was attached. */
   readonly networks?: readonly string[];
+  /** Of another node, which this machine was before: no manager hears of it from this one, and nothing leads to it. */
+  readonly foreign?: boolean;
 }
 
 export interface LeaseRecord {

@@ -153,6 +153,7 @@ export class Run {
     const { containers } = this.#env;
     if (containers.get(this.id)?.state.kind !== "running" && !this.isOfThisLife) return;
     if (containers.get(this.id)?.state.kind === "exited") return;
+    if (this.#leaseLocal.foreign === true) return void (await containers.ended(this.id, signal));
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
     const work = [this.#followPid(both), this.#attachLeft(version, both).then(() => this.#keepInUse(version, both))];
@@ -279,7 +280,7 @@ export class Run {
     const { network, record } = this.#env;
     const { address } = this.#leaseLocal;
     const adopted = await network.opened(signal);
-    if (this.local.netnsPath !== undefined && adopted.has(this.id)) return;
+    if (this.local.netnsPath !== undefined && adopted.has(this.id)) return this.#noteAddress();
     // Before the call: the next worker knows that there may be something to take back.
     record.setRun(this.id, { netnsPath });
     try {
@@ -294,7 +295,12 @@ export class Run {
         },
       );
     }
-    this.#update({ address });
+    this.#noteAddress();
+  }
+
+  #noteAddress(): void {
+    const { address } = this.#leaseLocal;
+    if (this.status.container?.address !== address) this.#update({ address });
   }
 
   /** A run that an earlier worker started, and whose interface is gone, gets it again. */
@@ -497,7 +503,7 @@ export class Run {
   }
 }
 
-const noContainer: NonNullable<TaskStatus["container"]> = {
+export const noContainer: NonNullable<TaskStatus["container"]> = {
   containerId: "",
   pid: 0,
   oomKilled: false,

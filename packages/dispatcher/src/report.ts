@@ -136,7 +136,7 @@ export function advanced(current: TaskStatus | undefined, reported: TaskStatus, 
   const isOrphan = state === TaskState.ORPHANED;
   if (isOrphan ? reported.state < TaskState.COMPLETE : reported.state < state) return undefined;
   if (state >= TaskState.COMPLETE && !isOrphan && reported.state !== state) return undefined;
-  const { container } = reported;
+  const container = completed(current?.container, reported.container);
   const next: TaskStatus = {
     ...reported,
     at: reported.at ?? now,
@@ -152,4 +152,21 @@ export function advanced(current: TaskStatus | undefined, reported: TaskStatus, 
   };
   if (current === undefined) return next;
   return Buffer.compare(TaskStatus.encode(current).finish(), TaskStatus.encode(next).finish()) === 0 ? undefined : next;
+}
+
+type ReportedContainer = NonNullable<TaskStatus["container"]>;
+
+/** L12: what a worker whose record was lost does not know any more of a run stays as it was reported before. */
+function completed(
+  known: ReportedContainer | undefined,
+  reported: ReportedContainer | undefined,
+): ReportedContainer | undefined {
+  if (known === undefined || reported === undefined) return reported ?? known;
+  return {
+    ...reported,
+    containerId: reported.containerId || known.containerId,
+    address: reported.address || known.address,
+    imageDigest: reported.imageDigest || known.imageDigest,
+    startedAt: reported.startedAt ?? known.startedAt,
+  };
 }

@@ -120,6 +120,16 @@ describe("runs that a node reports", () => {
     expect(rows(h)[0]?.status?.message).toBe("pulled");
   });
 
+  test("L12: by a worker whose record was lost keep what was known of them", () => {
+    const startedAt = new Date(5_000);
+    const known = { containerId: "c", address: "10.77.1.2", imageDigest: "sha256:1", startedAt, pid: 7 };
+    const before = TaskStatus.fromPartial({ state: TaskState.RUNNING, container: known });
+    const found = TaskStatus.fromPartial({ state: TaskState.RUNNING, message: "found", container: { pid: 8 } });
+    expect(advanced(before, found, new Date(6_000))?.container).toMatchObject({ ...known, pid: 8 });
+    const bare = TaskStatus.fromPartial({ state: TaskState.FAILED, message: "gone" });
+    expect(advanced(before, bare, new Date(6_000))?.container).toMatchObject(known);
+  });
+
   test("L10: are the last five of a lease, however many there were", async () => {
     await using h = await filled();
     const worker = await h.worker("a");

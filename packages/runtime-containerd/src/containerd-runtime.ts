@@ -61,6 +61,7 @@ import { execProcess, type ProcessUser } from "./oci-spec.ts";
 import { defaultRunDir, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
 import { endForgottenShims } from "./orphan-processes.ts";
 import { machinePlatform } from "./platform.ts";
+import { processStartMs } from "./process-start.ts";
 import { processUser, readUserTables } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
@@ -531,7 +532,7 @@ class ContainerdRuntime implements Runtime {
       case Status.RUNNING:
       case Status.PAUSED:
       case Status.PAUSING:
-        return { kind: "running", pid: task.pid };
+        return { kind: "running", pid: task.pid, startedBootMs: await processStartMs(task.pid) };
       case Status.STOPPED:
         return { kind: "exited", exit: await this.#ended(id, task.exitStatus, task.exitedAt) };
       case undefined:

@@ -14,7 +14,7 @@
  * - `oci-spec.ts`           ContainerSpec → OCI runtime spec; `command-line.ts`, `capabilities.ts`, `seccomp.ts`,
  *                           `process-user.ts`; `docker-defaults.ts` Docker's lists, generated
  * - `container-log.ts`      reads what the logger beside each container keeps
- * - `exec-process.ts`       a process beside a container's first
+ * - `exec-process.ts`       a process beside a container's first; `process-start.ts` when a process began
  * - `event-stream.ts`       containerd's events of tasks
  * - `cgroup.ts`             usage, weights, deaths for want of memory, of both cgroup versions
  * - `connection.ts`         gRPC to containerd, errors; `keyed-queue.ts` one thing at a time by key

@@ -51,7 +51,11 @@ export class Edge {
     this.name = name;
     this.#dependencies = dependencies;
     this.clock = new MachineClock(name, clock);
-    this.machine = new FakeMachine({ clock: this.clock, program: (process) => onStart(this, process) });
+    this.machine = new FakeMachine({
+      clock: this.clock,
+      boot: this.clock,
+      program: (process) => onStart(this, process),
+    });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
     this.link = new Link(

@@ -67,11 +67,13 @@ export class World implements AsyncDisposable {
   readonly options: AgentOptions;
   /** Set: the record is kept there, not on `disk`. */
   place: AgentState | undefined;
+  /** Work of a real disk that is under way: no time passes meanwhile. */
+  readonly #writing = new Set<Promise<unknown>>();
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
   #epochs = 0;
 
   constructor(options: Partial<AgentOptions> = {}, seed: number = 1) {
-    this.machine = new FakeMachine({ clock: this.clock });
+    this.machine = new FakeMachine({ clock: this.clock, boot: this.clock });
     this.machine.publish(image);
     this.random = seededRandom(seed);
     this.disk = new MemoryDisk(this.random);
@@ -152,7 +154,7 @@ export class World implements AsyncDisposable {
         runtime: severable(this.#faulty("runtime", this.#unreliable(new FakeRuntime(this.machine))), killed),
         network: severable(this.#faulty("network", this.network.connect()), killed),
         session: severable(this.#faulty("session", this.manager.connect()), killed),
-        state: this.#faulty("state", this.place ?? this.disk.open(killed)),
+        state: this.#faulty("state", this.place === undefined ? this.disk.open(killed) : this.#watched(this.place)),
         clock: severableClock(this.clock, killed),
         boot: this.clock,
         random: this.random,
@@ -196,6 +198,7 @@ export class World implements AsyncDisposable {
         if (condition()) return;
         await new Promise((resolve) => setImmediate(resolve));
       }
+      await this.#settle();
       await this.clock.advanceAsync(50);
     }
     const last = this.log.records.slice(-5).map(({ event, fields }) => `${event} ${JSON.stringify(fields, readable)}`);
@@ -207,6 +210,7 @@ export class World implements AsyncDisposable {
     const end = this.clock.monotonic() + ms;
     while (this.clock.monotonic() < end) {
       for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      await this.#settle();
       await this.clock.advanceAsync(Math.min(50, end - this.clock.monotonic()));
     }
   }
@@ -241,6 +245,29 @@ export class World implements AsyncDisposable {
     return this.machine.calls.filter(
       (each) => each.call === call && (subject === undefined || each.subject === subject),
     ).length;
+  }
+
+  /** Resolves when a real disk has done what was asked of it. */
+  async #settle(): Promise<void> {
+    while (this.#writing.size > 0) await Promise.allSettled(this.#writing);
+  }
+
+  #watched(state: AgentState): AgentState {
+    const watch = <T>(work: Promise<T>): Promise<T> => {
+      this.#writing.add(work);
+      const over = (): boolean => this.#writing.delete(work);
+      work.then(over, over);
+      return work;
+    };
+    return {
+      nodeId: state.nodeId,
+      opened: state.opened,
+      lost: state.lost,
+      identify: (nodeId, opened) => watch(state.identify(nodeId, opened)),
+      load: () => watch(state.load()),
+      write: (changes) => watch(state.write(changes)),
+      close: () => state.close(),
+    };
   }
 
   #faulty<T extends object>(seam: string, target: T): T {

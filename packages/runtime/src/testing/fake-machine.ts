@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { systemClock, type Clock } from "@warren/std";
+import { systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError, type RuntimeFailure } from "../errors.ts";
 import { parseReference } from "../reference.ts";
@@ -45,6 +45,8 @@ export interface FakeHold {
 
 export interface FakeMachineOptions {
   readonly clock?: Clock;
+  /** @default the system's */
+  readonly boot?: BootClock;
   readonly info?: Partial<RuntimeInfo>;
   /** What containers do. @default run until a signal ends them */
   readonly program?: FakeProgram;
@@ -75,6 +77,7 @@ export class FakeContainer {
   readonly image: string;
   readonly lines: LogLine[] = [];
   process: RunningProcess | undefined;
+  startedBootMs: number | undefined;
   lost: "reboot" | "lost" | undefined;
   stats: ContainerStats | undefined;
   removed: boolean = false;
@@ -91,7 +94,9 @@ export class FakeContainer {
     if (this.lost !== undefined) return { kind: "unknown", cause: this.lost };
     if (this.process === undefined) return { kind: "created" };
     const { exitStatus, pid } = this.process;
-    return exitStatus === undefined ? { kind: "running", pid } : { kind: "exited", exit: exitStatus };
+    return exitStatus === undefined
+      ? { kind: "running", pid, startedBootMs: this.startedBootMs }
+      : { kind: "exited", exit: exitStatus };
   }
 
   /** Resolves with the next line, end or removal. */
@@ -128,6 +133,7 @@ export class FakeContainer {
  */
 export class FakeMachine {
   readonly clock: Clock;
+  readonly boot: BootClock;
   readonly info: RuntimeInfo;
   /** Plays what is started from now on. */
   program: FakeProgram;
@@ -147,6 +153,7 @@ export class FakeMachine {
 
   constructor(options: FakeMachineOptions = {}) {
     this.clock = options.clock ?? systemClock;
+    this.boot = options.boot ?? systemBootClock;
     this.program = options.program ?? ((): void => undefined);
     this.info = {
       version: "fake 1",

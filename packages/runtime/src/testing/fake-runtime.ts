@@ -149,6 +149,7 @@ export class FakeRuntime implements Runtime {
       (stream, data) => Promise.resolve(container.write(machine.clock.now(), stream, data)),
     );
     container.process = process;
+    container.startedBootMs = machine.boot.bootTime().elapsedMs;
     machine.emit({ kind: "started", id, pid: process.pid });
     void process.ended.then((exit) => {
       for (const exec of container.execs) exec.exit(137);
