@@ -200,6 +200,7 @@ export class Agent implements AsyncDisposable {
         describe: (ending) => this.#describe(ending),
         onNode: (message) => this.#takeNode(message),
         onAssignments: (message) => this.#leases.obey(message),
+        onRemoved: (point) => this.#leases.obeyRemoval(point),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
       },
       options.managerTimeoutMs,

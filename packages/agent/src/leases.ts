@@ -7,8 +7,9 @@ import {
   type AssignmentKind,
   type AssignmentsMessage,
   type Incarnation,
+  type Point,
 } from "@warren/api";
-import { kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import { assignedKinds, kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
 import { Changes } from "@warren/std";
@@ -35,6 +36,8 @@ export class Leases implements LeaseSurroundings {
   readonly #chain = new AssignmentChain();
   /** A manager has told of all that is assigned, in this worker's life. */
   #answered = false;
+  /** The cluster has removed this node. */
+  #removed = false;
   /** Leases whose release managers have acknowledged. */
   readonly #acknowledged = new Set<string>();
 
@@ -82,8 +85,8 @@ export class Leases implements LeaseSurroundings {
 
   isForgotten(key: string): boolean {
     const { record } = this.#env;
-    if (record.lease(key).local.foreign === true) return true;
-    return record.assigned.of("lease").get(key) === undefined && this.#acknowledged.has(key);
+    if (record.assigned.of("lease").has(key)) return false;
+    return this.#removed || record.lease(key).local.foreign === true || this.#acknowledged.has(key);
   }
 
   /** A manager has stored a report. */
@@ -150,6 +153,18 @@ export class Leases implements LeaseSurroundings {
       if (isLater) this.#env.reporter.push(key);
     }
     return true;
+  }
+
+  /** L15: the node was removed: all of its leases are released, and no manager waits for a report of them. */
+  obeyRemoval(point: Point | undefined): void {
+    const { record } = this.#env;
+    this.#answered = true;
+    this.#removed = true;
+    if (point !== undefined) record.setObeyed(point);
+    for (const name of ["lease", "endpoint", "backend"] as const)
+      for (const key of [...record.assigned.of(name).keys()]) this.#remove(assignedKinds[name].kind, key);
+    this.changes.notify();
+    for (const controller of this.#controllers.values()) controller.look();
   }
 
   /** What is held and was not named is as this incarnation has it. */

@@ -9,7 +9,7 @@ import {
   type AssignmentKind,
 } from "@warren/api";
 import { encodeAssigned } from "@warren/api/model";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { World } from "./fakes/world.ts";
 
 test("L2: the next lease of a slot waits for the last one here, also after a restart of the worker without a manager", async () => {
@@ -486,4 +486,46 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
   expect(AssignedLease.decode(bytes)._unknownFields?.[8186]).toHaveLength(1);
   const held = [...world.disk.entries.keys()].filter((key) => key.startsWith("assigned/99/"));
   expect(held).toEqual(["assigned/99/key/with/slashes"]);
+});
+
+describe("L15: a node that the cluster has removed", () => {
+  test("ends what it runs, starts nothing again, and says why", async () => {
+    await using world = new World();
+    await world.start();
+    const [t1, t2] = [world.give("svc.1"), world.offer("svc.2")];
+    await world.untilRunning(t1);
+    world.manager.removed = "node edge-1 was removed";
+    world.manager.disconnect();
+    world.manager.reconnect();
+    await world.until("it has ended", () => world.running().length === 0);
+    await world.until("its interfaces are gone", () => world.network.attached.size === 0);
+    world.hold(t2);
+    await world.pass(60_000);
+    expect(world.running()).toEqual([]);
+    expect(world.log.records.find(({ level }) => level === "error")?.fields).toMatchObject({
+      why: "node edge-1 was removed",
+    });
+    // The next worker, too.
+    world.kill();
+    await world.start({ wait: false });
+    await world.pass(60_000);
+    expect(world.running()).toEqual([]);
+  });
+
+  test("hears that from managers of its own history only", async () => {
+    await using world = new World();
+    await world.start();
+    const t1 = world.give("svc.1");
+    await world.untilRunning(t1);
+    await world.pass(1_000);
+    world.manager.removed = "node edge-1 was removed";
+    for (const lost of ["a part of the history was lost", ""]) {
+      world.manager.historyLost = lost;
+      if (lost === "") world.manager.point = { ...world.manager.point, version: 1 };
+      world.manager.disconnect();
+      world.manager.reconnect();
+      await world.pass(60_000);
+      expect(world.running()).toEqual([t1.task]);
+    }
+  });
 });

@@ -15,6 +15,7 @@ import type {
   DispatcherDefinition,
   HeartbeatRequest,
   HeartbeatResponse,
+  LeaseReport,
   RelayDown,
   RelayUp,
   ReportRequest,
@@ -34,9 +35,9 @@ import { mustSpeakFor } from "./identity.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
 import { relayOf, Relays, type Relay } from "./relays.ts";
-import { checkReports } from "./report.ts";
+import { batchesOf, checkReports } from "./report.ts";
 import { Sessions } from "./sessions.ts";
-import { storeReports, type ReportOutcome } from "./store-report.ts";
+import { joined, storeReports, type ReportOutcome } from "./store-report.ts";
 
 export interface DispatcherDependencies {
   readonly clock: Clock;
@@ -163,11 +164,14 @@ export class Dispatcher {
     checkReports(leases);
     const session = sessions.find(nodeId, sessionId);
     // Those of many nodes that come while the log is written are written together: see Store.update.
-    const work = (tx: Transaction): ReportOutcome => {
-      if (session.signal.aborted) throw session.signal.reason;
-      return storeReports(tx, nodeId, leases);
+    const work = (batch: readonly LeaseReport[]) => {
+      return (tx: Transaction): ReportOutcome => {
+        if (session.signal.aborted) throw session.signal.reason;
+        return storeReports(tx, nodeId, batch);
+      };
     };
-    const { stored, stale, refused, unknown } = await store.update(work);
+    const outcomes = await Promise.all(batchesOf(leases).map((batch) => store.update(work(batch))));
+    const { stored, stale, refused, unknown } = joined(outcomes);
     // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
     assignments.removeLeases(

@@ -59,6 +59,25 @@ function checkReport(report: LeaseReport, path: string): void {
   });
 }
 
+/** Bytes of reports that one transaction stores; what it writes is about as much again, as the slots are written whole. */
+const batchBytes = 1_000_000;
+
+/** The reports of a request in parts, each of which one command of the log takes. */
+export function batchesOf(reports: readonly LeaseReport[]): LeaseReport[][] {
+  const batches: LeaseReport[][] = [[]];
+  let bytes = 0;
+  for (const report of reports) {
+    const { length } = LeaseReport.encode(report).finish();
+    if (bytes > 0 && bytes + length > batchBytes) {
+      batches.push([]);
+      bytes = 0;
+    }
+    bytes += length;
+    batches.at(-1)?.push(report);
+  }
+  return batches;
+}
+
 /** The runs of a report that are stored. */
 export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonly status: TaskStatus })[] {
   return runs.filter((run) => run.status !== undefined).slice(-reportLimits.runs) as (RunReport & {

@@ -38,6 +38,16 @@ export interface ReportOutcome {
   readonly unknown: readonly { readonly slotId: string; readonly epoch: Epoch | undefined }[];
 }
 
+/** Of all parts of one request. */
+export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {
+  return {
+    stored: outcomes.reduce((sum, { stored }) => sum + stored, 0),
+    stale: outcomes.reduce((sum, { stale }) => sum + stale, 0),
+    refused: outcomes.flatMap(({ refused }) => refused),
+    unknown: outcomes.flatMap(({ unknown }) => unknown),
+  };
+}
+
 export function storeReports(tx: Transaction, nodeId: string, reports: readonly LeaseReport[]): ReportOutcome {
   const refused: ReportRefusal[] = [];
   const unknown: { slotId: string; epoch: Epoch | undefined }[] = [];

@@ -3,6 +3,7 @@ import {
   LeaseReport,
   LeaseReport_State,
   LeaseState,
+  RunEnd,
   TaskState,
   TaskStatus,
   type Lease,
@@ -10,6 +11,7 @@ import {
   type Task,
 } from "@warren/api";
 import { leaseKey, taskIdOf } from "@warren/api/model";
+import { FakeClock } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { advanced } from "../src/report.ts";
@@ -19,6 +21,7 @@ import {
   epoch,
   harness,
   lease,
+  memoryStoreOf,
   names,
   nodeId,
   place,
@@ -450,4 +453,25 @@ test("what many nodes report at once is written in few commands", async () => {
       .every(({ status }) => status?.state === TaskState.RUNNING),
   ).toBe(true);
   expect(h.store.view().list("tasks")).toHaveLength(30);
+});
+
+test("a request of many large reports is stored in commands that the log takes", async () => {
+  const made = memoryStoreOf(new FakeClock(), { maxCommandBytes: 3_500_000 });
+  await using h = await harness({}, { made });
+  const count = 400;
+  await h.store.update((tx) => {
+    deploy(tx, "web");
+    for (let number = 1; number <= count; number += 1) place(tx, "web", number, a);
+  });
+  const worker = await h.worker("a");
+  const message = "x".repeat(1_000);
+  const end = RunEnd.fromPartial({ taskId: "t", message });
+  const reports = Array.from({ length: count }, (_, at) =>
+    report(`web.${at + 1}`, "HELD", {
+      record: record({ runs: 9, lastEnd: end, firstFailure: end }),
+      runs: Array.from({ length: 5 }, (_run, run_) => run(TaskState.FAILED, { life: 7, run: run_ + 1, message })),
+    }),
+  );
+  await worker.report(...reports);
+  expect(h.store.view().list("tasks").filter(({ life }) => life === 7)).toHaveLength(5 * count);
 });

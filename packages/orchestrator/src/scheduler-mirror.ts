@@ -223,7 +223,7 @@ export class SchedulerMirror {
     if (version === undefined) return undefined;
     const service = view.get("services", slot.serviceId);
     const wanted = service === undefined ? undefined : view.get("versions", service.versionId);
-    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(slot, service) };
+    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(lease, service) };
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {

@@ -5,10 +5,9 @@ import {
   LeaseState,
   PortSpec_Mode,
   PortSpec_Protocol,
+  type HostPort as LeaseHostPort,
   type Lease,
   type Node,
-  type PortSpec,
-  type RestingPort,
   type Service,
   type Slot,
   type Version,
@@ -50,7 +49,7 @@ export interface LeaseSubject {
   readonly service: Service | undefined;
   /** That its service wants: placement is of it, whatever the lease is made from. */
   readonly wanted: Version | undefined;
-  /** Host-mode ports that its service has, or had. */
+  /** Of its node: see `hostPortsOf`. */
   readonly hostPorts: readonly HostPort[];
 }
 
@@ -72,7 +71,7 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
     id: leaseKey(idOf(slot), lease.epoch),
     serviceId: slot.serviceId,
     specVersion: version.number,
-    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(slot, lease) }),
+    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(subject) }),
     reservations: reservations(resources?.cpuReservationNanos ?? 0, resources?.memoryReservationBytes ?? 0),
     ...(placement !== undefined && {
       constraints: placement.constraints,
@@ -84,8 +83,8 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
 }
 
 /** It has its node's resources and ports until it is released, but no place in any count. */
-function isLeaving(slot: Slot, lease: Lease): boolean {
-  if (lease.state === LeaseState.RELEASING || !slot.wanted) return true;
+function isLeaving({ slot, lease, service }: LeaseSubject): boolean {
+  if (lease.state === LeaseState.RELEASING || !slot.wanted || service === undefined) return true;
   const incoming = incomingLease(slot);
   return incoming !== undefined && incoming !== lease;
 }
@@ -118,15 +117,17 @@ export function successionOf(
   };
 }
 
-/** L17: those of a service that was deleted stand in its slots. */
-export function hostPortsOf({ restingPorts }: Slot, service: Service | undefined): HostPort[] {
-  const ports = service === undefined ? restingPorts : hostPortsToRest(service.endpoint?.ports ?? []);
-  return ports.map(({ port, udp }) => ({ port, protocol: udp ? ("udp" as const) : ("tcp" as const) }));
+/** Ports of its node that a lease has: those that it was offered with, and those that its service has now. */
+export function hostPortsOf({ hostPorts }: Lease, service: Service | undefined): HostPort[] {
+  const ports = new Map<string, HostPort>();
+  for (const { port, udp } of [...hostPorts, ...hostPortsNow(service)])
+    ports.set(`${port}/${udp}`, { port, protocol: udp ? "udp" : "tcp" });
+  return [...ports.values()];
 }
 
-/** Of a service's ports those that each of its tasks has on its node, as its slots keep them once it is deleted. */
-export function hostPortsToRest(ports: readonly PortSpec[]): RestingPort[] {
-  return ports
+/** Ports of a service that each of its tasks has on its node. */
+export function hostPortsNow(service: Service | undefined): LeaseHostPort[] {
+  return (service?.endpoint?.ports ?? [])
     .filter(({ mode }) => mode === PortSpec_Mode.HOST)
     .map(({ published, protocol }) => ({ port: published, udp: protocol === PortSpec_Protocol.UDP }));
 }

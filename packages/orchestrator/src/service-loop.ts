@@ -22,7 +22,7 @@ export function serviceReconciler(
 ): Reconciler {
   return {
     name: "services",
-    tables: ["services", "slots", "tasks", "nodes", "clusters"],
+    tables: ["services", "deletedServices", "slots", "tasks", "nodes", "clusters"],
     keys: allServices,
     touched: touchedServices,
     plan(tx: Transaction, serviceId: string, budget: number): Step {
@@ -34,6 +34,7 @@ export function serviceReconciler(
       return planService({
         serviceId,
         service,
+        addressRests: tx.get("deletedServices", serviceId) !== undefined,
         versions: tx.find("versions", "service", serviceId),
         slots: tx.find("slots", "service", serviceId),
         tasks: tx.find("tasks", "service", serviceId),
@@ -53,6 +54,7 @@ export function serviceReconciler(
 /** Those that are gone but have slots or versions, too. */
 function allServices(view: View): Set<string> {
   const ids = new Set(view.list("services").map(idOf));
+  for (const service of view.list("deletedServices")) ids.add(idOf(service));
   for (const { serviceId } of view.list("slots")) ids.add(serviceId);
   for (const { serviceId } of view.list("versions")) ids.add(serviceId);
   return ids;
@@ -62,11 +64,11 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
   switch (change.table) {
     case "tasks":
       return concerns(change.before, change.object, change.kind) ? [change.object.serviceId] : [];
-    case "slots": {
-      const own = [change.object.serviceId];
+    case "slots":
+      return [change.object.serviceId];
+    case "deletedServices":
       // An address that rested is free.
-      return change.kind === "delete" && change.object.restingVip !== "" ? [...own, ...servicesThatWait(view)] : own;
-    }
+      return change.kind === "delete" ? servicesThatWait(view) : [idOf(change.object)];
     case "services":
       // What one gave back, others may have waited for.
       return gaveBack(change.before, change.object, change.kind)

@@ -40,6 +40,8 @@ export interface ServiceSituation {
   readonly serviceId: string;
   /** Undefined: it was deleted, and its slots are to go. */
   readonly service: Service | undefined;
+  /** Of one that was deleted: it is still known, so that nobody gets its address. */
+  readonly addressRests: boolean;
   /** All of the service, as are slots and tasks. */
   readonly versions: readonly Version[];
   readonly slots: readonly Slot[];
@@ -67,13 +69,14 @@ export function planService(situation: ServiceSituation): Plan {
   return plan;
 }
 
-/** L17: a slot outlives its service while a lease of it is unreleased. */
-function planRemoval(plan: Plan, { slots, tasks, budget }: ServiceSituation): void {
+/** L17: a slot outlives its service while a lease of it is unreleased, and the service's address rests as long. */
+function planRemoval(plan: Plan, { serviceId, slots, tasks, budget, addressRests }: ServiceSituation): void {
   const tasksOf = bySlot(tasks);
   for (const slot of slots) {
     if (full(plan, budget)) return;
     planUnwanted(plan, slot, tasksOf(slot), "its service was deleted");
   }
+  if (addressRests && slots.every((slot) => plan.isSlotDeleted(slot))) plan.forgetService(serviceId);
 }
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
@@ -130,8 +133,6 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     leases: [],
     settled: "",
     retryAt: undefined,
-    restingVip: "",
-    restingPorts: [],
   };
 }
 

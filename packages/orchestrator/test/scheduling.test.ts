@@ -80,6 +80,28 @@ test.each([false, true])(
   },
 );
 
+test("L17: a host port that an update drops is taken on its node until the task that was offered with it is gone", async () => {
+  const world = await SimulatedCluster.start(1);
+  const ports = [{ target: 80, published: 8080, protocol: PortSpec_Protocol.TCP, mode: PortSpec_Mode.HOST }];
+  await world.create("old", 1, { ports });
+  const { id } = world.running("old")[0]!.meta!;
+  world.stubborn.add(id);
+  await world.update("old", (spec) => {
+    spec.ports = [];
+    spec.task!.container!.image = "old:2";
+  });
+  await world.create("new", 1, { ports });
+  await world.advance(5_000);
+  expect(world.running("new")).toHaveLength(0);
+  expect(world.tasks("new")[0]!.status!.message).toContain("8080/tcp");
+  expect(world.tasks("new")[0]!.status!.pending!.help).toBe("free 8080/tcp on edge-1, or publish another port");
+  world.stubborn.delete(id);
+  await world.advance(5_000);
+  expect(world.running("new")).toHaveLength(1);
+  expect(world.running("old")).toHaveLength(1);
+  await world.stopLeading();
+});
+
 describe("debounce", () => {
   const options = { debounceMs: 50, debounceCapMs: 200 };
 

@@ -1,4 +1,4 @@
-import { LeaseState, RestartPolicy_Condition as Condition, TaskState } from "@warren/api";
+import { LeaseState, RestartPolicy_Condition as Condition, RunEnd, Slot, TaskState } from "@warren/api";
 import { slotNumber } from "@warren/api/model";
 import { expect, test } from "vitest";
 import { SimulatedCluster } from "./simulated-cluster.ts";
@@ -261,5 +261,28 @@ test("a service goes on with the ports it has when it asks for one that another 
   expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([80]);
   await world.delete("api");
   expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([8080]);
+  await world.stopLeading();
+});
+
+test("however many slots a service has and whatever befell them, each command of its end is one that the log takes", async () => {
+  const world = await SimulatedCluster.start(2, { limits: { maxCommandBytes: 120_000 } });
+  const replicas = 120;
+  await world.create("web", replicas);
+  await world.advance(10_000);
+  const message = "x".repeat(1_000);
+  const end = RunEnd.fromPartial({ taskId: "t", message });
+  for (const slot of world.slots("web")) {
+    await world.store.update((tx) => {
+      const found = tx.resolve("slots", slot.meta!.id);
+      tx.update("slots", { ...found, record: { ...found.record!, firstFailure: end, lastEnd: end } });
+    });
+  }
+  expect(world.slots("web").reduce((sum, slot) => sum + Slot.encode(slot).finish().length, 0)).toBeGreaterThan(200_000);
+  await world.delete("web");
+  expect(world.view.list("deletedServices")).toHaveLength(1);
+  await world.advance(120_000);
+  expect(world.slots("web")).toEqual([]);
+  expect(world.tasks("web")).toEqual([]);
+  expect(world.view.list("deletedServices")).toEqual([]);
   await world.stopLeading();
 });

@@ -132,6 +132,7 @@ test("a pass over a service whose version is not there changes nothing", () => {
   const plan = planService({
     serviceId: "web",
     service,
+    addressRests: false,
     versions: [],
     slots: [] as Slot[],
     tasks: [] as Task[],

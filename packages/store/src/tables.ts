@@ -6,11 +6,13 @@
  */
 import {
   Cluster,
+  DeletedService,
   Event,
   Manager,
   Network,
   Node,
   RegistryCredential,
+  RemovedNode,
   Service,
   Slot,
   Task,
@@ -23,8 +25,10 @@ import { isUnreleased, sameEpoch } from "@warren/api/model";
 export interface Tables {
   clusters: Cluster;
   nodes: Node;
+  removedNodes: RemovedNode;
   managers: Manager;
   services: Service;
+  deletedServices: DeletedService;
   versions: Version;
   slots: Slot;
   tasks: Task;
@@ -39,9 +43,11 @@ export interface Indexes {
   clusters: never;
   /** `name`: the hostname, which several nodes may share. */
   nodes: "name";
+  removedNodes: never;
   managers: never;
   /** `name` is unique. */
   services: "name";
+  deletedServices: never;
   /** `network`: ids of the networks that its tasks join. */
   versions: "service" | "network";
   /** `node`: where an unreleased lease of it is. */
@@ -116,6 +122,7 @@ function define<T extends TableName>(
 export const definitions: { readonly [T in TableName]: TableDefinition } = {
   clusters: define("clusters", [1, "cluster"], Cluster, {}),
   nodes: define("nodes", [2, "node"], Node, { name: ({ description }) => present(description?.hostname) }),
+  removedNodes: define("removedNodes", [11, "removedNode"], RemovedNode, {}),
   services: define(
     "services",
     [3, "service"],
@@ -125,6 +132,7 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
     },
     { uniqueNames: true, like: ({ versionId }, find) => ({ spec: { task: find("versions", versionId)?.task } }) },
   ),
+  deletedServices: define("deletedServices", [12, "deletedService"], DeletedService, {}),
   managers: define("managers", [10, "manager"], Manager, {}),
   versions: define(
     "versions",

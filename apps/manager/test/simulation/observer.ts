@@ -254,7 +254,7 @@ export class Observer {
       for (const port of endpoint.ports)
         if (port.published !== 0) take(`port ${port.published}/${port.protocol}`, `${meta?.id ?? ""} ${port.target}`);
     }
-    for (const { serviceId, restingVip } of view.list("slots")) if (restingVip !== "") take(restingVip, serviceId);
+    for (const { meta, vip } of view.list("deletedServices")) if (vip !== "") take(vip, meta?.id ?? "");
     for (const { meta, subnet } of view.list("nodes")) if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
   }
 }

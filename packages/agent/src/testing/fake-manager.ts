@@ -77,6 +77,8 @@ export class FakeManager {
   keepReleased = false;
   /** Why it sends no assignments, as it lacks what the node has obeyed; empty: it sends them. */
   historyLost = "";
+  /** Why the node is none of the cluster; empty: it is one. */
+  removed = "";
   /** Heartbeats get no answer. */
   silent = false;
   /** Set: streams of assignments say nothing. */
@@ -292,6 +294,7 @@ export class FakeManager {
       point: this.pointNow(),
       level: 1,
       historyLost: this.historyLost,
+      removed: this.removed,
     });
   }
 
