@@ -12,7 +12,7 @@ import {
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
-import { rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
+import { roleOf, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
 import type { Transaction, View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
@@ -173,7 +173,7 @@ function updateService(
 
 /** @throws ApiError `API_PRECONDITION` where the update could never place its first new task */
 function checkOrder(view: View, name: string, spec: ServiceSpec): void {
-  const obstacle = startFirstObstacle(spec, view.list("nodes"));
+  const obstacle = startFirstObstacle(spec, view.list("nodes"), (node) => roleOf(view, idOf(node)));
   if (obstacle === undefined) return;
   const description = `service "${name}" ${obstacle.why}`;
   throw precondition([{ type: "NO_ROOM_TO_START_FIRST", subject: `service/${name}`, description }], obstacle.remedy);

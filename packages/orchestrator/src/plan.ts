@@ -15,5 +15,6 @@ export {
   withVersion,
 } from "./settings.ts";
 export { releaseSlackMs } from "./displacement.ts";
+export { roleOf } from "./scheduling-input.ts";
 export { addressRestMs } from "./slot-draft.ts";
 export { startFirstObstacle, type Obstacle } from "./start-first.ts";

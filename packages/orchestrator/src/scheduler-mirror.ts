@@ -19,7 +19,7 @@ import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
 import { remaining, stateSince } from "./reading.ts";
-import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
+import { hostPortsOf, nodeState, roleOf, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
 import { failuresToMove, hasFailed } from "./slots.ts";
 
 /** How long a node on which a version failed is avoided by leases that move, ms (L9). */
@@ -69,7 +69,7 @@ export class SchedulerMirror {
   putNode(view: View, id: string): boolean {
     const node = view.get("nodes", id);
     // Without a subnet its tasks would have no address; it has one as soon as the pool has.
-    const state = node === undefined || node.subnet === "" ? undefined : nodeState(node);
+    const state = node === undefined || node.subnet === "" ? undefined : nodeState(node, roleOf(view, id));
     const text = JSON.stringify(state);
     if (node === undefined) this.#addresses.forget(id);
     if (this.#nodes.get(id) === text) return false;
@@ -237,7 +237,6 @@ function elsewhere(avoid: ReadonlyMap<string, ReadonlySet<string>>): Filter {
   return {
     name: "elsewhere",
     reads: "state",
-    placementOnly: true,
     check({ id }) {
       const nodes = avoid.get(id);
       return nodes === undefined || nodes.size === 0 ? undefined : ({ state }) => !nodes.has(state.id);

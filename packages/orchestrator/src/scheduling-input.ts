@@ -14,24 +14,30 @@ import {
 } from "@warren/api";
 import { idOf, incomingLease, isUnreleased, leaseKey, mayRun } from "@warren/api/model";
 import type { ConstrainedNode, HostPort, NodeState, Resources, TaskState } from "@warren/scheduler";
+import type { View } from "@warren/store";
 import { addressCount } from "./addresses.ts";
 import { isActive, isReady } from "./reading.ts";
 import { isStartFirst, sameMake } from "./settings.ts";
 
-export function constrainedNode(node: Node): ConstrainedNode {
+/** Whether a manager runs on the node's machine too, which then has the node's id. */
+export function roleOf(view: View, nodeId: string): ConstrainedNode["role"] {
+  return view.get("managers", nodeId) === undefined ? "worker" : "manager";
+}
+
+export function constrainedNode(node: Node, role: ConstrainedNode["role"]): ConstrainedNode {
   const { hostname = "", os = "", architecture = "" } = node.description ?? {};
   return {
     id: idOf(node),
     ...(hostname !== "" && { hostname }),
-    role: "worker",
+    role,
     ...(os !== "" && architecture !== "" && { platform: { os, arch: architecture } }),
     labels: node.spec?.labels ?? {},
   };
 }
 
-export function nodeState(node: Node): NodeState {
+export function nodeState(node: Node, role: ConstrainedNode["role"]): NodeState {
   return {
-    ...constrainedNode(node),
+    ...constrainedNode(node, role),
     ready: isReady(node),
     active: isActive(node),
     resources: { cpu: node.description?.cpuNanos ?? 0, memory: node.description?.memoryBytes ?? 0 },

@@ -52,7 +52,7 @@ export class SchedulingLoop {
   async #listen(signal: AbortSignal): Promise<void> {
     const { store, log } = this.#deps;
     while (!signal.aborted) {
-      const { view, changes } = store.watch({ tables: ["nodes", "slots", "tasks", "services"], signal });
+      const { view, changes } = store.watch({ tables: ["nodes", "managers", "slots", "tasks", "services"], signal });
       this.#mirror.begin(view);
       this.#mark();
       try {
@@ -73,6 +73,7 @@ export class SchedulingLoop {
     const id = idOf(change.object);
     switch (change.table) {
       case "nodes":
+      case "managers":
         return this.#mirror.putNode(view, id) && this.#mirror.waiting.size > 0;
       case "slots":
         return this.#mirror.putSlot(view, id);

@@ -9,6 +9,7 @@ import type { StoreChange, Transaction, View } from "@warren/store";
 import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { roleOf } from "./scheduling-input.ts";
 import { planService } from "./service-plan.ts";
 
 export function serviceReconciler(
@@ -22,7 +23,7 @@ export function serviceReconciler(
 ): Reconciler {
   return {
     name: "services",
-    tables: ["services", "deletedServices", "slots", "tasks", "nodes", "clusters"],
+    tables: ["services", "deletedServices", "slots", "tasks", "nodes", "managers", "clusters"],
     keys: allServices,
     touched: touchedServices,
     plan(tx: Transaction, serviceId: string, budget: number): Step {
@@ -39,6 +40,7 @@ export function serviceReconciler(
         slots: tx.find("slots", "service", serviceId),
         tasks: tx.find("tasks", "service", serviceId),
         nodeOf: (nodeId) => tx.get("nodes", nodeId),
+        roleOf: (nodeId) => roleOf(tx, nodeId),
         endpoint,
         history: taskHistory(tx),
         downGraceMs: options.downGraceMs,
@@ -76,6 +78,8 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
         : [idOf(change.object)];
     case "nodes":
       return matters(change.before, change.object, change.kind) ? servicesOn(view, idOf(change.object)) : [];
+    case "managers":
+      return change.kind === "update" ? [] : servicesOn(view, idOf(change.object));
     case "clusters":
       return allServices(view);
     default:

@@ -20,6 +20,7 @@ import {
   type Version,
 } from "@warren/api";
 import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, slotIdOf } from "@warren/api/model";
+import type { ConstrainedNode } from "@warren/scheduler";
 import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
@@ -47,6 +48,7 @@ export interface ServiceSituation {
   readonly slots: readonly Slot[];
   readonly tasks: readonly Task[];
   readonly nodeOf: (nodeId: string) => Node | undefined;
+  readonly roleOf: (nodeId: string) => ConstrainedNode["role"];
   readonly endpoint: Allocation<ServiceEndpoint>;
   /** Ended tasks that a slot keeps. */
   readonly history: number;
@@ -149,13 +151,14 @@ function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | 
 }
 
 function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
-  const { versions, slots, nodeOf, downGraceMs, now } = situation;
+  const { versions, slots, nodeOf, roleOf, downGraceMs, now } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
   const base = memo((lease: Lease): Displacement => {
     const version = versionOf(lease.versionId);
     return displacement(lease, {
       node: nodeOf(lease.nodeId),
+      role: roleOf(lease.nodeId),
       // A slot that the rollout has not come to is moved by the rollout, not before.
       placement: sameMake(version, wanted) ? wanted.task?.placement : undefined,
       stopGraceMs: version?.task?.container?.stopGraceMs ?? defaultStopGraceMs,

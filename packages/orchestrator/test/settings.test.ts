@@ -137,6 +137,7 @@ test("a pass over a service whose version is not there changes nothing", () => {
     slots: [] as Slot[],
     tasks: [] as Task[],
     nodeOf: () => undefined,
+    roleOf: () => "worker",
     endpoint: { kind: "short", reason: "none" },
     history: 5,
     downGraceMs: 0,

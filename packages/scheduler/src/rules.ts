@@ -100,8 +100,6 @@ export interface Filter {
    * tries where one has not.
    */
   room?(task: TaskState, node: NodeView): number;
-  /** A task that was placed may stay on a node that this filter would refuse now. @default false */
-  readonly placementOnly?: boolean;
   /**
    * Promises, for this task, that `check` reads no more of it than this text, and no other node: tasks of equal text
    * share a list of nodes that pass. An empty text is for what nearly every task asks.

@@ -229,6 +229,3 @@ export interface WouldFitOptions {
   /** Asks about this node only. @default every node */
   readonly nodeId?: string;
 }
-
-/** Whether a task may stay where it is: the first filter that speaks against it, if one does. */
-export type Fit = { readonly fits: true } | { readonly fits: false; readonly refusal: Refusal };

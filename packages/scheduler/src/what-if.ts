@@ -2,12 +2,11 @@
  * What would happen if: answers about a world that is not changed. Those that place tasks try it on a fork.
  */
 import { type Ask, askOf, type Rules } from "./ask.ts";
-import { refusalOf } from "./explanation.ts";
 import type { Move } from "./rebalance.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
 import type { World } from "./state/world.ts";
-import type { Fit, Placed, TaskState, Victim, Waiting } from "./types.ts";
+import type { Placed, TaskState, Victim, Waiting } from "./types.ts";
 
 export interface Capacity {
   /** Tasks that fit beside those that hold nodes now; infinite where nothing that the task asks for is used up. */
@@ -49,15 +48,6 @@ export function once<T>(world: World, gone: readonly TaskState[], ask: () => T):
   } finally {
     for (const task of held) world.hold(task.nodeId as string, task);
   }
-}
-
-/** The first filter of a running task that speaks against its node, if one does. Others than itself count. */
-export function stillFits(world: World, rules: Rules, task: TaskState, node: Node): Fit {
-  const ask = askOf(task, rules, world);
-  const failed = ask.checks.find(({ filter, test }) => filter.placementOnly !== true && !test(node));
-  return failed === undefined
-    ? { fits: true }
-    : { fits: false, refusal: refusalOf(failed.filter, { nodes: 1, nearest: node }, ask, world) };
 }
 
 export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {

@@ -132,6 +132,14 @@ export class Edge {
     this.link.reset();
   }
 
+  /** Its worker's data is removed; its containers are there. */
+  joinAnew(): void {
+    this.kill();
+    this.link.obeyed = undefined;
+    this.disk.setBack({ entries: new Map(), identity: undefined });
+    this.start();
+  }
+
   /** Worker and processes end; the disk is there. */
   powerOff(): void {
     this.isOn = false;

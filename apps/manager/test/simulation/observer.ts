@@ -154,6 +154,9 @@ export class Observer {
       if (known === undefined) this.#checkMove(view, slot, lease);
       if (lease.state === LeaseState.HELD && known?.state !== LeaseState.HELD) this.#onHeld(view, slot, lease);
       if (lease.address !== "") this.#checkAddress(key, lease, known, holders);
+      const isReleasedForIt = lease.state === LeaseState.RELEASED && known !== undefined && lease.nodeId !== "";
+      if (isReleasedForIt && view.get("nodes", lease.nodeId) === undefined)
+        this.leases.set(key, { ...known, givenUp: true });
       if (known?.address && known.address !== lease.address)
         this.broken(`L8: ${key} had address ${known.address}, and has ${lease.address}`);
       this.leases.set(key, {
@@ -255,6 +258,9 @@ export class Observer {
         if (port.published !== 0) take(`port ${port.published}/${port.protocol}`, `${meta?.id ?? ""} ${port.target}`);
     }
     for (const { meta, vip } of view.list("deletedServices")) if (vip !== "") take(vip, meta?.id ?? "");
-    for (const { meta, subnet } of view.list("nodes")) if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
+    for (const { meta, subnet } of view.list("nodes")) {
+      if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
+      if (view.get("removedNodes", meta?.id ?? "") !== undefined) this.broken(`L15: ${meta?.id} was removed, and is there`);
+    }
   }
 }

@@ -31,6 +31,7 @@ const expected: ReadonlySet<string> = new Set([
   "the manager sends no assignments",
   "a leader's work could not be started, and is tried again",
   "a part of the worker's record was lost, and is fetched anew from the managers",
+  "this node is none of the cluster's any more",
 ]);
 
 /** How long what was asked for may take, once all is calm, ms. */

@@ -48,6 +48,17 @@ export class Troubles {
     for (const heal of Array.from(this.#healing.values())) heal();
   }
 
+  /** Machines whose node was removed give up their worker's data, and join as new nodes. */
+  joinAnew(): void {
+    const { edges, view } = this.#world;
+    for (const edge of edges) {
+      if (this.#healing.has(`worker ${edge.name}`) || view.get("removedNodes", edge.nodeId ?? "") === undefined) continue;
+      this.#world.tell(`${edge.name} joins as a new node`);
+      this.#images.delete(edge);
+      edge.joinAnew();
+    }
+  }
+
   impostors(): void {
     const { random, clock, log, managers } = this.#world;
     const kind = drawn(random, [
