@@ -139,8 +139,10 @@ export class Agent implements AsyncDisposable {
     this.#metrics = agentMetrics(dependencies.metrics);
     this.#work = new TaskGroup(logFailures(log), signal);
     const network = new NodeNetwork(dependencies.network, { clock, random, log });
-    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) =>
-      this.#leases.acknowledged(key, state),
+    const reporter = new LeaseReporter(
+      { record, clock, log },
+      (key, { state }) => this.#leases.acknowledged(key, state),
+      (known) => this.#leases.adopt(known),
     );
     const { assigned } = record;
     this.#env = {
@@ -150,7 +152,7 @@ export class Agent implements AsyncDisposable {
       clock,
       boot: () => {
         const { bootId, elapsedMs } = boot.bootTime();
-        return { bootId, ms: Math.floor(elapsedMs) };
+        return { bootId, elapsedMs: Math.floor(elapsedMs) };
       },
       random,
       log,

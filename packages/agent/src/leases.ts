@@ -7,6 +7,7 @@ import {
   type AssignmentKind,
   type AssignmentsMessage,
   type Incarnation,
+  type KnownRecord,
   type Point,
 } from "@warren/api";
 import { assignedKinds, kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
@@ -63,7 +64,7 @@ export class Leases implements LeaseSurroundings {
     if (assigned === undefined) return this.#answered ? "released" : "unknown"; // I1
     if (assigned.state === LeaseState.RELEASING) return "released";
     // Of a record that has lost something nobody knows what it has lost: it starts nothing until managers have spoken.
-    if (record.incomplete && !this.#answered) return "unknown";
+    if ((record.incomplete && !this.#answered) || local.recordLost === true) return "unknown";
     return assigned.state === LeaseState.HELD ? "held" : "offered";
   }
 
@@ -93,6 +94,18 @@ export class Leases implements LeaseSurroundings {
   acknowledged(key: string, state: LeaseReport_State): void {
     if (state !== LeaseReport_State.RELEASED) return;
     this.#acknowledged.add(key);
+    this.changes.notify();
+  }
+
+  /** L12: a manager says how the slot's record was, which this node has lost. */
+  adopt({ slotId, epoch, record: known, settled }: KnownRecord): void {
+    const { record, boot, reporter } = this.#env;
+    const key = leaseKey(slotId, epoch);
+    const lease = record.leases.get(key);
+    if (lease?.local.recordLost !== true) return;
+    record.setSlotRecord(key, adoptRecord(SlotRecord.fromPartial(known ?? emptyRecord()), boot()));
+    record.setLease(key, { recordLost: undefined, ...(settled !== "" && { settled }) });
+    reporter.push(key);
     this.changes.notify();
   }
 
@@ -288,7 +301,7 @@ export class Leases implements LeaseSurroundings {
           networks,
           ...(incarnation && { incarnation }),
           ...(held && { held }),
-          ...(foreign && { foreign }),
+          ...(foreign ? { foreign } : { recordLost: true }),
         },
         record: emptyRecord(),
       });
@@ -296,7 +309,7 @@ export class Leases implements LeaseSurroundings {
     if (record.runs.has(labels.taskId)) return;
     const now = boot();
     const startedMs = running ? state.startedBootMs : undefined;
-    const startedAt = startedMs === undefined ? undefined : new Date(clock.now() - (now.ms - startedMs));
+    const startedAt = startedMs === undefined ? undefined : new Date(clock.now() - (now.elapsedMs - startedMs));
     record.addRun(
       labels.taskId,
       {
@@ -306,6 +319,7 @@ export class Leases implements LeaseSurroundings {
         run,
         serviceName,
         image: container.image,
+        found: true,
         bootId: running ? now.bootId : bootId,
         ...(startedMs !== undefined && { startedMs }),
         ...(running && !foreign && { netnsPath: container.netnsPath }),

@@ -43,6 +43,8 @@ export interface LeaseLocal {
   readonly restart?: RestartPolicy;
   /** Ids of networks, as they were when the last run was attached. */
   readonly networks?: readonly string[];
+  /** The slot's record was lost: nothing counts and nothing starts before managers have said how it was. */
+  readonly recordLost?: boolean;
   /** Of another node, which this machine was before: no manager hears of it from this one, and nothing leads to it. */
   readonly foreign?: boolean;
 }
@@ -68,6 +70,8 @@ export interface RunLocal {
   readonly memoryLimitBytes?: number;
   readonly netnsPath?: string;
   readonly verdict?: Verdict;
+  /** The record did not have it: it was found by its container. */
+  readonly found?: boolean;
   /** Told to stop by the manager. */
   readonly told?: boolean;
   /** The boot in which it started, and when. */
@@ -357,6 +361,8 @@ export class LocalRecord {
     // What is one half of a lease or a run is none.
     for (const [key, { local }] of this.leases)
       if (leaseKey(local.slotId, local.epoch) !== key) this.#drop(`lease "${key}"`, () => this.deleteLease(key));
+      else if (!this.#sums.has(`lease/${key}/record`))
+        this.#drop(`lease "${key}"`, () => this.setLease(key, { recordLost: true }));
     for (const [id, { local }] of this.runs) if (local.lease === "") this.#drop(`run ${id}`, () => this.deleteRun(id));
   }
 

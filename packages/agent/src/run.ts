@@ -124,7 +124,7 @@ export class Run {
     const { containers, record, runtime, starts, boot } = this.#env;
     const now = boot();
     record.setSlotRecord(this.#lease, recordStart(record.lease(this.#lease).record, now));
-    record.setRun(this.id, { bootId: now.bootId, startedMs: now.ms });
+    record.setRun(this.id, { bootId: now.bootId, startedMs: now.elapsedMs });
     this.#advance(TaskState.STARTING, "starting");
     await record.durable(signal); // I1
     await persistently(this.#env, "starting a container", signal, () =>
@@ -181,11 +181,17 @@ export class Run {
    * Ends it, if it has not ended: out of the balancer, stop signal, grace, SIGKILL, interface and flows gone, whatever
    * of it is still needed. Its container stays if it has run, for its log.
    *
+   * @param judgeable resolves when what its end means can be said
    * @param count takes its end into the slot's record, in the same write
    */
-  async conclude(count: (conclusion: Conclusion) => void, closing: AbortSignal): Promise<void> {
+  async conclude(
+    judgeable: () => Promise<void>,
+    count: (conclusion: Conclusion) => void,
+    closing: AbortSignal,
+  ): Promise<void> {
     if (!this.ended) {
       const { ran, exit } = await this.#end(closing);
+      await judgeable();
       this.#finish(ran, exit, count);
     }
     await this.#detach(closing);
@@ -352,7 +358,7 @@ export class Run {
     const { bootId, startedMs } = this.local;
     const now = this.#env.boot();
     const startedAt = this.status.container?.startedAt?.getTime();
-    const most = bootId === now.bootId && startedMs !== undefined ? now.ms - startedMs : undefined;
+    const most = bootId === now.bootId && startedMs !== undefined ? now.elapsedMs - startedMs : undefined;
     // Of one that ended while no worker looked, the wall clock of its end is all there is; boot time bounds it.
     const byWall = exit === undefined || startedAt === undefined ? undefined : exit.finishedAt - startedAt;
     return Math.max(0, Math.min(most ?? byWall ?? 0, byWall ?? most ?? 0));

@@ -247,6 +247,73 @@ test("L7: attempts and their window outlive worker and machine", async () => {
   expect(world.report(given)?.record).toMatchObject({ restarts: 3, failures: 4 });
 });
 
+describe("L12: a lease whose record was lost", () => {
+  const forget = (world: World): void => {
+    world.kill();
+    world.disk.entries.clear();
+  };
+
+  test("does not judge an end before its policy is known", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 100 } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    await world.pass(20_000);
+    world.manager.disconnect();
+    forget(world);
+    world.machine.exit(given.task, 0);
+    await world.start({ wait: false });
+    await world.pass(60_000);
+    world.manager.reconnect();
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+    await world.pass(60_000);
+    expect(world.calls("start")).toBe(1);
+    expect(world.report(given)?.settled).toBe("it completed, and its restart policy is on-failure");
+  });
+
+  test("goes on from what managers were told: earlier runs that are found count once, and waits are kept", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { delayMs: 10_000, maxAttempts: 3, windowMs: 600_000 } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    for (let restarts = 1; restarts <= 2; restarts += 1) {
+      world.machine.exit(world.running()[0] ?? "", 1);
+      await world.until("it runs again", () => world.running().length === 1);
+      await world.pass(1_000);
+    }
+    world.machine.exit(world.running()[0] ?? "", 1);
+    await world.pass(2_000);
+    expect(world.report(given)?.record).toMatchObject({ runs: 3, restarts: 3, failures: 3 });
+    forget(world);
+    await world.start();
+    await world.pass(4_000);
+    // Of ten seconds six have passed.
+    expect(world.running()).toEqual([]);
+    await world.pass(5_000);
+    expect(world.running()).toHaveLength(1);
+    expect(world.report(given)?.record).toMatchObject({ runs: 4, restarts: 3, failures: 3 });
+    world.machine.exit(world.running()[0] ?? "", 1);
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+  });
+
+  test("starts nothing again that managers know to be settled", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.machine.exit(given.task, 1);
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+    forget(world);
+    await world.start();
+    await world.pass(60_000);
+    expect(world.calls("start")).toBe(1);
+    expect(world.report(given)).toMatchObject({ state: LeaseReport_State.SETTLED, record: { runs: 1, failures: 1 } });
+  });
+});
+
 test("L10: a report is bounded, whatever happened since the last one", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 10 } });

@@ -23,7 +23,7 @@ import type {
   SessionMessage,
   SessionRequest,
 } from "@warren/api";
-import type { CallContext, Handlers } from "@warren/api/server";
+import { mustSpeakFor, type CallContext, type Handlers } from "@warren/api/server";
 import { leaseKey } from "@warren/api/model";
 import { StoreError, type Store, type StoreTerm, type Transaction } from "@warren/store";
 
@@ -31,7 +31,6 @@ import { heldDigests } from "./assignment-stream.ts";
 import { Assignments } from "./assignments.ts";
 import { callerGone, noAssignments, notLeading, streamReplaced, wrong } from "./errors.ts";
 import { isOfThisHistory } from "./history.ts";
-import { mustSpeakFor } from "./identity.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
 import { relayOf, Relays, type Relay } from "./relays.ts";
@@ -171,7 +170,7 @@ export class Dispatcher {
       };
     };
     const outcomes = await Promise.all(batchesOf(leases).map((batch) => store.update(work(batch))));
-    const { stored, stale, refused, unknown } = joined(outcomes);
+    const { stored, stale, refused, records, unknown } = joined(outcomes);
     // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
     assignments.removeLeases(
@@ -183,7 +182,7 @@ export class Dispatcher {
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });
     for (const { why } of refused) this.#log.warn("a report is refused", { node: nodeId, why });
     if (kept > 0) this.#log.warn("leases of another history are kept as unknown", { node: nodeId, leases: kept });
-    return { refused: [...refused] };
+    return { refused: [...refused], records: [...records] };
   }
 
   async *#assignments(

@@ -4,14 +4,15 @@ import {
   LeaseReport_State,
   LeaseState,
   TaskState,
+  SlotRecord,
   TaskStatus,
+  type KnownRecord,
   type Lease,
   type RunEnd,
   type RunReport,
   type Slot,
-  type SlotRecord,
 } from "@warren/api";
-import { isStanding, keyOfSlot } from "@warren/api/model";
+import { idOf, isStanding, keyOfSlot } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
@@ -109,6 +110,13 @@ function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Le
     default:
       return lease;
   }
+}
+
+/** L12: what a worker that has lost the record of a lease goes on from. */
+export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
+  const isRecorded = recordedLease(slot) === lease;
+  const record = (isRecorded ? slot.record : lease.initialRecord) ?? SlotRecord.create();
+  return { slotId: idOf(slot), epoch: lease.epoch, record, settled: isRecorded ? slot.settled : "" };
 }
 
 /** L9: the lease whose record is the slot's: the newest that has a node, but for offers that came to nothing. */

@@ -218,6 +218,17 @@ describe("a lease that its node reports", () => {
     expect(slotOf(h).record).toMatchObject({ runs: 5, rejections: 0 });
   });
 
+  test("L12: without the record, as it was lost, is answered with the record, which stays", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "SETTLED", { record: record({ runs: 4, failures: 2 }), settled: "enough" }));
+    const { records } = await worker.report(report("web.1", "HELD"));
+    expect(records).toMatchObject([{ slotId: "web.1", epoch: epoch(1), record: { runs: 4, failures: 2 }, settled: "enough" }]);
+    expect(slotOf(h).record).toMatchObject({ runs: 4, failures: 2 });
+    expect((await worker.report(report("web.1", "HELD", { record: record({ runs: 5 }) }))).records).toEqual([]);
+    expect(slotOf(h).record).toMatchObject({ runs: 5 });
+  });
+
   test("L4: as refused or done for good is settled at its slot, and is not released by that", async () => {
     await using h = await filled();
     const worker = await h.worker("a");

@@ -22,6 +22,5 @@ export {
   recordStart,
   remainingWait,
   windowElapsed,
-  type BootTime,
 } from "./record.ts";
 export { durationText, endText } from "./text.ts";

@@ -31,6 +31,9 @@ interface Life {
   agent: Agent | undefined;
 }
 
+/** From an event on a machine until managers have heard of it, where they are there, ms. */
+const quietMs = 2_000;
+
 export const images: readonly string[] = ["app:1", "app:2", "app:3"];
 
 export class Edge {
@@ -45,6 +48,8 @@ export class Edge {
   isOn = true;
   readonly #dependencies: EdgeDependencies;
   #life: Life | undefined;
+  /** When a process of a container last began or ended here. */
+  #lastEvent = 0;
 
   constructor(name: string, dependencies: EdgeDependencies) {
     const { clock, random, route, onStart } = dependencies;
@@ -54,7 +59,10 @@ export class Edge {
     this.machine = new FakeMachine({
       clock: this.clock,
       boot: this.clock,
-      program: (process) => onStart(this, process),
+      program: (process) => {
+        this.#lastEvent = clock.monotonic();
+        onStart(this, process);
+      },
     });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
@@ -76,6 +84,12 @@ export class Edge {
 
   get agent(): Agent | undefined {
     return this.#life?.agent;
+  }
+
+  /** Managers know all that its worker knows: they have been there, and nothing has happened, for a while. */
+  get isReported(): boolean {
+    const { agent } = this;
+    return agent?.connected === true && this.#dependencies.clock.monotonic() - this.#lastEvent > quietMs;
   }
 
   /** Containers that run, by id. */
@@ -121,6 +135,7 @@ export class Edge {
   /** The process of a container ends by itself, if it has not ended. */
   exit(containerId: string, code: number): void {
     if (this.machine.containers.get(containerId)?.state.kind !== "running") return;
+    this.#lastEvent = this.#dependencies.clock.monotonic();
     this.#dependencies.onExit(this, containerId, code);
     this.machine.exit(containerId, code);
   }

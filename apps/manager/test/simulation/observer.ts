@@ -122,6 +122,11 @@ export class Observer {
     this.restarts.onExit(`${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`, code, edge.clock.bootTime());
   }
 
+  /** Its worker's record is older than what its containers did, or gone: what of it was not reported counts nowhere. */
+  onRecordLost(edge: Edge): void {
+    for (const [key, { nodeId }] of this.leases) if (nodeId === edge.nodeId) this.restarts.forget(key);
+  }
+
   broken(what: string): void {
     this.violations.push(new Violation(`${Math.round(this.#clock.monotonic())} ms: ${what}`));
   }

@@ -14,6 +14,7 @@ import {
   type RelayRequest,
   type RelayUp,
   type SessionRequest,
+  type SlotRecord,
   type TaskState,
   type TaskStatus,
 } from "@warren/api";
@@ -85,6 +86,8 @@ export class FakeManager {
   mute = false;
   #reachable = true;
   #session: { readonly id: string; readonly messages: AsyncQueue<SessionMessage> } | undefined;
+  /** Why the rules of leases allow no further run, as was reported. */
+  readonly #settled = new Map<string, string>();
   readonly #streams = new Set<AsyncQueue<AssignmentsMessage>>();
   #position = 0;
 
@@ -196,7 +199,11 @@ export class FakeManager {
         this.batches.push(leases.length);
         const refused = leases.filter(({ slotId }) => this.refusedSlots.has(slotId));
         for (const report of leases) if (!refused.includes(report)) this.#store(report);
-        return { refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })) };
+        const lost = leases.filter(({ record }) => record === undefined).map(({ slotId, epoch }) => ({ slotId, epoch }));
+        return {
+          refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })),
+          records: lost.map((of) => ({ ...of, ...this.#known(leaseKey(of.slotId, of.epoch)) })),
+        };
       },
       assignments: ({ sessionId, held }, signal) => {
         this.#check(sessionId);
@@ -264,9 +271,19 @@ export class FakeManager {
     return change;
   }
 
+  /** As a manager has it whom nobody has told a record anew. */
+  #known(key: string): { readonly record: SlotRecord | undefined; readonly settled: string } {
+    return { record: this.#recordOf(key), settled: this.#settled.get(key) ?? "" };
+  }
+
+  #recordOf(key: string): SlotRecord | undefined {
+    return this.reports.get(key)?.record ?? this.leases.get(key)?.initialRecord;
+  }
+
   #store(report: LeaseReport): void {
     const key = leaseKey(report.slotId, report.epoch);
-    this.reports.set(key, report);
+    this.reports.set(key, { ...report, record: report.record ?? this.#recordOf(key) });
+    if (report.settled !== "") this.#settled.set(key, report.settled);
     for (const { life, run, status } of report.runs) {
       if (status === undefined) continue;
       const id = taskIdOf(report.slotId, report.epoch, { life, run });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
+import { Changes, systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError, type RuntimeFailure } from "../errors.ts";
 import { parseReference } from "../reference.ts";
@@ -83,7 +83,8 @@ export class FakeContainer {
   removed: boolean = false;
   readonly execs: Set<RunningProcess> = new Set();
   readonly #rest = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
-  #changed = Promise.withResolvers<void>();
+  /** Lines, the end, the removal. */
+  readonly changes: Changes = new Changes();
 
   constructor(spec: ContainerSpec, image: string) {
     this.spec = spec;
@@ -99,16 +100,6 @@ export class FakeContainer {
       : { kind: "exited", exit: exitStatus };
   }
 
-  /** Resolves with the next line, end or removal. */
-  get changed(): Promise<void> {
-    return this.#changed.promise;
-  }
-
-  change(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
-  }
-
   write(at: number, stream: "stdout" | "stderr", data: Uint8Array): void {
     let rest = Buffer.concat([this.#rest[stream], data]);
     for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
@@ -117,13 +108,13 @@ export class FakeContainer {
     }
     this.#rest[stream] = rest;
     this.lines.splice(0, this.lines.length - keptLines);
-    this.change();
+    this.changes.notify();
   }
 
   flush(at: number): void {
     for (const stream of ["stdout", "stderr"] as const)
       if (this.#rest[stream].length > 0) this.lines.push({ at, stream, line: this.#rest[stream], partial: true });
-    this.change();
+    this.changes.notify();
   }
 }
 
@@ -258,7 +249,7 @@ export class FakeMachine {
       if (container.state.kind === "exited") continue;
       container.lost = "reboot";
       container.process = undefined;
-      container.change();
+      container.changes.notify();
     }
     this.reconnect();
   }

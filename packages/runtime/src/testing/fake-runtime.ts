@@ -271,7 +271,7 @@ export class FakeRuntime implements Runtime {
     try {
       for (;;) {
         ended.throwIfAborted();
-        const { changed } = container;
+        const seen = container.changes.count;
         for (let at = last === undefined ? 0 : container.lines.lastIndexOf(last) + 1; ; at += 1) {
           next = container.lines[at];
           if (next === undefined) break;
@@ -279,7 +279,7 @@ export class FakeRuntime implements Runtime {
           if (next.at >= since) yield next;
         }
         if (container.removed || container.state.kind === "exited" || container.state.kind === "unknown") return;
-        await orAbort(changed, ended);
+        await container.changes.after(seen, ended);
       }
     } catch (error) {
       if (!ended.aborted) throw error;
@@ -323,7 +323,7 @@ export class FakeRuntime implements Runtime {
     container.process?.exit(137);
     container.removed = true;
     this.machine.containers.delete(id);
-    container.change();
+    container.changes.notify();
   }
 
   async #enter(call: RuntimeCall, subject: string, signal?: AbortSignal): Promise<void> {
