@@ -2,7 +2,6 @@
  * The worker daemon.
  *
  * - `worker.ts`            runWorker: all parts, joined
- * - `container-runtime.ts` which containerd, and the way to it; `containerd-choice.ts`
  * - `task-network.ts`      interfaces, balancing and names as the agent's network
  * - `reset.ts`             resetWorker
  * - `folders.ts`, `options.ts`

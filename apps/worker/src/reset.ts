@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openLevelState, recordedNetwork } from "@warren/agent";
+import { openContainerd } from "@warren/runtime-containerd";
 import { noMetrics, silentLogger, systemClock, systemRandom } from "@warren/std";
-import { openRuntime } from "./container-runtime.ts";
-import { workerFolders } from "./folders.ts";
+import { containerdOptions, workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
 import { removeNodeNetwork } from "./task-network.ts";
 
@@ -27,8 +27,10 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
   {
     await using resources = new AsyncDisposableStack();
     const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
-    const forGood = { ...options, mirrors: {}, endContainerd: true };
-    const runtime = await openRuntime(base, forGood, resources, new AbortController().signal);
+    const { own, ...rest } = containerdOptions({ ...options, mirrors: {} });
+    // Its containers would go on without it, but nobody tells of them.
+    const forGood = { ...rest, own: { ...own, endWithUs: true } };
+    const { runtime } = resources.use(await openContainerd(base, forGood, new AbortController().signal));
     await runtime.collectOrphans(new Set());
     await runtime.removeUnusedImages(new Set());
     const state = await openLevelState(folders.state);

@@ -10,9 +10,9 @@ import {
   terminationSignal,
   writePidFile,
 } from "@warren/daemon";
+import { openContainerd } from "@warren/runtime-containerd";
 import { aborted, systemClock, systemRandom } from "@warren/std";
-import { openRuntime } from "./container-runtime.ts";
-import { workerFolders } from "./folders.ts";
+import { containerdOptions, workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
@@ -39,7 +39,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // First of all that outlives the process: LevelDB's lock keeps a second worker out.
   const state = await openLevelState(folders.state);
   resources.defer(() => state.close());
-  const runtime = await openRuntime(base, options, resources, signal);
+  const { runtime } = resources.use(await openContainerd(base, containerdOptions(options), signal));
   const network = new NodeTaskNetwork(base, {
     netnsDirectory: folders.netns,
     ...(options.dnsUpstreams === undefined ? {} : { dnsUpstreams: options.dnsUpstreams }),
