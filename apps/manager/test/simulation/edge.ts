@@ -1,7 +1,7 @@
 /** A machine of the world: its containers, network, disk and clock outlive the workers that run there one after the other. */
 import { tmpdir } from "node:os";
 import { startAgent, type Agent } from "@warren/agent";
-import { FakeNetwork, MemoryDisk } from "@warren/agent/testing";
+import { FakeNetwork, FakeProbes, MemoryDisk } from "@warren/agent/testing";
 import type { Dispatcher } from "@warren/dispatcher";
 import type { Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type FakeProcess } from "@warren/runtime/testing";
@@ -123,7 +123,7 @@ export class Edge {
         boot: this.clock,
         random,
         log: log.child({ node: this.name }),
-        probes: { http: () => Promise.resolve(200), tcp: () => Promise.resolve() },
+        probes: new FakeProbes(),
       },
       { dataDir: `${tmpdir()}/warren-simulation-none`, hostname: this.name, version: "1" },
     ).then(

@@ -16,7 +16,7 @@ import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/test
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { startAgent, type Agent, type AgentOptions, type AgentState, type ProbeTransport } from "../../src/index.ts";
-import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
+import { FakeManager, FakeNetwork, FakeProbes, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
 type SpecInput = NonNullable<Parameters<typeof TaskSpec.fromPartial>[0]>;
@@ -58,10 +58,7 @@ export class World implements AsyncDisposable {
   /** Calls of the runtime that will be done, and then seem to have failed. */
   readonly unheard: RuntimeCall[] = [];
   /** Set: health probes over the network go there. */
-  probes: ProbeTransport = {
-    http: () => Promise.resolve(200),
-    tcp: () => Promise.resolve(),
-  };
+  probes: ProbeTransport = new FakeProbes();
   /** Set: asked before each call of a seam (`runtime.pull`); the error that it returns is what the call fails with. */
   fault: ((call: string) => Error | undefined) | undefined;
   readonly options: AgentOptions;
