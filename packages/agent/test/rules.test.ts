@@ -70,6 +70,22 @@ test("L4: a release that was acknowledged is not taken back", async () => {
   expect(world.calls("start")).toBe(1);
 });
 
+test("L4: a release that was acknowledged is carried out by the next worker, though it was taken back meanwhile", async () => {
+  await using world = new World();
+  world.machine.program = (process) => process.onSignal(() => undefined);
+  await world.start();
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
+  world.release(t1);
+  await world.until("it is acknowledged", () => world.report(t1)?.state === LeaseReport_State.RELEASING);
+  await world.pass(500);
+  world.kill();
+  world.hold(t1);
+  await world.start();
+  await world.until("it is released", () => world.report(t1)?.state === LeaseReport_State.RELEASED);
+  expect(world.calls("start")).toBe(1);
+});
+
 test("L4: an offer that is withdrawn is released, and nothing of it is left", async () => {
   await using world = new World();
   await world.start();
