@@ -175,7 +175,7 @@ export class Leases implements LeaseSurroundings {
     this.#removed = true;
     if (point !== undefined) record.setObeyed(point);
     for (const name of ["lease", "endpoint", "backend"] as const)
-      for (const key of [...record.assigned.of(name).keys()]) this.#remove(assignedKinds[name].kind, key);
+      for (const key of record.assigned.of(name).keys()) this.#remove(assignedKinds[name].kind, key);
     this.changes.notify();
     for (const controller of this.#controllers.values()) controller.look();
   }

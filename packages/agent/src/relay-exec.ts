@@ -17,9 +17,7 @@ export async function relayExec(
   const { ref } = open;
   if (!runs().has(ref)) throw taskNotFound(ref, `task ${ref} is not on this node`);
   if (containers.get(ref)?.state.kind !== "running")
-    throw precondition([
-      { type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` },
-    ]);
+    throw precondition([{ type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` }]);
   const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
     new WritableStream({
       write: (chunk) => relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),

@@ -1,4 +1,12 @@
-import { ApiError, apiFailureOf, type ApiCode, type ApiFailureRecord, type ExecRequest, type RelayRequest, type RelayUp } from "@warren/api";
+import {
+  ApiError,
+  apiFailureOf,
+  type ApiCode,
+  type ApiFailureRecord,
+  type ExecRequest,
+  type RelayRequest,
+  type RelayUp,
+} from "@warren/api";
 import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";

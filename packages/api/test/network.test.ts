@@ -444,7 +444,10 @@ describe("the end", () => {
 
   it("an address that is taken or unreadable is refused with what to do", async () => {
     const { server, listener } = await world();
-    const network = { credentials: { current: () => managerCredentials }, directory: new TestDirectory(authority.root, clusterId) };
+    const network = {
+      credentials: { current: () => managerCredentials },
+      directory: new TestDirectory(authority.root, clusterId),
+    };
     await expect(server.listen(network, { address: listener.address })).rejects.toMatchObject({
       code: "SERVER_ADDRESS_UNUSABLE",
     });

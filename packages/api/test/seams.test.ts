@@ -36,7 +36,10 @@ const overTls: LeaderUnderTest = {
     onTestFinished(() => server.close());
     const leader = await authority.issue({ name: "m1", role: "manager" });
     const directory = new TestDirectory(authority.root, clusterId);
-    const listener = await server.listen({ credentials: fixedCredentials(leader), directory }, { address: "127.0.0.1:0" });
+    const listener = await server.listen(
+      { credentials: fixedCredentials(leader), directory },
+      { address: "127.0.0.1:0" },
+    );
     const follower = await authority.issue({ name: "m2", role: "manager" });
     const connection = connectToLeader({ host: listener.address, clusterId, credentials: fixedCredentials(follower) });
     onTestFinished(() => connection[Symbol.dispose]());

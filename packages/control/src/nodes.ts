@@ -64,7 +64,10 @@ export function nodes(access: Access): BoundService {
         }
         tx.delete("nodes", idOf(node));
         // L15: its id is not given again.
-        tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: idOf(node) }, hostname: name, subnet: node.subnet }));
+        tx.create(
+          "removedNodes",
+          RemovedNode.fromPartial({ meta: { id: idOf(node) }, hostname: name, subnet: node.subnet }),
+        );
         tx.emit({
           kind: ObjectKind.NODE,
           objectId: idOf(node),

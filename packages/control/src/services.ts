@@ -225,7 +225,10 @@ function deleteService(tx: Transaction, ref: string): string {
   const id = idOf(service);
   // One small command, however many slots there are: the orchestrator gives them up.
   if (tx.find("slots", "service", id).length > 0)
-    tx.create("deletedServices", DeletedService.fromPartial({ meta: { id }, name: serviceName(service), vip: service.endpoint?.vip ?? "" }));
+    tx.create(
+      "deletedServices",
+      DeletedService.fromPartial({ meta: { id }, name: serviceName(service), vip: service.endpoint?.vip ?? "" }),
+    );
   tx.delete("services", id);
   emit(tx, service, "deleted", "deleted; its tasks are stopped");
   return idOf(service);

@@ -100,7 +100,13 @@ describe("why", () => {
       "none of 2 nodes can take it (2: no zone north)",
       /^label a with zone=north, or drop/,
     ],
-    [1, [{ filter: "ready", nodes: 1, text: "" }], "bring a back", "the only node can't take it (1: ready)", /^bring a/],
+    [
+      1,
+      [{ filter: "ready", nodes: 1, text: "" }],
+      "bring a back",
+      "the only node can't take it (1: ready)",
+      /^bring a/,
+    ],
     [1, [{ filter: "x", nodes: 1, text: "x" }], "", "the only node can't take it (1: x)", /^$/],
   ] as const)(
     "a task that waits for one of %i nodes says which filter, and what would help",

@@ -223,7 +223,9 @@ describe("a lease that its node reports", () => {
     const worker = await h.worker("a");
     await worker.report(report("web.1", "SETTLED", { record: record({ runs: 4, failures: 2 }), settled: "enough" }));
     const { records } = await worker.report(report("web.1", "HELD"));
-    expect(records).toMatchObject([{ slotId: "web.1", epoch: epoch(1), record: { runs: 4, failures: 2 }, settled: "enough" }]);
+    expect(records).toMatchObject([
+      { slotId: "web.1", epoch: epoch(1), record: { runs: 4, failures: 2 }, settled: "enough" },
+    ]);
     expect(slotOf(h).record).toMatchObject({ runs: 4, failures: 2 });
     expect((await worker.report(report("web.1", "HELD", { record: record({ runs: 5 }) }))).records).toEqual([]);
     expect(slotOf(h).record).toMatchObject({ runs: 5 });
@@ -484,5 +486,10 @@ test("a request of many large reports is stored in commands that the log takes",
     }),
   );
   await worker.report(...reports);
-  expect(h.store.view().list("tasks").filter(({ life }) => life === 7)).toHaveLength(5 * count);
+  expect(
+    h.store
+      .view()
+      .list("tasks")
+      .filter(({ life }) => life === 7),
+  ).toHaveLength(5 * count);
 });

@@ -131,7 +131,9 @@ describe("a node that comes", () => {
     expect(code(await session.ended)).toBe("API_ABORTED");
     expect(await session.ended).toMatchObject({ reason: "DISPATCHER_NODE_REMOVED" });
     expect(session.values).toMatchObject([{ node: undefined, sessionId: "", point: h.store.point() }]);
-    expect(session.values[0]?.removed).toMatch(/^node edge-1 \(.*\) was removed from the cluster at .*: it joins as a new/);
+    expect(session.values[0]?.removed).toMatch(
+      /^node edge-1 \(.*\) was removed from the cluster at .*: it joins as a new/,
+    );
     expect(h.store.view().list("nodes")).toEqual([]);
     await h.worker("b");
     expect(h.store.view().list("nodes")).toHaveLength(1);

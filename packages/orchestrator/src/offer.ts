@@ -20,7 +20,10 @@ import { hostPortsNow, isPlaceable } from "./scheduling-input.ts";
 import { sameMake } from "./settings.ts";
 import { recordOf } from "./slots.ts";
 
-export type Waiting = Pick<Extract<Decision, { kind: "waiting" }>, "kind" | "taskId" | "nodes" | "refusals" | "text" | "help">;
+export type Waiting = Pick<
+  Extract<Decision, { kind: "waiting" }>,
+  "kind" | "taskId" | "nodes" | "refusals" | "text" | "help"
+>;
 export type Placed = Pick<Extract<Decision, { kind: "placed" }>, "kind" | "taskId" | "nodeId" | "text">;
 
 export type Outcome =
@@ -148,6 +151,10 @@ function explanation({ nodes, refusals, help = "" }: Waiting): PendingExplanatio
 
 function samePending(a: PendingExplanation | undefined, b: PendingExplanation): boolean {
   const text = ({ nodes, refusals, help }: PendingExplanation): string =>
-    JSON.stringify([nodes, help, refusals.map((each) => [each.filter, each.nodes, each.nearestNodeId, each.text, each.help])]);
+    JSON.stringify([
+      nodes,
+      help,
+      refusals.map((each) => [each.filter, each.nodes, each.nearestNodeId, each.text, each.help]),
+    ]);
   return a !== undefined && text(a) === text(b);
 }

@@ -236,7 +236,11 @@ test("node.role is manager where a manager has the node's id, and a task moves w
 
 test("a change of constraints alone moves the tasks that no longer fit, and no others", async () => {
   const world = await SimulatedCluster.start(0);
-  for (const [id, zone] of [["edge-1", "north"], ["edge-2", "south"], ["edge-3", "north"]] as const)
+  for (const [id, zone] of [
+    ["edge-1", "north"],
+    ["edge-2", "south"],
+    ["edge-3", "north"],
+  ] as const)
     await world.addNode(id, { spec: { labels: { zone } } });
   await world.settle();
   await world.create("web", 3);

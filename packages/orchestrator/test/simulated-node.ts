@@ -107,7 +107,10 @@ export class SimulatedNode {
     this.#bootedAt = this.#environment.clock.monotonic();
     for (const lease of this.leases.values()) {
       if (!isUp(lease.run.status)) continue;
-      this.#end(lease, RunEnd.create({ byMachine: true, ranMs: before.elapsedMs, message: "the machine was rebooted" }));
+      this.#end(
+        lease,
+        RunEnd.create({ byMachine: true, ranMs: before.elapsedMs, message: "the machine was rebooted" }),
+      );
     }
   }
 

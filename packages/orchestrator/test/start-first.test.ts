@@ -40,9 +40,9 @@ test("a port of the host and as many replicas as nodes leave no room for a new t
 
 test("nodes that take none of its tasks do not count", () => {
   expect(obstacle(spec(2), [...three.slice(1), node("d", {}, Availability.DRAIN)])).toBeDefined();
-  expect(
-    obstacle(spec(1, Order.START_FIRST, Mode.HOST, ["node.labels.zone == north"]), three)!.why,
-  ).toContain("1 node takes its tasks");
+  expect(obstacle(spec(1, Order.START_FIRST, Mode.HOST, ["node.labels.zone == north"]), three)!.why).toContain(
+    "1 node takes its tasks",
+  );
   const onManagers = spec(1, Order.START_FIRST, Mode.HOST, ["node.role == manager"]);
   expect(obstacle(onManagers, three, ["a", "b"])).toBeUndefined();
   expect(obstacle(onManagers, three, ["a"])!.why).toContain("1 node takes its tasks");

@@ -12,7 +12,8 @@ export interface OpenContainerdOptions extends Omit<ContainerdOptions, "address"
   /** Where it is kept which containerd was chosen; made if it is not there. */
   readonly choiceDir: string;
   /** Of a containerd of our own, where the machine's is not the one. */
-  readonly own: Required<Pick<SuperviseOptions, "dataDir" | "runDir">> & Pick<SuperviseOptions, "program" | "endWithUs">;
+  readonly own: Required<Pick<SuperviseOptions, "dataDir" | "runDir">> &
+    Pick<SuperviseOptions, "program" | "endWithUs">;
 }
 
 /** To dispose of it closes the runtime, and ends the supervision of a containerd of our own. */

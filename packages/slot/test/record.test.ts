@@ -137,7 +137,9 @@ test("L9: the record goes with the slot to another node, whose uptime is no part
   const { record } = nextRun(policy, recordStart(emptyRecord(), at(10)), crash, at(20), seededRandom(1));
   const adopted = adoptRecord(record, { bootId: "other", elapsedMs: 9_000_000 });
   expect(adopted).toMatchObject({ runs: 1, restarts: 1, windowMs: 0, waitMs: 0 });
-  expect(nextRun(policy, adopted, crash, { bootId: "other", elapsedMs: 9_059_999 }, seededRandom(1)).kind).toBe("settled");
+  expect(nextRun(policy, adopted, crash, { bootId: "other", elapsedMs: 9_059_999 }, seededRandom(1)).kind).toBe(
+    "settled",
+  );
   expect(nextRun(policy, adopted, crash, { bootId: "other", elapsedMs: 9_060_000 }, seededRandom(1)).kind).toBe("run");
   expect(adoptRecord(record, at(3_020)).waitMs).toBe(2_000);
 });

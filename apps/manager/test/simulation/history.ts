@@ -21,7 +21,17 @@ const stopGraceMs = 2_000;
 
 const names = ["web", "api", "db"] as const;
 
-export type Wish = "create" | "scale" | "update" | "delete" | "drain" | "activate" | "remove" | "join" | "exit" | "wait";
+export type Wish =
+  | "create"
+  | "scale"
+  | "update"
+  | "delete"
+  | "drain"
+  | "activate"
+  | "remove"
+  | "join"
+  | "exit"
+  | "wait";
 
 const wishes: readonly (readonly [Wish, number])[] = [
   ["create", 6],

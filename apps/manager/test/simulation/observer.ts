@@ -265,7 +265,8 @@ export class Observer {
     for (const { meta, vip } of view.list("deletedServices")) if (vip !== "") take(vip, meta?.id ?? "");
     for (const { meta, subnet } of view.list("nodes")) {
       if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
-      if (view.get("removedNodes", meta?.id ?? "") !== undefined) this.broken(`L15: ${meta?.id} was removed, and is there`);
+      if (view.get("removedNodes", meta?.id ?? "") !== undefined)
+        this.broken(`L15: ${meta?.id} was removed, and is there`);
     }
   }
 }

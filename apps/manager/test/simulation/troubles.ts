@@ -58,7 +58,8 @@ export class Troubles {
   joinAnew(): void {
     const { edges, view } = this.#world;
     for (const edge of edges) {
-      if (this.#healing.has(`worker ${edge.name}`) || view.get("removedNodes", edge.nodeId ?? "") === undefined) continue;
+      if (this.#healing.has(`worker ${edge.name}`) || view.get("removedNodes", edge.nodeId ?? "") === undefined)
+        continue;
       this.#world.tell(`${edge.name} joins as a new node`);
       this.#images.delete(edge);
       edge.joinAnew();

@@ -199,7 +199,9 @@ export class FakeManager {
         this.batches.push(leases.length);
         const refused = leases.filter(({ slotId }) => this.refusedSlots.has(slotId));
         for (const report of leases) if (!refused.includes(report)) this.#store(report);
-        const lost = leases.filter(({ record }) => record === undefined).map(({ slotId, epoch }) => ({ slotId, epoch }));
+        const lost = leases
+          .filter(({ record }) => record === undefined)
+          .map(({ slotId, epoch }) => ({ slotId, epoch }));
         return {
           refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })),
           records: lost.map((of) => ({ ...of, ...this.#known(leaseKey(of.slotId, of.epoch)) })),

@@ -10,11 +10,11 @@ type Chain = readonly X509Certificate[];
 export interface DirectoryUnderTest {
   readonly directory: Directory;
   /** A certificate of one that is in the cluster. */
-  member(name: string, role: Role): Promise<Chain>;
+  readonly member: (name: string, role: Role) => Promise<Chain>;
   /** One of another cluster's authority, for the same name. */
-  stranger(name: string, role: Role): Promise<Chain>;
+  readonly stranger: (name: string, role: Role) => Promise<Chain>;
   /** Takes a node or user out of the cluster. */
-  remove(name: string): Promise<void>;
+  readonly remove: (name: string) => Promise<void>;
 }
 
 function identified(directory: Directory, chain: Chain): Identity {
@@ -34,7 +34,10 @@ export const directoryContract: readonly ContractCase<DirectoryUnderTest>[] = [
     title: "knows who is in the cluster by its certificate: a worker is its node, nobody else is one",
     async run({ directory, member }) {
       const worker = identified(directory, await member("w1", "worker"));
-      assert(worker.name === "w1" && worker.nodeId === "w1" && worker.roles.join() === "worker", "a worker is its node");
+      assert(
+        worker.name === "w1" && worker.nodeId === "w1" && worker.roles.join() === "worker",
+        "a worker is its node",
+      );
       const user = identified(directory, await member("ann", "client"));
       assert(user.name === "ann" && user.nodeId === undefined && user.roles.join() === "client", "a user is none");
       const manager = identified(directory, await member("m1", "manager"));

@@ -11,7 +11,7 @@ import type { ContractCase } from "./contract.ts";
 
 export interface LeaderUnderTest {
   /** A way, of a manager, to a leader that serves these; ended with the case. */
-  connect(services: readonly BoundService[]): Promise<LeaderConnection>;
+  readonly connect: (services: readonly BoundService[]) => Promise<LeaderConnection>;
 }
 
 const ann: Identity = { name: "ann", roles: ["client"] };
