@@ -1,7 +1,6 @@
 import type { Backend, Endpoint } from "@warren/api";
 import { keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
-import type { Clock, Logger, Random, Timer } from "@warren/std";
-import { addressText } from "./address.ts";
+import { ipv4Text, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import type { NodeBackend, NodeEndpoint } from "./seams.ts";
 import { GatheredWork } from "./waiting.ts";
 
@@ -47,7 +46,7 @@ export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
   const addRemote = (key: string, backend: Backend, draining: boolean): void => {
     const slotId = parseLeaseKey(key)?.slotId;
     if (slotId === undefined || backend.nodeId === nodeId) return;
-    const address = addressText(backend.address);
+    const address = ipv4Text(backend.address);
     add(slotId, { key, nodeId: backend.nodeId, address, weight: draining ? 0 : backend.weight, draining });
   };
   for (const [key, backend] of backends) addRemote(key, backend, false);

@@ -1,4 +1,5 @@
 import type { Writable } from "node:stream";
+import { abortableOrUndefined } from "@warren/std";
 
 /**
  * Writes each value of `source`, waiting where the other side is slow. Ends early when `ended` is aborted: `source` is
@@ -21,7 +22,7 @@ export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): A
   let finished = false;
   try {
     while (!ended.aborted) {
-      const result = await orAbort(iterator.next(), ended);
+      const result = await abortableOrUndefined(iterator.next(), ended);
       if (result === undefined) return;
       if (result.done === true) {
         finished = true;
@@ -43,29 +44,6 @@ async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const fire = (): void => resolve();
   sink.once("drain", fire).once("close", fire);
-  await orAbort(promise, ended);
+  await abortableOrUndefined(promise, ended);
   sink.off("drain", fire).off("close", fire);
-}
-
-/**
- * What `work` resolves to, or undefined at the abort. Not `Promise.race`: that leaves something behind on the promise
- * that lasts, at each turn.
- */
-export function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => resolve(undefined);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const forget = (): void => signal.removeEventListener("abort", onAbort);
-    work.then(
-      (value) => {
-        forget();
-        resolve(value);
-      },
-      (error: unknown) => {
-        forget();
-        reject(error);
-      },
-    );
-  });
 }

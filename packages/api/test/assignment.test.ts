@@ -1,13 +1,5 @@
 import { AssignmentKind } from "@warren/api";
-import {
-  addressNumber,
-  addressText,
-  assignedKinds,
-  assignmentDigest,
-  assignmentDigestBytes,
-  inSendingOrder,
-  kindName,
-} from "@warren/api/model";
+import { assignedKinds, assignmentDigest, assignmentDigestBytes, inSendingOrder, kindName } from "@warren/api/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
@@ -59,21 +51,4 @@ test("a digest names an object by kind, key and bytes", () => {
   expect(new Set(digests).size).toBe(4);
   expect(of(AssignmentKind.LEASE, "a", 1)).toBe(digests[0]);
   expect(digests[0]).toHaveLength(2 * assignmentDigestBytes);
-});
-
-describe("an IPv4 address", () => {
-  test("is the same after it was a number", () => {
-    const byte = fc.nat(255);
-    fc.assert(
-      fc.property(fc.tuple(byte, byte, byte, byte), (bytes) => {
-        const text = bytes.join(".");
-        expect(addressText(addressNumber(text)!)).toBe(text);
-      }),
-    );
-    expect(addressNumber("255.255.255.255")).toBe(2 ** 32 - 1);
-  });
-
-  test.each(["", "1.2.3", "1.2.3.256", "1.2.3.4.5", "a.b.c.d", "::1", " 1.2.3.4"])("is not %j", (text) => {
-    expect(addressNumber(text)).toBeUndefined();
-  });
 });

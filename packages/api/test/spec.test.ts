@@ -330,6 +330,8 @@ describe("the smaller specs", () => {
       registry: "registry.example:5000",
       auth,
     });
+    for (const registry of ["index.docker.io", "registry-1.docker.io", "Docker.io"])
+      expect(checkRegistryLogin({ registry, auth }).registry).toBe("docker.io");
     expect(violations(() => checkRegistryLogin({ registry: "https://x", auth }))).toMatchObject([
       { field: "registry", description: expect.stringContaining("scheme") as string },
     ]);

@@ -1,6 +1,7 @@
 import { RegistriesDefinition, RegistryCredential } from "@warren/api";
 import { checkRegistryLogin } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
+import { canonicalRegistry } from "@warren/std";
 import { Access, checkRef, idOf, resolve } from "./access.ts";
 import { notFound, tooMany } from "./failures.ts";
 import { limits } from "./limits.ts";
@@ -11,7 +12,7 @@ export function registries(access: Access): BoundService {
   return bind(RegistriesDefinition, {
     async login({ registry, auth }, { signal }) {
       const id = await access.update(signal, (tx) => {
-        const [kept] = tx.find("registries", "name", registry);
+        const [kept] = tx.find("registries", "name", canonicalRegistry(registry));
         const login = checkRegistryLogin({ registry, auth: restoreAuth(auth, kept?.auth) });
         if (kept !== undefined) {
           const { username, password } = login.auth;
@@ -38,7 +39,7 @@ export function registries(access: Access): BoundService {
     async logout({ registry }, { signal }) {
       checkRef(registry, "registry");
       await access.update(signal, (tx) => {
-        const [kept] = tx.find("registries", "name", registry);
+        const [kept] = tx.find("registries", "name", canonicalRegistry(registry));
         if (kept === undefined) throw notFound("registries", registry);
         tx.delete("registries", idOf(kept));
       });

@@ -190,4 +190,18 @@ describe("registries", () => {
     await client.registries.logout({ registry: "registry.example:5000" });
     expect((await failure(client.registries.logout({ registry: "registry.example:5000" }))).code).toBe("API_NOT_FOUND");
   });
+
+  it("are found under each of their names: Docker's, and in capitals", async () => {
+    const { client } = await control();
+    const first = await client.registries.login({
+      registry: "index.docker.io",
+      auth: { username: "ann", password: "s3cret" },
+    });
+    expect(first.registry).toBe("docker.io");
+    // Without a password the stored one stays.
+    await client.registries.login({ registry: "registry-1.docker.io", auth: { username: "ann", password: "" } });
+    expect((await client.registries.list({})).registries.map(({ auth }) => auth?.username)).toEqual(["ann"]);
+    await client.registries.logout({ registry: "Docker.io" });
+    expect((await client.registries.list({})).registries).toEqual([]);
+  });
 });

@@ -1,12 +1,12 @@
 /**
- * The lock of a data directory: its holder is the one daemon that runs on the directory.
+ * The lock of a data directory: one daemon at a time runs on the directory.
  *
- * It is flock(2) on the directory itself, so there is no file of it that could be removed, neither /run nor a pid file has a
- * part in it, and the kernel releases it when its process ends, however that ends. Node has no flock: the program `flock` of
- * util-linux (or busybox) is given the open directory and locks it; the lock belongs to the open directory, which stays open
- * here when that program has ended.
+ * It is flock(2) on the directory itself, so there is no lock file that could be removed, `/run` and the pid file play no
+ * part, and the kernel releases it when the process ends, in whatever way. Node has no flock: the program `flock` of
+ * util-linux (or busybox) inherits the open directory and locks it; the lock belongs to the open file description, which
+ * this process keeps when that program has ended.
  *
- * `daemon.lock` in the directory names the holder, for messages. It is only believed while the directory is locked.
+ * `daemon.lock` in the directory names the holder, for error messages. It counts only while the directory is locked.
  */
 import { spawn } from "node:child_process";
 import { closeSync, constants, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,14 +21,14 @@ export interface DirectoryLock extends AsyncDisposable {
 
 const holderFile = "daemon.lock";
 
-/** What `flock -n` ends with where another holds the lock; other failures have other codes, or a text. */
+/** Exit code of `flock -n` where another process holds the lock; other failures have other codes, or a text. */
 const heldCode = 1;
 
-/** The child's number for the directory. */
+/** The child's file descriptor of the directory. */
 const childFd = 3;
 
 /**
- * Locks a directory, which is made if it is missing, until the lock is disposed or this process ends.
+ * Locks a directory, which is created if it is missing, until the lock is disposed of or this process ends.
  *
  * @throws DaemonError `DAEMON_ALREADY_RUNS`, with the holder's process id where it is known; `DAEMON_LOCK_FAILED`
  */
@@ -71,7 +71,7 @@ function nameHolder(directory: string): void {
   try {
     writeFileSync(path, `${process.pid}\n`, { mode: 0o600 });
   } catch {
-    rmSync(path, { force: true }); // An older holder's name, or half of ours, would be false.
+    rmSync(path, { force: true }); // An earlier holder's id, or half of ours, would be false.
   }
 }
 
@@ -84,7 +84,7 @@ function flock(fd: number): Promise<{ readonly code: number | null; readonly tex
       .on("data", (chunk: string) => (text += chunk))
       .on("error", reject);
     child.on("error", (error: NodeJS.ErrnoException) =>
-      reject(error.code === "ENOENT" ? new Error("there is no program flock: install util-linux") : error),
+      reject(error.code === "ENOENT" ? new Error("the program flock is not installed: install util-linux") : error),
     );
     child.once("close", (code) => resolve({ code, text: text.trim() }));
   });
@@ -92,10 +92,10 @@ function flock(fd: number): Promise<{ readonly code: number | null; readonly tex
 
 function alreadyRuns(directory: string): DaemonError {
   const pid = holderOf(directory);
-  const who = pid === undefined ? "another process" : `process ${pid}`;
+  const holder = pid === undefined ? "another process" : `process ${pid}`;
   return new DaemonError(
     { code: "DAEMON_ALREADY_RUNS", pid },
-    `${who} runs on ${directory}: end it first, or give this one a --data-dir of its own`,
+    `${holder} runs on ${directory}: end it first, or give this one a --data-dir of its own`,
   );
 }
 
@@ -107,6 +107,6 @@ function holderOf(directory: string): number | undefined {
     process.kill(pid, 0);
     return pid;
   } catch {
-    return undefined; // Only the message is the poorer for it.
+    return undefined; // The message then names no process.
   }
 }

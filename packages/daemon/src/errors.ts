@@ -7,5 +7,5 @@ export type DaemonFailure =
   | { readonly code: "DAEMON_ALREADY_RUNS"; readonly pid: number | undefined }
   | { readonly code: "DAEMON_LOCK_FAILED"; readonly directory: string };
 
-/** What keeps a daemon from starting that no other package names. */
+/** What keeps a daemon from starting, apart from failures of other packages. */
 export class DaemonError extends WarrenError<DaemonFailure> {}

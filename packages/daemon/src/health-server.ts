@@ -9,7 +9,7 @@ export interface HealthServerOptions {
 }
 
 export interface HealthServer extends AsyncDisposable {
-  /** Where it listens, with the port it got. */
+  /** Where it listens, with the actual port. */
   readonly address: string;
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface HealthServer extends AsyncDisposable {
  * `/metrics` for Prometheus, `/healthz` (200 while the process lives) and `/readyz` (200, or 503 with the reason).
  * It has no access control, so it belongs on loopback.
  *
- * @param notReady why the daemon can't do its work yet; undefined when it can. Its failure is an answer of 500
+ * @param notReady why the daemon can't do its work yet; undefined when it can. If it throws, the response is 500
  * @param log gets what goes wrong with connections
  * @throws DaemonError `DAEMON_ADDRESS_INVALID`, `DAEMON_ADDRESS_IN_USE`
  */
@@ -34,8 +34,8 @@ export async function startHealthServer(
   });
   const { host, port } = addressOf(options.address);
   await listen(server, host, port, options.address);
-  // A connection could not be taken, for want of descriptors for example; its client tries again.
-  server.on("error", (error) => log.warn("a connection to /metrics could not be taken", { error }));
+  // A connection could not be accepted, without file descriptors left for example; its client tries again.
+  server.on("error", (error) => log.warn("a connection to /metrics could not be accepted", { error }));
   const bound = server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
   const close = (): Promise<void> =>
@@ -69,7 +69,7 @@ interface Response {
   readonly type?: string;
 }
 
-/** Rejects where a reading fails, which is then the answer. */
+/** Rejects where a metric or `notReady` fails; the response is then 500. */
 async function respond(
   prometheus: PrometheusMetrics,
   notReady: () => string | undefined,
@@ -86,7 +86,7 @@ async function respond(
       return reason === undefined ? { status: 200, text: "ok\n" } : { status: 503, text: `${reason}\n` };
     }
     default:
-      return { status: 404, text: "there is /metrics, /healthz and /readyz\n" };
+      return { status: 404, text: "not found: use /metrics, /healthz or /readyz\n" };
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * What Warren's daemons share, so that each app only composes.
+ * What Warren's two daemons share: logging, metrics and their server, signals, and the lock of a data directory.
  *
  * - `logger.ts`        pinoLogger: pino as std's Logger
  * - `metrics.ts`       prometheusMetrics: prom-client as std's Metrics

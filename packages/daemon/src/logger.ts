@@ -13,7 +13,7 @@ export interface PinoLoggerOptions {
   readonly metrics?: Metrics;
 }
 
-/** Bytes that wait while the destination takes none; what comes on top is dropped. */
+/** Bytes that are buffered while the destination accepts none; further lines are dropped. */
 const waitingBytes = 1024 * 1024;
 
 const stdout = 1;
@@ -21,13 +21,13 @@ const stdout = 1;
 /**
  * A Logger whose lines are JSON objects: `level`, `time` (ms since 1970), `msg` (the event) and the fields.
  *
- * No call throws and no failure ends the process: where a line can't be written (a full disk, a pipe that nobody reads)
- * or made (a field that throws), it is counted, and later lines are tried again.
+ * No call throws and no failure ends the process: a line that can't be written (a full disk, a pipe without a reader) or
+ * serialized (a field that throws) is counted, and later lines are tried again.
  */
 export function pinoLogger(options: PinoLoggerOptions = {}): Logger {
   const failures = (options.metrics ?? noMetrics).counter({
     name: "warren_log_failures_total",
-    help: "Failures to write or make a line of the log",
+    help: "Lines of the log that could not be serialized or written.",
   });
   const settings = {
     level: options.level ?? "info",
@@ -37,7 +37,7 @@ export function pinoLogger(options: PinoLoggerOptions = {}): Logger {
   return adapt(pino(settings, options.destination ?? standardOutput(() => failures.add())), () => failures.add());
 }
 
-/** Its `error` has a listener: without one a full disk would end the daemon. */
+/** Has a listener for `error`: without one a full disk would end the daemon. */
 function standardOutput(failed: () => void): DestinationStream {
   const output = openDestination({ dest: stdout, sync: true, maxLength: waitingBytes });
   output.on("error", failed);
@@ -65,13 +65,13 @@ function adapt(logger: Pino, failed: () => void): Logger {
         return adapt(logger.child(readable(fields)), failed);
       } catch {
         failed();
-        return adapt(logger, failed); // Its lines are worth more than its fields.
+        return adapt(logger, failed); // Without the fields, rather than without the lines.
       }
     },
   };
 }
 
-/** Errors become their text with its causes; what is not one of ours can't happen in operation, so its stack is kept. */
+/** Errors become their text with its causes; one that is not a WarrenError is a fault of the program, so its stack is kept. */
 function readable(fields: LogFields = {}): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(fields)) {

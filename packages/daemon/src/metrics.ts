@@ -2,7 +2,7 @@ import { silentLogger, type Logger, type MetricOptions, type Metrics } from "@wa
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export interface PrometheusMetrics {
-  /** For the packages. A name that is asked for twice is the same metric. */
+  /** For the packages. A name that is registered twice is the same metric. */
   readonly metrics: Metrics;
   /** The `Content-Type` of `text()`. */
   readonly contentType: string;
@@ -11,8 +11,8 @@ export interface PrometheusMetrics {
 }
 
 /**
- * prom-client as std's Metrics. A metric that is refused (a counter that would fall, a label that was not declared, a name
- * that is none) is an error in the log, once a name, and throws at nobody.
+ * prom-client as std's Metrics. A metric that prom-client refuses (a counter that would fall, a label that was not declared,
+ * an invalid name) is an error in the log, once per name; no call throws.
  */
 export function prometheusMetrics(log: Logger = silentLogger): PrometheusMetrics {
   const registry = new Registry();
@@ -27,7 +27,7 @@ export function prometheusMetrics(log: Logger = silentLogger): PrometheusMetrics
       refused.add(name);
     }
   };
-  /** One metric a name; undefined if it can't be made. */
+  /** One metric per name; undefined if prom-client refuses it. */
   const once = <T>({ name }: MetricOptions, make: () => T): T | undefined => {
     if (!made.has(name)) guarded(name, () => made.set(name, make()));
     return made.get(name) as T | undefined;

@@ -2,15 +2,15 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DaemonError } from "./errors.ts";
 
-/** A file with a daemon's process id, for commands that end it; removed when the daemon has ended in order. */
+/** A file with a daemon's process id, for commands that end the daemon; removed when the daemon ends in an orderly way. */
 export interface PidFile extends AsyncDisposable {
   readonly path: string;
 }
 
 /**
- * Writes this process's id. A file that a killed process left is replaced.
+ * Writes this process's id. A file that a killed process left behind is replaced.
  *
- * @param word an argument of the daemon's command line, which tells its process from another that has the number since
+ * @param word an argument of the daemon's command line, by which its process is told from another that has reused the id
  * @throws DaemonError `DAEMON_ALREADY_RUNS`
  */
 export async function writePidFile(path: string, word: string): Promise<PidFile> {
@@ -26,7 +26,7 @@ export async function writePidFile(path: string, word: string): Promise<PidFile>
   return { path, [Symbol.asyncDispose]: () => rm(path, { force: true }) };
 }
 
-/** The process that the file names, if it runs and is a `word`; a number that somebody else has since is not. */
+/** The process that the file names, if it runs and is a `word`; undefined where another program has reused the id. */
 export async function runningPid(path: string, word: string): Promise<number | undefined> {
   const pid = Number(await textOf(path));
   if (!Number.isInteger(pid) || pid <= 0) return undefined;

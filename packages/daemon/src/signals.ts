@@ -1,6 +1,5 @@
 /**
- * Aborted by the first SIGTERM or SIGINT. A second one ends the process at once, with 128 and its number, for users who
- * can't wait.
+ * Aborted by the first SIGTERM or SIGINT. A second one ends the process at once, with exit code 128 and the signal's number.
  */
 export function terminationSignal(): AbortSignal {
   const abort = new AbortController();

@@ -43,7 +43,7 @@ test("an expected error is logged with its text and causes, an unexpected one wi
   expect(lines[1]?.["errorStack"]).toMatch(/daemon\.test/);
 });
 
-test("a line that can't be written or made is counted, and the next is tried", async () => {
+test("a line that can't be written or serialized is counted, and later lines are written", async () => {
   const prometheus = prometheusMetrics();
   const lines: string[] = [];
   let full = true;
@@ -55,7 +55,7 @@ test("a line that can't be written or made is counted, and the next is tried", a
   log.info("lost");
   const throws = {
     get field(): string {
-      throw new Error("a getter of somebody's");
+      throw new Error("a getter that throws");
     },
   };
   log.child(throws).info("lost too");
@@ -66,7 +66,7 @@ test("a line that can't be written or made is counted, and the next is tried", a
   expect(await prometheus.text()).toContain("warren_log_failures_total 5");
 });
 
-test("a metric that is refused is one error in the log, and throws at nobody", async () => {
+test("a metric that prom-client refuses is one error in the log, and no call throws", async () => {
   const { log, lines } = recordingLogger();
   const prometheus = prometheusMetrics(log);
   const counter = prometheus.metrics.counter({ name: "c_total", help: "c", labels: ["kind"] });
@@ -79,7 +79,7 @@ test("a metric that is refused is one error in the log, and throws at nobody", a
   expect(lines.map(({ metric }) => metric)).toEqual(["c_total", "not a name"]);
 });
 
-test("/metrics has every kind of metric, and a name asked for twice is one", async () => {
+test("/metrics has every kind of metric, and a name that is registered twice is one metric", async () => {
   const prometheus = prometheusMetrics();
   const { metrics } = prometheus;
   for (const _ of [1, 2]) metrics.counter({ name: "c_total", help: "c", labels: ["kind"] }).add(2, { kind: "a" });
@@ -105,11 +105,11 @@ test("/healthz answers while the process lives, /readyz says why not", async () 
   reason = undefined;
   expect(await get("/readyz")).toEqual([200, "ok\n"]);
   expect(await get("/readyz", "HEAD")).toEqual([200, ""]);
-  expect(await get("/")).toEqual([404, "there is /metrics, /healthz and /readyz\n"]);
+  expect(await get("/")).toEqual([404, "not found: use /metrics, /healthz or /readyz\n"]);
   expect(await get("/metrics", "POST")).toEqual([405, "only GET and HEAD\n"]);
 });
 
-test("an address that is taken or unreadable is refused with what to do", async () => {
+test("an address that is in use or invalid is refused with what to do", async () => {
   await using server = await startHealthServer(prometheusMetrics(), () => undefined, { address: "[::1]:0" });
   const again = startHealthServer(prometheusMetrics(), () => undefined, { address: server.address });
   await expect(again).rejects.toMatchObject({ code: "DAEMON_ADDRESS_IN_USE" });
@@ -132,7 +132,7 @@ test("a daemon's process id is there while it runs, and a second one is refused"
     await writeFile(path, `${other.pid}\n`);
     expect(await runningPid(path, "worker")).toBe(other.pid);
     await expect(writePidFile(path, "worker")).rejects.toMatchObject({ code: "DAEMON_ALREADY_RUNS" });
-    // The number is somebody else's by now: not a manager.
+    // The process id is another program's by now: not a manager.
     expect(await runningPid(path, "manager")).toBeUndefined();
   }
   expect(existsSync(path)).toBe(false);

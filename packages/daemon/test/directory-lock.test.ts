@@ -35,7 +35,7 @@ async function holder(directory: string): Promise<ChildProcess> {
   return child;
 }
 
-test("a directory is locked by one, taken again when that has let go, and made if it is missing", async () => {
+test("one holder locks a directory, another can once it is released, and a missing directory is created", async () => {
   const directory = join(await folder(), "data/manager");
   {
     await using lock = await lockDirectory(directory);
@@ -49,7 +49,7 @@ test("a directory is locked by one, taken again when that has let go, and made i
   await again[Symbol.asyncDispose]();
 });
 
-test("another process's lock is named, holds though its files are wiped, and ends with it, killed or not", async () => {
+test("the refusal names the process that holds the lock, which survives the removal of its files and ends with the process", async () => {
   const directory = await folder();
   const other = await holder(directory);
   await expect(lockDirectory(directory)).rejects.toMatchObject({ failure: { pid: other.pid } });

@@ -1,6 +1,6 @@
 /**
  * A whole daemon's shared parts in a process of their own, whose standard output is a full disk. Every 'error' event of
- * every emitter that they made is injected, and every callback that they are given throws. The process must live.
+ * every emitter that they created is injected, and every callback that they take throws. The process must live.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

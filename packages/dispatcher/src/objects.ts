@@ -17,7 +17,6 @@ import {
   type Slot,
 } from "@warren/api";
 import {
-  addressNumber,
   encodeAssigned,
   idOf,
   isRunning,
@@ -26,6 +25,7 @@ import {
   sameEpoch,
   type AssignedKind,
 } from "@warren/api/model";
+import { ipv4Number, registryOfImage } from "@warren/std";
 import type { View } from "@warren/store";
 
 /** Not assigned themselves: what the services on a network, and those with published ports, are needed by. */
@@ -65,10 +65,13 @@ const readers: { readonly [K in ObjectKind]: (view: View, key: string) => Object
     const version = view.get("versions", id);
     if (version === undefined) return absent;
     const { registryLogin = "", container } = version.task ?? {};
-    const registry = registryLogin || registryOf(container?.image ?? "");
+    const registry = registryLogin || registryOfImage(container?.image ?? "");
     return {
       object: encodeAssigned("version", version),
-      needs: [`registry/${registry}`, ...version.networks.map((network): ObjectRef => `network/${network}`)],
+      needs: [
+        ...(registry === undefined ? [] : [`registry/${registry}` as const]),
+        ...version.networks.map((network): ObjectRef => `network/${network}`),
+      ],
     };
   },
   service(view, id) {
@@ -181,7 +184,7 @@ function leftBehind(view: View, id: string): ObjectReading {
 /** Present while the lease takes connections. */
 function backendOf(view: View, slot: Slot, lease: Lease): Uint8Array | undefined {
   const { state, nodeId, epoch } = lease;
-  const address = addressNumber(lease.address);
+  const address = ipv4Number(lease.address);
   if (state !== LeaseState.HELD || address === undefined) return undefined;
   // New connections go elsewhere; the node, which may only be silent, keeps those that it has.
   if (view.get("nodes", nodeId)?.status?.state === NodeStatus_State.DOWN) return undefined;
@@ -198,12 +201,4 @@ function leaseOf(view: View, key: string): { readonly slot: Slot; readonly lease
 
 function isAssigned({ state, nodeId }: Lease): boolean {
   return nodeId !== "" && state >= LeaseState.OFFERED && state <= LeaseState.RELEASING;
-}
-
-/** The registry of an image reference, as Docker reads it: the first part, if it has a dot or a port or is localhost. */
-export function registryOf(image: string): string {
-  const slash = image.indexOf("/");
-  const first = slash === -1 ? "" : image.slice(0, slash);
-  if (!/[.:]/.test(first) && first !== "localhost") return "docker.io";
-  return first === "index.docker.io" ? "docker.io" : first;
 }

@@ -17,7 +17,6 @@ import { decodeAssigned, type AssignedKind, type AssignedObjects } from "@warren
 import { until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
-import { registryOf } from "../src/objects.ts";
 import {
   changeLease,
   context,
@@ -284,6 +283,19 @@ describe("later messages", () => {
     expect(names(await (await h.worker("a")).assignments().next(1))).toContain("registry:mirror.example");
   });
 
+  test("take the login of the image's registry by its canonical name, as the worker does", async () => {
+    await using h = await filled();
+    await h.store.update((tx) => {
+      tx.create("registries", login("ghcr.example"));
+      tx.create(
+        "versions",
+        version("app", { task: TaskSpec.create({ container: { image: "GHCR.example/team/app" } }) }),
+      );
+      tx.create("slots", slot("app", 1, [lease(a, { versionId: "v-app" })]));
+    });
+    expect(names(await (await h.worker("a")).assignments().next(1))).toContain("registry:ghcr.example");
+  });
+
   test("bring a changed restart policy without a new lease, and an image's digest with its version", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
@@ -513,17 +525,6 @@ test("a dispatcher that falls behind the state looks at all of it again, and los
   });
   expect(names(await stream.next(2))).toBe("version:v-web service:web endpoint:web lease:web.1/7-1");
   expect(h.log.records.map(({ event }) => event)).toContain("fell behind the state; looks at all of it again");
-});
-
-test.each([
-  ["nginx", "docker.io"],
-  ["library/nginx:1.2", "docker.io"],
-  ["index.docker.io/library/nginx", "docker.io"],
-  ["localhost/app", "localhost"],
-  ["registry.example/app@sha256:00", "registry.example"],
-  ["registry:5000/a/b:tag", "registry:5000"],
-])("the registry of %s is %s", (image, registry) => {
-  expect(registryOf(image)).toBe(registry);
 });
 
 test("an unknown session is refused as such", async () => {

@@ -1,12 +1,12 @@
 import type { Clock } from "@warren/std";
 import type { Answer } from "./cached-answer.ts";
 
-/** What an entry costs beside its message and key: objects, a typed array, a place in the map; bytes. */
+/** Bytes that an entry takes beside its message and key: objects, a typed array, a place in the map. */
 const entryOverheadBytes = 400;
 
 export interface CachedAnswer {
   readonly answer: Answer;
-  /** Since it came, whole seconds. */
+  /** Whole seconds since the answer came. */
   readonly ageSeconds: number;
   readonly fresh: boolean;
 }
@@ -50,7 +50,7 @@ export class AnswerCache {
     return { answer: entry.answer, ageSeconds, fresh };
   }
 
-  /** Keeps an answer, unless it says not to. */
+  /** Keeps an answer, unless its TTL is 0. */
   put(key: string, answer: Answer): void {
     const bytes = entryOverheadBytes + key.length + answer.bytes.length + answer.ttls.byteLength;
     if (answer.ttlSeconds === 0 || bytes > this.#limitBytes) return;

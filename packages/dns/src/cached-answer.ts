@@ -25,7 +25,7 @@ export interface Answer {
   readonly ttlSeconds: number;
 }
 
-/** What an upstream said, read. `edns`: it had an OPT record. */
+/** An upstream's response, parsed. `edns`: it had an OPT record. */
 export interface Reading {
   readonly answer: Answer;
   readonly rcode: number;
@@ -46,7 +46,7 @@ export interface TtlLimits {
 /**
  * Reads a response whose question is ours; undefined if it is malformed.
  *
- * OPT belongs to one hop and is cut off, with what follows it: nothing in the additional section is owed to anybody.
+ * OPT belongs to one hop and is cut off, with what follows it: no client needs anything of the additional section.
  */
 export function readAnswer(bytes: Buffer, limits: TtlLimits): Reading | undefined {
   const end = skipQuestion(bytes);
@@ -73,7 +73,7 @@ export function readAnswer(bytes: Buffer, limits: TtlLimits): Reading | undefine
       if (section === 2) kept += 1;
       else ttlSeconds = Math.min(ttlSeconds, ttlAt(bytes, record.ttlAt));
       if (section === 1 && record.type === recordType.SOA && record.end - record.dataAt >= 22) {
-        // RFC 2308 §5: how long "there is none" holds.
+        // RFC 2308 §5: the TTL of a negative answer.
         authority = true;
         ttlSeconds = Math.min(ttlSeconds, limits.maxNegativeTtlSeconds, ttlAt(bytes, record.end - 4));
       }
@@ -94,7 +94,7 @@ export interface ReplyForm {
   readonly maxUdpBytes: number;
   /** Taken from every TTL, seconds. */
   readonly ageSeconds: number;
-  /** Past its end: every TTL is this instead, seconds. */
+  /** Of a stale answer: every TTL is this instead, seconds. */
   readonly staleTtlSeconds?: number;
   readonly error?: ExtendedError;
 }
@@ -105,7 +105,7 @@ export function replyFrom(answer: Answer, query: Query, form: ReplyForm): Buffer
   const length = whole ? answer.bytes.length : answer.end;
   const reply = Buffer.allocUnsafe(length + optLength(query, form.error));
   answer.bytes.copy(reply, 0, 0, length);
-  // I1: the question in its asker's letters. The names of records point to it, or are left as they came.
+  // I1: the question in the client's own upper and lower case. The names of records point to it, or stay as upstream sent them.
   query.bytes.copy(reply, headerBytes, headerBytes, query.end);
   reply[0] = query.bytes[0] as number;
   reply[1] = query.bytes[1] as number;

@@ -3,12 +3,12 @@ import { connect, isIPv6 } from "node:net";
 import { uint16 } from "./message.ts";
 import type { Endpoint } from "./options.ts";
 
-/** Whether a message is the answer that is waited for; what is not, is not heard. */
+/** Whether a message is the awaited answer; others are ignored. */
 export type Accepts = (message: Buffer) => boolean;
 
 /**
- * One question over UDP, from a port of its own that the kernel draws. The socket is connected, so that only the
- * upstream is heard, and its "port unreachable" too. Rejects with a system error, or the signal's reason.
+ * Sends one question over UDP, from a port of its own that the kernel picks at random. The socket is connected, so that it
+ * receives from the upstream alone, ICMP "port unreachable" included. Rejects with a system error, or the signal's reason.
  */
 export function exchangeUdp(
   { address, port }: Endpoint,
@@ -53,7 +53,7 @@ export function frame(message: Buffer): Buffer {
   return framed;
 }
 
-/** One question over a TCP connection of its own. */
+/** Sends one question over a TCP connection of its own. */
 export function exchangeTcp(
   { address, port }: Endpoint,
   message: Buffer,

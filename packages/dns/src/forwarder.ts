@@ -27,26 +27,26 @@ const staleNxdomain = 19;
 const noReachableAuthority = 22;
 const otherError = 0;
 
-/** A stale answer is given when upstream has said nothing for so long, ms; RFC 8767 §5. */
+/** A stale answer is returned when no upstream has answered for this long, ms; RFC 8767 §5. */
 const staleAfterMs = 1_800;
-/** TTL of a stale answer, seconds, and for how long after a failure stale is given at once; RFC 8767 §5. */
+/** TTL of a stale answer, and how long after a failure stale answers are returned at once, seconds; RFC 8767 §5. */
 const staleTtlSeconds = 30;
-/** A question that failed is not asked upstream again for so long, ms. RFC 9520 wants one second or more. */
+/** A question that failed is not sent upstream again for this long, ms. RFC 9520 requires one second or more. */
 const failureMs = 5_000;
-/** Failures remembered. */
+/** Failed questions that are remembered, at most. */
 const failureLimit = 4_096;
-/** An upstream that did not answer in time comes after the others for so long, ms. */
+/** An upstream that did not answer in time is tried after the others for this long, ms. */
 const penaltyMs = 30_000;
-/** Each upstream is tried so often for a question. */
+/** Tries of each upstream for one question. */
 const rounds = 2;
 
 type Outcome = { readonly answer: Answer } | { readonly failure: string };
 
 interface Upstream {
   readonly endpoint: Endpoint;
-  /** It refused EDNS; it is asked without. */
+  /** It refused EDNS: questions go to it without OPT. */
   plain: boolean;
-  /** Until when it comes after the others, in `monotonic()` time. */
+  /** Until when it is tried after the others, in `monotonic()` time. */
   penaltyUntilMs: number;
   failing: boolean;
 }
@@ -59,12 +59,12 @@ export interface ForwarderDependencies {
 }
 
 /**
- * Asks upstream what is not ours, and remembers.
+ * Forwards questions about other names to the upstreams, and caches the answers.
  *
- * - Equal questions under way are one question upstream. So a loop (an upstream that asks us) ends at its first turn.
- * - Tries overlap: an upstream that has not answered within `retryMs` is left listening while the next is asked, so a
- *   link of seconds works. One that fails is followed by the next at once.
- * - While no upstream answers, expired answers serve on for days.
+ * - Equal questions under way are coalesced into one. So a loop (an upstream that forwards to this server) ends at once.
+ * - Tries overlap: after `retryMs` without an answer the next upstream is asked too, and a late answer of the first still
+ *   counts, so that links with seconds of delay work. After a failure the next upstream is asked at once.
+ * - While no upstream answers, expired answers are served for days (RFC 8767).
  */
 export class Forwarder {
   readonly #clock: Clock;
@@ -109,7 +109,7 @@ export class Forwarder {
     this.#closed.abort(new DOMException("closed", "AbortError"));
   }
 
-  /** At once where the cache or a limit decides. */
+  /** Returns the reply itself, and no promise, where the cache or a limit decides. */
   reply(query: Query, client: Client, limit: number): Buffer | Promise<Buffer> {
     const key = this.#key(query);
     const cached = this.#cache.get(key);
@@ -229,21 +229,21 @@ export class Forwarder {
         if (upstream === undefined) return;
         begun += 1;
         retry = this.#clock.setTimeout(() => {
-          this.#penalise(upstream, `no answer within ${retryMs} ms`);
+          this.#markFailing(upstream, `no answer within ${retryMs} ms`);
           tryNext();
         }, retryMs);
         this.#try(upstream, query, signal).then(
           (answer) => {
             if (ended.signal.aborted) return;
             this.#metrics.tries.add(1, { outcome: "answered" });
-            this.#praise(upstream);
+            this.#markAnswering(upstream);
             finish({ answer });
           },
           (error: unknown) => {
             if (ended.signal.aborted) return;
             this.#metrics.tries.add(1, { outcome: "failed" });
             failed += 1;
-            this.#penalise(upstream, errorText(error));
+            this.#markFailing(upstream, errorText(error));
             if (failed === plan.length || this.#closed.signal.aborted)
               finish({ failure: `${upstream.endpoint.address}: ${errorText(error)}` });
             else tryNext();
@@ -254,14 +254,14 @@ export class Forwarder {
     });
   }
 
-  #penalise(upstream: Upstream, why: string): void {
+  #markFailing(upstream: Upstream, why: string): void {
     upstream.penaltyUntilMs = this.#clock.monotonic() + penaltyMs;
     if (upstream.failing || this.#closed.signal.aborted) return;
     upstream.failing = true;
     this.#log.warn("an upstream name server fails", { upstream: upstream.endpoint, why });
   }
 
-  #praise(upstream: Upstream): void {
+  #markAnswering(upstream: Upstream): void {
     upstream.penaltyUntilMs = 0;
     if (!upstream.failing) return;
     upstream.failing = false;
@@ -281,14 +281,14 @@ export class Forwarder {
       if (!bare && reading === undefined) throw new Error("its answer is malformed");
       const code = reading?.rcode ?? uint16(reply, 2) & rcodeMask;
       if (reading !== undefined && (code === rcode.NOERROR || code === rcode.NXDOMAIN)) return reading.answer;
-      // RFC 6891 §7: who does not know EDNS says so.
+      // RFC 6891 §7: a server without EDNS answers FORMERR or NOTIMP; it is asked again without OPT.
       if (plain || reading?.edns === true || (code !== rcode.FORMERR && code !== rcode.NOTIMP))
         throw new Error(`it answered ${rcodeName.get(code) ?? code}`);
       upstream.plain = true;
     }
   }
 
-  /** The question as it goes upstream: an id that nobody can guess, and EDNS of our own. */
+  /** The question as it is sent upstream: with an unpredictable id, and EDNS of our own. */
   #message({ bytes, end, flags, edns }: Query, plain: boolean): Buffer {
     const message = Buffer.alloc(plain ? end : end + optBytes);
     bytes.copy(message, headerBytes, headerBytes, end);
@@ -335,7 +335,7 @@ function isAnswer(reply: Buffer, message: Buffer, end: number): boolean {
   if (reply.length < headerBytes || uint16(reply, 0) !== uint16(message, 0)) return false;
   const flags = uint16(reply, 2);
   if ((flags & flag.response) === 0 || (flags & opcodeMask) !== 0) return false;
-  // Who could not read the question may not repeat it.
+  // A server that could not read the question may leave it out.
   if (uint16(reply, 4) === 0) return (flags & rcodeMask) !== rcode.NOERROR && (flags & rcodeMask) !== rcode.NXDOMAIN;
   return uint16(reply, 4) === 1 && sameQuestion(message, end, reply);
 }

@@ -1,17 +1,17 @@
 /**
- * Messages of RFC 1035 with the extension of RFC 6891, as bytes. What passes through is never taken apart and put
- * together again: a record of a type that nobody here knows arrives as it was sent.
+ * Messages of RFC 1035 with the extension of RFC 6891, as bytes. What is forwarded is never decoded and encoded again, so
+ * a record of an unknown type arrives as it was sent.
  *
  * I1  A name is compared in lower case and copied as it was asked, so that a client that varies the case of its
- *     question (draft-vixie-dnsext-dns0x20) finds its own.
- * I2  Nothing is read past the end of a message: each reader says so and gives up.
+ *     question (draft-vixie-dnsext-dns0x20) recognises it.
+ * I2  Nothing is read past the end of a message: each reader checks, and returns that the message is malformed.
  */
 
 export const headerBytes = 12;
 /** Longest name on the wire, RFC 1035 §2.3.4. */
 const nameLimit = 255;
 const labelLimit = 63;
-/** A message over UDP without EDNS, RFC 1035 §2.3.4; the least that EDNS may say, RFC 6891 §6.2.3. */
+/** Longest message over UDP without EDNS, bytes, RFC 1035 §2.3.4; the least size that EDNS may state, RFC 6891 §6.2.3. */
 export const plainUdpBytes = 512;
 export const optBytes = 11;
 
@@ -44,10 +44,10 @@ export const opcodeMask = 0x7800;
 export const rcodeMask = 0x000f;
 
 interface Edns {
-  /** What the asker takes over UDP, bytes; at least 512. */
+  /** Longest reply that the client accepts over UDP, bytes; at least 512. */
   readonly payloadBytes: number;
   readonly version: number;
-  /** The asker wants DNSSEC's records. */
+  /** The DO bit: the client wants DNSSEC's records. */
   readonly dnssecOk: boolean;
 }
 
@@ -64,7 +64,7 @@ export interface Query {
   readonly edns: Edns | undefined;
 }
 
-/** What is no question for us: dropped without a word, or answered with a code and no question. */
+/** A message that is not a question to answer: it is dropped, or the reply is a code alone. */
 export type Unreadable = { readonly rcode: number } | "drop";
 
 export function uint16(bytes: Buffer, at: number): number {
@@ -159,7 +159,7 @@ function readEdns(bytes: Buffer, opt: RecordPlace): Edns {
   };
 }
 
-/** Reads the records behind the question, for the sake of OPT. */
+/** Finds OPT among the records behind the question. */
 function findEdns(bytes: Buffer, end: number): Edns | undefined | "malformed" {
   const records = uint16(bytes, 6) + uint16(bytes, 8) + uint16(bytes, 10);
   const additionalFrom = records - uint16(bytes, 10);
@@ -187,7 +187,7 @@ export function readQuery(bytes: Buffer): Query | Unreadable {
   if (uint16(bytes, 4) !== 1) return { rcode: rcode.FORMERR };
   const end = skipQuestion(bytes);
   if (end < 0) return { rcode: rcode.FORMERR };
-  // The short way is the usual one: nothing behind the question.
+  // The usual case: nothing follows the question.
   const edns =
     end === bytes.length && uint32(bytes, 6) === 0 && uint16(bytes, 10) === 0 ? undefined : findEdns(bytes, end);
   if (edns === "malformed") return { rcode: rcode.FORMERR };
@@ -198,7 +198,7 @@ export function readQuery(bytes: Buffer): Query | Unreadable {
 /** The question in lower case as a key: name, type and class. */
 export function questionKey(bytes: Buffer, end: number): string {
   const lower = Buffer.from(bytes.subarray(headerBytes, end));
-  // A length byte is below 64 and no letter.
+  // Length bytes are below 64, so they are no letters.
   for (let at = 0; at < lower.length - 4; at += 1) lower[at] = lowerCase(lower[at] as number);
   return lower.toString("latin1");
 }

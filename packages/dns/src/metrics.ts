@@ -1,13 +1,13 @@
 import { noMetrics, type Clock, type Counter, type Gauge, type Histogram, type Metrics, type Timer } from "@warren/std";
 
-/** Where a reply came from. `error`: we had none to give. */
+/** Where a reply came from. `error`: there was no answer. */
 export type Source = "names" | "cache" | "stale" | "upstream" | "error";
 
 const flushMs = 1_000;
 
 /**
- * What a name server counts. Replies are counted in plain numbers and passed on once a second while there are any: at
- * a hundred thousand of them a second the handles themselves would be what is measured.
+ * A name server's metrics. Replies are counted in plain numbers and added to the counters once a second while there are
+ * any: at 100,000 replies a second, calls of the metric handles would take most of the time.
  */
 export class DnsMetrics {
   readonly tries: Counter;
@@ -52,7 +52,7 @@ export class DnsMetrics {
     if (this.#open) this.#timer ??= this.#clock.setTimeout(() => this.#flush(), flushMs);
   }
 
-  /** Passes on what is counted; what is counted later is not. */
+  /** Adds what was counted to the counters; what is counted later is lost. */
   close(): void {
     this.#open = false;
     this.#flush();

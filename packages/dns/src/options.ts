@@ -1,4 +1,5 @@
-import { isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
+import { parseHostPort, parseIpv4Subnet } from "@warren/std";
 import { DnsError } from "./errors.ts";
 import type { DnsServerOptions, ListenAddress, Upstreams } from "./types.ts";
 
@@ -35,11 +36,8 @@ function checkWhole(field: string, value: number, least: number, most: number): 
 /** `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:53`; undefined for anything else. */
 export function readEndpoint(text: string): Endpoint | undefined {
   if (isIP(text) !== 0) return { address: text, port: dnsPort };
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const address = bracketed ?? plain ?? "";
-  const port = digits === undefined ? dnsPort : Number(digits);
-  if (isIP(address) === 0 || port < 1 || port > 65_535) return undefined;
-  return { address, port };
+  const { host: address, port } = parseHostPort(text, dnsPort) ?? {};
+  return address === undefined || port === undefined || isIP(address) === 0 || port < 1 ? undefined : { address, port };
 }
 
 const domainPattern = /^(?:[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?)(?:\.[a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?)*$/;
@@ -83,8 +81,7 @@ function check(options: ResolvedOptions): void {
   if (options.domain.length > 200 || !domainPattern.test(options.domain))
     refuse("domain", `want a domain name such as 'warren', not '${options.domain}'`);
   for (const [i, subnet] of options.reverseSubnets.entries()) {
-    const [address = "", length = ""] = subnet.split("/");
-    if (!isIPv4(address) || !/^\d{1,2}$/.test(length) || Number(length) > 32)
+    if (parseIpv4Subnet(subnet) === undefined)
       refuse(`reverseSubnets[${i}]`, `want an IPv4 subnet such as 10.77.0.0/16, not '${subnet}'`);
   }
   checkWhole("ttlSeconds", options.ttlSeconds, 0, 86_400);

@@ -5,7 +5,7 @@ import type { ResolvedOptions } from "./options.ts";
 import { ReplyBuilder, readAddress, wireName } from "./reply.ts";
 import type { Client, Resolver } from "./types.ts";
 
-/** Pointer to the question's name, then who to ask (RFC 6303 §3 names nobody), then serial, refresh, retry, expire, minimum. */
+/** The data of an SOA record: a pointer to the zone's name, the mailbox (none, as in RFC 6303 §3), then serial, refresh, retry, expire, minimum. */
 function soaData(owner: number, ttlSeconds: number): Buffer {
   const numbers = Buffer.alloc(20);
   for (const [i, value] of [1, 3_600, 1_200, 604_800, ttlSeconds].entries()) numbers.writeUInt32BE(value, i * 4);
@@ -15,7 +15,7 @@ function soaData(owner: number, ttlSeconds: number): Buffer {
 /** Length of `soaData`. */
 const soaBytes = 38;
 
-/** Answers any type with this where naming all would be a gift to who forges senders (RFC 8482). */
+/** The answer to ANY: one with all records would serve amplification attacks from forged senders (RFC 8482). */
 const hinfoData = Buffer.from("\x07RFC8482\x00", "latin1");
 
 /** `4.3.2.1.in-addr.arpa` → `1.2.3.4` */
@@ -25,7 +25,7 @@ function reversedAddress(name: string): string | undefined {
   return isIPv4(address) ? address : undefined;
 }
 
-/** Replies about names of ours. */
+/** Answers questions about the cluster's own names. */
 export class OwnNames {
   readonly #resolver: Resolver;
   readonly #random: Random;
@@ -48,7 +48,7 @@ export class OwnNames {
     }
   }
 
-  /** Undefined: not ours. */
+  /** The reply; undefined where the name is not the cluster's. */
   reply(query: Query, client: Client, limit: number): Buffer | undefined {
     const { name } = query;
     if (name === undefined) return undefined;
@@ -61,7 +61,7 @@ export class OwnNames {
     return address === undefined ? undefined : this.#pointer(query, address, client, limit);
   }
 
-  /** The minimal answer to ANY, for any name: what is there is asked for by its type. */
+  /** The minimal answer to ANY, for any name: clients ask for records by their types. */
   any(query: Query, limit: number): Buffer {
     const reply = this.#begin(query, rcode.NOERROR, 12 + hinfoData.length, limit);
     reply.answer(recordType.HINFO, this.#ttlSeconds, hinfoData);
@@ -104,7 +104,7 @@ export class OwnNames {
     return reply.finish();
   }
 
-  /** NXDOMAIN or NODATA, with the SOA that lets the asker keep it (RFC 2308 §3). */
+  /** NXDOMAIN or NODATA, with the SOA that lets the client cache it (RFC 2308 §3). */
   #none(query: Query, code: number, limit: number): Buffer {
     const name = query.name ?? "";
     // The zone's name is the end of the question's where that is under the domain, else all of it.

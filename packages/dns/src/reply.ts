@@ -17,13 +17,13 @@ const questionPointer = 0xc000 | headerBytes;
 /** Name, type, class, TTL and length of a record whose name is a pointer, bytes. */
 const recordHeadBytes = 12;
 
-/** Why, for who asks with EDNS (RFC 8914): a code of its registry and words for people. */
+/** Why a question failed, for clients with EDNS (RFC 8914): a code of its registry, and a text for people. */
 export interface ExtendedError {
   readonly infoCode: number;
   readonly text: string;
 }
 
-/** Header with the id of `bytes` and nothing else: the answer to what can't be read. */
+/** A header with the id of `bytes` and nothing else: the reply to a message that can't be read. */
 export function bareReply(bytes: Buffer, code: number): Buffer {
   const reply = Buffer.alloc(headerBytes);
   reply[0] = bytes[0] as number;
@@ -33,7 +33,7 @@ export function bareReply(bytes: Buffer, code: number): Buffer {
   return reply;
 }
 
-/** A reply under way: header and question are in place, records follow. */
+/** Builds a reply: header and question are in place, records are appended. */
 export class ReplyBuilder {
   readonly #query: Query;
   readonly #reply: Buffer;
@@ -75,7 +75,7 @@ export class ReplyBuilder {
       flags | flag.response | flag.recursionAvailable | (query.flags & (flag.recursionDesired | flag.checkingDisabled));
   }
 
-  /** Whether a record of so many bytes of data still fits; if not the reply says that it is cut. */
+  /** Whether a record with that many bytes of data still fits; if not, the reply is flagged as truncated. */
   fits(dataBytes: number): boolean {
     if (this.#at + recordHeadBytes + dataBytes <= this.#limit) return true;
     this.#flags |= flag.truncated;
@@ -128,7 +128,7 @@ export function optLength(query: Query, error?: ExtendedError): number {
   return optBytes + (error === undefined ? 0 : errorBytes(error));
 }
 
-/** Writes the OPT record that echoes the asker's (RFC 6891 §6.1.1), its DO bit too (RFC 3225 §3). */
+/** Writes the OPT record that echoes the client's (RFC 6891 §6.1.1), its DO bit too (RFC 3225 §3). */
 export function writeOpt(
   reply: Buffer,
   at: number,
@@ -193,7 +193,7 @@ function ipv6Bytes(address: string): Buffer {
   return bytes;
 }
 
-/** A name on the wire. Its labels are ASCII and short enough: it was asked for, or made by us. */
+/** A name as it stands in a message. Its labels are ASCII and at most 63 bytes: it comes from a question, or from us. */
 export function wireName(name: string): Buffer {
   const labels = name === "" ? [] : name.split(".");
   return Buffer.concat([

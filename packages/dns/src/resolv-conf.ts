@@ -4,17 +4,17 @@ import { basename, dirname, resolve } from "node:path";
 import { serially, type Logger } from "@warren/std";
 import { readEndpoint, type Endpoint } from "./options.ts";
 
-/** Its `nameserver` lines; others and unreadable ones are passed over. */
+/** The servers of a resolv.conf's `nameserver` lines; other lines, and those without an address, are skipped. */
 export function readNameservers(text: string): Endpoint[] {
   return text.split("\n").flatMap((line) => {
     const [word, address = ""] = line.trim().split(/\s+/);
-    // A bare address only, never a port: that is all that resolv.conf(5) knows.
+    // A bare address: resolv.conf(5) has no ports.
     const endpoint = word === "nameserver" && !address.startsWith("[") ? readEndpoint(address) : undefined;
     return endpoint === undefined ? [] : [endpoint];
   });
 }
 
-/** How many links are followed from the path to the file. */
+/** Symbolic links that are followed from the path to the file, at most. */
 const linkLimit = 8;
 
 /** Watches a resolv.conf and every link on the way to it. The last servers stay until the file names others. */
@@ -84,7 +84,7 @@ export class WatchedResolvConf {
       try {
         file = resolve(dirname(file), await readlink(file));
       } catch {
-        // Not a link, or not there: the end of the way.
+        // Not a link, or not there: there is nothing further to watch.
         break;
       }
     }

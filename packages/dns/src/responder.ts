@@ -9,7 +9,7 @@ import type { Client } from "./types.ts";
 /** Longest message that TCP's length field can express. */
 const tcpLimit = 65_535;
 
-/** From a client's bytes to a reply's; knows nothing of sockets. */
+/** Turns a client's message into a reply, both as bytes. Sockets are the listeners'. */
 export class Responder {
   readonly #names: OwnNames;
   readonly #forwarder: Forwarder;
@@ -25,7 +25,7 @@ export class Responder {
     this.#maxUdpBytes = maxUdpBytes;
   }
 
-  /** Undefined: no reply is due. Whatever the bytes, it neither throws nor rejects. */
+  /** The reply; undefined where none is sent. It neither throws nor rejects, whatever the bytes. */
   reply(bytes: Buffer, client: Client, transport: "udp" | "tcp"): Buffer | Promise<Buffer> | undefined {
     const query = readQuery(bytes);
     if (query === "drop") {

@@ -10,7 +10,7 @@ import { TcpListener } from "./tcp-listener.ts";
 import type { DnsServer, DnsServerDependencies, DnsServerOptions } from "./types.ts";
 import { UdpListener } from "./udp-listener.ts";
 
-/** How often a port that was drawn for UDP is drawn anew because TCP has it taken. */
+/** How often another random port is tried where the one of UDP is taken for TCP. */
 const portDraws = 8;
 
 /**

@@ -1,8 +1,8 @@
 import type { Client, Resolved, Resolver } from "./types.ts";
 
-/** A service as its names see it. */
+/** What the name server knows of a service. */
 export interface NamedService {
-  /** Case does not count. `stack_web` is a name too. */
+  /** Case-insensitive. Underscores are allowed: `stack_web`. */
   readonly name: string;
   /** Other names that lead to it. Services of one network may share one, and then both answer. */
   readonly aliases?: readonly string[];
@@ -24,14 +24,14 @@ export interface NamedTask {
 export interface ServiceNamesOptions {
   /** The name under which every service is found, too. @default "warren" */
   readonly domain?: string;
-  /** Ids of the networks that the task of this address is on; none for who is no task. */
+  /** Ids of the networks that the task with this address is on; empty for a client that is no task. */
   readonly clientNetworks: (address: string) => readonly string[];
 }
 
 interface Entry {
   readonly networks: readonly string[];
-  /** What the bare name leads to. */
-  readonly entrance: readonly string[];
+  /** Addresses that the bare name leads to: the VIP, or those of the healthy tasks. */
+  readonly bareName: readonly string[];
   readonly tasks: readonly string[];
   readonly slots: ReadonlyMap<string, readonly string[]>;
 }
@@ -42,12 +42,12 @@ interface ReverseEntry {
 }
 
 /**
- * The names of a cluster's services, as each client may know them: `web` and `web.warren` → VIP, `tasks.web` → the
- * healthy tasks' addresses, `1.web` → that slot's, healthy or not, since the members of a cluster have to find each
- * other before any is.
+ * The names of a cluster's services, as each client may see them: `web` and `web.warren` → VIP, `tasks.web` → addresses
+ * of the healthy tasks, `1.web` → those of slot 1, healthy or not, since the members of a replicated database, say, have to
+ * find each other before any of them is healthy.
  *
- * A service is visible to who shares a network with it. A name that the client may not see does not exist for it, and
- * is not asked upstream either. Of services that share an alias each visible one answers.
+ * A service is visible to clients that share a network with it. A name that the client may not see does not exist for it,
+ * and is not asked upstream either. An alias that services share leads to each of them that is visible.
  */
 export class ServiceNames implements Resolver {
   readonly #suffix: string;
@@ -83,7 +83,7 @@ export class ServiceNames implements Resolver {
   resolve(asked: string, client: Client): Resolved {
     const name = asked.endsWith(this.#suffix) ? asked.slice(0, -this.#suffix.length) : asked;
     const exact = this.#names.get(name);
-    if (exact !== undefined) return this.#visible(exact, client, ({ entrance }) => entrance);
+    if (exact !== undefined) return this.#visible(exact, client, ({ bareName }) => bareName);
     const dot = name.indexOf(".");
     if (dot < 0) return undefined;
     const service = this.#names.get(name.slice(dot + 1));
@@ -97,7 +97,9 @@ export class ServiceNames implements Resolver {
 
   reverse(address: string, client: Client): string | undefined {
     const entry = this.#addresses.get(address);
-    return entry !== undefined && meet(entry.networks, this.#clientNetworks(client.address)) ? entry.name : undefined;
+    return entry !== undefined && intersect(entry.networks, this.#clientNetworks(client.address))
+      ? entry.name
+      : undefined;
   }
 
   #visible(
@@ -108,7 +110,7 @@ export class ServiceNames implements Resolver {
     const networks = this.#clientNetworks(client.address);
     let found: readonly string[] | undefined;
     for (const entry of entries) {
-      if (!meet(entry.networks, networks)) continue;
+      if (!intersect(entry.networks, networks)) continue;
       const addresses = of(entry);
       found = found === undefined ? addresses : [...found, ...addresses];
     }
@@ -116,7 +118,7 @@ export class ServiceNames implements Resolver {
   }
 }
 
-function meet(some: readonly string[], others: readonly string[]): boolean {
+function intersect(some: readonly string[], others: readonly string[]): boolean {
   for (const network of some) if (others.includes(network)) return true;
   return false;
 }
@@ -124,7 +126,7 @@ function meet(some: readonly string[], others: readonly string[]): boolean {
 function entryOf({ networks, vip, tasks }: NamedService): Entry {
   const healthy = tasks.filter((task) => task.healthy).map(({ address }) => address);
   const slots = new Map<string, string[]>();
-  // The healthy of a slot hide the others: while a task is replaced, the one that answers is meant.
+  // Healthy tasks of a slot hide its others: while a task is replaced, the name leads to the one that answers.
   for (const wanted of [true, false]) {
     const filled = new Set(slots.keys());
     for (const { slot, address } of tasks.filter((task) => task.healthy === wanted && !filled.has(String(task.slot)))) {
@@ -133,5 +135,5 @@ function entryOf({ networks, vip, tasks }: NamedService): Entry {
       else same.push(address);
     }
   }
-  return { networks, entrance: vip === undefined ? healthy : [vip], tasks: healthy, slots };
+  return { networks, bareName: vip === undefined ? healthy : [vip], tasks: healthy, slots };
 }

@@ -6,7 +6,7 @@ import type { DnsMetrics } from "./metrics.ts";
 import type { Endpoint, ResolvedOptions } from "./options.ts";
 import type { Responder } from "./responder.ts";
 
-/** A client that does not read its replies is hung up on when so many wait, bytes. */
+/** Unread replies, bytes, past which a client's connection is closed. */
 const unreadLimit = 256 * 2 ** 10;
 
 /** A client's connection: questions one after the other, answered in the order in which answers are found (RFC 7766). */
@@ -84,7 +84,7 @@ class Connection {
     if (this.#socket.writableLength > unreadLimit) this.#socket.destroy();
   }
 
-  /** After each whole question and each answer: hangs up when all is said, or waits a while for more. */
+  /** After each whole question and each answer: closes once the client has ended its side and all is answered, else restarts the idle timer. */
   #settle(): void {
     this.#idle?.cancel();
     if (this.#pending > 0 || this.#socket.destroyed) return;
@@ -93,7 +93,7 @@ class Connection {
   }
 }
 
-/** Listens on one address, and bounds how many are heard. */
+/** Listens on one address, and bounds the number of connections. */
 export class TcpListener {
   readonly endpoint: Endpoint;
   readonly #server: Server;
@@ -117,7 +117,7 @@ export class TcpListener {
     this.#options = options;
     server.on("connection", (socket) => {
       const address = socket.remoteAddress;
-      // Gone again before it was looked at.
+      // The client closed before its connection was handled.
       if (address === undefined) socket.destroy();
       else if (this.#admit(socket, address)) new Connection(socket, address, responder, clock, options).begin();
     });

@@ -6,17 +6,17 @@ export interface Client {
 }
 
 /**
- * - `undefined`: not a name of ours; it is asked upstream.
- * - `"NXDOMAIN"`: ours to know, and there is no such name for this client; it is not asked upstream.
- * - addresses, IPv4 and IPv6 in any order: a name of ours. None of the asked family, or none at all: NODATA.
+ * - `undefined`: not a name of the cluster; it is asked upstream.
+ * - `"NXDOMAIN"`: a name of the cluster that does not exist for this client; it is not asked upstream.
+ * - addresses, IPv4 and IPv6 in any order: a name of the cluster. None of the asked family, or none at all: NODATA.
  */
 export type Resolved = readonly string[] | "NXDOMAIN" | undefined;
 
-/** Looks up names of ours, synchronously, once for each question. */
+/** Looks up names of the cluster, synchronously, once for each question. */
 export interface Resolver {
   /** `name` is in lower case and without its last dot. */
   resolve(name: string, client: Client): Resolved;
-  /** The name of an address of ours, without the last dot. */
+  /** The name of one of the cluster's addresses, without the last dot. */
   reverse?(address: string, client: Client): string | undefined;
 }
 
@@ -34,8 +34,8 @@ export interface DnsServerOptions {
   /** @default [{ address: "169.254.1.1" }] */
   readonly listen?: readonly ListenAddress[];
   /**
-   * In the order of preference. A resolv.conf is read again whenever it changes; one that goes away, or names nobody,
-   * changes nothing. Our own addresses are passed over.
+   * In the order of preference. A resolv.conf is read again whenever it changes; while it is missing, or has no server in
+   * it, the last servers stay. This server's own addresses are skipped.
    *
    * @default { resolvConf: "/etc/resolv.conf" }
    */
@@ -59,9 +59,9 @@ export interface DnsServerOptions {
     readonly staleSeconds?: number;
   };
   readonly forward?: {
-    /** Without an answer for so long, another upstream is asked as well, ms; late answers still count. @default 1000 */
+    /** After this long without an answer another upstream is asked as well, ms; late answers still count. @default 1000 */
     readonly retryMs?: number;
-    /** The client hears of failure after so long, ms; below the 5 s after which most give up. @default 4500 */
+    /** The client gets SERVFAIL after this long, ms; below the 5 s after which most clients give up. @default 4500 */
     readonly timeoutMs?: number;
     /** Questions under way at once. @default 1024 */
     readonly pending?: number;
@@ -73,7 +73,7 @@ export interface DnsServerOptions {
     readonly connections?: number;
     /** The same for one client. @default 32 */
     readonly connectionsPerClient?: number;
-    /** A connection without a whole question for so long is closed, ms. @default 10000 */
+    /** A connection that brings no whole question for this long is closed, ms. @default 10000 */
     readonly idleMs?: number;
     /** Questions of a connection under way at once; it is not read further until one is answered. @default 64 */
     readonly pipelined?: number;

@@ -5,7 +5,7 @@ import type { DnsMetrics } from "./metrics.ts";
 import type { Endpoint } from "./options.ts";
 import type { Responder } from "./responder.ts";
 
-/** Room for questions that come while we are at another, bytes; the kernel gives what it allows. */
+/** Receive buffer for questions that come while another is answered, bytes; the kernel may allow less. */
 const receiveBytes = 2 ** 20;
 
 /** A socket bound to one address, so that its replies come from it. */
@@ -38,7 +38,7 @@ export class UdpListener {
     log: Logger,
   ): Promise<UdpListener> {
     const type = isIPv6(address) ? "udp6" : "udp4";
-    // Addresses come as addresses: nothing is looked up, and a reply leaves in the turn that its question came.
+    // The destinations are addresses already. Without this, Node looks each up, and sends in a later turn of the event loop.
     const lookup = (host: string, _: unknown, done: (error: null, address: string, family: number) => void): void =>
       done(null, host, type === "udp6" ? 6 : 4);
     const socket = createSocket({ type, lookup, recvBufferSize: receiveBytes });

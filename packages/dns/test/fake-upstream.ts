@@ -11,7 +11,7 @@ export interface HeardQuestion {
   readonly port: number;
 }
 
-/** A name server on loopback that does as it is told, built on a library that shares no line with ours. */
+/** A scripted name server on loopback, built on a DNS library that shares no code with ours. */
 export class FakeUpstream implements AsyncDisposable {
   readonly heard: HeardQuestion[] = [];
   behaviour: Behaviour;

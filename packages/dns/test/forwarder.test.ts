@@ -30,7 +30,7 @@ async function server(upstreams: readonly FakeUpstream[], options: DnsServerOpti
   );
 }
 
-/** The words of RFC 8914 in the reply's OPT. */
+/** The extended error's text (RFC 8914) in the reply's OPT. */
 function why(packet: DecodedPacket): string {
   const opt = packet.additionals?.find(({ type }) => type === "OPT") as { options?: { data: Buffer }[] } | undefined;
   return opt?.options?.[0]?.data.subarray(2).toString() ?? "";
@@ -39,7 +39,7 @@ function why(packet: DecodedPacket): string {
 const edns = { udpPayloadSize: 1_232 };
 
 describe("an answer from upstream", () => {
-  test("reaches the client, is not called authoritative, and the next to ask has it from the cache, aged", async () => {
+  test("reaches the client, is not authoritative, and the next client has it from the cache, aged", async () => {
     const up = await upstream(always("192.0.2.1", 60));
     const dns = await server([up]);
     const first = await ask(dns, "example.org", "A");
@@ -56,7 +56,7 @@ describe("an answer from upstream", () => {
     expect(metrics.values.get("warren_dns_cache_bytes")).toBeGreaterThan(0);
   });
 
-  test("is repeated with the letters of each asker", async () => {
+  test("is repeated in the upper and lower case of each client's question", async () => {
     const dns = await server([await upstream(always("192.0.2.1"))]);
     for (const name of ["example.ORG", "eXample.org"]) {
       const asked = encode(question(name, "A"));
@@ -73,7 +73,7 @@ describe("an answer from upstream", () => {
     expect(new Set(up.heard.map(({ packet }) => packet.id)).size).toBeGreaterThan(6);
   });
 
-  test("to another question, with another id, or that is no response, is not heard", async () => {
+  test("to another question, with another id, or that is no response, is ignored", async () => {
     const up = await upstream(() => undefined);
     const dns = await server([up]);
     const reply = ask(dns, "example.org", "A");
@@ -105,7 +105,7 @@ describe("an answer from upstream", () => {
     expect(data(await reply)).toEqual(["192.0.2.1"]);
   });
 
-  test("that there is none is remembered for as long as its SOA says, whichever is less", async () => {
+  test("that is negative is cached for the SOA's TTL or its minimum, whichever is less", async () => {
     const soa = { mname: "a", rname: "b", serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 30 };
     const up = await upstream((asked) =>
       response(asked, { rcode: 3, authorities: [{ type: "SOA", name: "org", ttl: 300, data: soa }] }),
@@ -121,9 +121,9 @@ describe("an answer from upstream", () => {
   });
 
   test.each([
-    ["there is none, without an SOA", response],
+    ["no records and no SOA", response],
     ["a TTL of 0", (asked: DecodedPacket) => always("192.0.2.1", 0)(asked, "udp")],
-  ] as const)("that says %s is not remembered", async (_, behaviour) => {
+  ] as const)("with %s is not cached", async (_, behaviour) => {
     const up = await upstream((asked) => behaviour(asked, {}));
     const dns = await server([up]);
     await ask(dns, "example.org", "A");
@@ -131,7 +131,7 @@ describe("an answer from upstream", () => {
     expect(up.heard).toHaveLength(2);
   });
 
-  test("that is cut is asked for again over TCP", async () => {
+  test("that is truncated is asked for again over TCP", async () => {
     const texts = Array.from({ length: 20 }, (_, i) => `${i}`.repeat(100));
     const up = await upstream((asked, transport) =>
       transport === "udp"
@@ -145,7 +145,7 @@ describe("an answer from upstream", () => {
     expect(up.heard.map(({ transport }) => transport)).toEqual(["udp", "tcp"]);
   });
 
-  test("from one that does not know EDNS is had without, from then on", async () => {
+  test("from an upstream without EDNS is asked for without it, from then on", async () => {
     const up = await upstream((asked) =>
       (asked.additionals ?? []).length > 0 ? response(asked, { rcode: 1 }) : always("192.0.2.1", 0)(asked, "udp"),
     );
@@ -207,7 +207,7 @@ describe("many at once", () => {
     expect(up.heard).toHaveLength(1);
   });
 
-  test("may have only so many questions under way, for each client and in all; the others are told", async () => {
+  test("have a limit of questions under way, for each client and in all; further ones are refused with the reason", async () => {
     const up = await upstream(always("192.0.2.1"));
     up.hold();
     const dns = await server([up], { forward: { pending: 3, pendingPerClient: 2 } });
@@ -238,7 +238,7 @@ describe("an upstream that fails", () => {
     expect(log.records.at(-1)).toMatchObject({ level: "info", event: "an upstream name server answers again" });
   });
 
-  test("to answer in time is left listening while the next is asked; the first answer counts", async () => {
+  test("to answer in time is still waited for while the next is asked; the first answer counts", async () => {
     const slow = await upstream(always("192.0.2.1"));
     slow.hold();
     const silent = await upstream(() => undefined);
@@ -251,7 +251,7 @@ describe("an upstream that fails", () => {
     expect(data(await reply)).toEqual(["192.0.2.1"]);
   });
 
-  test("as all do is told at once when nobody listens there, with the reason, and not asked again for a while", async () => {
+  test("because its port is closed, with no other left, is SERVFAIL at once with the reason, and not asked again for a while", async () => {
     const gone = await FakeUpstream.open(() => undefined);
     const { name } = gone;
     await gone[Symbol.asyncDispose]();
@@ -317,7 +317,7 @@ describe("while no upstream answers", () => {
     return { up, dns };
   };
 
-  test("what has expired serves on, told as stale, at once after the first failure", async () => {
+  test("expired answers are served, marked as stale, at once after the first failure", async () => {
     const { up, dns } = await warm();
     up.behaviour = (asked) => response(asked, { rcode: 2 });
     const stale = await ask(dns, "example.org", "A", { edns });
@@ -332,7 +332,7 @@ describe("while no upstream answers", () => {
     expect(data(await ask(dns, "example.org", "A"))).toEqual(["192.0.2.2"]);
   });
 
-  test("a client waits 1.8 seconds for the fresh, no longer; it is there for the next", async () => {
+  test("a client waits 1.8 seconds for a fresh answer; one that comes later is there for the next client", async () => {
     const { up, dns } = await warm();
     up.behaviour = always("192.0.2.2", 60);
     up.hold();
@@ -344,7 +344,7 @@ describe("while no upstream answers", () => {
     await until("the fresh answer is here", async () => data(await ask(dns, "example.org", "A"))[0] === "192.0.2.2");
   });
 
-  test("that a name does not exist serves on, too", async () => {
+  test("expired negative answers are served, too", async () => {
     const soa = { mname: "a", rname: "b", serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 30 };
     const { up, dns } = await warm((asked) =>
       response(asked, { rcode: 3, authorities: [{ type: "SOA", name: "org", ttl: 300, data: soa }] }),
@@ -353,7 +353,7 @@ describe("while no upstream answers", () => {
     expect(rcodeOf(await ask(dns, "example.org", "A"))).toBe(3);
   });
 
-  test("after three days nothing stale is given", async () => {
+  test("after three days no stale answer is served", async () => {
     const { up, dns } = await warm();
     up.behaviour = (asked) => response(asked, { rcode: 2 });
     clock.advance(259_200_000);
@@ -374,7 +374,7 @@ test("the cache keeps within its bytes, and the least recently used go first", a
   expect(up.heard).toHaveLength(41);
 });
 
-test("a question that wants no recursion has what the cache holds, and nothing is asked for it", async () => {
+test("a question without the RD flag is answered from the cache, and never asked upstream", async () => {
   const up = await upstream(always("192.0.2.1"));
   const dns = await server([up]);
   expect(rcodeOf(await ask(dns, "example.org", "A", { flags: 0 }))).toBe(5);
@@ -386,7 +386,7 @@ test("a question that wants no recursion has what the cache holds, and nothing i
   });
 });
 
-test("an upstream that asks us what we ask it ends in a failure, not in a loop", async () => {
+test("an upstream that forwards to this server ends in a failure, not in a loop", async () => {
   const back = await upstream(() => undefined);
   const dns = await server([back]);
   const [own] = dns.addresses;

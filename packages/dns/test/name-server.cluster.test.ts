@@ -141,7 +141,7 @@ describe("from a task's namespace", () => {
     expect(await addresses(front, "tasks.many")).toHaveLength(120);
   });
 
-  test("busybox hears it from the gateway's address, and the name of an address", async () => {
+  test("busybox gets its reply from the gateway's address, and the name of an address", async () => {
     const { stdout } = await inTask(back, "busybox", "nslookup", "-type=a", "stack_db.warren", gateway);
     expect(stdout).toContain(`${gateway}:53`);
     expect(stdout).toMatch(/Name:\s*stack_db\.warren\s+Address: 10\.96\.0\.11/);
@@ -163,7 +163,7 @@ describe("from a task's namespace", () => {
     await server.update(services);
   });
 
-  test("names of others are found by way of the node, through a change of its resolv.conf", async () => {
+  test("other names are asked of the node's upstreams, also after its resolv.conf has changed", async () => {
     const swap = async (text: string): Promise<void> => {
       await writeFile(`${resolvConf}.new`, text);
       await rename(`${resolvConf}.new`, resolvConf);

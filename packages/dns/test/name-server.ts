@@ -1,4 +1,4 @@
-/** A name server in a process of its own, so that it can run in a network namespace: says where it listens, and obeys lines. */
+/** A name server in a process of its own, so that it can run in a network namespace: prints where it listens, and reads commands, a line each. */
 import { createInterface } from "node:readline";
 import { ServiceNames, startDnsServer, type DnsServerOptions, type NamedService } from "@warren/dns";
 

@@ -63,7 +63,7 @@ describe.each(["udp", "tcp"] as const)("over %s", (transport) => {
     expect(data(await ask(server, "six", "AAAA", { transport }))).toEqual(["fd00:1:2:3:4:5:6:7"]);
   });
 
-  test("a name of ours without what was asked for is NODATA, with how long that holds", async () => {
+  test("a name of ours without records of the asked type is NODATA, with the TTL of its absence", async () => {
     for (const [name, type] of [
       ["web", "AAAA"],
       ["six", "A"],
@@ -93,7 +93,7 @@ describe.each(["udp", "tcp"] as const)("over %s", (transport) => {
     expect(rcodeOf(await ask(server, "9.9.96.10.in-addr.arpa", "PTR", { transport }))).toBe(3);
   });
 
-  test("ANY is answered with one set, or with a refusal to tell all", async () => {
+  test("ANY is answered with one record set, or with the HINFO of RFC 8482", async () => {
     expect(data(await ask(server, "dual", "UNKNOWN_255" as RecordType, { transport }))).toEqual(["10.96.0.11"]);
     for (const name of ["empty", "example.org"]) {
       const { answers } = await ask(server, name, "UNKNOWN_255" as RecordType, { transport });
@@ -101,7 +101,7 @@ describe.each(["udp", "tcp"] as const)("over %s", (transport) => {
     }
   });
 
-  test("what nobody should ask a name server of a node is refused with the code for it", async () => {
+  test("transfers and updates are answered with NOTIMP, other classes with REFUSED", async () => {
     expect(rcodeOf(await ask(server, "web", "AXFR", { transport }))).toBe(4);
     expect(rcodeOf(await ask(server, "web", "A", { transport, flags: 0x2900 }))).toBe(4);
     const chaos = question("version.bind", "TXT");
@@ -113,14 +113,14 @@ describe.each(["udp", "tcp"] as const)("over %s", (transport) => {
 });
 
 describe("over UDP", () => {
-  test("the letters of the question come back as they were sent", async () => {
+  test("the question comes back in the upper and lower case that it was sent in", async () => {
     const asked = encode(question("wEb.WaRReN", "A"));
     const reply = await sendDatagram(server, asked);
     expect(reply.subarray(12, asked.length)).toEqual(asked.subarray(12));
     expect(data(decode(reply))).toEqual(["10.96.0.10"]);
   });
 
-  test("the resolver hears who asks", async () => {
+  test("the resolver gets the client's address", async () => {
     await ask(server, "web", "A", { from: "127.0.0.9" });
     expect(seen.at(-1)).toBe("127.0.0.9");
   });
@@ -130,16 +130,19 @@ describe("over UDP", () => {
     [{ udpPayloadSize: 600 }, 600],
     [{ udpPayloadSize: 100 }, 512],
     [{ udpPayloadSize: 4_096 }, 1_232],
-  ])("too many addresses for EDNS of %j are cut, which is told; TCP has them all", async (edns, limit) => {
-    const asked = encode(question("many", "A", edns === undefined ? {} : { edns }));
-    const reply = await sendDatagram(server, asked);
-    expect(reply.length).toBeLessThanOrEqual(limit);
-    expect(reply.length).toBeGreaterThan(limit - 16);
-    const packet = decode(reply);
-    expect(packet.flag_tc).toBe(true);
-    expect(many).toEqual(expect.arrayContaining(data(packet)));
-    expect(data(await ask(server, "many", "A", { transport: "tcp" }))).toEqual(many.toSorted());
-  });
+  ])(
+    "with EDNS of %j, addresses that do not fit are left out and the reply flagged as truncated; TCP has them all",
+    async (edns, limit) => {
+      const asked = encode(question("many", "A", edns === undefined ? {} : { edns }));
+      const reply = await sendDatagram(server, asked);
+      expect(reply.length).toBeLessThanOrEqual(limit);
+      expect(reply.length).toBeGreaterThan(limit - 16);
+      const packet = decode(reply);
+      expect(packet.flag_tc).toBe(true);
+      expect(many).toEqual(expect.arrayContaining(data(packet)));
+      expect(data(await ask(server, "many", "A", { transport: "tcp" }))).toEqual(many.toSorted());
+    },
+  );
 
   test("many addresses begin with another each time, so that clients spread", async () => {
     const firsts = new Set<string>();
@@ -161,7 +164,7 @@ describe("over UDP", () => {
     expect(refused.answers).toEqual([]);
   });
 
-  test("a response is not answered, so that no two servers talk for ever", async () => {
+  test("a response is not answered, so that two servers never answer each other for ever", async () => {
     const response = encode({ ...question("web", "A"), type: "response" });
     const [{ address, port } = { address: "", port: 0 }] = server.addresses;
     const replies = [response, encode(question("web", "A", { id: 2 }))];
@@ -172,7 +175,7 @@ describe("over UDP", () => {
     socket.close();
   });
 
-  test("a resolver that throws is a failure for that client and a line in the log, no more", async () => {
+  test("a resolver that throws is SERVFAIL for that client and an error in the log", async () => {
     expect(rcodeOf(await ask(server, "broken", "A"))).toBe(2);
     expect(log.records.at(-1)).toMatchObject({ level: "error", fields: { name: "broken" } });
     expect(data(await ask(server, "web", "A"))).toEqual(["10.96.0.10"]);

@@ -62,7 +62,7 @@ describe("a server", () => {
     ).rejects.toThrow();
   });
 
-  test("does not ask itself", async () => {
+  test("is never its own upstream", async () => {
     const probe = await startDnsServer({ resolver }, { listen: [{ address: "127.0.0.6", port: 0 }], upstreams: [] });
     const [own = { address: "", port: 0 }] = probe.addresses;
     await probe.close();
@@ -116,7 +116,7 @@ describe("a resolv.conf", () => {
   const second = "192.0.2.2";
   let folder: string;
   let log: RecordingLogger;
-  /** Who was told of last. */
+  /** The servers of the last call. */
   let servers: readonly string[];
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "warren-dns-"));
@@ -126,48 +126,49 @@ describe("a resolv.conf", () => {
   });
 
   const open = async (path: string): Promise<void> => {
-    const watched = await WatchedResolvConf.open(path, log, (told) => (servers = told.map(({ address }) => address)));
+    const watched = await WatchedResolvConf.open(path, log, (named) => (servers = named.map(({ address }) => address)));
     resources.defer(() => watched.close());
   };
-  const told = (address: string): Promise<unknown> => until(`${address} is told of`, () => servers[0] === address);
+  const untilNamed = (address: string): Promise<unknown> =>
+    until(`${address} is the first`, () => servers[0] === address);
 
-  test("that is rewritten, replaced or reached by another link tells who is asked now", async () => {
+  test("that is rewritten, replaced or reached by another link gives the new servers", async () => {
     const path = join(folder, "resolv.conf");
     await writeFile(join(folder, "a"), `nameserver ${first}\n`);
     await symlink("a", path);
     await open(path);
     expect(servers).toEqual([first]);
     await writeFile(join(folder, "a"), `nameserver ${second}\nnameserver ${first}\n`);
-    await told(second);
+    await untilNamed(second);
     await writeFile(join(folder, "b"), `nameserver ${first}\n`);
     await rename(join(folder, "b"), join(folder, "a"));
-    await told(first);
+    await untilNamed(first);
     await mkdir(join(folder, "elsewhere"));
     await writeFile(join(folder, "elsewhere", "c"), `nameserver ${second}\n`);
     await symlink("elsewhere/c", join(folder, "link"));
     await rename(join(folder, "link"), path);
-    await told(second);
+    await untilNamed(second);
     await writeFile(join(folder, "elsewhere", "c"), `nameserver ${first}\n`);
-    await told(first);
+    await untilNamed(first);
   });
 
-  test("that goes away or names nobody changes nothing, and is read when it is there", async () => {
+  test("that is missing or has no server in it leaves the last ones, and is read when it is back", async () => {
     const path = join(folder, "resolv.conf");
     await open(path);
     expect(servers).toEqual([]);
     await writeFile(path, `nameserver ${first}\n`);
-    await told(first);
+    await untilNamed(first);
     const lines = log.records.length;
     await rm(path);
     await until("the absence is noticed", () => log.records.length > lines);
     await writeFile(path, "# none\n");
     expect(servers).toEqual([first]);
     await writeFile(path, `nameserver ${second}\n`);
-    await told(second);
+    await untilNamed(second);
   });
 });
 
-test("a server whose resolv.conf changes asks who is named there", async () => {
+test("a server whose resolv.conf changes asks the servers in it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "warren-dns-"));
   resources.defer(() => rm(folder, { recursive: true }));
   const log = new RecordingLogger();
@@ -175,7 +176,7 @@ test("a server whose resolv.conf changes asks who is named there", async () => {
   const options = { listen, upstreams: { resolvConf: path } };
   const dns = resources.use(await startDnsServer({ resolver, log }, options));
   await writeFile(path, "nameserver 127.0.0.99\n");
-  await until("it is told of", () => log.records.some(({ event }) => event === "upstream name servers"));
+  await until("it is read", () => log.records.some(({ event }) => event === "upstream name servers"));
   await ask(dns, "example.org", "A", { transport: "tcp" });
   expect(log.records.find(({ event }) => event === "an upstream name server fails")?.fields).toMatchObject({
     upstream: { address: "127.0.0.99", port: 53 },

@@ -65,7 +65,7 @@ describe("a name", () => {
     expect(names.resolve("www", back)).toEqual(["10.96.0.12"]);
   });
 
-  test("of a network that the client is not on does not exist for it, and is not somebody else's either", () => {
+  test("of a network that the client is not on does not exist for it, and is not asked upstream", () => {
     for (const name of ["web", "web.warren", "tasks.web", "1.web"]) {
       expect(names.resolve(name, back)).toBe("NXDOMAIN");
       expect(names.resolve(name, stranger)).toBe("NXDOMAIN");
@@ -73,7 +73,7 @@ describe("a name", () => {
   });
 
   test.each(["example.org", "web.example.org", "other", "foo.web", "01.web", "0.web", "-1.web", "warren", ""])(
-    "%j that no service has is left to others",
+    "%j, which no service has, is asked upstream",
     (name) => {
       expect(names.resolve(name, front)).toBeUndefined();
     },
@@ -81,7 +81,7 @@ describe("a name", () => {
 });
 
 describe("an address", () => {
-  test("of a task or VIP has a name for who may see the service, and none for others", () => {
+  test("of a task or VIP has a name for clients that may see the service, and none for others", () => {
     expect(names.reverse("10.96.0.10", front)).toBe("web.warren");
     expect(names.reverse("10.77.1.2", both)).toBe("1.web.warren");
     expect(names.reverse("10.96.0.10", back)).toBeUndefined();

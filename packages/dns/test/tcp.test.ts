@@ -62,7 +62,7 @@ describe("a connection", () => {
     expect(data(decode(bytes().subarray(2)))).toEqual(["10.96.0.10"]);
   });
 
-  test("whose client has said all is closed when all is answered", async () => {
+  test("whose client has ended its side is closed when all is answered", async () => {
     const dns = await server();
     upstream.hold();
     const { socket, bytes, isClosed } = await open(dns);
@@ -85,7 +85,7 @@ describe("a connection", () => {
     await until("it is counted so", () => connections() === 0);
   });
 
-  test("stays open for ten seconds from its last answer, not from its begin", async () => {
+  test("stays open for ten seconds after its last answer", async () => {
     const dns = await server();
     const { socket, bytes, isClosed } = await open(dns);
     await until("it is accepted", () => connections() === 1);
@@ -101,7 +101,7 @@ describe("a connection", () => {
     await until("it is closed", isClosed);
   });
 
-  test("is not read further while so many of its questions are under way", async () => {
+  test("is not read further while its limit of questions is under way", async () => {
     const dns = await server({ pipelined: 2 });
     upstream.hold();
     const names = ["a.org", "b.org", "c.org", "d.org", "e.org"];
@@ -117,7 +117,7 @@ describe("a connection", () => {
     expect((await replies).map((reply) => decode(reply).id)).toEqual(expect.arrayContaining([0, 1, 2, 3, 4]));
   });
 
-  test("with what is no message is closed, and one that is malformed is told so", async () => {
+  test("that brings no DNS message is closed, and a malformed question is answered with FORMERR", async () => {
     const dns = await server();
     const { socket, isClosed } = await open(dns);
     socket.write(Buffer.of(0, 3, 1, 2, 3));
@@ -137,7 +137,7 @@ describe("a connection", () => {
     await until("it is closed", () => isClosed() || (connections() === 0 && socket.resume() === undefined));
   });
 
-  test("past the number that one client, or all, may have is closed", async () => {
+  test("past the limit of one client, or of all, is closed", async () => {
     const dns = await server({ connections: 3, connectionsPerClient: 2 });
     const first = await open(dns);
     await open(dns);

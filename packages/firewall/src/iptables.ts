@@ -46,7 +46,7 @@ export function parseSave(save: string, table: string): Record<Kind, Saved> {
   return found;
 }
 
-/** Empty where there is nothing to add or remove, so that a table of the kernel is not made for it. */
+/** Empty where there is nothing to add or remove, so that the kernel does not create a table for it. */
 function renderKind(kind: Kind, table: string, chains: readonly Chain[], saved: Saved): string {
   if (chains.length === 0 && saved.chains.length === 0 && saved.jumps.length === 0) return "";
   const full = (name: string): string => chainName(table, name);

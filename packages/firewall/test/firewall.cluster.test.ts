@@ -68,7 +68,7 @@ test.each(changes)(
   },
 );
 
-test("rules that iptables-legacy flushed, of which the kernel notifies nobody, are restored within ten seconds", async () => {
+test("rules that iptables-legacy flushed, which the kernel does not notify of, are restored within ten seconds", async () => {
   await using lab = await Lab.open();
   const host = await lab.host("node");
   const clock = new FakeClock();

@@ -65,7 +65,7 @@ describe("a kept table", () => {
     expect(m.inputs).toHaveLength(2);
   });
 
-  test("is put back once for a burst of changes, and again when an old copy of it was restored", async () => {
+  test("is restored once for a burst of changes, and again when another program loaded an old copy of it", async () => {
     const m = machine(["nft"]);
     await using firewall = await startFirewall(m);
     await firewall.apply(table);
@@ -78,7 +78,7 @@ describe("a kept table", () => {
     await until("it is back again", () => m.inputs.length === 3);
   });
 
-  test("is looked at when notices were lost, and put back if it is gone", async () => {
+  test("is compared when notifications were lost, and restored if it is gone", async () => {
     const m = machine(["nft"]);
     await using firewall = await startFirewall(m);
     await firewall.apply(table);
@@ -86,7 +86,7 @@ describe("a kept table", () => {
     await until("it is back", () => m.inputs.length === 2);
   });
 
-  test("whose return fails is tried again after a while, and the failure is logged", async () => {
+  test("whose restore fails is restored again after a delay, and the failure is logged", async () => {
     const m = machine(["nft"]);
     const log = new RecordingLogger();
     const clock = new FakeClock();
@@ -100,7 +100,7 @@ describe("a kept table", () => {
     await until("it is back", () => m.inputs.length === 2);
   });
 
-  test("that is removed, and any after the firewall is closed, is not put back", async () => {
+  test("that is removed is not restored, nor is any after the firewall is closed", async () => {
     const m = machine(["nft"]);
     const firewall = await startFirewall(m);
     await firewall.apply(table);
@@ -112,7 +112,7 @@ describe("a kept table", () => {
     expect(m.inputs[1]).toBe("table ip warren_t\ndelete table ip warren_t\n");
   });
 
-  test("that is refused keeps the program's words", async () => {
+  test("that is refused rejects with the program's own output", async () => {
     const m = machine(["nft"]);
     await using firewall = await startFirewall(m);
     m.failures.push("syntax error");
@@ -123,7 +123,7 @@ describe("a kept table", () => {
 });
 
 describe("a program", () => {
-  test("gets its input and gives its output and exit code", async () => {
+  test("gets its input and resolves with its output and exit code", async () => {
     expect(await runProgram("sh", ["-c", "cat; echo no >&2; exit 3"], "in")).toEqual({
       code: 3,
       stdout: "in",
@@ -131,7 +131,7 @@ describe("a program", () => {
     });
   });
 
-  test("that ends before it reads a long input gives its exit code", async () => {
+  test("that ends before it reads a long input resolves with its exit code", async () => {
     expect(await runProgram("sh", ["-c", "exit 4"], "x".repeat(1 << 20))).toMatchObject({ code: 4 });
   });
 

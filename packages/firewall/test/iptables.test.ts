@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { iptablesRestore, parseSave } from "../src/iptables.ts";
 
-test("iptables-restore replaces our chains and jumps, and names nobody else's", () => {
+test("iptables-restore replaces our chains and jumps, and leaves other programs' alone", () => {
   const save = [
     "*filter",
     ":FORWARD ACCEPT [0:0]",
@@ -42,6 +42,6 @@ test("iptables-restore replaces our chains and jumps, and names nobody else's", 
   expect(parseSave(save, "net").nat.chains).toEqual(["WARREN-NET-A"]);
 });
 
-test("where nothing is to add or remove, no table of the kernel is made", () => {
+test("where nothing is to add or remove, the kernel creates no table", () => {
   expect(iptablesRestore("lb", { filter: [], nat: [] }, "")).toBe("");
 });

@@ -20,19 +20,19 @@ test("a table is written as nft reads it, empty lists left out", () => {
   );
 });
 
-describe("the way from one table to another", () => {
-  test("is nothing when they are the same", () => {
+describe("the transaction from one table to another", () => {
+  test("is empty when they are the same", () => {
     expect(change(...table)).toEqual([]);
   });
 
-  test("is the chain whose rules differ", () => {
+  test("replaces the rules of the chain that differs", () => {
     expect(change(a, { chain: "b", rules: ["drop"] }, where, some, input)).toEqual([
       "flush chain ip t b",
       "add rule ip t b drop",
     ]);
   });
 
-  test("names nothing before it is there, nor removes it while it is named", () => {
+  test("names no object before it exists, and removes none while it is named", () => {
     const moved: NftObject = {
       map: "where",
       type: "ipv4_addr : verdict",
@@ -58,11 +58,11 @@ describe("the way from one table to another", () => {
     ["a hooked chain is new", [...table, { chain: "out", hook: "type filter hook output priority 0", rules: [] }]],
     ["a set goes", [a, b, where, input]],
     ["a hooked chain goes", [a, b, where, some]],
-  ])("is the whole table when %s", (_, after) => {
+  ])("replaces the whole table when %s", (_, after) => {
     expect(change(...after)).toBeUndefined();
   });
 
-  test("is the whole table when much differs", () => {
+  test("replaces the whole table when much differs", () => {
     const many = (rule: string): NftObject[] =>
       Array.from({ length: 40 }, (_, i) => ({ chain: `c${i}`, rules: [i < 12 ? rule : "accept"] }));
     expect(nftChange("ip t", many("accept"), many("drop"))).toBeUndefined();

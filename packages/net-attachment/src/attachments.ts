@@ -15,8 +15,8 @@ export interface AttachmentsDependencies {
 }
 
 /**
- * Readies the node and adopts what an earlier process left: of its attachments those that are `expected` stay as they
- * are, without a packet lost, and all others are removed.
+ * Prepares the node and adopts the attachments of an earlier process: those that are `expected` stay as they are, without
+ * a lost packet, and all others are removed.
  *
  * @throws AttachmentError `ATTACHMENT_INVALID`; NetlinkError
  */
@@ -30,24 +30,24 @@ export async function startAttachments(
   return { attachments, reconciled: await attachments.reconcile(expected) };
 }
 
-/** The interfaces of a node's tasks, and who reaches whom. */
+/** The network interfaces of a node's tasks, and the isolation between networks. */
 export class Attachments {
   readonly #firewall: Pick<Firewall, "apply" | "remove">;
   readonly #netlink: Netlink;
   readonly #log: Logger;
   readonly #options: ResolvedOptions;
   readonly #interfaces: Interfaces;
-  /** What was asked for, from before it is made: nobody else takes the address, and its rules wait for it. */
+  /** Requests, each added before its interface is created: its address is reserved, and its rules are in place first. */
   readonly #known = new Map<string, AttachRequest>();
   #remote: readonly Member[] = [];
   /** One change to a task at a time; tasks go in parallel. */
   readonly #perTask = new Map<string, { readonly queue: ReturnType<typeof serially>; waiting: number }>();
   readonly #rules = serially();
-  /** Counts what the rules depend on; rules that were rendered after a change have it. */
+  /** Incremented at each change of what the rules depend on. */
   #version = 0;
   #appliedVersion = -1;
 
-  /** @internal `startAttachments` makes it. */
+  /** @internal Created by `startAttachments`. */
   constructor(dependencies: AttachmentsDependencies, options: ResolvedOptions) {
     this.#firewall = dependencies.firewall;
     this.#log = (dependencies.log ?? silentLogger).child({ component: "attachment" });
@@ -62,8 +62,8 @@ export class Attachments {
   }
 
   /**
-   * Gives the task its interface. When it resolves packets flow and the isolation holds. Again with the same request
-   * it completes what is missing; with other networks it changes who is reached.
+   * Creates the task's interface. When it resolves packets flow and the isolation is in place. Called again with the same
+   * request it completes what is missing; with other networks it changes the isolation.
    *
    * @throws AttachmentError `ATTACHMENT_INVALID`, `ATTACHMENT_ADDRESS_TAKEN`, `ATTACHMENT_FAILED`
    */
@@ -81,25 +81,25 @@ export class Attachments {
       try {
         if (before !== undefined && before.address !== request.address) await this.#remove(request.taskId);
         this.#know(request);
-        // What is still tracked under the address belongs to a task that had it before.
+        // Flows that are still tracked under the address belong to a task that had it before.
         if (before?.address !== request.address) await this.#netlink.deleteFlows([{ end: request.address }]);
         const attachment = await this.#interfaces.create(request);
         await this.#applyRules();
         return attachment;
       } catch (cause) {
-        // A task that had its network keeps what it has.
+        // An attachment that was complete before stays as it is.
         if (before?.address === request.address) this.#know(before);
         else await this.#remove(request.taskId);
         throw new AttachmentError(
           { code: "ATTACHMENT_FAILED", taskId: request.taskId },
-          `cannot give task ${request.taskId} its network`,
+          `cannot attach task ${request.taskId} to its networks`,
           { cause },
         );
       }
     });
   }
 
-  /** Takes the interface away, and the namespace if it is ours. Done already if there is none. */
+  /** Removes the interface, and the namespace if we created it. Idempotent. */
   detach(taskId: string): Promise<void> {
     return this.#forTask(taskId, async () => {
       await this.#remove(taskId);
@@ -107,15 +107,15 @@ export class Attachments {
     });
   }
 
-  /** What is whole in the kernel now, whoever made it. */
+  /** The attachments that are complete in the kernel now, of this process or an earlier one. */
   async list(): Promise<Attachment[]> {
     const whole = await this.#interfaces.list();
     return whole.map((attachment) => withPath(attachment, this.#known.get(attachment.taskId)));
   }
 
   /**
-   * Makes `expected` all there is: adopts those that are whole, removes every other interface and namespace of ours.
-   * Not to be called while `attach` or `detach` are under way.
+   * Adopts the expected attachments that are complete and removes all our other interfaces and namespaces. Must not be
+   * called while `attach` or `detach` are under way.
    */
   async reconcile(expected: readonly AttachRequest[]): Promise<Reconciled> {
     for (const request of expected) checkRequest(request, this.#options);
@@ -135,11 +135,11 @@ export class Attachments {
     const ends = whole.map(({ address }) => address).filter((each) => !adopted.some(({ address }) => address === each));
     await this.#netlink.deleteFlows([...ends.map((end) => ({ end })), this.#untranslated]);
     const missing = expected.map(({ taskId }) => taskId).filter((taskId) => !this.#known.has(taskId));
-    if (removed.length > 0) this.#log.info("removed what no task has", { removed });
+    if (removed.length > 0) this.#log.info("removed interfaces and namespaces of no expected task", { removed });
     return { adopted, missing, removed };
   }
 
-  /** Sets the tasks of other nodes that share a network with a task here; all of them, each time. */
+  /** Sets the tasks of other nodes that share a network with a task of this node; replaces those of the last call. */
   async setRemote(
     members: readonly { readonly address: string; readonly networks: readonly string[] }[],
   ): Promise<void> {
@@ -148,7 +148,7 @@ export class Attachments {
     await this.#applyRules();
   }
 
-  /** Removes everything of ours from the node: interfaces, namespaces, rules, routes; forwarding is off if it was before us. */
+  /** Removes all our interfaces, namespaces, rules and routes from the node, and turns forwarding off if we turned it on. */
   async removeAll(): Promise<void> {
     this.#known.clear();
     await this.#interfaces.removeOthers(new Set());
@@ -167,7 +167,7 @@ export class Attachments {
     if (known === undefined) return;
     this.#known.delete(taskId);
     this.#version += 1;
-    // After the interface, so that no packet begins another.
+    // After the interface, so that no packet begins a new flow.
     await this.#netlink.deleteFlows([{ end: known.address }]);
   }
 
@@ -183,7 +183,7 @@ export class Attachments {
     }
   }
 
-  /** Flows of tasks to the outside that began while there was no masquerade. */
+  /** Ends flows of tasks to the outside that began while there was no masquerade rule. */
   get #untranslated(): FlowFilter {
     const { taskPool } = this.#options;
     return { sourceSubnet: taskPool, sourceKept: true, answeredOutside: taskPool };
@@ -194,7 +194,7 @@ export class Attachments {
     if (ended > 0) this.#log.info("ended flows that left without translation", { ended });
   }
 
-  /** Brings the rules up to now. Many calls at once share one transaction. */
+  /** Applies the current rules. Concurrent calls share one transaction. */
   #applyRules(): Promise<void> {
     return this.#rules(async () => {
       if (this.#appliedVersion === this.#version) return;
@@ -207,7 +207,7 @@ export class Attachments {
   }
 }
 
-/** The kernel does not know the path of a namespace that the caller made; the request does. */
+/** The path of a namespace that the caller created is not in the kernel; it is taken from the request. */
 function withPath(attachment: Attachment, request: AttachRequest | undefined): Attachment {
   return { ...attachment, netnsPath: request?.netnsPath ?? attachment.netnsPath };
 }

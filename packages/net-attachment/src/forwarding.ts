@@ -5,10 +5,10 @@ import { interfacePrefix } from "./isolation.ts";
 
 const sysctl = "net/ipv4/ip_forward";
 
-/** Names that both backends take literally. */
+/** Interface names that both firewall backends read literally. */
 const plainName = /^[\w.-]{1,15}$/;
 
-/** Beside the namespaces: no task's id begins with a dot. It goes with a reboot, as the kernel's setting does. */
+/** A file beside the namespaces: no task's id begins with a dot. A reboot removes it, as it resets the kernel's setting. */
 function recordPath(directory: string): string {
   return join(directory, ".forwarding");
 }
@@ -25,15 +25,15 @@ async function readRecord(directory: string): Promise<readonly string[] | undefi
 /**
  * Turns IPv4 forwarding on, and resolves with the links between which the node must not route for others.
  *
- * None, where the node forwarded before us: it is a router by its owner's wish. Else the links that it had then, and
- * hardware that was plugged in since; not the bridges of other programs, which may rely on forwarding once it is on.
+ * None, where the node forwarded before: its owner made it a router. Else the links that it had then, and hardware that
+ * was plugged in since; not the bridges of other programs, which may rely on forwarding once it is on.
  */
 export async function turnOnForwarding(netlink: Netlink, directory: string): Promise<string[]> {
   const links = (await netlink.links()).filter(
     ({ name }) => name !== "lo" && !name.startsWith(interfacePrefix) && plainName.test(name),
   );
   if ((await netlink.readSysctl(sysctl)).trim() === "0") {
-    // The record first: what is turned on is always known to be ours.
+    // The record is written first, so that forwarding that we turned on is always recorded.
     await writeFile(recordPath(directory), links.map(({ name }) => `${name}\n`).join(""));
     await netlink.writeSysctls({ [sysctl]: "1" });
   }

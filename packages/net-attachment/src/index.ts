@@ -1,16 +1,14 @@
 /**
- * A task's network interface, and isolation between networks.
+ * The network interfaces of a node's tasks, and isolation between networks.
  *
  * - `attachments.ts`   startAttachments, Attachments: attach, detach, adopt
  * - `interfaces.ts`    veth pairs, addresses, routes, sysctls, namespaces
  * - `isolation.ts`     members of networks → rules, for nft and for iptables; pure
  * - `forwarding.ts`    the node's forwarding, turned on and restored
- * - `address-pool.ts`  AddressPool: addresses of a node's subnet; pure
- * - `options.ts`       what is checked before anything is changed
- * - `types.ts`         what goes in and comes out
+ * - `options.ts`       checks of options and requests
+ * - `types.ts`         parameters and results
  * - `errors.ts`        AttachmentError
  */
 export { startAttachments, Attachments, type AttachmentsDependencies } from "./attachments.ts";
-export { AddressPool } from "./address-pool.ts";
 export { AttachmentError, type AttachmentFailure } from "./errors.ts";
 export type { Attachment, AttachmentsOptions, AttachRequest, Reconciled } from "./types.ts";

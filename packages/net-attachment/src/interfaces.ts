@@ -19,7 +19,7 @@ import type { Attachment, AttachRequest, ResolvedOptions } from "./types.ts";
 /** Name of the task's end of the pair. */
 const inside = "eth0";
 
-/** What the node's end is labelled with, followed by the task's id: the kernel keeps what a restart needs to know. */
+/** The alias of the node's end is this and the task's id, so that the kernel keeps what a restarted worker needs. */
 const label = "warren task ";
 
 /** The node's end of a task's pair: `wr` and 13 digits of a hash, 15 characters, the kernel's limit. */
@@ -34,7 +34,7 @@ export function interfaceName(taskId: string): string {
 
 const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);
 
-/** Runs a step whose failure with one of `codes` means that it was done already. */
+/** Runs a step for which failing with one of `codes` means that it was done before. */
 async function tolerating(codes: readonly string[], step: Promise<void>): Promise<void> {
   try {
     await step;
@@ -43,7 +43,7 @@ async function tolerating(codes: readonly string[], step: Promise<void>): Promis
   }
 }
 
-/** Makes, finds and removes the pairs and namespaces themselves. All state is the kernel's. */
+/** Creates, lists and removes veth pairs and namespaces. All state is in the kernel. */
 export class Interfaces {
   readonly #netlink: Netlink;
   readonly #options: ResolvedOptions;
@@ -60,9 +60,9 @@ export class Interfaces {
   }
 
   /**
-   * Readies the node: forwarding; an ICMP error for addresses of the pool that no task has, which also keeps the pool's
-   * packets off the default route; and the gateway's address before there is a task, so that what serves tasks can
-   * listen on it.
+   * Prepares the node: forwarding; an ICMP error for addresses of the pool that no task has, which also keeps the pool's
+   * packets off the default route; and the gateway's address before the first task, so that the name server can listen
+   * on it.
    */
   async prepare(): Promise<void> {
     const { netnsDirectory, gateway } = this.#options;
@@ -88,7 +88,7 @@ export class Interfaces {
     return join(this.#options.netnsDirectory, taskId);
   }
 
-  /** Every step leaves what is right as it is, so that what a crash cut short is completed. */
+  /** Each step is idempotent, so that an attachment that a crash interrupted is completed. */
   async create(request: AttachRequest): Promise<Attachment> {
     const { taskId, address } = request;
     const name = interfaceName(taskId);
@@ -109,7 +109,7 @@ export class Interfaces {
     await deleteNetns(this.ownPath(taskId));
   }
 
-  /** Attachments that are whole; what was left half made is not among them. */
+  /** Attachments that are complete; interrupted ones are not among them. */
   async list(): Promise<Attachment[]> {
     const links = (await this.#netlink.links()).filter((link) => link.kind === "veth" && ownName.test(link.name));
     const routes = await this.#netlink.routes();
@@ -126,7 +126,7 @@ export class Interfaces {
     return whole;
   }
 
-  /** Removes what is ours and belongs to no task of `keep`. */
+  /** Removes our interfaces and namespaces that belong to no task of `keep`. */
   async removeOthers(keep: ReadonlySet<string>): Promise<string[]> {
     const names = new Set([...keep].map(interfaceName));
     const removed: string[] = [];
@@ -167,7 +167,7 @@ export class Interfaces {
   async #setUpHost(name: string, { taskId, address }: AttachRequest): Promise<void> {
     const conf = `net/ipv4/conf/${name}`;
     await this.#netlink.writeSysctls({
-      // A packet whose source is not the task's address is dropped: isolation goes by addresses.
+      // A packet whose source is not the task's address is dropped, since isolation is by addresses.
       [`${conf}/rp_filter`]: "1",
       // A published port answers on 127.0.0.1 too; the isolation table keeps tasks out of there.
       [`${conf}/route_localnet`]: "1",
@@ -177,11 +177,11 @@ export class Interfaces {
     await this.#netlink.addAddress(name, `${this.#options.gateway}/32`);
     await this.#netlink.changeLink(name, { up: true });
     await this.#netlink.putRoute({ destination: address, link: name });
-    // Last: what has the label is whole.
+    // Last: an interface with the alias is complete.
     await this.#netlink.changeLink(name, { alias: label + taskId });
   }
 
-  /** No IPv6 on the pair: a link-local address would pass by the isolation. Nothing to do where the kernel has none. */
+  /** No IPv6 on the pair: link-local addresses would bypass the isolation. Nothing to do in a kernel without IPv6. */
   async #withoutIpv6(netlink: Netlink, link: string): Promise<Record<string, string>> {
     const name = `net/ipv6/conf/${link}/disable_ipv6`;
     try {

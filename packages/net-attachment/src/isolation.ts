@@ -2,16 +2,16 @@ import { createHash } from "node:crypto";
 import type { Chain, IptablesRules, NftObject, RuleTable } from "@warren/firewall";
 import type { ResolvedOptions } from "./types.ts";
 
-/** Interfaces of tasks: this, and a hash of the task's id. */
+/** Names of tasks' interfaces begin with this; a hash of the task's id follows. */
 export const interfacePrefix = "wr";
 
-/** A task as the rules know it. */
+/** A task in the rules. */
 export interface Member {
   readonly address: string;
   readonly networks: readonly string[];
 }
 
-/** Tasks that are on the same networks are judged by the same chain. */
+/** Tasks that are on the same networks share a chain. */
 interface Group {
   readonly key: string;
   readonly networks: readonly string[];
@@ -201,15 +201,15 @@ function iptablesRules(plan: Plan, options: ResolvedOptions): IptablesRules {
  * `local` are this node's tasks, `remote` those of other nodes that share a network with one, `closedLinks` the node's
  * links between which it does not route for others.
  *
- * - I1: an address is believed only on the interface that the route to it leads through. A source of the task pool, or
- *   any source on a task's interface, is dropped elsewhere; the gateway's address is answered on tasks' interfaces only;
- *   a VIP is never a source.
- * - I2: each packet between tasks is judged by the networks of both ends, whether or not it belongs to a tracked
+ * - I1: a source address is accepted only on the interface that the route to it leads through (reverse-path filter). A
+ *   source of the task pool on any other interface, and any other source on a task's interface, is dropped; the gateway's
+ *   address answers on tasks' interfaces only; a VIP is never a source.
+ * - I2: each packet between tasks is checked by the networks of both ends, whether or not it belongs to a tracked
  *   connection. So a connection that began while rules were missing, or before a task left a network, does not go on.
- *   Tracking decides only for packets from outside: replies pass, and what came through a published port.
- * - I3: a task's interface whose address is unknown reaches no task and nothing outside, so that a task is never open
- *   before its rules are in place.
- * - I4: `accept` ends only our own chain: others' rules may still refuse.
+ *   Connection tracking decides only for packets from outside: replies pass, and what came through a published port.
+ * - I3: a task's interface whose address is not in the rules reaches no task and nothing outside, so that a task has no
+ *   network before its rules are in place.
+ * - I4: `accept` ends only our own chain: other programs' rules may still refuse.
  */
 export function isolationTable(
   local: readonly Member[],

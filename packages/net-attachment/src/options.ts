@@ -1,5 +1,5 @@
 import { isIPv4 } from "node:net";
-import { inSubnet, parseSubnet } from "./address-pool.ts";
+import { ipv4SubnetHas, parseIpv4Subnet } from "@warren/std";
 import { AttachmentError } from "./errors.ts";
 import type { AttachmentsOptions, AttachRequest, ResolvedOptions } from "./types.ts";
 
@@ -22,7 +22,7 @@ export function resolveOptions(options: AttachmentsOptions): ResolvedOptions {
   const subnets = { ...resolved, ...Object.fromEntries(resolved.trusted.map((text, i) => [`trusted[${i}]`, text])) };
   for (const field of ["taskPool", "vipPool", "nodeSubnet", ...resolved.trusted.map((_, i) => `trusted[${i}]`)]) {
     const text = String((subnets as Record<string, unknown>)[field]);
-    if (parseSubnet(text) === undefined) refuse(field, `want an IPv4 subnet such as 10.77.0.0/16, not '${text}'`);
+    if (parseIpv4Subnet(text) === undefined) refuse(field, `want an IPv4 subnet such as 10.77.0.0/16, not '${text}'`);
   }
   if (!isIPv4(resolved.gateway)) refuse("gateway", `want an IPv4 address, not '${resolved.gateway}'`);
   if (!Number.isInteger(resolved.mtu) || resolved.mtu < 576 || resolved.mtu > 65_535) {
@@ -36,8 +36,9 @@ export function checkRequest(request: AttachRequest, options: ResolvedOptions): 
   if (!idPattern.test(request.taskId))
     refuse("taskId", `want up to 64 letters, digits, '_', '.' or '-', not '${request.taskId}'`);
   if (request.address.includes(":"))
-    refuse("address", `${request.address} is IPv6, which tasks have none of: give an IPv4 address`);
-  if (!isIPv4(request.address) || !inSubnet(request.address, options.nodeSubnet)) {
+    refuse("address", `${request.address} is IPv6, which tasks do not have: use an IPv4 address`);
+  const subnet = parseIpv4Subnet(options.nodeSubnet);
+  if (subnet === undefined || !ipv4SubnetHas(subnet, request.address)) {
     refuse("address", `want an IPv4 address of this node's subnet ${options.nodeSubnet}, not '${request.address}'`);
   }
 }

@@ -38,7 +38,7 @@ class Rig implements AsyncDisposable {
     return join(this.lab.folder, "tasks");
   }
 
-  /** As a worker that starts: with what is in the kernel and what it expects. */
+  /** Starts as a worker does: with the state that is in the kernel, and the attachments that it expects. */
   async start(expected: readonly AttachRequest[] = []): Promise<Reconciled> {
     const options = { netnsDirectory: this.netnsDirectory, nodeSubnet: "10.77.1.0/24", trusted: ["10.77.9.0/24"] };
     const { attachments, reconciled } = await startAttachments(
@@ -96,10 +96,10 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(rig.outside.call("10.77.1.2", 80)).rejects.toMatchObject(refused);
   });
 
-  test("what listens on the node's loopback is out of a task's reach", async () => {
+  test("a task can't reach servers on the node's loopback", async () => {
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     await rig.node.serve("node", 9_090);
-    // A task that means harm routes loopback out of its interface.
+    // A hostile task routes loopback out of its interface.
     await a.netlink.writeSysctls({ "net/ipv4/conf/all/route_localnet": "1" });
     await a.run("ip", ["route", "del", "local", "127.0.0.0/8", "table", "local"]);
     await a.run("ip", ["route", "del", "local", "127.0.0.1", "table", "local"]);
@@ -118,7 +118,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await has()).toBe(false);
   });
 
-  test("a task that takes another's address reaches nobody with it", async () => {
+  test("a task that uses another task's address can't send from it", async () => {
     await rig.task("b", "10.77.1.3", ["front"]);
     await rig.attachments.attach({ taskId: "a", address: "10.77.1.2", networks: ["front"] });
     const thief = await rig.task("thief", "10.77.1.4", ["front"]);
@@ -132,7 +132,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await rig.attachments.detach("a");
   });
 
-  test("tasks of other nodes are reached by network too, and the trusted reach all", async () => {
+  test("tasks of other nodes are reachable where they share a network, and trusted subnets reach every task", async () => {
     const far = await rig.lab.host("far");
     const [near, end] = await rig.lab.wire(rig.node, "10.77.9.1/32", far, "10.77.2.2/32");
     await far.netlink.addAddress(end, "10.77.2.3/32");
@@ -160,7 +160,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await far.call("10.77.1.2", 80)).toMatchObject({ caller: "10.77.9.2" });
   });
 
-  test("through a VIP a task reaches what its networks let it reach; a published port is open to all", async () => {
+  test("through a VIP a task reaches only tasks that share a network with it; a published port is open to all", async () => {
     const web = await rig.task("web", "10.77.1.2", ["front"]);
     const friend = await rig.task("friend", "10.77.1.3", ["front"]);
     const stranger = await rig.task("stranger", "10.77.1.4", ["back"]);
@@ -194,7 +194,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await a.call("10.77.1.3", 80)).toMatchObject({ name: "b" });
   });
 
-  test("a worker that starts anew adopts what it expects, connections included, and removes everything else", async () => {
+  test("a restarted worker adopts the attachments that it expects, connections included, and removes all others", async () => {
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     await rig.task("b", "10.77.1.3", ["front"]);
     await rig.attachments.attach({ taskId: "orphan", address: "10.77.1.4", networks: [] });
@@ -221,7 +221,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await rig.node.netlink.link("wrtheirs")).toBeDefined();
   });
 
-  test("thirty tasks attached at once are all there, and nothing is left of them when all is removed", async () => {
+  test("thirty tasks attached at once are complete, and removeAll leaves nothing of them", async () => {
     const before = (await rig.node.netlink.links()).length;
     await Promise.all(
       Array.from({ length: 30 }, (_, i) =>
@@ -243,7 +243,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(stdout.toLowerCase()).not.toContain("warren");
   });
 
-  test("an address in use, an address from elsewhere and IPv6 are refused before anything is made", async () => {
+  test("an address in use, an address outside of the node's subnet and IPv6 are refused before anything is created", async () => {
     const links = (await rig.node.netlink.links()).length + 1;
     await rig.attachments.attach({ taskId: "a", address: "10.77.1.2", networks: [] });
     const attach = (taskId: string, address: string): Promise<unknown> =>

@@ -79,28 +79,28 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await rig.task("a", "10.77.1.2", ["front"]);
     const b = await rig.task("b", "10.77.1.3", ["front"]);
     await rig.attachments.setRemote([{ address: "10.77.2.2", networks: ["front"] }]);
-    // A local task's, a remote task's, one of the pool that nobody has, a VIP.
+    // A local task's, a remote task's, an unused one of the pool, a VIP.
     for (const source of ["10.77.1.2", "10.77.2.2", "10.77.1.200", "10.96.0.7"]) {
       await rig.forge(source);
-      await rig.neighbour.shout(source, "10.77.1.3", 80, "forged");
+      await rig.neighbour.sendFrom(source, "10.77.1.3", 80, "forged");
     }
     // Sent later from the node itself, through the same interface of the task.
-    await rig.node.shout("169.254.1.1", "10.77.1.3", 80, "true");
-    await until("the true packet arrives", async () => (await b.heard()).some((line) => line.endsWith("true")));
-    expect(await b.heard()).toEqual(["169.254.1.1 true"]);
+    await rig.node.sendFrom("169.254.1.1", "10.77.1.3", 80, "true");
+    await until("the genuine packet arrives", async () => (await b.received()).some((line) => line.endsWith("true")));
+    expect(await b.received()).toEqual(["169.254.1.1 true"]);
   });
 
   test("a task that claims an address of the LAN is not forwarded, though the node's own check is loose", async () => {
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     await rig.node.netlink.writeSysctls({ "net/ipv4/conf/all/rp_filter": "2" });
     await a.netlink.addAddress("eth0", "192.168.8.99/32");
-    await a.shout("192.168.8.99", "192.168.7.2", 80, "forged");
-    await a.shout("10.77.1.2", "192.168.7.2", 80, "true");
-    await until("the true packet arrives", async () => (await rig.neighbour.heard()).length > 0);
-    expect(await rig.neighbour.heard()).toEqual([`${nodeAddress} true`]);
+    await a.sendFrom("192.168.8.99", "192.168.7.2", 80, "forged");
+    await a.sendFrom("10.77.1.2", "192.168.7.2", 80, "true");
+    await until("the genuine packet arrives", async () => (await rig.neighbour.received()).length > 0);
+    expect(await rig.neighbour.received()).toEqual([`${nodeAddress} true`]);
   });
 
-  test("the gateway's address answers tasks and the node, and nobody on the LAN", async () => {
+  test("the gateway's address answers tasks and the node, and no host on the LAN", async () => {
     const a = await rig.task("a", "10.77.1.2", []);
     await rig.node.serve("names", 53);
     expect(await a.send("169.254.1.1", 53, 4_000)).toMatchObject({ name: "names" });
@@ -108,14 +108,14 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(rig.neighbour.send("169.254.1.1", 53, 4_000)).rejects.toMatchObject(lost);
   });
 
-  test("a node that was no router does not route between its LANs, and tasks still reach both", async () => {
+  test("a node that did not forward before does not route between its LANs, and tasks still reach both", async () => {
     const a = await rig.task("a", "10.77.1.2", []);
     await expect(rig.neighbour.send("192.168.8.2", 80, 4_000)).rejects.toMatchObject(lost);
     expect(await a.call("192.168.8.2", 80)).toMatchObject({ name: "other", caller: "192.168.8.1" });
     expect(await a.call("192.168.7.2", 80)).toMatchObject({ name: "neighbour" });
   });
 
-  test("a node that routed before us goes on routing, with forwarding on after all of ours is removed", async () => {
+  test("a node that forwarded before still routes between its LANs, also after removeAll", async () => {
     await using router = await Rig.open(backend, "1");
     expect(await router.neighbour.call("192.168.8.2", 80)).toMatchObject({ name: "other" });
     await router.attachments.removeAll();
@@ -124,7 +124,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect((await rig.node.netlink.readSysctl("net/ipv4/ip_forward")).trim()).toBe("0");
   });
 
-  test("a task gets none of the packets of the task that had its address before", async () => {
+  test("a task gets no packets of flows of the task that had its address before", async () => {
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     await rig.task("b", "10.77.1.3", ["front"]);
     await a.send("10.77.1.3", 80, 4_000);
@@ -148,7 +148,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     const a = await rig.task("a", "10.77.1.2", ["front"]);
     const b = await rig.task("b", "10.77.1.3", ["back"]);
     await rig.neighbour.netlink.putRoute({ destination: "10.77.1.2", gateway: nodeAddress });
-    // As if nobody restored them for a while.
+    // As if the rules were missing for a while.
     await rig.firewall.remove("net");
     expect(await a.send("10.77.1.3", 80, 4_000)).toMatchObject({ name: "b" });
     expect(await a.send("192.168.7.2", 80, 4_001)).toMatchObject({ name: "neighbour", caller: "10.77.1.2" });
@@ -159,6 +159,6 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(a.send("10.77.1.3", 80, 4_000)).rejects.toMatchObject(lost);
     await expect(a.call("10.77.1.3", 80)).rejects.toMatchObject(refused);
     expect(await a.send("192.168.7.2", 80, 4_001)).toMatchObject({ caller: nodeAddress });
-    expect(await b.heard()).toHaveLength(1);
+    expect(await b.received()).toHaveLength(1);
   });
 });

@@ -33,19 +33,19 @@ describe("the rules", () => {
     expect(table.iptables().filter.filter(({ name }) => name.startsWith("F-"))).toHaveLength(2);
   });
 
-  test("of iptables let a group reach its peers and refuse the rest of the pool", () => {
+  test("of iptables accept a group's peers and refuse the rest of the pool", () => {
     const [front] = table.iptables().filter.filter(({ name, rules }) => name.startsWith("F-") && rules.length === 6);
     expect(front?.rules.at(-1)).toBe("-d 10.77.0.0/16 -g @REFUSE");
     expect(front?.rules[3]).toBe("-d 10.77.2.2 -j RETURN");
   });
 
-  test("of no task still close the interfaces", () => {
+  test("without tasks still close all tasks' interfaces", () => {
     const none = nftTable(isolationTable([], [], options).nft());
     expect(none).toContain(`iifname "wr*" goto refuse`);
     expect(none).not.toContain("elements");
   });
 
-  test("drop what is forwarded between closed links and concerns no task", () => {
+  test("drop packets between closed links that are neither from nor to a task", () => {
     const closed = isolationTable([], [], options, ["eth0", "eth1"]);
     const pool = "ip saddr != 10.77.0.0/16 ip daddr != 10.77.0.0/16";
     expect(nftTable(closed.nft())).toContain(`iifname { "eth0", "eth1" } oifname { "eth0", "eth1" } ${pool} drop`);
@@ -54,7 +54,7 @@ describe("the rules", () => {
   });
 });
 
-test("an interface's name is the task's alone, the same each time, and fits the kernel", () => {
+test("an interface's name is unique to its task, stable, and within the kernel's length", () => {
   const names = Array.from({ length: 1_000 }, (_, i) => interfaceName(`task${i}`));
   expect(new Set(names).size).toBe(1_000);
   expect(names.every((name) => /^wr[0-9a-z]{13}$/.test(name))).toBe(true);

@@ -10,7 +10,7 @@ import type { BalancedService, Flows, LoadBalancerOptions, PortUse, PublishedPor
 export interface LoadBalancerDependencies {
   readonly firewall: Pick<Firewall, "apply" | "remove">;
   readonly flows: Flows;
-  /** What programs of the node listen on. @default this process's network namespace */
+  /** Ports that programs of the node listen on. @default those of this process's network namespace */
   readonly hostPorts?: () => Promise<readonly PortUse[]>;
   readonly log?: Logger;
 }
@@ -23,16 +23,16 @@ export class LoadBalancer {
   readonly #options: Required<LoadBalancerOptions>;
   readonly #one = serially();
   readonly #hostPorts: () => Promise<readonly PortUse[]>;
-  /** Keys of the ports that our rules take. */
+  /** Keys of the ports that our rules publish. */
   #published: ReadonlySet<string> = new Set();
   #withheld: readonly WithheldPort[] = [];
   #requested: readonly BalancedService[] | undefined;
-  /** The services of the last `set`; an older call that has not begun applies these too. */
+  /** The services of the last `set`. An earlier call that has not begun applies these too. */
   #wanted: readonly BalancedService[] = [];
   #applied: readonly BalancedService[] | undefined;
 
   /**
-   * Touches no rules: those of the process before stay until the first `set`.
+   * Changes no rules: those of an earlier process stay until the first `set`.
    *
    * @throws LoadBalancerError `LB_INVALID`
    */
@@ -45,8 +45,8 @@ export class LoadBalancer {
   }
 
   /**
-   * Balances exactly these services, from when it resolves. UDP flows to tasks that are gone are ended, so that
-   * their senders reach another; TCP connections end with their task.
+   * Balances exactly these services, once it resolves. UDP flows to tasks that are gone are ended, so that their senders
+   * reach another task; TCP connections end with their task.
    *
    * @throws LoadBalancerError `LB_INVALID` (nothing changed); FirewallError `FIREWALL_RULES_FAILED`
    */
@@ -70,7 +70,7 @@ export class LoadBalancer {
     });
   }
 
-  /** Ports of the last `set` that the node needs itself; they are not published here. Looked at anew by each `set`. */
+  /** Ports of the last `set` that are not published on this node, since the node needs them itself. Each `set` checks anew. */
   get withheld(): readonly WithheldPort[] {
     return this.#withheld;
   }
@@ -88,13 +88,13 @@ export class LoadBalancer {
     return services;
   }
 
-  /** Ends flows that began while there were no rules: they go to a VIP untranslated for as long as they last. */
+  /** Ends flows to VIPs that began while there were no rules: they would stay untranslated for as long as they last. */
   async #endStrays(services: readonly BalancedService[]): Promise<void> {
     const filters = strayFlows(services);
     if (filters.length > 0) await this.#flows.deleteFlows(filters);
   }
 
-  /** Takes all rules of the balancer away; without it they outlive the process. */
+  /** Removes all rules of the balancer; without it they outlive the process. */
   async remove(): Promise<void> {
     await this.#one(() => this.#firewall.remove("lb"));
     this.#applied = undefined;

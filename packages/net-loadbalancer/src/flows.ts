@@ -5,8 +5,8 @@ const udp = 17;
 
 type Filter = Parameters<Flows["deleteFlows"]>[0][number];
 
-/** Where a service's UDP callers send to, as filters without who may answer. */
-function entrances(service: BalancedService): Filter[] {
+/** Filters of the UDP flows to a service's VIP and published ports. */
+function entryFilters(service: BalancedService): Filter[] {
   const ports = (service.ports ?? []).filter(({ protocol }) => protocol === "udp");
   return [
     ...(service.vip === undefined ? [] : [{ protocol: udp, destination: service.vip }]),
@@ -15,9 +15,9 @@ function entrances(service: BalancedService): Filter[] {
 }
 
 /**
- * The UDP flows to end after `before` has become `after`. A flow goes where its first packet went for as long as its
- * sender keeps on, whether or not anybody answers. So those end that go to a task that is gone, and those that began
- * while the entrance led nowhere. A draining task is still there and keeps its own.
+ * The UDP flows to end after `before` has become `after`. Connection tracking sends a flow where its first packet went for
+ * as long as its sender goes on, whether or not it is answered. So flows to a task that is gone are ended, and those that
+ * began while the service had no task. A draining task is still there and keeps its flows.
  */
 export function staleFlows(
   before: readonly BalancedService[] | undefined,
@@ -31,16 +31,16 @@ export function staleFlows(
     const answering = service.backends.map(({ address }) => address);
     const lost = was?.backends.some(({ address }) => !answering.includes(address)) ?? true;
     const reopened = was?.backends.length === 0 && answering.length > 0;
-    const moved = JSON.stringify(was && entrances(was)) !== JSON.stringify(entrances(service));
+    const moved = JSON.stringify(was && entryFilters(was)) !== JSON.stringify(entryFilters(service));
     if (lost || reopened || moved) {
-      filters.push(...entrances(service).map((entrance) => ({ ...entrance, exceptAnsweredBy: answering })));
+      filters.push(...entryFilters(service).map((entrance) => ({ ...entrance, exceptAnsweredBy: answering })));
     }
   }
-  for (const gone of old.values()) filters.push(...entrances(gone));
+  for (const gone of old.values()) filters.push(...entryFilters(gone));
   return filters;
 }
 
-/** The flows to end after rules were missing for a while: those that no task of their service answers, TCP's to VIPs too. */
+/** The flows to end after rules were missing for a while: those that no task of their service answers, with TCP flows to VIPs. */
 export function strayFlows(services: readonly BalancedService[]): Filter[] {
   const unanswered = services.flatMap(({ vip, backends }) =>
     vip === undefined

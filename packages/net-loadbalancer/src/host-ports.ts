@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import type { PortUse } from "./types.ts";
 
 const tcpListen = "0A";
-/** Of a UDP socket that is not connected. */
+/** The state of a UDP socket that is not connected. */
 const udpUnconnected = "07";
-/** From here on Linux draws ports for clients: an unconnected UDP socket there is a client that asks, not a server. */
+/** The first of the ports that Linux picks for clients: an unconnected UDP socket there is a client's, not a server's. */
 const firstClientPort = 32_768;
 
 /** `0100007F` → `127.0.0.1`; undefined for an IPv6 address that is not all zeros. */
@@ -33,9 +33,9 @@ export function parseSockets(text: string, protocol: "tcp" | "udp"): PortUse[] {
 }
 
 /**
- * What programs of this network namespace listen on, TCP and UDP, IPv4 and IPv6.
+ * The ports that programs of this network namespace listen on, TCP and UDP, IPv4 and IPv6.
  *
- * @param directory of the namespace's tables
+ * @param directory with the namespace's tables of sockets
  */
 export async function readHostPorts(directory = "/proc/self/net"): Promise<PortUse[]> {
   const tables = [

@@ -1,10 +1,11 @@
 import { isIPv4 } from "node:net";
+import { ipv4SubnetHas, parseIpv4Subnet } from "@warren/std";
 import { LoadBalancerError } from "./errors.ts";
 import type { BalancedService, LoadBalancerOptions, PortUse, ResolvedOptions } from "./types.ts";
 
 /** Ids become names of chains and sets. */
 const idPattern = /^[\w.-]{1,64}$/;
-/** API and Raft, REST, WireGuard. The metrics listeners are found in use. */
+/** API and Raft, REST, WireGuard. The metrics listeners count as ports in use. */
 const ownPorts: readonly PortUse[] = [
   { protocol: "tcp", port: 2_377 },
   { protocol: "tcp", port: 2_378 },
@@ -16,25 +17,10 @@ function refuse(field: string, why: string): never {
   throw new LoadBalancerError({ code: "LB_INVALID", field }, `${field}: ${why}`);
 }
 
-function isSubnet(text: string): boolean {
-  const [address = "", length = ""] = text.split("/");
-  return isIPv4(address) && /^\d{1,2}$/.test(length) && Number(length) <= 32;
-}
-
-function bits(address: string): number {
-  const [a = 0, b = 0, c = 0, d = 0] = address.split(".").map(Number);
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
-}
-
-/**
- * Whether an IPv4 address lies within a subnet. Plain numbers: Node's BlockList makes a native object for each look,
- * and each change looks at every task of the cluster.
- */
+/** Whether an IPv4 address lies within a subnet of checked options. */
 export function subnet(text: string): (address: string) => boolean {
-  const [address = "", length] = text.split("/");
-  const outside = 2 ** (32 - Number(length));
-  const first = Math.floor(bits(address) / outside);
-  return (each) => Math.floor(bits(each) / outside) === first;
+  const parsed = parseIpv4Subnet(text);
+  return (address) => parsed !== undefined && ipv4SubnetHas(parsed, address);
 }
 
 export function resolveOptions(options: LoadBalancerOptions): ResolvedOptions {
@@ -46,7 +32,8 @@ export function resolveOptions(options: LoadBalancerOptions): ResolvedOptions {
     ...options,
   };
   for (const field of ["taskPool", "nodeSubnet", "vipPool"] as const) {
-    if (!isSubnet(resolved[field])) refuse(field, `want an IPv4 subnet such as 10.77.0.0/16, not '${resolved[field]}'`);
+    if (parseIpv4Subnet(resolved[field]) === undefined)
+      refuse(field, `want an IPv4 subnet such as 10.77.0.0/16, not '${resolved[field]}'`);
   }
   if (!isIPv4(resolved.gateway)) refuse("gateway", `want an IPv4 address, not '${resolved.gateway}'`);
   return Object.freeze(resolved);
@@ -70,8 +57,7 @@ export function checkServices(services: readonly BalancedService[], options: Res
     if (!idPattern.test(service.id)) refuse(`${at}.id`, "want up to 64 letters, digits, '_', '.' or '-'");
     take(`service ${service.id}`, `${at}.id`);
     if (service.vip !== undefined) {
-      if (!isIPv4(service.vip) || !vips(service.vip))
-        refuse(`${at}.vip`, `want an address of ${options.vipPool}, not '${service.vip}'`);
+      if (!vips(service.vip)) refuse(`${at}.vip`, `want an address of ${options.vipPool}, not '${service.vip}'`);
       take(`VIP ${service.vip}`, `${at}.vip`);
     }
     for (const [i, { address, weight = 1 }] of service.backends.entries()) {

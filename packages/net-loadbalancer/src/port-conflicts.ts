@@ -1,15 +1,15 @@
 import type { BalancedService, PortUse, ResolvedOptions, WithheldPort } from "./types.ts";
 
-/** Names a published port among all of a node. */
+/** The key of a published port, unique on a node. */
 export function portKey(protocol: string, port: number): string {
   return `${port}/${protocol}`;
 }
 
 /**
- * The services without the ports that the node needs itself, and which those are. Pure.
+ * Splits off the ports that the node needs itself: the services without them, and which ports they are. Pure.
  *
- * A port belongs to its first user: one in `published`, which is ours already, stays so whoever listens on it later.
- * Programs that listen on the gateway's address alone are in nobody's way, as its ports are never published.
+ * A port belongs to its first user: one in `published` stays published even if a program listens on it later. Programs
+ * that listen on the gateway's address alone are no conflict, as its ports are never published.
  */
 export function withholdPorts(
   services: readonly BalancedService[],

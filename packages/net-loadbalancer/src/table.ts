@@ -3,9 +3,9 @@ import type { Chain, IptablesRules, NftObject, RuleTable } from "@warren/firewal
 import { subnet } from "./options.ts";
 import type { BalancedService, PublishedPort, ResolvedOptions, ServiceBackend } from "./types.ts";
 
-/** Where an entrance leads: the tasks that take new connections, each with its weight. */
+/** The targets of a VIP or published port: the tasks that take new connections, each with its weight. */
 interface Target {
-  /** Name of its chain; letters and digits. */
+  /** Name of the chain; letters and digits. */
   readonly chain: string;
   readonly backends: readonly Required<ServiceBackend>[];
 }
@@ -14,7 +14,7 @@ interface Target {
 interface Plan {
   readonly vips: readonly (Target & { readonly vip: string })[];
   readonly ports: readonly (Target & { readonly port: PublishedPort })[];
-  /** This node's tasks that may call themselves through an entrance. */
+  /** This node's tasks that may call themselves through a VIP or published port. */
   readonly local: readonly string[];
 }
 
@@ -45,7 +45,7 @@ function plan(services: readonly BalancedService[], options: ResolvedOptions): P
 
 const open = ({ backends }: Target): boolean => backends.length > 0;
 
-/** A number below the sum of the weights, drawn for each new connection, picks the task that its range belongs to. */
+/** A random number below the sum of the weights, drawn for each new connection, selects the task by its range. */
 function nftChoice(backends: readonly Required<ServiceBackend>[]): string {
   if (backends.length === 1) return (backends[0] as ServiceBackend).address;
   let next = 0;
@@ -120,7 +120,7 @@ function nftRules({ vips, ports, local }: Plan, options: ResolvedOptions): NftOb
   ];
 }
 
-/** As `nftChoice`, by one rule a task: each takes its share of what those before it left. */
+/** As `nftChoice`, with one rule per task: each takes its share of what the rules before it left. */
 function iptablesChoice(backends: readonly Required<ServiceBackend>[], before: string, after: string): string[] {
   let left = backends.reduce((sum, { weight }) => sum + weight, 0);
   return backends.map(({ address, weight }) => {
@@ -180,11 +180,11 @@ function iptablesRules({ vips, ports, local }: Plan, options: ResolvedOptions): 
 /**
  * The balancer's rules for these services. Pure: equal snapshots give equal text.
  *
- * A packet to a VIP, or to a published port of one of the node's own addresses, has its destination changed to a task
- * that is drawn by weight; the rest of its connection follows by tracking. The source stays the caller's, but for
- * what could not be answered otherwise: a task of this node that reached itself, or that was reached from loopback, sees
- * its gateway (masquerading would look for an address of the node's own, and it may have none); a task of another node
- * sees this node where the caller is outside. What has no task is refused at once.
+ * A packet to a VIP, or to a published port of one of the node's own addresses, has its destination translated to a task
+ * that is drawn by weight; the rest of its connection follows by connection tracking. The source stays the caller's, except
+ * where the answer would not come back: a task of this node that calls itself, or is called from loopback, sees its gateway
+ * (masquerading would need an address of the node's own, and it may have none); a task of another node sees this node
+ * where the caller is outside. Packets to a VIP or port without a task are refused at once.
  */
 export function balancerTable(services: readonly BalancedService[], options: ResolvedOptions): RuleTable {
   const planned = plan(services, options);

@@ -3,8 +3,8 @@ export interface ServiceBackend {
   /** The task's IPv4 address. */
   readonly address: string;
   /**
-   * Share of new connections: a task of weight 2 gets twice those of one of weight 1. At 0 it drains: open
-   * connections go on, new ones go elsewhere. A whole number up to 65,535.
+   * Share of new connections: a task of weight 2 gets twice as many as one of weight 1. At 0 it drains: open
+   * connections go on, new ones go to other tasks. A whole number up to 65,535.
    *
    * @default 1
    */
@@ -21,10 +21,10 @@ export interface PublishedPort {
   readonly mode: "ingress" | "host";
 }
 
-/** A service as this node balances it. */
+/** A service that this node balances. */
 export interface BalancedService {
   readonly id: string;
-  /** Every port and protocol of the VIP goes to the same port of a task. Without one only published ports are. */
+  /** Every port and protocol of the VIP leads to the same port of a task. Without a VIP only published ports are balanced. */
   readonly vip?: string;
   /** Healthy and draining tasks on all nodes. */
   readonly backends: readonly ServiceBackend[];
@@ -36,7 +36,7 @@ export interface LoadBalancerOptions {
   readonly taskPool?: string;
   /** Addresses of this node's tasks, within `taskPool`. */
   readonly nodeSubnet: string;
-  /** What of it no service has is refused. @default "10.96.0.0/16" */
+  /** Addresses of VIPs; packets to those that no service has are refused. @default "10.96.0.0/16" */
   readonly vipPool?: string;
   /** The address of the node that its tasks see; its ports are never published. @default "169.254.1.1" */
   readonly gateway?: string;
@@ -52,7 +52,7 @@ export interface PortUse {
   readonly address?: string;
 }
 
-/** A port that a service asks for and does not get on this node. */
+/** A port that a service wants to publish and that is not published on this node. */
 export interface WithheldPort {
   readonly serviceId: string;
   readonly protocol: "tcp" | "udp";

@@ -8,7 +8,7 @@ import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 const vip = "10.96.0.10";
 const nodeAddress = "192.168.7.1";
 
-/** The program that runs in production, in the host. */
+/** Runs the real programs, in the host's namespace. */
 function runIn(host: LabHost): Run {
   return (program, args, input) => runProgram("nsenter", [`--net=${host.path}`, program, ...args], input);
 }
@@ -126,7 +126,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await caller.send(vip, 80, 4_001)).toMatchObject({ name: "b" });
   });
 
-  test("a UDP flow to a task that is gone reaches another", async () => {
+  test("a UDP flow to a task that is gone is sent to another task", async () => {
     const caller = await rig.task("caller", "10.77.1.9");
     await rig.task("a", "10.77.1.2");
     await rig.task("b", "10.77.1.3");
@@ -147,7 +147,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await a.call(nodeAddress, 8_080)).toMatchObject({ name: "a" });
   });
 
-  test("a published port answers outside with the client's address kept, and the node by each of its addresses", async () => {
+  test("a published port answers clients outside with their address kept, and the node on each of its addresses", async () => {
     await rig.task("a", "10.77.1.2", 8_000);
     const ports = [{ protocol: "tcp", published: 8_080, target: 8_000, mode: "ingress" }] as const;
     await rig.balancer.set([web([{ address: "10.77.1.2" }], { ports })]);
@@ -157,7 +157,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await rig.node.call(vip, 8_000)).toMatchObject({ name: "a" });
   });
 
-  test("a port that a program of the node listens on leads to that program, from outside and from the node", async () => {
+  test("a port that a program of the node listens on stays that program's, from outside and from the node", async () => {
     await rig.task("a", "10.77.1.2");
     await rig.node.serve("ssh", 22);
     const ports = [22, 8_080].map(
@@ -170,7 +170,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(rig.balancer.withheld).toMatchObject([{ published: 22, reason: "in use" }]);
   });
 
-  test("on a node whose cable is pulled a published port answers on loopback, and a task reaches itself", async () => {
+  test("on a node without an uplink a published port answers on loopback, and a task reaches itself", async () => {
     await using alone = await Rig.open(backend, { wired: false });
     const a = await alone.task("a", "10.77.1.2");
     const ports = [{ protocol: "tcp", published: 8_080, target: 80, mode: "ingress" }] as const;
@@ -197,7 +197,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(rig.client.call(nodeAddress, 8_081)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  test("what has no task is refused at once: an idle VIP, a VIP of nobody, an idle published port", async () => {
+  test("an idle VIP, an unused VIP and an idle published port are refused at once", async () => {
     const caller = await rig.task("caller", "10.77.1.9");
     const ports = [{ protocol: "tcp", published: 8_080, target: 80, mode: "ingress" }] as const;
     await rig.balancer.set([web([{ address: "10.77.1.2", weight: 0 }], { ports })]);
@@ -207,7 +207,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     await expect(rig.client.call(nodeAddress, 8_080)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  test("rules that others flush, delete in part or delete whole are put back, and theirs are left alone", async () => {
+  test("rules that other programs flush, edit or delete are restored, and other programs' rules are left alone", async () => {
     const caller = await rig.task("caller", "10.77.1.9");
     await rig.task("a", "10.77.1.2");
     await rig.balancer.set([web([{ address: "10.77.1.2" }])]);
@@ -282,7 +282,7 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
   });
 });
 
-test("where the kernel tells nothing of a flush, as with iptables-legacy, the rules are back within the resync", async () => {
+test("where the kernel does not notify of a flush, as with iptables-legacy, the rules are restored within the resync period", async () => {
   await using lab = await Lab.open();
   const node = await lab.host("node");
   const clock = new FakeClock();

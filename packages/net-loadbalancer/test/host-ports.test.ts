@@ -21,7 +21,7 @@ function balancer(inUse: PortUse[]) {
   return { it, log, rules: () => firewall.texts.get("lb") ?? "" };
 }
 
-test("a port that a program of the node listens on stays the program's, and is named in the log once", async () => {
+test("a port that a program of the node listens on is not published, and is logged once", async () => {
   const { it, log, rules } = balancer([{ protocol: "tcp", port: 22, address: "0.0.0.0" }]);
   await it.set([web(22, 8_080)]);
   await it.set([web(22, 8_080, 8_081)]);
@@ -51,7 +51,7 @@ test("a published port stays published when a program listens on it later", asyn
   expect(rules()).toContain("tcp . 8080 ");
 });
 
-test("Warren's own ports are reserved, and what listens on the gateway alone is in nobody's way", async () => {
+test("Warren's own ports are reserved, and listeners on the gateway's address alone are no conflict", async () => {
   const { it, rules } = balancer([{ protocol: "tcp", port: 53, address: "169.254.1.1" }]);
   await it.set([web(2_377, 2_378, 53)]);
   expect(it.withheld.map(({ published, reason }) => [published, reason])).toEqual([
@@ -61,12 +61,12 @@ test("Warren's own ports are reserved, and what listens on the gateway alone is 
   expect(rules()).toContain("tcp . 53 ");
 });
 
-test("listeners of this machine are found, on TCP and UDP, and connections are none", async () => {
+test("listeners of this machine are found, on TCP and UDP, and connections are not listeners", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const tcp = (server.address() as AddressInfo).port;
   const socket = createSocket("udp4");
-  // Below the ports that are drawn for clients; the first that is free.
+  // Below the ports that the kernel picks for clients; the first that is free.
   let udp = 20_000;
   for (let bound = false; !bound; udp += bound ? 0 : 1)
     bound = await new Promise<boolean>((resolve) => {

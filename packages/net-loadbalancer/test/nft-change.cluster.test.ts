@@ -33,7 +33,7 @@ class Node implements AsyncDisposable {
     return !(this.inputs.at(-1) ?? "").includes("delete table");
   }
 
-  /** Its table in an order that does not tell how it came about. */
+  /** Its table in an order that does not depend on its history. */
   async table(): Promise<readonly string[]> {
     const { stdout } = await this.host.run("nft", ["list", "table", "ip", "warren_lb"]);
     const blocks = stdout.replaceAll(/chain mark_\w+/g, "chain mark").match(/^\t\w+ \S+ \{[\s\S]*?^\t\}/gm) ?? [];
@@ -70,7 +70,7 @@ beforeAll(async () => {
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
-test("a table that was changed a hundred times is the table that the last snapshot gives at once", async () => {
+test("a table that was changed a hundred times equals the table of the last snapshot applied whole", async () => {
   const random = seededRandom(20_260_101);
   await using node = await Node.open(hosts[0] as LabHost);
   const services = new Map(Array.from({ length: 40 }, (_, i) => [i, service(i, threeTasks(i))]));
@@ -129,11 +129,11 @@ describe("with 1,000 services", () => {
     for (let n = 1; n <= 9; n += 1) changesMs.push(await took(withTask(n)));
     expect(node.inputs).toHaveLength(10);
     for (const input of node.inputs.slice(1)) expect(input.split("\n").length).toBeLessThan(10);
-    // Quiet, it is a fifteenth; the machine that this runs on seldom is.
+    // On an idle machine it is a fifteenth; the bound leaves room for a busy one.
     expect(Math.min(...changesMs)).toBeLessThan(wholeMs / 3);
   });
 
-  test("a change of a table that others flushed, edited or replaced in the meantime makes it whole again", async () => {
+  test("a change restores the whole table where other programs flushed, edited or replaced it meanwhile", async () => {
     await using node = await Node.open(hosts[2] as LabHost);
     await node.balancer.set(withTask(1));
     const good = await node.table();

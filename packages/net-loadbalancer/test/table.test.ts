@@ -19,7 +19,7 @@ const web: BalancedService = {
 describe("rules for nft", () => {
   const rules = nftTable(balancerTable([web], options).nft());
 
-  test("give each task its share of the numbers, and a draining one none", () => {
+  test("give each task its range of the numbers, and a draining one none", () => {
     expect(rules).toContain("dnat to numgen random mod 4 map { 0-2 : 10.77.1.2, 3 : 10.77.2.2 }\n");
     expect(rules).toContain(
       "meta l4proto tcp dnat to numgen random mod 4 map { 0-2 : 10.77.1.2, 3 : 10.77.2.2 } : 80\n",
@@ -47,7 +47,7 @@ describe("rules for nft", () => {
 describe("rules for iptables", () => {
   const { nat, filter } = balancerTable([web], options).iptables();
 
-  test("give each task its share of what those before it left", () => {
+  test("give each task its share of what the rules before it left", () => {
     const chain = nat.find(({ rules }) => rules.length === 2 && rules[1] === "-j DNAT --to-destination 10.77.2.2");
     expect(chain?.rules[0]).toBe(
       "-m statistic --mode random --probability 0.7500000000 -j DNAT --to-destination 10.77.1.2",
@@ -67,7 +67,7 @@ describe("stale UDP flows", () => {
 
   test.each<[string, BalancedService[] | undefined, BalancedService[], object[]]>([
     [
-      "a first set ends what nobody of the service answers",
+      "a first set ends flows that no task of the service answers",
       undefined,
       [dns],
       [{ ...entrance, exceptAnsweredBy: ["10.77.1.2"] }],

@@ -8,7 +8,7 @@ const names: ReadonlyMap<number, string> = new Map(
  * The kernel refused a request. `code` is errno's name (`EEXIST`, `ENODEV`, `EPERM`, …), or `EINVAL` for an argument that
  * never reached it.
  *
- * The class is known by its name, as all error classes of Warren are, so it is recognised across copies of this package.
+ * The class is recognised by its name, as all error classes of Warren are, so `is` holds across copies of this package.
  */
 export class NetlinkError extends Error {
   readonly code: string;
@@ -29,7 +29,7 @@ export class NetlinkError extends Error {
   }
 }
 
-/** The addon rejects with `ERRNO|text`; anything else is a fault of ours and passes as it is. */
+/** The addon rejects with `ERRNO|text`; any other error is a fault of the program and is returned unchanged. */
 export function toNetlinkError(doing: string, error: unknown): unknown {
   const parts = error instanceof Error ? /^(\d+)\|(.*)$/s.exec(error.message) : null;
   if (parts === null) return error;

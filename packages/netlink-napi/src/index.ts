@@ -1,8 +1,8 @@
 /**
- * The kernel's network, from JavaScript.
+ * The Linux kernel's network: links, addresses, routes, namespaces, tracked flows, and notifications of changes.
  *
  * - `netlink.ts`  openNetlink, and the named namespaces
- * - `types.ts`    what goes in and comes out
+ * - `types.ts`    parameters and results
  * - `errors.ts`   NetlinkError
  * - `testing/`    hosts for tests, as `@warren/netlink-napi/testing`
  * - `../native/`  the addon, in Rust

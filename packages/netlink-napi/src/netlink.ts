@@ -47,7 +47,8 @@ async function translated<T>(doing: string, call: () => Promise<T>): Promise<T> 
 }
 
 /**
- * The network of the namespace at `netns`, or of this process. It holds one socket, which goes when it is collected.
+ * The network of the namespace at `netns`, or of this process. It holds one socket, which is closed when it is garbage
+ * collected.
  *
  * @throws NetlinkError `ENOENT` (no such namespace), `EPERM`
  */
@@ -69,7 +70,7 @@ export function openNetlink(netns?: string): Netlink {
     };
     return { close, [Symbol.dispose]: close };
   };
-  // One request at a time on the socket: those that wait, wait here and not on a thread of libuv's few.
+  // One request at a time on the socket. Further ones are queued here, so that they do not block libuv's few threads.
   let last: Promise<unknown> = Promise.resolve();
   const queued = <T>(doing: string, call: () => Promise<T>): Promise<T> => {
     const next = last.then(() => translated(doing, call));
@@ -99,12 +100,12 @@ export function openNetlink(netns?: string): Netlink {
   };
 }
 
-/** Makes a namespace that lives as long as the mount at `path`. Its folder must exist. `EEXIST` if there is one. */
+/** Creates a namespace that lives as long as the mount at `path`, whose folder must exist. `EEXIST` if there is one. */
 export function createNetns(path: string): Promise<void> {
   return translated(`create namespace ${path}`, () => addon().createNetns(path));
 }
 
-/** Unmounts and removes `path`; the namespace ends with its last process. Done already if nothing is there. */
+/** Unmounts and removes `path`; the namespace ends with its last process. No error if nothing is there. */
 export function deleteNetns(path: string): Promise<void> {
   return translated(`delete namespace ${path}`, () => addon().deleteNetns(path));
 }

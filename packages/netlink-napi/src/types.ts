@@ -37,7 +37,7 @@ export interface VethSpec {
   /** Name of the near end; at most 15 characters. */
   readonly name: string;
   readonly peerName: string;
-  /** Path of the namespace that the far end is made in. @default the near end's */
+  /** Path of the namespace that the far end is created in. @default the near end's */
   readonly peerNetns?: string;
   /** Bytes, of both ends. @default the kernel's, 1500 */
   readonly mtu?: number;
@@ -65,11 +65,11 @@ export interface RouteSpec {
   readonly kind?: RouteKind;
 }
 
-/** Which tracked IPv4 flows to end. All that is given must hold. */
+/** Which tracked IPv4 flows to end: those that meet every condition that is set. */
 export interface FlowFilter {
   /** IP protocol number: 17 is UDP. */
   readonly protocol?: number;
-  /** An address that is an end of the flow: its caller, where that sent to, or the one that answers. */
+  /** An address of either end: the caller's, the destination before translation, or that of the task that answers. */
   readonly end?: string;
   /** Where the caller sent to, before any translation. */
   readonly destination?: string;
@@ -80,9 +80,9 @@ export interface FlowFilter {
   readonly sourceSubnet?: string;
   /** Only flows whose answers go to the caller's own address: their source is not translated. @default false */
   readonly sourceKept?: boolean;
-  /** Only flows that an address outside of this subnet answers. */
+  /** Only flows that are answered from outside of this subnet. */
   readonly answeredOutside?: string;
-  /** Spares flows that one of these answers. */
+  /** Except flows that are answered by one of these addresses. */
   readonly exceptAnsweredBy?: readonly string[];
 }
 
@@ -93,14 +93,14 @@ export type Change =
   | { readonly what: "new" | "deleted"; readonly route: Route }
   | { readonly what: "lost" };
 
-/** One transaction on nftables, whoever made it (iptables-nft included). */
+/** One transaction on nftables, of any program, iptables-nft included. */
 export type RulesChange =
   | { readonly what: "new"; readonly tables: readonly TouchedTable[] }
   | { readonly what: "lost" };
 
 export interface TouchedTable {
   readonly name: string;
-  /** Chains that the transaction made in the table. */
+  /** Chains that the transaction added to the table. */
   readonly newChains: readonly string[];
 }
 
@@ -115,10 +115,10 @@ export interface Netlink {
   link(name: string): Promise<Link | undefined>;
   createVeth(spec: VethSpec): Promise<void>;
   changeLink(name: string, change: LinkChange): Promise<void>;
-  /** A veth's other end goes with it. `ENODEV` if there is none. */
+  /** A veth's other end is deleted with it. `ENODEV` if there is none. */
   deleteLink(name: string): Promise<void>;
   addresses(): Promise<Address[]>;
-  /** Adds, or leaves as it is. IPv4 link-local addresses get link scope. */
+  /** Adds the address; no error if the link has it. IPv4 link-local addresses get link scope. */
   addAddress(link: string, address: string): Promise<void>;
   deleteAddress(link: string, address: string): Promise<void>;
   /** The main table, IPv4 and IPv6. */
@@ -129,9 +129,9 @@ export interface Netlink {
   deleteRoute(spec: RouteSpec): Promise<void>;
   /** `name` below `/proc/sys`, with slashes: `net/ipv4/ip_forward`. */
   readSysctl(name: string): Promise<string>;
-  /** Writes, in order, each value that is not there already. */
+  /** Writes, in order, each value that differs from the present one. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
-  /** Ends tracked flows and resolves with their number; the next packet of each is judged anew. */
+  /** Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. */
   deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
   /** Subscribed when it returns. The watch does not keep the process alive. */
   watch(groups: readonly ("link" | "address" | "route")[], listener: (change: Change) => void): Watch;

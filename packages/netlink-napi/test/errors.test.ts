@@ -1,7 +1,7 @@
 import { NetlinkError } from "@warren/netlink-napi";
 import { expect, test } from "vitest";
 
-test("an error of another copy of the package is known by its class's name, and by one of the codes", () => {
+test("an error of another copy of the package is recognised by its class's name, and by one of the codes", () => {
   const copy = (() => {
     class NetlinkError extends Error {
       readonly code = "ENODEV";

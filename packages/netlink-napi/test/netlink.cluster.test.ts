@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => lab[Symbol.asyncDispose]());
 
 describe("links", () => {
-  test("a veth pair is made with its far end in another namespace, under the name and MTU asked for", async () => {
+  test("a veth pair is created with its far end in another namespace, with the requested name and MTU", async () => {
     const other = await lab.host("other");
     await host.netlink.createVeth({ name: "near", peerName: "eth0", peerNetns: other.path, mtu: 1_420 });
     const near = await host.netlink.link("near");
@@ -34,7 +34,7 @@ describe("links", () => {
     expect((await host.netlink.links()).map(({ name }) => name)).toEqual(expect.arrayContaining(["lo", "near"]));
   });
 
-  test("a link is renamed, labelled and brought up; deleting it takes its other end along", async () => {
+  test("a link is renamed, labelled and brought up; deleting it deletes its other end", async () => {
     await host.netlink.createVeth({ name: "a", peerName: "b" });
     await host.netlink.changeLink("a", { name: "c", alias: "a label", mtu: 1_300, up: true });
     expect(await host.netlink.link("c")).toMatchObject({ alias: "a label", mtu: 1_300, up: true });
@@ -42,7 +42,7 @@ describe("links", () => {
     expect(await host.netlink.link("b")).toBeUndefined();
   });
 
-  test("a refusal carries errno's name and says what was attempted", async () => {
+  test("a refusal has errno's name as its code, and the attempted change in its message", async () => {
     await host.netlink.createVeth({ name: "a", peerName: "b" });
     await expect(host.netlink.createVeth({ name: "a", peerName: "x" })).rejects.toMatchObject({ code: "EEXIST" });
     const gone = await host.netlink.deleteLink("none").catch((error: unknown) => error);
@@ -104,7 +104,7 @@ test("a namespace lives at its path until it is deleted, and its sysctls are its
   expect(await listNetns(folder)).toEqual([]);
 });
 
-test("a watch tells of links, addresses and routes as they come and go, and of nothing after it is closed", async () => {
+test("a watch notifies of new and deleted links, addresses and routes, and of nothing after it is closed", async () => {
   const changes: Change[] = [];
   const watch = host.netlink.watch(["link", "address", "route"], (change) => changes.push(change));
   const saw = (what: Change["what"], key: string, value: string): Promise<boolean> =>
@@ -126,11 +126,11 @@ test("a watch tells of links, addresses and routes as they come and go, and of n
   expect(changes).toHaveLength(count);
 });
 
-test("a watch of the rules tells each transaction once, with its tables and new chains", async () => {
+test("a watch of the rules notifies of each transaction once, with its tables and new chains", async () => {
   const changes: RulesChange[] = [];
   using _watch = host.netlink.watchRules((change) => changes.push(change));
   await host.run("nft", ["-f", "-"], "table ip one {\n chain x { }\n}\ntable ip two { }\n");
-  await until("the transaction is told", () => changes.length > 0);
+  await until("the transaction is notified", () => changes.length > 0);
   expect(changes).toEqual([
     {
       what: "new",
@@ -141,11 +141,11 @@ test("a watch of the rules tells each transaction once, with its tables and new 
     },
   ]);
   await host.run("nft", ["flush", "ruleset"]);
-  await until("the flush is told", () => changes.length > 1);
+  await until("the flush is notified", () => changes.length > 1);
   expect(changes[1]).toMatchObject({ tables: [{ name: "one" }, { name: "two" }] });
 });
 
-test("flows are ended by protocol, destination and who answers", async () => {
+test("flows are ended by protocol, destination and the address that answers", async () => {
   const other = await lab.host("other");
   await lab.wire(host, "10.3.0.1/24", other, "10.3.0.2/24");
   // Flows are tracked where a rule asks for their state.

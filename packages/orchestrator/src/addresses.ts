@@ -6,9 +6,10 @@
  */
 import { LeaseState, type Lease, type Node, type Slot } from "@warren/api";
 import { idOf, leaseKey, sameEpoch } from "@warren/api/model";
+import { ipv4Text, parseIpv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
 import type { Allocation } from "./allocator.ts";
-import { addressText, nextFree, parseNetwork, sizeOf } from "./ipv4.ts";
+import { nextFree } from "./next-free.ts";
 import { nodeName, remainingSince } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
 
@@ -17,8 +18,8 @@ const own = { first: 2, last: 1 } as const;
 
 /** How many addresses leases can have on a node with that subnet. */
 export function addressCount(subnet: string): number {
-  const network = parseNetwork(subnet);
-  return network === undefined ? 0 : Math.max(0, sizeOf(network.prefix) - own.first - own.last);
+  const network = parseIpv4Subnet(subnet);
+  return network === undefined ? 0 : Math.max(0, network.size - own.first - own.last);
 }
 
 /**
@@ -51,9 +52,9 @@ export class AddressBook {
 
   /** An address of `node` that no lease has, and that has rested (L8). */
   allocate(view: View, node: Node, now: number): Allocation<string> {
-    const network = parseNetwork(node.subnet);
+    const network = parseIpv4Subnet(node.subnet);
     const count = addressCount(node.subnet);
-    const at = (index: number): string => addressText((network?.first ?? 0) + own.first + index);
+    const at = (index: number): string => ipv4Text((network?.first ?? 0) + own.first + index);
     const from = this.#next.get(idOf(node)) ?? 0;
     const index = nextFree(count, from, (each) => this.#isTaken(view, at(each), now));
     if (index === undefined)

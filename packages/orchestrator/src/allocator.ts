@@ -15,8 +15,9 @@ import {
   type ServiceEndpoint,
 } from "@warren/api";
 import { idOf } from "@warren/api/model";
+import { ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
-import { addressText, nextFree, parseNetwork, sizeOf, type Ipv4Network } from "./ipv4.ts";
+import { nextFree } from "./next-free.ts";
 import { remainingSince } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
 
@@ -71,13 +72,13 @@ export class Allocator {
   /** The subnet that `node` is to have. @param now wall time, ms */
   subnet(view: View, node: Node, now: number): Allocation<string> {
     if (node.subnet !== "") return { kind: "allocated", value: node.subnet, changed: false };
-    const pool = parseNetwork(taskPool(view));
+    const pool = parseIpv4Subnet(taskPool(view));
     if (pool === undefined || pool.prefix > subnetPrefix)
       return { kind: "short", reason: `the task pool ${taskPool(view)} holds no /${subnetPrefix}` };
     const taken = new Set(view.list("nodes").map(({ subnet }) => subnet));
     const removed = removedSubnets(view, now);
     const nameOf = (index: number): string =>
-      `${addressText(pool.first + index * sizeOf(subnetPrefix))}/${subnetPrefix}`;
+      `${ipv4Text(pool.first + index * 2 ** (32 - subnetPrefix))}/${subnetPrefix}`;
     const count = 2 ** (subnetPrefix - pool.prefix);
     // One that a removed node may still use is the last to be allocated again.
     const index =
@@ -99,13 +100,13 @@ export class Allocator {
   }
 
   #vip(view: View, held: HeldEndpoints): string | undefined {
-    const pool = parseNetwork(vipPool(view));
+    const pool = parseIpv4Subnet(vipPool(view));
     if (pool === undefined) return undefined;
     const { first, count } = hosts(pool);
-    const index = nextFree(count, this.#nextVip, (each) => held.vips.has(addressText(first + each)));
+    const index = nextFree(count, this.#nextVip, (each) => held.vips.has(ipv4Text(first + each)));
     if (index === undefined) return undefined;
     this.#nextVip = index + 1;
-    return addressText(first + index);
+    return ipv4Text(first + index);
   }
 
   /** A port that nobody has, or why there is none. */
@@ -221,8 +222,7 @@ function portKey(port: PortSpec): string {
 }
 
 /** Without the network's own address and the broadcast address. */
-function hosts({ first, prefix }: Ipv4Network): { readonly first: number; readonly count: number } {
-  const size = sizeOf(prefix);
+function hosts({ first, size }: Ipv4Subnet): { readonly first: number; readonly count: number } {
   return size <= 2 ? { first, count: size } : { first: first + 1, count: size - 2 };
 }
 

@@ -20,7 +20,7 @@
  * - `scheduling-loop.ts`  wanted leases get a node; `scheduler-mirror.ts` the scheduler, kept as the store is;
  *                         `scheduling-input.ts` its input; `offer.ts` what becomes of its decisions
  * - `node-loop.ts`        subnets of nodes, leases of nodes that are gone
- * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `ipv4.ts`
+ * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `next-free.ts`
  *
  * - `control-loop.ts`     what loops are: snapshot and watch, full pass, a step for each event
  * - `reading.ts`          pure readings of nodes, services and times

@@ -88,8 +88,7 @@ function waitingLease(view: View, key: string): WaitingLease | undefined {
   const version = view.get("versions", lease.versionId);
   const service = view.get("services", slot.serviceId);
   if (task === undefined || version === undefined) return undefined;
-  const waits = isPlaceable({ slot, lease, version, service, wanted: undefined, hostPorts: [] });
-  return waits ? { slot, lease, task } : undefined;
+  return isPlaceable({ slot, lease, service }) ? { slot, lease, task } : undefined;
 }
 
 /**

@@ -5,7 +5,7 @@
  * that takes over from another is asked for by itself, as it fits into what that one leaves (see `successionOf`).
  */
 import type { Lease, Slot, Task } from "@warren/api";
-import { idOf, leaseKey, parseLeaseKey, sameEpoch } from "@warren/api/model";
+import { idOf, leaseKey, parseLeaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import {
   defaultFilters,
   Scheduler,
@@ -18,8 +18,16 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { remaining, stateSince } from "./reading.ts";
-import { hostPortsOf, nodeState, roleOf, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
+import { isActive, isReady, remaining, stateSince } from "./reading.ts";
+import {
+  hostPortsNow,
+  hostPortsOf,
+  nodeState,
+  roleOf,
+  schedulerTask,
+  successionOf,
+  type LeaseSubject,
+} from "./scheduling-input.ts";
 import { failuresToMove, hasFailed } from "./slots.ts";
 
 /** How long a node on which a version failed is avoided by leases that move, ms (L9). */
@@ -33,6 +41,8 @@ export class SchedulerMirror {
   readonly #nodes = new Map<string, string>();
   /** Slot → keys of its leases that the scheduler knows, or that are asked for by themselves. */
   readonly #slots = new Map<string, ReadonlySet<string>>();
+  /** Service → what its leases were last applied with that they have of it. */
+  readonly #terms = new Map<string, string>();
   /** Leases that take over from another and have no node. */
   readonly #successors = new Set<string>();
   /** Lease → nodes that it is not placed on. */
@@ -54,10 +64,11 @@ export class SchedulerMirror {
   begin(view: View): void {
     const { clock } = this.#deps;
     this.#scheduler = this.#fresh();
-    for (const known of [this.#nodes, this.#slots, this.#unreadable, this.#successors, this.waiting]) known.clear();
+    for (const known of [this.#nodes, this.#slots, this.#terms, this.#unreadable, this.#successors, this.waiting])
+      known.clear();
     this.#addresses.clear();
-    for (const node of view.list("nodes")) this.putNode(view, idOf(node));
-    for (const slot of view.list("slots")) this.putSlot(view, idOf(slot));
+    for (const node of view.list("nodes")) this.#applyNode(view, idOf(node));
+    for (const id of new Set(view.list("slots").map(({ serviceId }) => serviceId))) this.putService(view, id);
     const failures = view
       .list("tasks")
       .filter(hasFailed)
@@ -67,6 +78,13 @@ export class SchedulerMirror {
 
   /** True if it is another than before. */
   putNode(view: View, id: string): boolean {
+    const isNew = this.#applyNode(view, id);
+    // Whether a lease counts as leaving depends on its node (see `schedulerTask`).
+    if (isNew) for (const slot of view.find("slots", "node", id)) this.putSlot(view, idOf(slot));
+    return isNew;
+  }
+
+  #applyNode(view: View, id: string): boolean {
     const node = view.get("nodes", id);
     // Without a subnet its tasks would have no address; it has one as soon as the pool has.
     const state = node === undefined || node.subnet === "" ? undefined : nodeState(node, roleOf(view, id));
@@ -85,6 +103,15 @@ export class SchedulerMirror {
 
   /** True if there may be something to decide: a lease waits, or one has let go of what another waits for. */
   putSlot(view: View, id: string): boolean {
+    const slot = view.get("slots", id);
+    const serviceId = serviceOfSlot(id);
+    if (slot === undefined && view.find("slots", "service", serviceId).length === 0) this.#terms.delete(serviceId);
+    if (slot !== undefined && this.#terms.get(serviceId) !== termsOf(view, slot))
+      return this.putService(view, serviceId);
+    return this.#applySlot(view, id);
+  }
+
+  #applySlot(view: View, id: string): boolean {
     const slot = view.get("slots", id);
     const before = this.#slots.get(id) ?? new Set<string>();
     const keys = new Set<string>();
@@ -109,9 +136,21 @@ export class SchedulerMirror {
       this.#putFailure(view, task, this.#deps.clock.monotonic());
   }
 
+  /** As `putSlot`, of all slots that the service has. */
   putService(view: View, id: string): boolean {
+    const slots = view.find("slots", "service", id);
+    const [first] = slots;
+    if (first !== undefined) {
+      const terms = termsOf(view, first);
+      // Tasks of one version that wait have to ask for the same, so none is left that asks for what was before.
+      if (this.#terms.get(id) !== terms)
+        for (const slot of slots)
+          for (const key of this.#slots.get(idOf(slot)) ?? [])
+            if (this.waiting.has(key)) this.#scheduler.apply({ kind: "task-gone", taskId: key });
+      this.#terms.set(id, terms);
+    }
     let news = false;
-    for (const slot of view.find("slots", "service", id)) news = this.putSlot(view, idOf(slot)) || news;
+    for (const slot of slots) news = this.#applySlot(view, idOf(slot)) || news;
     return news;
   }
 
@@ -143,7 +182,10 @@ export class SchedulerMirror {
     if (subject === undefined || task === undefined || succession === undefined) return undefined;
     this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(view, subject, succession.avoid)]));
     try {
-      const decision = this.#scheduler.wouldFit(task, { onceGone: succession.onceGone });
+      const decision = this.#scheduler.wouldFit(task, {
+        onceGone: succession.onceGone,
+        onceLeaving: succession.onceLeaving,
+      });
       if (decision.kind === "placed")
         this.#scheduler.apply({ kind: "task", task: { ...task, nodeId: decision.nodeId } });
       return decision;
@@ -223,13 +265,21 @@ export class SchedulerMirror {
     if (version === undefined) return undefined;
     const service = view.get("services", slot.serviceId);
     const wanted = service === undefined ? undefined : view.get("versions", service.versionId);
-    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(lease, service) };
+    const node = view.get("nodes", lease.nodeId);
+    const isNodeClosed = node === undefined || !isReady(node) || !isActive(node);
+    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(lease, service), isNodeClosed };
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {
     const specVersion = view.get("versions", versionId)?.number;
     if (specVersion !== undefined) this.#scheduler.apply({ kind: "failure", nodeId, serviceId, specVersion, at });
   }
+}
+
+/** What all leases of a service have of it, whichever version they are made from: its placement and its host ports. */
+function termsOf(view: View, slot: Slot): string {
+  const service = view.get("services", slot.serviceId);
+  return service === undefined ? "deleted" : JSON.stringify([service.versionId, hostPortsNow(service)]);
 }
 
 /** Keeps a lease off the nodes that its slot leaves, and those on which its version failed lately. */

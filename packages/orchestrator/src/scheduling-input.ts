@@ -57,10 +57,12 @@ export interface LeaseSubject {
   readonly wanted: Version | undefined;
   /** Of its node: see `hostPortsOf`. */
   readonly hostPorts: readonly HostPort[];
+  /** The node that the lease has takes no tasks: it is drained, paused or not ready, or was removed. */
+  readonly isNodeClosed: boolean;
 }
 
 /** Whether a lease is for the scheduler to place: wanted, allocated, on no node, and its back-off is over. */
-export function isPlaceable({ slot, lease, service }: LeaseSubject): boolean {
+export function isPlaceable({ slot, lease, service }: Pick<LeaseSubject, "slot" | "lease" | "service">): boolean {
   return (
     lease.state === LeaseState.WANTED && slot.wanted && slot.retryAt === undefined && service?.endpoint !== undefined
   );
@@ -88,17 +90,23 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
   };
 }
 
-/** It has its node's resources and ports until it is released, but no place in any count. */
-function isLeaving({ slot, lease, service }: LeaseSubject): boolean {
+/**
+ * A lease that is leaving has its node's resources and ports until it is released, but no place in any count. One whose
+ * successor has no node yet may still stay, as when its node is drained and activated again; until then it counts for
+ * all but that successor, unless nothing can be placed beside it anyway.
+ */
+function isLeaving({ slot, lease, service, isNodeClosed }: LeaseSubject): boolean {
   if (lease.state === LeaseState.RELEASING || !slot.wanted || service === undefined) return true;
   const incoming = incomingLease(slot);
-  return incoming !== undefined && incoming !== lease;
+  return incoming !== undefined && incoming !== lease && (isUnreleased(incoming) || isNodeClosed);
 }
 
 /** A lease that is to take over from others of its slot, and what it asks beside what its task asks. */
 export interface Succession {
   /** Scheduler ids of leases that are gone before it is held. */
   readonly onceGone: readonly string[];
+  /** Scheduler ids of leases that leave once it is held. */
+  readonly onceLeaving: readonly string[];
   /** Nodes that it is not placed on, as the slot leaves them. */
   readonly avoid: readonly string[];
 }
@@ -116,9 +124,11 @@ export function successionOf(
   const others = slot.leases.filter((each) => each !== lease && mayRun(each));
   if (others.length === 0) return undefined;
   const startFirst = service !== undefined && isStartFirst(service);
+  const keys = others.map(({ epoch }) => leaseKey(idOf(slot), epoch));
   const left = others.filter((each) => each.state === LeaseState.HELD && sameMake(versionOf(each.versionId), version));
   return {
-    onceGone: startFirst ? [] : others.map(({ epoch }) => leaseKey(idOf(slot), epoch)),
+    onceGone: startFirst ? [] : keys,
+    onceLeaving: startFirst ? keys : [],
     avoid: left.map(({ nodeId }) => nodeId),
   };
 }

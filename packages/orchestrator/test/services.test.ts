@@ -117,7 +117,8 @@ test.each([0, 5_000, 70_000])(
       await world.advance(10_000);
     }
     expect(world.slot("once", 1)!.settled).toBe("it was restarted once within 60 min, as often as its policy allows");
-    await world.scale("once", 0, false);
+    await world.scale("once", 0);
+    expect(world.slot("once", 1)!.wanted).toBe(false);
     if (ms > 0) await world.advance(ms);
     await world.scale("once", 1);
     await world.advance(5_000);

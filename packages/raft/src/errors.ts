@@ -42,6 +42,8 @@ export type RaftFailure =
   | { readonly code: "RAFT_LOG_HOLE"; readonly index: number }
   | { readonly code: "RAFT_LOG_TAIL_LOST"; readonly last: number; readonly expected: number }
   | { readonly code: "RAFT_SNAPSHOT_CORRUPT"; readonly index: number }
+  /** A file is no exported snapshot, or not the one that was exported. */
+  | { readonly code: "RAFT_EXPORT_INVALID"; readonly why: string }
   | { readonly code: "RAFT_STATE_CORRUPT" }
   | { readonly code: "RAFT_JOURNAL_CORRUPT" }
   /** Data or a message is of a level that this program does not read; it reads `minLevel` to `level`. */

@@ -6,6 +6,8 @@
  * - `transport/` messages between members: gRPC with TLS, or memory
  * - `errors.ts`  RaftError and its codes
  * - `core/`      the pure core, as `@warren/raft/core`
+ * - `autopilot/` promotion of learners and replacement of dead members, as `@warren/raft/autopilot`
+ * - `dump/`      the program `warren-raft-dump`
  * - `testing/`   what others need to test against us, as `@warren/raft/testing`
  */
 export * from "./node/index.ts";

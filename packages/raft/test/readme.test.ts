@@ -9,7 +9,10 @@ import { fileURLToPath } from "node:url";
 import { runReadmeExample, until } from "@warren/std/testing";
 import { expect, test } from "vitest";
 
+import { MemoryNetwork, openFileDisk, type RaftNode } from "../src/index.ts";
 import { makeAuthority, makeCertificate } from "../src/testing/index.ts";
+import { leaderOf, members, startGroup, startMember } from "./node/group.ts";
+import { put } from "./node/key-value-machine.ts";
 
 test("the README's example runs as printed and prints what it says", { timeout: 30_000 }, async () => {
   const { code, stdout, stderr } = await runReadmeExample(new URL("..", import.meta.url));
@@ -18,88 +21,135 @@ test("the README's example runs as printed and prints what it says", { timeout: 
   expect(stdout).toBe('member 3 has "warm"\n');
 });
 
-/** The README's program for one of three machines, all of which are this one. */
-async function members(folder: string): Promise<{ readonly source: string; readonly args: readonly string[] }> {
+/** A program that the README prints under a name, in a folder of the package, so that it finds the package by its name. */
+async function writeProgram(folder: string, name: string): Promise<string> {
   const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
-  const source = /^```ts member\.ts\n([\s\S]*?)^```/mu.exec(readme)?.[1];
-  if (source === undefined) throw new Error("the README has no member.ts");
-  await makeAuthority(folder);
-  const args: string[] = [];
-  for (const id of [1, 2, 3]) {
-    await makeCertificate(folder, `member-${id}`);
-    const server = createServer();
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    args.push(`${id}=127.0.0.1:${(server.address() as AddressInfo).port}`);
-    server.close();
+  const [, ...blocks] = readme.split(`\`\`\`ts ${name}\n`);
+  const source = blocks[0]?.split("\n```")[0];
+  if (source === undefined) throw new Error(`the README has no ${name}`);
+  const path = join(folder, name);
+  await writeFile(path, source);
+  return path;
+}
+
+async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(fileURLToPath(new URL("../.readme-", import.meta.url)));
+  try {
+    await run(folder);
+  } finally {
+    await rm(folder, { recursive: true });
   }
-  return { source, args };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
+interface Program {
+  readonly child: ChildProcess;
+  said: string;
+}
+
+function start(program: string, ...args: string[]): Program {
+  const child = spawn(process.execPath, ["--conditions=warren-source", program, ...args]);
+  const made = { child: child as ChildProcess, said: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (made.said += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (made.said += text));
+  return made;
+}
+
+async function ended({ child }: Program): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return child.exitCode;
 }
 
 test(
-  "the README's program for three machines elects, answers, follows a leader that is killed, and ends in order",
-  { timeout: 120_000 },
-  async () => {
-    // In the package, so that it finds it by its name.
-    const folder = await mkdtemp(fileURLToPath(new URL("../.readme-", import.meta.url)));
-    const { source, args } = await members(folder);
-    await writeFile(join(folder, "member.ts"), source);
-    const run = (id: number): { readonly child: ChildProcess; said: string } => {
-      const own = join(folder, String(id));
-      mkdirSync(own, { recursive: true });
-      for (const name of ["ca.pem", `member-${id}.pem`, `member-${id}.key`])
-        copyFileSync(join(folder, name), join(own, name));
-      const flags = ["--conditions=warren-source", join(folder, "member.ts")];
-      const child = spawn(process.execPath, [...flags, String(id), own, ...args]);
-      const made = { child: child as ChildProcess, said: "" };
-      child.stdout.setEncoding("utf8").on("data", (text: string) => (made.said += text));
-      child.stderr.setEncoding("utf8").on("data", (text: string) => (made.said += text));
-      return made;
-    };
-    const running = new Map([1, 2, 3].map((id) => [id, run(id)]));
-    const leader = (than?: number): Promise<number> =>
-      until(
-        "one leads",
-        () => {
-          const led = [...running.values()].map(({ said }) =>
-            Number(/leader (\d)\n(?![\s\S]*leader)/u.exec(said)?.[1]),
+  "the README's member and client on three machines: no line is lost or there twice though the leader is killed, it comes back, all end in order",
+  { timeout: 180_000 },
+  () =>
+    inFolder(async (folder) => {
+      const [memberProgram, clientProgram] = [
+        await writeProgram(folder, "member.ts"),
+        await writeProgram(folder, "client.ts"),
+      ];
+      await makeAuthority(folder);
+      const list: string[] = [];
+      const clientPorts: number[] = [];
+      for (const id of [1, 2, 3]) {
+        await makeCertificate(folder, `member-${id}`);
+        clientPorts.push(await freePort());
+        list.push(`${id}=127.0.0.1:${await freePort()}:${clientPorts.at(-1)}`);
+      }
+      const startMember = (id: number): Program => {
+        const own = join(folder, String(id));
+        mkdirSync(own, { recursive: true });
+        for (const name of ["ca.pem", `member-${id}.pem`, `member-${id}.key`])
+          copyFileSync(join(folder, name), join(own, name));
+        return start(memberProgram, String(id), own, ...list);
+      };
+      const members = new Map([1, 2, 3].map((id) => [id, startMember(id)]));
+      const leader = (): Promise<number> =>
+        until(
+          "one leads",
+          () => {
+            const led = [...members.values()].map(({ said }) =>
+              Number(/leader (\d)\n(?![\s\S]*leader)/u.exec(said)?.[1]),
+            );
+            return led.every((id) => id === led[0] && members.has(id)) && led[0];
+          },
+          60_000,
+        );
+      const client = start(clientProgram, ...clientPorts.map((port) => `127.0.0.1:${port}`));
+      const others: Program[] = [client];
+      try {
+        await leader();
+        client.child.stdin!.write("one\n");
+        await until("it is answered", () => client.said === "line 1\n", 30_000);
+        const killed = await leader();
+        others.push(members.get(killed)!);
+        members.get(killed)!.child.kill("SIGKILL");
+        members.delete(killed);
+        client.child.stdin!.write("two\nthree\n");
+        await until("they are answered", () => client.said === "line 1\nline 2\nline 3\n", 60_000);
+        members.set(killed, startMember(killed));
+        const linesOf = (id: number): Promise<string> =>
+          fetch(`http://127.0.0.1:${clientPorts[id - 1]}/`).then(
+            async (response) => (response.ok ? await response.text() : ""),
+            () => "",
           );
-          return led.length > 0 && led.every((id) => id === led[0] && id !== than) && led[0];
-        },
-        60_000,
-      );
-    const ask = async (id: number, line: string, answer: RegExp): Promise<void> => {
-      const member = running.get(id)!;
-      const before = member.said.length;
-      member.child.stdin!.write(`${line}\n`);
-      await until(`${id} answers`, () => answer.test(member.said.slice(before)), 30_000);
+        for (const id of [1, 2, 3]) {
+          await until(`${id} has all`, async () => (await linesOf(id)) === "one\ntwo\nthree", 60_000);
+        }
+        client.child.stdin!.end();
+        expect(await ended(client)).toBe(0);
+        const all = [...members.values()];
+        for (const { child } of all) child.kill("SIGTERM");
+        expect(await Promise.all(all.map(ended))).toEqual([0, 0, 0]);
+      } finally {
+        for (const { child } of [...others, ...members.values()]) child.kill("SIGKILL");
+      }
+    }),
+);
+
+test("the README's backup and restore give another group the same state", { timeout: 60_000 }, () =>
+  inFolder(async (folder) => {
+    const { backup, restore } = (await import(await writeProgram(folder, "backup.ts"))) as {
+      backup: (node: RaftNode, file: string) => Promise<void>;
+      restore: (file: string, folder: string, address: string) => Promise<void>;
     };
-    try {
-      const first = await leader();
-      await ask(first, "hello", /line 1 at \d+\n/u);
-      const follower = [1, 2, 3].find((id) => id !== first)!;
-      await ask(
-        follower,
-        "hello",
-        new RegExp(`RAFT_NOT_LEADER ${args[first - 1]!.split("=")[1]!.replaceAll(".", "\\.")}\n`, "u"),
-      );
-      const killed = running.get(first)!;
-      running.delete(first);
-      killed.child.kill("SIGKILL");
-      const next = await leader(first);
-      await ask(next, "again", /line 2 at \d+\n/u);
-      const rest = [...running.values()];
-      for (const { child } of rest) child.kill("SIGTERM");
-      const codes = await Promise.all(
-        rest.map(async ({ child }) => {
-          if (child.exitCode === null) await once(child, "exit");
-          return child.exitCode;
-        }),
-      );
-      expect(codes).toEqual([0, 0]);
-    } finally {
-      for (const { child } of running.values()) child.kill("SIGKILL");
-      await rm(folder, { recursive: true });
-    }
-  },
+    const { leader } = await startGroup({}, members.slice(0, 1));
+    await leader.node.propose(put("a", "1"));
+    await backup(leader.node, join(folder, "backup"));
+    await restore(join(folder, "backup"), join(folder, "restored"), "member-1");
+    const disk = await openFileDisk(join(folder, "restored"));
+    const restored = await startMember(new MemoryNetwork(), 1, {}, { disk, clusterId: "restored" });
+    await leaderOf([restored]);
+    expect(restored.fsm.state.get("a")).toBe("1");
+    await restored.node.close();
+  }),
 );

@@ -3,7 +3,7 @@ import { constants, existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { delay, serially, systemClock, type Clock } from "@warren/std";
 import type { ContainerStats } from "@warren/runtime";
-import { endProcess } from "./orphan-processes.ts";
+import { signalProcess } from "./orphan-processes.ts";
 
 /** What one cgroup version keeps where. Paths are those of the container's cgroup under `root`. */
 interface Layout {
@@ -132,6 +132,8 @@ export class Cgroups {
    * @param leader by its number on this machine
    */
   async endSession(path: string, leader: number): Promise<void> {
+    // Stopped first, all of them, so that none starts another while its parent is ended: that one would be no kin.
+    const stopped = new Set<number>();
     for (let round = 0; round < mostRounds; round += 1) {
       const found = await Promise.all((await this.#processes(path)).map(kinOf));
       const alive = found.filter((one) => one !== undefined);
@@ -140,10 +142,14 @@ export class Cgroups {
         before = kin.size;
         for (const { pid, parent, session } of alive) if (session === leader || kin.has(parent)) kin.add(pid);
       }
-      const ending = alive.filter(({ pid }) => kin.has(pid));
-      if (ending.length === 0) return;
-      for (const { pid } of ending) endProcess(pid);
+      const running = alive.filter(({ pid }) => kin.has(pid) && !stopped.has(pid));
+      if (running.length === 0) break;
+      for (const { pid } of running) {
+        signalProcess(pid, "SIGSTOP");
+        stopped.add(pid);
+      }
     }
+    for (const pid of stopped) signalProcess(pid, "SIGKILL");
   }
 
   async hasProcesses(path: string): Promise<boolean> {
@@ -155,7 +161,7 @@ export class Cgroups {
     for (let round = 0; round < mostRounds; round += 1) {
       const left = await this.#processes(path);
       if (left.length === 0) return;
-      for (const pid of left) endProcess(pid);
+      for (const pid of left) signalProcess(pid, "SIGKILL");
       // A process that was ended stays until its pages have gone; version 1 has no event for an empty cgroup.
       await delay(systemClock, endedMs);
     }
@@ -176,7 +182,7 @@ export class Cgroups {
     let before = new Set<number>();
     while (!over.aborted) {
       const now = await joining();
-      for (const pid of now) if (before.has(pid)) endProcess(pid);
+      for (const pid of now) if (before.has(pid)) signalProcess(pid, "SIGKILL");
       before = new Set(now);
       await delay(clock, graceMs, over).catch(() => undefined);
     }
@@ -210,7 +216,8 @@ export class Cgroups {
       for (const child of children ?? []) {
         if (!child.isDirectory() || keep(child.name)) continue;
         const cgroup = join(parent, child.name);
-        for (const pid of await lines(join(cgroup, "cgroup.procs"))) if (/^\d+$/.test(pid)) endProcess(Number(pid));
+        for (const pid of await lines(join(cgroup, "cgroup.procs")))
+          if (/^\d+$/.test(pid)) signalProcess(Number(pid), "SIGKILL");
         // EBUSY: what was ended has not gone yet; the next call finds it empty.
         await rmdir(cgroup).catch(none);
       }

@@ -113,8 +113,8 @@ class ContainerdRuntime implements Runtime {
   readonly #starting = new Set<string>();
   readonly #boot = bootId();
   #ociRuntime: Promise<Pick<RuntimeInfo, "ociRuntime">> | undefined;
-  /** Those whose end is kept already. */
-  readonly #recorded = new Set<string>();
+  /** Ends that are being recorded. */
+  readonly #exits = new Map<string, Promise<ExitStatus>>();
   /** Names of the directories of execs that are ours. */
   readonly #execs = new Set<string>();
 
@@ -295,7 +295,6 @@ class ContainerdRuntime implements Runtime {
       await this.#endTask(id);
       // What containerd has forgotten, as when its data was set aside, runs on all the same.
       await this.#cgroups.endAll(this.#pieces.cgroupPath(id));
-      this.#recorded.delete(id);
       await this.#pieces.remove(id);
       await unless(this.#connection.unary(ContainersService.delete, { id }), "RUNTIME_NOT_FOUND");
       await this.#cgroups.reservationsChanged(this.#cgroupParent);
@@ -383,7 +382,7 @@ class ContainerdRuntime implements Runtime {
     const log = new ContainerLog(this.#pieces.directory(id).logPath);
     if (!options.follow) {
       // What a process wrote last may still be on its way when its exit is known.
-      if ((await this.#task(id))?.status === Status.STOPPED) await log.settled(signal);
+      if (await this.#hasEnded(id)) await log.settled(signal);
       yield* log.read({ ...options, signal });
       return;
     }
@@ -403,9 +402,7 @@ class ContainerdRuntime implements Runtime {
       try {
         for await (const event of taskEvents(this.#connection, this.#namespace, signal)) {
           const ended =
-            event.kind === "subscribed"
-              ? (await this.#task(id))?.status === Status.STOPPED
-              : event.kind === "exited" && event.id === id;
+            event.kind === "subscribed" ? await this.#hasEnded(id) : event.kind === "exited" && event.id === id;
           if (!ended) continue;
           await log.settle();
           return;
@@ -507,12 +504,36 @@ class ContainerdRuntime implements Runtime {
 
   /** How a container ended, kept from now on. */
   async #ended(id: string, code: number, at: Timestamp | undefined): Promise<ExitStatus> {
-    const exit = await this.#exit(id, code, at);
-    if (!this.#recorded.has(id)) {
-      this.#recorded.add(id);
-      await this.#pieces.directory(id).recordExit(exit);
+    const recording = this.#exits.get(id) ?? this.#recordExit(id, code, at);
+    this.#exits.set(id, recording);
+    try {
+      return await recording;
+    } finally {
+      this.#exits.delete(id);
+      this.#endShim(id);
     }
+  }
+
+  async #recordExit(id: string, code: number, at: Timestamp | undefined): Promise<ExitStatus> {
+    const directory = this.#pieces.directory(id);
+    const recorded = await directory.recordedExit();
+    if (recorded !== undefined) return recorded;
+    const exit = await this.#exit(id, code, at);
+    await directory.recordExit(exit);
     return exit;
+  }
+
+  /** A container that has ended stays for its log, its shim does not; where this fails, the next `list` tries again. */
+  #endShim(id: string): void {
+    unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND").catch(
+      (error: unknown) => this.#log.debug("the shim of a container that ended was not ended", { id, error }),
+    );
+  }
+
+  async #hasEnded(id: string): Promise<boolean> {
+    const task = await this.#task(id);
+    if (task !== undefined) return task.status === Status.STOPPED;
+    return (await this.#pieces.directory(id).recordedExit()) !== undefined;
   }
 
   async #status(container: Container, task: Process | undefined): Promise<ContainerStatus> {

@@ -17,14 +17,14 @@ export async function endForgottenShims(
     const isOurs =
       words[0]?.includes("containerd-shim") && value("-namespace") === namespace && value("-address") === address;
     const id = value("-id");
-    if (isOurs && id !== undefined && !kept(id)) endProcess(Number(name));
+    if (isOurs && id !== undefined && !kept(id)) signalProcess(Number(name), "SIGKILL");
   }
 }
 
-/** SIGKILL, to one that may have gone. */
-export function endProcess(pid: number): void {
+/** Sends a signal to a process that may have gone. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }

@@ -166,6 +166,25 @@ test("a container whose shim was killed is unknown, its log is there, and it can
   }).catch(() => expect(found).toEqual(nothing));
 });
 
+test("a container that has ended has no shim any more, and its exit and its log stay", async () => {
+  await using runtime = await bed.open();
+  await runtime.create({ id: "ended", image, command: ["/bin/sh", "-c", "echo said; exit 7"] });
+  await runtime.start("ended");
+  expect(await runtime.wait("ended")).toMatchObject({ code: 7, oomKilled: false });
+  const shims = (): string[] =>
+    execFileSync("ps", ["-eo", "args"])
+      .toString()
+      .split("\n")
+      .filter((line) => line.includes("-id ended "));
+  await until("its shim has gone", () => shims().length === 0);
+  expect(await stateOf(runtime, "ended")).toMatchObject({ kind: "exited", exit: { code: 7 } });
+  expect(await runtime.wait("ended")).toMatchObject({ code: 7 });
+  expect(textOf(await linesOf(runtime.logs("ended")))).toBe("said\n");
+  expect(textOf(await linesOf(runtime.logs("ended", { follow: true })))).toBe("said\n");
+  await runtime.remove("ended");
+  expect(await runtime.list()).toEqual([]);
+});
+
 test("a containerd that is killed and comes back has all, and a reader of events hears of it", async () => {
   await using runtime = await bed.open();
   await runtime.create({

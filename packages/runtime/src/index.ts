@@ -43,12 +43,5 @@ export {
 export type { ContainerSpec, Device, Dns, LogRotation, Mount, Resources, Ulimit } from "./container-spec.ts";
 export { RuntimeError, type RuntimeFailure } from "./errors.ts";
 export { checkContainerSpec } from "./spec-validation.ts";
-export {
-  canonicalRegistry,
-  parseReference,
-  pinReference,
-  referenceFault,
-  registryFault,
-  type Reference,
-} from "./reference.ts";
+export { parseReference, pinReference, type Reference } from "./reference.ts";
 export { findSignal, signalNumber, stopSignalNumber } from "./signals.ts";

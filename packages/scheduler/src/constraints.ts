@@ -27,7 +27,7 @@ export function parseConstraints(expressions: readonly string[]): Constraint[] {
   return expressions.map(parse);
 }
 
-/** `==` is looked for before `!=`, wherever it stands, as Swarm does. */
+/** `==` is searched for before `!=`, wherever it stands, as Swarm does. */
 function parse(expression: string): Constraint {
   for (const operator of ["==", "!="] as const) {
     const at = expression.indexOf(operator);
@@ -66,7 +66,7 @@ export function matchConstraints(constraints: readonly Constraint[], node: Const
   return constraints.every((each) => constraintTest(each)(node));
 }
 
-/** The test that a constraint is, made once for many nodes. */
+/** The test of a constraint, compiled once for many nodes. */
 export function constraintTest({ key, operator, values }: Constraint): (node: ConstrainedNode) => boolean {
   if (key.toLowerCase() === "node.ip") return addressTest(operator, values);
   const read = topologyOf(key);
@@ -75,7 +75,7 @@ export function constraintTest({ key, operator, values }: Constraint): (node: Co
   if (operator === "exists") return (node) => read(node) !== undefined;
   const globs = values.map(globTest);
   const negated = operator === "!=" || operator === "not in";
-  // Absent is as empty: `==` fails and `!=` holds.
+  // An absent value is as an empty one: `==` fails and `!=` holds.
   return (node) => {
     const actual = (read(node) ?? "").toLowerCase();
     return globs.some((matches) => matches(actual)) !== negated;
@@ -84,7 +84,7 @@ export function constraintTest({ key, operator, values }: Constraint): (node: Co
 
 const archKey = "node.platform.arch";
 
-/** An architecture has several names, and any of them will do. */
+/** An architecture has several names, and matches by any of them. */
 function archTest(operator: ConstraintOperator, values: readonly string[]): (node: ConstrainedNode) => boolean {
   const globs = values.map((value) => globTest(archMeant(value)));
   const negated = operator === "!=" || operator === "not in";
@@ -94,7 +94,7 @@ function archTest(operator: ConstraintOperator, values: readonly string[]): (nod
   };
 }
 
-/** Whether `==` and `in` with these values name whole values, so that an index can find the nodes. */
+/** Whether `==` or `in` lists whole values, without globs, so that an index can find the nodes. */
 export function isExact({ key, operator, values }: Constraint): boolean {
   const positive = operator === "==" || operator === "in";
   return positive && !["node.ip", archKey].includes(key.toLowerCase()) && values.every((value) => !/[*?]/.test(value));
@@ -108,7 +108,7 @@ const attributes: ReadonlyMap<string, (node: ConstrainedNode) => string | undefi
   ["node.platform.arch", ({ platform }: ConstrainedNode) => platform && normalPlatform(platform).arch],
 ]);
 
-/** Reads what a key names, or undefined if it names nothing. Names of attributes match in any case, names of labels exactly. */
+/** Returns a reader of the value that a key names, or undefined if it names nothing. Names of attributes match in any case, names of labels exactly. */
 export function topologyOf(key: string): ((node: ConstrainedNode) => string | undefined) | undefined {
   const lower = key.toLowerCase();
   const attribute = attributes.get(lower);
@@ -124,7 +124,7 @@ export function topologyOf(key: string): ((node: ConstrainedNode) => string | un
   return undefined;
 }
 
-/** Whether a constraint's key names something of a node. One that does not is met by no node, whatever the operator. */
+/** Whether a constraint's key names an attribute or label of nodes. A constraint with another key is met by no node, whatever the operator. */
 export function isConstraintKey(key: string): boolean {
   return key.toLowerCase() === "node.ip" || topologyOf(key) !== undefined;
 }
@@ -135,7 +135,7 @@ function globTest(pattern: string): (value: string) => boolean {
   return /[*?]/.test(glob) ? (value) => matchesGlob(glob, value) : (value) => value === glob;
 }
 
-/** Goes back to the last `*` only, so it costs at most the product of the lengths. */
+/** Backtracks to the last `*` only, so it costs at most the product of the lengths. */
 function matchesGlob(glob: string, text: string): boolean {
   let [at, in_, star, mark] = [0, 0, -1, 0];
   while (in_ < text.length) {

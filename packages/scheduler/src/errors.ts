@@ -8,5 +8,5 @@ export type SchedulerFailure =
   | { readonly code: "SCHEDULER_NODE_UNKNOWN"; readonly nodeId: string }
   | { readonly code: "SCHEDULER_OPTIONS_INVALID"; readonly option: string };
 
-/** A refusal of input. Nothing was changed by the delta that caused it. */
+/** Invalid input. The delta that caused it changed nothing. */
 export class SchedulerError extends WarrenError<SchedulerFailure> {}

@@ -1,10 +1,11 @@
 /**
- * Why a task waits: each node is counted for the first filter that refuses it, and each filter names its nearest miss.
+ * Why a task is unschedulable: each node is counted for the first filter that refuses it, and each filter names the node
+ * that is nearest to passing.
  *
- * In general that is one reading of all nodes. Two cases need less, so that a crowd of waiting services stays cheap:
- * a lookup that leaves few nodes (`node.id == x`), and asks that differ in amounts of resources only.
+ * In general all nodes are read once. Two cases need less, so that many waiting services stay cheap: a lookup that leaves
+ * few nodes (`node.id == x`), and groups whose requirements differ in amounts of resources only.
  */
-import type { Ask, Check } from "./ask.ts";
+import type { Requirements, Check } from "./requirements.ts";
 import { ready } from "./filters/ready.ts";
 import { resources } from "./filters/resources.ts";
 import type { Node } from "./state/node.ts";
@@ -29,23 +30,23 @@ interface Count {
 
 type Counts = Map<Check, Count>;
 
-/** Characters of one refusal's text, and of its help: a help that is longer is left out, as part of it is not enough. */
+/** Characters of one refusal's text, and of its help. A longer help is left out, as a part of it would not be enough. */
 const textLength = 400;
-/** Up to this many nodes nothing is worth a short cut. */
+/** Up to this many nodes all are read, without a short cut. */
 const smallWorld = 256;
-/** Nodes beyond a lookup that are read for the nearest miss. */
+/** Nodes outside of a lookup that are read to find the nearest one. */
 const nearestReads = 256;
 
 export class Explainer {
   readonly #world: World;
   readonly #indexes: CandidateIndexes;
-  /** By what is shared, while the nodes are as they were. */
+  /** Counts by the keys of shared tests; valid while no node is applied or removed. */
   readonly #shared = new Map<string, ReadonlyMap<string, Count>>();
   #nodesVersion = -1;
-  /** By group, while nothing changed. */
+  /** Explanations by group; valid until the next change. */
   readonly #known = new Map<string, Explanation>();
   #version = -1;
-  /** Nodes read so far. */
+  /** Nodes that were read so far: the effort. */
   reads = 0;
 
   constructor(world: World, indexes: CandidateIndexes) {
@@ -53,40 +54,41 @@ export class Explainer {
     this.#indexes = indexes;
   }
 
-  /** @param nodeId speaks of this node only */
-  explain(ask: Ask, nodeId?: string): Explanation {
-    if (nodeId !== undefined) return this.#explainOne(ask, nodeId);
+  /** @param nodeId explains for this node only */
+  explain(requirements: Requirements, nodeId?: string): Explanation {
+    if (nodeId !== undefined) return this.#explainOne(requirements, nodeId);
     if (this.#version !== this.#world.version) this.#known.clear();
     this.#version = this.#world.version;
-    const known = ask.group === undefined ? undefined : this.#known.get(ask.group);
+    const known = requirements.group === undefined ? undefined : this.#known.get(requirements.group);
     if (known !== undefined) return known;
-    const counts = this.#count(ask);
-    const explanation = this.#report(ask, counts);
-    if (ask.group !== undefined) this.#known.set(ask.group, explanation);
+    const counts = this.#count(requirements);
+    const explanation = this.#report(requirements, counts);
+    if (requirements.group !== undefined) this.#known.set(requirements.group, explanation);
     return explanation;
   }
 
-  #explainOne(ask: Ask, nodeId: string): Explanation {
+  #explainOne(requirements: Requirements, nodeId: string): Explanation {
     const node = this.#world.node(nodeId);
     const known = node?.known === true ? [node] : [];
-    return this.#report(ask, this.#read(ask, known), known.length);
+    return this.#report(requirements, this.#read(requirements, known), known.length);
   }
 
-  #count(ask: Ask): Counts {
-    if (this.#world.size > smallWorld) return this.#countByLookup(ask) ?? this.#countByIndex(ask) ?? this.#read(ask);
-    return this.#read(ask);
+  #count(requirements: Requirements): Counts {
+    if (this.#world.size > smallWorld)
+      return this.#countByLookup(requirements) ?? this.#countByIndex(requirements) ?? this.#read(requirements);
+    return this.#read(requirements);
   }
 
-  #read(ask: Ask, nodes: Iterable<Node> = this.#world.known, counts: Counts = new Map()): Counts {
+  #read(requirements: Requirements, nodes: Iterable<Node> = this.#world.known, counts: Counts = new Map()): Counts {
     for (const node of nodes) {
       this.reads += 1;
-      const check = ask.checks.find(({ test }) => !test(node));
-      if (check !== undefined) this.#add(ask, counts, check, node);
+      const check = requirements.checks.find(({ test }) => !test(node));
+      if (check !== undefined) this.#add(requirements, counts, check, node);
     }
     return counts;
   }
 
-  #add({ task }: Ask, counts: Counts, check: Check, node: Node): void {
+  #add({ task }: Requirements, counts: Counts, check: Check, node: Node): void {
     const distance = check.filter.distance?.(task, node, this.#world) ?? 0;
     const entry = counts.get(check);
     if (entry === undefined) {
@@ -99,25 +101,25 @@ export class Explainer {
     entry.distance = distance;
   }
 
-  /** The second filter asked is one that a lookup answers, after `ready`: all other nodes that are up fail it. */
-  #countByLookup(ask: Ask): Counts | undefined {
-    const [first, second] = ask.checks;
+  /** For where the second filter, after `ready`, has a lookup: all ready nodes outside of the lookup fail it. */
+  #countByLookup(requirements: Requirements): Counts | undefined {
+    const [first, second] = requirements.checks;
     if (first?.filter !== ready || second === undefined) return undefined;
-    const found = second.filter.among?.(ask.task, this.#world) as ReadonlySet<Node> | undefined;
+    const found = second.filter.among?.(requirements.task, this.#world) as ReadonlySet<Node> | undefined;
     if (found === undefined || found.size > smallWorld) return undefined;
-    const counts = this.#read(ask, found);
+    const counts = this.#read(requirements, found);
     const isUp = ({ state }: Node): boolean => state.ready && state.active;
     const upFound = [...found].filter(isUp).length;
     const down = this.#world.down.size - (found.size - upFound);
     const up = this.#world.size - this.#world.down.size - upFound;
-    this.#merge(ask, counts, first, down, this.#world.down, (node) => !found.has(node));
-    this.#merge(ask, counts, second, up, this.#world.known, (node) => isUp(node) && !found.has(node));
+    this.#merge(requirements, counts, first, down, this.#world.down, (node) => !found.has(node));
+    this.#merge(requirements, counts, second, up, this.#world.known, (node) => isUp(node) && !found.has(node));
     return counts;
   }
 
-  /** Counts `nodes` more for a check, of which the first so many of `all` that are `meant` are read for the nearest. */
+  /** Adds `nodes` to the count of a check; the first of `all` for which `meant` holds are read to find the nearest. */
   #merge(
-    ask: Ask,
+    requirements: Requirements,
     counts: Counts,
     check: Check,
     nodes: number,
@@ -129,7 +131,7 @@ export class Explainer {
     let reads = nearestReads;
     for (const node of all) {
       reads -= 1;
-      if (meant(node)) this.#add(ask, counts, check, node);
+      if (meant(node)) this.#add(requirements, counts, check, node);
       if (reads <= 0 && counts.has(check)) break;
     }
     this.reads += nearestReads - reads;
@@ -137,51 +139,51 @@ export class Explainer {
   }
 
   /**
-   * First what nodes' states tell: one reading serves all tasks that ask the same, while no node is applied. Then
-   * filters that read what nodes hold, by the difference in size of two indexes; then amounts of resources, by the size
-   * of the last.
+   * First filters that read nodes' states: one reading serves all groups with the same requirements, while no node is
+   * applied. Then filters that read what nodes hold, by the difference in size of two indexes; then amounts of resources,
+   * by the size of the last index.
    */
-  #countByIndex(ask: Ask): Counts | undefined {
-    const states = ask.checks.findIndex(({ filter }) => filter.reads !== "state");
+  #countByIndex(requirements: Requirements): Counts | undefined {
+    const states = requirements.checks.findIndex(({ filter }) => filter.reads !== "state");
     if (states < 0) return undefined;
-    const rest = ask.checks.slice(states);
+    const rest = requirements.checks.slice(states);
     const amounts = rest.at(-1)?.filter === resources ? rest.pop() : undefined;
-    if (ask.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
-    // Only an index that others use too is made for a reason.
-    const indexOf = (shared: Ask["shared"], isGeneral: boolean): CandidateIndex | undefined =>
+    if (requirements.unshared.length !== (amounts === undefined ? 0 : 1)) return undefined;
+    // An index is made for an explanation only if placements use it too.
+    const indexOf = (shared: Requirements["shared"], isGeneral: boolean): CandidateIndex | undefined =>
       isGeneral ? this.#indexes.whole(shared) : this.#indexes.known(shared);
-    const prefixes = rest.map((_, at) => ask.shared.slice(0, states + at + 1));
+    const prefixes = rest.map((_, at) => requirements.shared.slice(0, states + at + 1));
     const found = prefixes.map((shared) =>
       indexOf(
         shared,
         shared.slice(states).every((each) => each.general),
       ),
     );
-    let index = this.#indexes.whole(ask.shared.slice(0, states));
+    let index = this.#indexes.whole(requirements.shared.slice(0, states));
     if (found.includes(undefined)) return undefined;
-    const counts = this.#countStates(ask, ask.checks.slice(0, states));
+    const counts = this.#countStates(requirements, requirements.checks.slice(0, states));
     for (const [at, held] of rest.entries()) {
       const before = index;
       index = found[at] as CandidateIndex;
-      this.#merge(ask, counts, held, before.size - index.size, before, (node) => !held.test(node));
+      this.#merge(requirements, counts, held, before.size - index.size, before, (node) => !held.test(node));
     }
-    const nearest = amounts === undefined ? undefined : index.nearest(ask.needs);
+    const nearest = amounts === undefined ? undefined : index.nearest(requirements.needs);
     if (amounts !== undefined && nearest !== undefined) {
       counts.set(amounts, { nodes: index.size, nearest, distance: 0 });
     }
     return counts;
   }
 
-  #countStates(ask: Ask, checks: readonly Check[]): Counts {
+  #countStates(requirements: Requirements, checks: readonly Check[]): Counts {
     if (this.#nodesVersion !== this.#world.nodesVersion) this.#shared.clear();
     this.#nodesVersion = this.#world.nodesVersion;
-    const key = ask.shared
+    const key = requirements.shared
       .slice(0, checks.length)
       .map((each) => each.key)
       .join("\n");
     let shared = this.#shared.get(key);
     if (shared === undefined) {
-      const counts = this.#read({ ...ask, checks });
+      const counts = this.#read({ ...requirements, checks });
       shared = new Map([...counts].map(([check, count]) => [check.filter.name, count]));
       this.#shared.set(key, shared);
     }
@@ -193,19 +195,21 @@ export class Explainer {
     return counts;
   }
 
-  #report(ask: Ask, counts: Counts, nodes: number = this.#world.size): Explanation {
+  #report(requirements: Requirements, counts: Counts, nodes: number = this.#world.size): Explanation {
     if (nodes === 0) return { nodes, refusals: [], text: "there are no nodes", help: "add a node" };
     const refused = [...counts.values()].reduce((sum, each) => sum + each.nodes, 0);
     const open = nodes - refused;
     const refusals = [...counts]
-      .map(([{ filter }, count]) => refusalOf(filter, count, ask, this.#world))
+      .map(([{ filter }, count]) => refusalOf(filter, count, requirements, this.#world))
       .toSorted((a, b) => b.nodes - a.nodes || (a.filter < b.filter ? -1 : 1));
     const lines = refusals.map((each) => `${countText(each.nodes, nodes)} ${each.text}`);
-    // Not scheduled since room was made.
+    // Room was made since the last `schedule()`.
     if (open > 0) lines.unshift(`${countText(open, nodes)} would take it`);
     const text = lines.join("; ");
-    // The help that asks for least; of those, on the node that stands for most.
-    const by = new Map([...counts.values()].map(({ nearest }) => [nearest.state.id, refusalsOn(nearest, ask).length]));
+    // The help of the node that fewest filters refuse; of equals, of the one that is nearest for most nodes.
+    const by = new Map(
+      [...counts.values()].map(({ nearest }) => [nearest.state.id, refusalsOn(nearest, requirements).length]),
+    );
     const [best] = refusals
       .filter((each) => each.help !== undefined)
       .toSorted((x, y) => (by.get(x.nearestNodeId) ?? 0) - (by.get(y.nearestNodeId) ?? 0));
@@ -217,11 +221,11 @@ export class Explainer {
 function refusalOf(
   filter: Filter,
   { nodes, nearest }: Pick<Count, "nodes" | "nearest">,
-  ask: Ask,
+  requirements: Requirements,
   world: World,
 ): Refusal {
-  const { text, data } = said(filter, ask.task, nearest, world);
-  const help = helpOn(nearest, ask, world);
+  const { text, data } = said(filter, requirements.task, nearest, world);
+  const help = helpOn(nearest, requirements, world);
   return {
     filter: filter.name,
     nodes,
@@ -232,15 +236,15 @@ function refusalOf(
   };
 }
 
-/** What lets the task in on a node, by all filters that refuse it and not the first alone: else the next would. */
-function helpOn(node: Node, ask: Ask, world: World): string | undefined {
-  const refusing = refusalsOn(node, ask).map(({ filter }) => said(filter, ask.task, node, world));
+/** What would make a node pass: the help of all filters that refuse it, since after the first the next would refuse it. */
+function helpOn(node: Node, requirements: Requirements, world: World): string | undefined {
+  const refusing = refusalsOn(node, requirements).map(({ filter }) => said(filter, requirements.task, node, world));
   if (refusing.length === 1) return [refusing[0]?.help, refusing[0]?.another].filter(isText).join(", or ") || undefined;
   const helps = refusing.map(({ help }) => help);
   return helps.every(isText) ? helps.join("; and ") : undefined;
 }
 
-function refusalsOn(node: Node, { checks }: Ask): Check[] {
+function refusalsOn(node: Node, { checks }: Requirements): Check[] {
   return checks.filter(({ test }) => !test(node));
 }
 

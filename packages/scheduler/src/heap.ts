@@ -1,4 +1,4 @@
-/** A binary heap: `pop` gives the first by `compare`. Keys of what is inside must not change. */
+/** A binary heap: `pop` returns the first by `compare`. Keys of items must not change while they are inside. */
 export class Heap<T> {
   readonly #compare: (a: T, b: T) => number;
   readonly #items: T[];

@@ -1,16 +1,16 @@
 /**
- * Placement that explains itself; pure and synchronous.
+ * Decides on which node a task runs, and explains it; pure and synchronous.
  *
  * - `scheduler.ts`    Scheduler: deltas in, decisions out
- * - `types.ts`        what goes in and comes out
- * - `rules.ts`        Filter, Scorer: what a rule is, and what it sees
+ * - `types.ts`        inputs and decisions
+ * - `rules.ts`        Filter, Scorer, and the view of nodes and world that they read
  * - `filters/`        defaultFilters: the rules a node must pass, a file each
  * - `scorers/`        defaultScorers: the rules that prefer one node to another
- * - `platforms.ts`   the names of platforms
+ * - `platforms.ts`    names of platforms
  * - `constraints.ts`  parseConstraints, matchConstraints, isConstraintKey
  * - `what-if.ts`      capacity, drain; `rebalance.ts`
- * - `ask.ts`          what a group of tasks asks, compiled; `picker.ts` picks its nodes; `preemption.ts` makes room
- * - `unschedulable-queue.ts` the groups that wait, and what wakes them; `explanation.ts` why they wait
+ * - `ask.ts`          the compiled rules of a group of tasks; `picker.ts` chooses its nodes; `preemption.ts` makes room
+ * - `unschedulable-queue.ts` the groups without a node, and their wake keys; `explanation.ts` why they have none
  * - `state/`          nodes, what they hold, and the indexes over both
  * - `errors.ts`       SchedulerError
  */

@@ -1,12 +1,12 @@
 /**
- * Picks nodes for the tasks of one group, one after the other.
+ * Chooses nodes for the tasks of one group, one task after the other.
  *
  * The candidates are divided into partitions: sets of nodes over which a rule's answer is constant (mostly there is one
- * partition). A cursor walks each partition in the strategy's order. A node without history of the service is
- * *ordinary*: all rules before the order give every ordinary node of a partition the same score, so the first that
- * passes is the best of them. The other nodes are *exceptions*, compared one by one.
+ * partition). A cursor walks each partition in the strategy's order. A node on which the service has neither tasks nor
+ * failures is *ordinary*: all rules before the order give every ordinary node of a partition the same score, so the first
+ * that passes is the best of them. The other nodes are *exceptions*, compared one by one.
  *
- * A placement by hand. Three tasks of `web`, each reserving 512 MiB, with `spread=node.labels.zone`; one task of `web`
+ * A worked placement. Three tasks of `web`, each reserving 512 MiB, with `spread=node.labels.zone`; one task of `web`
  * runs already, on `a`:
  *
  *     node  zone   tasks  of web  free memory
@@ -28,7 +28,7 @@
  *     and a cursor goes on behind the last node that it read.
  * I2: an ordinary node that takes a task becomes an exception.
  */
-import type { Ask, Rules, Score } from "./ask.ts";
+import type { Requirements, Rules, Score } from "./requirements.ts";
 import { Heap } from "./heap.ts";
 import { type Node, tieBreak } from "./state/node.ts";
 import { compareEntries, type Entry, type OrderedNodes } from "./state/ordered-nodes.ts";
@@ -37,24 +37,24 @@ import { pathOf, type Topology } from "./state/topology.ts";
 import type { World } from "./state/world.ts";
 import type { Decided } from "./types.ts";
 
-/** Up to so many nodes that a lookup yields are compared one by one, without an index. */
+/** Up to this many nodes of a lookup are compared one by one, without an index. */
 const shortList = 32;
 /** The same, where the lookup is of the nodes of another service. */
 const lookedUp = 256;
 /** Groups up to this size compare exceptions one by one for each task; larger ones heap them once. */
 const smallGroup = 4;
-/** How many nodes that are equal until then the tail scorers choose among. */
+/** Nodes, equal by all rules before, among which the tail scorers choose. */
 const runLength = 64;
 
 interface Among {
   readonly nodes: ReadonlySet<Node>;
-  /** Looks them up anew, for an index; undefined if the task's place among other tasks decides. */
+  /** Repeats the lookup, for an index that is kept; undefined if the result depends on where other tasks are. */
   readonly lasting: (() => ReadonlySet<Node> | undefined) | undefined;
 }
 
-/** A partition of the candidates, and how far it was read. */
+/** A partition of the candidates, and the position up to which it was read. */
 interface Cursor {
-  /** What each partitioning says of its nodes. */
+  /** The value of its nodes in each partitioning. */
   readonly values: readonly string[];
   /** Its path of preferences, by level. */
   readonly paths: readonly string[];
@@ -64,7 +64,7 @@ interface Cursor {
   /** The last ordinary node that was read. */
   after: Entry | undefined;
   ended: boolean;
-  /** Nothing passes any more. */
+  /** No node of it passes any more. */
   closed: boolean;
   /** Ordinary nodes that are in the run already, though behind `after`. */
   readonly ahead: Set<Node>;
@@ -85,29 +85,29 @@ export interface Choice {
 export class Picker {
   readonly #world: World;
   readonly #rules: Rules;
-  readonly #ask: Ask;
+  readonly #requirements: Requirements;
   readonly #found: FoundIndex | undefined;
   #cursors: Cursor[] = [];
   readonly #exceptional = new Set<Node>();
-  /** By level of preferences, what each path holds. */
+  /** For each level of preferences: tasks by path. */
   readonly #paths: readonly Topology[];
   readonly #heaped: boolean;
   readonly #tasks: number;
   #cursor: Cursor | undefined;
   #wasted = 0;
 
-  constructor(world: World, indexes: CandidateIndexes, rules: Rules, ask: Ask, tasks: number) {
+  constructor(world: World, indexes: CandidateIndexes, rules: Rules, requirements: Requirements, tasks: number) {
     this.#world = world;
     this.#rules = rules;
-    this.#ask = ask;
+    this.#requirements = requirements;
     this.#tasks = tasks;
-    this.#paths = ask.partitions
-      .slice(0, ask.levels)
-      .map((_, level) => world.paths(ask.partitions.slice(0, level + 1)));
-    this.#heaped = tasks > smallGroup && ask.exceptions !== undefined;
+    this.#paths = requirements.partitions
+      .slice(0, requirements.levels)
+      .map((_, level) => world.paths(requirements.partitions.slice(0, level + 1)));
+    this.#heaped = tasks > smallGroup && requirements.exceptions !== undefined;
     const among = this.#among();
     const short = among !== undefined && (among.lasting === undefined || among.nodes.size <= shortList);
-    this.#found = short ? undefined : indexes.find(ask, among?.lasting);
+    this.#found = short ? undefined : indexes.find(requirements, among?.lasting);
     const index = this.#found?.index;
     if (index === undefined) {
       const nodes = among?.nodes ?? new Set();
@@ -115,8 +115,8 @@ export class Picker {
       this.#wasted = nodes.size;
     } else {
       for (const partition of index.partitions()) {
-        const [any] = ask.ofParts.length === 0 ? [] : partition.nodes;
-        this.#cursors.push(cursorOf(partition.values, ask.levels, any, partition.nodes));
+        const [any] = requirements.ofParts.length === 0 ? [] : partition.nodes;
+        this.#cursors.push(cursorOf(partition.values, requirements.levels, any, partition.nodes));
       }
       this.#except(index);
     }
@@ -165,7 +165,7 @@ export class Picker {
     return choice;
   }
 
-  /** Notes that the last choice holds its task now. */
+  /** Records that the last choice was placed. */
   took(node: Node): void {
     const cursor = this.#cursor as Cursor;
     if (this.#heaped) {
@@ -177,7 +177,7 @@ export class Picker {
     this.#exceptional.add(node);
   }
 
-  /** Ends the picker: what it read in vain counts towards an index for its ask. */
+  /** Ends the picker: nodes that were read and refused count towards an index for these requirements. */
   done(): void {
     this.#found?.wasted(this.#wasted);
   }
@@ -185,7 +185,7 @@ export class Picker {
   /** The shortest list of the only nodes that can pass, where a filter has one. */
   #among(): Among | undefined {
     let found: Among | undefined;
-    const { task, checks } = this.#ask;
+    const { task, checks } = this.#requirements;
     for (const { filter } of checks) {
       const nodes = filter.among?.(task, this.#world) as ReadonlySet<Node> | undefined;
       if (nodes === undefined || (found !== undefined && nodes.size >= found.nodes.size)) continue;
@@ -204,9 +204,9 @@ export class Picker {
     const cursors = new Map<string, Cursor>();
     for (const node of nodes) {
       if (!node.known) continue;
-      const values = this.#ask.partitions.map((each) => each.of(node.state));
+      const values = this.#requirements.partitions.map((each) => each.of(node.state));
       const key = values.length === 0 ? "" : JSON.stringify(values);
-      const cursor = cursors.get(key) ?? cursorOf(values, this.#ask.levels, node, undefined);
+      const cursor = cursors.get(key) ?? cursorOf(values, this.#requirements.levels, node, undefined);
       cursors.set(key, cursor);
       cursor.exceptions.push(node);
     }
@@ -215,14 +215,14 @@ export class Picker {
   }
 
   #except(index: CandidateIndex): void {
-    if (this.#ask.exceptions === undefined) {
+    if (this.#requirements.exceptions === undefined) {
       for (const cursor of this.#cursors) {
         for (const node of cursor.nodes ?? []) cursor.exceptions.push(node);
         cursor.ended = true;
       }
       return;
     }
-    const { exceptions, kept } = this.#ask;
+    const { exceptions, kept } = this.#requirements;
     let byPartition: Map<OrderedNodes, Cursor> | undefined;
     for (const nodes of kept === undefined || this.#found?.kept === true ? exceptions : [...exceptions, kept.nodes]) {
       for (const node of nodes) {
@@ -244,15 +244,15 @@ export class Picker {
     }
   }
 
-  /** Whether the filters that answer for whole partitions let this one in. */
+  /** Whether the partition passes the filters that answer for whole partitions. */
   #isOpen(cursor: Cursor): boolean {
     const { any } = cursor;
-    return any === undefined || this.#ask.ofParts.every(({ test }) => test(any));
+    return any === undefined || this.#requirements.ofParts.every(({ test }) => test(any));
   }
 
-  /** The best nodes of a partition that pass; the second only where it is wanted, or at hand. */
+  /** The best nodes of a partition that pass; the second one only where it is wanted, or known already. */
   #top(cursor: Cursor, wanted: 1 | 2): Pair {
-    if (this.#ask.worldly) {
+    if (this.#requirements.readsOtherNodes) {
       while (cursor.run[0] !== undefined && !this.#passes(cursor.run[0])) cursor.run.shift();
       while (cursor.run[1] !== undefined && !this.#passes(cursor.run[1])) cursor.run.splice(1, 1);
     }
@@ -293,13 +293,13 @@ export class Picker {
     this.#cursor = cursor;
     const at = cursor.run.indexOf(node);
     if (at >= 0) cursor.run.splice(at, 1);
-    // It is the best of the partition, so if it is in the heap it is on top.
+    // It is the best of the partition, so if it is in the heap, it is at the top.
     else cursor.heap?.pop();
   }
 
-  /** Reads ordinary nodes until enough pass or, where there are tail scorers, until a run of equals is read. */
+  /** Reads ordinary nodes until enough pass or, where there are tail scorers, until a run of equal ones is read. */
   #fill(cursor: Cursor, wanted: number): void {
-    const { unshared, checks, needs, tail } = this.#ask;
+    const { unshared, checks, needs, tail } = this.#requirements;
     const tests = this.#found?.whole === true ? unshared : checks;
     const counts = this.#found?.whole === false;
     const run: Node[] = [];
@@ -323,9 +323,9 @@ export class Picker {
     cursor.run.push(...(tail.length > 0 ? run.toSorted(this.#compare) : run));
   }
 
-  /** Adds those to a run that a tail score finds best and that are equal to it until then, but further behind. */
+  /** Adds to a run the best nodes of a tail scorer that are equal to it by all rules before, but come later in the order. */
   #lookAhead(cursor: Cursor, first: number, run: Node[]): void {
-    for (const best of this.#ask.preferred) {
+    for (const best of this.#requirements.preferred) {
       let enough = Math.min(this.#tasks + 1, runLength);
       for (const node of run) if (best.has(node)) enough -= 1;
       if (enough <= 0) continue;
@@ -341,12 +341,12 @@ export class Picker {
   }
 
   #passes(node: Node): boolean {
-    for (const { test } of this.#ask.checks) if (!test(node)) return false;
+    for (const { test } of this.#requirements.checks) if (!test(node)) return false;
     return true;
   }
 
   #compareIn(cursorA: Cursor, a: Node, cursorB: Cursor, b: Node): number {
-    const levels = cursorA === cursorB ? 0 : this.#ask.levels;
+    const levels = cursorA === cursorB ? 0 : this.#requirements.levels;
     for (let level = 1; level <= levels; level += 1) {
       const by = this.#branch(cursorA, level) - this.#branch(cursorB, level);
       if (by !== 0) return by;
@@ -355,7 +355,7 @@ export class Picker {
   }
 
   readonly #compare = (a: Node, b: Node): number => {
-    const { lead, tail } = this.#ask;
+    const { lead, tail } = this.#requirements;
     for (let at = 0; at < lead.length; at += 1) {
       const { of } = lead[at] as Score;
       const by = of(a) - of(b);
@@ -374,21 +374,21 @@ export class Picker {
 
   /** Tasks of the service under the path of a cursor's partition. */
   #branch(cursor: Cursor, level: number): number {
-    return this.#paths[level - 1]?.tasks(cursor.paths[level - 1] ?? "", this.#ask.task.serviceId) ?? 0;
+    return this.#paths[level - 1]?.tasks(cursor.paths[level - 1] ?? "", this.#requirements.task.serviceId) ?? 0;
   }
 
-  /** The first rule that sees a difference between the best and the next best. */
+  /** The first rule by which the best and the next best differ. */
   #explain(node: Node, cursor: Cursor, next: Node | undefined, nextCursor: Cursor | undefined): Choice {
     if (next === undefined || nextCursor === undefined) {
       return { node, decided: { by: "only" }, text: "the only node that passes" };
     }
     const nextNodeId = next.state.id;
     const against = next.state.hostname ?? nextNodeId;
-    for (let level = 1; level <= this.#ask.levels; level += 1) {
+    for (let level = 1; level <= this.#requirements.levels; level += 1) {
       const [value, nextValue] = [this.#branch(cursor, level), this.#branch(nextCursor, level)];
       if (value === nextValue) continue;
       const part = cursor.values[level - 1]?.slice(1) ?? "";
-      const text = `preferences: ${value} of its service in ${this.#ask.partitions[level - 1]?.key} "${part}", ${nextValue} where ${against} is`;
+      const text = `preferences: ${value} of its service in ${this.#requirements.partitions[level - 1]?.key} "${part}", ${nextValue} where ${against} is`;
       return { node, decided: { by: "preferences", value, nextNodeId, nextValue }, text };
     }
     const decided = (by: string, value: number, nextValue: number, explain: (value: number) => string): Choice => ({
@@ -399,12 +399,12 @@ export class Picker {
     const keys = this.#rules.order.keys(node);
     const nextKeys = this.#rules.order.keys(next);
     const { orderScorer, order } = this.#rules;
-    for (const { scorer, of } of this.#ask.lead) {
+    for (const { scorer, of } of this.#requirements.lead) {
       if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), (value) => scorer.explain(value));
     }
     if (keys[0] !== nextKeys[0])
       return decided(orderScorer.name, keys[0], nextKeys[0], (value) => orderScorer.explain(value));
-    for (const { scorer, of } of this.#ask.tail) {
+    for (const { scorer, of } of this.#requirements.tail) {
       if (of(node) !== of(next)) return decided(scorer.name, of(node), of(next), (value) => scorer.explain(value));
     }
     if (keys[1] !== nextKeys[1]) return decided(order.tie, keys[1], nextKeys[1], (value) => order.explainTie(value));

@@ -1,4 +1,4 @@
-/** Names of platforms: what uname, Docker, Go and OCI call the same thing. */
+/** Names of platforms: those of uname, Debian, Docker, Go and OCI for the same platform. */
 import type { Platform } from "./types.ts";
 
 /** Other names of architectures, with the variant that they imply. */
@@ -26,14 +26,14 @@ const aliases: ReadonlyMap<string, { readonly arch: string; readonly variant?: s
   ["loongarch64", { arch: "loong64" }],
 ]);
 
-/** What an architecture is taken for where no variant is told. */
+/** The usual variant of an architecture, for where none is given. */
 const usualVariants: ReadonlyMap<string, string> = new Map([
   ["arm", "v7"],
   ["arm64", "v8"],
   ["amd64", "v1"],
 ]);
 
-/** The names that Go and OCI use; empty ones stay empty. A variant is `v` and a number, and the usual one is not empty. */
+/** The platform with Go's and OCI's names; empty ones stay empty. A variant is `v` and a number; a missing one becomes the usual one. */
 export function normalPlatform({ os, arch, variant = "" }: Platform): Required<Platform> {
   const lower = arch.toLowerCase();
   const alias = aliases.get(lower);

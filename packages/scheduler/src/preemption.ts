@@ -1,11 +1,11 @@
 /**
- * Which tasks have to leave so that one of higher priority fits, as Kubernetes chooses them (ADR 0056): the node whose
- * highest victim is lowest, then with the fewest victims, then with the lowest sum of priorities, then by tie-break.
- * On a node, tasks stay in the order of their priority, the highest first, as long as the newcomer fits.
+ * Preemption: which tasks have to leave so that one of higher priority fits, chosen as Kubernetes does (ADR 0056): the
+ * node whose highest victim is lowest, then with the fewest victims, then with the lowest sum of priorities, then by
+ * tie-break. On a node, tasks are kept in the order of their priority, the highest first, as long as the new task fits.
  *
- * Nothing is displaced in vain: the task fits once the victims are gone, and would not if any one of them stayed.
+ * Victims are necessary and sufficient: the task fits once they are gone, and would not if any one of them stayed.
  */
-import type { Ask } from "./ask.ts";
+import type { Requirements } from "./requirements.ts";
 import { needsOf } from "./filters/resources.ts";
 import type { NodeView } from "./rules.ts";
 import { type Node, tieBreak } from "./state/node.ts";
@@ -18,12 +18,12 @@ export interface Eviction {
   readonly victims: readonly TaskState[];
 }
 
-export function findVictims(world: World, ask: Ask): Eviction | undefined {
-  const priority = ask.task.priority ?? 0;
+export function findVictims(world: World, requirements: Requirements): Eviction | undefined {
+  const priority = requirements.task.priority ?? 0;
   let best: Eviction | undefined;
   for (const node of world.nodesBelow(priority)) {
-    if (!ask.checks.every(({ filter, test }) => filter.reads !== "state" || test(node))) continue;
-    const victims = victimsOn(world, node, ask, best?.victims);
+    if (!requirements.checks.every(({ filter, test }) => filter.reads !== "state" || test(node))) continue;
+    const victims = victimsOn(world, node, requirements, best?.victims);
     if (victims === undefined) continue;
     const found = { node, victims };
     if (best === undefined || compare(found, best) < 0) best = found;
@@ -31,49 +31,57 @@ export function findVictims(world: World, ask: Ask): Eviction | undefined {
   return best;
 }
 
-/** The victims on one node; undefined if none make room, or they would be worse than `bar`. */
-function victimsOn(world: World, node: Node, ask: Ask, bar: readonly TaskState[] | undefined): TaskState[] | undefined {
+/** The victims on one node; undefined if no set of them makes room, or they would be worse than `bar`. */
+function victimsOn(
+  world: World,
+  node: Node,
+  requirements: Requirements,
+  bar: readonly TaskState[] | undefined,
+): TaskState[] | undefined {
   const below = [...node.tasks.values()]
-    .filter((task) => task.leaving !== true && priorityOf(task) < priorityOf(ask.task))
-    .toSorted((a, b) => priorityOf(b) - priorityOf(a) || weight(a, ask) - weight(b, ask) || (a.id < b.id ? -1 : 1));
+    .filter((task) => task.leaving !== true && priorityOf(task) < priorityOf(requirements.task))
+    .toSorted(
+      (a, b) =>
+        priorityOf(b) - priorityOf(a) || weight(a, requirements) - weight(b, requirements) || (a.id < b.id ? -1 : 1),
+    );
   if (bar !== undefined && priorityOf(below.at(-1) as TaskState) > highest(bar)) return undefined;
-  // Fewer tasks never make a node by itself pass less, so if it does not pass without all of them, it never will.
-  if (!passesWithout(node, ask, below)) return undefined;
-  // Tasks that the newcomer needs beside it stay.
+  // Removing a task never makes a node fail by itself, so a node that fails without all of them can be skipped.
+  if (!passesWithout(node, requirements, below)) return undefined;
+  // Tasks that the new task needs beside it are kept.
   const needed = new Set(
-    (ask.task.affinity ?? []).filter(({ kind }) => kind === "affinity").map((term) => term.service),
+    (requirements.task.affinity ?? []).filter(({ kind }) => kind === "affinity").map((term) => term.service),
   );
   const starts = [below, below.filter(({ serviceId }) => !needed.has(serviceId))];
-  let victims = starts.find((set) => fitsWithout(world, node, ask, set));
+  let victims = starts.find((set) => fitsWithout(world, node, requirements, set));
   if (victims === undefined) return undefined;
   for (const task of victims) {
     const others: TaskState[] = victims.filter((each) => each !== task);
-    if (fitsWithout(world, node, ask, others)) victims = others;
+    if (fitsWithout(world, node, requirements, others)) victims = others;
   }
   return victims;
 }
 
-/** The largest part of what is asked for that a task holds: of equals the lighter stay, so that fewer have to leave. */
-function weight({ reservations = {} }: TaskState, { task }: Ask): number {
+/** The largest share of the new task's reservations that a task holds. Of equal priorities the lighter are kept, so that fewer have to leave. */
+function weight({ reservations = {} }: TaskState, { task }: Requirements): number {
   let most = 0;
   for (const [kind, needed] of needsOf(task)) most = Math.max(most, (reservations[kind] ?? 0) / needed);
   return most;
 }
 
-function fitsWithout(world: World, node: Node, ask: Ask, victims: readonly TaskState[]): boolean {
-  if (!passesWithout(node, ask, victims)) return false;
-  if (ask.checks.every(({ filter }) => filter.reads !== undefined)) return true;
-  // What looks at the world has to see it so.
+function fitsWithout(world: World, node: Node, requirements: Requirements, victims: readonly TaskState[]): boolean {
+  if (!passesWithout(node, requirements, victims)) return false;
+  if (requirements.checks.every(({ filter }) => filter.reads !== undefined)) return true;
+  // Filters that read other nodes need the world without the victims.
   for (const victim of victims) world.release(node.state.id, victim);
-  const passes = ask.checks.every(({ test }) => test(node));
+  const passes = requirements.checks.every(({ test }) => test(node));
   for (const victim of victims) world.hold(node.state.id, victim);
   return passes;
 }
 
-/** The filters that look at one node, on this one as it would be. */
-function passesWithout(node: Node, ask: Ask, victims: readonly TaskState[]): boolean {
+/** Whether the filters that read one node pass it as it would be without the victims. */
+function passesWithout(node: Node, requirements: Requirements, victims: readonly TaskState[]): boolean {
   const view = viewWithout(node, victims);
-  return ask.checks.every(({ filter, test }) => filter.reads === undefined || test(view as Node));
+  return requirements.checks.every(({ filter, test }) => filter.reads === undefined || test(view as Node));
 }
 
 function viewWithout(node: Node, victims: readonly TaskState[]): NodeView {

@@ -1,14 +1,14 @@
 /**
- * The fewest moves that even a cluster out, tried one by one on a fork: a task is taken off, and the scheduler says
- * where it would go now. A move counts only if it pays:
+ * Rebalancing with few moves, tried one by one on a fork: a task is removed, and the scheduler chooses a node for it anew.
+ * A move is kept only if it gains enough:
  *
- * - it brings a service's tasks closer: two tasks or more between the parts of a preference, or between the nodes;
- * - or it brings loads closer, by two tasks and more than a fifth of the mean, and leaves the service spread as well as it was.
+ * - it evens out a service: by two tasks or more, between the partitions of a preference or between nodes;
+ * - or it evens out loads, by two tasks and more than a fifth of the mean, and leaves the service spread as well as before.
  *
- * No task is moved away from others that require its service beside them, unless it leaves another there.
+ * The last task of a service is not moved away from tasks that require it beside them.
  */
 import { domainOf, partitionBy } from "./filters/affinity.ts";
-import { spreadKey } from "./ask.ts";
+import { spreadKey } from "./requirements.ts";
 import { SchedulerError } from "./errors.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
@@ -29,12 +29,12 @@ export interface RebalanceOptions {
   readonly maxMoves: number;
 }
 
-/** Part of the mean load that a difference of loads must exceed. */
+/** Share of the mean load that a difference of loads must exceed. */
 const meaningful = 0.2;
-/** The priority of a task that shall displace nobody. */
+/** The priority of a task that must not displace any other. */
 const lowestPriority = Number.MIN_SAFE_INTEGER;
 
-/** A node's tasks that stay, as they are after the moves so far. */
+/** A node's tasks after the moves so far, without those that are leaving. */
 class Place {
   readonly node: Node;
   readonly tasks: Map<string, TaskState>;
@@ -74,7 +74,7 @@ export function rebalance(fork: Scheduler, world: World, { maxMoves }: Rebalance
 }
 
 class Plan {
-  /** By task, in the order in which they were found. */
+  /** Moves by task, in the order in which they were found. */
   readonly moves: Map<string, Move> = new Map();
   readonly #fork: Scheduler;
   readonly #most: number;
@@ -99,7 +99,7 @@ class Plan {
     }
   }
 
-  /** Services first whose tasks are most crowded. */
+  /** Evens out services, the most crowded first. */
   spreadServices(): void {
     const crowded = [...this.#services]
       .map(([serviceId, places]) => {
@@ -112,7 +112,7 @@ class Plan {
     for (const { serviceId } of crowded) while (this.#spreadOne(serviceId));
   }
 
-  /** The most loaded nodes first; tasks that are moved already before others, as to move them elsewhere is free. */
+  /** Evens out loads, the most loaded nodes first. Tasks that are moved already are tried before others, since moving them elsewhere costs no further move. */
   levelLoads(): void {
     const tried = new Set<string>();
     for (;;) {
@@ -128,7 +128,7 @@ class Plan {
     }
   }
 
-  /** A node none of whose tasks can pay is not asked again. */
+  /** A node without a task whose move gains enough is not tried again. */
   #level(place: Place, tried: Set<string>): boolean {
     if (place.samples().some((task) => this.#try(place, task, true))) return true;
     tried.add(place.id);
@@ -148,7 +148,7 @@ class Plan {
     return worst !== undefined && task !== undefined && this.#try(worst, task, false);
   }
 
-  /** Takes the task off and lets the scheduler choose; keeps the move if it pays. */
+  /** Removes the task and lets the scheduler choose a node; keeps the move if it gains enough. */
   #try(from: Place, task: TaskState, forLoad: boolean): boolean {
     const { serviceId } = task;
     const before = this.moves.get(task.id);
@@ -185,7 +185,7 @@ class Plan {
     return false;
   }
 
-  /** What a move gains, or undefined if that is too little. */
+  /** The gain of a move in words, or undefined if it is too small. */
   #gain(from: Place, to: Place, { serviceId }: TaskState, forLoad: boolean): string | undefined {
     if (this.#isRequired(from, to, serviceId)) return undefined;
     const parts = this.#parts(serviceId, [...(this.#services.get(serviceId) ?? [])]);
@@ -208,7 +208,7 @@ class Plan {
     return Math.max(2, Math.floor((meaningful * tasks) / Math.max(1, this.#places.size)) + 1);
   }
 
-  /** How many of a service's tasks are in a node's part, by level of its preferences. */
+  /** How many of a service's tasks are in a node's partition, for each level of its preferences. */
   #parts(serviceId: string, places: readonly Place[]): (place: Place) => number[] {
     const keys = (places[0]?.of(serviceId)[0]?.preferences ?? []).map((each) => partitionBy(spreadKey(each) ?? ""));
     const paths = ({ node }: Place): string[] =>

@@ -1,4 +1,4 @@
-import { type Ask, askOf, type Rules } from "./ask.ts";
+import { type Requirements, compileRequirements, type Rules } from "./requirements.ts";
 import { SchedulerError } from "./errors.ts";
 import { Explainer, type Explanation } from "./explanation.ts";
 import { defaultFilters } from "./filters/index.ts";
@@ -15,7 +15,7 @@ import { listText, taskText } from "./text.ts";
 import type { Decision, Delta, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
 import { validateGroup, validateNode, validateTask, validateTime } from "./validation.ts";
 import { compareGroups, type Group, UnschedulableQueue } from "./unschedulable-queue.ts";
-import { capacity, type Capacity, drain, type Drain, once, unplaced } from "./what-if.ts";
+import { asLeaving, capacity, type Capacity, drain, type Drain, once, unplaced } from "./what-if.ts";
 
 export interface SchedulerOptions {
   /** Orders nodes that are equal in all else; the same seed and state give the same placements. @default 0 */
@@ -25,7 +25,7 @@ export interface SchedulerOptions {
   /** @default defaultFilters */
   readonly filters?: readonly Filter[];
   /**
-   * Must hold one that has an `order`, and one only: those of the house are `load` and `packing`.
+   * Exactly one must have an `order`: the built-in ones are `load` and `packing`.
    *
    * @default defaultScorers[strategy]
    * @throws SchedulerError `SCHEDULER_OPTIONS_INVALID`
@@ -33,7 +33,7 @@ export interface SchedulerOptions {
   readonly scorers?: readonly Scorer[];
 }
 
-/** Nodes that one `schedule()` reads to find reasons that have changed; `explain` gives one at any time. */
+/** Nodes that one `schedule()` reads, at most, to find reasons that have changed; `explain` returns one at any time. */
 const reportReads = 4_096;
 
 /** Places pending tasks by deltas: nothing is recomputed that did not change. */
@@ -46,7 +46,7 @@ export class Scheduler {
   readonly #queue = new UnschedulableQueue();
   readonly #tasks = new Map<string, TaskState>();
   #isFork = false;
-  /** Waiting groups whose last reason may be out of date. */
+  /** Unschedulable groups whose last reason may be out of date. */
   readonly #stale = new Set<Group>();
 
   constructor(options: SchedulerOptions = {}) {
@@ -58,7 +58,7 @@ export class Scheduler {
   }
 
   /**
-   * Takes a change in. A change that can't be read leaves the state as it was.
+   * Applies a change. An invalid change leaves the state as it was.
    *
    * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`, `SCHEDULER_TASK_INVALID`, `SCHEDULER_NODE_INVALID`,
    *   `SCHEDULER_TIME_INVALID`
@@ -91,17 +91,18 @@ export class Scheduler {
   }
 
   /**
-   * Decides for every pending task whose answer may have changed. A task gets one decision that it waits, a further one
-   * whenever the reason changed, and one where it is placed. In clusters of more than 4,096 nodes changed reasons are
-   * not returned; elsewhere as many as a fixed effort allows (see `outdated`). A placed task holds its node from here on, and its victims none, as if their deltas had come;
-   * a caller that fails to record a placement applies the pending task, and the victims, again.
+   * Decides for every pending task whose decision may have changed. A task gets one decision that it waits, a further one
+   * whenever the reason changes, and one when it is placed. In clusters of more than 4,096 nodes changed reasons are not
+   * returned; elsewhere as many as a fixed effort allows (see `outdated`). A placed task holds its node from then on, and
+   * its victims none, as if their deltas had been applied; a caller that fails to record a placement applies the pending
+   * task, and the victims, again.
    *
-   * Placements come in the order in which they were made, then the tasks that wait. Groups of higher priority are asked
+   * Placements are returned in the order in which they were made, then the tasks that wait. Groups of higher priority come
    * first, then by service and version; tasks by id.
    */
   schedule(): Decision[] {
     const placed: Placed[] = [];
-    const failed = new Map<Group, Ask>();
+    const failed = new Map<Group, Requirements>();
     const unschedulable = new Set<string>();
     const lowestHeld = (): number => this.#world.lowestPriority();
     for (let group = this.#queue.next(lowestHeld); group !== undefined; group = this.#queue.next(lowestHeld)) {
@@ -114,40 +115,44 @@ export class Scheduler {
   }
 
   /**
-   * Groups of waiting tasks whose last reason may be out of date, as more changed than one call's effort covers; the
-   * next `schedule()` goes on with them. Always 0 in clusters of more than 4,096 nodes, where a reason is returned once.
+   * Groups of waiting tasks whose last reason may be out of date, since more changed than the effort of one call covers;
+   * the next `schedule()` goes on with them. Always 0 in clusters of more than 4,096 nodes, where a reason is returned once.
    */
   get outdated(): number {
     return this.#stale.size;
   }
 
-  /** Why a pending task waits, as things are now; undefined for a task that is unknown or holds a node. */
+  /** Why a pending task waits now; undefined for a task that is unknown or placed. */
   explain(taskId: string): Waiting | undefined {
     const task = this.#tasks.get(taskId);
     if (task === undefined || task.nodeId !== undefined) return undefined;
-    return { kind: "waiting", taskId, ...this.#explainer.explain(askOf(task, this.#rules, this.#world)) };
+    return { kind: "waiting", taskId, ...this.#explainer.explain(compileRequirements(task, this.#rules, this.#world)) };
   }
 
   /**
-   * Where a task would go once some others are gone, or why it would wait even then; nobody is displaced for it. Changes
-   * nothing: to keep the place, apply the task with the answer's `nodeId` (and `named`).
+   * Where a task would be placed once some others are gone, or why it would wait even then; no task is displaced for it.
+   * Changes nothing: to keep the place, apply the task with the decision's `nodeId` (and `named`).
    *
    * @throws SchedulerError as `apply`; `SCHEDULER_NODE_UNKNOWN`
    */
-  wouldFit(task: TaskState, { onceGone = [], nodeId }: WouldFitOptions = {}): Decision {
+  wouldFit(task: TaskState, { onceGone = [], onceLeaving = [], nodeId }: WouldFitOptions = {}): Decision {
     const pending = unplaced(task);
     validateTask(pending);
     const only = nodeId === undefined ? undefined : this.#known(nodeId);
-    const gone = [...new Set([task.id, ...onceGone])].flatMap((id) => this.#tasks.get(id) ?? []);
-    return once(this.#world, gone, () => {
-      const ask = askOf(pending, this.#rules, this.#world);
-      const choice = only === undefined ? this.#choose(ask) : this.#chooseOnly(ask, only);
-      if (choice !== undefined) return placedOf(pending, choice);
-      return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(ask, nodeId) };
-    });
+    const goneIds = new Set([task.id, ...onceGone]);
+    const known = (ids: Iterable<string>): TaskState[] => [...ids].flatMap((id) => this.#tasks.get(id) ?? []);
+    const leaving = known(new Set(onceLeaving).difference(goneIds));
+    return once(this.#world, known(goneIds), () =>
+      asLeaving(this.#world, leaving, () => {
+        const requirements = compileRequirements(pending, this.#rules, this.#world);
+        const choice = only === undefined ? this.#choose(requirements) : this.#chooseOnly(requirements, only);
+        if (choice !== undefined) return placedOf(pending, choice);
+        return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(requirements, nodeId) };
+      }),
+    );
   }
 
-  /** How many more tasks like this one fit, all placed as they would be. Changes nothing. */
+  /** How many more tasks like this one fit, placed by all rules. Changes nothing. */
   capacity(task: TaskState): Capacity {
     const pending = unplaced(task);
     validateTask(pending);
@@ -155,7 +160,7 @@ export class Scheduler {
   }
 
   /**
-   * Where the node's tasks would go if it were drained, and which would wait. Changes nothing.
+   * Where the node's tasks would be placed if it were drained, and which would wait. Changes nothing.
    *
    * @throws SchedulerError `SCHEDULER_NODE_UNKNOWN`
    */
@@ -164,8 +169,8 @@ export class Scheduler {
   }
 
   /**
-   * The moves that would even the cluster out, fewest that do; none for a gain too small to matter, and none where
-   * nodes are packed. Changes nothing.
+   * Few moves that would even the cluster out; none for a gain too small to matter, and none with `binpack`. Changes
+   * nothing.
    *
    * @throws SchedulerError `SCHEDULER_OPTIONS_INVALID`
    */
@@ -182,19 +187,19 @@ export class Scheduler {
     );
   }
 
-  #choose(ask: Ask): Choice | undefined {
-    const picker = new Picker(this.#world, this.#indexes, this.#rules, ask, 1);
+  #choose(requirements: Requirements): Choice | undefined {
+    const picker = new Picker(this.#world, this.#indexes, this.#rules, requirements, 1);
     const choice = picker.next();
     picker.done();
     return choice;
   }
 
-  #chooseOnly(ask: Ask, node: Node): Choice | undefined {
-    if (!ask.checks.every(({ test }) => test(node))) return undefined;
-    return { node, decided: { by: "only" }, text: "the only node that was asked about" };
+  #chooseOnly(requirements: Requirements, node: Node): Choice | undefined {
+    if (!requirements.checks.every(({ test }) => test(node))) return undefined;
+    return { node, decided: { by: "only" }, text: "the only node that was named" };
   }
 
-  /** Another scheduler with the same options and state; what is done with one leaves the other alone. */
+  /** An independent scheduler with the same options and state. */
   #fork(withPending: boolean): Scheduler {
     const other = new Scheduler(this.#options);
     other.#isFork = true;
@@ -205,7 +210,7 @@ export class Scheduler {
   }
 
   #checkGroup(task: TaskState): void {
-    // A fork takes tasks as the original has them.
+    // The fork's tasks are as the original has them.
     if (this.#isFork) return;
     const [first, second] = task.nodeId === undefined ? (this.#queue.group(task)?.tasks.values() ?? []) : [];
     const other = first?.id === task.id ? second : first;
@@ -215,7 +220,7 @@ export class Scheduler {
   #putNode(state: NodeState): void {
     const before = this.#world.node(state.id);
     const old = before?.known === true ? before.state : undefined;
-    // Other nodes' answers depend on where this one's volumes and tasks are.
+    // Answers for other nodes depend on where this one's volumes and tasks are.
     const moved = (before?.held ?? 0) > 0 && (old === undefined || domains(old) !== domains(state));
     const beyond = moved || JSON.stringify(old?.volumes ?? []) !== JSON.stringify(state.volumes ?? []);
     this.#queue.roomier(this.#world.put(state));
@@ -229,7 +234,7 @@ export class Scheduler {
         this.#tasks.set(task.id, task);
         return this.#queue.add(task);
       }
-      // The usual echo of a placement: nothing is freed, so nothing is asked again.
+      // The delta of a placement that the scheduler made itself: nothing is freed, so no group wakes.
       const { named = before.named } = task;
       const echoed = named === undefined ? task : { ...task, named };
       if (JSON.stringify(named) === JSON.stringify(before.named)) {
@@ -253,20 +258,20 @@ export class Scheduler {
     this.#queue.taskMoved(task);
   }
 
-  #scheduleGroup(group: Group, unschedulable: Set<string>, failed: Map<Group, Ask>): readonly Placed[] {
+  #scheduleGroup(group: Group, unschedulable: Set<string>, failed: Map<Group, Requirements>): readonly Placed[] {
     const [any] = group.tasks.values();
     if (any === undefined) return [];
     const decisions: Placed[] = [];
-    let ask = askOf(any, this.#rules, this.#world);
+    let requirements = compileRequirements(any, this.#rules, this.#world);
     let picker: Picker | undefined;
-    // They are put in order only once one of them can be placed.
+    // The tasks are sorted only once one of them can be placed.
     let ordered: Iterator<TaskState> | undefined;
     const next = (): TaskState => {
       ordered ??= [...group.tasks.values()].toSorted(byId).values();
       return ordered.next().value as TaskState;
     };
-    while (group.tasks.size > 0 && (ask.group === undefined || !unschedulable.has(ask.group))) {
-      picker ??= new Picker(this.#world, this.#indexes, this.#rules, ask, group.tasks.size);
+    while (group.tasks.size > 0 && (requirements.group === undefined || !unschedulable.has(requirements.group))) {
+      picker ??= new Picker(this.#world, this.#indexes, this.#rules, requirements, group.tasks.size);
       const choice = picker.next();
       if (choice !== undefined) {
         decisions.push(this.#place(next(), choice));
@@ -274,21 +279,21 @@ export class Scheduler {
         continue;
       }
       picker.done();
-      const eviction = findVictims(this.#world, ask);
+      const eviction = findVictims(this.#world, requirements);
       if (eviction === undefined) {
-        if (ask.group !== undefined) unschedulable.add(ask.group);
+        if (requirements.group !== undefined) unschedulable.add(requirements.group);
         break;
       }
-      // Room was made, so what was unschedulable may not be, and what the picker has seen is out of date.
+      // Room was made, so unschedulable groups may fit now, and the picker's candidates are out of date.
       unschedulable.clear();
       decisions.push(this.#displace(next(), eviction));
-      ask = askOf(any, this.#rules, this.#world);
+      requirements = compileRequirements(any, this.#rules, this.#world);
       picker = undefined;
     }
     picker?.done();
     if (group.tasks.size > 0) {
-      this.#queue.wait(group, ask);
-      failed.set(group, ask);
+      this.#queue.wait(group, requirements);
+      failed.set(group, requirements);
     }
     return decisions;
   }
@@ -311,8 +316,8 @@ export class Scheduler {
     return this.#place(task, { node, decided: { by: "preemption" }, text }, victims);
   }
 
-  /** Reasons of new waiting tasks, and changed ones while the effort lasts; all of the world as it is after the placements. */
-  #reportWaiting(failed: ReadonlyMap<Group, Ask>): Map<Group, Waiting[]> {
+  /** Reasons of new waiting tasks, and changed ones while the effort lasts; computed after all placements. */
+  #reportWaiting(failed: ReadonlyMap<Group, Requirements>): Map<Group, Waiting[]> {
     const rereports = this.#queue.takeDirty() && this.#world.size <= reportReads;
     if (rereports) for (const group of this.#queue.waiting) this.#stale.add(group);
     const decisions = new Map<Group, Waiting[]>();
@@ -329,12 +334,12 @@ export class Scheduler {
     return decisions;
   }
 
-  /** Reasons of tasks that have none yet; with `again` of all the group's, if the reason changed. */
+  /** Reports the reason for tasks that have none yet; with `again` for all of the group's, if the reason changed. */
   #report(group: Group, decisions: Map<Group, Waiting[]>, again: boolean): void {
     this.#stale.delete(group);
     const [any] = group.tasks.values();
     if (any === undefined) return;
-    const explanation: Explanation = this.#explainer.explain(askOf(any, this.#rules, this.#world));
+    const explanation: Explanation = this.#explainer.explain(compileRequirements(any, this.#rules, this.#world));
     const text = reportOf(explanation);
     const isNew = text !== group.text;
     const all = again && isNew;
@@ -360,7 +365,7 @@ function rulesOf({
   if (orderScorer?.order === undefined || scorers.findLastIndex((each) => each.order !== undefined) !== at) {
     throw new SchedulerError(
       { code: "SCHEDULER_OPTIONS_INVALID", option: "scorers" },
-      "the scorers need one order of nodes: take in either load or packing",
+      "the scorers need exactly one order of nodes: include either load or packing",
     );
   }
   return { filters, lead: scorers.slice(0, at), orderScorer, order: orderScorer.order, tail: scorers.slice(at + 1) };
@@ -381,7 +386,7 @@ function placedOf(task: TaskState, { node, decided, text }: Choice, victims: rea
   };
 }
 
-/** Names for what the task reserves of kinds whose pieces have names on this node. */
+/** Names for the task's reservations of kinds whose units have names on this node. */
 function namesFor(
   { reservations, named: before }: TaskState,
   node: Node,
@@ -399,7 +404,7 @@ function victimOf({ id, serviceId, priority = 0 }: TaskState): Victim {
   return { taskId: id, serviceId, priority };
 }
 
-/** All that a topology may name. */
+/** All values of a node that a topology may name. */
 function domains({ hostname, role, platform, labels, engineLabels }: NodeState): string {
   return JSON.stringify([hostname, role, platform, labels, engineLabels]);
 }
@@ -410,7 +415,7 @@ function sameNeeds(a: TaskState, b: TaskState): boolean {
   return JSON.stringify(left) === JSON.stringify(right);
 }
 
-/** All of an explanation that can differ; equal where there is nothing to say again. */
+/** The parts of an explanation that are reported; equal where nothing is to be reported again. */
 function reportOf({ text, refusals }: Explanation): string {
   return [text, ...refusals.flatMap(({ nearestNodeId, help = "" }) => [nearestNodeId, help])].join("\n");
 }

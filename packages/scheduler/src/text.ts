@@ -1,7 +1,7 @@
 /** Amounts and names, for people. */
 import type { NodeView } from "./rules.ts";
 
-/** A name of any length in a text that is to stay short. */
+/** Shortens a name in a text. */
 const nameLength = 64;
 
 export function clip(text: string, length: number = nameLength): string {
@@ -23,7 +23,7 @@ export function taskText(count: number): string {
   return `${count} ${count === 1 ? "task" : "tasks"}`;
 }
 
-/** All of them, with `and` before the last: for help, which is not enough if it leaves one out. */
+/** All of them, with `and` before the last: for help, which must be complete. */
 export function andText(items: readonly string[]): string {
   return joined(items, "and");
 }
@@ -38,8 +38,8 @@ function joined(items: readonly string[], word: string): string {
 }
 
 /**
- * An amount in its own unit; below zero is none. What is needed is rounded up and what is free down, so that doing
- * what a text says is always enough.
+ * An amount in its own unit; below zero counts as 0. Needed amounts are rounded up and free ones down, so that following
+ * a text is always enough.
  */
 export function amountText(kind: string, amount: number, way: "up" | "down"): string {
   const shown = Math.max(0, amount);
@@ -56,14 +56,14 @@ export function amountText(kind: string, amount: number, way: "up" | "down"): st
   return `${shown} B`;
 }
 
-/** An amount and of what: `1 CPU`, `2 GiB of memory`, `3 gpu`. */
+/** An amount with its kind: `1 CPU`, `2 GiB of memory`, `3 gpu`. */
 export function quantityText(kind: string, amount: number, way: "up" | "down"): string {
   const text = amountText(kind, amount, way);
   if (kind === "cpu") return text;
   return kind === "memory" || kind === "disk" ? `${text} of ${kind}` : `${text} ${clip(kind)}`;
 }
 
-/** Two digits behind the point; all that there are, to the billionth, below a tenth. */
+/** Two digits after the point; below a tenth all digits to the billionth. */
 function round(value: number, way: "up" | "down"): string {
   const scale = value < 0.1 ? 1e9 : 100;
   const scaled = Number((value * scale).toPrecision(15));

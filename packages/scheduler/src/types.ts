@@ -1,10 +1,10 @@
 /**
- * What goes in and what comes out. Filters and scorers, which users may write, are in `rules.ts`.
+ * Inputs and decisions. Filters and scorers, which users may write, are in `rules.ts`.
  */
 
 /**
  * Amounts by kind. `cpu` is in nano-CPUs, `memory` and `disk` in bytes, `pids` in processes; any other name is a
- * generic resource that is counted (`gpu`). A kind that a node does not name, it has none of.
+ * generic resource that is counted (`gpu`). A node has 0 of a kind that it does not list.
  */
 export type Resources = Readonly<Record<string, number>>;
 
@@ -20,11 +20,11 @@ export interface Platform {
   readonly variant?: string;
 }
 
-/** What constraints look at, and no more. */
+/** The attributes of a node that constraints read. */
 export interface ConstrainedNode {
   readonly id: string;
   readonly hostname?: string;
-  /** `manager` for a machine that is one, whether or not it runs tasks too. */
+  /** `manager` for a machine with a manager, whether or not it runs tasks too. */
   readonly role: "manager" | "worker";
   /** The node's address, without a port. */
   readonly address?: string;
@@ -33,7 +33,7 @@ export interface ConstrainedNode {
   readonly engineLabels?: Readonly<Record<string, string>>;
 }
 
-/** Keeps tasks off a node that do not tolerate it: `no-schedule` strictly, `prefer-no-schedule` where others have room. */
+/** Keeps tasks that do not tolerate it off a node: `no-schedule` always, `prefer-no-schedule` where other nodes have room. */
 export interface Taint {
   readonly key: string;
   readonly value?: string;
@@ -50,13 +50,13 @@ export interface Toleration {
 }
 
 export interface NodeState extends ConstrainedNode {
-  /** Its worker is in touch. */
+  /** Its worker is connected. */
   readonly ready: boolean;
   /** Not paused and not drained. */
   readonly active: boolean;
-  /** All that it offers to tasks, used or not. */
+  /** All resources that it offers to tasks, used or not. */
   readonly resources?: Resources;
-  /** Generic resources that have names; of such a kind it has as many as it names, whatever `resources` says. */
+  /** Generic resources with names; of such a kind the amount is the number of names, whatever `resources` has. */
   readonly named?: NamedResources;
   readonly taints?: readonly Taint[];
   /** Networks that it offers. */
@@ -68,8 +68,8 @@ export interface NodeState extends ConstrainedNode {
   /** The highest level of formats that its worker reads. @default 0 */
   readonly level?: number;
   /**
-   * Addresses of its subnets that tasks can have, those that tasks have now included and those that rest after a task
-   * excluded; each task on the node has one. Absent: as many as are asked for.
+   * Number of addresses for tasks in its subnets: those in use are included, those that rest after a task are not. Each
+   * task on the node has one. Absent: unlimited.
    */
   readonly addresses?: number;
 }
@@ -80,11 +80,11 @@ export interface HostPort {
 }
 
 /**
- * Where a task wants to be relative to another service's tasks, or its own.
+ * Affinity or anti-affinity of a task to the tasks of another service, or of its own.
  *
- * A domain is the set of nodes that have one value for `topology`. A required affinity to the own service is met
- * anywhere while that service has no task; a required anti-affinity binds both ways, so no task of `service` is put
- * beside this one either. A node without a value is in no domain: affinity is not met there, anti-affinity is.
+ * A domain is the set of nodes with the same value of `topology`. A required affinity to the own service is met anywhere
+ * while that service has no task. A required anti-affinity binds both ways: no task of `service` is placed beside this one
+ * either. A node without a value is in no domain: affinity is not met there, anti-affinity is.
  */
 export interface AffinityTerm {
   readonly kind: "affinity" | "anti-affinity";
@@ -96,9 +96,9 @@ export interface AffinityTerm {
 }
 
 /**
- * A task that waits for a node, or holds one.
+ * A task, pending or placed on a node.
  *
- * Invariant: tasks of one `serviceId` and `specVersion` ask for the same; they are placed as one group.
+ * Invariant: tasks of one `serviceId` and `specVersion` have the same requirements; they are placed as one group.
  */
 export interface TaskState {
   readonly id: string;
@@ -107,25 +107,25 @@ export interface TaskState {
   /** The node that it holds; absent while it is pending. */
   readonly nodeId?: string;
   /**
-   * It has a node, and is to leave it or may be lost with it: the old task of a slot that is moved or updated, a task
-   * of a service that shrinks, one on a node that is down and given up. It keeps resources, host ports, named pieces,
-   * its address and local volumes, but has no place in any count: load, service spread, preferences, affinity and
+   * It is placed, and is to leave its node or may be lost with it: the old task of a slot that is moved or updated, a
+   * task of a service that shrinks, one on a node that is down and given up. It keeps its resources, host ports, named
+   * resources, address and local volumes, but is not counted anywhere: load, service spread, preferences, affinity and
    * anti-affinity both ways, `maxPerNode`. It is never a victim, and is neither drained nor rebalanced.
    *
    * @default false
    */
   readonly leaving?: boolean;
   readonly reservations?: Resources;
-  /** Names that it holds of generic resources, as its decision gave them. */
+  /** Names of generic resources that it holds, from its decision. */
   readonly named?: NamedResources;
-  /** Swarm's or Kubernetes' syntax, see `parseConstraints`; all must hold. */
+  /** In Swarm's or Kubernetes' syntax, see `parseConstraints`; all must hold. */
   readonly constraints?: readonly string[];
-  /** The image's platforms; none means any. */
+  /** The image's platforms; empty or absent means any. */
   readonly platforms?: readonly Platform[];
   readonly hostPorts?: readonly HostPort[];
-  /** Tasks of this service that a node may hold, those that are leaving not counted; 0 or absent is no limit. */
+  /** Tasks of this service that a node may have, at most, without those that are leaving; 0 or absent is no limit. */
   readonly maxPerNode?: number;
-  /** Nodes that have it come first among equals. */
+  /** Nodes that have the image come first among equals. */
   readonly image?: string;
   readonly tolerations?: readonly Toleration[];
   /** Networks that the node must offer. */
@@ -133,12 +133,12 @@ export interface TaskState {
   /** Volumes that the node must offer. */
   readonly volumes?: readonly string[];
   /**
-   * Volumes that live on one node. Where one is, by a node's `volumes` or by a task that holds that node, its tasks
-   * go; one that is nowhere yet is made where its first task lands.
+   * Volumes that exist on one node each. A volume's tasks are placed on the node that has it, by the node's `volumes` or
+   * by a placed task; a new volume is created where its first task is placed.
    */
   readonly localVolumes?: readonly string[];
   readonly affinity?: readonly AffinityTerm[];
-  /** Swarm's: `spread=node.labels.zone`; earlier ones are the outer levels. Any topology of `AffinityTerm` will do. */
+  /** As in Swarm: `spread=node.labels.zone`; earlier ones are the outer levels. Any topology of `AffinityTerm` is allowed. */
   readonly preferences?: readonly string[];
   /** A task may displace tasks of lower priority. @default 0 */
   readonly priority?: number;
@@ -146,13 +146,13 @@ export interface TaskState {
   readonly level?: number;
 }
 
-/** A change of the world. `node` and `task` add or replace; a task without `nodeId` is pending. */
+/** A change of the scheduler's state. `node` and `task` add or replace; a task without `nodeId` is pending. */
 export type Delta =
   | { readonly kind: "node"; readonly node: NodeState }
   | { readonly kind: "node-gone"; readonly nodeId: string }
   | { readonly kind: "task"; readonly task: TaskState }
   | { readonly kind: "task-gone"; readonly taskId: string }
-  /** A task of this service failed on this node; `at` in ms of any clock that is used throughout. */
+  /** A task of this service failed on this node at `at`, ms of any one clock. */
   | {
       readonly kind: "failure";
       readonly nodeId: string;
@@ -160,17 +160,17 @@ export type Delta =
       readonly specVersion: number;
       readonly at: number;
     }
-  /** It is `now`. Time never goes back: an earlier one is ignored. A failure's `at` counts as a time too. */
+  /** The time is `now`. Time never goes back: an earlier one is ignored. A failure's `at` counts as a time too. */
   | { readonly kind: "time"; readonly now: number };
 
-/** How many nodes one filter refused, and what the nearest of them lacks. A node counts for the first filter it fails. */
+/** How many nodes one filter refused, and what the nearest of them lacks. A node counts for the first filter that it fails. */
 export interface Refusal {
   readonly filter: string;
   readonly nodes: number;
   readonly nearestNodeId: string;
   /** Continues `2 of 5 nodes `. */
   readonly text: string;
-  /** What would let a task in; absent where nothing short of another node would. */
+  /** What would let the task be placed on the nearest node; absent where nothing is known that would. */
   readonly help?: string;
   /** The same as `text`, for programs: `{ kind: "memory", needs: 1073741824, free: 536870912 }`. */
   readonly data?: Readonly<Record<string, string | number>>;
@@ -187,7 +187,7 @@ export interface Victim {
 export interface Decided {
   /** A scorer's name, `preferences`, `seed` where all rules found them equal, or `only` where no other node passed. */
   readonly by: string;
-  /** What the rule gave to the chosen node and to the next best; lower is better. */
+  /** The rule's values for the chosen node and for the next best; lower is better. */
   readonly value?: number;
   readonly nextNodeId?: string;
   readonly nextValue?: number;
@@ -202,7 +202,7 @@ export interface Placed {
   /** All tasks on that node before this one, without those that are leaving. */
   readonly nodeTasks: number;
   readonly decided: Decided;
-  /** Names taken of generic resources that have names; the task's state should carry them. */
+  /** Names of generic resources that the task holds from now on; its later deltas should have them. */
   readonly named?: NamedResources;
   /** Tasks that must be stopped first; the scheduler counts them as gone already. */
   readonly victims?: readonly Victim[];
@@ -212,7 +212,7 @@ export interface Placed {
 export interface Waiting {
   readonly kind: "waiting";
   readonly taskId: string;
-  /** Nodes that are known. */
+  /** Number of known nodes. */
   readonly nodes: number;
   /** Most nodes first; at most one for each filter. */
   readonly refusals: readonly Refusal[];
@@ -224,8 +224,10 @@ export interface Waiting {
 export type Decision = Placed | Waiting;
 
 export interface WouldFitOptions {
-  /** Tasks that are taken for gone. Ids that hold no node change nothing. @default [] */
+  /** Ids of tasks that count as gone; those of tasks that are not placed are ignored. @default [] */
   readonly onceGone?: readonly string[];
-  /** Asks about this node only. @default every node */
+  /** Ids of tasks that count as leaving (see `TaskState.leaving`); those of tasks that are not placed are ignored. @default [] */
+  readonly onceLeaving?: readonly string[];
+  /** Considers this node only. @default every node */
   readonly nodeId?: string;
 }

@@ -1,13 +1,13 @@
 /**
- * The unschedulable queue: groups that found no node, and what wakes each of them.
+ * The unschedulable queue: groups that found no node, and the changes that wake each of them.
  *
  * A group is scheduled again only after a change that may have made it schedulable:
  *
- * - a node was applied, or lost a task, and the group's filters let that node in now;
+ * - a node was applied, or lost a task, and passes the group's filters now;
  * - a task came or went that has one of the group's wake keys (`service:web`, `volume:data`, `repelled:web`);
- * - anything changed, if one of the group's filters promises nothing.
+ * - anything changed, if one of the group's filters makes no promise (`reads`, `wakeKeys`).
  */
-import type { Ask } from "./ask.ts";
+import type { Requirements } from "./requirements.ts";
 import { Heap } from "./heap.ts";
 import type { Node } from "./state/node.ts";
 import type { TaskState } from "./types.ts";
@@ -19,11 +19,11 @@ export interface Group {
   readonly specVersion: number;
   readonly priority: number;
   readonly tasks: Map<string, TaskState>;
-  /** Those of them for which no reason was returned yet; undefined while that is all. */
+  /** Tasks for which no reason was returned yet; undefined while that is all of them. */
   unreported: Map<string, TaskState> | undefined;
-  /** What was returned for the others; undefined if it differs among them. */
+  /** The reason that was returned for the others; undefined if it differs among them. */
   text: string | undefined;
-  ask: Ask | undefined;
+  requirements: Requirements | undefined;
 }
 
 /** With more changed nodes than this, waking every waiting group costs less than testing each node for each of them. */
@@ -32,20 +32,20 @@ const fewNodes = 4;
 export class UnschedulableQueue {
   readonly #groups = new Map<string, Group>();
   readonly #due = new Set<Group>();
-  /** Groups that are due, and some that no longer are. */
+  /** A heap of the groups that are due; some entries are out of date. */
   readonly #dueInOrder = new Heap<Group>([], compareGroups);
   readonly #waiting = new Set<Group>();
-  /** Waiting groups by the text of what their filters share. */
-  readonly #alike = new Map<string, Set<Group>>();
+  /** Waiting groups by the keys of their shared requirements. */
+  readonly #bySharedKey = new Map<string, Set<Group>>();
   readonly #byPriority = new Map<number, Set<Group>>();
   readonly #byWakeKey = new Map<string, Set<Group>>();
   /** Waiting groups with a filter that reads more than one node. */
-  readonly #worldly = new Set<Group>();
-  /** Waiting groups that any change wakes. */
+  readonly #readsOtherNodes = new Set<Group>();
+  /** Waiting groups that every change wakes. */
   readonly #wokenByAny = new Set<Group>();
-  /** Nodes that may let in more than before. */
-  readonly #roomier = new Set<Node>();
-  /** Something changed since the reasons of waiting groups were last compared. */
+  /** Nodes that may pass for more tasks than before. */
+  readonly #changedNodes = new Set<Node>();
+  /** Whether anything changed since the reasons of waiting groups were last compared. */
   #dirty = false;
 
   /** Groups that wait. */
@@ -70,13 +70,13 @@ export class UnschedulableQueue {
         tasks: new Map(),
         unreported: undefined,
         text: undefined,
-        ask: undefined,
+        requirements: undefined,
       };
       this.#groups.set(key, group);
     }
     group.tasks.set(task.id, task);
     group.unreported?.set(task.id, task);
-    this.#call(group);
+    this.#makeDue(group);
   }
 
   remove(task: TaskState): void {
@@ -90,53 +90,53 @@ export class UnschedulableQueue {
     this.#leave(group);
   }
 
-  /** Enters a group that found no node for the tasks it still has. */
-  wait(group: Group, ask: Ask): void {
+  /** Adds a group that found no node for the rest of its tasks. */
+  wait(group: Group, requirements: Requirements): void {
     this.#leave(group);
-    group.ask = ask;
+    group.requirements = requirements;
     this.#waiting.add(group);
-    enter(this.#alike, ask.sharedKey, group);
+    enter(this.#bySharedKey, requirements.sharedKey, group);
     enter(this.#byPriority, group.priority, group);
-    if (ask.worldly) this.#worldly.add(group);
-    for (const { filter } of ask.checks) {
+    if (requirements.readsOtherNodes) this.#readsOtherNodes.add(group);
+    for (const { filter } of requirements.checks) {
       if (filter.reads !== undefined) continue;
-      const keys = filter.wakeKeys?.(ask.task);
+      const keys = filter.wakeKeys?.(requirements.task);
       if (keys === undefined) this.#wokenByAny.add(group);
       for (const key of keys ?? []) enter(this.#byWakeKey, key, group);
     }
   }
 
-  /** A node may let in more than before. */
+  /** A node may pass for more tasks than before. */
   roomier(node: Node): void {
-    this.#roomier.add(node);
+    this.#changedNodes.add(node);
     this.#dirty = true;
   }
 
-  /** A node was applied or removed; `beyond` if that may change what holds for other nodes. */
+  /** A node was applied or removed; `beyond` if that may change the answers for other nodes. */
   nodesChanged(beyond: boolean): void {
     this.#dirty = true;
-    if (beyond) for (const group of this.#worldly) this.#call(group);
-    for (const group of this.#wokenByAny) this.#call(group);
+    if (beyond) for (const group of this.#readsOtherNodes) this.#makeDue(group);
+    for (const group of this.#wokenByAny) this.#makeDue(group);
   }
 
-  /** A task came to hold a node, or left it. */
+  /** A task was placed on a node, or left it. */
   taskMoved({ serviceId, localVolumes, affinity }: TaskState): void {
     this.#dirty = true;
     if (this.#waiting.size === 0) return;
     this.#wake(`service:${serviceId}`);
     for (const name of localVolumes ?? []) this.#wake(`volume:${name}`);
     for (const { kind, service } of affinity ?? []) if (kind === "anti-affinity") this.#wake(`repelled:${service}`);
-    for (const group of this.#wokenByAny) this.#call(group);
+    for (const group of this.#wokenByAny) this.#makeDue(group);
   }
 
   /**
-   * Takes the first of the groups that are due. A placement may make others due that come before those
-   * that were due already, so the order does not depend on which groups were tried in vain.
+   * Removes and returns the first group that is due. A placement may make further groups due that come before others, so
+   * the order of placements does not depend on which groups were tried without success.
    *
-   * @param lowestHeld the lowest priority that a held task has
+   * @param lowestHeld the lowest priority of a placed task
    */
   next(lowestHeld: () => number): Group | undefined {
-    if (this.#roomier.size > 0) this.#lookAtNodes(lowestHeld());
+    if (this.#changedNodes.size > 0) this.#wakeForNodes(lowestHeld());
     for (;;) {
       const group = this.#dueInOrder.pop();
       if (group === undefined || this.#due.delete(group)) return group;
@@ -150,49 +150,49 @@ export class UnschedulableQueue {
     return dirty;
   }
 
-  #lookAtNodes(lowestHeld: number): void {
-    const nodes = [...this.#roomier].filter((node) => node.known);
-    this.#roomier.clear();
+  #wakeForNodes(lowestHeld: number): void {
+    const nodes = [...this.#changedNodes].filter((node) => node.known);
+    this.#changedNodes.clear();
     if (nodes.length === 0) return;
     if (nodes.length > fewNodes) {
-      for (const group of this.#waiting) this.#call(group);
+      for (const group of this.#waiting) this.#makeDue(group);
       return;
     }
     for (const [priority, groups] of this.#byPriority) {
-      // A node may also hold a task to displace.
-      if (priority > lowestHeld) for (const group of groups) this.#call(group);
+      // The node may also have a task to displace.
+      if (priority > lowestHeld) for (const group of groups) this.#makeDue(group);
     }
-    for (const groups of this.#alike.values()) {
-      const shared = groups.values().next().value?.ask?.shared;
+    for (const groups of this.#bySharedKey.values()) {
+      const shared = groups.values().next().value?.requirements?.shared;
       if (shared === undefined) continue;
-      // What they share is asked once for all of them.
+      // Their shared requirements are tested once for all of them.
       let open: Node[] | undefined;
       for (const node of nodes) if (shared.every(({ test }) => test(node))) (open ??= []).push(node);
       if (open === undefined) continue;
       for (const group of groups) {
-        if (open.some((node) => group.ask?.unshared.every(({ test }) => test(node)))) this.#call(group);
+        if (open.some((node) => group.requirements?.unshared.every(({ test }) => test(node)))) this.#makeDue(group);
       }
     }
   }
 
-  #call(group: Group): void {
+  #makeDue(group: Group): void {
     if (this.#due.has(group)) return;
     this.#due.add(group);
     this.#dueInOrder.push(group);
   }
 
   #wake(key: string): void {
-    for (const group of this.#byWakeKey.get(key) ?? []) this.#call(group);
+    for (const group of this.#byWakeKey.get(key) ?? []) this.#makeDue(group);
   }
 
   #leave(group: Group): void {
     if (!this.#waiting.delete(group)) return;
-    leave(this.#alike, group.ask?.sharedKey ?? "", group);
+    leave(this.#bySharedKey, group.requirements?.sharedKey ?? "", group);
     leave(this.#byPriority, group.priority, group);
-    this.#worldly.delete(group);
+    this.#readsOtherNodes.delete(group);
     this.#wokenByAny.delete(group);
-    for (const { filter } of group.ask?.checks ?? []) {
-      for (const key of filter.wakeKeys?.((group.ask as Ask).task) ?? []) {
+    for (const { filter } of group.requirements?.checks ?? []) {
+      for (const key of filter.wakeKeys?.((group.requirements as Requirements).task) ?? []) {
         leave(this.#byWakeKey, key, group);
       }
     }

@@ -1,4 +1,4 @@
-import { spreadKey } from "./ask.ts";
+import { spreadKey } from "./requirements.ts";
 import { topologyOf } from "./constraints.ts";
 import { SchedulerError } from "./errors.ts";
 import { checkConstraints } from "./filters/constraints.ts";
@@ -73,7 +73,7 @@ export function validateTime(time: number): void {
 }
 
 /**
- * Tasks of one service and version are placed as one group, by what any of them asks.
+ * Tasks of one service and version are placed as one group, so they must have the same requirements.
  *
  * @param group a pending task of the same service and version
  * @throws SchedulerError `SCHEDULER_TASK_INVALID`
@@ -91,7 +91,7 @@ export function validateGroup(task: TaskState, group: TaskState): void {
   }
 }
 
-/** What may differ between tasks of one service and version. */
+/** Fields that may differ between tasks of one service and version. */
 const own: ReadonlySet<keyof TaskState> = new Set(["id", "nodeId", "named", "leaving"]);
 const protocols: ReadonlySet<string> = new Set(["tcp", "udp", "sctp"]);
 const roles: ReadonlySet<string> = new Set(["manager", "worker"]);

@@ -1,7 +1,7 @@
 /**
- * What would happen if: answers about a world that is not changed. Those that place tasks try it on a fork.
+ * Dry runs: answers that leave the scheduler's state unchanged. Those that place tasks use a fork.
  */
-import { type Ask, askOf, type Rules } from "./ask.ts";
+import { type Requirements, compileRequirements, type Rules } from "./requirements.ts";
 import type { Move } from "./rebalance.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
@@ -9,63 +9,77 @@ import type { World } from "./state/world.ts";
 import type { Placed, TaskState, Victim, Waiting } from "./types.ts";
 
 export interface Capacity {
-  /** Tasks that fit beside those that hold nodes now; infinite where nothing that the task asks for is used up. */
+  /** Tasks that fit beside those that are placed now; infinite where no requirement of the task uses anything up. */
   readonly tasks: number;
-  /** Nodes that take at least one. */
+  /** Nodes that can take at least one. */
   readonly nodes: number;
-  /** Why no more fit than that; absent where `tasks` is infinite. */
+  /** Why no more tasks fit; absent where `tasks` is infinite. */
   readonly limit?: string;
 }
 
 export interface Drain {
   readonly nodeId: string;
   readonly moves: readonly Move[];
-  /** Tasks that no other node takes, and why. */
+  /** Tasks that no other node can take, and why. */
   readonly stuck: readonly Waiting[];
   /** Tasks on other nodes that those of higher priority would displace. */
   readonly victims: readonly Victim[];
 }
 
-/** The priority of a task that shall displace nobody. */
+/** The priority of a task that must not displace any other. */
 const lowestPriority = Number.MIN_SAFE_INTEGER;
 
-/** Tasks that are placed one by one to find a capacity that no formula gives; few first, as few often fit. */
+/** Numbers of tasks to place on trial, one batch after the other, to find a capacity that no formula gives; small first, as often few fit. */
 const firstTrials = 64;
 const trials = 10_000;
 
-/** The task without what it holds, as if it waited for a node. */
+/** The task without its node and names, as if it were pending. */
 export function unplaced(task: TaskState): TaskState {
   const { nodeId: _, named: _names, leaving: _leaving, ...pending } = task;
   return pending;
 }
 
-/** Takes tasks off, asks, and puts them back, whatever the asking throws. */
-export function once<T>(world: World, gone: readonly TaskState[], ask: () => T): T {
+/** Removes tasks, calls `work`, and puts them back, also if it throws. */
+export function once<T>(world: World, gone: readonly TaskState[], work: () => T): T {
   const held = gone.filter((task) => task.nodeId !== undefined);
   for (const task of held) world.release(task.nodeId as string, task);
   try {
-    return ask();
+    return work();
   } finally {
     for (const task of held) world.hold(task.nodeId as string, task);
   }
 }
 
+/** Counts tasks as leaving while `ask` runs, and as before afterwards, also when it throws. */
+export function asLeaving<T>(world: World, tasks: readonly TaskState[], ask: () => T): T {
+  const staying = tasks.filter((task) => task.nodeId !== undefined && task.leaving !== true);
+  const leaving = staying.map((task) => ({ ...task, leaving: true }));
+  return once(world, staying, () => {
+    for (const task of leaving) world.hold(task.nodeId as string, task);
+    try {
+      return ask();
+    } finally {
+      for (const task of leaving) world.release(task.nodeId as string, task);
+    }
+  });
+}
+
 export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {
-  const ask = askOf(task, rules, world);
-  return ask.checks.every(({ filter }) => filter.reads === "state" || filter.room !== undefined)
-    ? capacityByNode(world, ask)
+  const requirements = compileRequirements(task, rules, world);
+  return requirements.checks.every(({ filter }) => filter.reads === "state" || filter.room !== undefined)
+    ? capacityByNode(world, requirements)
     : capacityByTrial(fork(), task);
 }
 
-/** Each node by itself: what it has left, divided by what a task takes. */
-function capacityByNode(world: World, ask: Ask): Capacity {
-  const { task } = ask;
+/** Each node by itself: its free amounts, divided by those of a task. */
+function capacityByNode(world: World, requirements: Requirements): Capacity {
+  const { task } = requirements;
   let [tasks, nodes] = [0, 0];
   for (const node of world.known) {
-    if (!ask.checks.every(({ test }) => test(node))) continue;
+    if (!requirements.checks.every(({ test }) => test(node))) continue;
     nodes += 1;
     let room = Number.POSITIVE_INFINITY;
-    for (const { filter } of ask.checks) room = Math.min(room, filter.room?.(task, node) ?? room);
+    for (const { filter } of requirements.checks) room = Math.min(room, filter.room?.(task, node) ?? room);
     tasks += room;
   }
   if (tasks === Number.POSITIVE_INFINITY) return { tasks, nodes };
@@ -77,7 +91,7 @@ function capacityByNode(world: World, ask: Ask): Capacity {
   };
 }
 
-/** Places tasks one by one on the fork, for where one task's place changes what the next may do. */
+/** Places tasks on the fork, for where the place of one task affects the next. */
 function capacityByTrial(fork: Scheduler, task: TaskState): Capacity {
   const used = new Set<string>();
   const prefix = `${task.id}\u0000`;

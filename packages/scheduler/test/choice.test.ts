@@ -20,7 +20,7 @@ const counts = (decisions: readonly Decision[]): Record<string, number> => {
 };
 
 describe("spread", () => {
-  it("puts the service's own tasks before load, and says so", () => {
+  it("compares the service's own tasks before load, and names the rule", () => {
     const held = ["x", "y"].map((id) => task(id, { serviceId: "other", nodeId: "busy" }));
     expect(
       world([node("busy"), node("idle")], [...held, task("w", { nodeId: "idle" }), task("t")]).schedule(),
@@ -42,7 +42,7 @@ describe("spread", () => {
     ]);
   });
 
-  it("then a node that has the image, then the one with more headroom, then as the seed has it", () => {
+  it("then a node that has the image, then the one with more headroom, then the seed's order", () => {
     const room = { resources: { memory: GiB } };
     const held = ["a", "b", "c"].map((id) =>
       task(id, { serviceId: id, nodeId: id, reservations: { memory: id === "c" ? 0 : GiB / 2 } }),
@@ -72,14 +72,14 @@ describe("spread", () => {
     }
   });
 
-  it("a large group stands as evenly as a small one", () => {
+  it("a large group is spread as evenly as a small one", () => {
     const nodes = ["a", "b", "c", "d", "e"].map((id) => node(id));
     expect(Object.values(counts(world(nodes, tasks(23)).schedule())).toSorted((a, b) => a - b)).toEqual([
       4, 4, 5, 5, 5,
     ]);
   });
 
-  it("where only one node passes, says so", () => {
+  it("where only one node passes, names that as the reason", () => {
     expect(world([node("a"), node("b", { ready: false })], [task("t")]).schedule()).toMatchObject([
       { decided: { by: "only" }, text: "the only node that passes" },
     ]);
@@ -116,24 +116,24 @@ describe("recent failures", () => {
     ["a", "five within more do not", [...failures(1, 0), ...failures(4, 5 * minute - 2)]],
     ["a", "five that are over do not", [...failures(5, 0), { kind: "time", now: 5 * minute + 1 }]],
     ["b", "time does not go back", [...failures(5, 10 * minute), { kind: "time", now: 0 }]],
-    ["b", "late news counts", [...failures(4, 1), { kind: "time", now: 4 * minute }, ...failures(1, 0)]],
+    ["b", "late reports count", [...failures(4, 1), { kind: "time", now: 4 * minute }, ...failures(1, 0)]],
     [
       "a",
-      "a node that went and came back begins anew",
+      "a node that was removed and applied again begins anew",
       [...failures(5, 0), { kind: "node-gone", nodeId: "a" }, { kind: "node", node: node("a") }],
     ],
   ])("%s is taken: %s", (expected, _why, deltas) => {
     expect(places(told(world(nodes, [...held, task("t")]), ...deltas))).toEqual({ t: expected });
   });
 
-  it("that is forgotten with the node, even if tasks are still said to be there", () => {
+  it("are forgotten with the node, even if tasks still name it", () => {
     const still = task("still", { serviceId: "other", nodeId: "a" });
     const two = [...held, task("y", { serviceId: "other", nodeId: "b" })];
     const gone: Delta[] = [...failures(5, 0), { kind: "node-gone", nodeId: "a" }, { kind: "node", node: node("a") }];
     expect(places(told(world(nodes, [...two, still, task("t")]), ...gone))).toEqual({ t: "a" });
   });
 
-  it("the last resort is still one", () => {
+  it("a node that is last is still used where no other passes", () => {
     expect(places(told(world([node("a")], [task("t")]), ...failures(9, 0)))).toEqual({ t: "a" });
   });
 });
@@ -141,7 +141,7 @@ describe("recent failures", () => {
 describe("spread preferences", () => {
   const byZone = { preferences: ["spread=node.labels.zone"] };
 
-  it("even out parts before nodes, and say so", () => {
+  it("even out partitions before nodes, and are named as the reason", () => {
     const nodes = [zoned("a", "x"), zoned("b", "x"), zoned("c", "x"), zoned("d", "y")];
     const decisions = world(nodes, tasks(6, byZone)).schedule();
     expect(counts(decisions)).toEqual({ a: 1, b: 1, c: 1, d: 3 });
@@ -152,7 +152,7 @@ describe("spread preferences", () => {
     expect(last).toMatchObject([{ nodeId: "d", decided: { by: "preferences", value: 0, nextValue: 3 } }]);
   });
 
-  it("nodes without the label are a part of their own, as in Swarm", () => {
+  it("nodes without the label are a partition of their own, as in Swarm", () => {
     expect(counts(world([zoned("a", "x"), zoned("b"), zoned("c")], tasks(4, byZone)).schedule())).toEqual({
       a: 2,
       b: 1,
@@ -160,7 +160,7 @@ describe("spread preferences", () => {
     });
   });
 
-  it("a part without room leaves its share to the others", () => {
+  it("the share of a partition without room goes to the others", () => {
     const nodes = [
       zoned("a", "x"),
       { ...zoned("b", "y"), resources: { memory: 1 } },
@@ -172,13 +172,13 @@ describe("spread preferences", () => {
     ).toEqual({ a: 4, b: 1 });
   });
 
-  it("services with one task each do not all go to one part", () => {
+  it("services with one task each do not all go to one partition", () => {
     const nodes = [zoned("a", "x"), zoned("b", "y"), zoned("c", "z")];
     const single = Array.from({ length: 30 }, (_, n) => task(`t${n}`, { ...byZone, serviceId: `s${n}` }));
     expect(counts(world(nodes, single).schedule())).toEqual({ a: 10, b: 10, c: 10 });
   });
 
-  it("engine labels and attributes of the node serve too", () => {
+  it("engine labels and attributes of the node can be used too", () => {
     const nodes = [
       node("a", { engineLabels: { os: "1" } }),
       node("b", { engineLabels: { os: "1" } }),
@@ -242,7 +242,7 @@ describe("scorers of your own", () => {
   };
   const nodes = ["a", "b", "c"].map((id) => node(id));
 
-  it("one before the order binds strictly", () => {
+  it("before the order bind strictly", () => {
     const scheduler = world(nodes, tasks(2), { scorers: [last, ...defaultScorers.spread] });
     expect(scheduler.schedule()).toMatchObject([
       { nodeId: "c", text: "alphabet: letter c; on b, next best, letter b" },
@@ -250,13 +250,13 @@ describe("scorers of your own", () => {
     ]);
   });
 
-  it("one behind it decides among equals", () => {
+  it("after it decide among equals", () => {
     const scheduler = world(nodes, tasks(4), { scorers: [...defaultScorers.spread, last] });
     expect(scheduler.schedule().map((each) => each.kind === "placed" && each.nodeId)).toEqual(["c", "b", "a", "c"]);
   });
 });
 
-it("the placement by hand at the head of picker.ts comes out as it says", () => {
+it("the worked placement at the head of picker.ts has the decisions that it claims", () => {
   const zoneNode = (id: string, zone: string, free: number): NodeState => ({
     ...zoned(id, zone),
     resources: { memory: free },

@@ -1,4 +1,4 @@
-/** Small worlds in which every assignment is tried: what is promised is reached, and what is not is measured. */
+/** Small worlds in which every assignment is tried: promises are checked, and what is not promised is measured. */
 import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import type { Decision, NodeState, SchedulerOptions, TaskState } from "../src/index.ts";
@@ -18,7 +18,7 @@ function* numbers(seed: number): Generator<number, never> {
 }
 
 describe("a group of equal tasks", () => {
-  it("places as many as fit, and as evenly as any assignment does", () => {
+  it("is placed in full where it fits, and as evenly as by any assignment", () => {
     const anyNode = fc.record({ room: fc.integer({ min: 0, max: 5 }), before: fc.integer({ min: 0, max: 3 }) });
     fc.assert(
       fc.property(
@@ -102,8 +102,8 @@ const placed = (
     .filter((each) => each.kind === "placed");
 const sizesOf = (tasks: readonly TaskState[]): number[] => tasks.map((each) => each.reservations?.["memory"] ?? 0);
 
-// Packing services of different sizes is not promised to be the best there is: they are placed in the order of their
-// names, once. These are the figures that DESIGN.md gives.
+// Packing services of different sizes is not promised to be optimal: they are placed in the order of their names, once.
+// These are the figures in DESIGN.md.
 describe("services of different sizes", () => {
   it.each(["spread", "binpack"] as const)("%s places nearly as many as any assignment would", (strategy) => {
     const random = numbers(1);

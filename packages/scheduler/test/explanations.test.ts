@@ -1,6 +1,6 @@
 /**
- * Explanations against a checker that shares nothing with them: the checker reads the sentences, as a person would,
- * counts again from the model of the world, and does what the help says.
+ * Explanations against a checker that shares no code with them: it parses the sentences, counts again in the model of the
+ * world, and follows the help.
  */
 import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
@@ -12,7 +12,7 @@ import { GiB, node, task, told, world } from "./world.ts";
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** The model's world, told to a scheduler. */
+/** A scheduler to which the model's world was applied. */
 function schedulerOf(model: ModelWorld): Scheduler {
   const scheduler = new Scheduler();
   for (const delta of model.deltas()) scheduler.apply(delta);
@@ -45,7 +45,7 @@ function amountOf(text: string): [kind: string, amount: number] {
 
 const list = (text: string): string[] => text.split(/, | and /);
 
-/** Counts everything anew that a refusal says. */
+/** Counts every number of a refusal again. */
 function checkRefusal(model: ModelWorld, asked: TaskState, { filter, text, nearestNodeId }: Refusal): void {
   const on = model.nodes.get(nearestNodeId) as NodeState;
   expect(model.refusals(on, asked)[0]).toBe(filter);
@@ -147,7 +147,7 @@ function checkCounts(model: ModelWorld, asked: TaskState, { nodes, refusals, tex
   expect(text).not.toMatch(/−|NaN|undefined|\b1 (?:tasks|nodes of)\b/);
 }
 
-/** Does one alternative of one piece of help, to the world and the task. Throws for a sentence that it can't read. */
+/** Applies one alternative of one step of help to the world and the task. Throws for a sentence that it can't parse. */
 function follow(model: ModelWorld, asked: TaskState, on: NodeState, sentence: string, before: ModelWorld): TaskState {
   const state = (): NodeState => model.nodes.get(on.id) as NodeState;
   const change = (more: Partial<NodeState>): TaskState => {
@@ -322,7 +322,7 @@ function stopServices(model: ModelWorld, asked: TaskState, sentence: string): Ta
   return asked;
 }
 
-/** Tasks on the node reserve less, one after the other, and stay, until so much more is free than was before. */
+/** Reduces the reservations of tasks on the node, one after the other, until that much more is free. */
 function release(
   model: ModelWorld,
   asked: TaskState,
@@ -342,7 +342,7 @@ function release(
   return asked;
 }
 
-/** Every way to follow a help: one alternative of each of its pieces. */
+/** Every way to follow a help: one alternative of each of its steps. */
 function ways(help: string): string[][] {
   let found: string[][] = [[]];
   for (const piece of help.split("; and ")) {
@@ -366,7 +366,7 @@ function checkHelp(model: ModelWorld, asked: TaskState, { help, nearestNodeId }:
 const anyWorld = anyServices.chain((services) => fc.array(anyDelta(services), { maxLength: 100, size: "max" }));
 
 describe("in any world", () => {
-  it("every number in a reason is right, and doing what the help says places the task", () => {
+  it("every number in a reason is right, and following the help lets the task be placed", () => {
     const helped = new Map<string, number>();
     fc.assert(
       fc.property(anyWorld, (deltas: readonly Delta[]) => {
@@ -390,7 +390,7 @@ describe("in any world", () => {
       }),
       { numRuns: 300 },
     );
-    // That it was followed, for each filter that has a help.
+    // The help of each filter that has one was followed.
     for (const name of [
       "ready",
       "level",
@@ -409,7 +409,7 @@ describe("in any world", () => {
       expect([name, helped.get(name) ?? 0]).not.toEqual([name, 0]);
   });
 
-  it("the last reason returned for a task is the one it has now, however others were placed meanwhile", () => {
+  it("the last reason returned for a task is its present one, however others were placed meanwhile", () => {
     fc.assert(
       fc.property(anyWorld, fc.integer({ min: 1, max: 9 }), (deltas, every) => {
         const scheduler = new Scheduler();
@@ -445,7 +445,7 @@ describe("a reason", () => {
     ]);
   });
 
-  it("shows no amount below zero, and none rounded so that too little would seem enough", () => {
+  it("shows no amount below zero, and none rounded in the wrong direction", () => {
     const shrunk = world(
       [node("a", { resources: { cpu: 1e9 } })],
       [
@@ -465,7 +465,7 @@ describe("a reason", () => {
     ]);
   });
 
-  it("lists all in its help, where the text counts the rest; a help too long to be whole is left out", () => {
+  it("lists all names in its help, where the text counts the rest; a help that is too long is left out", () => {
     const many = (count: number): string[] => Array.from({ length: count }, (_, n) => `network-${n}`);
     expect(world([node("a")], [task("t", { networks: many(5) })]).schedule()).toMatchObject([
       {
@@ -477,7 +477,7 @@ describe("a reason", () => {
     expect(long).not.toHaveProperty("help");
   });
 
-  it("has no help that changes what can't be changed", () => {
+  it("has no help that would change a node's id", () => {
     const scheduler = world([node("a")], [task("t", { constraints: ["node.id == b"] })]);
     expect(scheduler.schedule()).toMatchObject([
       {
@@ -487,7 +487,7 @@ describe("a reason", () => {
     ]);
   });
 
-  it("is returned again when others took what was free", () => {
+  it("is returned again when other tasks took what was free", () => {
     const nodes = [node("a", { resources: { memory: 4 } })];
     const scheduler = world(nodes, [task("big", { serviceId: "big", reservations: { memory: 8 } })]);
     expect(scheduler.schedule()).toMatchObject([

@@ -131,7 +131,7 @@ describe("a filter that refuses says why, what would help, and the same as data"
     });
   });
 
-  it("every filter of the house is refused somewhere in these tests", () => {
+  it("every built-in filter refuses somewhere in these tests", () => {
     const elsewhere = ["local-volumes", "anti-affinity", "host-ports", "max-per-node"];
     expect(new Set([...refused.map(([name]) => name), ...elsewhere])).toEqual(
       new Set(defaultFilters.map(({ name }) => name)),
@@ -213,7 +213,7 @@ describe("resources", () => {
     expect(places(decisions)).toEqual({ a: "n", b: "n", c: undefined });
   });
 
-  it("says what to free where a node is large enough, but in use", () => {
+  it("names what to free where a node is large enough, but in use", () => {
     const nodes = [node("n", { resources: { memory: 4 * GiB } })];
     const scheduler = world(nodes, [
       task("held", { serviceId: "other", nodeId: "n", reservations: { memory: 3.5 * GiB } }),
@@ -225,7 +225,7 @@ describe("resources", () => {
     ]);
   });
 
-  it("hands out generic resources by name, each once, and takes them back", () => {
+  it("assigns generic resources by name, each once, and frees them again", () => {
     const one = { reservations: { gpu: 1 } };
     const scheduler = world(
       [node("n", { named: gpus })],
@@ -236,7 +236,7 @@ describe("resources", () => {
       { taskId: "b", named: { gpu: ["gpu-1"] } },
       { taskId: "c", kind: "waiting" },
     ]);
-    // An echo that leaves the names out does not lose them.
+    // A delta of the placed task without the names does not lose them.
     scheduler.apply({ kind: "task", task: task("b", { ...one, nodeId: "n" }) });
     expect(told(scheduler, { kind: "task-gone", taskId: "a" })).toMatchObject([
       { taskId: "c", named: { gpu: ["gpu-0"] } },
@@ -258,7 +258,7 @@ describe("taints", () => {
     expect(world([tainted], [task("t", { tolerations })]).schedule()[0]?.kind).toBe(tolerated ? "placed" : "waiting");
   });
 
-  it("a soft taint only makes the node come last", () => {
+  it("a soft taint only puts the node last", () => {
     const soft = node("soft", { taints: [{ key: "k", effect: "prefer-no-schedule" }] });
     const full = node("hard", { resources: { memory: 1 } });
     const decisions = world(
@@ -274,7 +274,7 @@ describe("taints", () => {
 });
 
 describe("host ports and max per node", () => {
-  it("a host port is held once a node, by protocol", () => {
+  it("a host port is used once per node and protocol", () => {
     const tcp = { hostPorts: [{ port: 80, protocol: "tcp" as const }] };
     const udp = { hostPorts: [{ port: 80, protocol: "udp" as const }] };
     const decisions = world(
@@ -299,7 +299,7 @@ describe("host ports and max per node", () => {
     expect(places(decisions)).toEqual({ a: "n", b: undefined });
   });
 
-  it("at most N of a service stand on a node", () => {
+  it("a node has at most N tasks of a service", () => {
     const decisions = world(
       [node("n"), node("m")],
       ["a", "b", "c"].map((id) => task(id, { maxPerNode: 1 })),
@@ -313,7 +313,7 @@ describe("host ports and max per node", () => {
 });
 
 describe("local volumes", () => {
-  it("a volume that a node has ties its tasks to it, and one that is nowhere is made where its first task lands", () => {
+  it("a volume that a node has ties its tasks to the node, and a new one is created where its first task is placed", () => {
     const nodes = [node("a"), node("b", { volumes: ["data"] }), node("c")];
     const decisions = world(nodes, [
       task("1", { localVolumes: ["data"] }),
@@ -446,14 +446,14 @@ describe("affinity", () => {
     expect(places(told(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
   });
 
-  it("a repulsion follows its task when the node changes its domain, goes, or is applied late", () => {
+  it("anti-affinity follows its task when the node changes its domain, is removed, or is applied late", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world([zones[1]!, zones[2]!], [shy]);
     expect(told(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([
       {},
       {},
     ]);
-    // Node a, with the shy task, turns out to be in zone x, then in y, then it is gone.
+    // Node a, with the task that keeps others away, is applied in zone x, then in y, then removed.
     const deltas = (zone: string): Delta[] => [
       { kind: "node", node: node("a", { labels: { zone } }) },
       { kind: "task", task: task("3") },
@@ -466,7 +466,7 @@ describe("affinity", () => {
     expect(places(told(scheduler, { kind: "node-gone", nodeId: "a" }))).toEqual({ 4: "c" });
   });
 
-  it("when one that keeps others away leaves, they find room on the other nodes of its domain too", () => {
+  it("when a task that keeps others away leaves, they are placed on other nodes of its domain too", () => {
     const full = { ...zones[0]!, resources: { memory: 1 } };
     const roomy = { ...zones[1]!, resources: { memory: 9 } };
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
@@ -475,7 +475,7 @@ describe("affinity", () => {
     expect(places(told(scheduler, { kind: "task-gone", taskId: "shy" }))).toEqual({ t: "b" });
   });
 
-  it("nodes of one hostname are one domain, also for lists that were made before", () => {
+  it("nodes with one hostname are one domain, also for indexes that were made before", () => {
     const hosts = [node("a", { hostname: "h" }), node("b", { hostname: "h" }), node("c", { hostname: "i" })];
     const apart = term("anti-affinity", "db", "node.hostname");
     const db = { kind: "task" as const, task: task("db", { serviceId: "db", nodeId: "a" }) };
@@ -510,7 +510,7 @@ describe("affinity", () => {
     ]);
   });
 
-  it("a wish comes before spreading, and gives way where it can't be met", () => {
+  it("preferred affinity comes before spreading, and is ignored where it can't be met", () => {
     const db = task("db", { serviceId: "db", nodeId: "c" });
     const near = world(zones, [
       db,
@@ -534,7 +534,7 @@ describe("filters of your own", () => {
     explain: (_task, nearest) => `busy: ${nearest.state.id}`,
   };
 
-  it("a filter with no more than a name, a check and a reason is asked of each node, and wakes with any change", () => {
+  it("a filter with only a name, a check and a reason is called for each node, and any change wakes its groups", () => {
     const scheduler = world(
       [node("a"), node("b")],
       ["1", "2", "3"].map((id) => task(id, { serviceId: id })),
@@ -549,7 +549,7 @@ describe("filters of your own", () => {
   });
 });
 
-describe("what can't be read is refused, and nothing is changed", () => {
+describe("invalid input is refused, and nothing is changed", () => {
   const bad: [string, Partial<TaskState>][] = [
     ["SCHEDULER_TASK_INVALID", { reservations: { cpu: -1 } }],
     ["SCHEDULER_TASK_INVALID", { reservations: { cpu: 0.5 } }],

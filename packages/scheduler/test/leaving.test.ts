@@ -10,7 +10,7 @@ const old = (id: string, nodeId: string, more: Partial<TaskState> = {}): TaskSta
   task(id, { nodeId, leaving: true, ...more });
 
 describe("a task that is leaving", () => {
-  it("holds its resources, its ports, its named pieces, its address and its volumes", () => {
+  it("holds its resources, ports, names of generic resources, address and volumes", () => {
     const nodes = [
       node("n", { resources: { memory: GiB }, named: { gpu: ["g0"] }, addresses: 1, volumes: ["data"] }),
       node("m", { ready: false }),
@@ -34,7 +34,7 @@ describe("a task that is leaving", () => {
     expect(elsewhere).toMatchObject({ nodeId: "m" });
   });
 
-  it("has no place in any count: service, load, preference, max per node, affinity, both ways", () => {
+  it("is not counted for service, load, preference, max per node or affinity, both ways", () => {
     const nodes = [node("a", { labels: { zone: "x" } }), node("b", { labels: { zone: "y" } })];
     const stays = task("stays", { nodeId: "b" });
     const on = (asks: Partial<TaskState>, ...held: readonly TaskState[]): unknown =>
@@ -54,7 +54,7 @@ describe("a task that is leaving", () => {
     expect(on({}, old("shy", "a", beside("anti-affinity")), stays)).toBe("a");
   });
 
-  it("is no victim, is not drained and not rebalanced", () => {
+  it("is never a victim, and neither drained nor rebalanced", () => {
     const one = { reservations: { memory: 1 } };
     const nodes = [node("a", { resources: { memory: 1 } }), node("b", { ready: false })];
     const scheduler = world(nodes, [old("old", "a", one), task("t", { ...one, serviceId: "x", priority: 9 })]);
@@ -64,7 +64,7 @@ describe("a task that is leaving", () => {
     expect(world([node("a"), node("b")], leaving).rebalance({ maxMoves: 9 })).toEqual([]);
   });
 
-  it("wakes tasks that its place in a count kept waiting at once, and tasks that its holdings did once it is gone", () => {
+  it("wakes at once tasks that waited because it was counted, and, once it is gone, those that waited for what it holds", () => {
     const nodes = [node("a", { resources: { memory: 1 } })];
     const one = { reservations: { memory: 1 }, maxPerNode: 1 };
     const scheduler = world(nodes, [
@@ -78,7 +78,7 @@ describe("a task that is leaving", () => {
     expect(places(told(scheduler, { kind: "task-gone", taskId: "old" }))).toEqual({ new: "a" });
   });
 
-  it("that is pending is refused: it has nothing to leave", () => {
+  it("that is pending is refused: it has no node to leave", () => {
     expect(() => world([], [task("t", { leaving: true })])).toThrow(SchedulerError);
   });
 });
@@ -87,7 +87,7 @@ describe("would it fit once others are gone", () => {
   const one = { reservations: { memory: 1 }, hostPorts: [{ port: 80, protocol: "tcp" as const }] };
   const full = [node("a", { resources: { memory: 1 } }), node("b", { resources: { memory: 0 } })];
 
-  it("says where, or why not even then, and changes nothing", () => {
+  it("returns where, or why not even then, and changes nothing", () => {
     const scheduler = world(full, [task("old", { ...one, nodeId: "a" })]);
     const next = task("new", { specVersion: 2, ...one });
     expect(scheduler.wouldFit(next)).toMatchObject({
@@ -103,7 +103,7 @@ describe("would it fit once others are gone", () => {
     expect(scheduler.schedule()).toEqual([]);
     scheduler.apply({ kind: "task", task: next });
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
-    // One that is asked about may be known already, pending or placed.
+    // The task of the question may be known already, pending or placed.
     expect(scheduler.wouldFit(next, { onceGone: ["old"] })).toMatchObject({ kind: "placed", nodeId: "a" });
     expect(scheduler.wouldFit(task("old", { ...one, nodeId: "a" }))).toMatchObject({ kind: "placed", nodeId: "a" });
   });
@@ -159,7 +159,7 @@ describe("after a rolling update, in any order of steps", () => {
   }
 
   it.each([2, 3, 5])(
-    "%i replicas on as many nodes stay one each, in either order, one or two at a time, whatever the seed",
+    "%i replicas on as many nodes stay one per node, in either order, one or two at a time, with any seed",
     (size) => {
       for (let seed = 0; seed < 50; seed += 1) {
         for (let way = 0; way < 8; way += 1) {
@@ -178,7 +178,7 @@ describe("after a rolling update, in any order of steps", () => {
     },
   );
 
-  it("the service is as even as a fresh placement, over nodes and over parts of a preference; nodes without a task to spare included", () => {
+  it("the service is as even as after a new placement, over nodes and over partitions of a preference, even where nodes have just enough room", () => {
     const anyUpdate = fc.record({
       nodes: fc.integer({ min: 1, max: 7 }),
       slots: fc.integer({ min: 1, max: 14 }).chain((n) =>

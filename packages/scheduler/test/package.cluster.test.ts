@@ -1,4 +1,4 @@
-/** The library as a stranger gets it: packed, installed by npm into an empty project, and tried with its own README. */
+/** The published library: packed, installed by npm into an empty project, and tried with its README's example. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -40,7 +40,7 @@ test("an empty project installs the packed library with nothing but std, and its
   }
 });
 
-/** With the declarations that were packed; `dom` has the AbortSignal that Node's own types would bring. */
+/** Uses the packed declarations; `dom` has the AbortSignal that Node's own types would bring. */
 async function checkTypes(folder: string): Promise<void> {
   const options = {
     strict: true,
@@ -54,7 +54,7 @@ async function checkTypes(folder: string): Promise<void> {
   const typed = `import { defaultFilters, Scheduler, type Filter } from "@warren/scheduler";
 const mine: Filter = { name: "mine", check: () => (node) => node.load < 1, explain: () => "no" };
 export const scheduler: Scheduler = new Scheduler({ filters: [...defaultFilters, mine] });
-// @ts-expect-error A strategy that there is not.
+// @ts-expect-error An unknown strategy.
 new Scheduler({ strategy: "random" });
 `;
   await writeFile(join(folder, "typed.ts"), typed);

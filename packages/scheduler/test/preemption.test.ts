@@ -36,14 +36,14 @@ describe("preemption", () => {
     expect(world(nodes, [...fewest, urgent(4)]).schedule()).toMatchObject([{ nodeId: "c" }]);
     const sums = [held("a1", "a", 2, 3), held("a2", "a", 2, 2), held("b1", "b", 2, 3), held("b2", "b", 2, 1)];
     expect(world(nodes.slice(0, 2), [...sums, urgent(4)]).schedule()).toMatchObject([{ nodeId: "b" }]);
-    // On a node the highest stay; of equals, the lighter.
+    // On a node the highest priorities are kept; of equals, the lighter tasks.
     const one4 = [held("low", "a", 2, 1), held("high", "a", 2, 2), held("x", "b", 4, 9)];
     expect(world(nodes.slice(0, 2), [...one4, urgent(2)]).schedule()).toMatchObject([{ victims: [{ taskId: "low" }] }]);
     const equals = [held("a-light", "a", 1), held("b-heavy", "a", 3)];
     expect(world([nodes[0]!], [...equals, urgent(3)]).schedule()).toMatchObject([{ victims: [{ taskId: "b-heavy" }] }]);
   });
 
-  it("displaces no task where a node has room, none of equal priority, and none in vain", () => {
+  it("displaces no task where a node has room, none of equal priority, and none without need", () => {
     const nodes = [node("a", one), node("b", one)];
     expect(world(nodes, [held("x", "a", 4), urgent(4)]).schedule()).toMatchObject([{ nodeId: "b" }]);
     const equal = world([nodes[0]!], [held("x", "a", 4, 10), urgent(4)]);
@@ -54,7 +54,7 @@ describe("preemption", () => {
     expect(never.schedule()).toMatchObject([{ kind: "waiting" }]);
   });
 
-  it("a victim's place is free at once; its replacement is scheduled in its turn", () => {
+  it("a victim's place is free at once, and its replacement is scheduled like any other task", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(2)]);
     expect(scheduler.schedule()).toMatchObject([{ victims: [{ taskId: "x" }] }]);
     const again = { id: "x2", serviceId: "x", specVersion: 1 };
@@ -63,14 +63,14 @@ describe("preemption", () => {
     });
   });
 
-  it("a caller that could not record it applies the victims again, and the world is as before", () => {
+  it("a caller that could not record the decision applies the victims again, and the state is as before", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toHaveLength(1);
     const decisions = told(scheduler, { kind: "task", task: held("x", "a", 4) }, { kind: "task", task: urgent(4) });
     expect(decisions).toMatchObject([{ taskId: "urgent", victims: [{ taskId: "x" }] }]);
   });
 
-  it("makes room for ports, limits and neighbours too, but not by removing what the task needs", () => {
+  it("makes room for ports, limits and anti-affinity too, but does not remove tasks that the new one needs", () => {
     const port = { hostPorts: [{ port: 80, protocol: "tcp" as const }], reservations: {} };
     expect(
       world([node("a")], [task("x", { ...port, serviceId: "x", nodeId: "a" }), urgent(0, port)]).schedule(),
@@ -87,7 +87,7 @@ describe("preemption", () => {
     ]);
   });
 
-  it("a group displaces for each of its tasks, highest groups first", () => {
+  it("a group displaces for each of its tasks, groups of the highest priority first", () => {
     const nodes = ["a", "b"].map((id) => node(id, one));
     const tasks = [held("x", "a", 4), held("y", "b", 4, 1)];
     const low = ["l1", "l2"].map((id) => task(id, { serviceId: "a-low", priority: 2, reservations: { memory: 4 } }));
@@ -100,7 +100,7 @@ describe("preemption", () => {
     ]);
   });
 
-  it("waits for a node whose tasks it may displace, and takes it when it comes back", () => {
+  it("waits for a node whose tasks it may displace, and is placed there when the node comes back", () => {
     const scheduler = world([node("a", { ...one, ready: false })], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
     expect(told(scheduler, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
@@ -109,7 +109,7 @@ describe("preemption", () => {
     expect(told(usual, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
   });
 
-  it("a hundred small tasks on a node are no obstacle", () => {
+  it("a hundred small tasks on a node can be displaced", () => {
     const small = Array.from({ length: 100 }, (_, n) => held(`s${n}`, "a", 1, n));
     const [decision] = world(
       [node("a", { resources: { memory: 100 } })],
@@ -145,7 +145,7 @@ describe("preemption", () => {
           const model = new ModelWorld();
           for (const each of nodes) model.apply({ kind: "node", node: each });
           for (const each of [...tasks, asks]) model.apply({ kind: "task", task: each });
-          // Every set of victims that is enough and holds nobody who could stay.
+          // Every set of victims that is sufficient and of which none could stay.
           const sets: TaskState[][] = [];
           for (const each of nodes) {
             const below = model.held(each.id).filter(({ priority = 0 }) => priority < 3);

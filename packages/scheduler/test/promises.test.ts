@@ -1,4 +1,4 @@
-/** What rules promise makes the scheduler quicker and changes nothing else: it decides as with rules that promise nothing. */
+/** Promises of rules make the scheduler faster and change no decision: it decides as with rules without promises. */
 import * as fc from "fast-check";
 import { expect, it, vi } from "vitest";
 import {
@@ -93,7 +93,7 @@ it.each(["spread", "binpack"] as const)("%s decides alike with promises and with
           apply({ kind: "task", task: { ...ask("web"), nodeId: node.id } });
         }
       }
-      // So that load says something else than the crowd's own tasks.
+      // So that load differs from the number of the crowd's own tasks.
       for (const [at, node] of nodes.entries()) {
         for (let each = 0; each < (at * 7) % 5; each += 1) {
           n += 1;

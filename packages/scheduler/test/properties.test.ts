@@ -19,7 +19,7 @@ const uniqueNodes = fc.uniqueArray(anyNode, { selector: (node) => node.id });
 const anyHistory = (maxLength: number): fc.Arbitrary<Delta[]> =>
   anyServices.chain((services) => fc.array(anyDelta(services), { maxLength, size: "max" }));
 
-/** Takes decisions over, one by one, and checks each against the rules as they are said in the model. */
+/** Applies decisions to the model, one by one, and checks each against the model's rules. */
 function check(model: ModelWorld, decisions: readonly Decision[]): void {
   for (const decision of decisions) {
     const task = model.tasks.get(decision.taskId) as TaskState;
@@ -42,7 +42,7 @@ function check(model: ModelWorld, decisions: readonly Decision[]): void {
 }
 
 describe("at every moment of a random history", () => {
-  it("a placement passes all filters and no node ranks before it; what waits fits nowhere", () => {
+  it("a placement passes all filters and no node ranks before it; a waiting task fits nowhere", () => {
     fc.assert(
       fc.property(anyHistory(120), fc.integer({ min: 1, max: 12 }), (deltas, every) => {
         const scheduler = new Scheduler({ seed: 3 });
@@ -64,7 +64,7 @@ describe("at every moment of a random history", () => {
     );
   });
 
-  it("deltas come to the same as a scheduler built anew: reasons, placements of what comes next, capacity", () => {
+  it("after any deltas the scheduler equals one built anew: in reasons, later placements and capacity", () => {
     const withNext = anyServices.chain((services) =>
       fc.tuple(
         fc.array(anyDelta(services), { maxLength: 400, size: "max" }),
@@ -105,7 +105,7 @@ describe("at every moment of a random history", () => {
 });
 
 describe("whatever the world", () => {
-  it("the order of arrival within a batch changes nothing", () => {
+  it("the order of deltas within a batch changes nothing", () => {
     const shuffled = anyServices
       .chain((services) => fc.uniqueArray(anyTask(services), { selector: (task) => task.id, maxLength: 25 }))
       .chain((tasks) => fc.tuple(fc.constant(tasks), fc.shuffledSubarray(tasks, { minLength: tasks.length })));
@@ -123,7 +123,7 @@ describe("whatever the world", () => {
     );
   });
 
-  it("a node more never makes a placeable task unplaceable", () => {
+  it("a further node never makes a schedulable task unschedulable", () => {
     const anyWorld = anyServices.chain((services) =>
       fc.tuple(fc.array(anyDelta(services), { maxLength: 60 }), anyTask(services)),
     );
@@ -137,7 +137,7 @@ describe("whatever the world", () => {
         const kind = (world: Scheduler): string | undefined =>
           world.schedule().find((each) => each.taskId === "newcomer")?.kind;
         const fits = kind(told([...model.deltas(), newcomer]));
-        // A node that brings a local volume ties the volume's tasks to it, so it is not just a node more.
+        // A node with a local volume ties the volume's tasks to it, so it is left out here.
         const { volumes: _, ...more } = extra;
         const fitsWithMore = kind(
           told([...model.deltas(), { kind: "node", node: { ...more, id: "more", hostname: "more" } }, newcomer]),
@@ -167,7 +167,7 @@ describe("whatever the world", () => {
             specVersion: 1,
             preferences: ["spread=node.labels.zone", "spread=node.labels.rack"],
           };
-          // In two batches: the second has to go on where the first ended.
+          // In two batches: the second has to continue from the first.
           const counts = new Map<string, number>();
           const place = (from: number, to: number): void => {
             for (let n = from; n < to; n += 1) scheduler.apply({ kind: "task", task: { ...ask, id: `t${n}` } });

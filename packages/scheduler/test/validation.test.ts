@@ -9,10 +9,10 @@ const refusal = (scheduler: Scheduler, delta: Delta): SchedulerError => {
     expect(error).toBeInstanceOf(SchedulerError);
     return error as SchedulerError;
   }
-  throw new Error("it was taken in");
+  throw new Error("it was accepted");
 };
 
-describe("a task that can't be meant is refused, and nothing has changed", () => {
+describe("an invalid task is refused, and nothing has changed", () => {
   it.each<[string, Partial<TaskState>]>([
     ["publishes the port 70000", { hostPorts: [{ port: 70_000, protocol: "tcp" }] }],
     ["publishes the port 0", { hostPorts: [{ port: 0, protocol: "tcp" }] }],
@@ -58,18 +58,18 @@ describe("a task that can't be meant is refused, and nothing has changed", () =>
     expect(error.message).toBe(
       "task b asks for other reservations than a, of the same service and version: give it another specVersion",
     );
-    // One that has a node is not in the group, and counts whatever it asks for; a drain takes it as it is.
+    // A placed task is not in the group, so its requirements may differ; a drain uses them.
     scheduler.apply({ kind: "task", task: task("c", { nodeId: "n", reservations: { cpu: 0 } }) });
     expect(scheduler.drain("n").stuck.map(({ taskId }) => taskId)).toContain("c");
     scheduler.apply({ kind: "task-gone", taskId: "c" });
-    // The only one of them may be told anew, and another version asks for what it likes.
+    // The only task of a group may be replaced, and another version may have other requirements.
     scheduler.apply({ kind: "task", task: task("a", { priority: 3 }) });
     scheduler.apply({ kind: "task", task: task("b", { specVersion: 2, reservations: { memory: 0 } }) });
     expect(places(scheduler.schedule())).toEqual({ a: "n", b: "n" });
   });
 });
 
-describe("a node that can't be meant is refused, and nothing has changed", () => {
+describe("an invalid node is refused, and nothing has changed", () => {
   it.each<[string, Partial<NodeState>]>([
     ['has "" for its id', { id: "" }],
     ['has the role "king"', { role: "king" as "worker" }],

@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const waiting = (scheduler: Scheduler): Waiting[] => scheduler.schedule().filter((each) => each.kind === "waiting");
 
 describe("a task that waits", () => {
-  it("has that reason where there are no nodes", () => {
+  it("has the reason that there are no nodes", () => {
     expect(world([], [task("t")]).schedule()).toEqual([
       { kind: "waiting", taskId: "t", nodes: 0, refusals: [], text: "there are no nodes", help: "add a node" },
     ]);
@@ -21,7 +21,7 @@ describe("a task that waits", () => {
     const one = { reservations: { memory: GiB } };
     const scheduler = world([node("n", { resources: { memory: GiB } })], [task("a", one), task("b", one)]);
     expect(scheduler.schedule().map((each) => each.kind)).toEqual(["placed", "waiting"]);
-    // The echo of the placement, and news of the node that changes nothing.
+    // The placement's own delta, and a delta of the node that changes nothing.
     expect(told(scheduler, { kind: "task", task: task("a", { ...one, nodeId: "n" }) })).toEqual([]);
     expect(told(scheduler, { kind: "node", node: node("n", { resources: { memory: GiB } }) })).toEqual([]);
     expect(told(scheduler, { kind: "node", node: node("m", { resources: { memory: 1 } }) })).toMatchObject([
@@ -52,7 +52,7 @@ describe("a task that waits", () => {
     expect(scheduler.explain("a")).toMatchObject({ refusals: [], text: "1 of 1 node would take it" });
   });
 
-  it("that is withdrawn, is forgotten", () => {
+  it("that is removed is forgotten", () => {
     const scheduler = world([node("n", { ready: false })], [task("a")]);
     expect(scheduler.schedule()).toHaveLength(1);
     scheduler.apply({ kind: "task-gone", taskId: "a" });
@@ -67,7 +67,7 @@ describe("a task that waits", () => {
     });
   });
 
-  it("that asks for something else is scheduled anew", () => {
+  it("whose requirements change is scheduled anew", () => {
     const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 2 } })]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
     expect(
@@ -77,7 +77,7 @@ describe("a task that waits", () => {
 });
 
 describe("reasons at scale", () => {
-  it("are bounded, whatever the names and the number of nodes", () => {
+  it("have a bounded length, whatever the names and the number of nodes", () => {
     const long = "x".repeat(5_000);
     const nodes = Array.from({ length: 2_000 }, (_, n) =>
       node(`${long}${n}`, { labels: { [long]: long }, ready: n % 3 !== 0, resources: { memory: n % 7 } }),
@@ -93,7 +93,7 @@ describe("reasons at scale", () => {
     ).toBeLessThan(2_500);
   });
 
-  it("where an index has the nodes that pass, its size is counted", () => {
+  it("are counted by the size of an index where one has the nodes that pass", () => {
     const nodes = Array.from({ length: 400 }, (_, n) =>
       node(`n${n}`, { ready: n >= 10, resources: { memory: n < 20 ? n : n === 20 ? 1_000 : 0 } }),
     );
@@ -101,7 +101,7 @@ describe("reasons at scale", () => {
     const holders = nodes.slice(20).map((each, n) => task(`h${n}`, { serviceId: "held", nodeId: each.id, ...port }));
     const scheduler = world(nodes, holders);
     let last: Waiting | undefined;
-    // The first ones pay for the list: the node that has enough holds the port, and those beside it are looked at.
+    // The first tasks lead to an index: the node with enough memory holds the port, and the nodes beside it are read.
     for (let n = 0; n < 4; n += 1) {
       const asks = { serviceId: `s${n}`, ...port, reservations: { memory: 100 + n } };
       scheduler.apply({ kind: "task", task: task(`t${n}`, asks) });
@@ -117,7 +117,7 @@ describe("reasons at scale", () => {
     });
   });
 
-  it("counts are exact and misses the nearest, by short cut as by reading every node", () => {
+  it("have exact counts and the nearest node, by short cut as by reading every node", () => {
     const many = fc.array(anyNode, { minLength: 1, maxLength: 40 });
     const resourceAsk = fc.record({ cpu: fc.integer({ min: 1, max: 20 }), memory: fc.integer({ min: 1, max: 20 }) });
     const anyAsk: fc.Arbitrary<Partial<TaskState>> = fc.oneof(
@@ -136,7 +136,7 @@ describe("reasons at scale", () => {
         const model = new ModelWorld();
         for (const each of nodes) model.apply({ kind: "node", node: each });
         const asked = task("t", asks);
-        // Any filter of your own switches the short cuts off, as nothing is known of it.
+        // A filter without promises disables the short cuts.
         const plain: Filter = { name: "none", check: () => () => true, explain: () => "" };
         const [quick] = waiting(world(nodes, [asked]));
         const [slow] = waiting(world(nodes, [asked], { filters: [plain, ...defaultFilters] }));
@@ -144,7 +144,7 @@ describe("reasons at scale", () => {
           slow?.refusals.map((each) => [each.filter, each.nodes]),
         );
         expect(quick === undefined).toBe(nodes.some((each) => model.passes(each, asked)));
-        // How far the nearest is from enough; two may be equally near for different kinds.
+        // The shortage of the nearest node; two may be equally near for different kinds.
         const short = (them: Waiting | undefined): unknown => {
           const { needs = 0, free = 0 } = them?.refusals.find((each) => each.filter === "resources")?.data ?? {};
           return (Number(needs) - Number(free)) / Number(needs);
@@ -156,8 +156,8 @@ describe("reasons at scale", () => {
   });
 });
 
-describe("nothing is read that did not change", () => {
-  /** A filter that counts how often it is asked, with the promises that those of the house make. */
+describe("only what changed is read", () => {
+  /** A filter that counts its calls, with the promises of the built-in ones. */
   const counting = (): { filter: Filter; asked: () => number } => {
     let asked = 0;
     const filter: Filter = {
@@ -178,14 +178,14 @@ describe("nothing is read that did not change", () => {
   const many = (more: (n: number) => Partial<NodeState> = () => ({}), length = size): NodeState[] =>
     Array.from({ length }, (_, n) => node(`n${n}`, more(n)));
 
-  it("ten thousand placements ask it about each node once, and about a node again when it was filled", () => {
+  it("ten thousand placements call a filter once for each node, and again for a node that was filled", () => {
     const { filter, asked } = counting();
     const tasks = Array.from({ length: 10_000 }, (_, n) => task(`t${n}`, { serviceId: `s${n}` }));
     expect(world(many(), tasks, { filters: [...defaultFilters, filter] }).schedule()).toHaveLength(10_000);
     expect(asked()).toBeLessThanOrEqual(size + 2 * 10_000);
   });
 
-  it("where all but few nodes are refused, too", () => {
+  it("also where all but few nodes are refused", () => {
     const { filter, asked } = counting();
     const tasks = Array.from({ length: 10_000 }, (_, n) => task(`t${n}`, { serviceId: `s${n}`, image: "rare" }));
     const nodes = many((n) => (n % 100 === 0 ? { images: ["rare"] } : {}));
@@ -193,7 +193,7 @@ describe("nothing is read that did not change", () => {
     expect(asked()).toBeLessThanOrEqual(4 * size + 3 * 10_000);
   });
 
-  it("nodes that are too full are passed over by the block", () => {
+  it("nodes that are too full are skipped by whole blocks", () => {
     let asked = 0;
     const filter: Filter = {
       name: "counting",
@@ -204,7 +204,7 @@ describe("nothing is read that did not change", () => {
       },
       explain: () => "",
     };
-    // The full ones come first: they hold no task.
+    // The full ones come first in the order: they have no task.
     const nodes = many((n) => ({ resources: { memory: n < 1_900 ? 1 : 1_000 } }));
     const held = Array.from({ length: 100 }, (_, n) => task(`h${n}`, { serviceId: "held", nodeId: `n${1_900 + n}` }));
     const tasks = Array.from({ length: 1_000 }, (_, n) =>
@@ -215,12 +215,12 @@ describe("nothing is read that did not change", () => {
     expect(asked).toBeLessThan(300 * 1_000);
   });
 
-  it("one more task, among thousands that wait for other things, reads a handful of nodes", () => {
+  it("one more task, among thousands that wait for other reasons, reads a handful of nodes", () => {
     const { filter, asked } = counting();
     const stuck = Array.from({ length: 5_000 }, (_, n) =>
       task(`w${n}`, { serviceId: `w${n}`, image: "none", reservations: { memory: n + 1 } }),
     );
-    // More nodes than those among which reasons are told again.
+    // More nodes than the limit up to which changed reasons are returned.
     const nodes = many(() => ({}), 5_000);
     const scheduler = world(nodes, [...stuck, task("first")], { filters: [filter, ...defaultFilters] });
     expect(scheduler.schedule()).toHaveLength(5_001);
@@ -229,7 +229,7 @@ describe("nothing is read that did not change", () => {
     expect(asked() - before).toBeLessThan(20);
   });
 
-  it("a node that changes is looked at once for each kind of group that waits", () => {
+  it("a changed node is read once for each distinct set of requirements that waits", () => {
     const { filter, asked } = counting();
     const stuck = Array.from({ length: 5_000 }, (_, n) => task(`w${n}`, { serviceId: `w${n}`, image: `i${n % 10}` }));
     const scheduler = world(many(), stuck, { filters: [filter, ...defaultFilters] });

@@ -12,7 +12,7 @@ const room = (memory: number): Partial<NodeState> => ({ resources: { memory } })
 const small: Partial<TaskState> = { reservations: { memory: 1 } };
 
 describe("capacity", () => {
-  it("adds up what each node has left, by all that a task takes", () => {
+  it("adds up how many tasks each node has room for", () => {
     const nodes = [node("a", room(5)), node("b", room(3)), node("c", { ...room(9), ready: false })];
     const scheduler = world(nodes, [task("held", { nodeId: "a", ...small })]);
     expect(scheduler.capacity(task("t", { reservations: { memory: 2 } }))).toEqual({
@@ -30,7 +30,7 @@ describe("capacity", () => {
     expect(scheduler.capacity(task("t"))).toEqual({ tasks: Number.POSITIVE_INFINITY, nodes: 2 });
   });
 
-  it("tries it where one task's place binds the next", () => {
+  it("places tasks on trial where the place of one affects the next", () => {
     const nodes = ["x", "x", "y"].map((zone, n) => node(`n${n}`, { labels: { zone } }));
     const alone = { affinity: [{ kind: "anti-affinity" as const, service: "web", topology: "node.labels.zone" }] };
     expect(world(nodes, []).capacity(task("t", alone))).toMatchObject({ tasks: 2, nodes: 2 });
@@ -42,7 +42,7 @@ describe("capacity", () => {
     expect(both.capacity(task("t", { ...near, ...small }))).toMatchObject({ tasks: 2, nodes: 1 });
   });
 
-  it("is the number that is placed when they are asked for, and asking changes nothing", () => {
+  it("is the number that schedule() then places, and the question changes nothing", () => {
     const anyWorld = anyServices.chain((services) =>
       fc.tuple(fc.array(anyDelta(services), { maxLength: 60 }), anyTask(services)),
     );
@@ -148,7 +148,7 @@ describe("rebalance", () => {
     expect(scheduler.schedule()).toEqual([]);
   });
 
-  it("stops at maxMoves, having done the most useful first", () => {
+  it("stops at maxMoves, with the most useful moves first", () => {
     const scheduler = world(nodes(3), [
       ...spread([2, 2, 0]),
       ...spread([9, 9, 0], { serviceId: "big" }).map((each) => ({ ...each, id: `big-${each.id}` })),
@@ -164,14 +164,14 @@ describe("rebalance", () => {
     expect(world(nodes(3), singles).rebalance({ maxMoves: 100 })).toEqual([]);
   });
 
-  it("levels loads where every service is spread already", () => {
+  it("evens out loads where every service is spread already", () => {
     const singles = spread([6, 6, 0]).map((each) => ({ ...each, serviceId: each.id }));
     const scheduler = world(nodes(3), singles);
     expect(scheduler.rebalance({ maxMoves: 100 })[0]?.text).toBe("6 tasks are there, 0 on the other node");
     expect(loads(after(scheduler, singles), 3)).toEqual([4, 4, 4]);
   });
 
-  it("evens out the parts of a preference", () => {
+  it("evens out the partitions of a preference", () => {
     const zoned = nodes(4).map((each, n) => ({ ...each, labels: { zone: n < 3 ? "x" : "y" } }));
     const tasks = spread([2, 2, 2, 0], { preferences: ["spread=node.labels.zone"] });
     const scheduler = world(zoned, tasks);
@@ -193,7 +193,7 @@ describe("rebalance", () => {
     expect(world(nodes(3), spread([9, 0, 0]), { strategy: "binpack" }).rebalance({ maxMoves: 9 })).toEqual([]);
   });
 
-  it("seldom could a shorter list make the services, then the loads, as even, and never by more than one move", () => {
+  it("has seldom a shorter equivalent, and never one shorter by more than one move", () => {
     const random = numbers(5);
     const below = (n: number): number => Math.floor(random.next().value * n);
     const excess = [0, 0, 0];
@@ -211,7 +211,7 @@ describe("rebalance", () => {
       }
       excess[moves - fewest]! += 1;
     }
-    // The figure that DESIGN.md gives.
+    // The figure in DESIGN.md.
     expect(excess).toMatchSnapshot();
     expect(excess[2]).toBe(0);
     expect(excess[0]).toBeGreaterThan(1_960);
@@ -226,7 +226,7 @@ describe("rebalance", () => {
     expect(world(nodes(2), tasks).rebalance({ maxMoves: 9 })).toEqual([]);
   });
 
-  it("no move breaks a filter, and to do it again and again comes to rest", () => {
+  it("no move breaks a filter, and repeated rebalancing ends", () => {
     const anyWorld = anyServices.chain((services) => fc.array(anyDelta(services), { maxLength: 80, size: "max" }));
     fc.assert(
       fc.property(anyWorld, (deltas) => {
@@ -251,7 +251,7 @@ describe("rebalance", () => {
           }
           moves = list.length;
           expect(rounds).toBeLessThan(6);
-          // What waits may find room where a task left.
+          // A waiting task may be placed where a task left.
           const again = new Scheduler();
           for (const delta of model.deltas()) again.apply(delta);
           for (const decision of again.schedule()) if (decision.kind === "placed") model.take(decision);

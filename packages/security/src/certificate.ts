@@ -1,11 +1,11 @@
 /**
- * The names in a certificate, which are the same thing said three times:
+ * The names in a certificate. Three fields name the same node or user:
  *
  *     subject   CN = node id or user's name, O = cluster id, OU = role
- *     DNS       NAME.CLUSTER.warren, and manager.CLUSTER.warren of a manager, so that any is dialled by one name
+ *     DNS       NAME.CLUSTER.warren, and of a manager also manager.CLUSTER.warren, so that clients check one name
  *     URI       spiffe://CLUSTER/node/NAME, or …/user/NAME
  *
- * A certificate in which they differ, or which has others, is nobody's.
+ * A certificate in which they differ, or which has further names, is refused.
  */
 import type { X509Certificate } from "node:crypto";
 
@@ -13,7 +13,7 @@ import type { X509Certificate } from "node:crypto";
 export const certificateRoles = ["manager", "worker", "client"] as const;
 export type CertificateRole = (typeof certificateRoles)[number];
 
-/** What a certificate claims. Only the store says whether that still holds. */
+/** What a certificate claims. Whether the node or user is still one of the cluster, the store decides. */
 export interface CertificateFacts {
   /** A node's id, or a user's name. */
   readonly name: string;
@@ -28,7 +28,7 @@ export interface CertificateFacts {
 /** What a name or a cluster id is made of: a label of DNS. */
 const label = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** The facts of a certificate; undefined if its names are not of the form above. Says nothing of who signed it. */
+/** The facts of a certificate; undefined if its names are not of the form above. Its signature is not checked. */
 export function certificateFacts(certificate: X509Certificate): CertificateFacts | undefined {
   const { CN: name, O: clusterId, OU: role } = certificate.toLegacyObject().subject as unknown as SubjectFields;
   if (!isLabel(name) || !isLabel(clusterId) || !isRole(role)) return undefined;

@@ -1,19 +1,19 @@
 /**
- * Whether a chain of certificates is one of this cluster's, judged step by step. OpenSSL's own verdict is a single one,
- * and its last error hides the others: a certificate that is expired and of a foreign authority is "expired" to it.
+ * Whether a chain of certificates is valid in this cluster, checked step by step. OpenSSL reports one error, which hides
+ * the others: a certificate that is expired and was signed by a foreign authority is "expired" to it.
  *
  * C1 Every link is a signature that was checked, and the last is by a root of the cluster.
- * C2 Whoever signs is an authority; the leaf is none.
- * C3 Every certificate of the path is within its life.
+ * C2 Every issuer is an authority; the leaf is not.
+ * C3 Every certificate of the path is within its period of validity.
  * C4 The leaf's names agree, and its cluster is this one.
- * C5 The leaf may be used for what it is used for, and its key is on P-256.
+ * C5 The leaf's key usage allows the peer's role in the connection, and its key is on P-256.
  *
- * C1 is judged first, since nothing that an unknown authority signed is worth repeating.
+ * C1 is checked first: what an unknown authority signed is not repeated in messages.
  */
 import type { X509Certificate } from "node:crypto";
 import { certificateFacts, type CertificateFacts } from "./certificate.ts";
 
-/** What the peer is in the connection. A worker's certificate is no server's, so that a stolen one can't pose as a manager. */
+/** What the peer is in the connection. A worker's certificate is not valid for a server, so that a stolen one can't pose as a manager. */
 export type CertificatePurpose = "client" | "server";
 
 export type RefusalReason =
@@ -50,7 +50,7 @@ const usages: Readonly<Record<CertificatePurpose, string>> = {
 const longestPath = 5;
 
 /**
- * @param chain the leaf first, then whatever else the peer showed, in any order
+ * @param chain the leaf first, then the peer's other certificates, in any order
  */
 export function verifyChain(
   chain: readonly X509Certificate[],

@@ -20,15 +20,15 @@ function judge(chain: readonly X509Certificate[], more: Partial<VerifyOptions> =
   return verifyChain(chain, { roots: [authority.root], clusterId, purpose: "client", nowMs: Date.now(), ...more });
 }
 
-describe("what a certificate says", () => {
-  test("is read as facts", async () => {
+describe("the facts of a certificate", () => {
+  test("are its names, cluster, role and serial number", async () => {
     const notAfter = new Date(Math.floor(Date.now() / 1_000) * 1_000 + day);
     const facts = judge([await leaf({ notAfter })]);
     expect(facts).toMatchObject({ name: "w2", clusterId, role: "worker", notAfter });
     expect(facts).toHaveProperty("serial", expect.stringMatching(/^[0-9A-F]{32}$/));
   });
 
-  test("a manager's is a server's too, under the name that every manager has", async () => {
+  test("a manager's certificate is valid for a server too, under the name that every manager has", async () => {
     const manager = await leaf({ name: "m1", role: "manager" });
     expect(judge([manager], { purpose: "server" })).toMatchObject({ role: "manager" });
     expect(manager.checkHost("manager.c1.warren")).toBe("manager.c1.warren");
@@ -41,7 +41,7 @@ describe("what a certificate says", () => {
     ["no names", { names: [] }],
     ["a name that is no label", { name: "w2.c1" }],
     ["a role that there is not", { role: "root" as "worker" }],
-  ])("with %s it names nobody", async (_, options) => {
+  ])("with %s there are none", async (_, options) => {
     const certificate = await leaf(options);
     expect(certificateFacts(certificate)).toBeUndefined();
     expect(judge([certificate])).toMatchObject({ refused: "NAMES_INVALID" });
@@ -53,7 +53,7 @@ describe("a chain is refused", () => {
     expect(judge([])).toEqual({ refused: "NO_CERTIFICATE", message: "no certificate was shown" });
   });
 
-  test("by an unknown authority, of the same name and expired as well, as of an unknown authority", async () => {
+  test("as of an unknown authority, even one with the same name as ours whose certificate has expired", async () => {
     const old = { notBefore: new Date(Date.now() - 3 * day), notAfter: new Date(Date.now() - day) };
     for (const certificate of [await leaf({}, foreign), await leaf(old, foreign)])
       expect(judge([certificate, foreign.root])).toMatchObject({ refused: "ISSUER_UNKNOWN" });
@@ -77,18 +77,18 @@ describe("a chain is refused", () => {
     expect(judge([await leaf(options)])).toMatchObject(refusal);
   });
 
-  test("of a worker that poses as a server", async () => {
+  test("when a worker poses as a server", async () => {
     expect(judge([await leaf()], { purpose: "server" })).toMatchObject({ refused: "PURPOSE_INVALID" });
   });
 
-  test("signed by a node, whatever else is shown", async () => {
+  test("when a node signed it, whatever certificates come with it", async () => {
     // A worker's key signs as if it were an authority's: the certificate names it as issuer, but it is none.
     const worker = await leaf();
     const forged = await leaf({}, foreign);
     expect(judge([forged, worker, foreign.root, authority.root])).toMatchObject({ refused: "ISSUER_UNKNOWN" });
   });
 
-  test("whose authority has expired", async () => {
+  test("when its authority has expired", async () => {
     const old = await createTestAuthority({ clusterId, notBefore: new Date(0), notAfter: new Date(day) });
     expect(judge([await leaf({}, old)], { roots: [old.root] })).toMatchObject({
       refused: "CERT_HAS_EXPIRED",
@@ -96,7 +96,7 @@ describe("a chain is refused", () => {
     });
   });
 
-  test("with any one bit of the leaf changed", async () => {
+  test("when any one bit of the leaf is changed", async () => {
     const good = await leaf();
     for (let at = 0; at < good.raw.length; at += 3) {
       const bytes = Buffer.from(good.raw);
@@ -112,7 +112,7 @@ describe("a chain is refused", () => {
   });
 });
 
-test("a leaf of a new root is accepted by who trusts the old one, over the cross certificate", async () => {
+test("a leaf of a new root is accepted where only the old root is trusted, through the cross-signed certificate", async () => {
   const next = await createTestAuthority({ clusterId });
   const cross = await authority.crossSign(next);
   const certificate = await leaf({}, next);

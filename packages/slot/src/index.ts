@@ -1,8 +1,8 @@
 /**
- * What follows the end of a slot's run, decided alike by worker and manager.
+ * Restart decisions: what follows the end of a slot's run. Worker and manager run the same code.
  *
  * - `next-run.ts` the restart decision: `nextRun`, `isFailure`, and the waits
- * - `record.ts`   a slot's record: begun, carried through boot time, taken over by another node
+ * - `record.ts`   a slot's record: created, carried through boot time, taken over by another node
  * - `text.ts`     ends of runs and durations, for people
  */
 export {

@@ -14,26 +14,26 @@ export const defaultRestartDelayMs = 5_000;
 /** A run that ended sooner after its start, ms, is short, whatever its outcome. */
 export const shortRunMs = 10_000;
 
-/** A run that lasted at least as long, ms, begins a new row of failures. */
+/** After a run that lasted at least this long, ms, failures in a row are counted from 0 again. */
 export const steadyRunMs = 300_000;
 
-/** Least waits after short runs in a row, ms: the first, doubled with each, up to the second. */
+/** Least waits after short runs in a row, ms: the first, then doubled with each further run, up to the second. */
 const shortRunFloor = { firstMs: 100, mostMs: 5_000 } as const;
 
-/** The wait after a rejection, ms: the policy's delay, but no less than the first; doubled with each in a row. */
+/** The wait after a rejection, ms: the policy's delay, but no less than the first; doubled with each further rejection, up to the second. */
 const rejection = { firstMs: 1_000, mostMs: 300_000 } as const;
 
 export type NextRun =
   | {
       readonly kind: "run";
-      /** From `now` to its start, ms; `record` has it too. */
+      /** From `now` to the start of the next run, ms; `record` has it too. */
       readonly waitMs: number;
       readonly record: SlotRecord;
     }
   | {
-      /** The lease's rules allow no further run. */
+      /** The lease is settled: its restart policy allows no further run. */
       readonly kind: "settled";
-      /** Continues "it is not restarted, since". */
+      /** The reason, as a clause that continues "it is not restarted, since". */
       readonly why: string;
       readonly record: SlotRecord;
     };
@@ -42,8 +42,8 @@ export type NextRun =
  * What follows a run that ended though its lease was held.
  *
  * - By the machine (power cut, reboot): run again at once, whatever the policy; nothing is counted.
- * - Rejected: it never ran, so that no condition and no limit of attempts speaks against another try. The wait is
- *   `delay × 2ⁿ`, at least 1 s and at most 5 min, plus up to a tenth, so that many slots do not return together.
+ * - Rejected: it never ran, so neither the policy's condition nor its limit of attempts applies. The wait is
+ *   `delay × 2ⁿ`, at least 1 s and at most 5 min, plus up to a tenth, so that many slots do not retry together.
  * - Else the policy decides. Restarts count from the first in a window; once the window is over, counting begins anew.
  *   The wait is the policy's delay, and after short runs in a row no less than 100 ms, doubled with each up to 5 s.
  *
@@ -59,7 +59,7 @@ export function nextRun(
   random: Random,
 ): NextRun {
   const before = { ...recordAt(record, now), lastEnd: end, waitMs: 0 };
-  // L7: what the machine did is no failure of the run and uses up no attempt.
+  // L7: an end by the machine is no failure of the run and uses up no attempt.
   if (end.byMachine) return { kind: "run", waitMs: 0, record: before };
 
   const after = counted(policy, before, end);
@@ -78,15 +78,15 @@ export function nextRun(
 }
 
 /**
- * Whether an end speaks against what the run was made from: it could not be run, it failed, or it completed though its
- * policy has it go on running.
+ * Whether an end counts as a failure of the version: the run was rejected, it failed, or it completed though its policy
+ * keeps it running.
  */
 export function isFailure(policy: RestartPolicy | undefined, end: RunEnd): boolean {
   if (end.byMachine) return false;
   return !end.complete || conditionOf(policy) === Condition.ANY;
 }
 
-/** The wait before the try that follows the `count`th rejection in a row, ms, without its share of chance. */
+/** The wait before the try that follows the `count`th rejection in a row, ms, without its random part. */
 export function rejectionDelayMs(delayMs: number, count: number): number {
   return doubled(Math.max(delayMs, rejection.firstMs), count, Math.max(rejection.mostMs, delayMs));
 }

@@ -1,8 +1,8 @@
 /**
- * A slot's record: what its runs led to, in numbers that need no clock of the world.
+ * A slot's record: counts of its runs and restarts, and the times that restart decisions need, without a wall clock.
  *
- * R1: a record's times hold at one moment of one boot, `(boot_id, boot_ms)`; wall clock never enters (L7).
- * R2: time powered off counts as none in a window, and ends a wait (L7).
+ * R1: a record's times are relative to one moment of one boot, `(boot_id, boot_ms)`; the wall clock is never read (L7).
+ * R2: time without power does not count in a window, and ends a wait (L7).
  */
 import type { SlotRecord } from "@warren/api";
 import type { BootTime } from "@warren/std";
@@ -24,7 +24,7 @@ export function emptyRecord(): SlotRecord {
   };
 }
 
-/** The record once a run is begun: there is one more, and nothing is waited for. */
+/** The record after the start of a run: one run more is counted, and no wait is left. */
 export function recordStart(record: SlotRecord, now: BootTime): SlotRecord {
   return { ...recordAt(record, now), runs: record.runs + 1, waitMs: 0 };
 }
@@ -32,7 +32,7 @@ export function recordStart(record: SlotRecord, now: BootTime): SlotRecord {
 /**
  * The same record, with its times as of `now`.
  *
- * Written to disk now and then, it is a checkpoint: of a window, a reboot loses at most the uptime since the last one.
+ * Written to disk from time to time it is a checkpoint: a reboot takes from a window at most the uptime since the last one.
  */
 export function recordAt(record: SlotRecord, now: BootTime): SlotRecord {
   return {
@@ -45,8 +45,8 @@ export function recordAt(record: SlotRecord, now: BootTime): SlotRecord {
 }
 
 /**
- * The record as a node takes it over from the managers: another machine's boot clock says nothing here, so that no time
- * has passed since the record was reported, and a wait is over.
+ * The record as a node takes it over from the managers: another machine's boot clock means nothing here, so no time has
+ * passed since the record was reported, and a wait is over.
  */
 export function adoptRecord(record: SlotRecord, now: BootTime): SlotRecord {
   if (record.bootId === now.bootId) return recordAt(record, now);
@@ -56,7 +56,7 @@ export function adoptRecord(record: SlotRecord, now: BootTime): SlotRecord {
 /**
  * How long the window in which restarts are counted has lasted, in boot time, ms; 0 while there is none.
  *
- * After a reboot: what it had lasted when it was last recorded, and the time since that boot began.
+ * After a reboot: its length when it was last recorded, and the time since the new boot began.
  */
 export function windowElapsed(record: SlotRecord, now: BootTime): number {
   return record.restarts === 0 ? 0 : record.windowMs + elapsedSince(record, now);

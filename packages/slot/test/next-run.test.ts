@@ -54,7 +54,7 @@ describe("whether another run follows", () => {
     }
   });
 
-  test("a rejection is tried again whatever the policy, later each time, and is forgotten once a run starts", () => {
+  test("a rejected run is tried again whatever the policy, after longer waits, which begin anew once a run starts", () => {
     const waits = [1, 2, 3, 9, 20].map((count) => {
       const next = after(Array(count).fill(rejected), policy({ condition: Condition.NONE, delayMs: 0 }));
       if (next.kind === "settled") throw new Error(next.why);
@@ -86,7 +86,7 @@ describe("whether another run follows", () => {
     });
   });
 
-  test("a crash loop with a delay of 0 waits 100 ms, doubled up to 5 s; a longer run ends that", () => {
+  test("a crash loop with a delay of 0 waits 100 ms, doubled up to 5 s, until a run lasts longer", () => {
     const waits = Array.from({ length: 9 }, (_, count) => {
       const next = after(Array(count + 1).fill(failed(50)), policy({ delayMs: 0 }), 50);
       return next.kind === "run" ? next.waitMs : undefined;
@@ -97,7 +97,7 @@ describe("whether another run follows", () => {
     expect(after([failed(50)], policy({ delayMs: 7_000 }))).toMatchObject({ waitMs: 7_000 });
   });
 
-  test("L9: failures count in a row; a completed run ends the row and a long one begins another", () => {
+  test("L9: failures in a row are counted; a completed run sets the count to 0, and after a long run it begins anew", () => {
     expect(after([failed(), failed(), failed()], policy()).record.failures).toBe(3);
     expect(after([failed(), completed()], policy()).record.failures).toBe(0);
     expect(after([failed(), failed(), failed(300_000)], policy()).record.failures).toBe(1);
@@ -110,7 +110,7 @@ describe("whether another run follows", () => {
   });
 });
 
-test("completing is a failure where the task should go on running, and only there", () => {
+test("completion is a failure where the policy keeps the task running, and only there", () => {
   expect(isFailure(undefined, completed())).toBe(true);
   expect(isFailure(policy({ condition: Condition.ON_FAILURE }), completed())).toBe(false);
   expect(isFailure(policy({ condition: Condition.NONE }), completed())).toBe(false);
@@ -127,6 +127,6 @@ test.each([
   [completed(), "completed"],
   [RunEnd.create({ oomKilled: true, exitCode: 137 }), "ran out of memory"],
   [byMachine, "ended with its machine"],
-])("an end says how it came: %#", (end, text) => {
+])("an end as text: %#", (end, text) => {
   expect(endText(end)).toBe(text);
 });

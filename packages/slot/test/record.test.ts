@@ -14,7 +14,7 @@ import {
   windowElapsed,
 } from "../src/index.ts";
 
-/** What befalls a machine, in ms where it takes time. */
+/** Events of a machine, in ms where they take time. */
 const event = fc.oneof(
   {
     weight: 6,
@@ -33,7 +33,7 @@ class Machine {
   wall = Date.UTC(2026, 0, 1);
   boot = 0;
   ms = 0;
-  /** All uptime of all boots: what an ideal observer's stopwatch shows that stands still while power is off. */
+  /** The sum of all uptimes: a stopwatch that stands still while the power is off. */
   uptime = 0;
 
   get now(): BootTime {
@@ -58,7 +58,7 @@ describe("L7: windows and waits over reboots, power-off and wrong wall clocks", 
   const policy = RestartPolicy.fromPartial({ delayMs: 0, maxAttempts: 3, windowMs: 60_000 });
   const crash = RunEnd.create({ exitCode: 1, ranMs: 20_000 });
 
-  test("attempts are those of a stopwatch that runs while the machine does", () => {
+  test("restarts are counted as by a stopwatch that runs while the machine does", () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 60 }), (events) => {
         const machine = new Machine();
@@ -106,7 +106,7 @@ describe("L7: windows and waits over reboots, power-off and wrong wall clocks", 
     );
   });
 
-  test("a wait shrinks with boot time, is over after a reboot, and does not outlast what was decided", () => {
+  test("a wait shrinks with boot time, is over after a reboot, and never exceeds the decided length", () => {
     fc.assert(
       fc.property(fc.nat(600_000), fc.array(fc.nat(200_000), { maxLength: 5 }), (delayMs, steps) => {
         const slow = RestartPolicy.fromPartial({ delayMs });
@@ -124,14 +124,14 @@ describe("L7: windows and waits over reboots, power-off and wrong wall clocks", 
     );
   });
 
-  test("a boot clock that seems to go back lengthens nothing", () => {
+  test("a boot clock that seems to go back lengthens neither window nor wait", () => {
     const { record } = nextRun(policy, emptyRecord(), crash, at(9_000), seededRandom(1));
     expect(windowElapsed({ ...record, windowMs: 7 }, at(3))).toBe(7);
     expect(remainingWait({ ...record, waitMs: 50 }, at(3))).toBe(50);
   });
 });
 
-test("L9: the record goes with the slot to another node, whose uptime is no part of its window", () => {
+test("L9: the record moves with the slot to another node, whose uptime is not part of its window", () => {
   const policy = RestartPolicy.fromPartial({ maxAttempts: 1, windowMs: 60_000 });
   const crash = RunEnd.create({ exitCode: 1, ranMs: 20_000 });
   const { record } = nextRun(policy, recordStart(emptyRecord(), at(10)), crash, at(20), seededRandom(1));

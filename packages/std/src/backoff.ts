@@ -7,7 +7,7 @@ export interface BackoffOptions {
   readonly maxMs?: number;
 }
 
-/** Delays that double, each drawn from the upper half of its step so that callers that failed together do not return together. */
+/** Delays that double, each drawn from the upper half of its step, so that callers that failed together do not retry together. */
 export class Backoff {
   readonly #random: Random;
   readonly #baseMs: number;

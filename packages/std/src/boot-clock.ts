@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 /** How long a machine has been up, and since which of its boots. */
 export interface BootTime {
-  /** Names the boot: another one after every start of the machine, and never the same again. */
+  /** Names the boot: it is new after every start of the machine, and never repeats. */
   readonly bootId: string;
   /** Milliseconds since the boot, those in which the machine was suspended included. Never goes back within a boot. */
   readonly elapsedMs: number;
@@ -10,10 +10,10 @@ export interface BootTime {
 
 /**
  * Time that outlives a process. Two readings of one boot differ by the time that passed between them, whatever the wall
- * clock was set to and however long the machine was suspended; of readings of two boots nothing follows.
+ * clock was set to and however long the machine was suspended. Readings of two boots can't be compared.
  */
 export interface BootClock {
-  /** @throws if the kernel does not say, which is where `/proc` is not mounted */
+  /** @throws if `/proc` is not mounted */
   bootTime(): BootTime;
 }
 

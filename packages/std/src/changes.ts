@@ -1,8 +1,8 @@
 import { abortable } from "./abort.ts";
 
 /**
- * A condition variable: wakes every waiter when some state may have changed. The waiter reads the state; `count` says how often it
- * did, so that a notification between a look and a wait is not lost.
+ * A condition variable: wakes every waiter when some state may have changed. The waiter reads the state itself; `count`
+ * numbers the notifications, so that one between reading and waiting is not lost.
  */
 export class Changes {
   #count = 0;
@@ -36,7 +36,7 @@ export class Changes {
     await (signal === undefined ? this.#next.promise : abortable(this.#next.promise, signal));
   }
 
-  /** Resolves with the first value of `condition` that is not undefined, looked at now and after each notification. */
+  /** Resolves with the first value of `condition` that is not undefined; it is called now and after each notification. */
   async until<T>(condition: () => T | undefined, signal?: AbortSignal): Promise<T> {
     for (;;) {
       const seen = this.#count;

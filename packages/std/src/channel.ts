@@ -1,11 +1,11 @@
 import { Changes } from "./changes.ts";
 
 /**
- * A stream of values from any number of senders to one reader, where a sender waits while `limit` values do. With limit
- * 1 a value has been taken by the reader when its `send` resolves.
+ * A stream of values from any number of senders to one reader, where senders wait while `limit` values are queued. With
+ * limit 1 a value has been taken by the reader when its `send` resolves.
  *
- * After `close` what waits is still read, then the iteration ends; after `fail` it throws in place of what waits. The
- * reader that leaves its loop closes the channel.
+ * After `close` what is queued is still read, then the iteration ends; after `fail` it throws in place of what is queued.
+ * A reader that leaves its loop closes the channel.
  */
 export class Channel<T> implements AsyncIterable<T>, Disposable {
   readonly #limit: number;
@@ -16,14 +16,14 @@ export class Channel<T> implements AsyncIterable<T>, Disposable {
     | { readonly kind: "closed" }
     | { readonly kind: "failed"; readonly error: unknown } = { kind: "open" };
 
-  /** @param limit values that may wait before senders do; a whole number of 1 or more */
+  /** @param limit values that are queued before senders wait; a whole number of 1 or more */
   constructor(limit: number = 1) {
     this.#limit = limit;
   }
 
   /**
-   * Resolves when fewer than `limit` values wait, the channel has ended, or the signal is aborted. False if the value was
-   * dropped because the channel had ended or the signal was aborted before.
+   * Resolves when fewer than `limit` values are queued, the channel has ended, or the signal is aborted. False if the
+   * value was dropped because the channel had ended or the signal was aborted before.
    */
   async send(value: T, signal?: AbortSignal): Promise<boolean> {
     if (this.#state.kind !== "open" || signal?.aborted === true) return false;

@@ -3,7 +3,7 @@ export interface Timer {
   cancel(): void;
 }
 
-/** Time, as a thing that is passed in. A test passes `FakeClock`, where an hour passes in a millisecond. */
+/** Time, passed in as an interface. A test passes `FakeClock`, where an hour passes in a millisecond. */
 export interface Clock {
   /** Wall time, milliseconds since 1970. May jump, either way; only for people and records. */
   now(): number;

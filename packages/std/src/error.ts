@@ -11,7 +11,7 @@ export interface Failure {
  * A package declares its failures as a union of `{ code, … }` and one subclass over it. What can't happen is an
  * assertion, not one of these. The message says what, why and what to do, in one line.
  *
- * A class is known by its name, so no two error classes of the house share one, and a bundler must keep names.
+ * A class is recognised by its name, so no two error classes of Warren's packages share one, and a bundler must keep names.
  */
 export class WarrenError<F extends Failure = Failure> extends Error {
   readonly failure: F;
@@ -55,7 +55,7 @@ export function errorText(error: unknown): string {
   return error.cause === undefined ? error.message : `${error.message}: ${errorText(error.cause)}`;
 }
 
-/** Fails where a thing that can't happen did. */
+/** @throws if `condition` does not hold: for what can't happen, as opposed to failures in operation. */
 export function assert(condition: unknown, what: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${what}`);
 }

@@ -1,5 +1,6 @@
 /**
- * Interfaces to time, chance, logs and metrics with their real and fake forms, errors, and primitives of concurrency. No package is imported here.
+ * Interfaces to time, randomness, logs and metrics with their real and fake forms, errors, and primitives of concurrency.
+ * No package is imported here.
  *
  * - `clock.ts`     Clock, systemClock, delay
  * - `boot-clock.ts` BootClock, systemBootClock: time that outlives a process
@@ -12,11 +13,12 @@
  * - `changes.ts`   Changes: waiting for a condition
  * - `merge.ts`     mergeSorted
  * - `address.ts`   parseHostPort, formatHostPort
+ * - `ipv4.ts`      IPv4 addresses and subnets as numbers
  * - `varint.ts`    varintSize, pushVarint, readVarint
  * - `lifecycle.ts` TaskGroup, serially
- * - `abort.ts`     abortable, aborted
+ * - `abort.ts`     abortable, abortableOrUndefined, aborted
  * - `backoff.ts`   Backoff
- * - `image-reference.ts` the grammar of image names
+ * - `image-reference.ts` names of images and registries, by Docker's rules
  * - `testing/`     their fakes, as `@warren/std/testing`
  */
 export { WarrenError, assert, errorText, type ErrorClass, type Failure } from "./error.ts";
@@ -38,14 +40,16 @@ export { Channel } from "./channel.ts";
 export { Changes } from "./changes.ts";
 export { mergeSorted, type MergeOptions } from "./merge.ts";
 export { formatHostPort, parseHostPort, type HostPort } from "./address.ts";
+export { ipv4Number, ipv4SubnetHas, ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "./ipv4.ts";
 export { pushVarint, readVarint, varintSize } from "./varint.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";
-export { abortable, aborted } from "./abort.ts";
+export { abortable, abortableOrUndefined, aborted } from "./abort.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
 export {
-  isRegistryHost,
+  canonicalRegistry,
+  formatImageReference,
   parseImageReference,
-  registryName,
+  registryFault,
   registryOfImage,
   type ImageReference,
 } from "./image-reference.ts";

@@ -2,14 +2,14 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
  * Structured log: an event in a few words, and fields. A secret, token or key is never a field.
- * pino's loggers are adapted to it in the apps; libraries know only this.
+ * Libraries take this interface; `@warren/daemon` adapts pino to it.
  */
 export interface Logger {
   debug(event: string, fields?: LogFields): void;
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
-  /** A logger that adds `fields` to each of its lines; `component` is set so, once per package. */
+  /** A logger that adds `fields` to each of its lines; each package sets `component` in this way, once. */
   child(fields: LogFields): Logger;
 }
 

@@ -17,7 +17,7 @@ export interface MetricOptions {
   readonly labels?: readonly string[];
 }
 
-/** Where a package gets its metric handles; optional everywhere, never global. prom-client's registry is adapted to it in the apps. */
+/** Creates metric handles; optional in every library, never global. `@warren/daemon` adapts prom-client's registry to it. */
 export interface Metrics {
   counter(options: MetricOptions): Counter;
   gauge(options: MetricOptions): Gauge;

@@ -2,7 +2,7 @@
  * A stream of values between one producer and one consumer.
  *
  * `push` never blocks; the consumer iterates with `for await`. After `close` what is queued is still read, then the
- * iteration ends; after `fail` it throws at once. `limit` bounds what waits: past it `push` returns false and the
+ * iteration ends; after `fail` it throws at once. `limit` bounds the queue: past it `push` returns false and the
  * value is not queued, so that the producer decides what an overflow means.
  */
 export class AsyncQueue<T> implements AsyncIterable<T>, Disposable {
@@ -44,7 +44,7 @@ export class AsyncQueue<T> implements AsyncIterable<T>, Disposable {
     this.#wake();
   }
 
-  /** All that waits now, taken at once; empty if nothing does. */
+  /** Removes and returns all that is queued now. */
   drain(): T[] {
     return this.#values.splice(0);
   }

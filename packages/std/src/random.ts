@@ -1,6 +1,6 @@
 import { randomBytes, randomFillSync } from "node:crypto";
 
-/** Chance, as a thing that is passed in. A simulation passes `seededRandom(seed)`. */
+/** Randomness, passed in as an interface. A simulation passes `seededRandom(seed)`. */
 export interface Random {
   /** Uniform in `[0, 1)`. */
   next(): number;
@@ -32,7 +32,7 @@ const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
 /** Characters of an id: 25 base-36 digits hold 129 bits. */
 const idLength = 25;
 
-/** A new object id: 25 characters of `[0-9a-z]`, 129 bits of chance, so that ids made apart never meet. */
+/** A new object id: 25 characters of `[0-9a-z]`, 129 random bits, so that no two machines ever make the same one. */
 export function newId(random: Random): string {
   let id = "";
   while (id.length < idLength) id += alphabet[random.int(alphabet.length)] as string;

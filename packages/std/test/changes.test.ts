@@ -4,7 +4,7 @@ import { Changes, Channel } from "@warren/std";
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("Changes", () => {
-  test("a notification between the look and the wait is not lost", async () => {
+  test("a notification between reading the state and waiting is not lost", async () => {
     const changes = new Changes();
     const seen = changes.count;
     changes.notify();
@@ -12,7 +12,7 @@ describe("Changes", () => {
     expect(changes.count).toBe(1);
   });
 
-  test("wakes all who wait, and who waits again waits for the next", async () => {
+  test("wakes every waiter, and one that waits again waits for the next notification", async () => {
     const changes = new Changes();
     const woken: string[] = [];
     const wait = (name: string): Promise<void> => changes.after(changes.count).then(() => void woken.push(name));
@@ -50,7 +50,7 @@ describe("Changes", () => {
 });
 
 describe("Channel", () => {
-  test("a sender waits until its value has been taken, and values come in order", async () => {
+  test("a sender waits until the reader has taken its value, and values arrive in order", async () => {
     const channel = new Channel<number>();
     const sent: number[] = [];
     const sending = (async () => {
@@ -71,7 +71,7 @@ describe("Channel", () => {
     expect(read).toEqual([1, 2, 3]);
   });
 
-  test("senders go on while fewer than the limit wait", async () => {
+  test("senders do not wait while fewer values than the limit are queued", async () => {
     const channel = new Channel<number>(3);
     expect(await channel.send(1)).toBe(true);
     expect(await channel.send(2)).toBe(true);
@@ -85,7 +85,7 @@ describe("Channel", () => {
     await iterator.return();
   });
 
-  test("after close what waits is read and what is sent is dropped; senders do not hang", async () => {
+  test("after close what is queued is read and what is sent is dropped; senders do not hang", async () => {
     const channel = new Channel<number>();
     const waiting = channel.send(1);
     channel.close();
@@ -94,7 +94,7 @@ describe("Channel", () => {
     expect(await Array.fromAsync(channel)).toEqual([1]);
   });
 
-  test("a failure comes in place of what was not read", async () => {
+  test("a failure is thrown in place of what was not read", async () => {
     const channel = new Channel<number>();
     const waiting = channel.send(1);
     channel.fail(new Error("lagged"));

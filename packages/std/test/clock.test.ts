@@ -3,7 +3,7 @@ import { delay, systemClock } from "@warren/std";
 import { FakeClock } from "@warren/std/testing";
 
 describe("FakeClock", () => {
-  test("fires timers in the order of their deadlines, then of their making", () => {
+  test("fires timers in the order of their deadlines, then of their creation", () => {
     const clock = new FakeClock();
     const fired: string[] = [];
     clock.setTimeout(() => fired.push("late"), 20);

@@ -4,7 +4,7 @@ import { AsyncQueue, Backoff, TaskGroup, logFailures, serially } from "@warren/s
 import { RecordingLogger, seededRandom } from "@warren/std/testing";
 
 describe("AsyncQueue", () => {
-  test("gives values in order, also those pushed before the reader came, and ends after close", async () => {
+  test("yields values in order, also those pushed before the reader began, and ends after close", async () => {
     const queue = new AsyncQueue<number>();
     queue.push(1);
     queue.push(2);
@@ -25,14 +25,14 @@ describe("AsyncQueue", () => {
     expect(queue.drain()).toEqual([1]);
   });
 
-  test("a failure reaches the reader at once and drops what waits", async () => {
+  test("a failure reaches the reader at once and drops what is queued", async () => {
     const queue = new AsyncQueue<number>();
     queue.push(1);
     queue.fail(new Error("the source is gone"));
     await expect(queue[Symbol.asyncIterator]().next()).rejects.toThrow("the source is gone");
   });
 
-  test("a reader that leaves closes the queue, so that its producer learns of it", async () => {
+  test("a reader that leaves closes the queue, so that the producer's next push returns false", async () => {
     const queue = new AsyncQueue<number>();
     queue.push(1);
     for await (const value of queue) {

@@ -9,7 +9,7 @@ async function* of<T>(...values: readonly T[]): AsyncGenerator<T, void, void> {
 }
 
 describe("mergeSorted", () => {
-  test("any sorted sources come out sorted, none lost", async () => {
+  test("sorted sources are merged into one sorted stream, without loss", async () => {
     const random = seededRandom(11);
     for (let round = 0; round < 50; round++) {
       const sources = Array.from({ length: random.int(5) }, () =>
@@ -49,7 +49,7 @@ describe("mergeSorted", () => {
     expect(await read("last")).toEqual([1, 2, 3]);
   });
 
-  test("a source that has nothing for waitMs is not waited for again", async () => {
+  test("a source that yields nothing for waitMs is not waited for again", async () => {
     const clock = new FakeClock();
     const [busy, quiet] = [new AsyncQueue<number>(), new AsyncQueue<number>()];
     busy.push(1);

@@ -50,7 +50,7 @@ describe("WarrenError", () => {
   });
 });
 
-describe("what records for tests", () => {
+describe("recorders for tests", () => {
   test("a child logger adds its fields and shares the record", () => {
     const log = new RecordingLogger();
     const child = log.child({ component: "raft" });
@@ -85,7 +85,7 @@ describe("what records for tests", () => {
     expect(metrics.observations.get("warren_commit_seconds")).toEqual([0.1, 0.2]);
   });
 
-  test("what drops everything accepts everything", () => {
+  test("the logger and the metrics that drop everything accept every call", () => {
     silentLogger.child({ component: "x" }).error("event");
     noMetrics.counter({ name: "a_total", help: "" }).add();
     noMetrics.gauge({ name: "a", help: "" }).set(1);

@@ -14,12 +14,12 @@ export type StoreChange = {
 
 /** What was applied in one step. */
 export interface ChangeBatch {
-  /** The state's, after it. */
+  /** The version of the state after it. */
   readonly version: number;
   readonly changes: readonly StoreChange[];
 }
 
-/** What leads from one state to another: for watchers, when a snapshot replaces the state. */
+/** The changes that turn one state into another: for watchers, when a snapshot replaces the state. */
 export function difference(from: State, to: State): StoreChange[] {
   const changes: StoreChange[] = [];
   for (const { name: table } of to.schema.tables) {

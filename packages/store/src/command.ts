@@ -1,30 +1,30 @@
 /**
- * What a transaction is in the log, and what applying it does.
+ * Commands: transactions as they stand in the log, and applying them.
  *
  * C1: deterministic. Ids and times come with the command, versions and event ids from its place in the log.
  * C2: all or nothing. A conflict leaves the state as it was, and is the result.
- * C3: a command takes effect only in the term and on the very state that it was computed in and on. So nothing that it
- *     decided lacks an earlier command, and the epoch (reign, base) names the effects of one command only.
+ * C3: a command takes effect only in the term that it was computed in and on the state that it was computed from. So no
+ *     decision misses an earlier command, and the epoch (reign, base) names the effects of one command only.
  */
 import { StoreAction_Kind, StoreCommand, StoreConflict_Kind, type StoreResult } from "@warren/api";
 
 import type { StoreChange } from "./change.ts";
 import { damaged } from "./errors.ts";
-import { mustSpeak, type Program } from "./level.ts";
+import { checkProgramLevel, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
-import { settled } from "./settle.ts";
+import { interned } from "./intern.ts";
 import type { State } from "./state.ts";
 import type { Table } from "./table.ts";
 import { definitions, idOf, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
 
-/** Events that are kept; older ones go as new ones come. */
+/** Events that are kept; each further one removes the oldest. */
 const maxEvents = 10_000;
 
-/** One object's part in a transaction. */
+/** What a transaction writes to one object. */
 export interface Write {
   readonly kind: "create" | "update" | "delete";
   readonly table: TableName;
-  /** Of a deleted object only its id counts. */
+  /** With `delete` only the id is used. */
   readonly object: StoredObject;
   /** The version that was read; 0 with `create`. */
   readonly expectedVersion: number;
@@ -36,7 +36,7 @@ const actionKinds = {
   delete: StoreAction_Kind.DELETE,
 } as const;
 
-/** Where and when a command was computed. */
+/** The term, state and time that a command was computed in. */
 export interface CommandHead {
   readonly schema: Schema;
   /** The active one. */
@@ -71,15 +71,15 @@ export function decodeCommand(bytes: Uint8Array, program: Program): StoreCommand
   try {
     command = StoreCommand.decode(bytes);
   } catch (cause) {
-    throw damaged("its bytes are no command", cause);
+    throw damaged("its bytes are not a command", cause);
   }
-  mustSpeak(program, command.level);
-  // What a command says beside its objects decides what applying it does: nobody may pass over it.
+  checkProgramLevel(program, command.level);
+  // Fields beside a command's objects decide what applying it does, so an unknown one can't be ignored.
   if (
     command._unknownFields !== undefined ||
     command.actions.some(({ _unknownFields }) => _unknownFields !== undefined)
   )
-    throw damaged("it says something that is not of its level");
+    throw damaged("it has a field that is not of its level");
   const { at } = command;
   if (at === undefined) throw damaged("it has no time");
   return { ...command, at };
@@ -99,7 +99,7 @@ export interface Outcome {
   readonly changes: readonly StoreChange[];
 }
 
-/** @throws StoreError for commands that no transaction makes */
+/** @throws StoreError for commands that no transaction writes */
 export function applyCommand(
   state: State,
   command: StoreCommand & { readonly at: Date },
@@ -110,7 +110,7 @@ export function applyCommand(
   if (command.term !== term) return overtaken(state);
   if (command.beginsReign) {
     if (actions.length > 0) throw damaged("it begins a reign and writes objects");
-    return { state: state.reigning({ reign, term, firstIndex: index }), result: { conflicts: [] }, changes: [] };
+    return { state: state.withReign({ reign, term, firstIndex: index }), result: { conflicts: [] }, changes: [] };
   }
   if (reign !== state.reign || base !== state.version) return overtaken(state);
   const conflicts: StoreResult["conflicts"] = [];
@@ -122,7 +122,7 @@ export function applyCommand(
     const { table: definition, object } = state.schema.read(wrapped);
     const id = definition.name === "events" ? eventId(index, events++) : idOf(object);
     if (id === "") throw damaged(`an object of ${definition.name} has no id`);
-    // There is no table yet for the first object of one that this program does not know.
+    // A table that this program does not know is created with its first object.
     const before = (state.table(definition.name) as Table | undefined)?.get(id);
     const conflict = check(kind, before, expectedVersion, seen.has(definition.name + id));
     if (conflict !== undefined) conflicts.push({ table: definition.name, id, kind: conflict });
@@ -130,14 +130,14 @@ export function applyCommand(
     checked.push({ kind, definition, id, before, object });
   }
   const draft = state.copy(index);
-  // Of known tables only: nobody asks for others.
+  // Only known tables have readers.
   const changes: StoreChange[] = [];
   if (conflicts.length === 0) {
     for (const action of checked) {
       const change = perform(draft, action, at, index);
       if (action.definition.opaque !== true) changes.push(change);
     }
-    // After all are in place, so that a name may pass from one object to another in any order.
+    // Checked after all writes, so that a name may pass from one object to another in any order.
     for (const { kind, definition, id, object } of checked) {
       if (kind === StoreAction_Kind.DELETE || !definition.uniqueNames) continue;
       const name = definition.indexes.get("name")?.(object)[0];
@@ -165,7 +165,7 @@ function check(
       if (before === undefined) return StoreConflict_Kind.MISSING;
       return before.meta?.version === expectedVersion ? undefined : StoreConflict_Kind.STALE;
     default:
-      throw damaged("it does to an object what is not known");
+      throw damaged("it has an action of a kind that is not known");
   }
 }
 
@@ -186,10 +186,10 @@ function perform(
     return { table: definition.name, kind: "delete", object: before, before } as StoreChange;
   }
   const createdAt = before === undefined ? at : before.meta?.createdAt;
-  // Both are as the decoder made them: nobody else has them.
+  // Both were created by the decoder, and have no other reference.
   object.meta = { id: before?.meta?.id ?? id, version: index, createdAt, updatedAt: at };
   if (definition.name === "events") (object as { at?: Date }).at = at;
-  const after = settled(object, before ?? draft.like(definition, object), draft.pool);
+  const after = interned(object, before ?? draft.like(definition, object), draft.pool);
   table.put(after);
   return before === undefined
     ? ({ table: definition.name, kind: "create", object: after } as StoreChange)

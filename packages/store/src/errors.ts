@@ -6,25 +6,25 @@ import type { TableName } from "./tables.ts";
 export type ConflictKind =
   /** It was changed since it was read. */
   | "stale"
-  /** It is gone. */
+  /** It does not exist any more. */
   | "missing"
   | "id-taken"
   | "name-taken"
-  /** It was computed in a term, or on a state, that another command has overtaken. */
+  /** Another command was applied first: the term or the state that it was computed from is no longer the current one. */
   | "overtaken";
 
 /** What can go wrong in operation; `code` is public API. */
 export type StoreFailure =
-  /** This manager has begun no term, or its term is over: it takes no writes. Nothing was written. */
+  /** This manager has begun no term, or its term is over, so it accepts no writes. Nothing was written. */
   | { readonly code: "STORE_NOT_LEADER"; readonly leader: string | undefined }
   /** The transaction may be applied or not: read before you retry. */
   | { readonly code: "STORE_OUTCOME_UNKNOWN" }
   /** Nothing was written; retry later. */
   | { readonly code: "STORE_UNAVAILABLE"; readonly reason: string }
-  /** Another writer was first, every time, or the object that was to be written is not the one that is there. */
+  /** Another writer was first at every attempt, or the object was changed since `work`'s caller read it. */
   | {
       readonly code: "STORE_CONFLICT";
-      /** Absent with `overtaken`, which is of no object. */
+      /** Absent with `overtaken`, which concerns no single object. */
       readonly table: TableName | undefined;
       readonly id: string;
       readonly kind: ConflictKind;
@@ -40,7 +40,7 @@ export type StoreFailure =
       /** Ids of the first ten. */
       readonly candidates: readonly string[];
     }
-  /** One transaction's bytes are more than the log takes at once. */
+  /** One transaction has more bytes than the log accepts in one command. */
   | { readonly code: "STORE_TOO_LARGE"; readonly bytes: number; readonly limit: number }
   /** A watcher left more than `limit` batches unread. */
   | { readonly code: "STORE_WATCH_LAGGED"; readonly limit: number }
@@ -52,7 +52,7 @@ export type StoreFailure =
       readonly level: number;
       readonly minLevel: number;
     }
-  /** It needs a level that not every manager has. Nothing was written. */
+  /** The write needs a level that not every manager has. Nothing was written. */
   | {
       readonly code: "STORE_LEVEL_HELD_BACK";
       readonly needed: number;
@@ -60,7 +60,7 @@ export type StoreFailure =
       /** Ids of the managers that can't write that level. */
       readonly managers: readonly string[];
     }
-  /** Bytes of the log or of a snapshot are not what was written. */
+  /** Bytes of the log or of a snapshot differ from what was written. */
   | { readonly code: "STORE_DAMAGED"; readonly what: "command" | "snapshot"; readonly why: string };
 
 export class StoreError extends WarrenError<StoreFailure> {}
@@ -69,8 +69,8 @@ export function notLeader(leader: string | undefined, cause?: unknown): StoreErr
   return new StoreError(
     { code: "STORE_NOT_LEADER", leader },
     leader === undefined
-      ? "this manager does not lead and knows of none that does; retry in a second, or see whether a majority of managers is up"
-      : `this manager does not lead in the term of this write; manager ${leader} leads: ask that one`,
+      ? "this manager does not lead, and no leader is known; retry in a second, or check that a majority of managers is up"
+      : `this manager does not lead in the term of this write; manager ${leader} leads: retry there`,
     { cause },
   );
 }

@@ -1,4 +1,4 @@
-/** Freezes an object and all that it holds. Dates can't be frozen; nobody changes one. */
+/** Freezes an object deeply. Dates can't be frozen, and must not be changed. */
 export function frozen<T>(value: T): T {
   if (typeof value === "object" && value !== null) freeze(value);
   return value;

@@ -1,11 +1,11 @@
-/** Points of the cluster's history, and whether a state has gone through one (L13). */
+/** Points of the cluster's history, and whether a point lies in the history of a state (L13). */
 import type { Random } from "@warren/std";
 import type { Point } from "@warren/api";
 
 import { maxReigns } from "./state.ts";
 import type { View } from "./view.ts";
 
-/** A number that no other term of any history has: 1 to 2^48 - 1, so that JSON and JavaScript hold it. */
+/** A random number for a term, unique among all terms of all histories: 1 to 2^48 - 1, which JSON and JavaScript hold exactly. */
 export function newReign(random: Random): number {
   return 1 + random.int(2 ** 48 - 1);
 }
@@ -15,10 +15,10 @@ export function pointOf({ cluster, reigns, version }: View): Point {
 }
 
 /**
- * Whether `point` lies in the history that `view` is the last state of: in the same incarnation, not later, and in the
- * reign that this history was in at its version. No point, or one of version 0, is in every history.
+ * Whether `point` lies in the history that led to `view`: in the same incarnation, not later, and in the reign that this
+ * history had at the point's version. An absent point, or one of version 0, is in every history.
  *
- * Of reigns before those that are kept nothing is known; a point from before them is taken to be in this history.
+ * Only the last reigns are kept; an older point counts as in this history.
  */
 export function isInHistory(view: View, point: Point | undefined): boolean {
   if (point === undefined || point.version === 0) return true;

@@ -1,9 +1,9 @@
 /**
- * The cluster's state on a replicated log: `Store` for reads, transactions and watches; `StoreStateMachine` for what
- * consensus drives; `Proposer` between the two.
+ * The cluster's state on a replicated log: `Store` for reads, transactions and watches; `StoreStateMachine`, which consensus
+ * applies commands to; `Proposer` between the two.
  *
  * - `store.ts`          Store: reads, updates, watches
- * - `transaction.ts`    Transaction: what `work` is given
+ * - `transaction.ts`    Transaction: the parameter of an update's `work`
  * - `view.ts`           View: reads of one version
  * - `tables.ts`         Tables and their indexes
  * - `change.ts`         StoreChange, ChangeBatch
@@ -12,11 +12,11 @@
  * - `errors.ts`         StoreError and its codes
  * - `level.ts`          the active level of formats, and when it rises
  * - `history.ts`        points of the cluster's history
- * - `command.ts`        what a transaction is in the log, and what applying it does
+ * - `command.ts`        commands: transactions in the log, and applying them
  * - `schema.ts`         the levels and tables that a program knows
  * - `snapshot.ts`       a state as bytes
  * - `state.ts`          all tables at one version; `table.ts`, `sorted-map.ts` one of them
- * - `settle.ts`         decoded objects as they are stored: frozen, and equal parts once
+ * - `intern.ts`         decoded objects made ready to store: frozen, with equal parts shared
  * - `testing/`          memoryStore and the Proposer's contract, as `@warren/store/testing`
  */
 export { Store, type StoreDependencies, type StoreTerm, type UpdateOptions } from "./store.ts";
@@ -25,7 +25,7 @@ export type { EventInput, Transaction } from "./transaction.ts";
 export type { View } from "./view.ts";
 export type { ChangeBatch, StoreChange } from "./change.ts";
 export type { IndexName, Indexes, TableName, Tables } from "./tables.ts";
-export { mustSpeak, nextLevel, raiseLevel, type LevelRange, type Program } from "./level.ts";
+export { checkProgramLevel, nextLevel, raiseLevel, type LevelRange, type Program } from "./level.ts";
 export { StoreError, type ConflictKind, type StoreFailure } from "./errors.ts";
 export type { Proposer } from "./proposer.ts";
 export { raftProposer, type RaftLike } from "./raft-proposer.ts";

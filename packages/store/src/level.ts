@@ -1,4 +1,4 @@
-/** The cluster's active level: what may be written now, who holds it back, and when it rises. */
+/** The cluster's active level of formats: what may be written now, which managers hold it back, and when it rises. */
 import type { Manager } from "@warren/api";
 
 import { StoreError } from "./errors.ts";
@@ -6,14 +6,14 @@ import type { Transaction } from "./transaction.ts";
 import { idOf } from "./tables.ts";
 import type { View } from "./view.ts";
 
-/** The levels that a program can be in a cluster with. */
+/** The active levels that a program can work with. */
 export interface LevelRange {
   readonly level: number;
   readonly minLevel: number;
 }
 
 /**
- * The level that the cluster may rise to: the highest that every manager both writes and reads. Undefined if it is not
+ * The level that the active one may rise to: the highest that every manager both writes and reads. Undefined if it is not
  * above the active one, and before there is a cluster.
  */
 export function nextLevel(view: Pick<View, "cluster" | "list">): number | undefined {
@@ -25,7 +25,7 @@ export function nextLevel(view: Pick<View, "cluster" | "list">): number | undefi
   return level > cluster.level && readable ? level : undefined;
 }
 
-/** Raises the active level if every manager can; the new level, or undefined. For a leader, whenever `managers` change. */
+/** Raises the active level if every manager can; returns the new level, or undefined. A leader calls it when `managers` change. */
 export function raiseLevel(tx: Transaction): number | undefined {
   const level = nextLevel(tx);
   const { cluster } = tx;
@@ -39,14 +39,14 @@ function holdingBack(view: Pick<View, "list">, level: number): readonly Manager[
   return view.list("managers").filter((manager) => manager.level < level);
 }
 
-/** A manager's program, by the manager's name. */
+/** A manager's name, and the schema of its program. */
 export interface Program {
   readonly name: string;
   readonly schema: LevelRange;
 }
 
 /** @throws StoreError `STORE_LEVEL_REFUSED` if a manager can't take part where `active` is written */
-export function mustSpeak({ name: manager, schema: { level, minLevel } }: Program, active: number): void {
+export function checkProgramLevel({ name: manager, schema: { level, minLevel } }: Program, active: number): void {
   if (active >= minLevel && active <= level) return;
   throw new StoreError(
     { code: "STORE_LEVEL_REFUSED", manager, active, level, minLevel },
@@ -55,7 +55,7 @@ export function mustSpeak({ name: manager, schema: { level, minLevel } }: Progra
   );
 }
 
-/** What needs a level that not every manager has. */
+/** The error of a write that needs a level that not every manager has. */
 export function heldBack(view: Pick<View, "list" | "get">, needed: number, active: number): StoreError {
   const managers = holdingBack(view, needed).map((manager) => {
     const id = idOf(manager);
@@ -66,7 +66,7 @@ export function heldBack(view: Pick<View, "list" | "get">, needed: number, activ
     { code: "STORE_LEVEL_HELD_BACK", needed, active, managers: managers.map(({ id }) => id) },
     `this needs level ${needed} and the cluster's level is ${active}; ` +
       (named === ""
-        ? "every manager can, so that it rises soon: retry in a second"
+        ? "every manager has it, so the cluster's level rises soon: retry in a second"
         : `held back by ${named}: upgrade it`),
   );
 }

@@ -24,9 +24,11 @@ export function storeMetrics(metrics: Metrics): StoreMetrics {
     version: metrics.gauge(named("version", "The log index of the last applied transaction.")),
     objects: metrics.gauge(named("objects", "Objects stored.", ["table"])),
     watchers: metrics.gauge(named("watchers", "Watches that are open.")),
-    lagged: metrics.counter(named("watchers_lagged_total", "Watches ended because nobody read them.")),
+    lagged: metrics.counter(
+      named("watchers_lagged_total", "Watches that were ended because their reader fell behind."),
+    ),
     commands: metrics.counter(named("commands_total", "Commands applied here, or refused for a conflict.", ["result"])),
-    updates: metrics.counter(named("updates_total", "Transactions asked for here, by how they ended.", ["result"])),
+    updates: metrics.counter(named("updates_total", "Transactions of this manager, by outcome.", ["result"])),
     retries: metrics.counter(named("retries_total", "Transactions run again after a conflict.")),
     updateSeconds: metrics.histogram({
       ...named("update_seconds", "From the call of update to its result, in seconds."),

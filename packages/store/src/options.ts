@@ -1,11 +1,11 @@
 export interface StoreOptions {
-  /** Runs of one transaction before a conflict ends it. @default 8 */
+  /** Runs of one transaction before a conflict rejects it. @default 8 */
   readonly maxAttempts?: number;
-  /** Bytes of one command; a transaction that is more by itself is refused. @default 8 MiB */
+  /** Bytes of one command; a single transaction with more is refused. @default 8 MiB */
   readonly maxCommandBytes?: number;
   /** Transactions in one command. @default 1000 */
   readonly maxUpdatesPerCommand?: number;
-  /** Objects written after which no further transaction joins a command. @default 2000 */
+  /** Written objects past which no further transaction joins a command. @default 2000 */
   readonly maxWritesPerCommand?: number;
 }
 

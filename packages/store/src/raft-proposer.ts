@@ -3,14 +3,14 @@ import { WarrenError } from "@warren/std";
 import { notLeader, StoreError, unavailable } from "./errors.ts";
 import type { Proposer } from "./proposer.ts";
 
-/** What is used of `@warren/raft`'s RaftNode. */
+/** The part of `@warren/raft`'s RaftNode that is used. */
 export interface RaftLike {
   propose(data: Uint8Array, options: { readonly term: number }): Promise<{ readonly result: Uint8Array | undefined }>;
   read(): Promise<number>;
   leadership(): { readonly term: number; readonly leader: number | undefined; readonly isLeader: boolean };
 }
 
-/** Reads that one call begins when the leader changes under them. */
+/** Attempts of one read when the leader changes meanwhile. */
 const maxReads = 5;
 
 /** A raft member as a Proposer. */
@@ -24,7 +24,7 @@ export function raftProposer(node: RaftLike): Proposer {
       case "RAFT_FSM_FAILED":
         return new StoreError(
           { code: "STORE_OUTCOME_UNKNOWN" },
-          "no answer came from consensus: the write may be applied or not; look before you repeat it",
+          "consensus did not report the outcome: the write may be applied or not; read before you repeat it",
           { cause: error },
         );
       case "RAFT_NOT_LEADER":
@@ -60,7 +60,7 @@ export function raftProposer(node: RaftLike): Proposer {
           return;
         } catch (error) {
           if (!WarrenError.is(error)) throw error;
-          // It had no effect, and a read waits until a leader is known.
+          // The failed read had no effect, and the next waits until a leader is known.
           if (error.code === "RAFT_LEADER_CHANGED" && begun < maxReads) continue;
           throw unavailable(readFailures[error.code] ?? error.code, error);
         }
@@ -71,6 +71,6 @@ export function raftProposer(node: RaftLike): Proposer {
 
 const readFailures: Readonly<Record<string, string>> = {
   RAFT_READ_TIMEOUT: "no leader confirmed the read in time",
-  RAFT_LEADER_CHANGED: "the leader changed under the read",
+  RAFT_LEADER_CHANGED: "the leader changed during the read",
   RAFT_CLOSED: "closed",
 };

@@ -1,8 +1,8 @@
 /**
- * What a program reads and writes: its levels and its tables.
+ * The formats that a program reads and writes: its levels and its tables.
  *
- * An object of a table that a program does not know is kept as it came, but for its `meta`, which every stored message
- * has in field 1: so it is applied, stored, and passed on in snapshots as by a program that knows it.
+ * An object of a table that a program does not know is kept as bytes, except its `meta`, which every stored message has
+ * in field 1. So it is applied, stored, and passed on in snapshots as by a program that knows the table.
  */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Meta, type StoreObject } from "@warren/api";
@@ -11,13 +11,13 @@ import { level, minLevel } from "@warren/api/model";
 import { damaged } from "./errors.ts";
 import { definitions, type StoredObject, type TableDefinition, type TableName } from "./tables.ts";
 
-/** Of a message within a message. */
+/** The wire type of a message within a message. */
 const lengthDelimited: number = WireType.LengthDelimited;
 
 export interface SchemaParts {
-  /** The highest level that it writes. */
+  /** The highest level that the program writes. */
   readonly level: number;
-  /** The lowest that it reads. */
+  /** The lowest level that it reads. */
   readonly minLevel: number;
   readonly tables: readonly TableDefinition[];
 }
@@ -25,7 +25,7 @@ export interface SchemaParts {
 export class Schema {
   readonly level: number;
   readonly minLevel: number;
-  /** Those that it knows. */
+  /** The tables that it knows. */
   readonly tables: readonly TableDefinition[];
   readonly #byName: ReadonlyMap<string, TableDefinition>;
   readonly #byKind: ReadonlyMap<string, TableDefinition>;
@@ -51,14 +51,14 @@ export class Schema {
   } {
     if (object !== undefined) {
       const table = this.#byKind.get(object.$case);
-      if (table === undefined || _unknownFields !== undefined) throw damaged("an object is of several tables");
+      if (table === undefined || _unknownFields !== undefined) throw damaged("an object belongs to several tables");
       return { table, object: object.value };
     }
     const unknown = Object.entries(_unknownFields ?? {});
     const [tag, values] = unknown[0] ?? ["0", []];
     const [value] = values;
     if (value === undefined || unknown.length > 1 || values.length > 1 || (Number(tag) & 7) !== lengthDelimited)
-      throw damaged("an object is of no table");
+      throw damaged("an object belongs to no table");
     const table = this.#ofField(Number(tag) >>> 3);
     return { table, object: table.codec.decode(new BinaryReader(value).bytes()) };
   }
@@ -72,7 +72,7 @@ export class Schema {
   }
 }
 
-/** This program's. */
+/** This program's schema. */
 export const schema: Schema = new Schema({ level, minLevel, tables: Object.values(definitions) });
 
 export function storeObject({ kind, field, codec }: TableDefinition, value: StoredObject): StoreObject {
@@ -85,7 +85,7 @@ export function storeObject({ kind, field, codec }: TableDefinition, value: Stor
 /** An object of a table that this program does not know. */
 interface OpaqueObject {
   readonly meta: Meta | undefined;
-  /** Its fields but for `meta`, as they came. */
+  /** The bytes of its fields except `meta`. */
   readonly rest: Uint8Array;
 }
 
@@ -93,7 +93,7 @@ const metaTag = (1 << 3) | WireType.LengthDelimited;
 
 function opaqueTable(field: number): TableDefinition {
   return {
-    // No transaction of this program names it.
+    // No transaction of this program uses it.
     name: `field ${field}` as TableName,
     field,
     codec: {

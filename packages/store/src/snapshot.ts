@@ -1,20 +1,20 @@
-/** A state as bytes: a header, then every object, each message behind its length as a varint. */
+/** Snapshots: a header, then every object, each message after its length as a varint. */
 import { StoreSnapshotChunk } from "@warren/api";
 
 import { damaged } from "./errors.ts";
 import { frozen } from "./frozen.ts";
-import { mustSpeak, type Program } from "./level.ts";
+import { checkProgramLevel, type Program } from "./level.ts";
 import { storeObject, type Schema } from "./schema.ts";
-import { settled } from "./settle.ts";
+import { interned } from "./intern.ts";
 import { State } from "./state.ts";
 
-/** Bytes of one chunk; large enough to write well, small enough to leave the event loop its turns. */
+/** Bytes of one chunk: large enough to be written efficiently, small enough not to block the event loop. */
 const chunkBytes = 64 * 1024;
 
-/** No stored object comes near this; a longer length is damage, not an object. */
+/** Far above any stored object: a greater length means that the snapshot is damaged. */
 const maxMessageBytes = 64 * 1024 * 1024;
 
-/** The state in chunks. It is immutable, so later commands don't show in it, however slowly it is read. */
+/** The state in chunks. The state is immutable, so later commands do not appear in it, however slowly it is read. */
 // oxlint-disable-next-line typescript/require-await -- the shape that consensus takes
 export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, void, void> {
   const objects = [...state.tables()].reduce((sum, { size }) => sum + size, 0);
@@ -47,14 +47,14 @@ export async function readSnapshot(
     const { part } = decode(bytes);
     if (state === undefined) {
       if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-      mustSpeak(program, part.value.level);
+      checkProgramLevel(program, part.value.level);
       state = State.empty(schema, part.value.version, frozen(part.value.reigns));
       left = part.value.objects;
       continue;
     }
-    if (part?.$case !== "object") throw damaged("it holds something that is no object", undefined, "snapshot");
+    if (part?.$case !== "object") throw damaged("it has a part that is not an object", undefined, "snapshot");
     const { table, object } = schema.read(part.value);
-    state.own(table).put(settled(object, state.like(table, object), state.pool));
+    state.own(table).put(interned(object, state.like(table, object), state.pool));
     left -= 1;
   }
   if (state === undefined) throw damaged("it is empty", undefined, "snapshot");
@@ -83,7 +83,7 @@ function decode(bytes: Uint8Array): StoreSnapshotChunk {
   }
 }
 
-/** Cuts the stream at its lengths, wherever the chunks were cut. */
+/** The messages of a stream, whose chunks may begin and end anywhere. */
 async function* messages(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of chunks) {

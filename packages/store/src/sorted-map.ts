@@ -1,4 +1,4 @@
-/** Maps in the order of their keys that are copied in constant time: what is shared is copied only where it is changed. */
+/** Maps sorted by key, with copies in constant time: copies share their nodes, which are copied when they are changed. */
 import sortedBTree, { simpleComparator } from "sorted-btree";
 
 export interface SortedMap<V> {
@@ -17,7 +17,7 @@ export interface SortedMap<V> {
 
 type Constructor = new <V>(entries: undefined, compare: (a: string, b: string) => number) => SortedMap<V>;
 
-// The package is CommonJS with a `default`: Node gives its exports, a bundler or test runner may give the class itself.
+// The package is CommonJS with a `default`: Node imports its exports, a bundler or test runner perhaps the class itself.
 const BTree: Constructor = "default" in sortedBTree ? sortedBTree.default : sortedBTree;
 
 export function sortedMap<V>(): SortedMap<V> {

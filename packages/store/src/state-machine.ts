@@ -4,7 +4,7 @@ import { StoreResult } from "@warren/api";
 import { difference, type ChangeBatch, type StoreChange } from "./change.ts";
 import { applyCommand, decodeCommand } from "./command.ts";
 import { StoreError } from "./errors.ts";
-import { mustSpeak, type Program } from "./level.ts";
+import { checkProgramLevel, type Program } from "./level.ts";
 import { storeMetrics, type StoreMetrics } from "./metrics.ts";
 import { schema, type Schema } from "./schema.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot.ts";
@@ -13,33 +13,33 @@ import type { TableName } from "./tables.ts";
 import { StateView, type View } from "./view.ts";
 
 export interface WatchOptions {
-  /** Only changes of these. @default all */
+  /** Only changes of these tables. @default all */
   readonly tables?: readonly TableName[];
-  /** Batches that may wait to be read; a watcher with more is ended with `STORE_WATCH_LAGGED`. @default 10000 */
+  /** Unread batches past which the watch is ended with `STORE_WATCH_LAGGED`. @default 10000 */
   readonly limit?: number;
   /** Ends the watch. */
   readonly signal: AbortSignal;
 }
 
 export interface Watch {
-  /** The state that the changes follow upon. */
+  /** The state that the changes follow. */
   readonly view: View;
-  /** To be read once. Ends when the signal is aborted. @throws StoreError `STORE_WATCH_LAGGED` */
+  /** Can be iterated once. Ends when the signal is aborted. @throws StoreError `STORE_WATCH_LAGGED` */
   readonly changes: AsyncIterable<ChangeBatch>;
 }
 
 export interface StateMachineOptions {
   readonly metrics?: Metrics;
-  /** The levels and tables of the program. @default this one's */
+  /** The levels and tables of the program. @default those of this program */
   readonly schema?: Schema;
-  /** The manager's, for messages. */
+  /** The manager's name, for messages. */
   readonly name?: string;
 }
 
 /** A command as it stands in the log. */
 export interface LogCommand {
   readonly index: number;
-  /** Of the log entry: the term of the leader that took it. */
+  /** The term of the log entry. */
   readonly term: number;
   readonly data: Uint8Array;
 }
@@ -54,9 +54,9 @@ interface Watcher {
 const defaultWatchLimit = 10_000;
 
 /**
- * The state that consensus drives; `apply`, `snapshot` and `restore` have the shape of `@warren/raft`'s StateMachine.
+ * The replicated state machine; `apply`, `snapshot` and `restore` have the shape of `@warren/raft`'s StateMachine.
  *
- * Every member applies the same commands in the same order and has the same state, whatever it was restored from.
+ * Every member applies the same commands in the same order and has the same state, whichever snapshot it began with.
  */
 export class StoreStateMachine {
   readonly #metrics: StoreMetrics;
@@ -71,7 +71,7 @@ export class StoreStateMachine {
     this.#state = State.empty(program);
   }
 
-  /** The state as applied. */
+  /** The current state. */
   view(): View {
     this.#view ??= new StateView(this.#state);
     return this.#view;
@@ -82,7 +82,7 @@ export class StoreStateMachine {
     return this.#state;
   }
 
-  /** The state and the changes after it, with nothing lost between them. */
+  /** A snapshot of the state and the changes after it, without a gap between them. */
   watch({ tables, limit = defaultWatchLimit, signal }: WatchOptions): Watch {
     const queue = new AsyncQueue<ChangeBatch>(limit);
     const end = (): void => {
@@ -105,14 +105,14 @@ export class StoreStateMachine {
   }
 
   /**
-   * @throws StoreError for a command that this program does not know, and one after which it may be no manager of the
-   *   cluster any more: it must not go on with another state
+   * @throws StoreError for a command that this program can't read, and for one that raises the active level above the
+   *   program's: the member must end, since its state would differ from the others'
    */
   apply(batch: readonly LogCommand[]): Uint8Array[] {
     return batch.map((entry) => {
       const { state, result, changes } = applyCommand(this.#state, decodeCommand(entry.data, this.#program), entry);
       this.#metrics.commands.add(1, { result: result.conflicts.length > 0 ? "conflict" : "applied" });
-      mustSpeak(this.#program, state.level);
+      checkProgramLevel(this.#program, state.level);
       if (state !== this.#state) this.#publish(state, changes);
       return StoreResult.encode(result).finish();
     });
@@ -126,7 +126,7 @@ export class StoreStateMachine {
   /** Replaces the state, once `chunks` has been read to its end; before that, or if it throws, nothing changes. */
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const state = await readSnapshot(chunks, this.#program);
-    mustSpeak(this.#program, state.level);
+    checkProgramLevel(this.#program, state.level);
     this.#publish(state, this.#watchers.size === 0 ? [] : difference(this.#state, state));
   }
 
@@ -143,7 +143,7 @@ export class StoreStateMachine {
       queue.fail(
         new StoreError(
           { code: "STORE_WATCH_LAGGED", limit },
-          `a watcher left more than ${limit} changes unread and was ended; watch again from a new snapshot`,
+          `the watch was ended, since more than ${limit} batches of changes were unread; watch again from a new snapshot`,
         ),
       );
       watcher.end();
@@ -151,7 +151,7 @@ export class StoreStateMachine {
   }
 }
 
-/** The queue's values; `end` runs however the reader stops. */
+/** The queue's values; `end` is called when the reader stops, for whatever reason. */
 async function* endingWith(queue: AsyncQueue<ChangeBatch>, end: () => void): AsyncGenerator<ChangeBatch, void, void> {
   try {
     yield* queue;

@@ -1,31 +1,31 @@
 import type { Cluster, Reign } from "@warren/api";
 
 import type { Schema } from "./schema.ts";
-import { Pool } from "./settle.ts";
+import { InternPool } from "./intern.ts";
 import { Table } from "./table.ts";
 import type { StoredObject, TableDefinition, TableName, Tables } from "./tables.ts";
 
-/** Reigns that are kept: years of elections. */
+/** Reigns that are kept: enough for years of elections. */
 export const maxReigns = 10_000;
 
 /**
- * All tables at one version. What has been published is never changed: a writer takes a `copy`, which shares
- * everything that it does not touch.
+ * All tables at one version. A published state is never changed: a writer takes a `copy`, which shares all that is not
+ * written.
  */
 export class State {
   readonly schema: Schema;
-  /** Of what its objects are made. */
-  readonly pool: Pool;
+  /** Strings and times that its objects share. */
+  readonly pool: InternPool;
   readonly version: number;
   /** The reigns of this history, the oldest first; at most `maxReigns`. */
   readonly reigns: readonly Reign[];
-  /** By name: those that the schema knows, then others. */
+  /** Tables by name: those that the schema knows, then others. */
   #tables: Map<TableName, Table>;
-  /** Tables that this copy made its own; undefined while even the map of them is shared. */
+  /** Names of the tables that are not shared with another copy; undefined while the map of tables itself is shared. */
   #own: Set<TableName> | undefined;
 
   private constructor(
-    { schema, pool }: { readonly schema: Schema; readonly pool: Pool },
+    { schema, pool }: { readonly schema: Schema; readonly pool: InternPool },
     version: number,
     reigns: readonly Reign[],
     tables: Map<TableName, Table>,
@@ -39,7 +39,7 @@ export class State {
 
   static empty(schema: Schema, version = 0, reigns: readonly Reign[] = []): State {
     const tables = new Map(schema.tables.map((definition) => [definition.name, new Table(definition)]));
-    return new State({ schema, pool: new Pool() }, version, reigns, tables);
+    return new State({ schema, pool: new InternPool() }, version, reigns, tables);
   }
 
   /** The reign that this state is of; 0 before the first. */
@@ -57,7 +57,7 @@ export class State {
     return this.#tables.get(name) as Table;
   }
 
-  /** What an object that is new to its table may share with what is stored. */
+  /** A stored object that an object new to its table may share parts with. */
   like({ like }: TableDefinition, object: StoredObject): unknown {
     return like?.(object, (table, id) => this.table(table).get(id) as Tables[typeof table] | undefined);
   }
@@ -67,17 +67,17 @@ export class State {
   }
 
   copy(version: number = this.version, reigns: readonly Reign[] = this.reigns): State {
-    // Both share from now on, so neither may go on writing to what it called its own.
+    // From now on both copies share their tables, so each has to copy a table before it writes.
     this.#own = undefined;
     return new State(this, version, reigns, this.#tables);
   }
 
   /** The same tables at a version in which another reign begins. */
-  reigning(reign: Reign): State {
+  withReign(reign: Reign): State {
     return this.copy(reign.firstIndex, Object.freeze([...this.reigns.slice(1 - maxReigns), Object.freeze(reign)]));
   }
 
-  /** The table, to be changed; made if the schema does not know it and none is there. */
+  /** The table, ready to be changed; created if it is missing, which is so for tables that the schema does not know. */
   own(definition: TableDefinition): Table {
     const { name } = definition;
     if (this.#own === undefined) {

@@ -25,27 +25,27 @@ import type { View } from "./view.ts";
 export interface StoreDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** The same that the proposer's consensus applies to. */
+  /** The one that the proposer's consensus applies commands to. */
   readonly machine: StoreStateMachine;
   readonly proposer: Proposer;
   readonly log?: Logger;
   readonly metrics?: Metrics;
 }
 
-/** A term that this manager leads, with the random number that its first command gave it. */
+/** A term that this manager leads, with its reign: the random number in its first command. */
 export interface StoreTerm {
   readonly term: number;
   readonly reign: number;
 }
 
 export interface UpdateOptions {
-  /** The term that the caller works in: in another, nothing is written. @default the term at the time of the call */
+  /** The term that the caller works in; in any other, nothing is written. @default the term at the time of the call */
   readonly term?: number;
 }
 
 /** A call of `update` that has not ended. */
 interface Pending {
-  /** The term that it was asked for in; undefined if there was none. */
+  /** The term at the time of the call; undefined if there was none. */
   readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
   readonly sinceMs: number;
@@ -54,8 +54,8 @@ interface Pending {
   attempts: number;
 }
 
-/** What a run of its work came to; delivered only once what it had read is committed. */
-interface Ran {
+/** The outcome of one run of an update's work; delivered only once the state that it read is committed. */
+interface FinishedRun {
   readonly pending: Pending;
   readonly outcome:
     | { readonly kind: "value"; readonly value: unknown }
@@ -63,10 +63,10 @@ interface Ran {
 }
 
 /**
- * The cluster's state on this manager: reads of what is applied here, and transactions that are applied everywhere.
+ * The cluster's state on this manager: reads of the state as applied here, and transactions, which are applied everywhere.
  *
- * Transactions of this manager run one behind the other; those that come while a command is being committed become the
- * next command together. So one fsync serves many writers, and none of them can overlook another.
+ * Transactions of this manager run one after the other; those that are called while a command is being committed become
+ * the next command together. So one fsync serves many writers, and each transaction reads the writes of those before it.
  */
 export class Store {
   readonly #clock: Clock;
@@ -78,7 +78,7 @@ export class Store {
   readonly #options: Required<StoreOptions>;
   #waiting: Pending[] = [];
   #committing = false;
-  /** A term that was asked for: begun once the state is of its reign, and over once it is of another. */
+  /** The term of the last `beginTerm`: it has begun once the state is of its reign, and is over once it is of another. */
   #claim: StoreTerm | undefined;
 
   /** @throws RangeError for options out of range */
@@ -92,23 +92,23 @@ export class Store {
     this.#options = resolveOptions(options);
   }
 
-  /** The state as applied here; it does not change under its reader. */
+  /** The state as applied here, at one version; it never changes. */
   view(): View {
     return this.#machine.view();
   }
 
-  /** The view that holds all that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
+  /** A view that has every command that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
   async read(): Promise<View> {
     await this.#proposer.read();
     return this.view();
   }
 
-  /** The point in the cluster's history that this manager's state is at. */
+  /** The point of this manager's state in the cluster's history. */
   point(): Point {
     return pointOf(this.view());
   }
 
-  /** Whether a point is in the history that this manager has applied. After `read()` that is the cluster's. */
+  /** Whether a point is in the history that this manager has applied; after `read()`, in the cluster's. */
   knows(point: Point | undefined): boolean {
     return isInHistory(this.view(), point);
   }
@@ -146,7 +146,7 @@ export class Store {
     }
   }
 
-  /** Ends the term: what waits to be written is rejected with `STORE_NOT_LEADER`. Idempotent. */
+  /** Ends the term: pending updates are rejected with `STORE_NOT_LEADER`. Idempotent. */
   endTerm(): void {
     this.#claim = undefined;
   }
@@ -160,10 +160,10 @@ export class Store {
    * Runs `work` and proposes what it wrote as one step; resolves with its result once that is applied here.
    *
    * `work` is synchronous and may run several times: after a conflict it is run again on the new state, at most
-   * `maxAttempts` times. What it throws rejects the update, and nothing of it is written. Without writes nothing is
-   * proposed, so that it works on any manager.
+   * `maxAttempts` times. What it throws rejects the update, and nothing is written. Without writes nothing is proposed, so
+   * that such a call succeeds on any manager.
    *
-   * A call belongs to the term in which it was made: in a later one nothing of it is written.
+   * A call belongs to the term in which it was made: in a later one nothing is written.
    *
    * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`
    */
@@ -179,7 +179,7 @@ export class Store {
     });
     if (!this.#committing) {
       this.#committing = true;
-      // After this turn's other calls, so that they share the command.
+      // After the other calls of this turn of the event loop, so that they share the command.
       queueMicrotask(() => void this.#commit());
     }
     return promise;
@@ -191,7 +191,7 @@ export class Store {
       const { ran, writes, head } = this.#run(limit);
       limit = this.#options.maxUpdatesPerCommand;
       if (writes.size === 0) {
-        this.#settle(ran);
+        this.#deliver(ran);
         continue;
       }
       const command = encodeCommand(head, writes.values());
@@ -201,7 +201,7 @@ export class Store {
       }
       try {
         const { conflicts } = StoreResult.decode(await this.#proposer.propose(command, head.term));
-        if (conflicts[0] === undefined) this.#settle(ran);
+        if (conflicts[0] === undefined) this.#deliver(ran);
         else this.#retry(ran, conflicts[0]);
       } catch (error) {
         for (const { pending } of ran) this.#fail(pending, error);
@@ -210,9 +210,9 @@ export class Store {
     this.#committing = false;
   }
 
-  /** Runs what waits, as much as one command takes. */
-  #run(limit: number): { readonly ran: readonly Ran[]; readonly writes: WriteSet; readonly head: CommandHead } {
-    const ran: Ran[] = [];
+  /** Runs pending updates, as many as fit one command. */
+  #run(limit: number): { readonly ran: readonly FinishedRun[]; readonly writes: WriteSet; readonly head: CommandHead } {
+    const ran: FinishedRun[] = [];
     const writes = new WriteSet();
     const deferred: Pending[] = [];
     let state: State = this.#machine.state;
@@ -248,7 +248,7 @@ export class Store {
     return { ran, writes, head };
   }
 
-  #retry(ran: readonly Ran[], { table, id, kind }: StoreConflict): void {
+  #retry(ran: readonly FinishedRun[], { table, id, kind }: StoreConflict): void {
     this.#log.debug("conflict", { table, id, updates: ran.length });
     const again: Pending[] = [];
     for (const { pending } of ran) {
@@ -260,13 +260,13 @@ export class Store {
     this.#waiting.unshift(...again);
   }
 
-  /** Too much for one command: half as many go next. One alone is refused. */
-  #split(ran: readonly Ran[], bytes: number): number {
+  /** The command is too large: half as many updates are tried next. A single one is refused. */
+  #split(ran: readonly FinishedRun[], bytes: number): number {
     const limit = this.#options.maxCommandBytes;
     const [first] = ran;
     assert(first !== undefined, "a command without updates");
     if (ran.length === 1) {
-      const text = `the transaction is ${bytes} bytes and at most ${limit} are taken at once; write less in one`;
+      const text = `the transaction has ${bytes} bytes, and a command at most ${limit}: write less in one transaction`;
       this.#fail(first.pending, new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text));
       return this.#options.maxUpdatesPerCommand;
     }
@@ -274,7 +274,7 @@ export class Store {
     return Math.ceil(ran.length / 2);
   }
 
-  #settle(ran: readonly Ran[]): void {
+  #deliver(ran: readonly FinishedRun[]): void {
     this.#metrics.updatesPerCommand.observe(ran.length);
     for (const { pending, outcome } of ran) {
       if (outcome.kind === "error") {
@@ -302,7 +302,7 @@ const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
   [StoreConflict_Kind.OVERTAKEN]: "overtaken",
 };
 
-function attempt(work: Pending["work"], tx: StoreTransaction): Ran["outcome"] {
+function attempt(work: Pending["work"], tx: StoreTransaction): FinishedRun["outcome"] {
   try {
     const value = work(tx);
     assert(!isThenable(value), "a transaction's work is synchronous; await before or after it");

@@ -3,13 +3,13 @@ import { assert } from "@warren/std";
 import { sortedMap, type SortedMap } from "./sorted-map.ts";
 import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 
-/** Above any character of an id. */
+/** Sorts after any character of an id. */
 const afterAny = "\uffff";
 
-/** Ids in their order; one alone without an array. Never changed, since copies of the table share it. */
+/** Sorted ids; a single one without an array. Never changed, since copies of the table share it. */
 type Posting = string | readonly string[];
 
-/** One table as it was at some version: rows by id, and for each index the ids of the rows that have a value. */
+/** One table at one version: rows by id, and indexes, each from a value to the ids of the rows that have it. */
 export class Table {
   readonly definition: TableDefinition;
   readonly #rows: SortedMap<StoredObject>;
@@ -118,7 +118,7 @@ function withdraw(index: SortedMap<Posting>, value: string, id: string): void {
   else index.set(value, posting.toSpliced(placeOf(posting, id), 1));
 }
 
-/** Where an id stands among sorted ones, or would. */
+/** The position of an id among sorted ones, or where it would be inserted. */
 function placeOf(ids: readonly string[], id: string): number {
   let [low, high] = [0, ids.length];
   while (low < high) {

@@ -1,8 +1,8 @@
 /**
- * What is stored: a table for each kind of object, its message, and its indexes.
+ * The schema of the state: a table for each kind of object, with its message and its indexes.
  *
  * To add a table: here, and in `StoreObject` of `proto/warren/v1/store.proto`, with the level that it needs. To add a
- * field to a message: in its proto, and in `needs` of its table, where an older program would not do what it says.
+ * field to a message: in its proto, and in `needs` of its table if a program that ignores the field would act wrongly.
  */
 import {
   Cluster,
@@ -50,7 +50,7 @@ export interface Indexes {
   deletedServices: never;
   /** `network`: ids of the networks that its tasks join. */
   versions: "service" | "network";
-  /** `node`: where an unreleased lease of it is. */
+  /** `node`: the nodes of its unreleased leases. */
   slots: "service" | "node";
   /** `slot`: the id. */
   tasks: "service" | "node" | "slot";
@@ -71,23 +71,23 @@ type ObjectKind = NonNullable<StoreObject["object"]>["$case"];
 
 export interface TableDefinition {
   readonly name: TableName;
-  /** Its member of `StoreObject`; absent where `StoreObject` was generated before there was the table. */
+  /** Its member of `StoreObject`; absent for tables that this program does not know. */
   readonly kind?: ObjectKind;
   /** That member's field number. */
   readonly field: number;
   readonly codec: Codec<StoredObject>;
-  /** What `find` looks in, by name. */
+  /** The indexes of `find`, by name. */
   readonly indexes: ReadonlyMap<string, (object: StoredObject) => readonly string[]>;
   readonly uniqueNames: boolean;
   /** The level that an object of the table needs to be written. */
   readonly needs: (object: StoredObject) => number;
   /**
-   * What is stored already and likely to be equal in part to an object that is new, so that both can share it.
+   * A stored object that is likely to be equal in part to a new one, so that both can share the equal parts.
    *
    * @param find a row of another table
    */
   readonly like?: (object: StoredObject, find: FindRow) => unknown;
-  /** The program does not know it: its objects are kept as they came. */
+  /** The program does not know the table: its objects are kept as bytes. */
   readonly opaque?: true;
 }
 
@@ -96,7 +96,7 @@ type FindRow = <T extends TableName>(table: T, id: string) => Tables[T] | undefi
 interface Codec<V> {
   encode(object: V): { finish(): Uint8Array };
   decode(bytes: Uint8Array): V;
-  /** A copy with every field set that the message has, and those that it does not know. */
+  /** A copy with a value for each field of the message, unknown fields included. */
   fromPartial(object: V): V;
 }
 
@@ -163,7 +163,7 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
       slot: ({ slotId }) => present(slotId),
     },
     {
-      // A task says what its slot and its lease say.
+      // A task repeats values of its slot and its lease.
       like({ meta, slotId, epoch }, find) {
         const slot = find("slots", slotId);
         const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
@@ -196,7 +196,7 @@ export function idOf(object: { readonly meta?: Meta | undefined }): string {
   return object.meta?.id ?? "";
 }
 
-/** The name that people know it by; its id where it has none. */
+/** The object's name for people; its id where it has none. */
 export function nameOf(definition: TableDefinition, object: StoredObject): string {
   return definition.indexes.get("name")?.(object)[0] ?? idOf(object);
 }

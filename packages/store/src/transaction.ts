@@ -1,9 +1,9 @@
 /**
- * A transaction as its writer sees it, and how several become one command.
+ * Transactions, and how several become one command.
  *
- * T1: a transaction that runs behind others in one command sees what they wrote, so that the transactions of a manager
- *     are serial. T2: a transaction that would write an object that an earlier one of the command wrote is deferred to
- *     the next command, where the object's version shows whether the transaction had read the earlier write.
+ * T1: a transaction reads the writes of those before it in the same command, so that the transactions of a manager are
+ *     serial. T2: a transaction that writes an object that an earlier one of the same command wrote is deferred to the next
+ *     command, where the object's version shows whether the transaction had read the earlier write.
  */
 import { newId, type Random } from "@warren/std";
 import type { Epoch, Event, ObjectKind } from "@warren/api";
@@ -16,7 +16,7 @@ import type { State } from "./state.ts";
 import { idOf, nameOf, type StoredObject, type TableName, type Tables } from "./tables.ts";
 import { StateView, type View } from "./view.ts";
 
-/** What an event is about, and what happened. */
+/** The subject of an event, and what happened to it. */
 export interface EventInput {
   readonly kind: ObjectKind;
   readonly objectId: string;
@@ -28,28 +28,28 @@ export interface EventInput {
 }
 
 /**
- * Reads see what it wrote. What it wrote is a draft: `meta.version` and the times are set when it is applied.
- * It is used only while `work` runs.
+ * Its reads include its own writes. Written objects are drafts: `meta.version` and the times are set when the command is
+ * applied. It must not be used after `work` has returned.
  */
 export interface Transaction extends View {
   /**
-   * The unique name of what this transaction does to one slot; a later transaction's is larger within the term.
+   * Unique to this transaction, for naming what it does to a slot; within a term later transactions have larger ones.
    *
    * @throws StoreError `STORE_NOT_LEADER` if this manager has begun no term
    */
   readonly epoch: Epoch;
-  /** The leader's clock, ms: the times that its writes are given when they are applied. */
+  /** The leader's clock, ms: `createdAt` and `updatedAt` of its writes. */
   readonly now: number;
-  /** Makes an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT`, `STORE_LEVEL_HELD_BACK` */
+  /** Assigns an id if there is none; returns it. @throws StoreError `STORE_NAME_TAKEN`, `STORE_CONFLICT`, `STORE_LEVEL_HELD_BACK` */
   create<T extends TableName>(table: T, object: Tables[T]): string;
   /**
-   * Replaces the object by one derived from it.
+   * Replaces the object by one that was derived from it.
    *
-   * @throws StoreError `STORE_CONFLICT` if another was read than the one that is there, `STORE_NAME_TAKEN`,
+   * @throws StoreError `STORE_CONFLICT` if the object was changed since it was read, `STORE_NAME_TAKEN`,
    *   `STORE_LEVEL_HELD_BACK`
    */
   update<T extends TableName>(table: T, object: Tables[T]): void;
-  /** @throws StoreError `STORE_CONFLICT` if it is gone */
+  /** @throws StoreError `STORE_CONFLICT` if the object does not exist */
   delete(table: TableName, id: string): void;
   /** Records an event, if the transaction is applied. */
   emit(event: EventInput): void;
@@ -81,13 +81,13 @@ export class WriteSet {
   }
 }
 
-/** What the transactions of one command share. */
+/** Values that the transactions of one command share. */
 export interface TransactionContext {
   readonly random: Random;
   readonly now: number;
   /** The active level. */
   readonly level: number;
-  /** The epoch, or why nothing can be written. */
+  /** The epoch, or the reason why nothing can be written. */
   readonly epoch: Epoch | StoreError;
 }
 
@@ -98,12 +98,12 @@ export class StoreTransaction extends StateView implements Transaction {
   #open = true;
   /** In the order of the calls. */
   readonly writes: Write[] = [];
-  /** T2: set even if `work` swallowed what was thrown. */
+  /** T2: set even if `work` caught the error. */
   deferred = false;
-  /** Why it can't be written, even if `work` swallowed what was thrown. */
+  /** Why it can't be written; set even if `work` caught the error. */
   refusal: StoreError | undefined;
 
-  /** On `state`, which holds what `earlier` transactions of the same command wrote. */
+  /** Runs on `state`, which has the writes of the `earlier` transactions of the same command. */
   constructor(state: State, earlier: WriteSet, context: TransactionContext) {
     super(state.copy());
     this.#earlier = earlier;
@@ -119,7 +119,7 @@ export class StoreTransaction extends StateView implements Transaction {
     return this.#context.now;
   }
 
-  /** The state with its writes; it takes no more. */
+  /** Ends the transaction, and returns the state with its writes. */
   close(): State {
     this.#open = false;
     return this.state;
@@ -192,7 +192,7 @@ export class StoreTransaction extends StateView implements Transaction {
     if (holder === undefined || idOf(holder) === idOf(object)) return;
     throw new StoreError(
       { code: "STORE_NAME_TAKEN", table, name, id: idOf(holder) },
-      `the name "${name}" is taken among the ${table} by ${idOf(holder)}; choose another or delete that one first`,
+      `the name "${name}" is taken: ${idOf(holder)} of the ${table} has it; choose another name, or delete that object first`,
     );
   }
 
@@ -214,11 +214,11 @@ export class StoreTransaction extends StateView implements Transaction {
 
 export function conflict(table: TableName | undefined, id: string, kind: ConflictKind, attempts = 1): StoreError {
   const what = {
-    stale: "was changed since it was read; read it again and repeat",
+    stale: "was changed since it was read; read it again, and repeat the change",
     missing: "is gone",
-    "id-taken": "is there already; create with another id",
-    "name-taken": "has a name that another took; choose another",
-    overtaken: "was overtaken by another command; read again and repeat",
+    "id-taken": "exists already; create it with another id",
+    "name-taken": "has a name that another object took first; choose another name",
+    overtaken: "was overtaken by another command; read again, and repeat the change",
   }[kind];
   const tries = attempts > 1 ? ` (after ${attempts} attempts)` : "";
   const subject = table === undefined ? "the transaction" : `${id} of the ${table}`;

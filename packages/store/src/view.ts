@@ -4,7 +4,7 @@ import { StoreError } from "./errors.ts";
 import type { State } from "./state.ts";
 import { idOf, nameOf, type IndexName, type StoredObject, type TableName, type Tables } from "./tables.ts";
 
-/** The state at one version, which never changes under its reader; objects are deeply frozen. */
+/** The state at one version. It never changes, and its objects are deeply frozen. */
 export interface View {
   /** The log index of the last transaction in it. */
   readonly version: number;
@@ -15,21 +15,21 @@ export interface View {
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined;
   /** In the order of their ids; events in the order in which they happened. */
   list<T extends TableName>(table: T): readonly Tables[T][];
-  /** Those that have `value` in `index`, in the order of their ids. Costs what is found, not what is stored. */
+  /** Objects that have `value` in `index`, in the order of their ids. The cost depends on the result, not on the table's size. */
   find<T extends TableName>(table: T, index: IndexName<T>, value: string): readonly Tables[T][];
   /**
-   * The one object with that name, id, or id that begins so; in this order.
+   * The one object with that name, with that id, or whose id alone begins so; tried in this order.
    *
    * @throws StoreError `STORE_NOT_FOUND`, `STORE_AMBIGUOUS`
    */
   resolve<T extends TableName>(table: T, ref: string): Tables[T];
 }
 
-/** Candidates that an ambiguous reference lists. */
+/** Candidates that the error of an ambiguous reference lists. */
 const maxCandidates = 10;
 
 export class StateView implements View {
-  /** Replaced as a transaction writes; of a published view it stays. */
+  /** Replaced by each write of a transaction; constant in a published view. */
   protected state: State;
 
   constructor(state: State) {

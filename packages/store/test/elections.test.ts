@@ -1,4 +1,4 @@
-/** Members of raft with a store each: what a manager that leads again, or leads late, may write. */
+/** Raft members with a store each: what a manager that leads again, or leads late, may write. */
 import { Service } from "@warren/api";
 import { expect, test } from "vitest";
 
@@ -13,9 +13,9 @@ async function started(): Promise<Managers> {
   return managers;
 }
 
-/** Hands leadership to the manager; its state machine may be held back. */
+/** Transfers leadership to the manager; its state machine may be held back. */
 async function elect(managers: Managers, { id, run }: Manager): Promise<void> {
-  // Its own deadline is a tick of this clock; what counts is the leader.
+  // The call may time out on this clock; only the new leader is waited for.
   void managers.leader?.run.node.transferLeadership(id).catch(() => undefined);
   for (let step = 0; step < 1_000 && run?.node.leadership().isLeader !== true; step++) {
     while (managers.wire.length > 0) managers.deliver();
@@ -27,7 +27,7 @@ async function elect(managers: Managers, { id, run }: Manager): Promise<void> {
 
 const other = (managers: Managers): Manager => managers.all.find((manager) => manager !== managers.leader) as Manager;
 
-test("a leader whose state machine is held back writes nothing until it has caught up, and gives nothing twice", async () => {
+test("a leader whose state machine is held back writes nothing until it has caught up, and allocates nothing twice", async () => {
   const managers = await started();
   const [first, second] = [managers.leader!, other(managers)];
   second.holdBack();
@@ -54,10 +54,10 @@ test("a leader whose state machine is held back writes nothing until it has caug
   for (const manager of managers.all) await managers.stop(manager);
 });
 
-test("what a loop decided in a term is not written in a later one, though it never noticed that another led between", async () => {
+test("a decision of one term is not written in a later one, even by a loop that did not notice another leader in between", async () => {
   const managers = await started();
   const [first, second] = [managers.leader!, other(managers)];
-  // The loop looks for what is free, and is late to write it.
+  // The loop reads what is free, and writes late.
   const { term } = first.run.store.term!;
   const free = `10.96.0.${first.run.store.view().list("services").length + 1}`;
   await elect(managers, second);

@@ -1,4 +1,4 @@
-/** What each level wrote is read as it was; `tools/fixtures` writes the present level's. */
+/** Fixtures of each level are read and give the recorded state; `tools/fixtures` writes those of the present level. */
 import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { level, minLevel } from "@warren/api/model";
@@ -12,7 +12,7 @@ const levels = readdirSync(folder)
   .filter((name) => name.startsWith("level-"))
   .map((name) => Number(name.slice("level-".length)));
 
-test("there are fixtures of every level that is read", () => {
+test("every level that is read has fixtures", () => {
   expect(levels.sort((a, b) => a - b)).toEqual(Array.from({ length: level - minLevel + 1 }, (_, at) => minLevel + at));
 });
 
@@ -20,13 +20,13 @@ describe.each(levels)("level %d", (each) => {
   const read = (name: string): Promise<Buffer> => readFile(new URL(`level-${each}/${name}`, folder));
   const state = async (): Promise<unknown> => JSON.parse((await read("state.json")).toString());
 
-  test("a log leads to the state that it led to", async () => {
+  test("a log leads to the recorded state", async () => {
     const machine = new StoreStateMachine();
     machine.apply(logOf((await read("log.jsonl")).toString()));
     expect(imageOf(machine.view())).toEqual(await state());
   });
 
-  test("a snapshot is of the state that it was of", async () => {
+  test("a snapshot is of the recorded state", async () => {
     const machine = new StoreStateMachine();
     const bytes = await read("snapshot.bin");
     await machine.restore(

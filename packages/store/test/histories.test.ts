@@ -1,4 +1,4 @@
-/** Random histories: what must be equal is, on every machine and by every way to its state. */
+/** Random histories: every machine, and every way to a state, must give equal states. */
 import { LeaseState, Network, Node, ObjectKind, Service, Slot, StoreCommand, Task, type TaskState } from "@warren/api";
 import { numberedSlot } from "@warren/api/model";
 import * as fc from "fast-check";
@@ -19,7 +19,7 @@ import { schema } from "../src/schema.ts";
 import { definitions, tableNames } from "../src/tables.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
-/** Seconds by itself; many more beside a busy machine's other work. */
+/** Takes seconds on an idle machine, and many more on a busy one. */
 const timeoutMs = 60_000;
 
 type Table = "tasks" | "slots" | "networks" | "services" | "nodes";
@@ -39,7 +39,7 @@ const op: fc.Arbitrary<Op> = fc.record({
   name: fc.constantFrom("x", "y", "z", ""),
   number: fc.nat(4),
 });
-/** Transactions in turns: those of one turn are asked for at once. */
+/** Transactions in turns; those of one turn are called at once. */
 const history = fc.array(fc.array(fc.array(op, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 }), {
   maxLength: 12,
   size: "max",
@@ -93,7 +93,7 @@ async function play(store: Store, turns: readonly (readonly (readonly Op[])[])[]
   for (const turn of turns) await Promise.allSettled(turn.map((ops) => store.update((tx) => run(tx, ops))));
 }
 
-/** A log's commands as another leader had computed them behind `version`, from index `from` on. */
+/** A log's commands as if another leader had computed them after `version`, from index `from` on. */
 function following(version: number, from: number, log: readonly LogCommand[]): LogCommand[] {
   return log.map(({ index, term, data }, at) => {
     const command = StoreCommand.decode(data);
@@ -120,7 +120,7 @@ function expectIndexesToHold(view: View): void {
 }
 
 test(
-  "two machines that apply one log are equal, in any batches, and their indexes hold",
+  "two machines that apply one log, in any batches, have equal states and correct indexes",
   async () => {
     await fc.assert(
       fc.asyncProperty(history, fc.nat(5), async (turns, batch) => {
@@ -139,7 +139,7 @@ test(
 );
 
 test(
-  "a snapshot anywhere and the log after it lead where the whole log leads",
+  "a snapshot at any point and the log after it lead to the same state as the whole log",
   async () => {
     await fc.assert(
       fc.asyncProperty(history, fc.double({ min: 0, max: 1, noNaN: true }), async (turns, share) => {
@@ -162,7 +162,7 @@ test(
 );
 
 test(
-  "a watcher that folds the changes into its snapshot has the view, also over a restored snapshot",
+  "a watcher's snapshot with its changes equals the view, also across a restored snapshot",
   async () => {
     await fc.assert(
       fc.asyncProperty(history, history, history, async (before, during, beyond) => {
@@ -178,7 +178,7 @@ test(
         const from = (proposer.applied.at(-1)?.index ?? 0) + 1;
         ahead.apply(following(ahead.view().version, from, elsewhere.proposer.applied));
         await machine.restore(ahead.snapshot());
-        // A write that the watcher is certain to see last.
+        // The last write, which the watcher waits for.
         const head = {
           schema,
           level: 1,
@@ -227,7 +227,7 @@ test(
 );
 
 test(
-  "a view that was taken stays as it was whatever follows",
+  "a view never changes, whatever is written later",
   async () => {
     await fc.assert(
       fc.asyncProperty(history, history, async (before, after) => {

@@ -30,15 +30,15 @@ describe("the active level", () => {
     ["no manager is known", [], undefined],
     ["one manager writes only level 1", [manager("a", 1), manager("b", 2)], undefined],
     ["all write level 2 and more", [manager("a", 3), manager("b", 2)], 2],
-    ["one does not read what the others write", [manager("a", 3, 3), manager("b", 2)], undefined],
-  ])("where %s, may rise to it", (_, managers, expected) => {
+    ["one does not read the level that the others write", [manager("a", 3, 3), manager("b", 2)], undefined],
+  ])("where %s, rises as far as every manager can", (_, managers, expected) => {
     const cluster = Cluster.create({ level: 1 });
     expect(nextLevel({ cluster, list: () => managers as never })).toBe(expected);
     expect(nextLevel({ cluster: undefined, list: () => managers as never })).toBeUndefined();
     expect(nextLevel({ cluster: { ...cluster, level: 3 }, list: () => managers as never })).toBeUndefined();
   });
 
-  test("rises by a transaction, and what needs it is written from then on", async () => {
+  test("rises by a transaction, and objects that need it are written from then on", async () => {
     const { store } = memoryStore({ schema: level2 });
     await founded(store, 2, 1);
     expect(await store.update(raiseLevel)).toBeUndefined();
@@ -104,7 +104,7 @@ describe("a program below the active level is refused by name", () => {
     expect(old.view().version).toBe(0);
   });
 
-  test("as is one that reads the cluster's level no more", async () => {
+  test("and so is one that does not read the cluster's level any more", async () => {
     const { machine, proposer } = memoryStore();
     const late = new StoreStateMachine({ schema: only2, name: "host-1" });
     expect(await failure(late.restore(machine.snapshot()))).toMatchObject({ code: "STORE_LEVEL_REFUSED", active: 1 });
@@ -112,7 +112,7 @@ describe("a program below the active level is refused by name", () => {
   });
 });
 
-describe("what a program does not know", () => {
+describe("a field or table that a program does not know", () => {
   /** A manager with the earlier program, and one with the later, on one log. */
   const mixed = (): readonly [MemoryStore, MemoryStore] => {
     const [earlier, later] = memoryManagers(2, {}, {}, [level1, grownLevel1]);
@@ -124,7 +124,7 @@ describe("what a program does not know", () => {
     return machine;
   };
 
-  test("is kept in an object, in whatever depth, through transactions, commands and snapshots", async () => {
+  test("is kept in an object, at any depth, through transactions, commands and snapshots", async () => {
     const [earlier, later] = mixed();
     await later.beginTerm();
     await later.store.update((tx) => tx.create("networks", withOwner(network("a"), "ann")));
@@ -141,7 +141,7 @@ describe("what a program does not know", () => {
       }
   });
 
-  test("is kept as an object of a table that is not known, which is written, changed and deleted as where it is", async () => {
+  test("is kept as an object of an unknown table, which is created, changed and deleted as by a program that knows it", async () => {
     const [earlier, later] = mixed();
     await later.beginTerm();
     await later.store.update((tx) => {
@@ -171,11 +171,11 @@ describe("what a program does not know", () => {
         .map((each) => ownerOf(each as Network)),
     ).toEqual(["ann"]);
     expect(again.view().list(volumes)[0]?.meta).toMatchObject({ id: "x", version: 4 });
-    // The transaction that a later program computes goes by the versions that the earlier one kept.
+    // A later program's transaction checks the versions that the earlier program has kept.
     expect(earlier.machine.view().version).toBe(later.machine.view().version);
   });
 
-  test("is never passed over in a command, which would then do something else", () => {
+  test("is refused in a command, whose effect would otherwise differ", () => {
     const { proposer, store } = memoryStore();
     const head = { level: 1, at: new Date(0), term: 1, reign: store.term!.reign, base: 1 };
     const strange = { 800: [Uint8Array.of(1)] };

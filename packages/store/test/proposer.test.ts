@@ -72,7 +72,7 @@ describe.each([
   test.each(proposerContract.map((each) => [each.title, each] as const))("%s", async (_title, { run }) => run(make));
 });
 
-test("on raft the state is there again after a restart, from a snapshot and the log after it", async () => {
+test("on raft the state is restored after a restart, from a snapshot and the log after it", async () => {
   const disk = memoryDisk();
   const first = await member(disk, { snapshotEntries: 20 });
   const store = new Store({
@@ -95,7 +95,7 @@ test("on raft the state is there again after a restart, from a snapshot and the 
   await second.node.close();
 });
 
-describe("what raft fails with becomes what the store fails with", () => {
+describe("failures of raft become failures of the store", () => {
   const failing = (error: unknown, isLeader = true): RaftLike => {
     let asked = false;
     return {
@@ -129,7 +129,7 @@ describe("what raft fails with becomes what the store fails with", () => {
     expect(refused).toMatchObject({ failure: expected, cause: error });
   });
 
-  test("and what is none of raft's stays what it is", async () => {
+  test("and other errors are rethrown unchanged", async () => {
     const bug = new TypeError("a bug");
     await expect(raftProposer(failing(bug)).propose(new Uint8Array(), 1)).rejects.toBe(bug);
   });

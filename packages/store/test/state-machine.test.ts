@@ -59,7 +59,7 @@ describe("a command", () => {
     expect(machine.view().list("networks")).toHaveLength(2);
   });
 
-  test("that would give one name to two is refused", () => {
+  test("that would give one name to two objects is refused", () => {
     const machine = new StoreStateMachine();
     apply(machine, 1, create("web", "a"));
     expect(apply(machine, 2, create("web", "b"))).toMatchObject([{ id: "b", kind: 4 }]);
@@ -67,7 +67,7 @@ describe("a command", () => {
     expect(machine.view().list("networks")).toHaveLength(1);
   });
 
-  test("of a level that is not read, or of something unknown in it, stops this member", () => {
+  test("of a level that is not read, or with an unknown field, stops this member", () => {
     const machine = new StoreStateMachine();
     const send = (command: Parameters<typeof StoreCommand.create>[0]): (() => unknown) => {
       const data = StoreCommand.encode(StoreCommand.create(command)).finish();
@@ -92,7 +92,7 @@ describe("a command", () => {
   });
 });
 
-test("of two copies of a state neither sees what is written to the other", () => {
+test("writes to one copy of a state do not appear in another", () => {
   const first = State.empty(schema);
   first.own(definitions.networks).put(create("shared").object);
   const second = first.copy();
@@ -122,7 +122,7 @@ describe("a snapshot", () => {
     return machine;
   };
 
-  test("is of the moment of the call, however slowly it is read while commands are applied", async () => {
+  test("has the state at the time of the call, however slowly it is read while commands are applied", async () => {
     const machine = await filled();
     const before = machine.view();
     const chunks = machine.snapshot()[Symbol.asyncIterator]();
@@ -139,7 +139,7 @@ describe("a snapshot", () => {
     expect(copy.view().list("tasks")).toEqual(before.list("tasks"));
   });
 
-  test("is read whole wherever its bytes are cut", async () => {
+  test("is read correctly, however its bytes are divided into chunks", async () => {
     const machine = new StoreStateMachine();
     apply(machine, 3, create("a"), create("b"));
     const bytes = await bytesOf(machine.snapshot());

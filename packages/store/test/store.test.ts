@@ -32,7 +32,7 @@ describe("a transaction", () => {
     });
   });
 
-  test("reads what it wrote, which nobody else sees before it is applied", async () => {
+  test("reads its own writes, which no other reader sees before they are applied", async () => {
     const { store } = memoryStore();
     await store.update((tx) => {
       tx.create("tasks", task("a"));
@@ -53,7 +53,7 @@ describe("a transaction", () => {
     ).toEqual([3]);
   });
 
-  test("is applied whole or not at all", async () => {
+  test("is applied entirely or not at all", async () => {
     const { store } = memoryStore();
     await expect(
       store.update((tx) => {
@@ -64,7 +64,7 @@ describe("a transaction", () => {
     expect(store.view().list("tasks")).toEqual([]);
   });
 
-  test("without writes proposes nothing, so that any manager answers it", async () => {
+  test("without writes proposes nothing, so that it succeeds on any manager", async () => {
     const { store, proposer, endTerm } = memoryStore();
     endTerm();
     const before = proposer.applied.length;
@@ -72,7 +72,7 @@ describe("a transaction", () => {
     expect(proposer.applied).toHaveLength(before);
   });
 
-  test("that makes and deletes one object writes nothing", async () => {
+  test("that creates and deletes one object writes nothing", async () => {
     const { store, proposer } = memoryStore();
     await store.update((tx) => tx.delete("networks", tx.create("networks", network("brief"))));
     expect(proposer.applied).toHaveLength(1);
@@ -92,7 +92,7 @@ describe("a transaction", () => {
     });
   });
 
-  test("refuses it also when both updates are asked for at once", async () => {
+  test("refuses it also when both updates are called at once", async () => {
     const { store, proposer } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     const read = store.view().get("tasks", "a") as Task;
@@ -103,7 +103,7 @@ describe("a transaction", () => {
     expect(proposer.applied).toHaveLength(3);
   });
 
-  test("is not fooled by work that swallows the store's own error", async () => {
+  test("is rejected even if its work catches the store's error", async () => {
     const { store } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     const add = store.update((tx) => tx.update("tasks", { ...(tx.get("tasks", "a") as Task), run: 10 }));
@@ -111,7 +111,7 @@ describe("a transaction", () => {
       try {
         tx.update("tasks", { ...(tx.get("tasks", "a") as Task), run: (tx.get("tasks", "a") as Task).run + 1 });
       } catch {
-        return "swallowed"; // The first time, since the other's change is not applied yet.
+        return "caught"; // The first time, since the other's change is not applied yet.
       }
       return "written";
     });
@@ -120,7 +120,7 @@ describe("a transaction", () => {
     expect(store.view().get("tasks", "a")?.run).toBe(11);
   });
 
-  test("refuses what is gone and an id that is taken", async () => {
+  test("refuses an object that does not exist and an id that is taken", async () => {
     const { store } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     for (const [work, kind] of [
@@ -144,7 +144,7 @@ describe("a transaction", () => {
     expect(store.view().list("tasks")).toEqual([]);
   });
 
-  test("that is larger than the log takes at once is refused, and its neighbours are not", async () => {
+  test("that is larger than a command may be is refused, and the transactions around it are not", async () => {
     const { store, proposer } = memoryStore({}, { maxCommandBytes: 2_000 });
     const labels = { filler: "x".repeat(600) };
     const wide = (name: string): Network => Network.create({ spec: { name, labels } });
@@ -182,7 +182,7 @@ describe("names", () => {
     });
   });
 
-  test("of two that are created at once one wins, and both are answered", async () => {
+  test("of two that are created at once one is written, and the other rejected", async () => {
     const { store } = memoryStore();
     const results = await Promise.allSettled(
       ["a", "b"].map((id) => store.update((tx) => tx.create("networks", network("web", id)))),
@@ -230,7 +230,7 @@ describe("a reference", () => {
     expect([id("net-abc1"), id("abc2"), id("x"), id("abc")]).toEqual(["abc1", "abc2", "xyz", "q1"]);
   });
 
-  test("that fits several or none says so", async () => {
+  test("that matches several or none is refused as such", async () => {
     const view = (await filled()).view();
     const fail = (work: () => unknown): unknown => {
       try {
@@ -264,7 +264,7 @@ test("a view does not change, and neither do its objects", async () => {
   expect(() => (before.list("tasks") as Task[]).push(old)).toThrow(TypeError);
 });
 
-test("what is given to a transaction stays the caller's", async () => {
+test("an object that is passed to a transaction stays the caller's, and is not frozen", async () => {
   const { store } = memoryStore();
   const mine = Version.create({ meta: { id: "a" }, networks: ["net"] });
   await store.update((tx) => {
@@ -274,7 +274,7 @@ test("what is given to a transaction stays the caller's", async () => {
   expect(store.view().get("versions", "a")?.networks).toEqual(["net"]);
 });
 
-test("an index keeps a value apart from one that only begins so", async () => {
+test("an index does not confuse a value with one that begins with it", async () => {
   const { store } = memoryStore();
   await store.update((tx) => {
     tx.create("nodes", Node.create({ meta: { id: "n1" }, description: { hostname: "edge" } }));
@@ -311,7 +311,7 @@ describe("events", () => {
     expect(store.view().find("events", "object", "last")).toHaveLength(1);
   });
 
-  test("are kept up to 10,000, and watchers receive which went", async () => {
+  test("are kept up to 10,000, and watchers receive the deletion of older ones", async () => {
     const { store } = memoryStore();
     const chunk = 2_500;
     for (let from = 0; from < 10_000; from += chunk)
@@ -350,7 +350,7 @@ describe("a conflict", () => {
     expect([runs, store.view().list("tasks").length]).toEqual([3, 1]);
   });
 
-  test("that does not end rejects the update, with its reason", async () => {
+  test("that repeats at every attempt rejects the update, with its reason", async () => {
     const metrics = new RecordingMetrics();
     const { store, proposer } = memoryStore({ metrics }, { maxAttempts: 3 });
     proposer.failNext("conflict", "conflict", "conflict");
@@ -366,7 +366,7 @@ describe("a conflict", () => {
   });
 });
 
-describe("what consensus answers", () => {
+describe("a failure of consensus", () => {
   test.each([
     ["unavailable", "STORE_UNAVAILABLE", 0],
     ["outcome-unknown-lost", "STORE_OUTCOME_UNKNOWN", 0],
@@ -422,7 +422,7 @@ describe("concurrent updates", () => {
     expect(store.view().get("tasks", "counter")?.run).toBe(20);
   });
 
-  test("that must wait for the next command come before those that were asked for later", async () => {
+  test("that are deferred to the next command run before those that were called later", async () => {
     const { store } = memoryStore({}, { maxUpdatesPerCommand: 2 });
     await store.update((tx) => tx.create("tasks", task("shared", 0)));
     const order: string[] = [];
@@ -438,7 +438,7 @@ describe("concurrent updates", () => {
     expect(order).toEqual(["a", "c", "b, which waits", "d"]);
   });
 
-  test("that each look whether there is one, and make one if not, make one", async () => {
+  test("that each create an object if there is none create one", async () => {
     const { store } = memoryStore();
     const ensure = (): Promise<void> =>
       store.update((tx) => {
@@ -450,7 +450,7 @@ describe("concurrent updates", () => {
 });
 
 describe("a watch", () => {
-  test("gives the state and each later transaction, with what was before", async () => {
+  test("yields the state and each later transaction, with objects as they were before", async () => {
     const { store } = memoryStore();
     await store.update((tx) => tx.create("tasks", task("a")));
     using stop = disposableAbort();
@@ -471,7 +471,7 @@ describe("a watch", () => {
     ]);
   });
 
-  test("that nobody reads is ended, and says so", async () => {
+  test("that is not read is ended with STORE_WATCH_LAGGED", async () => {
     const metrics = new RecordingMetrics();
     const { store } = memoryStore({ metrics });
     using stop = disposableAbort();

@@ -64,9 +64,9 @@ export class World implements AsyncDisposable {
   readonly options: AgentOptions;
   /** Set: the record is kept there, not on `disk`. */
   place: AgentState | undefined;
-  /** Work of a real disk that is under way: no time passes meanwhile. */
-  readonly #writing = new Set<Promise<unknown>>();
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
+  /** Calls of `place` that have not returned: a real disk takes real time, and the clock waits for it. */
+  #calls = 0;
   #epochs = 0;
 
   constructor(options: Partial<AgentOptions> = {}, seed: number = 1) {
@@ -151,7 +151,7 @@ export class World implements AsyncDisposable {
         runtime: severable(this.#faulty("runtime", this.#unreliable(new FakeRuntime(this.machine))), killed),
         network: severable(this.#faulty("network", this.network.connect()), killed),
         session: severable(this.#faulty("session", this.manager.connect()), killed),
-        state: this.#faulty("state", this.place === undefined ? this.disk.open(killed) : this.#watched(this.place)),
+        state: this.#faulty("state", this.place === undefined ? this.disk.open(killed) : this.#counted(this.place)),
         clock: severableClock(this.clock, killed),
         boot: this.clock,
         random: this.random,
@@ -167,9 +167,7 @@ export class World implements AsyncDisposable {
     this.#life = { agent, kill };
     const { completes } = this.manager;
     const before = completes.length;
-    if (wait)
-      for (let turn = 0; turn < 100 && completes.length === before; turn += 1)
-        await new Promise((resolve) => setImmediate(resolve));
+    if (wait) for (let turn = 0; turn < 100 && completes.length === before; turn += 1) await this.#turn();
     return agent;
   }
 
@@ -193,9 +191,8 @@ export class World implements AsyncDisposable {
     for (let passed = 0; passed < 600_000; passed += 50) {
       for (let turn = 0; turn < 4; turn += 1) {
         if (condition()) return;
-        await new Promise((resolve) => setImmediate(resolve));
+        await this.#turn();
       }
-      await this.#settle();
       await this.clock.advanceAsync(50);
     }
     const last = this.log.records.slice(-5).map(({ event, fields }) => `${event} ${JSON.stringify(fields, readable)}`);
@@ -206,10 +203,15 @@ export class World implements AsyncDisposable {
   async pass(ms: number): Promise<void> {
     const end = this.clock.monotonic() + ms;
     while (this.clock.monotonic() < end) {
-      for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-      await this.#settle();
+      for (let turn = 0; turn < 4; turn += 1) await this.#turn();
       await this.clock.advanceAsync(Math.min(50, end - this.clock.monotonic()));
     }
+  }
+
+  /** One turn of the event loop, or as many as the disk needs for what it was asked. */
+  async #turn(): Promise<void> {
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (this.#calls > 0);
   }
 
   state(task: string): TaskState | undefined {
@@ -244,29 +246,6 @@ export class World implements AsyncDisposable {
     ).length;
   }
 
-  /** Resolves when a real disk has done what was asked of it. */
-  async #settle(): Promise<void> {
-    while (this.#writing.size > 0) await Promise.allSettled(this.#writing);
-  }
-
-  #watched(state: AgentState): AgentState {
-    const watch = <T>(work: Promise<T>): Promise<T> => {
-      this.#writing.add(work);
-      const over = (): boolean => this.#writing.delete(work);
-      work.then(over, over);
-      return work;
-    };
-    return {
-      nodeId: state.nodeId,
-      opened: state.opened,
-      lost: state.lost,
-      identify: (nodeId, opened) => watch(state.identify(nodeId, opened)),
-      load: () => watch(state.load()),
-      write: (changes) => watch(state.write(changes)),
-      close: () => state.close(),
-    };
-  }
-
   #faulty<T extends object>(seam: string, target: T): T {
     return new Proxy(target, {
       get: (_target, name) => {
@@ -279,6 +258,21 @@ export class World implements AsyncDisposable {
             ["events", "logs", "assignments", "relay"].includes(String(name)) ||
             (seam === "session" && name === "open");
           return streams ? failing(error) : Promise.reject(error);
+        };
+      },
+    });
+  }
+
+  #counted<T extends object>(target: T): T {
+    return new Proxy(target, {
+      get: (_target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          const result: unknown = Reflect.apply(value, target, args);
+          if (!(result instanceof Promise)) return result;
+          this.#calls += 1;
+          return result.finally(() => void (this.#calls -= 1));
         };
       },
     });

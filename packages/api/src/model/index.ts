@@ -13,4 +13,3 @@ export * from "./lease.ts";
 export * from "./task.ts";
 export * from "./assignment.ts";
 export * from "./level.ts";
-export * from "./address.ts";

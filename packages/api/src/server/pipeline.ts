@@ -9,13 +9,13 @@
  * P3 What a call throws is an error that `../status.ts` has a status for; any other becomes INTERNAL with an id.
  * P4 A handler's signal is aborted once its call has ended, however that came.
  */
-import { errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { abortableOrUndefined, errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { ApiError, invalid } from "../errors.ts";
 import { forwardedIdentityKey, readForwardedIdentity, readKey, type LeaderConnection } from "../forwarding.ts";
 import type { Identity } from "../identity.ts";
 import { methodPath, type MessageType, type MethodDefinition } from "../rpc.ts";
 import { statusNameOf, statusOf } from "../status.ts";
-import { orAbort, until } from "../stream.ts";
+import { until } from "../stream.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
 import { placeOf, type Authorize } from "./authorization.ts";
 import type { BoundService, CallContext } from "./binding.ts";
@@ -149,7 +149,7 @@ export class Pipeline {
         }
         cut.signal.throwIfAborted();
       } else {
-        const message = await orAbort(this.#one(passage, caller), cut.signal);
+        const message = await abortableOrUndefined(this.#one(passage, caller), cut.signal);
         cut.signal.throwIfAborted();
         if (message !== undefined) yield message;
       }

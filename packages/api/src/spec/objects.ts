@@ -1,6 +1,5 @@
 /** Checks of the smaller specs. */
-import { registryName } from "@warren/std";
-import { isIPv4 } from "node:net";
+import { canonicalRegistry, ipv4Text, parseIpv4Subnet, registryFault, type Ipv4Subnet } from "@warren/std";
 import { z } from "zod";
 import { invalid } from "../errors.ts";
 import type { ClusterSpec } from "../generated/warren/v1/cluster.ts";
@@ -8,7 +7,6 @@ import type { RegistryAuth } from "../generated/warren/v1/container.ts";
 import type { NetworkSpec } from "../generated/warren/v1/network.ts";
 import { NodeSpec_Availability, type NodeSpec } from "../generated/warren/v1/node.ts";
 import { choice, labels, name, quoted, whole } from "./fields.ts";
-import { registryFault } from "./image-reference.ts";
 import { limits } from "./limits.ts";
 import { registryAuth } from "./task.ts";
 import { check, crossRule, rule } from "./violations.ts";
@@ -23,32 +21,20 @@ const node: z.ZodType<NodeSpec> = z.object({
 const widestPool = 8;
 const narrowestPool = 23;
 
-interface Subnet {
-  readonly start: number;
-  readonly size: number;
-}
-
-function subnet(text: string): Subnet | undefined {
-  const [address = "", length = "", more] = text.split("/");
-  if (more !== undefined || !isIPv4(address) || !/^\d{1,2}$/.test(length) || Number(length) > 32) return undefined;
-  const start = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  return { start, size: 2 ** (32 - Number(length)) };
-}
-
-const overlap = (a: Subnet, b: Subnet): boolean => a.start < b.start + b.size && b.start < a.start + a.size;
+const overlap = (a: Ipv4Subnet, b: Ipv4Subnet): boolean => a.first < b.first + b.size && b.first < a.first + a.size;
 
 /** What no pool may touch: this machine, link-local (the gateway's), multicast and beyond. */
 const reserved = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"];
 
 function poolFault(text: string): string | undefined {
-  const pool = subnet(text);
+  const pool = parseIpv4Subnet(text);
   const want = "want an IPv4 subnet such as 10.77.0.0/16";
   if (pool === undefined) return `${quoted(text)}: ${want}`;
-  if (pool.start % pool.size !== 0) return `${quoted(text)} has bits set beyond its length: ${want}`;
-  const bits = 32 - Math.log2(pool.size);
-  if (bits < widestPool || bits > narrowestPool)
-    return `want a length from /${widestPool} to /${narrowestPool}, not /${bits}`;
-  const taken = reserved.find((each) => overlap(pool, subnet(each) as Subnet));
+  if (text !== `${ipv4Text(pool.first)}/${pool.prefix}`)
+    return `${quoted(text)} has bits set beyond its length: ${want}`;
+  if (pool.prefix < widestPool || pool.prefix > narrowestPool)
+    return `want a length from /${widestPool} to /${narrowestPool}, not /${pool.prefix}`;
+  const taken = reserved.find((each) => overlap(pool, parseIpv4Subnet(each) as Ipv4Subnet));
   return taken === undefined ? undefined : `${quoted(text)} overlaps ${taken}, which has another meaning: ${want}`;
 }
 
@@ -62,7 +48,7 @@ const cluster: z.ZodType<ClusterSpec> = crossRule(
     taskHistory: whole(0, limits.taskHistory).default(5),
   }),
   ({ taskPool, vipPool }, fault) => {
-    const [tasks, vips] = [subnet(taskPool), subnet(vipPool)];
+    const [tasks, vips] = [parseIpv4Subnet(taskPool), parseIpv4Subnet(vipPool)];
     if (tasks !== undefined && vips !== undefined && overlap(tasks, vips))
       fault(["vipPool"], `${vipPool} overlaps task_pool, which is ${taskPool}: want two that are apart`);
   },
@@ -99,5 +85,5 @@ export function checkRegistryLogin(login: { readonly registry: string; readonly 
   readonly auth: RegistryAuth;
 } {
   const { registry: checked, auth } = check(registry, login, "");
-  return { registry: registryName(checked), auth: present(auth, "auth") };
+  return { registry: canonicalRegistry(checked), auth: present(auth, "auth") };
 }

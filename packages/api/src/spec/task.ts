@@ -1,3 +1,4 @@
+import { canonicalRegistry } from "@warren/std";
 import { z } from "zod";
 import { RestartPolicy_Condition, type TaskSpec } from "../generated/warren/v1/task.ts";
 import { container } from "./container.ts";
@@ -95,7 +96,9 @@ export const task: z.ZodType<TaskSpec> = crossRule(
       value === "" || /^[a-zA-Z0-9.:_-]{1,255}$/.test(value)
         ? undefined
         : "want the name of a registry that is logged in to, such as registry.example:5000",
-    ).default(""),
+    )
+      .default("")
+      .transform(canonicalRegistry),
   }),
   ({ networks }, fault) =>
     duplicates(

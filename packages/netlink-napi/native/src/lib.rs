@@ -1,10 +1,11 @@
-//! What `@warren/netlink-napi` calls. Each function that talks to the kernel runs on libuv's pool and gives a promise.
+//! The native functions of `@warren/netlink-napi`. Each one that talks to the kernel runs on libuv's thread pool and
+//! returns a promise.
 //!
 //! - `socket.rs`     a request and its answer, over rtnetlink
 //! - `objects.rs`    links, addresses, routes
 //! - `netns.rs`      namespaces, and their sysctls
-//! - `netfilter.rs`  ending tracked flows; notices of changed rules
-//! - `watch.rs`      the thread that waits for notices
+//! - `netfilter.rs`  ending tracked flows; notifications of changed rules
+//! - `watch.rs`      the thread that receives the kernel's notifications
 
 mod netfilter;
 mod netns;
@@ -23,7 +24,7 @@ use netfilter::FlowFilter;
 use objects::{Address, Link, LinkChange, Route, RouteSpec, VethSpec};
 use socket::RouteSocket;
 
-/// The reason is `ERRNO|text`, so that JavaScript has the number and the words.
+/// The reason is `ERRNO|text`, which JavaScript takes apart into code and message.
 fn failure(error: &io::Error) -> Error {
     Error::new(Status::GenericFailure, format!("{}|{error}", error.raw_os_error().unwrap_or(0)))
 }
@@ -159,7 +160,7 @@ impl Handle {
         job(move || netfilter::delete_flows(netns.as_deref(), &filters, objects::local_addresses(&socket)?))
     }
 
-    #[napi(ts_args_type = "groups: Array<string>, listener: (notice: Notice) => void")]
+    #[napi(ts_args_type = "groups: Array<string>, listener: (notification: Notification) => void")]
     pub fn watch(&self, groups: Vec<String>, listener: watch::Listener) -> Result<watch::Watch> {
         watch::start(self.netns.as_deref(), &groups, listener).map_err(|error| failure(&error))
     }

@@ -1,4 +1,4 @@
-//! The two things wanted of nfnetlink: to end tracked flows, and to hear of changes to the rules.
+//! Two uses of nfnetlink: ending tracked flows, and notifications of changes to the rules.
 
 use std::collections::HashSet;
 use std::io::{Error, ErrorKind, Result};
@@ -28,12 +28,12 @@ const NLMSG_DONE: u16 = 3;
 /// Group of changes to nftables (`NFNLGRP_NFTABLES`).
 pub const GROUP_NFTABLES: u32 = 7;
 
-/// Which flows to end. All that is given must hold.
+/// Which flows to end: those that meet every condition that is set.
 #[napi(object)]
 pub struct FlowFilter {
     /// IP protocol number: 17 is UDP.
     pub protocol: Option<u8>,
-    /// An address that is an end of the flow: its caller, where that sent to, or the one that answers.
+    /// An address of either end: the caller's, the destination before translation, or that of the task that answers.
     pub end: Option<String>,
     /// Where the caller sent to, before any translation.
     pub destination: Option<String>,
@@ -44,9 +44,9 @@ pub struct FlowFilter {
     pub source_subnet: Option<String>,
     /// Only flows whose answers go to the caller's own address: their source is not translated.
     pub source_kept: Option<bool>,
-    /// Only flows that an address outside of this subnet answers.
+    /// Only flows that are answered from outside of this subnet.
     pub answered_outside: Option<String>,
-    /// Spares flows that one of these answers.
+    /// Except flows that are answered by one of these addresses.
     pub except_answered_by: Option<Vec<String>>,
 }
 
@@ -56,7 +56,7 @@ struct Subnet(u32, u32);
 
 impl Subnet {
     fn parse(text: &String) -> Result<Self> {
-        let wrong = || Error::new(ErrorKind::InvalidInput, format!("no IPv4 subnet: {text}"));
+        let wrong = || Error::new(ErrorKind::InvalidInput, format!("not an IPv4 subnet: {text}"));
         let (address, length) = text.split_once('/').ok_or_else(wrong)?;
         let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
         let length: u32 = length.parse().ok().filter(|l| *l <= 32).ok_or_else(wrong)?;
@@ -85,7 +85,7 @@ impl Filter {
     fn new(filter: &FlowFilter) -> Result<Self> {
         let parse = |text: &String| {
             text.parse::<Ipv4Addr>()
-                .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("no IPv4 address: {text}")))
+                .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("not an IPv4 address: {text}")))
         };
         Ok(Self {
             protocol: filter.protocol,
@@ -118,11 +118,11 @@ struct Flow {
     source: Ipv4Addr,
     destination: Ipv4Addr,
     destination_port: u16,
-    /// Who answers, after translation.
+    /// The address that answers, after translation.
     answerer: Ipv4Addr,
-    /// Where answers are sent, before they are translated back.
+    /// The address that answers are sent to, before they are translated back.
     answered_to: Ipv4Addr,
-    /// The attributes that name it to the kernel, as it sent them.
+    /// The attributes by which the kernel identifies the flow, as it sent them.
     key: Vec<u8>,
 }
 
@@ -179,7 +179,7 @@ fn send(socket: &Socket, kind: u16, flags: u16, body: &[u8]) -> Result<()> {
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map(|_| ())
 }
 
-/// Reads answers up to the end of a dump or an acknowledgement, whose code is the result.
+/// Reads messages up to the end of a dump or an acknowledgement, whose code is the result.
 fn receive(socket: &Socket, mut each: impl FnMut(&[u8])) -> Result<()> {
     loop {
         let (datagram, _) = socket.recv_from_full()?;
@@ -215,7 +215,7 @@ pub fn delete_flows(netns: Option<&str>, filters: &[FlowFilter], local: Vec<Ipv4
         send(&socket, CT_DELETE, NLM_F_ACK, &key)?;
         match receive(&socket, |_| {}) {
             Ok(()) => count += 1,
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {} // ended by itself
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {} // it has ended meanwhile
             Err(error) => return Err(error),
         }
     }
@@ -227,11 +227,11 @@ pub fn delete_flows(netns: Option<&str>, filters: &[FlowFilter], local: Vec<Ipv4
 #[derive(Clone, PartialEq)]
 pub struct TouchedTable {
     pub name: String,
-    /// Chains that the transaction made in it.
+    /// Chains that the transaction added to it.
     pub new_chains: Vec<String>,
 }
 
-/// Gathers the messages of a transaction until the kernel says that it is whole.
+/// Collects the messages of a transaction until the kernel's message that ends it.
 #[derive(Default)]
 pub struct Transaction(Vec<TouchedTable>);
 
@@ -240,7 +240,7 @@ fn text(value: &[u8]) -> String {
 }
 
 impl Transaction {
-    /// The tables of the transaction, at its last message.
+    /// The tables of the transaction, with its last message; none before.
     pub fn add(&mut self, message: &[u8]) -> Option<Vec<TouchedTable>> {
         let kind = u16::from_ne_bytes([message[4], message[5]]);
         if kind >> 8 != SUBSYS_NFTABLES {
@@ -250,7 +250,7 @@ impl Transaction {
             return Some(std::mem::take(&mut self.0));
         }
         let body = message.get(HEADER..)?;
-        // In each message but that of a generation attribute 1 names the table; in a chain's, 3 names the chain.
+        // In each message except a generation's, attribute 1 is the table's name; in a chain's, 3 is the chain's.
         let name = text(attribute(body, 1)?);
         let at = self.0.iter().position(|t| t.name == name).unwrap_or_else(|| {
             self.0.push(TouchedTable { name, new_chains: Vec::new() });

@@ -1,4 +1,4 @@
-//! Network namespaces: entered on a thread of their own, made persistent by a bind mount.
+//! Network namespaces: entered on a thread of their own, and kept by a bind mount.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -17,10 +17,10 @@ fn c_path(path: &str) -> Result<CString> {
     CString::new(path).map_err(|_| Error::from(ErrorKind::InvalidInput))
 }
 
-/// Runs `work` in the namespace at `path`, or here without one.
+/// Runs `work` in the namespace at `path`, or in the caller's without a path.
 ///
-/// A thread is in one namespace at a time and is shared with whoever uses it next, so one is made that enters the
-/// namespace and ends with the work: none ever has to find its way back.
+/// A thread is in one namespace at a time, and those of a pool are shared. So a new thread enters the namespace and ends
+/// with the work, and no thread ever has to return to its old namespace.
 pub fn inside<T: Send>(path: Option<&str>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let Some(path) = path else { return work() };
     let namespace = File::open(path)?;
@@ -53,12 +53,12 @@ pub fn is_namespace(path: &str) -> Result<bool> {
     }
 }
 
-/// Makes a namespace that lives as long as the mount at `path`. The folder must exist.
+/// Creates a namespace that lives as long as the mount at `path`. The folder must exist.
 pub fn create(path: &str) -> Result<()> {
     if is_namespace(path)? {
         return Err(Error::from_raw_os_error(libc::EEXIST));
     }
-    // An empty file from an attempt that was cut short is taken over.
+    // An empty file of an attempt that was interrupted is reused.
     OpenOptions::new().create(true).append(true).open(path)?;
     let target = c_path(path)?;
     on_own_thread(move || {
@@ -76,7 +76,7 @@ pub fn create(path: &str) -> Result<()> {
     })
 }
 
-/// Unmounts and removes; a path that is not there is done already.
+/// Unmounts and removes; a path that does not exist is no error.
 pub fn delete(path: &str) -> Result<()> {
     let c = c_path(path)?;
     while is_namespace(path)? {
@@ -109,9 +109,9 @@ pub fn list(folder: &str) -> Result<Vec<String>> {
 }
 
 fn sysctl_file(name: &str) -> Result<std::path::PathBuf> {
-    // A name has slashes between its parts: an interface's own name may hold dots.
+    // The parts of a name are separated by slashes, since an interface's name may have dots.
     if name.split('/').any(|part| part.is_empty() || part == "..") || !name.starts_with("net/") {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("no sysctl of the network: {name}")));
+        return Err(Error::new(ErrorKind::InvalidInput, format!("not a sysctl of the network: {name}")));
     }
     Ok(Path::new("/proc/sys").join(name))
 }
@@ -121,7 +121,7 @@ pub fn read_sysctl(netns: Option<&str>, name: &str) -> Result<String> {
     inside(netns, move || Ok(fs::read_to_string(file)?.trim_end().to_owned()))
 }
 
-/// Writes each value that is not there yet, in order.
+/// Writes each value that differs from the present one, in order.
 pub fn write_sysctls(netns: Option<&str>, values: &[(String, String)]) -> Result<()> {
     inside(netns, move || {
         for (name, value) in values {

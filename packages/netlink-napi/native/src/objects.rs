@@ -1,4 +1,4 @@
-//! Links, addresses and routes: as JavaScript sees them, and as rtnetlink does.
+//! Links, addresses and routes: JavaScript's objects, and their conversion to and from rtnetlink's messages.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,7 +19,7 @@ use crate::socket::RouteSocket;
 pub struct Link {
     pub index: u32,
     pub name: String,
-    /// `veth`, `bridge`, …; none for what has no kind, as a hardware device or `lo`.
+    /// `veth`, `bridge`, …; none for a hardware device or `lo`, which have no kind.
     pub kind: Option<String>,
     pub mtu: u32,
     pub up: bool,
@@ -81,20 +81,20 @@ fn invalid(what: String) -> Error {
     Error::new(ErrorKind::InvalidInput, what)
 }
 
-/// `10.0.0.0/8`, or an address alone, which is a prefix of its full length.
+/// Reads `10.0.0.0/8`, or an address alone, which is a prefix of its full length.
 fn parse_prefix(text: &str) -> Result<(IpAddr, u8)> {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-    let address: IpAddr = address.parse().map_err(|_| invalid(format!("no IP address: {text}")))?;
+    let address: IpAddr = address.parse().map_err(|_| invalid(format!("not an IP address: {text}")))?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let length = match length {
         None => longest,
-        Some(l) => l.parse().ok().filter(|l| *l <= longest).ok_or_else(|| invalid(format!("no prefix: {text}")))?,
+        Some(l) => l.parse().ok().filter(|l| *l <= longest).ok_or_else(|| invalid(format!("not a prefix: {text}")))?,
     };
     Ok((address, length))
 }
 
 fn parse_address(text: &str) -> Result<IpAddr> {
-    text.parse().map_err(|_| invalid(format!("no IP address: {text}")))
+    text.parse().map_err(|_| invalid(format!("not an IP address: {text}")))
 }
 
 fn family(address: IpAddr) -> AddressFamily {
@@ -138,7 +138,7 @@ pub fn to_address(message: AddressMessage) -> Option<Address> {
     let mut found = None;
     for attribute in message.attributes {
         match attribute {
-            // On a point-to-point link `Address` is the other side's: `Local`, where it is told, is ours.
+            // On a point-to-point link `Address` is the other side's; `Local`, where it is present, is ours.
             AddressAttribute::Local(address) => found = Some(address),
             AddressAttribute::Address(address) => found = found.or(Some(address)),
             _ => {}
@@ -155,7 +155,7 @@ fn route_ip(address: RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// None for routes outside the main table and of kinds that nobody here sets.
+/// None for routes outside of the main table and of other kinds.
 pub fn to_route(message: RouteMessage) -> Option<Route> {
     let kind = match message.header.kind {
         RouteType::Unicast => "unicast",
@@ -321,7 +321,7 @@ fn route_message(socket: &RouteSocket, spec: &RouteSpec) -> Result<RouteMessage>
         None | Some("unicast") => RouteType::Unicast,
         Some("unreachable") => RouteType::Unreachable,
         Some("blackhole") => RouteType::BlackHole,
-        Some(other) => return Err(invalid(format!("no kind of route: {other}"))),
+        Some(other) => return Err(invalid(format!("not a kind of route: {other}"))),
     };
     let direct = message.header.kind == RouteType::Unicast && spec.gateway.is_none();
     message.header.scope = if direct { RouteScope::Link } else { RouteScope::Universe };

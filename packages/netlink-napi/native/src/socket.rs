@@ -1,4 +1,4 @@
-//! A netlink socket of one network namespace, and one request at a time over it.
+//! A netlink socket of one network namespace, with one request at a time.
 
 use std::io::{Error, Result};
 use std::sync::Mutex;
@@ -11,15 +11,15 @@ use netlink_sys::{Socket, SocketAddr, protocols};
 
 use crate::netns;
 
-/// Times a dump is repeated when the kernel says that it changed under it.
+/// Times that a dump is repeated when the kernel flags that the objects changed during it (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: usize = 8;
 
-/// An rtnetlink socket. The lock makes a request and its answer one step: calls come from several threads.
+/// An rtnetlink socket. Calls come from several threads; the lock makes a request and its answer one step.
 ///
-/// Each request has a number; what a failed one left unread in the socket carries an older number and is passed over.
+/// Each request has a sequence number; messages that a failed request left unread have an older one and are skipped.
 pub struct RouteSocket(Mutex<(Socket, u32)>);
 
-/// A socket made inside the namespace at `netns_path`; it stays there whatever thread uses it later.
+/// Opens a socket in the namespace at `netns_path`; it stays there, whichever thread uses it later.
 pub fn open(protocol: isize, netns_path: Option<&str>) -> Result<Socket> {
     netns::inside(netns_path, move || {
         let mut socket = Socket::new(protocol)?;
@@ -33,17 +33,17 @@ impl RouteSocket {
         Ok(Self(Mutex::new((open(protocols::NETLINK_ROUTE, netns_path)?, 0))))
     }
 
-    /// Changes something, and waits for the kernel's word that it did.
+    /// Sends a change, and waits for the kernel's acknowledgement.
     pub fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<()> {
         self.exchange(message, NLM_F_REQUEST | NLM_F_ACK | flags).map(|_| ())
     }
 
-    /// Asks for one object.
+    /// Requests one object.
     pub fn get(&self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
         self.exchange(message, NLM_F_REQUEST | NLM_F_ACK)
     }
 
-    /// Asks for all objects of a kind; repeated while they change during the answer.
+    /// Requests all objects of a kind; repeated while they change during the answer.
     pub fn dump(&self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
         for _ in 0..DUMP_ATTEMPTS {
             match self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP) {

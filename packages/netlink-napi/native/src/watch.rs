@@ -1,4 +1,4 @@
-//! A thread that waits for the kernel's notices and hands each to JavaScript.
+//! A thread that receives the kernel's notifications and calls JavaScript with each.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write};
@@ -15,13 +15,13 @@ use crate::netfilter::{GROUP_NFTABLES, TouchedTable, Transaction};
 use crate::objects::{Address, Link, Route, to_address, to_link, to_route};
 use crate::socket::{messages, open};
 
-/// Room for notices that JavaScript has no time for yet, bytes: a table of 1,000 services fits many times over.
+/// Receive buffer for notifications, bytes: many times those of a table of 1,000 services.
 const RECEIVE_BUFFER: libc::c_int = 16 << 20;
 
-/// What changed; one of the last four is there.
+/// A change; one of the last four fields is set, unless `what` is `lost`.
 #[napi(object)]
-pub struct Notice {
-    /// `lost`: notices were lost, look again at everything.
+pub struct Notification {
+    /// `lost`: notifications were lost, so everything has to be read again.
     #[napi(ts_type = "'new' | 'deleted' | 'lost'")]
     pub what: String,
     pub link: Option<Link>,
@@ -30,11 +30,11 @@ pub struct Notice {
     pub tables: Option<Vec<TouchedTable>>,
 }
 
-fn notice(what: &str) -> Notice {
-    Notice { what: what.into(), link: None, address: None, route: None, tables: None }
+fn notification(what: &str) -> Notification {
+    Notification { what: what.into(), link: None, address: None, route: None, tables: None }
 }
 
-pub type Listener = ThreadsafeFunction<Notice, (), Notice, Status, false, true>;
+pub type Listener = ThreadsafeFunction<Notification, (), Notification, Status, false, true>;
 
 /// Ends the watch when it is closed or collected.
 #[napi]
@@ -47,8 +47,8 @@ impl Watch {
     #[napi]
     pub fn close(&mut self) {
         if let Some(mut stop) = self.stop.take() {
-            // An eventfd takes eight bytes and refuses none until it is full.
-            stop.write_all(&1u64.to_ne_bytes()).expect("an eventfd of ours takes a one");
+            // An eventfd takes a number of eight bytes, and refuses none until their sum overflows.
+            stop.write_all(&1u64.to_ne_bytes()).expect("an eventfd accepts a one");
         }
     }
 }
@@ -69,13 +69,13 @@ fn groups(names: &[String]) -> Result<(isize, Vec<u32>)> {
             "link" => vec![libc::RTNLGRP_LINK],
             "address" => vec![libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR],
             "route" => vec![libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE],
-            other => return Err(Error::new(ErrorKind::InvalidInput, format!("nothing to watch: {other}"))),
+            other => return Err(Error::new(ErrorKind::InvalidInput, format!("not a group of notifications: {other}"))),
         });
     }
     Ok((protocols::NETLINK_ROUTE, groups))
 }
 
-/// Subscribed when it returns: a change made after that is told.
+/// Subscribes and starts the thread: changes that are made after it returns are notified.
 pub fn start(netns: Option<&str>, names: &[String], listener: Listener) -> Result<Watch> {
     let (protocol, groups) = groups(names)?;
     let mut socket = open(protocol, netns)?;
@@ -104,7 +104,7 @@ pub fn start(netns: Option<&str>, names: &[String], listener: Listener) -> Resul
     Ok(Watch { stop: Some(stop) })
 }
 
-/// False when the watch was ended.
+/// Waits for a message; false when the watch was closed.
 fn wait(socket: RawFd, stop: RawFd) -> bool {
     let mut polled = [socket, stop].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     // SAFETY: the array outlives the call. An interrupted wait is a wait without result.
@@ -116,37 +116,47 @@ fn run(socket: &mut Socket, stop: &File, listener: &Listener) {
     let mut transaction = Transaction::default();
     while wait(socket.as_raw_fd(), stop.as_raw_fd()) {
         let mut buffer = Vec::with_capacity(1 << 16);
-        let told: Vec<Notice> = match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+        let notifications: Vec<Notification> = match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
             Ok(_) => messages(&buffer).filter_map(|message| read(message, &mut transaction)).collect(),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
             Err(_) => {
                 transaction = Transaction::default();
-                vec![notice("lost")]
+                vec![notification("lost")]
             }
         };
-        for one in told {
-            listener.call(one, ThreadsafeFunctionCallMode::NonBlocking);
+        for each in notifications {
+            listener.call(each, ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 }
 
-fn read(message: &[u8], transaction: &mut Transaction) -> Option<Notice> {
+fn read(message: &[u8], transaction: &mut Transaction) -> Option<Notification> {
     let kind = u16::from_ne_bytes([message[4], message[5]]);
     if kind >> 8 != 0 {
         let tables = transaction.add(message)?;
-        return Some(Notice { tables: Some(tables), ..notice("new") });
+        return Some(Notification { tables: Some(tables), ..notification("new") });
     }
     let Ok(parsed) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) else {
-        return Some(notice("lost")); // unreadable is as good as lost
+        return Some(notification("lost")); // a message that can't be read counts as lost
     };
     let NetlinkPayload::InnerMessage(inner) = parsed.payload else { return None };
     match inner {
-        RouteNetlinkMessage::NewLink(link) => Some(Notice { link: Some(to_link(link)), ..notice("new") }),
-        RouteNetlinkMessage::DelLink(link) => Some(Notice { link: Some(to_link(link)), ..notice("deleted") }),
-        RouteNetlinkMessage::NewAddress(a) => Some(Notice { address: Some(to_address(a)?), ..notice("new") }),
-        RouteNetlinkMessage::DelAddress(a) => Some(Notice { address: Some(to_address(a)?), ..notice("deleted") }),
-        RouteNetlinkMessage::NewRoute(route) => Some(Notice { route: Some(to_route(route)?), ..notice("new") }),
-        RouteNetlinkMessage::DelRoute(route) => Some(Notice { route: Some(to_route(route)?), ..notice("deleted") }),
+        RouteNetlinkMessage::NewLink(link) => Some(Notification { link: Some(to_link(link)), ..notification("new") }),
+        RouteNetlinkMessage::DelLink(link) => {
+            Some(Notification { link: Some(to_link(link)), ..notification("deleted") })
+        }
+        RouteNetlinkMessage::NewAddress(a) => {
+            Some(Notification { address: Some(to_address(a)?), ..notification("new") })
+        }
+        RouteNetlinkMessage::DelAddress(a) => {
+            Some(Notification { address: Some(to_address(a)?), ..notification("deleted") })
+        }
+        RouteNetlinkMessage::NewRoute(route) => {
+            Some(Notification { route: Some(to_route(route)?), ..notification("new") })
+        }
+        RouteNetlinkMessage::DelRoute(route) => {
+            Some(Notification { route: Some(to_route(route)?), ..notification("deleted") })
+        }
         _ => None,
     }
 }

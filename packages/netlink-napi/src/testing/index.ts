@@ -1,7 +1,7 @@
 /**
- * Real networks for tests.
+ * Real networks for tests, made of network namespaces.
  *
- * - `lab.ts`   Lab, LabHost: hosts as network namespaces, and wires between them
- * - `peer.ts`  what serves and calls in each host
+ * - `lab.ts`   Lab, LabHost: hosts as network namespaces, and veth pairs between them
+ * - `peer.ts`  the program that serves and calls in each host
  */
 export { Lab, LabHost, type Finished } from "./lab.ts";

@@ -48,7 +48,7 @@ export class LabHost {
     await this.#command({ do: "serve", name, port });
   }
 
-  /** Connects, sends a line, and hangs up. Rejects with `ECONNREFUSED`, `EHOSTUNREACH`, `ETIMEDOUT`, … */
+  /** Connects, sends a line, and disconnects. Rejects with `ECONNREFUSED`, `EHOSTUNREACH`, `ETIMEDOUT`, … */
   async call(address: string, port: number): Promise<{ readonly name: string; readonly caller: string }> {
     const key = `call ${this.#next}`;
     try {
@@ -65,19 +65,19 @@ export class LabHost {
     return { name, ask: async () => parse(await this.#command({ do: "ask", key, text: "x" })).name };
   }
 
-  /** One datagram from the port `from`, and who answers it. */
+  /** Sends one datagram from the port `from`, and resolves with the name of the server that answers. */
   async send(address: string, port: number, from: number): Promise<{ readonly name: string; readonly caller: string }> {
     return parse(await this.#command({ do: "send", address, port, from, text: "x" }));
   }
 
-  /** One datagram from `source`, an address of this host, and the port `from`; no answer is awaited. */
-  async shout(source: string, address: string, port: number, text: string, from = 0): Promise<void> {
-    await this.#command({ do: "shout", source, address, port, text, from });
+  /** Sends one datagram from `source`, an address of this host, and the port `from`; no answer is awaited. */
+  async sendFrom(source: string, address: string, port: number, text: string, from = 0): Promise<void> {
+    await this.#command({ do: "sendFrom", source, address, port, text, from });
   }
 
   /** Each datagram that this host's servers received, as `CALLER TEXT`. */
-  async heard(): Promise<readonly string[]> {
-    return JSON.parse(await this.#command({ do: "heard" })) as string[];
+  async received(): Promise<readonly string[]> {
+    return JSON.parse(await this.#command({ do: "received" })) as string[];
   }
 
   async close(): Promise<void> {
@@ -124,7 +124,7 @@ function parse(answer: string): { name: string; caller: string } {
   return { name, caller };
 }
 
-/** Hosts as network namespaces, with wires between them; all gone when it is disposed. For root. */
+/** Hosts as network namespaces, with veth pairs between them; all are removed when it is disposed of. Needs root. */
 export class Lab implements AsyncDisposable {
   readonly folder: string;
   readonly #hosts: LabHost[] = [];
@@ -146,14 +146,14 @@ export class Lab implements AsyncDisposable {
     return host;
   }
 
-  /** A host in a namespace that somebody else made; it is deleted with the lab. */
+  /** A host in a namespace that exists already; it is deleted with the lab. */
   adopt(path: string): LabHost {
     const host = new LabHost(path);
     this.#hosts.push(host);
     return host;
   }
 
-  /** Joins two hosts, each with its address (`10.0.0.1/24`); gives the names of the ends. */
+  /** Connects two hosts by a veth pair, each with its address (`10.0.0.1/24`); resolves with the names of the ends. */
   async wire(a: LabHost, addressA: string, b: LabHost, addressB: string): Promise<readonly [string, string]> {
     const name = `lab${this.#wires++}`;
     const ends = [`${name}a`, `${name}b`] as const;

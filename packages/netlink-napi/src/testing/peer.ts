@@ -1,6 +1,6 @@
 /**
- * What runs in each host of a lab: a program that serves and calls on command. Commands and answers are lines of JSON
- * on its standard input and output. It is passed to `node -e` as text, so it uses nothing from outside itself.
+ * The program that runs in each host of a lab, and serves and calls on command. Commands and answers are lines of JSON
+ * on its standard input and output. It is passed to `node -e` as text, so it refers to nothing outside of itself.
  */
 export function peerProgram(): void {
   const net = process.getBuiltinModule("node:net");
@@ -19,8 +19,8 @@ export function peerProgram(): void {
   };
   const open = new Map<string, import("node:net").Socket>();
   const udp = new Map<number, import("node:dgram").Socket>();
-  const shouting = new Map<string, import("node:dgram").Socket>();
-  const heard: string[] = [];
+  const boundSockets = new Map<string, import("node:dgram").Socket>();
+  const received: string[] = [];
 
   /** Answers each line with the name, the caller's address and the line. */
   const serve = async ({ name, port }: Command): Promise<string> => {
@@ -31,7 +31,7 @@ export function peerProgram(): void {
     await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
     const socket = dgram.createSocket("udp4");
     socket.on("message", (data, from) => {
-      heard.push(`${from.address} ${String(data)}`);
+      received.push(`${from.address} ${String(data)}`);
       socket.send(`${name} ${from.address} ${String(data)}`, from.port, from.address);
     });
     await new Promise<void>((resolve) => socket.bind(port, "0.0.0.0", resolve));
@@ -42,7 +42,7 @@ export function peerProgram(): void {
     new Promise((resolve, reject) => {
       if (socket.destroyed) return reject(new Error("closed"));
       socket.once("data", (data) => {
-        // Between two questions a connection may be idle for as long as its test takes.
+        // A connection may be idle for as long as its test takes.
         socket.setTimeout(0);
         resolve(String(data));
       });
@@ -74,11 +74,11 @@ export function peerProgram(): void {
   };
 
   /** From an address of the host and a port, with no answer awaited. */
-  const shout = async ({ address, port, text, source, from }: Command): Promise<string> => {
+  const sendFrom = async ({ address, port, text, source, from }: Command): Promise<string> => {
     const key = `${source}:${from}`;
-    const socket = shouting.get(key) ?? dgram.createSocket("udp4");
-    if (!shouting.has(key)) await new Promise<void>((resolve) => socket.bind(from, source, resolve));
-    shouting.set(key, socket);
+    const socket = boundSockets.get(key) ?? dgram.createSocket("udp4");
+    if (!boundSockets.has(key)) await new Promise<void>((resolve) => socket.bind(from, source, resolve));
+    boundSockets.set(key, socket);
     await new Promise<void>((resolve) => socket.send(text, port, address, () => resolve()));
     return "";
   };
@@ -95,10 +95,10 @@ export function peerProgram(): void {
         open.get(command.key)?.destroy();
         open.delete(command.key);
         return "";
-      case "shout":
-        return shout(command);
-      case "heard":
-        return JSON.stringify(heard);
+      case "sendFrom":
+        return sendFrom(command);
+      case "received":
+        return JSON.stringify(received);
       default:
         return send(command);
     }

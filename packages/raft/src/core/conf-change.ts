@@ -1,4 +1,5 @@
 /** Membership changes: their meaning, and their bytes in an entry (protobuf, as etcd writes them). */
+import { pushVarint, readVarint } from "@warren/std";
 import { RaftError } from "../errors.ts";
 import type {
   AnyConfChange,
@@ -47,14 +48,14 @@ export function encodeConfChange(change: AnyConfChange): Pick<Entry, "type" | "d
   const bytes: number[] = [];
   if (change.version === 1) {
     bytes.push(0x10, types.indexOf(change.type), 0x18);
-    varint(bytes, change.nodeId);
+    pushVarint(bytes, change.nodeId);
     if (change.context !== undefined) field(bytes, 0x22, change.context);
     return { type: "EntryConfChange", data: Uint8Array.from(bytes) };
   }
   bytes.push(0x08, transitions.indexOf(change.transition));
   for (const { type, nodeId } of change.changes) {
     const single = [0x08, types.indexOf(type), 0x10];
-    varint(single, nodeId);
+    pushVarint(single, nodeId);
     field(bytes, 0x12, single);
   }
   if (change.context !== undefined) field(bytes, 0x1a, change.context);
@@ -107,13 +108,9 @@ function fields(data: Uint8Array): Field[] {
   const found: Field[] = [];
   let at = 0;
   const read = (): number => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = data[at++] ?? malformed();
-      value += (byte & 0x7f) * scale;
-      if (!Number.isSafeInteger(value)) malformed();
-      if (byte < 128) return value;
-    }
+    const { value, end } = readVarint(data, at) ?? malformed();
+    at = end;
+    return value;
   };
   while (at < data.length) {
     const tag = read();
@@ -149,14 +146,8 @@ function invalid(why: string): RaftError {
   return new RaftError({ code: "RAFT_CONF_CHANGE_INVALID" }, why);
 }
 
-function varint(bytes: number[], value: number): void {
-  let rest = value;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-  bytes.push(rest);
-}
-
 function field(bytes: number[], tag: number, content: ArrayLike<number>): void {
   bytes.push(tag);
-  varint(bytes, content.length);
+  pushVarint(bytes, content.length);
   for (let i = 0; i < content.length; i++) bytes.push(content[i] as number);
 }

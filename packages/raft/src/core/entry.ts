@@ -1,12 +1,6 @@
 /** Sizes of entries, as the limits of `Config` count them: the length of their protobuf encoding, or of their payload. */
+import { varintSize } from "@warren/std";
 import type { Entry } from "./types.ts";
-
-/** Bytes of a varint. */
-function varintSize(value: number): number {
-  let size = 1;
-  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) size++;
-  return size;
-}
 
 /** Encoded bytes of one entry. */
 export function entrySize(entry: Entry): number {

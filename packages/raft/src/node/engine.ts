@@ -29,8 +29,9 @@ import { Inbox } from "./inbox.ts";
 import { LeadershipObserver, type Leadership } from "./leadership.ts";
 import { LogClock } from "./log-clock.ts";
 import type { RaftMetrics } from "./metrics.ts";
-import { coreOptions, type ResolvedOptions } from "./options.ts";
+import { coreOptions, type LiveOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
+import { PeerObserver, type PeerState } from "./peer-observer.ts";
 import { notLeader, Proposals, termOver, type Queued } from "./proposals.ts";
 import { Reads } from "./reads.ts";
 import type { StateMachine } from "./state-machine.ts";
@@ -59,7 +60,7 @@ export interface EngineParts {
   readonly storage: RaftStorage;
   readonly transport: Transport;
   readonly fsm: StateMachine;
-  readonly options: ResolvedOptions;
+  readonly options: LiveOptions;
   readonly log: Logger;
   readonly metrics: RaftMetrics;
   readonly defer: Defer;
@@ -85,28 +86,28 @@ export class Engine {
   readonly writer: Writer;
   readonly applier: Applier;
   readonly observer: LeadershipObserver;
+  readonly peers: PeerObserver;
   private readonly parts: EngineParts;
   private readonly hooks: EngineHooks;
   private readonly inbox: Inbox;
   private readonly outbox: Outbox;
   private readonly logClock: LogClock;
   private scheduled = false;
-  /** Ticks so far, and at which of them each member was heard last. */
-  private ticks = 0;
-  private readonly heardAt = new Map<NodeId, number>();
 
   constructor(parts: EngineParts, hooks: EngineHooks) {
     this.parts = parts;
     this.hooks = hooks;
-    const { clock, random, storage, transport, fsm, options, metrics, probe } = parts;
-    this.logClock = new LogClock(clock, options.sessionTtlMs / 4);
+    const { clock, random, storage, transport, fsm, metrics, probe } = parts;
+    const options = parts.options.current;
+    this.logClock = new LogClock(clock, () => parts.options.current.sessionTtlMs / 4);
     this.inbox = new Inbox(metrics);
     this.outbox = new Outbox(transport, clock);
     const own = { origin: this.id, boot: random.int(2 ** 32) };
-    const { maxPendingBytes, maxProposalBytes, proposalTimeoutMs: timeoutMs } = options;
+    const { maxPendingBytes, maxProposalBytes } = options;
+    const timeoutMs = (): number => parts.options.current.proposalTimeoutMs;
     this.proposals = new Proposals(clock, { ...own, maxPendingBytes, maxProposalBytes, timeoutMs }, metrics);
     const retryMs = options.electionTicks * Math.max(options.tickMs, 1);
-    this.reads = new Reads(clock, { ...own, timeoutMs: options.readTimeoutMs, retryMs });
+    this.reads = new Reads(clock, { ...own, timeoutMs: () => parts.options.current.readTimeoutMs, retryMs });
     const deliver = (responses: readonly Message[]): void => this.deliver(responses);
     const fail = (error: unknown): void => hooks.fail(error);
     this.writer = new Writer(storage, clock, metrics, {
@@ -143,6 +144,7 @@ export class Engine {
       onQuorum: (index) => probe.quorumReached?.(index),
     });
     this.observer = new LeadershipObserver(this.leadership(), parts.log);
+    this.peers = new PeerObserver(options.electionTicks, parts.log);
   }
 
   get id(): NodeId {
@@ -157,11 +159,6 @@ export class Engine {
     const isLeader = raftState === "StateLeader";
     const address = this.applier.members.get(lead)?.address;
     return { term, leader: lead, address, isLeader, ready: isLeader && this.applier.term === term };
-  }
-
-  /** Whether a member was heard from within the last election timeout. */
-  isActive(id: NodeId): boolean {
-    return this.ticks - (this.heardAt.get(id) ?? Number.NEGATIVE_INFINITY) <= this.parts.options.electionTicks;
   }
 
   /** How long the write or the application in progress has taken, ms. */
@@ -192,24 +189,31 @@ export class Engine {
     this.wake();
   }
 
-  /** Campaigns now, though there may be a leader. */
+  /**
+   * Campaigns now, or has the leader hand over to this member: voters that hear a leader do not vote for another, unless
+   * the leader asks for it, and only then does its lease end in time.
+   */
   campaign(): void {
-    this.raw.campaign();
+    const { leader, isLeader } = this.leadership();
+    if (isLeader) return;
+    if (leader === undefined) this.raw.campaign();
+    else this.raw.transferLeader(this.id);
     this.observe();
     this.wake();
   }
 
   tick(): void {
     const { options, log } = this.parts;
-    this.ticks++;
+    this.peers.tick();
     // A leader that can't write or apply gives way, and does not ask for votes until it can.
-    if (this.busyMs() <= options.stallMs) {
+    if (this.busyMs() <= options.current.stallMs) {
       this.raw.tick();
     } else if (this.leadership().isLeader) {
       log.warn("leader gives way: its disk or state machine stalls", { writeMs: this.writer.busyMs() });
       this.raw.stepDown();
     }
     this.observe();
+    this.observePeers();
     this.proposals.expire();
     this.reads.expire();
     this.moveLogClock();
@@ -235,6 +239,8 @@ export class Engine {
     this.parts.metrics.isLeader.set(0);
     this.observer.observe(this.leadership());
     this.observer.notify();
+    this.peers.observe(undefined);
+    this.peers.notify();
     this.proposals.close();
     this.reads.close();
     this.inbox.drain();
@@ -249,6 +255,7 @@ export class Engine {
     while (this.raw.hasReady()) this.handleReady();
     this.serveReads();
     this.observer.notify();
+    this.peers.notify();
   }
 
   private proposeAll(queue: readonly Queued[]): void {
@@ -259,7 +266,7 @@ export class Engine {
       return false;
     });
     // A leader takes all at once; what is handed on travels in messages that the transport carries.
-    const most = leadership.isLeader ? Number.POSITIVE_INFINITY : this.parts.options.maxAppendBytes;
+    const most = leadership.isLeader ? Number.POSITIVE_INFINITY : this.parts.options.current.maxAppendBytes;
     for (const batch of inBatches(inTime, most)) this.proposeBatch(batch, leadership);
   }
 
@@ -277,9 +284,9 @@ export class Engine {
 
   private step(m: Message): void {
     this.outbox.heard(m);
-    this.heardAt.set(m.from, this.ticks);
+    this.peers.heard(m.from);
     try {
-      if (m.type === "MsgProp") checkForwarded(m, this.parts.options.maxProposalBytes);
+      if (m.type === "MsgProp") checkForwarded(m, this.parts.options.current.maxProposalBytes);
       this.raw.step(m);
     } catch (error) {
       if (!RaftError.is(error)) throw error;
@@ -327,7 +334,7 @@ export class Engine {
   }
 
   private forget(id: NodeId): void {
-    this.heardAt.delete(id);
+    this.peers.forget(id);
     this.outbox.forget(id);
   }
 
@@ -353,9 +360,27 @@ export class Engine {
     metrics.isLeader.set(leadership.isLeader ? 1 : 0);
     if (leadership.leader !== undefined) metrics.leaderChanges.add();
     this.logClock.restart();
+    this.observePeers();
     log.info("leadership", { ...leadership });
     this.proposals.leadershipChanged(leadership);
     this.reads.leadershipChanged(leadership);
+  }
+
+  private observePeers(): void {
+    if (!this.peers.isObserved) return;
+    this.peers.observe(this.leadership().isLeader ? this.peersKnown() : undefined);
+  }
+
+  /** What a leader knows of the other members' logs. */
+  private peersKnown(): Omit<PeerState, "isHeard">[] {
+    const { progress } = this.raw.status();
+    const enough = this.raw.state.log.lastIndex() - this.parts.options.current.promoteLagEntries;
+    const members = [...this.applier.members.values()].filter(({ id }) => id !== this.id).sort((a, b) => a.id - b.id);
+    return members.map(({ id, address }) => {
+      const known = progress.get(id);
+      const isCaughtUp = known !== undefined && known.match > 0 && known.match >= enough;
+      return { id, address, isLearner: known?.isLearner ?? true, isCaughtUp };
+    });
   }
 
   private moveLogClock(): void {

@@ -2,7 +2,16 @@ export { RaftNode, type Inspection, type NodeStatus, type RaftNodeDependencies }
 export { startRaftNode } from "./start.ts";
 export { recoverGroup, type Recovery, type RecoveryReport } from "./recover.ts";
 export type { Leadership, LeaderTerm } from "./leadership.ts";
-export { resolveOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+export { resolveOptions, type ChangeableOptions, type RaftNodeOptions, type ResolvedOptions } from "./options.ts";
+export {
+  importSnapshot,
+  verifySnapshot,
+  type ExportedHead,
+  type ExportedSnapshot,
+  type Import,
+  type ImportReport,
+} from "./exported-snapshot.ts";
+export type { PeerState } from "./peer-observer.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";
 export type { Formats, Levels } from "../levels.ts";
 export type { NodeProbe } from "./engine.ts";

@@ -3,10 +3,10 @@ import type { Clock } from "@warren/std";
 
 export class LogClock {
   private readonly clock: Clock;
-  private readonly everyMs: number;
+  private readonly everyMs: () => number;
   private sinceMs: number;
 
-  constructor(clock: Clock, everyMs: number) {
+  constructor(clock: Clock, everyMs: () => number) {
     this.clock = clock;
     this.everyMs = everyMs;
     this.sinceMs = clock.monotonic();
@@ -20,7 +20,7 @@ export class LogClock {
   /** Whole milliseconds to propose, if it is time. */
   due(): number | undefined {
     const elapsedMs = Math.floor(this.clock.monotonic() - this.sinceMs);
-    if (elapsedMs < this.everyMs) return undefined;
+    if (elapsedMs < this.everyMs()) return undefined;
     this.sinceMs += elapsedMs;
     return elapsedMs;
   }

@@ -14,7 +14,7 @@ import type { RaftStorage } from "../storage/index.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { changeRefused, isMember, writeContext } from "./change-context.ts";
 import type { Leadership } from "./leadership.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { LiveOptions } from "./options.ts";
 import { notLeader, type Proposals } from "./proposals.ts";
 
 /** It stays in the log and in each snapshot, and is sent with each change. */
@@ -25,7 +25,7 @@ export interface MembershipParts {
   readonly storage: RaftStorage;
   readonly transport: Transport;
   readonly clock: Clock;
-  readonly options: ResolvedOptions;
+  readonly options: LiveOptions;
   readonly proposals: Proposals;
   /** Members as of what is applied. */
   readonly members: () => ReadonlyMap<NodeId, Member>;
@@ -113,19 +113,25 @@ export class Membership {
     const target = to ?? this.heir();
     if (target === undefined) throw transferFailed(None);
     if (target === this.self) return;
-    if (!raw.confState().voters.includes(target))
-      throw changeRefused(`${String(target)} is no voter, so it can't lead`);
+    this.checkVoter(target);
     raw.transferLeader(target);
     wake();
+    const { electionTicks, tickMs } = options.current;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const stop = onLeadership(({ leader }) => {
       if (leader !== undefined && leader !== this.self) resolve(leader === target);
     });
-    const timer = clock.setTimeout(() => resolve(false), 2 * options.electionTicks * Math.max(options.tickMs, 1));
+    const timer = clock.setTimeout(() => resolve(false), 2 * electionTicks * Math.max(tickMs, 1));
     const done = await promise;
     timer.cancel();
     stop();
     if (!done) throw transferFailed(target);
+  }
+
+  /** @throws RaftError `RAFT_MEMBERSHIP_REFUSED` */
+  checkVoter(id: NodeId): void {
+    if (!this.parts.raw.confState().voters.includes(id))
+      throw changeRefused(`${String(id)} is no voter, so it can't lead`);
   }
 
   /** The other voter that has most of the log; only a leader knows. */
@@ -163,7 +169,7 @@ export class Membership {
     for (const id of next.voters.filter((one) => !voters.includes(one) && !votersOutgoing.includes(one))) {
       if (!learners.includes(id)) throw changeRefused(`${id} is not a member; add it as a learner first`);
       const lag = storage.lastIndex() - (progress.get(id)?.match ?? 0);
-      if (lag > options.promoteLagEntries) {
+      if (lag > options.current.promoteLagEntries) {
         throw changeRefused(`${id} lags ${lag} entries behind; retry when it caught up`);
       }
     }

@@ -59,6 +59,21 @@ export interface RaftNodeOptions {
   readonly forwardProposals?: boolean;
 }
 
+/**
+ * Options that may change while the member runs, by `changeOptions`. The others are what the members agree on (ticks,
+ * the largest proposal), what their windows were made for, or what this member was started as.
+ */
+export type ChangeableOptions = Pick<
+  RaftNodeOptions,
+  | "snapshotEntries"
+  | "trailingEntries"
+  | "proposalTimeoutMs"
+  | "readTimeoutMs"
+  | "stallMs"
+  | "sessionTtlMs"
+  | "promoteLagEntries"
+>;
+
 type Undecided = "bootstrap" | "activeLevel";
 export type ResolvedOptions = Required<Omit<RaftNodeOptions, Undecided>> & Pick<RaftNodeOptions, Undecided>;
 
@@ -103,6 +118,42 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
   return Object.freeze(resolved);
 }
 
+const changeable: Readonly<Record<keyof ChangeableOptions, true>> = {
+  snapshotEntries: true,
+  trailingEntries: true,
+  proposalTimeoutMs: true,
+  readTimeoutMs: true,
+  stallMs: true,
+  sessionTtlMs: true,
+  promoteLagEntries: true,
+};
+
+/** The options of a member that runs. */
+export class LiveOptions {
+  private held: ResolvedOptions;
+
+  constructor(options: ResolvedOptions) {
+    this.held = options;
+  }
+
+  get current(): ResolvedOptions {
+    return this.held;
+  }
+
+  /** All of the changes, or none. @throws RaftError `RAFT_OPTIONS_INVALID` */
+  change(changes: ChangeableOptions): void {
+    for (const [option, value] of Object.entries(changes ?? {})) {
+      if (!Object.hasOwn(changeable, option)) {
+        const text = `raft option ${option} is not one that may change while the member runs; start it again with another value`;
+        throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, text);
+      }
+      if (typeof value === "number") continue;
+      throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} is no number`);
+    }
+    this.held = resolveOptions({ ...this.held, ...changes });
+  }
+}
+
 /** What was written is not unwritten: a storage's level stands, whatever the option says. @throws RaftError `RAFT_OPTIONS_INVALID` */
 export function startLevel(wanted: number | undefined, stored: number, { minLevel, level }: Levels): number {
   if (wanted !== undefined && (wanted < minLevel || wanted > level)) {
@@ -114,16 +165,21 @@ export function startLevel(wanted: number | undefined, stored: number, { minLeve
 
 function checkMembers(option: string, members: readonly Member[] | undefined): void {
   if (members === undefined) return;
-  const wrong = (why: string): RaftError =>
-    new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${why}`);
-  if (option === "bootstrap" && members.length === 0) throw wrong("names nobody; leave it out to join others");
+  const nobody = option === "bootstrap" && members.length === 0;
+  const problem = nobody ? "names nobody; leave it out to join others" : membersProblem(members);
+  if (problem === undefined) return;
+  throw new RaftError({ code: "RAFT_OPTIONS_INVALID", option }, `raft option ${option} ${problem}`);
+}
+
+/** What is wrong with a list of members, if anything. */
+export function membersProblem(members: readonly Member[]): string | undefined {
   for (const { id, address } of members) {
     if (!Number.isSafeInteger(id) || id < 1 || isLocalTarget(id)) {
-      throw wrong(`has the id ${String(id)}; an id is a whole number from 1 to 2^53 − 3`);
+      return `has the id ${String(id)}; an id is a whole number from 1 to 2^53 − 3`;
     }
-    if (typeof address !== "string") throw wrong(`has no address for member ${id}`);
+    if (typeof address !== "string") return `has no address for member ${id}`;
   }
-  if (new Set(members.map(({ id }) => id)).size < members.length) throw wrong("names a member twice");
+  return new Set(members.map(({ id }) => id)).size < members.length ? "names a member twice" : undefined;
 }
 
 /** How much of the time that followers keep still is used as lease: clocks may drift apart by the rest. */

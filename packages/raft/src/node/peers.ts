@@ -40,6 +40,7 @@ export class Peers {
   private readonly acquaintances: Map<NodeId, Member>;
   private readonly known = new Map<string, Refusal & { readonly loggedMs: number }>();
   private readonly listeners = new Set<(members: readonly Member[]) => void>();
+  private readonly refusalListeners = new Set<(refusal: Refusal) => void>();
 
   constructor(parts: PeersParts, join: readonly Member[]) {
     this.parts = parts;
@@ -107,13 +108,15 @@ export class Peers {
     const before = this.known.get(key);
     const now = clock.monotonic();
     const due = before === undefined || now - before.loggedMs >= refusalEveryMs;
+    const loggedMs = due ? now : before.loggedMs;
+    const refusal: Refusal = { peer, by, why, times: (before?.times ?? 0) + 1, lastMs: clock.now() };
+    this.known.delete(key);
+    this.known.set(key, { ...refusal, loggedMs });
     if (due) {
       const event = by === "here" ? "peer refused" : "this member was refused by a peer";
-      log.warn(event, { peer, why, times: (before?.times ?? 0) + 1 });
+      log.warn(event, { peer, why, times: refusal.times });
+      this.callAll(this.refusalListeners, refusal);
     }
-    const loggedMs = due ? now : before.loggedMs;
-    this.known.delete(key);
-    this.known.set(key, { peer, by, why, times: (before?.times ?? 0) + 1, lastMs: clock.now(), loggedMs });
     const [oldest] = this.known.keys();
     if (this.known.size > maxAcquaintances && oldest !== undefined) this.known.delete(oldest);
     if (by === "there" && why.includes(wipedReason)) fail(wiped(this.self));
@@ -123,6 +126,11 @@ export class Peers {
     return [...this.known.values()].map(({ peer, by, why, times, lastMs }) => ({ peer, by, why, times, lastMs }));
   }
 
+  onRefusal(listener: (refusal: Refusal) => void): () => void {
+    this.refusalListeners.add(listener);
+    return () => void this.refusalListeners.delete(listener);
+  }
+
   onMembers(listener: (members: readonly Member[]) => void): () => void {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
@@ -130,16 +138,21 @@ export class Peers {
 
   /** The log names other members than before. */
   changed(members: readonly Member[], removed: readonly NodeId[]): void {
-    const { storage, fail, log } = this.parts;
+    const { storage, fail } = this.parts;
     for (const { id } of members) this.acquaintances.delete(id);
     for (const id of removed) this.acquaintances.delete(id);
     this.connect();
     for (const id of removed) storage.forgetPeer(id).catch(fail);
-    for (const listener of this.listeners) {
+    this.callAll(this.listeners, members);
+  }
+
+  /** What a listener throws is its own failure, not the member's. */
+  private callAll<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
+    for (const listener of listeners) {
       try {
-        listener(members);
+        listener(value);
       } catch (error) {
-        log.error("a listener of members failed", { error: errorText(error) });
+        this.parts.log.error("a listener of members or refusals failed", { error: errorText(error) });
       }
     }
   }

@@ -39,7 +39,7 @@ export interface ProposalLimits {
   readonly boot: number;
   readonly maxPendingBytes: number;
   readonly maxProposalBytes: number;
-  readonly timeoutMs: number;
+  readonly timeoutMs: () => number;
 }
 
 export class Proposals {
@@ -134,7 +134,7 @@ export class Proposals {
 
   /** Gives up on those that waited too long. */
   expire(): void {
-    const deadline = this.clock.monotonic() - this.limits.timeoutMs;
+    const deadline = this.clock.monotonic() - this.limits.timeoutMs();
     for (const [sequence, { sinceMs }] of this.waiting) {
       if (sinceMs > deadline) break;
       this.take(sequence)?.reject(unknown("no result came in time"));

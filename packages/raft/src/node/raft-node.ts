@@ -21,10 +21,12 @@ import { formats as currentFormats } from "../transport/formats.ts";
 import type { Member, Transport } from "../transport/transport.ts";
 import { bootTimeMs, bootTimeStepMs } from "./boot-time.ts";
 import { Engine, type Defer, type NodeProbe } from "./engine.ts";
+import { exportedSnapshot, type ExportedSnapshot } from "./exported-snapshot.ts";
 import type { Leadership, LeadershipListener, LeaderTermListener } from "./leadership.ts";
 import { Membership } from "./membership.ts";
 import { raftMetrics } from "./metrics.ts";
-import { leaseMs, startLevel, type ResolvedOptions } from "./options.ts";
+import { LiveOptions, leaseMs, startLevel, type ChangeableOptions, type ResolvedOptions } from "./options.ts";
+import type { PeersListener } from "./peer-observer.ts";
 import { Peers, wiped, type Refusal } from "./peers.ts";
 import { dropped, type Applied, type ProposeOptions } from "./proposals.ts";
 import { closed } from "./reads.ts";
@@ -75,7 +77,7 @@ const applyGraceMs = 1_000;
 
 export class RaftNode implements AsyncDisposable {
   readonly id: NodeId;
-  private readonly options: ResolvedOptions;
+  private readonly live: LiveOptions;
   private readonly clock: Clock;
   private readonly log: Logger;
   private readonly storage: RaftStorage;
@@ -94,7 +96,7 @@ export class RaftNode implements AsyncDisposable {
 
   constructor(dependencies: RaftNodeDependencies, options: ResolvedOptions) {
     const { clock = systemClock, random = systemRandom, storage, transport, fsm } = dependencies;
-    this.options = options;
+    this.live = new LiveOptions(options);
     this.clock = clock;
     this.storage = storage;
     this.transport = transport;
@@ -110,7 +112,7 @@ export class RaftNode implements AsyncDisposable {
       clock === systemClock
         ? { nowMs: bootTimeMs, durationMs: Math.max(0, leaseMs(options) - bootTimeStepMs) }
         : { nowMs: () => clock.monotonic(), durationMs: leaseMs(options) };
-    const parts = { clock, random, lease, storage, transport, fsm, options, log, metrics, defer };
+    const parts = { clock, random, lease, storage, transport, fsm, options: this.live, log, metrics, defer };
     this.engine = new Engine(
       { ...parts, probe: dependencies.probe ?? {} },
       {
@@ -132,10 +134,10 @@ export class RaftNode implements AsyncDisposable {
       storage,
       transport,
       clock,
-      options,
+      options: this.live,
       proposals,
       members,
-      active: (id) => this.engine.isActive(id),
+      active: (id) => this.engine.peers.isActive(id),
       leadership: () => this.leadership(),
       onLeadership: (listener) => this.onLeadership(listener),
       wake: () => this.engine.wake(),
@@ -144,7 +146,7 @@ export class RaftNode implements AsyncDisposable {
       storage,
       transport,
       applier,
-      options,
+      options: this.live,
       metrics,
       log,
       confState: () => raw.confState(),
@@ -233,7 +235,7 @@ export class RaftNode implements AsyncDisposable {
   status(): NodeStatus {
     const { raw, applier } = this.engine;
     const { members, sessions } = applier;
-    const silent = [...members.keys()].filter((id) => id !== this.id && !this.engine.isActive(id));
+    const silent = [...members.keys()].filter((id) => id !== this.id && !this.engine.peers.isActive(id));
     const refusals = this.peers.refusals();
     return { ...raw.status(), members: [...members.values()], sessions: sessions.size, silent, refusals };
   }
@@ -333,15 +335,63 @@ export class RaftNode implements AsyncDisposable {
     return this.snapshots.takeNow();
   }
 
-  /** Campaigns now, though there may be a leader; for operators and tests. It does not wait for a leader's lease. */
+  /**
+   * Drops the log up to `upTo`, by default all that the newest snapshot holds; resolves with the first index that is
+   * left. A follower that needs what was dropped is sent the snapshot. Rejects `RAFT_ARGUMENT_INVALID` if no snapshot
+   * holds it.
+   */
+  async compact(upTo?: number): Promise<number> {
+    this.ensureOpen();
+    return this.snapshots.compact(upTo);
+  }
+
+  /**
+   * Takes a snapshot of what is applied and resolves with it as a file to keep: read its `chunks` once, to their end.
+   * `importSnapshot` begins a new group from it. Members that lag export what they have; `read()` first for all of it.
+   */
+  async exportSnapshot(): Promise<ExportedSnapshot> {
+    this.ensureOpen();
+    const { clusterId } = this.storage.identity;
+    return exportedSnapshot(await this.snapshots.open(), { level: this.level, clusterId, takenMs: this.clock.now() });
+  }
+
+  /** Options as they are now. */
+  get options(): ResolvedOptions {
+    return this.live.current;
+  }
+
+  /** Changes options, all or none, until the member ends. @throws RaftError `RAFT_OPTIONS_INVALID`, `RAFT_CLOSED` */
+  changeOptions(changes: ChangeableOptions): void {
+    this.ensureOpen();
+    this.live.change(changes);
+  }
+
+  /**
+   * Asks to lead: the leader is asked to hand over to this member, and without one an election begins now. Resolves when
+   * that is under way; `onLeadership` reports what comes of it. Rejects `RAFT_MEMBERSHIP_REFUSED` if it is no voter.
+   */
   async campaign(): Promise<void> {
     this.ensureOpen();
+    this.membership.checkVoter(this.id);
     this.engine.campaign();
   }
 
   /** Calls `listener` with the members at each change of them. Returns what ends that. */
   onMembers(listener: (members: readonly Member[]) => void): () => void {
     return this.peers.onMembers(listener);
+  }
+
+  /**
+   * Calls `listener`, while this member leads, with what it knows of the others: first within a tick, then at each change;
+   * with none when it leads no more. Returns what ends that.
+   */
+  onPeers(listener: PeersListener): () => void {
+    return this.engine.peers.onPeers(listener);
+  }
+
+  /** Calls `listener` when a peer is refused, here or by the peer, and once a minute while that goes on. Returns what ends that. */
+  onRefusal(listener: (refusal: Refusal) => void): () => void {
+    return this.peers.onRefusal(listener);
   }
 
   /** What it is inside, for checkers. */

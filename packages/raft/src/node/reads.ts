@@ -29,7 +29,7 @@ interface Confirmed {
 export interface ReadLimits {
   readonly origin: number;
   readonly boot: number;
-  readonly timeoutMs: number;
+  readonly timeoutMs: () => number;
   readonly retryMs: number;
 }
 
@@ -115,7 +115,8 @@ export class Reads {
       this.asked.delete(round);
       this.waiting.push(...readers);
     }
-    const late = ({ sinceMs }: Reader): boolean => now - sinceMs >= this.limits.timeoutMs;
+    const timeoutMs = this.limits.timeoutMs();
+    const late = ({ sinceMs }: Reader): boolean => now - sinceMs >= timeoutMs;
     const giveUp = (readers: readonly Reader[]): Reader[] => {
       for (const { reject } of readers.filter(late)) reject(timedOut());
       return readers.filter((reader) => !late(reader));

@@ -6,11 +6,13 @@
  */
 import { systemClock, type Clock } from "@warren/std";
 
-import { LocalApplyThread, message, type ConfState } from "../core/index.ts";
+import { LocalApplyThread, message, RawNode, type ConfState, type Entry } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
 import type { Member } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
+import { readChange } from "./change-context.ts";
+import { aloneAmong, checkNewGroup } from "./new-group.ts";
 import type { StateMachine } from "./state-machine.ts";
 
 export interface Recovery {
@@ -53,25 +55,41 @@ export async function recoverGroup(
 
 function planRecovery(storage: RaftStorage, members: readonly Member[], clusterId: string): RecoveryReport {
   const { nodeId, clusterId: old } = storage.identity;
-  const refused = (argument: string, why: string): RaftError =>
-    new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument }, `the group is not recovered: ${why}`);
-  if (!members.some(({ id }) => id === nodeId))
-    throw refused("members", `its new members do not name ${nodeId}, whose log it is`);
-  if (new Set(members.map(({ id }) => id)).size < members.length) throw refused("members", "a member is named twice");
-  if (clusterId === old)
-    throw refused("clusterId", `by its old id, ${old}, lost voters could come back and be counted`);
-  if (storage.lastIndex() === 0) throw refused("storage", "this member's log is empty");
-  const { hardState, confState } = storage.initialState();
-  // Alone at first: the others have no log, so they can't be counted before they have been sent one.
-  const after = {
-    voters: [nodeId],
-    learners: members.flatMap(({ id }) => (id === nodeId ? [] : [id])).sort((a, b) => a - b),
-    votersOutgoing: [],
-    learnersNext: [],
-    autoLeave: false,
-  };
+  checkNewGroup({ members, clusterId, nodeId, old });
   const last = storage.lastIndex();
-  return { before: confState, after, last, uncommitted: last - hardState.commit };
+  if (last === 0) {
+    const text = "no new group is made: this member's log is empty; recover from one that has a log";
+    throw new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "storage" }, text);
+  }
+  const { commit } = storage.initialState().hardState;
+  return { before: lastConfiguration(storage), after: aloneAmong(members, nodeId), last, uncommitted: last - commit };
+}
+
+/** The configuration after everything that is in the log. */
+function lastConfiguration(storage: RaftStorage): ConfState {
+  const core = new RawNode({
+    id: storage.identity.nodeId,
+    storage,
+    random: { int: () => 0 },
+    applied: storage.snapshots()[0]?.index ?? 0,
+  });
+  for (const entries of batches(storage)) {
+    for (const entry of entries) {
+      const change = entry.type === "EntryNormal" ? undefined : readChange(entry)?.change;
+      if (change !== undefined) core.applyConfChange(change);
+    }
+  }
+  return core.confState();
+}
+
+/** The log behind the newest snapshot. */
+function* batches(storage: RaftStorage): Generator<readonly Entry[], void, void> {
+  const last = storage.lastIndex();
+  for (let from = (storage.snapshots()[0]?.index ?? 0) + 1; from <= last;) {
+    const entries = storage.entries(from, last + 1, 1024 * 1024);
+    yield entries;
+    from += entries.length;
+  }
 }
 
 async function carryOut(
@@ -81,7 +99,7 @@ async function carryOut(
   { members, clusterId, incarnation }: Recovery,
   { last, after }: RecoveryReport,
 ): Promise<void> {
-  const applier = await replay(storage, fsm, clock, last);
+  const applier = await replay(storage, fsm, clock);
   applier.members = new Map(members.map((member) => [member.id, member]));
   const term = storage.initialState().hardState.term + 1;
   // At an index and term of its own, so that no other snapshot is taken for it.
@@ -91,7 +109,7 @@ async function carryOut(
 }
 
 /** The state after everything that is in the log. */
-async function replay(storage: RaftStorage, fsm: StateMachine, clock: Clock, last: number): Promise<Applier> {
+async function replay(storage: RaftStorage, fsm: StateMachine, clock: Clock): Promise<Applier> {
   const { confState } = storage.initialState();
   let failure: unknown;
   const ignored = (): void => undefined;
@@ -107,12 +125,10 @@ async function replay(storage: RaftStorage, fsm: StateMachine, clock: Clock, las
   });
   const newest = storage.snapshots()[0]?.index ?? 0;
   if (newest > 0) await applier.restore(storage, newest);
-  for (let from = newest + 1; from <= last;) {
-    const entries = storage.entries(from, last + 1, 1024 * 1024);
+  for (const entries of batches(storage)) {
     applier.push(message("MsgStorageApply", { to: LocalApplyThread, entries }));
     await applier.idle();
     if (failure !== undefined) throw failure as Error;
-    from += entries.length;
   }
   return applier;
 }

@@ -2,18 +2,19 @@
 import { assert, errorText, type Logger } from "@warren/std";
 
 import type { ConfState, Message, NodeId, SnapshotMetadata, SnapshotStatus } from "../core/index.ts";
-import type { RaftStorage, SnapshotSource } from "../storage/index.ts";
+import { RaftError } from "../errors.ts";
+import type { RaftStorage, SnapshotReader, SnapshotSource } from "../storage/index.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { Applier } from "./applier.ts";
 import type { RaftMetrics } from "./metrics.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { LiveOptions } from "./options.ts";
 import { closed } from "./reads.ts";
 
 export interface SnapshotsParts {
   readonly storage: RaftStorage;
   readonly transport: Transport;
   readonly applier: Applier;
-  readonly options: ResolvedOptions;
+  readonly options: LiveOptions;
   readonly metrics: RaftMetrics;
   readonly log: Logger;
   readonly confState: () => ConfState;
@@ -65,7 +66,7 @@ export class Snapshots {
   private isDue(index: number): boolean {
     const { storage, options, confState } = this.parts;
     const newest = storage.snapshots()[0];
-    if (index - (newest?.index ?? 0) >= options.snapshotEntries) return true;
+    if (index - (newest?.index ?? 0) >= options.current.snapshotEntries) return true;
     const named = (id: NodeId): boolean =>
       newest !== undefined && (newest.confState.voters.includes(id) || newest.confState.learners.includes(id));
     const { voters, learners } = confState();
@@ -93,7 +94,7 @@ export class Snapshots {
   private async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const { storage, options, metrics } = this.parts;
     await storage.saveSnapshot(metadata, this.whileOpen(chunks));
-    await storage.compact(Math.max(0, metadata.index - options.trailingEntries));
+    await storage.compact(Math.max(0, metadata.index - options.current.trailingEntries));
     metrics.snapshots.add();
   }
 
@@ -103,6 +104,35 @@ export class Snapshots {
       if (this.isClosed) throw closed();
       yield chunk;
     }
+  }
+
+  /**
+   * Drops the log up to `upTo`, by default all that the newest snapshot holds; the first index that is left.
+   * @throws RaftError `RAFT_ARGUMENT_INVALID` if no snapshot holds what would be dropped
+   */
+  async compact(upTo?: number): Promise<number> {
+    const { storage, applier } = this.parts;
+    // One that the log has not reached waits to be installed.
+    const newest = storage.snapshots().find(({ index }) => index <= applier.index)?.index ?? 0;
+    const index = upTo ?? newest;
+    if (!Number.isSafeInteger(index) || index < 0 || index > newest) {
+      const text = `the log can't be compacted up to ${String(index)}: the newest snapshot holds it up to ${newest}; take one first`;
+      throw new RaftError({ code: "RAFT_ARGUMENT_INVALID", argument: "upTo" }, text);
+    }
+    await storage.compact(index);
+    return storage.firstIndex();
+  }
+
+  /** A snapshot of what is applied now, with its beginning read: it can be read to its end though newer ones replace it. */
+  async open(): Promise<SnapshotReader> {
+    const { index } = await this.takeNow();
+    const reader = this.parts.storage.openSnapshot(index);
+    const chunks = reader.chunks[Symbol.asyncIterator]();
+    const first = await chunks.next();
+    async function* whole(): AsyncGenerator<Uint8Array, void, void> {
+      for (let next = first; next.done !== true; next = await chunks.next()) yield next.value;
+    }
+    return { ...reader, chunks: whole() };
   }
 
   send(m: Message): void {

@@ -36,7 +36,7 @@ assert(padded(largestRecordBytes) <= halfBytes, "the largest record fits half of
 assert(headBytes + opHeadBytes <= sectorBytes, "a record's head and an operation's fit a sector");
 assert(largestRecordBytes < removed, "no value is as long as the mark of a removed key");
 
-interface JournalRecord {
+export interface JournalRecord {
   readonly number: number;
   readonly ops: readonly KeyValueOp[];
 }
@@ -65,14 +65,20 @@ export async function openJournal(path: string, known: boolean): Promise<OpenedJ
   try {
     const bytes = Buffer.alloc(fileBytes);
     const { bytesRead } = await handle.read(bytes, 0, fileBytes, 0);
-    const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
-    if (head === undefined || bytesRead < fileBytes) throw journalCorrupt("its head is damaged");
-    checkLevel(head.level, "the journal");
-    return { journal: new Journal(handle, head.salt), records: readRecords(bytes, head.salt) };
+    const { salt, records } = parseJournal(bytes.subarray(0, bytesRead));
+    return { journal: new Journal(handle, salt), records };
   } catch (error) {
     await handle.close();
     throw error;
   }
+}
+
+/** What is in a journal's file. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_LEVEL_UNREADABLE` */
+export function parseJournal(bytes: Buffer): { readonly salt: number; readonly records: readonly JournalRecord[] } {
+  const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
+  if (head === undefined || bytes.length < fileBytes) throw journalCorrupt("its head is damaged");
+  checkLevel(head.level, "the journal");
+  return { salt: head.salt, records: readRecords(bytes, head.salt) };
 }
 
 /** Zeros are written, not only promised: a block's first write would be the file system's business again. */

@@ -16,16 +16,22 @@ import { journalCorrupt } from "./refusals.ts";
 /** The number of the last record that the store holds. */
 const numberKey = Buffer.from("j");
 
+/** The number of the last record that a store holds; `undefined` if it has no journal. */
+export function recordHeld(store: KeyValue): number | undefined {
+  const known = store.get(numberKey);
+  return known === undefined ? undefined : asBuffer(known).readDoubleLE();
+}
+
 /** Whether a store has a journal: without it, it may lack what was durable. */
 export function hasJournal(store: KeyValue): boolean {
-  return store.get(numberKey) !== undefined;
+  return recordHeld(store) !== undefined;
 }
 
 /** Brings the store up to its journal. @throws RaftError `RAFT_JOURNAL_CORRUPT` */
 export async function openJournaled(store: KeyValue, { journal, records }: OpenedJournal): Promise<KeyValue> {
   try {
-    const known = store.get(numberKey);
-    const held = known === undefined ? 0 : asBuffer(known).readDoubleLE();
+    const known = recordHeld(store);
+    const held = known ?? 0;
     let number = held;
     const missed = new Map<string, KeyValueOp>();
     for (const record of records) {

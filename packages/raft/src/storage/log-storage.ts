@@ -8,6 +8,8 @@
  * its sync was done; a sync of our own makes it durable before anyone relies on it. D5: behind a new term or vote stands
  * another record: a damaged last record is taken for a write that never ended, and a vote that was given is never that.
  */
+import { randomUUID } from "node:crypto";
+
 import { assert, serially } from "@warren/std";
 
 import {
@@ -21,6 +23,7 @@ import {
 import type { RaftError } from "../errors.ts";
 import { checkLevel, levels as currentLevels, type Levels } from "../levels.ts";
 import type { Disk, KeyValue, KeyValueOp, StreamOptions } from "./disk.ts";
+import { entryKey, identityKey, markerName, peerKey, stateKey } from "./keys.ts";
 import { asBuffer, decodeEntry, encodeEntry, seal, unseal } from "./record.ts";
 import { logCorrupt, logHole, mismatch, stateCorrupt, storageFailed, tailLost } from "./refusals.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
@@ -29,15 +32,12 @@ import type { Identity, RaftStorage, SnapshotReader, SnapshotSource, Write } fro
 /** Of the layout of the small records here; what the whole directory needs stands in its identity. */
 const level = 1;
 const noConfState: ConfState = { voters: [], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
-const identityKey = Buffer.from("i");
-const stateKey = Buffer.from("s");
-const markerName = "tail";
 
 export interface LogStorageOptions {
   readonly clusterId: string;
   readonly nodeId: number;
-  /** Used only when the storage is made. */
-  readonly newIncarnation: () => string;
+  /** Used only when the storage is made. @default crypto.randomUUID */
+  readonly newIncarnation?: () => string;
   /** Snapshots kept. @default 3 */
   readonly snapshotsKept?: number;
   /** Levels that the program reads; a test gives another program's. @default this program's */
@@ -46,7 +46,8 @@ export interface LogStorageOptions {
   readonly cacheBytes?: number;
 }
 
-interface State extends HardState {
+/** The record of term, vote, commit and bounds. */
+export interface State extends HardState {
   /** Index and term of the last entry that was compacted. */
   compacted: { index: number; term: number };
   last: number;
@@ -289,7 +290,7 @@ class LogStorage implements RaftStorage {
   }
 
   async rememberPeer(id: number, incarnation: string): Promise<boolean> {
-    const key = Buffer.from(`p${id}`);
+    const key = peerKey(id);
     return this.inTurn(async () => {
       const known = this.kv.get(key);
       if (known !== undefined) return unseal(known) === incarnation;
@@ -299,7 +300,7 @@ class LogStorage implements RaftStorage {
   }
 
   forgetPeer(id: number): Promise<void> {
-    const ops: KeyValueOp[] = [{ type: "del", key: Buffer.from(`p${id}`) }];
+    const ops: KeyValueOp[] = [{ type: "del", key: peerKey(id) }];
     return this.inTurn(() => this.guard(() => this.kv.batch(ops, { sync: true })));
   }
 
@@ -397,14 +398,6 @@ class LogStorage implements RaftStorage {
   }
 }
 
-function entryKey(index: number): Buffer {
-  const key = Buffer.allocUnsafe(9);
-  key[0] = 0x65;
-  key.writeUInt32BE(Math.floor(index / 2 ** 32), 1);
-  key.writeUInt32BE(index % 2 ** 32, 5);
-  return key;
-}
-
 async function readMarker(disk: Disk): Promise<number | undefined> {
   const bytes = await disk.read(markerName);
   if (bytes === undefined || bytes.length === 0) return undefined;
@@ -416,7 +409,7 @@ async function readMarker(disk: Disk): Promise<number | undefined> {
 }
 
 /** Whose directory it is, and the highest level of anything in it. */
-interface IdentityRecord extends Identity {
+export interface IdentityRecord extends Identity {
   readonly level: number;
 }
 
@@ -426,11 +419,11 @@ async function openIdentity(
   options: LogStorageOptions,
   marker: number | undefined,
 ): Promise<IdentityRecord> {
-  const { clusterId, nodeId, levels = currentLevels } = options;
+  const { clusterId, nodeId, levels = currentLevels, newIncarnation = randomUUID } = options;
   const stored = kv.get(identityKey);
   if (stored === undefined) {
     if (marker !== undefined) throw tailLost(0, marker);
-    const identity = { level: levels.minLevel, clusterId, nodeId, incarnation: options.newIncarnation() };
+    const identity = { level: levels.minLevel, clusterId, nodeId, incarnation: newIncarnation() };
     await kv.batch([{ type: "put", key: identityKey, value: seal(identity) }], { sync: true });
     await disk.overwrite(markerName, seal({ level, last: 0 }), { sync: true });
     return identity;

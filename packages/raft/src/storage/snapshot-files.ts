@@ -27,7 +27,8 @@ const blockBytes = 256 * 1024;
 const syncBytes = 4 * 1024 * 1024;
 const temporary = "snapshot.tmp";
 
-interface Head {
+/** What lists a snapshot. */
+export interface SnapshotFileHead {
   readonly metadata: SnapshotMetadata;
   readonly bytes: number;
   readonly checksum: number;
@@ -60,7 +61,7 @@ export class SnapshotFiles {
   private readonly disk: Disk;
   private readonly keep: number;
   /** Newest first. */
-  private held: Head[] = [];
+  private held: SnapshotFileHead[] = [];
   private temporaries = 0;
   /** What has come of a snapshot from elsewhere. */
   private partial: Partial | undefined;
@@ -73,11 +74,8 @@ export class SnapshotFiles {
   async load(): Promise<void> {
     for (const name of await this.disk.list()) {
       if (name.startsWith(temporary)) await this.disk.remove(name);
-      const index = /^snapshot-(\d+)\.head$/u.exec(name)?.[1];
-      if (index === undefined) continue;
-      const head = unseal((await this.disk.read(name)) ?? Buffer.alloc(0)) as Head | undefined;
-      if (head === undefined) throw snapshotCorrupt(Number(index));
-      this.held.push(head);
+      const index = headOf(name);
+      if (index !== undefined) this.held.push(readHead(index, (await this.disk.read(name)) ?? Buffer.alloc(0)));
     }
     this.held.sort((a, b) => b.metadata.index - a.metadata.index);
   }
@@ -191,10 +189,14 @@ export class SnapshotFiles {
   }
 
   /** Gives a body that is durable its name, and lists it. */
-  private async publish(name: string, metadata: SnapshotMetadata, body: Omit<Head, "metadata">): Promise<void> {
+  private async publish(
+    name: string,
+    metadata: SnapshotMetadata,
+    body: Omit<SnapshotFileHead, "metadata">,
+  ): Promise<void> {
     await this.disk.rename(name, bodyName(metadata.index));
     // S3: the head, which lists it, comes last.
-    const head: Head = { metadata, ...body };
+    const head: SnapshotFileHead = { metadata, ...body };
     const headFile = await this.disk.create(`${name}.head`);
     try {
       await headFile.write(seal(head));
@@ -220,7 +222,10 @@ export class SnapshotFiles {
     await this.retain((held) => !gone.has(held));
   }
 
-  private async writeBody(name: string, chunks: AsyncIterable<Uint8Array>): Promise<Omit<Head, "metadata">> {
+  private async writeBody(
+    name: string,
+    chunks: AsyncIterable<Uint8Array>,
+  ): Promise<Omit<SnapshotFileHead, "metadata">> {
     let bytes = 0;
     let checksum = 0;
     let unsynced = 0;
@@ -279,7 +284,25 @@ async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   if (filled > 0) yield block.subarray(0, filled);
 }
 
-async function* verified(disk: Disk, head: Head, options: StreamOptions): AsyncGenerator<Uint8Array, void, void> {
+/** The index of the snapshot whose head a file is; `undefined` if it is none. */
+export function headOf(name: string): number | undefined {
+  const index = /^snapshot-(\d+)\.head$/u.exec(name)?.[1];
+  return index === undefined ? undefined : Number(index);
+}
+
+/** @throws RaftError `RAFT_SNAPSHOT_CORRUPT` */
+export function readHead(index: number, bytes: Uint8Array): SnapshotFileHead {
+  const head = unseal(bytes) as SnapshotFileHead | undefined;
+  if (head === undefined) throw snapshotCorrupt(index);
+  return head;
+}
+
+/** A snapshot's bytes. @throws RaftError `RAFT_SNAPSHOT_CORRUPT` before its end, if it is damaged */
+export async function* verified(
+  disk: Pick<Disk, "stream">,
+  head: SnapshotFileHead,
+  options: StreamOptions,
+): AsyncGenerator<Uint8Array, void, void> {
   const { index } = head.metadata;
   let checksum = 0;
   let bytes = 0;

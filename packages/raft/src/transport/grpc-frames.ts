@@ -2,6 +2,7 @@
  * gRPC's messages on an HTTP/2 stream: a byte that says "not compressed", four of length, and `Frame { bytes body = 1 }`
  * of `proto/warren/raft/v1/raft.proto`, laid by hand so that entries are not encoded again.
  */
+import { pushVarint, readVarint } from "@warren/std";
 import { RaftError } from "../errors.ts";
 
 /** Largest message taken: a batch of appends to one peer. */
@@ -11,7 +12,8 @@ const prefixBytes = 5;
 const bodyTag = 0x0a;
 
 export function encodeFrame(body: Uint8Array): Buffer {
-  const length = varint(body.length);
+  const length: number[] = [];
+  pushVarint(length, body.length);
   const messageBytes = 1 + length.length + body.length;
   // From the pool if it is small: a frame lives until it is encrypted.
   const frame = Buffer.allocUnsafe(prefixBytes + messageBytes);
@@ -21,14 +23,6 @@ export function encodeFrame(body: Uint8Array): Buffer {
   for (const byte of length) frame[at++] = byte;
   frame.set(body, at);
   return frame;
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-  bytes.push(rest);
-  return bytes;
 }
 
 /** Takes a stream's chunks as they come, and gives the bodies of the frames that they complete. */
@@ -70,15 +64,10 @@ function messageLength(bytes: Buffer, at: number): number {
 function bodyOf(message: Buffer): Buffer {
   // A field that has its default may be left out.
   if (message.length === 0) return message;
-  let at = 1;
-  let length = 0;
-  for (let scale = 1; at < message.length; scale *= 128) {
-    const byte = message[at++] as number;
-    length += (byte & 0x7f) * scale;
-    if (byte < 128) break;
-  }
-  if (message[0] !== bodyTag || at + length !== message.length) throw invalid("it is not one bytes field");
-  return message.subarray(at);
+  const length = readVarint(message, 1);
+  if (message[0] !== bodyTag || length === undefined || length.end + length.value !== message.length)
+    throw invalid("it is not one bytes field");
+  return message.subarray(length.end);
 }
 
 function invalid(why: string): RaftError {

@@ -14,7 +14,7 @@ import {
   type SecureContextOptions,
   type Server,
 } from "node:tls";
-
+import { parseHostPort, type HostPort } from "@warren/std";
 import type { Member } from "./transport.ts";
 
 /** This member's certificate and key, and the authority that signed everyone's; PEM. */
@@ -76,8 +76,7 @@ export function secureServer(source: TlsSource, failed: (error: unknown) => void
 /** A connection to a member, whose certificate must bear `name`; over `through`, if that is given. */
 export function secureConnection({ address }: Member, name: string, source: TlsSource, through?: Duplex): TLSSocket {
   if (through instanceof TLSSocket) return through;
-  const { host, port } = hostAndPort(address);
-  const target = through === undefined ? { host, port } : { socket: through };
+  const target = through === undefined ? hostAndPort(address) : { socket: through };
   return connect({ ...optionsOf(read(source)), ...target, servername: name, ALPNProtocols: protocols });
 }
 
@@ -89,17 +88,17 @@ export function notNamed(socket: TLSSocket, name: string): string | undefined {
   return checkServerIdentity(name, certificate) === undefined ? undefined : `its certificate does not name ${name}`;
 }
 
-/** `HOST:PORT` or `[HOST]:PORT`. */
-export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(":");
-  return { host: address.slice(0, colon).replace(/^\[|\]$/gu, ""), port: Number(address.slice(colon + 1)) };
+/** Of an address that `addressProblem` accepts, or of a listener: `HOST:PORT` or `[HOST]:PORT`, port 0 for any. */
+export function hostAndPort(address: string): HostPort {
+  const parsed = parseHostPort(address);
+  if (parsed === undefined) throw new Error(`${JSON.stringify(address)} is not HOST:PORT`);
+  return parsed;
 }
 
-const addressForm = /^(?:\[(?<bare>[0-9a-f:.]+)\]|(?<named>[^\s:/?#@[\]]{1,255})):(?<port>\d{1,5})$/iu;
-
-/** Why an address is none that can be dialled. */
+/** Why an address can't be dialled; undefined where it can. */
 export function addressProblem(address: string): string | undefined {
-  const { bare, port } = addressForm.exec(address)?.groups ?? {};
-  if (port === undefined || (bare !== undefined && !isIPv6(bare))) return `${JSON.stringify(address)} is not HOST:PORT`;
-  return Number(port) > 0 && Number(port) < 65_536 ? undefined : `"${address}" has no port from 1 to 65535`;
+  const { host, port } = parseHostPort(address) ?? {};
+  if (host === undefined || host.length > 255 || (host.includes(":") && !isIPv6(host)))
+    return `${JSON.stringify(address)} is not HOST:PORT`;
+  return port === 0 ? `"${address}" has no port from 1 to 65535` : undefined;
 }

@@ -2,73 +2,23 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { MemoryNetwork, memoryDisk, openFileDisk, openLogStorage, startRaftNode } from "../../src/index.ts";
-import type { Disk, Member, RaftNode, RaftNodeOptions } from "../../src/index.ts";
-import { KeyValueMachine, put } from "./key-value-machine.ts";
-
-const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}` }));
-const quick: RaftNodeOptions = { tickMs: 5, electionTicks: 10, proposalTimeoutMs: 2_000, readTimeoutMs: 2_000 };
-
-interface Running {
-  readonly node: RaftNode;
-  readonly fsm: KeyValueMachine;
-  readonly disk: Disk;
-}
-
-const running: Running[] = [];
-
-async function start(
-  network: MemoryNetwork,
-  id: number,
-  options: RaftNodeOptions,
-  disk = memoryDisk(),
-): Promise<Running> {
-  const storage = await openLogStorage(disk, {
-    clusterId: "test",
-    nodeId: id,
-    newIncarnation: () => String(systemRandom.next()),
-  });
-  const fsm = new KeyValueMachine();
-  const transport = network.transport();
-  const node = await startRaftNode(
-    { clock: systemClock, random: systemRandom, storage, transport, fsm },
-    { ...quick, ...options },
-  );
-  const made = { node, fsm, disk };
-  running.push(made);
-  return made;
-}
-
-async function cluster(
-  options: RaftNodeOptions = {},
-): Promise<{ network: MemoryNetwork; nodes: Running[]; leader: Running }> {
-  const network = new MemoryNetwork();
-  const nodes = await Promise.all(members.map(({ id }) => start(network, id, { bootstrap: members, ...options })));
-  return { network, nodes, leader: await leaderOf(nodes) };
-}
-
-function leaderOf(nodes: Running[]): Promise<Running> {
-  return until("someone leads", () => nodes.find(({ node }) => node.leadership().isLeader));
-}
-
-afterEach(async () => {
-  await Promise.all(running.splice(0).map(({ node }) => node.close()));
-});
+import { MemoryNetwork, memoryDisk, openFileDisk, type Disk } from "../../src/index.ts";
+import { leaderOf, members, startGroup, startMember } from "./group.ts";
+import { put } from "./key-value-machine.ts";
 
 describe("a single member", () => {
   test("keeps what it acknowledged, through LevelDB, snapshots and a restart", async () => {
     const directory = await mkdtemp(join(tmpdir(), "raft-"));
     try {
       const options = { bootstrap: members.slice(0, 1), snapshotEntries: 20, trailingEntries: 5 };
-      const first = await start(new MemoryNetwork(), 1, options, await openFileDisk(directory));
+      const first = await startMember(new MemoryNetwork(), 1, options, { disk: await openFileDisk(directory) });
       await leaderOf([first]);
       for (let i = 0; i < 50; i++) await first.node.propose(put(`k${i}`, `v${i}`));
       await first.node.close();
-      const second = await start(new MemoryNetwork(), 1, options, await openFileDisk(directory));
+      const second = await startMember(new MemoryNetwork(), 1, options, { disk: await openFileDisk(directory) });
       await second.node.read();
       for (let i = 0; i < 50; i++) expect(second.fsm.state.get(`k${i}`)).toBe(`v${i}`);
       await second.node.close();
@@ -80,7 +30,7 @@ describe("a single member", () => {
 
 describe("three members", () => {
   test("a proposal on any of them is applied on all, with its result", async () => {
-    const { nodes } = await cluster({ forwardProposals: true });
+    const { nodes } = await startGroup({ forwardProposals: true });
     for (const [at, { node }] of nodes.entries()) {
       await until("a leader is known here", () => node.leadership().leader !== undefined);
       await node.propose(put(`k${at}`, "v"));
@@ -92,7 +42,7 @@ describe("three members", () => {
   });
 
   test("a new leader keeps what the old one acknowledged", async () => {
-    const { nodes, leader } = await cluster();
+    const { nodes, leader } = await startGroup();
     await leader.node.propose(put("a", "1"));
     await leader.node.close();
     const rest = nodes.filter((other) => other !== leader);
@@ -102,7 +52,7 @@ describe("three members", () => {
   });
 
   test("a leader cut off answers no read, by lease neither", async () => {
-    const { network, nodes, leader } = await cluster({ reads: "lease", readTimeoutMs: 400 });
+    const { network, nodes, leader } = await startGroup({ reads: "lease", readTimeoutMs: 400 });
     await leader.node.propose(put("a", "1"));
     await leader.node.read();
     network.reaches = (from, to) => from !== leader.node.id && to !== leader.node.id;
@@ -114,7 +64,7 @@ describe("three members", () => {
   });
 
   test("a command repeated in a session is applied once, after a snapshot and another leader too", async () => {
-    const { nodes, leader } = await cluster({ snapshotEntries: 5 });
+    const { nodes, leader } = await startGroup({ snapshotEntries: 5 });
     const session = await leader.node.openSession();
     const first = await leader.node.proposeInSession(session, 1, 0, put("n", "+"));
     for (let i = 0; i < 10; i++) await leader.node.propose(put("other", String(i)));
@@ -129,11 +79,11 @@ describe("three members", () => {
   });
 
   test("a member that joins gets a snapshot, catches up, votes, and is removed again", async () => {
-    const { network, nodes, leader } = await cluster({ snapshotEntries: 10, trailingEntries: 0 });
+    const { network, nodes, leader } = await startGroup({ snapshotEntries: 10, trailingEntries: 0 });
     for (let i = 0; i < 30; i++) await leader.node.propose(put(`k${i}`, "v"));
     const fourth = { id: 4, address: "member-4" };
     await leader.node.addLearner(fourth);
-    const joined = await start(network, 4, { join: members });
+    const joined = await startMember(network, 4, { join: members });
     await until("it holds all", () => joined.fsm.state.size === 30);
     await until("it is promoted", () =>
       leader.node.promote(4).then(
@@ -148,12 +98,12 @@ describe("three members", () => {
   });
 
   test("a member that lost its log is refused under its old id", async () => {
-    const { network, nodes, leader } = await cluster();
+    const { network, nodes, leader } = await startGroup();
     const victim = nodes.find((other) => other !== leader)!;
     await leader.node.propose(put("a", "1"));
     await until("both have met", () => victim.fsm.state.size === 1);
     await victim.node.close();
-    const wiped = await start(network, victim.node.id, { bootstrap: members });
+    const wiped = await startMember(network, victim.node.id, { bootstrap: members });
     await leader.node.propose(put("b", "2"));
     await leader.node.propose(put("c", "3"));
     expect(wiped.fsm.state.size).toBe(0);
@@ -169,7 +119,7 @@ describe("three members", () => {
       await kv.batch(ops, options);
     };
     const faulty: Disk = { ...disk, openKeyValue: async () => ({ ...kv, batch }) };
-    const faultyNode = await start(new MemoryNetwork(), 1, { bootstrap: members.slice(0, 1) }, faulty);
+    const faultyNode = await startMember(new MemoryNetwork(), 1, { bootstrap: members.slice(0, 1) }, { disk: faulty });
     const { node } = await leaderOf([faultyNode]);
     await node.propose(put("a", "1"));
     broken = true;
@@ -180,7 +130,7 @@ describe("three members", () => {
   });
 
   test("drain answers what is pending, hands over and closes", async () => {
-    const { nodes, leader } = await cluster();
+    const { nodes, leader } = await startGroup();
     const pending = leader.node.propose(put("a", "1"));
     await leader.node.drain({ graceMs: 2_000 });
     expect((await pending).index).toBeGreaterThan(1);

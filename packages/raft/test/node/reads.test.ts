@@ -6,7 +6,7 @@ import { Reads } from "../../src/node/reads.ts";
 function reads(): { reads: Reads; clock: FakeClock; asked: Uint8Array[]; ask: (context: Uint8Array) => boolean } {
   const clock = new FakeClock();
   const asked: Uint8Array[] = [];
-  const limits = { origin: 1, boot: 2, timeoutMs: 1_000, retryMs: 100 };
+  const limits = { origin: 1, boot: 2, timeoutMs: () => 1_000, retryMs: 100 };
   return { reads: new Reads(clock, limits), clock, asked, ask: (context) => asked.push(context) > 0 };
 }
 

@@ -5,22 +5,18 @@ import { expect, test } from "vitest";
 import {
   MemoryNetwork,
   memoryDisk,
-  openLogStorage,
   recoverGroup,
   startRaftNode,
   type Disk,
-  type Member,
   type RaftNode,
   type RaftNodeOptions,
   type RaftStorage,
 } from "../../src/index.ts";
+import { members, openStorage, startGroup } from "./group.ts";
 import { KeyValueMachine, put } from "./key-value-machine.ts";
 
-const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}` }));
-
-function open(disk: Disk, nodeId: number, clusterId = "old"): Promise<RaftStorage> {
-  return openLogStorage(disk, { clusterId, nodeId, newIncarnation: () => String(systemRandom.next()) });
-}
+const open = (disk: Disk, nodeId: number, clusterId = "old"): Promise<RaftStorage> =>
+  openStorage(disk, nodeId, clusterId);
 
 async function start(
   network: MemoryNetwork,
@@ -87,6 +83,18 @@ test("one member's log becomes a new group, with its state and sessions, which t
   await node.propose(put("later", "1"));
   expect(node.status().config.incoming).toEqual(new Set([1, 4]));
   await Promise.all([node.close(), joined.node.close(), old.close()]);
+});
+
+test("the configuration that is reported is the log's, not its newest snapshot's", async () => {
+  const { nodes, leader } = await startGroup();
+  const other = nodes.find((one) => one !== leader)!.node.id;
+  await leader.node.demote(other);
+  await Promise.all(nodes.map(({ node }) => node.close()));
+  const storage = await openStorage(leader.disk, leader.node.id);
+  expect(storage.initialState().confState.voters).toEqual([1, 2, 3]);
+  const recovery = { members: [members[leader.node.id - 1]!], clusterId: "new", incarnation: "again", dryRun: true };
+  const { before } = await recoverGroup({ storage, fsm: new KeyValueMachine() }, recovery);
+  expect(before).toMatchObject({ voters: [1, 2, 3].filter((id) => id !== other), learners: [other] });
 });
 
 test("a recovery that makes no sense changes nothing and says why", async () => {

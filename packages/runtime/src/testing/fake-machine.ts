@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Changes, systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
+import { abortable, Changes, systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError, type RuntimeFailure } from "../errors.ts";
 import { parseReference } from "../reference.ts";
@@ -270,7 +270,7 @@ export class FakeMachine {
     const hold = this.#holds.get(call);
     if (hold !== undefined) {
       hold.waiting += 1;
-      await orAbort(hold.gate.promise, signal).finally(() => (hold.waiting -= 1));
+      await abortable(hold.gate.promise, signal).finally(() => (hold.waiting -= 1));
     }
     if (this.#back !== undefined)
       throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime can't be asked: it is away");
@@ -283,7 +283,7 @@ export class FakeMachine {
 
   /** Resolves when the runtime is there. */
   async present(signal: AbortSignal): Promise<void> {
-    while (this.#back !== undefined) await orAbort(this.#back.promise, signal);
+    while (this.#back !== undefined) await abortable(this.#back.promise, signal);
   }
 
   listen(listener: (event: ContainerEvent | { readonly kind: "away" }) => void): () => void {
@@ -318,15 +318,4 @@ export class FakeMachine {
       throw new Error(`the script ends "${id}", which does not run`);
     return process;
   }
-}
-
-/** As `promise`, unless `signal` aborts first. */
-export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

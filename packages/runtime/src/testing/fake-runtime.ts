@@ -1,4 +1,4 @@
-import { AsyncQueue } from "@warren/std";
+import { abortable, AsyncQueue } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
 import { parseReference, pinReference } from "../reference.ts";
@@ -20,7 +20,7 @@ import type {
 } from "../runtime.ts";
 import { signalNumber, stopSignalNumber } from "../signals.ts";
 import { checkContainerSpec } from "../spec-validation.ts";
-import { FakeContainer, FakeMachine, orAbort, type Published, type RuntimeCall } from "./fake-machine.ts";
+import { FakeContainer, FakeMachine, type Published, type RuntimeCall } from "./fake-machine.ts";
 import { RunningProcess } from "./fake-process.ts";
 
 /** A layer's worth, for `onProgress`. */
@@ -173,7 +173,7 @@ export class FakeRuntime implements Runtime {
     await this.#enter("wait", id, signal);
     const container = this.#container(id);
     if (container.process === undefined) throw wrongState(container);
-    return orAbort(container.process.ended, signal);
+    return abortable(container.process.ended, signal);
   }
 
   async remove(id: string): Promise<void> {

@@ -2,7 +2,7 @@ import type { Filter } from "../rules.ts";
 import { nameOf, taskText } from "../text.ts";
 import { followsTasks } from "./ties.ts";
 
-/** The node has an address left for one more task. */
+/** The node has a free address for the task. */
 export const addresses: Filter = {
   name: "addresses",
   reads: "node",

@@ -5,12 +5,12 @@ import { andText, clip, nameOf } from "../text.ts";
 import type { AffinityTerm, NodeState, TaskState } from "../types.ts";
 import { followsTasks } from "./ties.ts";
 
-/** What a topology says of a node; undefined where the node is in no domain. */
+/** The domain of a node in a topology; undefined where it is in none. */
 export function domainOf(topology: string, node: NodeState): string | undefined {
   return topologyOf(topology)?.(node);
 }
 
-/** Divides by domain; nodes in none are a part of their own. */
+/** Partitions by domain; nodes in none are a partition of their own. */
 export function partitionBy(topology: string): Partitioning {
   return {
     key: topology,
@@ -26,7 +26,7 @@ function terms({ affinity }: TaskState, kind: AffinityTerm["kind"]): readonly Af
   return affinity.filter((term) => term.kind === kind && term.required !== false);
 }
 
-/** A service whose tasks want to be together may begin anywhere. */
+/** The first task of a service with affinity to itself may be placed anywhere. */
 function begins(task: TaskState, { service }: AffinityTerm, world: World): boolean {
   return service === task.serviceId && world.nodesOf(service).size === 0;
 }
@@ -36,7 +36,7 @@ function holds({ service, topology }: AffinityTerm, node: NodeView, world: World
   return value !== undefined && world.tasksIn(service, topology, value) > 0;
 }
 
-/** Required: the domain holds a task of each service named. */
+/** Required affinity: the node's domain holds a task of each named service. */
 export const affinity: Filter = {
   name: "affinity",
   check(task, world) {
@@ -78,7 +78,7 @@ export const affinity: Filter = {
   distance: (task, node, world) => terms(task, "affinity").filter((term) => !holds(term, node, world)).length,
 };
 
-/** Required, both ways: the domain holds no task of the services named, and none that keeps this service away. */
+/** Required anti-affinity, both ways: the node's domain holds no task of the named services, and none that keeps this service away. */
 export const antiAffinity: Filter = {
   name: "anti-affinity",
   check(task, world) {
@@ -110,7 +110,7 @@ export const antiAffinity: Filter = {
       ...met.map((term) => `stop service ${clip(term.service)} in ${domainText(term.topology, node)}`),
       ...away.map((topology) => `stop what keeps service ${clip(task.serviceId)} out of ${domainText(topology, node)}`),
     ];
-    // To stop a task may take away what the affinity needs.
+    // Stopping a task may remove one that the affinity needs.
     const helps = followsTasks(task) ? {} : { help: andText(stops) };
     const [first] = met;
     if (first === undefined) {

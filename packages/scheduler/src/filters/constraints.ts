@@ -17,7 +17,7 @@ interface Compiled {
 
 const compiled = new Map<string, Compiled>();
 
-/** Reads an expression once; the memory is emptied when it has grown large. */
+/** Parses an expression once; the cache is emptied when it has grown large. */
 function compile(expression: string): Compiled {
   let found = compiled.get(expression);
   if (found === undefined) {
@@ -73,12 +73,12 @@ export const constraints: Filter = {
   distance: (task, node) => unmet(task, node).length,
 };
 
-/** Reads each, so that what can't be read is refused before it is taken in. */
+/** Parses each, so that an invalid one is refused before the task is applied. */
 export function checkConstraints(expressions: readonly string[] | undefined): void {
   if (expressions !== undefined) for (const each of expressions) compile(each);
 }
 
-/** The labels to change on the node so that it meets all; undefined where labels alone don't do, or do something else too. */
+/** The labels to change on the node so that it meets all; undefined where labels alone are not enough, or would move it to another domain. */
 function relabelText(task: TaskState, node: NodeView, world: World): string | undefined {
   const labels = { ...node.state.labels };
   const changes: string[] = [];
@@ -87,7 +87,7 @@ function relabelText(task: TaskState, node: NodeView, world: World): string | un
   for (const expression of unmet(task, node)) {
     const { key, operator, values } = compile(expression).constraint;
     const label = labelOf(key);
-    // To change its domain too would change whom it is beside.
+    // A label that is also a topology would change which tasks share the node's domain.
     if (label === undefined || dividing.some((topology) => labelOf(topology) === label)) return undefined;
     const [value = ""] = values;
     if (operator === "!=" || operator === "not in") {

@@ -11,7 +11,7 @@ import { ready } from "./ready.ts";
 import { resources } from "./resources.ts";
 import { taints } from "./taints.ts";
 
-/** In the order in which they are asked; a node is counted for the first that refuses it. */
+/** In their order; a node is counted for the first that refuses it. */
 export const defaultFilters: readonly Filter[] = [
   ready,
   level,

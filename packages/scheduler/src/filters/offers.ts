@@ -2,7 +2,7 @@ import type { Filter, NodeView, World } from "../rules.ts";
 import { andText, clip, listText, nameOf } from "../text.ts";
 import type { NodeState, TaskState } from "../types.ts";
 
-/** The node offers all that the task names. */
+/** A filter of nodes that offer all the names that a task lists. */
 function offers(
   name: string,
   one: string,

@@ -2,7 +2,7 @@ import { platformText, runsOn } from "../platforms.ts";
 import type { Filter } from "../rules.ts";
 import { listText, nameOf } from "../text.ts";
 
-/** The image is made for the node's platform. */
+/** One of the image's platforms is the node's. */
 export const platform: Filter = {
   name: "platform",
   reads: "state",

@@ -1,7 +1,7 @@
 import type { Filter } from "../rules.ts";
 import { nameOf } from "../text.ts";
 
-/** The node's worker is in touch, and nobody paused or drained it. */
+/** The node is up, and neither paused nor drained. */
 export const ready: Filter = {
   name: "ready",
   reads: "state",
@@ -14,6 +14,6 @@ export const ready: Filter = {
     const help = isUp ? `activate ${name}` : active ? `bring ${name} back` : `bring ${name} back and activate it`;
     return { text: `not ready or not active: ${name} is ${state}`, help, data: { state } };
   },
-  // A node that is only drained is nearer than one that is down.
+  // A node that is only paused or drained is nearer to passing than one that is down.
   distance: (_task, { state }) => (state.ready ? 0 : 2) + (state.active ? 0 : 1),
 };

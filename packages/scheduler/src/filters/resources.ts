@@ -3,13 +3,13 @@ import { amountText, andText, clip, nameOf, orText, quantityText } from "../text
 import type { TaskState } from "../types.ts";
 import { isTied } from "./ties.ts";
 
-/** What a task reserves of any kind, none of it zero. */
+/** A task's reservations by kind, without those of 0. */
 export function needsOf({ reservations }: TaskState): [kind: string, amount: number][] {
   if (reservations === undefined) return [];
   return Object.entries(reservations).filter(([, amount]) => amount > 0);
 }
 
-/** What the task reserves is free. */
+/** The node has the task's reservations free. */
 export const resources: Filter = {
   name: "resources",
   reads: "node",
@@ -61,7 +61,7 @@ export const resources: Filter = {
   },
 };
 
-/** How much is lacking, as a share of what is needed. */
+/** The missing amount, as a share of the needed one. */
 function shortage(needed: number, free: number): number {
   return (needed - free) / needed;
 }

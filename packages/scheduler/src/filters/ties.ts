@@ -1,11 +1,11 @@
 import type { TaskState } from "../types.ts";
 
-/** Whether stopping some task may close a node to this one, which goes where others or their volumes are. */
+/** Whether the task needs other tasks or their volumes beside it, so that stopping one may make a node fail. */
 export function followsTasks({ affinity = [], localVolumes = [] }: TaskState): boolean {
   return localVolumes.length > 0 || affinity.some(({ kind, required }) => kind === "affinity" && required !== false);
 }
 
-/** Whether a node may be refused that is like another but in its name and its tasks. */
+/** Whether two nodes that differ only in name and tasks may be treated differently. */
 export function isTied(task: TaskState): boolean {
   return followsTasks(task) || [...(task.affinity ?? []), ...(task.constraints ?? [])].length > 0;
 }

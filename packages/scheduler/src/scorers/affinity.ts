@@ -7,7 +7,7 @@ function preferred({ affinity }: TaskState): readonly AffinityTerm[] {
   return affinity === undefined ? [] : affinity.filter((term) => term.required === false);
 }
 
-/** Preferred affinity and anti-affinity: how many of the wishes the node's domains do not meet. */
+/** Preferred affinity and anti-affinity: how many of the preferred terms the node's domains do not meet. */
 export const preferredAffinity: Scorer = {
   name: "preferred-affinity",
   score(task, world) {
@@ -30,5 +30,7 @@ export const preferredAffinity: Scorer = {
     return { partitions: wide(wishes), nodes };
   },
   explain: (value) =>
-    value === 0 ? "all wishes of affinity are met" : `${value} ${value === 1 ? "wish" : "wishes"} of affinity unmet`,
+    value === 0
+      ? "all preferred affinity is met"
+      : `${value} preferred affinity ${value === 1 ? "term" : "terms"} unmet`,
 };

@@ -7,7 +7,7 @@ import { preferredTaints } from "./taints.ts";
 
 export type Strategy = "spread" | "binpack";
 
-/** In the order in which they are asked, after the task's spread preferences. */
+/** In their order, which comes after the task's spread preferences. */
 export const defaultScorers: Readonly<Record<Strategy, readonly Scorer[]>> = {
   spread: [recentFailures, preferredAffinity, preferredTaints, serviceTasks, load, imagePresent],
   binpack: [recentFailures, preferredAffinity, preferredTaints, packing, imagePresent],

@@ -1,6 +1,6 @@
 import type { NodeView, Scorer } from "../rules.ts";
 
-/** How much of its service a node holds already. */
+/** The number of the service's tasks on the node. */
 export const serviceTasks: Scorer = {
   name: "service-tasks",
   score:
@@ -15,7 +15,7 @@ export const serviceTasks: Scorer = {
   explain: (value) => `${countText(value)} of its service`,
 };
 
-/** Steps in which headroom is told apart: a finer difference is not worth a preference. */
+/** Steps of headroom: nodes within one step count as equal. */
 const headroomSteps = 16;
 
 function usedSteps(node: NodeView, steps: number): number {

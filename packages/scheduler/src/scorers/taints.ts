@@ -13,5 +13,5 @@ export const preferredTaints: Scorer = {
     return { partitions: [{ key: `taints:${JSON.stringify(task.tolerations ?? [])}`, of }] };
   },
   explain: (value) =>
-    value === 0 ? "no taint speaks against it" : `${value} ${value === 1 ? "taint speaks" : "taints speak"} against it`,
+    value === 0 ? "no untolerated soft taint" : `${value} untolerated soft ${value === 1 ? "taint" : "taints"}`,
 };

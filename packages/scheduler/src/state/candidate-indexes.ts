@@ -1,8 +1,8 @@
 /**
- * Candidate indexes: the nodes that pass what many tasks ask, in the strategy's order.
+ * Candidate indexes: nodes that pass the requirements that many tasks share, in the strategy's order.
  *
- * An index is for one text of shared asks and one list of partitionings. It reads the world's journal only when it is
- * used, so a change costs an index that is in use one step, and one that is not in use nothing.
+ * An index is for one set of shared requirements and one list of partitionings. It reads the world's journal only when it
+ * is used, so a change costs an index that is in use one step, and one that is not in use nothing.
  *
  * I1: after `sync`, an index holds exactly the known nodes that pass its tests, each in its partition, by the keys that
  *     the node has now.
@@ -12,9 +12,9 @@ import type { Node } from "./node.ts";
 import { type Entry, type Needs, OrderedNodes, shortage } from "./ordered-nodes.ts";
 import type { World } from "./world.ts";
 
-/** The nodes of an index for which all partitionings say the same. */
+/** The nodes of an index with the same value in every partitioning. */
 export interface Partition {
-  /** What each partitioning says of its nodes. */
+  /** The value of its nodes in each partitioning. */
   readonly values: readonly string[];
   readonly nodes: OrderedNodes;
 }
@@ -35,7 +35,7 @@ export class CandidateIndex {
   readonly #order: NodeOrder["keys"];
   readonly #tests: readonly Test[];
   readonly #partitionings: readonly Partitioning[];
-  /** The nodes that may pass at all. */
+  /** All nodes that can pass. */
   readonly #source: Source;
   readonly #partitions = new Map<string, Partition>();
   readonly #places = new Map<Node, { readonly entry: Entry; readonly partition: string }>();
@@ -71,7 +71,7 @@ export class CandidateIndex {
     for (const partition of this.#partitions.values()) yield* partition.nodes;
   }
 
-  /** The node that lacks the least of `needs`, the first by id among equals of different partitions. */
+  /** The node with the smallest shortage of `needs`; the first by id among equals of different partitions. */
   nearest(needs: Needs): Node | undefined {
     let best: Node | undefined;
     for (const partition of this.#partitions.values()) {
@@ -83,7 +83,7 @@ export class CandidateIndex {
     return best;
   }
 
-  /** Reads on in the journal. */
+  /** Reads the journal from where the index stopped. */
   sync(): void {
     const { journal, journalStart } = this.#world;
     const end = journalStart + journal.length;
@@ -141,42 +141,42 @@ export class CandidateIndex {
   }
 }
 
-/** What an index is asked for: the tests that tasks share, by the texts of their asks. */
-export interface IndexAsk {
-  /** Texts by filter, most general first. */
+/** The requirements that an index covers: the tests that tasks share, with their keys. */
+export interface IndexRequirements {
+  /** Keys and tests by filter, most general first. */
   readonly shared: readonly { readonly key: string; readonly test: Test; readonly general: boolean }[];
   readonly partitions: readonly Partitioning[];
-  /** A score that goes before the order. */
+  /** A score that comes before the order. */
   readonly kept: { readonly key: string; readonly of: (node: Node) => number } | undefined;
 }
 
 export interface FoundIndex {
-  /** Undefined: to read the nodes of the lookup one by one is cheaper still. */
+  /** Undefined: reading the nodes of the lookup one by one is cheaper. */
   readonly index: CandidateIndex | undefined;
-  /** Whether its order has the kept score in front. */
+  /** Whether its order begins with the kept score. */
   readonly kept: boolean;
   /** Whether its nodes passed all shared tests, or only the general ones. */
   readonly whole: boolean;
-  /** Counts nodes that the missing tests refused: an index for the whole ask is made once they are as many as it costs. */
+  /** Counts nodes that the missing tests refused; an index for all requirements is made once they are as many as it costs. */
   wasted(nodes: number): void;
 }
 
-/** All indexes together hold at most this many nodes for each node there is; the least used go first. */
+/** All indexes together have at most this many entries per node of the cluster; the least recently used are dropped first. */
 const indexedPerNode = 24;
 const smallWorld = 100_000;
 
-/** Indexes with a score in front serve one service each, so there are few. */
+/** Indexes that begin with a kept score, at most: they serve one service each. */
 const keptIndexes = 16;
 /** More than any order's first key. */
 const keptStep = 2 ** 24;
 
-/** Share of all nodes that may be read in vain before an index of those that pass is made. */
+/** Share of all nodes that may be read and refused before an index of those that pass is made. */
 const patience = 1 / 4;
 
 export class CandidateIndexes {
   readonly #world: World;
   readonly #order: NodeOrder;
-  /** In order of use, the last used last. */
+  /** In the order of use, the most recently used last. */
   readonly #indexes = new Map<string, CandidateIndex>();
   readonly #waste = new Map<string, number>();
 
@@ -186,11 +186,11 @@ export class CandidateIndexes {
   }
 
   /**
-   * The index for these asks, or a more general one while there is no proof that one of their own would pay. Where a
-   * lookup names the only nodes that can pass, an index of their own, or none.
+   * The index for these requirements, or a more general one until one of their own would have paid for itself. Where a
+   * lookup names the only nodes that can pass: an index of these, or none.
    */
-  find(ask: IndexAsk, among?: () => ReadonlySet<Node> | undefined): FoundIndex {
-    const { shared, partitions } = ask;
+  find(requirements: IndexRequirements, among?: () => ReadonlySet<Node> | undefined): FoundIndex {
+    const { shared, partitions } = requirements;
     const division = partitions.length === 0 ? "[]" : JSON.stringify(partitions.map((each) => each.key));
     const key = keyOf(division, shared);
     const waste = this.#waste.get(key) ?? 0;
@@ -205,7 +205,7 @@ export class CandidateIndexes {
       if (waste <= 2 * found.size && !this.#indexes.has(key))
         return { index: undefined, kept: false, whole: false, wasted };
       const source = (): ReadonlySet<Node> => among?.() ?? found;
-      const kept = this.#keeps(key, ask.kept);
+      const kept = this.#keeps(key, requirements.kept);
       const index = this.#use(kept?.key ?? key, shared, partitions, { source, ...kept });
       return { index, kept: kept !== undefined, whole: true, wasted: nothing };
     }
@@ -213,13 +213,16 @@ export class CandidateIndexes {
     const isWhole = general.length === shared.length;
     const pays = isWhole || this.#indexes.has(key) || waste > this.#world.size * patience;
     const asks = pays ? shared : general;
-    const kept = this.#keeps(keyOf(division, asks), ask.kept);
+    const kept = this.#keeps(keyOf(division, asks), requirements.kept);
     const index = this.#use(kept?.key ?? keyOf(division, asks), asks, partitions, kept);
     return { index, kept: kept !== undefined, whole: pays, wasted: pays ? nothing : wasted };
   }
 
-  /** An order with a score in front, while there is room for indexes that serve one service each. */
-  #keeps(key: string, kept: IndexAsk["kept"]): { readonly key: string; readonly order: NodeOrder["keys"] } | undefined {
+  /** An order that begins with a kept score, while the limit of such indexes is not reached. */
+  #keeps(
+    key: string,
+    kept: IndexRequirements["kept"],
+  ): { readonly key: string; readonly order: NodeOrder["keys"] } | undefined {
     if (kept === undefined) return undefined;
     const own = `${key}\n\n${kept.key}`;
     if (!this.#indexes.has(own)) {
@@ -237,19 +240,19 @@ export class CandidateIndexes {
   }
 
   /** The index of all nodes that pass the shared tests, if there is one. */
-  known(shared: IndexAsk["shared"]): CandidateIndex | undefined {
+  known(shared: IndexRequirements["shared"]): CandidateIndex | undefined {
     const key = keyOf("[]", shared);
     return this.#indexes.has(key) ? this.#use(key, shared, []) : undefined;
   }
 
-  /** The index of all nodes that pass the shared tests, made if there is none. */
-  whole(shared: IndexAsk["shared"]): CandidateIndex {
+  /** The index of all nodes that pass the shared tests, created if there is none. */
+  whole(shared: IndexRequirements["shared"]): CandidateIndex {
     return this.#use(keyOf("[]", shared), shared, []);
   }
 
   #use(
     key: string,
-    asks: IndexAsk["shared"],
+    asks: IndexRequirements["shared"],
     partitions: readonly Partitioning[],
     how: { readonly source?: Source; readonly order?: NodeOrder["keys"] } = {},
   ): CandidateIndex {
@@ -281,8 +284,8 @@ export class CandidateIndexes {
   }
 }
 
-function keyOf(division: string, asks: IndexAsk["shared"]): string {
+function keyOf(division: string, asks: IndexRequirements["shared"]): string {
   let key = division;
-  for (const ask of asks) key += `\n${ask.key}`;
+  for (const requirements of asks) key += `\n${requirements.key}`;
   return key;
 }

@@ -1,13 +1,13 @@
 import type { TaskState } from "../types.ts";
 import type { Node } from "./node.ts";
 
-/** Swarm's: as many failures of a service's version within this time put a node last for it. */
+/** As in Swarm: this many failures of a service's version within this time put a node last for it. */
 const limit = 5;
 const windowMs = 5 * 60_000;
 
 const none: ReadonlySet<Node> = new Set();
 
-/** When tasks failed, by service and version. Time is what the deltas say it is. */
+/** Times of failures, by service and version. The present time comes with the deltas. */
 export class Failures {
   #now = Number.NEGATIVE_INFINITY;
   /** The latest five times of each node, latest first. */
@@ -37,7 +37,7 @@ export class Failures {
     if (byNode === undefined) return none;
     const found = new Set<Node>();
     for (const [node, times] of byNode) {
-      // Time only grows, so what is too old now can be forgotten.
+      // Time only grows, so failures that are too old can be dropped.
       if ((times[0] ?? 0) < this.#now - windowMs) byNode.delete(node);
       else if ((times[limit - 1] ?? Number.NEGATIVE_INFINITY) >= this.#now - windowMs) found.add(node);
     }
@@ -45,12 +45,12 @@ export class Failures {
     return found;
   }
 
-  /** All that is remembered, for a copy. */
+  /** All failures, for a copy. */
   *all(): Generator<{ node: Node; key: string; times: readonly number[] }> {
     for (const [key, byNode] of this.#times) for (const [node, times] of byNode) yield { node, key, times };
   }
 
-  /** Takes over what `other` remembers, of nodes that `find` knows. */
+  /** Takes over the failures of `other`, of nodes that `find` returns. */
   copy(other: Failures, find: (id: string) => Node | undefined): void {
     this.#now = other.#now;
     for (const { node, key, times } of other.all()) {

@@ -1,22 +1,22 @@
 import type { NodeView } from "../rules.ts";
 import type { NodeState, TaskState } from "../types.ts";
 
-/** The kinds whose free share is a node's headroom. */
+/** The kinds of resources that count for headroom. */
 const sharedKinds = ["cpu", "memory", "disk", "pids"];
 
-/** A node and what it holds. Only `World` changes one. */
+/** A node with its tasks and what they hold. Only `World` changes it. */
 export class Node implements NodeView {
   state: NodeState;
-  /** False for a node that is known only by name, from a task that says it is there. */
+  /** False for a node that was not applied, and is known only from tasks that name it. */
   known = false;
   readonly hash: number;
   readonly tasks: Map<string, TaskState> = new Map();
   readonly used: Map<string, number> = new Map();
   readonly hostPorts: Map<string, number> = new Map();
   readonly services: Map<string, number> = new Map();
-  /** Names held, by kind. */
+  /** Names of generic resources that tasks hold, by kind. */
   readonly names: Map<string, Set<string>> = new Map();
-  /** What is free of the kinds that any task ever reserved, by their number; so blocks of nodes can be passed over. */
+  /** Free amounts, by the number of the kind, of kinds that any task ever reserved; by these, blocks of nodes are skipped. */
   readonly freeOf: number[] = [];
   headroom = 1;
   /** Tasks on it that are leaving. */
@@ -50,7 +50,7 @@ export class Node implements NodeView {
     return names.filter((name) => held?.has(name) !== true).slice(0, amount);
   }
 
-  /** After a change of what it is or holds. */
+  /** Recomputes derived values after a change of its state or its tasks. */
   reckon(kinds: readonly string[]): void {
     for (let at = 0; at < kinds.length; at += 1) this.freeOf[at] = this.free(kinds[at] as string);
     let least = 1;
@@ -65,13 +65,13 @@ export class Node implements NodeView {
   }
 }
 
-/** The order of nodes that are equal in all else. */
+/** The tie-break: the order of nodes that are equal by all rules. */
 export function tieBreak(a: Node, b: Node): number {
   if (a.hash !== b.hash) return a.hash - b.hash;
   return a.state.id < b.state.id ? -1 : a.state.id > b.state.id ? 1 : 0;
 }
 
-/** FNV-1a, 32 bits, dirty at the end: names that differ in their last letter are far apart. */
+/** FNV-1a of 32 bits with a final mixing step, so that names that differ in their last letter are far apart. */
 export function hashOf(seed: number, text: string): number {
   let hash = 0x811c9dc5 ^ seed;
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);

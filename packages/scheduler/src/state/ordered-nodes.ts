@@ -1,8 +1,8 @@
 /**
- * Nodes in an order, in blocks; the places of a B-tree of two levels.
+ * Nodes in an order, in blocks: a B-tree of two levels.
  *
- * Finding, inserting and removing cost log n and the shift of one block; passing over nodes that are too full costs
- * one look a block.
+ * Finding, inserting and removing cost log n and the shift of one block; skipping nodes that are too full costs one
+ * comparison per block.
  *
  * I1: entries are sorted by (first, second, hash, id) over all blocks, and no block is empty.
  * I2: a block's `most[k]` is at least the free amount of kind `k` on each of its nodes, so a block with less than a
@@ -10,7 +10,7 @@
  */
 import { type Node, tieBreak } from "./node.ts";
 
-/** A node's place. The keys are those it was entered with, whatever the node's are now. */
+/** A node's entry. Its keys are those that it was inserted with, even if the node's have changed since. */
 export interface Entry {
   readonly node: Node;
   readonly first: number;
@@ -63,8 +63,8 @@ export class OrderedNodes {
   }
 
   /**
-   * Visits entries behind `after` (all, if undefined), in order, until `visit` says stop. Blocks whose nodes all have
-   * less than `needs` free are left out. True if the end was reached.
+   * Visits entries after `after` (all, if undefined), in order, until `visit` returns that it stops. Blocks whose nodes
+   * all have less than `needs` free are skipped. True if the end was reached.
    */
   scan(after: Entry | undefined, needs: Needs, visit: (entry: Entry) => boolean): boolean {
     let start = after === undefined ? 0 : this.#blockFor(after);
@@ -75,13 +75,13 @@ export class OrderedNodes {
       for (let at = from; at < block.entries.length; at += 1) {
         if (visit(block.entries[at] as Entry)) return false;
       }
-      // Nothing here was taken: perhaps the bound has grown loose.
+      // No node here was accepted: the block's bound may be out of date, so it is computed anew.
       if (needs.length > 0 && from === 0) block.most = mostOf(block.entries);
     }
     return true;
   }
 
-  /** The node that lacks least of `needs`, as a share of the need; the first in order among equals. */
+  /** The node with the smallest shortage of `needs`, as a share of the need; the first in order among equals. */
   nearest(needs: Needs): Node | undefined {
     let best: Node | undefined;
     let least = Number.POSITIVE_INFINITY;
@@ -163,7 +163,7 @@ function mayFit({ most }: Block, needs: Needs): boolean {
   return true;
 }
 
-/** How much of its scarcest kind is lacking, as a share of the need. */
+/** The missing amount of the scarcest kind, as a share of the need. */
 export function shortage(free: readonly number[], needs: Needs): number {
   let worst = 0;
   for (const [kind, amount] of needs) worst = Math.max(worst, (amount - (free[kind] ?? 0)) / amount);

@@ -13,13 +13,13 @@ interface Domain {
 
 const noNodes: ReadonlySet<Node> = new Set();
 
-/** Whether a key's domains are single nodes, or as good as: such a domain is not worth a list of its own. */
+/** Whether a key's domains are single nodes, or nearly so: such domains get no list of their own. */
 export function isNarrow(key: string): boolean {
   const lower = key.toLowerCase();
   return lower === "node.id" || lower === "node.hostname";
 }
 
-/** Known nodes by the value that a key has on them, and what their domains hold. */
+/** Known nodes by the value of a key, and the tasks in each domain. */
 export class Topology {
   readonly #read: (node: Node) => string | undefined;
   readonly #domains = new Map<string, Domain>();
@@ -56,7 +56,7 @@ export class Topology {
     if (domain.nodes.size === 0) this.#domains.delete(value);
   }
 
-  /** Counts a task; the domain's value if that made it hold its first of the service, or none. */
+  /** Counts a task; returns the domain's value if it gained its first task of the service or lost its last. */
   count(node: Node, serviceId: string, by: 1 | -1): string | undefined {
     const value = this.#read(node);
     const domain = value === undefined ? undefined : this.#domains.get(value);

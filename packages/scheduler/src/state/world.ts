@@ -1,9 +1,9 @@
 /**
- * All that is known: nodes, what they hold, and the indexes over both.
+ * The scheduler's state: nodes, their tasks, and the indexes over both.
  *
- * I1: an index holds exactly what it would if it were built from the nodes and held tasks as they are now.
- * I2: every change of a node, or of what it holds, is in `journal`; an index of nodes reads on from where it
- *     stood (`candidate-indexes.ts`).
+ * I1: an index equals one that is built anew from the present nodes and placed tasks.
+ * I2: every change of a node, or of its tasks, is in `journal`; a candidate index reads it from where it stopped
+ *     (`candidate-indexes.ts`).
  */
 import { topologyOf } from "../constraints.ts";
 import type { Partitioning, World as WorldView } from "../rules.ts";
@@ -14,7 +14,7 @@ import { OrderedNodes } from "./ordered-nodes.ts";
 import { portsOf } from "./ports.ts";
 import { isNarrow, pathOf, Topology } from "./topology.ts";
 
-/** Keys of labels that are indexed by value; with more in use at a time, constraints on the others are read node by node. */
+/** Label keys that are indexed by value, at most; constraints on further keys are checked node by node. */
 const indexLimit = 64;
 
 const noNodes: ReadonlySet<Node> = new Set();
@@ -24,15 +24,15 @@ export class World implements WorldView {
   readonly #byId = new Map<string, Node>();
   readonly #services = new Map<string, Map<Node, number>>();
   readonly #topologies = new Map<string, Topology>();
-  /** Values in lower case, for constraints. */
+  /** Topologies by key with values in lower case, for constraints. */
   readonly #values = new Map<string, Topology>();
-  /** service → topology → value → held tasks that keep it away. */
+  /** service → topology → value → placed tasks that keep the service away. */
   readonly #repulsions = new Map<string, Map<string, Map<string, number>>>();
   readonly #volumes = new Map<string, Map<Node, number>>();
   readonly #images = new Map<string, Set<Node>>();
   /** priority → nodes that hold tasks of it that stay. */
   readonly #priorities = new Map<number, Map<Node, number>>();
-  /** Known nodes by the seed's order, which no change of what they hold disturbs. */
+  /** Known nodes in the seed's order, which does not depend on their tasks. */
   readonly #fixed = new OrderedNodes();
   readonly #down = new OrderedNodes();
   readonly #kinds: string[] = [];
@@ -42,9 +42,9 @@ export class World implements WorldView {
   /** Nodes in the order in which they changed; the first has number `journalStart`. */
   readonly journal: Node[] = [];
   journalStart = 0;
-  /** Grows with every change. */
+  /** Incremented with every change. */
   version = 0;
-  /** Grows when a node is applied or removed. */
+  /** Incremented when a node is applied or removed. */
   nodesVersion = 0;
 
   constructor(seed: number) {
@@ -78,7 +78,7 @@ export class World implements WorldView {
     return this.#byId.get(id);
   }
 
-  /** The lowest priority that a held task has; infinite where none is held. */
+  /** The lowest priority of a placed task; infinite where there is none. */
   lowestPriority(): number {
     let lowest = Number.POSITIVE_INFINITY;
     for (const priority of this.#priorities.keys()) if (priority < lowest) lowest = priority;
@@ -135,7 +135,7 @@ export class World implements WorldView {
     return node;
   }
 
-  /** Replaces a held task by one that needs the same. */
+  /** Replaces a placed task by one with the same needs. */
   replace(id: string, task: TaskState): void {
     this.#byId.get(id)?.tasks.set(task.id, task);
   }
@@ -158,7 +158,7 @@ export class World implements WorldView {
     return this.#topology(topology).nodes(value);
   }
 
-  /** Nodes by the path that partitions give them, level by level, and what each path holds. */
+  /** Nodes by their path of partitions, level by level, and the tasks under each path. */
   paths(partitions: readonly Partitioning[]): Topology {
     const key = `path:${partitions.map((each) => each.key).join("\n")}`;
     let topology = this.#topologies.get(key);
@@ -235,7 +235,7 @@ export class World implements WorldView {
     if (!node.known && node.held === 0) this.#byId.delete(node.state.id);
   }
 
-  /** What follows from the node's state: entered by 1 before, and taken out by −1 before it changes. */
+  /** Adds (1) or removes (−1) what follows from the node's state in the indexes; removed before a change, added after it. */
   #index(node: Node, by: 1 | -1): void {
     for (const index of [...this.#topologies.values(), ...this.#values.values()]) {
       if (by === 1) index.enter(node);
@@ -253,7 +253,7 @@ export class World implements WorldView {
     }
   }
 
-  /** What holds tasks enters or leaves its domains: that may change the answer for the others there. */
+  /** A node with tasks enters or leaves its domains, which may change the answers for the other nodes there. */
   #touchNarrow(node: Node): void {
     for (const [key, topology] of this.#topologies) {
       const value = topology.narrow ? topologyOf(key)?.(node.state) : undefined;
@@ -271,7 +271,7 @@ export class World implements WorldView {
     this.#changed(node);
   }
 
-  /** What a task that is leaving has no part in. */
+  /** Adds or removes a task in the counts that leave out tasks that are leaving. */
   #countStaying(node: Node, task: TaskState, by: 1 | -1): void {
     const { serviceId } = task;
     add(node.services, serviceId, by);
@@ -286,7 +286,7 @@ export class World implements WorldView {
     }
   }
 
-  /** A narrow domain that gains its first task of a service, or loses its last, changes for all its nodes. */
+  /** When a narrow domain gains its first task of a service, or loses its last, all its nodes count as changed. */
   #countTopology(topology: Topology, node: Node, serviceId: string, by: 1 | -1): void {
     const value = topology.count(node, serviceId, by);
     if (value === undefined || !topology.narrow) return;
@@ -348,7 +348,7 @@ export class World implements WorldView {
 
   #touch(node: Node): void {
     this.journal.push(node);
-    // Who has not read half of this is quicker to begin anew.
+    // An index that has not read half of this is built anew more cheaply.
     if (this.journal.length < 4 * this.size + 4096) return;
     const half = this.journal.length >>> 1;
     this.journal.splice(0, half);

@@ -1,11 +1,11 @@
-/** Small worlds in which everything that a rule can look at occurs. */
+/** Arbitrary small worlds, with every attribute that a rule can read. */
 import * as fc from "fast-check";
 import type { AffinityTerm, Delta, NodeState, TaskState } from "../../src/index.ts";
 
 export const nodeIds = ["a", "b", "c", "d", "e", "f"];
 const serviceIds = ["web", "db", "log", "job"];
 const topology = fc.constantFrom("node.hostname", "node.id", "node.labels.zone", "node.labels.rack");
-/** There in so many of ten. */
+/** Present in that many of ten cases. */
 const some = <T>(arbitrary: fc.Arbitrary<T>, of10 = 5): fc.Arbitrary<T | undefined> =>
   fc.oneof({ weight: of10, arbitrary }, { weight: 10 - of10, arbitrary: fc.constant(undefined) });
 /** Without the keys that are undefined. */
@@ -55,7 +55,7 @@ const anyTerm = present(
   }),
 ) as fc.Arbitrary<AffinityTerm>;
 
-/** What a service asks for: each rule seldom, so that tasks are placed often. */
+/** The requirements of a service: each rule seldom, so that tasks are placed often. */
 const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
   fc.record({
     reservations: some(
@@ -105,7 +105,7 @@ const anyAsks: fc.Arbitrary<Partial<TaskState>> = present(
   return Object.keys(all).length === 0 ? rest : { ...rest, reservations: all };
 }) as fc.Arbitrary<Partial<TaskState>>;
 
-/** The same asks for all tasks of a service, as the group's invariant has it. */
+/** The same requirements for all tasks of a service, which is an invariant of groups. */
 export type Services = Readonly<Record<string, Partial<TaskState>>>;
 
 export const anyServices: fc.Arbitrary<Services> = fc

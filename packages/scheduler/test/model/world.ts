@@ -1,4 +1,4 @@
-/** The rules once more, said plainly and slowly, without the scheduler's code. */
+/** A second, plain implementation of the rules, which shares no code with the scheduler. */
 import { matchConstraints, type Delta, type NodeState, type Placed, type TaskState } from "../../src/index.ts";
 
 const five = 5 * 60_000;
@@ -39,7 +39,7 @@ export class ModelWorld {
     this.tasks.set(task.id, { ...task, nodeId: decision.nodeId, ...named });
   }
 
-  /** The deltas that tell all of it. */
+  /** The deltas that build it. */
   deltas(): Delta[] {
     return [
       ...[...this.nodes.values()].map((node): Delta => ({ kind: "node", node })),
@@ -73,7 +73,7 @@ export class ModelWorld {
     return this.refusals(node, task).length === 0;
   }
 
-  /** The names of the filters that refuse the node, in the order in which they are asked. */
+  /** The names of the filters that refuse the node, in the filters' order. */
   refusals(node: NodeState, task: TaskState): string[] {
     const here = this.held(node.id);
     const own = this.staying(node.id).filter((each) => each.serviceId === task.serviceId);
@@ -141,7 +141,7 @@ export class ModelWorld {
     return Object.keys(checks).filter((name) => checks[name] !== true);
   }
 
-  /** What `spread` goes by, most important first; lower is better. */
+  /** The values that `spread` compares, most important first; lower is better. */
   rank(node: NodeState, task: TaskState): number[] {
     const here = this.held(node.id);
     const stay = this.staying(node.id);

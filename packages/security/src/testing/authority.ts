@@ -25,7 +25,7 @@ export interface IssueOptions {
   readonly notAfter?: Date;
   /** The cluster that the certificate names. @default the authority's */
   readonly clusterId?: string;
-  /** In place of those that name, cluster and role give, as `DNS:…` and `URI:…`. */
+  /** In place of the names that follow from name, cluster and role, as `DNS:…` and `URI:…`. */
   readonly names?: readonly string[];
   /** In place of those of the role. */
   readonly usages?: readonly ("clientAuth" | "serverAuth")[];
@@ -51,7 +51,7 @@ export interface TestAuthority {
   crossSign(other: TestAuthority): Promise<X509Certificate>;
 }
 
-/** Loaded late: it costs 150 ms and 18 MB. It throws unless reflect-metadata was there before it. */
+/** Loaded at first use: it takes 150 ms and 18 MB. It throws unless reflect-metadata was loaded before it. */
 async function library(): Promise<typeof X509> {
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");

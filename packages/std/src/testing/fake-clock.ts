@@ -8,7 +8,7 @@ interface Armed {
 }
 
 /**
- * A machine's time, which moves only by calls of its methods. Timers fire in the order of their deadlines, then of their making.
+ * A machine's time, which moves only by calls of its methods. Timers fire in the order of their deadlines, then of their creation.
  * `jump` and `setWall` move the wall clock alone, as an operator or NTP would; `suspend` and `reboot` do what these do to
  * the three times of a machine.
  */
@@ -43,7 +43,7 @@ export class FakeClock implements Clock, BootClock {
     return { cancel: () => void this.#armed.delete(timer) };
   }
 
-  /** Timers that wait. */
+  /** Timers that have not fired. */
   get pending(): number {
     return this.#armed.size;
   }

@@ -12,7 +12,7 @@ export interface ReadmeExample {
 
 /**
  * Runs the first `ts` block of a package's README, as printed, as a module in the package's folder; packages of the
- * workspace are taken from their sources. What it should print is for the caller to say.
+ * workspace are taken from their sources. The caller checks what it prints.
  *
  * @param folder the package's, as `new URL("..", import.meta.url)`
  * @param through a program and arguments that it is started through, such as `["nsenter", "--net=/run/netns/a"]`

@@ -1,11 +1,11 @@
-/** How often a condition is looked at, ms. Short beside any condition worth waiting for. */
+/** Period between two checks of a condition, ms. */
 const intervalMs = 5;
 
 /**
- * Waits until `condition` returns something other than false or undefined, and returns that. For tests of code that has no
- * event to await.
+ * Waits until `condition` returns something other than false or undefined, and resolves with that. For tests of code that
+ * has no event to await.
  *
- * @param what named in the error when `timeoutMs` (default 10 s) passes first
+ * @param what the condition in words, for the error when `timeoutMs` (default 10 s) passes first
  */
 export async function until<T>(
   what: string,
@@ -16,7 +16,7 @@ export async function until<T>(
   for (;;) {
     const value = await condition();
     if (value !== false && value !== undefined) return value;
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
+    if (performance.now() > deadline) throw new Error(`timed out: waited ${timeoutMs} ms until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }

@@ -4,9 +4,9 @@ import { notLeader, StoreError, unavailable } from "../errors.ts";
 import type { Proposer } from "../proposer.ts";
 import type { LogCommand, StoreStateMachine } from "../state-machine.ts";
 
-/** What becomes of a proposal instead of its being applied and answered. */
+/** Faults of a proposal. */
 export type ProposerFault =
-  /** The state machine refuses it, as if another manager's command had come first. */
+  /** The state machine refuses it, as if another manager's command had been applied first. */
   | "conflict"
   | "unavailable"
   /** `STORE_OUTCOME_UNKNOWN`, and it was applied. */
@@ -14,7 +14,7 @@ export type ProposerFault =
   /** `STORE_OUTCOME_UNKNOWN`, and it was lost. */
   | "outcome-unknown-lost";
 
-/** A log in memory that several managers share: what is appended is committed at once, in the term of its leader. */
+/** A log in memory that several managers share: an entry is committed at once, in the term of the log's leader. */
 export class MemoryLog {
   readonly entries: LogCommand[] = [];
   readonly #members: MemoryProposer[] = [];
@@ -29,13 +29,13 @@ export class MemoryLog {
     return this.#leader;
   }
 
-  /** A name for a further member. */
+  /** The name of a further member. */
   join(member: MemoryProposer): string {
     this.#members.push(member);
     return String(this.#members.length);
   }
 
-  /** Begins a term that `leader` leads, or nobody; the term. */
+  /** Begins a term that `leader` leads, or one without a leader; returns the term. */
   elect(leader: MemoryProposer | undefined): number {
     this.#leader = leader;
     this.#term += 1;
@@ -50,7 +50,7 @@ export class MemoryLog {
   }
 }
 
-/** A manager's end of a log in memory. Not held back, it applies a command before `propose` returns its promise. */
+/** A manager's proposer on a log in memory. Unless it is held back, it applies a command before `propose` returns its promise. */
 export class MemoryProposer implements Proposer {
   readonly name: string;
   readonly #machine: StoreStateMachine;
@@ -71,12 +71,12 @@ export class MemoryProposer implements Proposer {
     this.name = log.join(this);
   }
 
-  /** The next proposals each meet the next of these. */
+  /** The faults of the next proposals, one each. */
   failNext(...faults: readonly ProposerFault[]): void {
     this.#faults.push(...faults);
   }
 
-  /** Proposals wait, outside the log, until the function that this returns is called. */
+  /** Proposals are not appended to the log until the returned function is called. */
   hold(): () => void {
     const held = Promise.withResolvers<void>();
     this.#held = held;
@@ -86,7 +86,7 @@ export class MemoryProposer implements Proposer {
     };
   }
 
-  /** What is committed is not applied here until the function that this returns is called. */
+  /** Committed entries are not applied here until the returned function is called. */
   holdBack(): () => void {
     this.#holdsBack = true;
     return () => {
@@ -119,7 +119,7 @@ export class MemoryProposer implements Proposer {
       case "unavailable":
         throw new StoreError(
           { code: "STORE_UNAVAILABLE", reason: "a fault of the test" },
-          "not taken: a fault of the test",
+          "refused: a fault of the test",
         );
       case "outcome-unknown-applied":
         await this.#append(command);
@@ -129,7 +129,7 @@ export class MemoryProposer implements Proposer {
     }
   }
 
-  /** Applies what the log has, unless it is held back. */
+  /** Applies the log's entries, unless it is held back. */
   applyCommitted(): void {
     while (!this.#holdsBack && this.#position < this.#log.entries.length) {
       const entry = this.#log.entries[this.#position++] as LogCommand;

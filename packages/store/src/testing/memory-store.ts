@@ -31,15 +31,15 @@ export interface MemoryStoreDependencies {
 export interface MemoryStore {
   readonly store: Store;
   readonly machine: StoreStateMachine;
-  /** Its switches: `failNext(…)`, `hold()`, `holdBack()`. */
+  /** Injects faults: `failNext(…)`, `hold()`, `holdBack()`. */
   readonly proposer: MemoryProposer;
-  /** Elects this manager and begins its term; one that another manager led is over. */
+  /** Elects this manager and begins its term; another manager's term ends. */
   readonly beginTerm: () => Promise<StoreTerm>;
-  /** Ends the term, here and in the log: nobody leads. */
+  /** Ends the term, here and in the log: there is no leader. */
   readonly endTerm: () => void;
 }
 
-/** The real store on a log in memory, with a term begun: everything but consensus is what a manager runs. */
+/** The real store on a log in memory, with a term begun: everything except consensus is as in a manager. */
 export function memoryStore(dependencies: MemoryStoreDependencies = {}, options: StoreOptions = {}): MemoryStore {
   const [only] = memoryManagers(1, dependencies, options);
   assert(only !== undefined, "one manager was asked for");
@@ -49,8 +49,8 @@ export function memoryStore(dependencies: MemoryStoreDependencies = {}, options:
 /**
  * Managers on one log in memory; the first has begun a term.
  *
- * One that is deposed by another's `beginTerm` learns it as it applies the other's first command, or by its own store's
- * `endTerm`.
+ * A manager that another's `beginTerm` deposes ends its term when it applies the other's first command, or by `endTerm` of
+ * its own store.
  *
  * @param schemas the programs of the managers, where they are not the same
  */
@@ -78,7 +78,7 @@ export function memoryManagers(
     };
   });
   const [first] = managers;
-  // The log in memory has applied it when this returns. It rejects where a test ends the term in this very turn.
+  // The log in memory has applied it when this returns. It rejects where a test ends the term before the promise settles.
   first?.beginTerm().catch((error: unknown) => log.debug("the first term ended at once", { error: errorText(error) }));
   assert(first?.store.term !== undefined, "the first manager's term is begun");
   return managers;

@@ -1,4 +1,4 @@
-/** What every `Proposer` does, whatever consensus is behind it. */
+/** The contract of `Proposer`: cases that each implementation passes. */
 import { Network, StoreConflict_Kind, StoreResult } from "@warren/api";
 import { assert } from "@warren/std";
 
@@ -9,13 +9,13 @@ import { schema } from "../schema.ts";
 import type { StoreStateMachine } from "../state-machine.ts";
 
 export interface ProposerUnderTest extends AsyncDisposable {
-  /** It leads, and has begun no reign. */
+  /** The proposer of a leader that has begun no reign. */
   readonly proposer: Proposer;
-  /** What it applies to. */
+  /** The state machine that it applies commands to. */
   readonly machine: StoreStateMachine;
   /** The term that it leads. */
   readonly term: number;
-  /** Takes leadership away from it, for good. */
+  /** Ends its leadership; it does not lead again. */
   depose(): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export interface ProposerContractCase {
 const at = new Date(0);
 const reign = 7;
 
-/** A command computed on the state as it is now. */
+/** A command that is computed on the current state. */
 function command(id: string, { machine, term }: ProposerUnderTest): Uint8Array {
   const object = Network.create({ meta: { id }, spec: { name: id } });
   const head = { schema, level: schema.level, at, term, reign, base: machine.view().version };
@@ -46,7 +46,7 @@ function refusal(work: Promise<unknown>): Promise<unknown> {
 
 export const proposerContract: readonly ProposerContractCase[] = [
   {
-    title: "a proposal is applied here when it is answered, and answered with the result of apply",
+    title: "a proposal is applied here when it resolves, and resolves with the result of apply",
     async run(make) {
       await using made = await make();
       await made.proposer.propose(beginning(made.term), made.term);
@@ -59,7 +59,7 @@ export const proposerContract: readonly ProposerContractCase[] = [
     },
   },
   {
-    title: "proposals made at once are applied in the order of the calls",
+    title: "concurrent proposals are applied in the order of the calls",
     async run(make) {
       await using made = await make();
       const numbers = Array.from({ length: 20 }, (_, n) => n + 1);
@@ -101,7 +101,7 @@ export const proposerContract: readonly ProposerContractCase[] = [
     },
   },
   {
-    title: "after a read all is applied here that was answered before it, and the leader is named",
+    title: "after a read every proposal that resolved before it is applied here, and the leader is known",
     async run(make) {
       await using made = await make();
       const answered = made.proposer.propose(beginning(made.term), made.term);

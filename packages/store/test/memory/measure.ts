@@ -16,7 +16,7 @@ async function collected(): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-// Code and constants are there before the first measurement.
+// Code and constants are loaded before the first measurement.
 populated({ services: 5, slotsPerService: 2, nodes: 3 });
 const before = await collected();
 const machine = populated({ services, slotsPerService, nodes: 100 });

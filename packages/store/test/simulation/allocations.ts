@@ -1,4 +1,4 @@
-/** A history of managers that allocate: elections, cuts, restarts and late state machines at any moment. */
+/** A history of managers that allocate, with elections, partitions, restarts and slow state machines at any moment. */
 import { Node, Service, StoreCommand, Task } from "@warren/api";
 import type { Command, RaftNode } from "@warren/raft";
 
@@ -15,7 +15,7 @@ import { Managers, type ManagerParts } from "./managers.ts";
 
 export interface HistoryOptions {
   readonly steps?: number;
-  /** As before terms: a command is applied whatever it was computed in and on, and followers hand proposals on. */
+  /** Without rule C3: a command is applied in any term and on any state, and followers forward proposals. */
   readonly unchecked?: boolean;
 }
 
@@ -38,7 +38,7 @@ function lowest(taken: Iterable<number>): number {
   return free;
 }
 
-/** Gives what is free in the transaction's state, and writes down how many transactions that state holds. */
+/** Allocates what is free in the transaction's state, and records how many transactions that state has. */
 export function allocate(tx: Transaction, name: string): void {
   const services = tx.list("services");
   const vip = lowest(services.map(({ endpoint }) => Number(endpoint?.vip.split(".").at(-1))));
@@ -56,7 +56,7 @@ function free(tx: Transaction, name: string): void {
   tx.create("tasks", Task.create({ serviceName: name, run: tx.list("tasks").length }));
 }
 
-/** What must hold of every state. @throws Violation */
+/** Checks the invariants of a state. @throws Violation */
 export function checkAllocations(view: View): void {
   const services = view.list("services");
   const unique = (what: string, values: readonly unknown[]): void => {
@@ -81,7 +81,7 @@ export function checkAllocations(view: View): void {
     if (run !== at) throw new Violation(`${serviceName} was computed on ${run} of the ${at} transactions before it`);
 }
 
-/** Takes the checks out: each command says what the state machine wants to hear. */
+/** Disables the checks: each command is given the term and the base that the state machine expects. */
 const uncheckedParts: Pick<ManagerParts, "command" | "proposer" | "forwardProposals"> = {
   forwardProposals: true,
   command(each: Command, machine: StoreStateMachine) {
@@ -155,7 +155,7 @@ export async function runHistory(
   return { violation, terms, written: count("written"), refused: count("refused") };
 }
 
-/** What was answered is so, and everywhere. */
+/** Checks that every answer is true, and that all managers have the same state. */
 async function judge(managers: Managers, answers: ReadonlyMap<string, Promise<Answer>>): Promise<string | undefined> {
   const views = managers.running.map(({ run }) => run.store.view());
   const written = views.map((view) => new Set(view.list("tasks").map(({ serviceName }) => serviceName)));

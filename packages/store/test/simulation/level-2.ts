@@ -5,7 +5,7 @@ import { Network } from "@warren/api";
 import { Schema, schema as level1 } from "../../src/schema.ts";
 import { definitions, type StoredObject, type TableDefinition, type TableName } from "../../src/tables.ts";
 
-/** Not among the names that the generated code has. */
+/** A table that the generated code does not have. */
 export const volumes = "volumes" as TableName;
 
 const ownerTag = (100 << 3) | WireType.LengthDelimited;
@@ -44,7 +44,7 @@ export const level2: Schema = new Schema({ level: 2, minLevel: 1, tables: tables
 /** A later program of level 1: until the first release a level may grow. */
 export const grownLevel1: Schema = new Schema({ level: 1, minLevel: 1, tables: tablesAt(1) });
 
-/** A program that reads level 1 no more. */
+/** A program that does not read level 1 any more. */
 export const only2: Schema = new Schema({ level: 2, minLevel: 2, tables: tablesAt(2) });
 
 export { level1 };

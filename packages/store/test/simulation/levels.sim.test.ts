@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { runLevels, type LevelsReport } from "./levels.ts";
 
-/** What became of each seed; a seed that is broken is named. */
+/** The outcome of each seed; a failed seed is named. */
 async function run(gated: boolean): Promise<LevelsReport> {
   const broken: string[] = [];
   let sum: LevelsReport = { violation: undefined, later: 0, passed: 0, heldBack: 0, refused: 0 };
@@ -21,14 +21,14 @@ async function run(gated: boolean): Promise<LevelsReport> {
   return sum;
 }
 
-test("managers of an earlier program store and pass on what a later one writes, and lose nothing of it: 500 seeds", async () => {
+test("managers of an earlier program store and pass on all that a later one writes: 500 seeds", async () => {
   const { later, passed, refused } = await run(false);
   expect(refused).toBe(0);
   expect(later).toBeGreaterThan(500);
   expect(passed).toBeGreaterThan(100);
 });
 
-test("in groups of level 1 and 2 nothing of level 2 is written before all can, and level 1 is refused after: 500 seeds", async () => {
+test("in groups of level 1 and 2 nothing of level 2 is written before every manager can, and level 1 is refused after: 500 seeds", async () => {
   const { later, heldBack, refused } = await run(true);
   expect(later).toBeGreaterThan(100);
   expect(heldBack).toBeGreaterThan(100);

@@ -9,13 +9,13 @@ import { Managers, type Manager } from "./managers.ts";
 
 export interface LevelsReport {
   readonly violation: string | undefined;
-  /** Writes of what only the later program knows, that were answered. */
+  /** Acknowledged writes of what only the later program knows. */
   readonly later: number;
-  /** Changes by the earlier program to objects that hold something of the later one. */
+  /** Changes by the earlier program to objects with fields of the later one. */
   readonly passed: number;
-  /** Refused, as a manager held the level back. */
+  /** Writes that were refused because a manager held the level back. */
   readonly heldBack: number;
-  /** Starts of an earlier program that were refused, as the level had risen. */
+  /** Starts of an earlier program that were refused because the level had risen. */
   readonly refused: number;
 }
 
@@ -41,7 +41,7 @@ export async function runLevels(seed: number, gated: boolean, steps = 200): Prom
   let calls = 0;
   const open = new Set<Promise<void>>();
 
-  /** As membership does: every manager's levels stand in the store, and the active one rises if it can. */
+  /** As membership does: writes each manager's levels, and raises the active one where every manager can. */
   const register = (tx: Transaction): void => {
     if (tx.cluster === undefined) tx.create("clusters", Cluster.create({ meta: { id: "c" }, level: 1 }));
     for (const manager of managers.running) {
@@ -53,7 +53,7 @@ export async function runLevels(seed: number, gated: boolean, steps = 200): Prom
     }
     if (tx.list("managers").length === all.length) raiseLevel(tx);
   };
-  /** The later program makes and changes what only it knows; the earlier one changes what it sees of it. */
+  /** The later program creates and changes what only it knows; the earlier one changes the fields that it knows. */
   const write = (tx: Transaction, program: Schema, name: string): string => {
     const networks = tx.list("networks");
     const some = networks[random.int(networks.length)];
@@ -120,7 +120,7 @@ export async function runLevels(seed: number, gated: boolean, steps = 200): Prom
   return { violation, ...count };
 }
 
-/** Only the earlier program is refused, and by name. */
+/** Checks that only the earlier program is refused, and by name. */
 function judgeRefusal({ id, refusal }: Manager, earlier: boolean): string | undefined {
   let error: unknown = refusal;
   while (error instanceof Error && !StoreError.is(error, "STORE_LEVEL_REFUSED")) error = error.cause;
@@ -128,7 +128,7 @@ function judgeRefusal({ id, refusal }: Manager, earlier: boolean): string | unde
   return earlier && error.message.startsWith(`m${id} reads levels 1 to 1`) ? undefined : error.message;
 }
 
-/** Whatever was written of what only the later program knows is there, everywhere alike. */
+/** Checks that all that only the later program knows is kept, on every manager. */
 function judge(views: readonly View[], names: readonly string[]): string | undefined {
   for (const [at, view] of views.entries())
     for (const name of names) {

@@ -1,6 +1,6 @@
 /**
- * Managers in a seed: real members of raft on a network, disks and a clock in memory, each with its store. Time, messages
- * and the state machines move only as a test moves them.
+ * Simulated managers: real raft members on a network, disks and a clock in memory, each with its store. Time, messages
+ * and the state machines advance only by calls of the test.
  */
 import {
   MemoryNetwork,
@@ -22,18 +22,18 @@ import { raftProposer, Store, StoreStateMachine, type Proposer } from "../../src
 export const tickMs = 10;
 
 export interface ManagerParts {
-  /** A fresh state machine: the program that the manager is started with. */
+  /** Creates a state machine: the program that the manager is started with. */
   readonly machine: () => StoreStateMachine;
   /** The store's way to consensus. @default raftProposer */
   readonly proposer?: (node: RaftNode) => Proposer;
-  /** What is put between the log and the state machine. */
+  /** Wraps the state machine, between it and the log. */
   readonly command?: (command: Command, machine: StoreStateMachine) => Command;
   /** Called after each command or snapshot. */
   readonly applied?: (machine: StoreStateMachine, manager: Manager) => void;
   readonly forwardProposals?: boolean;
 }
 
-/** What runs between a manager's start and its end. */
+/** The parts of a manager that runs. */
 interface Run {
   readonly node: RaftNode;
   readonly machine: StoreStateMachine;
@@ -44,7 +44,7 @@ export class Manager {
   readonly id: number;
   readonly disk: Disk = memoryDisk();
   run: Run | undefined;
-  /** While there is one, nothing is applied here. */
+  /** While it is set, nothing is applied here. */
   gate: PromiseWithResolvers<void> | undefined;
   /** Why it could not start, or ended by itself. */
   refusal: unknown;
@@ -91,7 +91,7 @@ export class Managers {
       .sort((a, b) => b.run.node.leadership().term - a.run.node.leadership().term)[0];
   }
 
-  /** One leads in a term that has begun, and all have applied the same. */
+  /** Whether one leads in a term that has begun, and all have applied the same entries. */
   agree(): boolean {
     const { leader, running } = this;
     const version = leader?.run.machine.view().version;
@@ -160,7 +160,7 @@ export class Managers {
     await run?.node.close();
   }
 
-  /** One that runs, most often the leader. */
+  /** A manager that runs, most often the leader. */
   pick(): (Manager & { readonly run: Run }) | undefined {
     const any = this.running[this.random.int(this.running.length)];
     return this.random.int(3) === 0 ? any : (this.leader ?? any);
@@ -200,7 +200,7 @@ export class Managers {
         void this.leader?.run.node.transferLeadership().catch(() => undefined);
         return;
       case 7:
-        // One follower's patience ends before its leader's heartbeats come.
+        // One follower's election timeout passes before its leader's heartbeats arrive.
         for (let n = 0; n < 12; n++) any?.run?.node.tick();
         return;
       case 8:
@@ -210,7 +210,7 @@ export class Managers {
     }
   }
 
-  /** Starts those that do not run. */
+  /** Starts the managers that do not run. */
   async startAll(): Promise<void> {
     for (const manager of this.all) if (manager.run === undefined) await this.start(manager);
   }
@@ -219,13 +219,13 @@ export class Managers {
     this.#cut.clear();
   }
 
-  /** Lets one message arrive: any of them, so that they overtake each other. */
+  /** Delivers one message, any of them, so that messages are reordered. */
   deliver(): void {
     const [arrive] = this.wire.splice(this.random.int(this.wire.length), 1);
     arrive?.();
   }
 
-  /** Lets what is under way in this process come to rest. */
+  /** Lets pending promises of this process settle. */
   turn(): Promise<void> {
     return new Promise((resolve) => setImmediate(resolve));
   }
@@ -240,7 +240,7 @@ export class Managers {
       await this.turn();
       if (step % 4 === 0) this.tick(...this.running);
     }
-    throw new Error(`it does not come to be: ${what}`);
+    throw new Error(`the condition is not met: ${what}`);
   }
 
   tick(...managers: readonly Manager[]): void {
@@ -248,7 +248,7 @@ export class Managers {
     for (const { run } of managers) run?.node.tick();
   }
 
-  /** As a manager does, but for one thing: it notices late that a term is over. What fails is begun again. */
+  /** Begins terms as a manager does, but notices late that a term is over. A failed start is repeated. */
   async #lead(store: Store, { term, signal }: LeaderTerm): Promise<void> {
     signal.addEventListener("abort", () => void this.#endLate(store, term), { once: true });
     while (!signal.aborted) {
@@ -256,7 +256,7 @@ export class Managers {
         await store.beginTerm(term);
         return;
       } catch {
-        // The signal says whether the term lasts; the next attempt comes with the next turn.
+        // The signal is aborted when the term is over; else the next turn tries again.
         await this.turn();
       }
     }

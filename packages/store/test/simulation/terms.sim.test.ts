@@ -8,15 +8,15 @@ async function run(from: number, count: number, unchecked = false): Promise<Map<
   return reports;
 }
 
-describe("three managers in a seed, with elections, cuts, restarts and late state machines at any moment", () => {
+describe("three simulated managers, with elections, partitions, restarts and slow state machines at any moment", () => {
   // In parts, so that each has the time of a test.
   test.each([1, 501, 1_001, 1_501])(
-    "give nothing twice, and no command takes effect that lacks an earlier one: 2,000 histories, 500 from seed %d",
+    "allocate nothing twice, and no command takes effect that missed an earlier one: 2,000 histories, 500 from seed %d",
     async (from) => {
       const reports = await run(from, 500);
       const broken = [...reports].filter(([, { violation }]) => violation !== undefined);
       expect(broken.map(([seed, { violation }]) => `seed ${seed}: ${violation}`).join("\n")).toBe("");
-      // The histories are no idle ones.
+      // The histories are eventful enough to prove something.
       const mean = (of: (report: HistoryReport) => number): number =>
         [...reports.values()].reduce((sum, report) => sum + of(report), 0) / reports.size;
       expect(mean(({ terms }) => terms)).toBeGreaterThan(3);
@@ -24,7 +24,7 @@ describe("three managers in a seed, with elections, cuts, restarts and late stat
     },
   );
 
-  test("do both where commands are not checked as they are applied", async () => {
+  test("do both where commands are not checked when they are applied", async () => {
     const reports = await run(1, 150, true);
     const violations = [...reports.values()].map(({ violation }) => violation ?? "");
     expect(violations.filter((text) => text.includes("given twice")).length).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
-/** The operator of a simulated cluster: adds, promotes, demotes, exchanges and removes members, one thing at a time. */
-import type { Random } from "@warren/std";
+/** The operator of a simulated cluster: adds, promotes, demotes, exchanges and removes members, one thing at a time; or asks members for elections and snapshots. */
+import { errorText, type Random } from "@warren/std";
 
 import { describeConfState } from "../../core/describe.ts";
 import type { ConfState } from "../../core/index.ts";
@@ -68,7 +68,8 @@ export class Operator {
       if (leader === undefined || this.stopped) continue;
       if (await this.replaceLost()) continue;
       if (plan.mixedPrograms && (await this.upgrade())) continue;
-      if (plan.troubles.has("membership") && !this.lossExpected()) await this.attempt((node) => this.change(node));
+      if (!plan.troubles.has("membership")) await this.askOnDemand();
+      else if (!this.lossExpected()) await this.attempt((node) => this.change(node));
     }
   }
 
@@ -127,6 +128,27 @@ export class Operator {
       await node.remove(lost.id);
     });
     return true;
+  }
+
+  /** What may be asked of any member at any time; it may stop before it answers. */
+  private async askOnDemand(): Promise<void> {
+    const { random, machines, note } = this.parts;
+    const up = [...machines.all.values()].flatMap(({ node }) => node ?? []);
+    const node = up[random.int(Math.max(1, up.length))];
+    if (node === undefined) return;
+    const calls = {
+      campaign: () => node.campaign(),
+      takeSnapshot: () => node.takeSnapshot(),
+      compact: () => node.compact(),
+      changeOptions: async () =>
+        node.changeOptions({ snapshotEntries: 10 + random.int(100), trailingEntries: random.int(20) }),
+    };
+    const asked = (Object.keys(calls) as (keyof typeof calls)[])[random.int(4)] ?? "campaign";
+    note(`operator asks member ${node.id} to ${asked}`);
+    await Promise.race([
+      calls[asked]().catch((error: unknown) => note(`member ${node.id}: ${errorText(error)}`)),
+      this.wait(patienceMs),
+    ]);
   }
 
   private async change(node: RaftNode): Promise<void> {

@@ -1,21 +1,21 @@
 /**
- * Decoded messages as they are stored: frozen, and without a second copy of what is stored already.
+ * Interning: makes decoded messages ready to store, frozen and with equal parts shared.
  *
- * Ten thousand tasks say the same few things many times over: names, ids, digests, epochs, times. A decoder makes each of
- * them anew, and arrays larger than what they hold.
+ * Ten thousand tasks hold the same few values many times over: names, ids, digests, epochs, times. A decoder allocates
+ * each of them anew, and arrays with spare capacity.
  */
 
-/** Strings and times that were stored last; an entry that another falls on is forgotten. */
-export class Pool {
+/** A hash table of strings and times that were stored lately; on a collision the older entry is dropped. */
+export class InternPool {
   readonly #strings: (string | undefined)[] = Array.from({ length: poolSize });
   readonly #dates: (Date | undefined)[] = Array.from({ length: poolSize });
 
-  /** An equal string that may be stored already. */
+  /** An equal string, which may be one that is stored already. */
   string(value: string): string {
     const { length } = value;
     if (length === 0 || length > longestPooled) return value;
     let hash = length;
-    // Names differ at their ends, ids anywhere.
+    // Hashed are characters at the end, where names differ, and others spread over the text, where ids do.
     for (let at = 1; at <= 4; at++)
       hash = (hash * 31 + value.charCodeAt(length - at)) * 31 + value.charCodeAt((length * at) >> 3);
     const slot = (hash >>> 0) % poolSize;
@@ -40,27 +40,27 @@ const longestPooled = 128;
 const nothing: readonly unknown[] = Object.freeze([]);
 
 /**
- * The message, deeply frozen, with those parts of `like` in place of its own that are equal. Takes the message: it is
- * changed.
+ * The message, deeply frozen, with parts of `like` in place of its own equal ones. The message itself is changed and
+ * returned.
  *
- * @param like what is stored and likely to be equal in part; of any shape
+ * @param like a stored object that is likely to be equal in part, of any shape
  */
-export function settled<T>(message: T, like: unknown, pool: Pool): T {
-  return settle(message, like, pool) as T;
+export function interned<T>(message: T, like: unknown, pool: InternPool): T {
+  return intern(message, like, pool) as T;
 }
 
-function settle(value: unknown, like: unknown, pool: Pool): unknown {
+function intern(value: unknown, like: unknown, pool: InternPool): unknown {
   if (typeof value === "string") return value === like ? like : pool.string(value);
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof Date)
     return like instanceof Date && like.getTime() === value.getTime() ? like : pool.date(value);
   if (ArrayBuffer.isView(value)) return value;
-  return Array.isArray(value) ? settleArray(value, like, pool) : settleFields(value as Fields, like, pool);
+  return Array.isArray(value) ? internArray(value, like, pool) : internFields(value as Fields, like, pool);
 }
 
 type Fields = Record<string, unknown>;
 
-function settleFields(value: Fields, like: unknown, pool: Pool): unknown {
+function internFields(value: Fields, like: unknown, pool: InternPool): unknown {
   const other = (typeof like === "object" && like !== null ? like : undefined) as Fields | undefined;
   let same = other !== undefined && value !== other;
   let count = 0;
@@ -70,22 +70,22 @@ function settleFields(value: Fields, like: unknown, pool: Pool): unknown {
     const theirs = other?.[key];
     let now = mine;
     if (typeof mine === "string" || (typeof mine === "object" && mine !== null)) {
-      now = settle(mine, theirs, pool);
+      now = intern(mine, theirs, pool);
       // Also where it is equal: another string, and the only one that stays.
       value[key] = now;
     }
     same &&= Object.is(now, theirs) && (now !== undefined || key in (other as Fields));
   }
-  // A message of which every field is stored already is that message, if it has no others.
+  // Where every field is equal and there are no further ones, the stored message itself is used.
   if (same && count > 0 && Object.isFrozen(other) && Object.keys(other as Fields).length === count) return other;
   return Object.freeze(value);
 }
 
-function settleArray(value: readonly unknown[], like: unknown, pool: Pool): readonly unknown[] {
+function internArray(value: readonly unknown[], like: unknown, pool: InternPool): readonly unknown[] {
   if (value.length === 0) return nothing;
   const other: readonly unknown[] = Array.isArray(like) ? like : nothing;
-  // A copy, since a decoder's has room for more.
-  const items = Array.from(value, (item, at) => settle(item, other[at], pool));
+  // A copy, since a decoder's array has spare capacity.
+  const items = Array.from(value, (item, at) => intern(item, other[at], pool));
   if (Object.isFrozen(other) && items.length === other.length && items.every((item, at) => Object.is(item, other[at])))
     return other;
   return Object.freeze(items);

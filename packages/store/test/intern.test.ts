@@ -2,9 +2,9 @@ import { Epoch, Slot, Task } from "@warren/api";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { Pool, settled } from "../src/settle.ts";
+import { InternPool, interned } from "../src/intern.ts";
 
-/** A string that is equal and another, as a decoder makes it. */
+/** An equal string in memory of its own, as a decoder allocates it. */
 const another = (text: string): string => Buffer.from(text).toString();
 
 const message = (): Task =>
@@ -15,8 +15,8 @@ const message = (): Task =>
     status: { at: new Date(5), message: another("fine") },
   });
 
-describe("a settled message", () => {
-  test("is equal to what it was, and frozen to its depth", () => {
+describe("an interned message", () => {
+  test("is equal to the original, and deeply frozen", () => {
     const leaf = fc.oneof(
       fc.string(),
       fc.integer(),
@@ -39,10 +39,10 @@ describe("a settled message", () => {
       (Object.isFrozen(value) && Object.values(value).every(deepFrozen));
     fc.assert(
       fc.property(fc.dictionary(fc.constantFrom("a", "b"), tree, { noNullPrototype: true }), tree, (value, like) => {
-        const pool = new Pool();
-        const before = settled(structuredClone(like), undefined, pool);
+        const pool = new InternPool();
+        const before = interned(structuredClone(like), undefined, pool);
         const expected = structuredClone(value);
-        const now = settled(structuredClone(value), before, pool);
+        const now = interned(structuredClone(value), before, pool);
         expect(now).toEqual(expected);
         expect(Object.keys(now as object)).toEqual(Object.keys(expected as object));
         expect(deepFrozen(now)).toBe(true);
@@ -52,34 +52,34 @@ describe("a settled message", () => {
     );
   }, 60_000);
 
-  test("shares what is equal with what is stored already, and nothing else", () => {
-    const pool = new Pool();
-    const before = settled(message(), undefined, pool);
+  test("shares its equal parts with the stored object, and no others", () => {
+    const pool = new InternPool();
+    const before = interned(message(), undefined, pool);
     const changed = message();
     changed.status!.message = "worse";
-    const now = settled(changed, before, pool);
+    const now = interned(changed, before, pool);
     expect(now).not.toBe(before);
     expect(now.status).not.toBe(before.status);
     expect(now.epoch).toBe(before.epoch);
     expect(now.status?.at).toBe(before.status?.at);
-    expect(settled(message(), before, pool)).toBe(before);
+    expect(interned(message(), before, pool)).toBe(before);
   });
 
-  test("has arrays no larger than what they hold, and one of all that are empty", () => {
-    const pool = new Pool();
-    const slots = [1, 2].map(() => settled(Slot.create({ leases: [] }), undefined, pool));
+  test("has arrays without spare capacity, and shares one empty array", () => {
+    const pool = new InternPool();
+    const slots = [1, 2].map(() => interned(Slot.create({ leases: [] }), undefined, pool));
     expect(slots[0]?.leases).toBe(slots[1]?.leases);
   });
 
-  test("of fewer fields is not what is stored, though all of its own are equal", () => {
-    const pool = new Pool();
-    const like = settled({ a: 1, b: 2 }, undefined, pool);
-    expect(settled({ a: 1 }, like, pool)).toEqual({ a: 1 });
+  test("with fewer fields than the stored one stays an object of its own", () => {
+    const pool = new InternPool();
+    const like = interned({ a: 1, b: 2 }, undefined, pool);
+    expect(interned({ a: 1 }, like, pool)).toEqual({ a: 1 });
     expect(
-      Object.keys(settled({ a: undefined, c: undefined }, settled({ a: undefined }, undefined, pool), pool)),
+      Object.keys(interned({ a: undefined, c: undefined }, interned({ a: undefined }, undefined, pool), pool)),
     ).toEqual(["a", "c"]);
-    expect(settled(Epoch.create({ reign: 1 }), settled(Epoch.create({ reign: 2 }), undefined, pool), pool).reign).toBe(
-      1,
-    );
+    expect(
+      interned(Epoch.create({ reign: 1 }), interned(Epoch.create({ reign: 2 }), undefined, pool), pool).reign,
+    ).toBe(1);
   });
 });

@@ -3,18 +3,18 @@ import { needsOf, resources } from "./filters/resources.ts";
 import type { Filter, NodeOrder, Partitioning, Scorer } from "./rules.ts";
 import type { Node } from "./state/node.ts";
 import type { Needs } from "./state/ordered-nodes.ts";
-import type { IndexAsk } from "./state/candidate-indexes.ts";
+import type { IndexRequirements } from "./state/candidate-indexes.ts";
 import type { World } from "./state/world.ts";
 import type { TaskState } from "./types.ts";
 
-/** The rules that a scheduler goes by. */
+/** The filters and scorers of a scheduler, in order. */
 export interface Rules {
   readonly filters: readonly Filter[];
-  /** Asked before the order, strictly. */
+  /** Scorers before the strategy's order; they bind strictly. */
   readonly lead: readonly Scorer[];
   readonly orderScorer: Scorer;
   readonly order: NodeOrder;
-  /** Asked among nodes that are equal until then. */
+  /** Scorers after the order; they choose among nodes that are equal until then. */
   readonly tail: readonly Scorer[];
 }
 
@@ -28,45 +28,45 @@ export interface Score {
   readonly of: (node: Node) => number;
 }
 
-/** What a group's tasks ask, compiled against the world as it is now; valid until a change outside the group. */
-export interface Ask extends IndexAsk {
+/** The requirements of a group's tasks, compiled against the present world: tests and scores. Valid until a change outside the group. */
+export interface Requirements extends IndexRequirements {
   readonly task: TaskState;
-  /** Equal for tasks that every filter answers alike; undefined where a filter reads which service it is. */
+  /** Equal for groups that every filter treats alike; undefined where a filter reads the service's id. */
   readonly group: string | undefined;
-  /** The texts of what is shared. */
+  /** The keys of the shared tests, joined. */
   readonly sharedKey: string;
-  /** All filters that the task concerns, in order. */
+  /** The tests of all filters that apply to the task, in order. */
   readonly checks: readonly Check[];
-  /** Those of them that no candidate index answers. */
+  /** Those of them that no candidate index covers. */
   readonly unshared: readonly Check[];
-  /** Those whose answer is one for all nodes of a part. */
+  /** Those whose answer is the same for all nodes of a partition. */
   readonly ofParts: readonly Check[];
-  /** Whether a filter's answer for a node can change by what happens on another. */
-  readonly worldly: boolean;
+  /** Whether a filter's answer for a node can change by a change of another node. */
+  readonly readsOtherNodes: boolean;
   readonly needs: Needs;
   readonly lead: readonly Score[];
   readonly tail: readonly Score[];
-  /** Nodes that a tail score finds best. */
+  /** For each tail scorer that names them: its best nodes. */
   readonly preferred: readonly ReadonlySet<Node>[];
-  /** The scorer just before the order, if many nodes are its exceptions and it can be kept in order. */
+  /** The last scorer before the order, if many nodes are its exceptions and an index can be kept in the order of both. */
   readonly kept: { readonly key: string; readonly of: Score["of"]; readonly nodes: Iterable<Node> } | undefined;
-  /** Nodes whose other lead scores are not those of their part; undefined: all nodes. */
+  /** Nodes whose other lead scores differ from those of their partition; undefined: all nodes. */
   readonly exceptions: readonly Iterable<Node>[] | undefined;
-  /** How many of the partitions, from the first, are spread preferences. */
+  /** How many of the partitionings, from the first, are spread preferences. */
   readonly levels: number;
 }
 
-/** To compare so many nodes one by one costs less than to keep them in order. */
+/** Up to this many nodes are compared one by one, which costs less than keeping them in order. */
 const manyExceptions = 256;
 
-export function askOf(task: TaskState, rules: Rules, world: World): Ask {
+export function compileRequirements(task: TaskState, rules: Rules, world: World): Requirements {
   const checks: Check[] = [];
   const unshared: Check[] = [];
   const ofParts: Check[] = [];
   const shared: { key: string; test: Check["test"]; general: boolean }[] = [];
   const partitions = (task.preferences ?? []).map((each) => partitionBy(spreadKey(each) ?? ""));
   const levels = partitions.length;
-  let worldly = false;
+  let readsOtherNodes = false;
   for (const filter of rules.filters) {
     const test = filter.check(task, world);
     if (test === undefined) continue;
@@ -75,7 +75,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     const key = filter.share?.(task, world);
     if (key === undefined) unshared.push(check);
     else shared.push({ key: `${filter.name}:${key}`, test, general: key === "" });
-    if (filter.reads === undefined) worldly = true;
+    if (filter.reads === undefined) readsOtherNodes = true;
     if (key === undefined && filter.reads === undefined) {
       const parts = filter.partitions?.(task, world);
       if (parts === undefined) continue;
@@ -85,7 +85,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
   }
   const lead: Score[] = [];
   let exceptions: Iterable<Node>[] | undefined = [];
-  let kept: Ask["kept"];
+  let kept: Requirements["kept"];
   for (const scorer of rules.lead) {
     const of = scorer.score(task, world);
     if (of === undefined) continue;
@@ -124,7 +124,7 @@ export function askOf(task: TaskState, rules: Rules, world: World): Ask {
     shared,
     unshared,
     ofParts,
-    worldly,
+    readsOtherNodes,
     needs,
     lead,
     tail,
