@@ -106,6 +106,7 @@ export class LeaseController {
       if (run === newest && !run.ended && run.local.verdict === undefined) this.#current = run;
       else await this.#conclude(run, closing);
     }
+    await this.#trim(closing);
   }
 
   /** Run after run, until the lease is to be released. */
@@ -140,6 +141,7 @@ export class LeaseController {
       run.fail(error);
     }
     await this.#conclude(run, closing);
+    await this.#trim(closing);
   }
 
   async #conclude(run: Run, closing: AbortSignal): Promise<void> {
@@ -147,7 +149,6 @@ export class LeaseController {
       if (this.#isCounted(run)) this.#count(conclusion);
     };
     await run.conclude(() => this.#judgeable(closing), count, closing);
-    await this.#trim(closing);
   }
 
   /** L7: an end counts by the slot's policy and its record: it waits until both are known, or the lease is released. */
@@ -279,6 +280,7 @@ export class LeaseController {
         await delay(clock, options.leaveMs, closing);
       }
       await this.#conclude(run, closing);
+      await this.#trim(closing);
       this.#current = undefined;
     }
     endpoints.forget(this.key);

@@ -216,6 +216,31 @@ test("of a run that is found by its container address, beginning and length are 
   expect(world.report(t1)?.record?.lastEnd?.ranMs).toBeGreaterThan(39_000);
 });
 
+test("of a record that was set back, which then has more runs of a lease than it keeps, each is taken up (L12)", async () => {
+  await using world = new World();
+  await world.start();
+  world.give("svc.1");
+  const endRuns = async (count: number): Promise<void> => {
+    for (let ended = 0; ended < count; ended += 1) {
+      await world.until("it runs", () => world.running("svc.1").length === 1);
+      world.machine.exit(world.running("svc.1")[0] ?? "", 1);
+      await world.until("it has ended", () => world.running("svc.1").length === 0);
+    }
+    await world.until("it runs again", () => world.running("svc.1").length === 1);
+    await world.pass(100);
+  };
+  await endRuns(6);
+  const image = world.disk.image();
+  await endRuns(3);
+  const before = world.running("svc.1");
+  world.kill();
+  world.disk.setBack(image);
+  await world.start();
+  await world.pass(10_000);
+  expect(world.log.records.filter(({ event }) => event === "failed, and is tried again")).toEqual([]);
+  expect(world.running("svc.1")).toEqual(before);
+});
+
 test("containers of another node, which this machine was before, go on until managers have spoken, and then end", async () => {
   await using world = new World();
   await world.start();

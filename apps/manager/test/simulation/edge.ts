@@ -101,6 +101,11 @@ export class Edge {
     return this.machine.containers.get(containerId)?.spec.labels?.[`warren.${name}`] ?? "";
   }
 
+  /** What its program is told to do: see `fakeProgram`. */
+  args(containerId: string): readonly string[] {
+    return this.machine.containers.get(containerId)?.spec.args ?? [];
+  }
+
   /** Starts a worker, which finds what the one before left. */
   start(): void {
     const { random, log } = this.#dependencies;
