@@ -78,9 +78,9 @@ test("L4: a release that was acknowledged is carried out by the next worker, tho
   await world.untilRunning(t1);
   world.release(t1);
   await world.until("it is acknowledged", () => world.report(t1)?.state === LeaseReport_State.RELEASING);
+  world.hold(t1);
   await world.pass(500);
   world.kill();
-  world.hold(t1);
   await world.start();
   await world.until("it is released", () => world.report(t1)?.state === LeaseReport_State.RELEASED);
   expect(world.calls("start")).toBe(1);
