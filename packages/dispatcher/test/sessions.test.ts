@@ -4,6 +4,7 @@ import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { Dispatcher } from "../src/index.ts";
+import { spokenLevel } from "../src/node-status.ts";
 import {
   collect,
   context,
@@ -118,6 +119,10 @@ describe("a node that comes", () => {
     const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
     const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal, a)));
     expect((await session.next(1)).level).toBe(1);
+  });
+
+  test("L20: of a level below the cluster's is spoken to in its own", () => {
+    expect(spokenLevel(a, description("edge-1", { level: 1 }), 2)).toBe(1);
   });
 
   test("L15: of a node that was removed is told so, at a point of the history, and stores nothing", async () => {

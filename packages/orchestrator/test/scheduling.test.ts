@@ -7,6 +7,21 @@ import { serviceSpec, SimulatedCluster } from "./simulated-cluster.ts";
 
 const gib = 2 ** 30;
 
+test("L20: a version goes only to nodes that take its level", async () => {
+  const world = await SimulatedCluster.start(1);
+  await world.create("web", 0);
+  await world.store.update((tx) => tx.update("versions", { ...tx.get("versions", "web-v1")!, level: 2 }));
+  await world.scale("web", 2);
+  expect(world.running("web")).toEqual([]);
+  expect(world.tasksOf("web", 1)[0]!.status!.message).toMatch(/needs level 2: edge-1 has level 1/);
+  await world.addNode("edge-2", {
+    description: { hostname: "edge-2", cpuNanos: 4e9, memoryBytes: 8 * gib, level: 2, minLevel: 1 },
+  });
+  await world.advance(5_000);
+  expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-2", "edge-2"]);
+  await world.stopLeading();
+});
+
 test("a task says which node it was assigned to and why", async () => {
   const world = await SimulatedCluster.start();
   world.off.add("edge-1");

@@ -217,6 +217,20 @@ test("L18: a version lives while its service, a lease or a kept task names it", 
   await world.stopLeading();
 });
 
+test("L18: a version that a kept task alone names lives as long as the task", async () => {
+  const world = await SimulatedCluster.start(1, { cluster: { taskHistory: 20 } });
+  await world.create("web", 1, { update: { monitorMs: 0 } });
+  for (let version = 2; version <= 12; version += 1) {
+    await world.setImage("web", `app:${version}`);
+    await world.advance(1_000);
+  }
+  await world.advance(120_000);
+  expect(world.tasks("web").map(({ versionId }) => versionId)).toContain("web-v1");
+  expect(world.service("web").recentVersionIds).not.toContain("web-v1");
+  expect(world.view.get("versions", "web-v1")).toBeDefined();
+  await world.stopLeading();
+});
+
 test.each([
   [Condition.NONE, {}, "its restart policy is none"],
   [Condition.ON_FAILURE, { exitCode: 0, complete: true }, "it completed, and its restart policy is on-failure"],
