@@ -465,6 +465,7 @@ test("L13: assignments of a leader that was deposed meanwhile are not obeyed", a
 
 test("L13: what was reported to a manager that has lost history is reported again to the next one that has it", async () => {
   await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
   const given = world.give("svc.1");
   await world.untilRunning(given);
