@@ -1,5 +1,6 @@
 /**
- * Checks what each package imports of ours against the table in docs/architecture.md, and against its package.json.
+ * Checks what each package imports of ours against the table in docs/architecture.md, and against its package.json; and
+ * that the source files which docs and the heads of `index.ts` name exist.
  *
  * `node tools/imports.ts`: silent and 0 where they agree; else a line for each fault, and 1.
  */
@@ -71,6 +72,41 @@ for (const name of folders) {
 }
 for (const name of table_.keys())
   if (!folders.includes(name)) faults.push(`${table} has a row for packages/${name}, which is not there`);
+
+/** Paths below `folder` of all files that are not built or installed, relative to the root. */
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (!entry.isDirectory()) return [path];
+    return ["node_modules", "dist", "target", "coverage"].includes(entry.name) ? [] : sources(path);
+  });
+}
+
+const files = ["packages", "apps", "tools", "proto", "docs"].flatMap(sources);
+/** `store.ts`, `state/world.ts`, `native/src/log.rs`, in backticks. */
+const fileName = /`((?:[\w-]+\/)*[\w.-]+\.(?:ts|rs))`/g;
+const namesFiles =
+  /^(?:docs\/[\w-]+\.md|packages\/[\w-]+\/(?:README|DESIGN)\.md|packages\/.*\/src\/(?:.*\/)?index\.ts)$/;
+/** Written by a program, with names of its own. */
+const generatedPage = "docs/raft-bugs.md";
+for (const path of files) {
+  if (!namesFiles.test(path) || path.includes("/generated/") || path === generatedPage) continue;
+  const text = readFileSync(join(root, path), "utf8");
+  const prose = path.endsWith(".ts") ? text.slice(0, text.indexOf("*/")) : text;
+  // A page in docs/ names whole paths; a package's, those below the package or of another one.
+  const [, folder = ""] = /^(packages\/[\w-]+\/)/.exec(path) ?? [];
+  for (const [, name = ""] of prose.matchAll(fileName)) {
+    if (name === "index.ts") continue;
+    const known = path.endsWith("index.ts")
+      ? files.includes(`${path.slice(0, -"index.ts".length)}${name}`)
+      : folder === ""
+        ? files.includes(name) || files.includes(`packages/${name}`)
+        : files.some((each) => each.startsWith(folder) && each.endsWith(`/${name}`)) ||
+          files.includes(name) ||
+          files.includes(`packages/${name}`);
+    if (!known) faults.push(`${path} names ${name}, which is not there`);
+  }
+}
 
 for (const fault of faults.sort()) console.error(fault);
 process.exitCode = faults.length === 0 ? 0 : 1;

@@ -21,6 +21,7 @@ for (let n = 0; n < 100; n++) {
 const commands: Readonly<Record<string, readonly string[]>> = {
   "warren service list": [program, "service", "list"],
   "warren service list -o json": [program, "service", "list", "-o", "json"],
+  "warren --version": [program, "--version"],
   "warren service create --help": [program, "service", "create", "--help"],
   "node -e 0": ["-e", "0"],
 };

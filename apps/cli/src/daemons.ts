@@ -1,33 +1,34 @@
 /**
- * Starting and stopping this machine's daemons from the command line: by their systemd units where they are installed,
- * else as processes of their own.
+ * Starting and stopping this machine's daemons from the command line: by their systemd units on the machine's own
+ * directories, else as processes of their own. Either way a daemon's flags are in its flag file.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, openSync, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { DaemonError, lockDirectory, runningPid } from "@warren/daemon";
+import { readFlagFile, writeFlagFile } from "./flag-file.ts";
+import type { DaemonName, Folders } from "./folders.ts";
+import { hasSystemd, removeUnit, systemctl, unitFor } from "./systemd.ts";
 import { CommandFailed } from "./warren-command.ts";
 
-export type DaemonName = "manager" | "worker";
-
-/** Where a machine's daemons keep what they have. */
-export interface Folders {
-  readonly dataDir: string;
-  readonly runDir: string;
-}
-
-/** Flags of this command line that the daemon it starts gets too. */
 export interface DaemonStart extends Folders {
   readonly name: DaemonName;
-  readonly flags: readonly string[];
+  /** Its flags from now on; undefined leaves them as they are. */
+  readonly flags: readonly string[] | undefined;
 }
 
 /** How the daemon runs: as a unit, or with this log. */
 export type Started =
   | { readonly kind: "unit"; readonly unit: string }
-  | { readonly kind: "process"; readonly log: string };
+  | {
+      readonly kind: "process";
+      readonly log: string;
+      /** Resolves once it has ended; never, where it ran before. */
+      readonly ended: Promise<void>;
+    };
 
 /** Whether the daemon runs, however it was started. */
 export async function isRunning(name: DaemonName, { runDir }: Folders): Promise<boolean> {
@@ -57,41 +58,55 @@ export async function lockData(name: DaemonName, { dataDir }: Folders): Promise<
 /**
  * Starts the daemon unless it runs. Resolves once it runs; that it is ready shows on its socket.
  *
- * @throws CommandFailed where it ends at once
+ * @throws CommandFailed where it ends at once, or runs with other flags
  */
 export async function startDaemon(start: DaemonStart): Promise<Started> {
-  const unit = `warren-${start.name}.service`;
-  const log = join(start.dataDir, `${start.name}.log`);
-  if (await hasUnit(unit)) {
+  const { name, dataDir, flags } = start;
+  const log = join(dataDir, `${name}.log`);
+  const runs = await isRunning(name, start);
+  if (flags !== undefined && !isDeepStrictEqual(readFlagFile(name, start), flags)) {
+    if (runs) throw new CommandFailed(`the ${name} runs already, with other flags: end it, then repeat`);
+    writeFlagFile(name, start, flags);
+  }
+  const program = [process.execPath, ...process.execArgv, process.argv[1] ?? ""];
+  const unit = await unitFor(name, start, { program });
+  if (unit !== undefined) {
     await systemctl(["enable", "--now", unit]);
     return { kind: "unit", unit };
   }
-  if ((await runningPid(pidFile(start.name, start.runDir), start.name)) !== undefined) return { kind: "process", log };
+  if (runs) return { kind: "process", log, ended: new Promise(() => undefined) };
   // One that runs without its pid file has lost its socket too: another beside it would be refused by the lock.
-  const free = await lockData(start.name, start);
+  const free = await lockData(name, start);
   await free?.[Symbol.asyncDispose]();
-  mkdirSync(start.dataDir, { recursive: true, mode: 0o700 });
-  mkdirSync(start.runDir, { recursive: true, mode: 0o700 });
+  return startProcess(start, program, log);
+}
+
+async function startProcess(start: DaemonStart, program: readonly string[], log: string): Promise<Started> {
+  const { name, dataDir, runDir } = start;
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  mkdirSync(runDir, { recursive: true, mode: 0o700 });
   const output = openSync(log, "a", 0o600);
-  const own = [...process.execArgv, process.argv[1] ?? ""];
-  const folders = ["--data-dir", start.dataDir, "--run-dir", start.runDir];
-  const child = spawn(process.execPath, [...own, start.name, ...folders, ...start.flags], {
+  const [command = "", ...own] = program;
+  const child = spawn(command, [...own, name, "--data-dir", dataDir, "--run-dir", runDir], {
     detached: true,
     stdio: ["ignore", output, output],
     cwd: "/",
   });
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   await once(child, "spawn");
-  if (!(await runs(child, start))) throw new CommandFailed(`the ${start.name} has ended: see ${log}`);
+  if (!(await hasBegun(child, start))) throw new CommandFailed(`the ${name} has ended: see ${log}`);
   child.unref();
-  return { kind: "process", log };
+  if (hasSystemd())
+    process.stderr.write(`the ${name} is a process of its own: systemd's unit is for other directories\n`);
+  return { kind: "process", log, ended };
 }
 
 /** True once the daemon has written down that it is this process, false if it ended before that. */
-function runs(child: ChildProcess, { name, runDir }: DaemonStart): Promise<boolean> {
+function hasBegun(child: ChildProcess, { name, runDir }: DaemonStart): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const finish = (settle: () => void): void => {
       watcher.close();
-      child.removeAllListeners();
+      child.off("exit", onExit);
       settle();
     };
     const look = (): void =>
@@ -100,15 +115,17 @@ function runs(child: ChildProcess, { name, runDir }: DaemonStart): Promise<boole
         (error: unknown) => finish(() => reject(error)),
       );
     const watcher = watch(runDir, look);
-    child.once("exit", () => finish(() => resolve(false)));
+    const onExit = (): void => finish(() => resolve(false));
+    child.once("exit", onExit);
     look();
   });
 }
 
-/** Stops the daemon, if it runs, and resolves when it has ended. */
-export async function stopDaemon(name: DaemonName, { runDir }: Folders): Promise<void> {
-  const unit = `warren-${name}.service`;
-  if (await hasUnit(unit)) return systemctl(["disable", "--now", unit]);
+/** Stops the daemon, if it runs, and resolves when it has ended. Its unit does not start it again. */
+export async function stopDaemon(name: DaemonName, folders: Folders): Promise<void> {
+  const { runDir } = folders;
+  const unit = await unitFor(name, folders);
+  if (unit !== undefined) await removeUnit(unit);
   const pid = await runningPid(pidFile(name, runDir), name);
   if (pid === undefined) return;
   // The daemon removes its file as the last thing it does.
@@ -141,18 +158,4 @@ function removal(path: string): Promise<boolean> {
     const watcher = watch(dirname(path), look);
     look();
   });
-}
-
-async function hasUnit(unit: string): Promise<boolean> {
-  const booted = await readFile("/proc/1/comm", "utf8").catch(() => "");
-  if (booted.trim() !== "systemd") return false;
-  const child = spawn("systemctl", ["cat", unit], { stdio: "ignore" });
-  const [code] = (await once(child, "exit")) as [number | null];
-  return code === 0;
-}
-
-async function systemctl(args: readonly string[]): Promise<void> {
-  const child = spawn("systemctl", args, { stdio: ["ignore", "inherit", "inherit"] });
-  const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new CommandFailed(`systemctl ${args.join(" ")} failed: see journalctl -u ${args.at(-1) ?? ""}`);
 }

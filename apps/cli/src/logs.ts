@@ -5,21 +5,25 @@ import { Flags } from "@oclif/core";
 import type { LogLine } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { slotNumber } from "@warren/api/model";
-import { parseMoment } from "./units.ts";
+import { parseMoment, UnitError } from "./units.ts";
 import { taskName } from "./views.ts";
 
 export const logFlags = {
-  follow: Flags.boolean({ char: "f", description: "go on with lines that come later" }),
-  since: Flags.string({ description: "only lines after: 10m (ago) or 2026-11-24T10:00:00Z" }),
-  tail: Flags.integer({ char: "n", description: "of each task the last so many lines", min: 0 }),
-  timestamps: Flags.boolean({ char: "t", description: "put its time before each line" }),
-  "no-names": Flags.boolean({ description: "leave out the task's name before each line" }),
+  follow: Flags.boolean({ char: "f", description: "Keep printing new lines" }),
+  since: Flags.string({ description: "Only lines after this: 10m (ago) or 2026-11-24T10:00:00Z", helpValue: "TIME" }),
+  tail: Flags.string({
+    char: "n",
+    description: "Only the last N lines of each task, or all (default all)",
+    helpValue: "N",
+  }),
+  timestamps: Flags.boolean({ char: "t", description: "Print the time before each line" }),
+  "no-names": Flags.boolean({ description: "Print no task name before each line" }),
 };
 
 interface LogFlagValues {
   readonly follow: boolean;
   readonly since?: string | undefined;
-  readonly tail?: number | undefined;
+  readonly tail?: string | undefined;
   readonly timestamps: boolean;
   readonly "no-names": boolean;
 }
@@ -32,7 +36,7 @@ export async function followLogs(
   signal: AbortSignal,
 ): Promise<void> {
   const since = flags.since === undefined ? undefined : parseMoment(flags.since, Date.now());
-  const request = { ref, follow: flags.follow, since, tail: flags.tail };
+  const request = { ref, follow: flags.follow, since, tail: parseTail(flags.tail) };
   try {
     for await (const { lines } of client.tasks.logs(request, { signal })) {
       for (const line of lines) {
@@ -44,6 +48,15 @@ export async function followLogs(
     if (!signal.aborted) throw error;
   }
 }
+
+/** Docker's: a number, or `all`. @throws UnitError */
+function parseTail(text: string | undefined): number | undefined {
+  if (text === undefined || text === "all") return undefined;
+  const lines = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (lines <= mostTail) return lines;
+  throw new UnitError(`--tail: '${text}' is not a number of lines: give 0 or more, or all`);
+}
+const mostTail = 2 ** 32 - 1;
 
 const colors = ["cyan", "magenta", "yellow", "green", "blue"] as const;
 

@@ -28,11 +28,11 @@ export async function render<T>(format: Format, printable: Printable<T>): Promis
     case "name":
       return printable.rows.map((row) => printable.name(row)).join("\n");
     case "json":
-      return JSON.stringify(printable.json(), undefined, 2);
+      return JSON.stringify(await printable.json(), undefined, 2);
     case "yaml": {
       // By its default export, which is all that a bundle keeps of a CommonJS package.
       const { default: yaml } = await import("yaml");
-      return yaml.stringify(printable.json()).trimEnd();
+      return yaml.stringify(await printable.json()).trimEnd();
     }
   }
 }

@@ -4,8 +4,9 @@ import type { ProgressOutput } from "./service/convergence.ts";
 
 export function progressOutput(): ProgressOutput {
   if (!process.stderr.isTTY) {
-    return { show: (text) => void process.stderr.write(`${text}\n`), end: () => undefined };
+    const write = (text: string): void => void process.stderr.write(`${text}\n`);
+    return { show: write, note: write, end: () => undefined };
   }
   const update = createLogUpdate(process.stderr);
-  return { show: (text) => update(text), end: () => update.done() };
+  return { show: (text) => update(text), note: (text) => update.persist(text), end: () => update.done() };
 }

@@ -41,17 +41,28 @@ function age(at: Date | undefined, now: number): string {
   return at === undefined ? "" : formatAge(now - at.getTime());
 }
 
-export const serviceColumns: readonly Column<Service>[] = [
-  { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
-  { title: "ID", value: ({ meta }) => shortId(meta?.id) },
-  {
-    title: "RUNNING",
-    value: ({ summary }) => `${summary?.running ?? 0}/${summary?.desired ?? 0}`,
-  },
-  { title: "IMAGE", value: ({ spec }) => spec?.task?.container?.image ?? "" },
-  { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
-  { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
-];
+/** What runs and, where that is something else, what was asked for. */
+function imageText({ spec, summary }: Service): string {
+  const asked = spec?.task?.container?.image ?? "";
+  const others = (summary?.runningImages ?? []).filter((image) => image !== asked);
+  return others.length === 0 ? asked : `${others.join(", ")} -> ${asked}`;
+}
+
+export function serviceColumns(now: number): readonly Column<Service>[] {
+  return [
+    { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
+    { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+    { title: "STATUS", value: ({ summary }) => summary?.status ?? "" },
+    {
+      title: "RUNNING",
+      value: ({ summary }) => `${summary?.running ?? 0}/${summary?.desired ?? 0}`,
+    },
+    { title: "IMAGE", value: imageText },
+    { title: "AGE", value: ({ meta }) => age(meta?.createdAt, now) },
+    { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
+    { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
+  ];
+}
 
 export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>): readonly Column<Task>[] {
   return [
@@ -92,8 +103,18 @@ export const registryColumns: readonly Column<RegistryCredential>[] = [
   { title: "USER", value: ({ auth }) => auth?.username ?? "" },
 ];
 
-export const eventColumns: readonly Column<Event>[] = [
-  { title: "AT", value: ({ at }) => at?.toISOString() ?? "" },
+/** How times are shown: `3s ago`, `in 10s`, or exactly. */
+export function timeText(exact: boolean, now: number): (at: Date | undefined) => string {
+  return (at) => {
+    if (at === undefined) return "";
+    if (exact) return at.toISOString();
+    const ms = now - at.getTime();
+    return ms < 0 ? `in ${formatAge(-ms)}` : `${formatAge(ms)} ago`;
+  };
+}
+
+export const eventColumns = (when: (at: Date | undefined) => string): readonly Column<Event>[] => [
+  { title: "WHEN", value: ({ at }) => when(at) },
   { title: "OBJECT", value: ({ objectName, objectId }) => (objectName === "" ? shortId(objectId) : objectName) },
   { title: "ACTION", value: ({ action }) => action },
   { title: "MESSAGE", value: ({ message }) => message },

@@ -1,6 +1,9 @@
 import { Command, Errors, Flags } from "@oclif/core";
-import { errorText, WarrenError } from "@warren/std";
+import { WarrenError } from "@warren/std";
+import { ApiError } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { violationText, type FieldWords } from "./field-words.ts";
+import { unknownFlagText } from "./unknown-flags.ts";
 import { formats, render, type Format, type Printable } from "./output.ts";
 import { UnitError } from "./units.ts";
 
@@ -13,7 +16,7 @@ const exitUsage = 2;
 
 const output = {
   char: "o",
-  description: "table for people; json, yaml or name for programs",
+  description: "Format: table for people; json, yaml or name for programs",
   options: [...formats],
   helpGroup: "GLOBAL",
 } as const;
@@ -25,8 +28,8 @@ export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }
 
 /** The flag of every command that waits for what it began. */
 export const waitFlags = {
-  detach: Flags.boolean({ char: "d", description: "return at once" }),
-  timeout: Flags.string({ description: "how long to wait", default: "10m", helpValue: "DURATION" }),
+  detach: Flags.boolean({ char: "d", description: "Return at once, without waiting" }),
+  timeout: Flags.string({ description: "Longest time to wait", default: "10m", helpValue: "DURATION" }),
 };
 
 /** A command that was refused or failed: one line that says what, why and what to do. */
@@ -35,13 +38,21 @@ export class CommandFailed extends Error {}
 /** What all commands of `warren` share: the manager they speak to, how they print and how they fail. */
 export abstract class WarrenCommand extends Command {
   static override baseFlags = {
+    verbose: Flags.boolean({ description: "Print the raw text of errors, too", helpGroup: "GLOBAL" }),
     host: Flags.string({
-      description: "the manager: unix:PATH",
+      description: "Manager to talk to, by its socket",
+      helpValue: "unix:PATH",
       env: "WARREN_HOST",
       default: defaultHost,
       helpGroup: "GLOBAL",
     }),
   };
+
+  /** What `--help` shows of the flags, in this order; undefined: all. */
+  static readonly commonFlags: readonly string[] | undefined = undefined;
+
+  /** What of the command line sets which field of its request. */
+  static readonly fieldWords: FieldWords = {};
 
   readonly #ending = new AbortController();
   #client: ApiClient | undefined;
@@ -76,13 +87,22 @@ export abstract class WarrenCommand extends Command {
 
   protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<never> {
     if (error instanceof Errors.ExitError) throw error;
+    const unknown = unknownFlags(error);
+    if (unknown !== undefined) {
+      const own = this.constructor as typeof WarrenCommand;
+      error = new UnitError(unknownFlagText(unknown, this.id ?? "", Object.keys({ ...own.flags, ...own.baseFlags })));
+    }
     const usage = error instanceof UnitError || error instanceof Errors.CLIError;
     // What is not one of ours is a bug, and its stack is what its finder can report.
     const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
     const remedy = (error as { remedy?: string }).remedy ?? "";
-    const text = expected
-      ? errorText(error).replace(/\nSee more help with --help$/, "")
-      : (error.stack ?? error.message);
+    const isVerbose = this.argv.includes("--verbose");
+    const { fieldWords } = this.constructor as typeof WarrenCommand;
+    const text = ApiError.is(error, "API_INVALID")
+      ? violationText(error.failure.violations, fieldWords)
+      : expected
+        ? failureText(error, isVerbose).replace(/\nSee more help with --help$/, "")
+        : (error.stack ?? error.message);
     process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
     if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
     return this.exit(usage ? exitUsage : exitFailed);
@@ -91,6 +111,27 @@ export abstract class WarrenCommand extends Command {
   protected override async finally(): Promise<void> {
     this.#client?.close();
   }
+}
+
+/**
+ * An error with its causes, each said once. What lies below an error of the API is the raw text of a connection.
+ *
+ * @param raw with that text, too
+ */
+export function failureText(error: unknown, raw: boolean): string {
+  const parts: string[] = [];
+  for (let each = error; each instanceof Error; each = each.cause) {
+    const { message } = each;
+    if (!parts.some((part) => part.includes(message))) parts.push(message);
+    if (ApiError.is(each) && !raw) break;
+  }
+  return parts.join(": ");
+}
+
+/** Of oclif's error for flags that a command has not. */
+function unknownFlags(error: unknown): readonly string[] | undefined {
+  const { flags, message = "" } = error as { readonly flags?: unknown; readonly message?: string };
+  return message.startsWith("Nonexistent flag") && Array.isArray(flags) ? (flags as string[]) : undefined;
 }
 
 /** @throws UnitError */

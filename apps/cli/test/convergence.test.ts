@@ -1,7 +1,24 @@
-import { ApiError, Service, Task, TaskState, UpdateStatus_State, type WatchResponse } from "@warren/api";
+import {
+  ApiError,
+  RestartPolicy_Condition,
+  Service,
+  Task,
+  TaskState,
+  UpdateStatus_State,
+  type WatchResponse,
+} from "@warren/api";
 import { numberedSlot } from "@warren/api/model";
+import { FakeClock, until } from "@warren/std/testing";
 import { expect, test } from "vitest";
-import { deletion, follow, observe, progress, type Observed } from "../src/service/convergence.ts";
+import {
+  deletion,
+  follow,
+  nothingObserved,
+  observe,
+  progress,
+  type Observed,
+  type ProgressOutput,
+} from "../src/service/convergence.ts";
 
 const service = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Service =>
   Service.fromPartial({
@@ -24,11 +41,16 @@ const task = (slot: number, state: TaskState, partial: Parameters<typeof Task.fr
   });
 function observed(of: Service | undefined, tasks: readonly Task[]): Observed {
   return {
+    ...nothingObserved(),
     service: of,
     tasks: new Map(tasks.map((each) => [each.meta?.id ?? "", each])),
     synced: true,
-    updating: false,
   };
+}
+
+function outputTo(shown: string[]): ProgressOutput {
+  const push = (text: string): void => void shown.push(text);
+  return { show: push, note: (text) => push(`note: ${text}`), end: () => push("end") };
 }
 
 test("a service has converged when all that is wanted runs as it is now", () => {
@@ -40,7 +62,7 @@ test("tasks of an older version do not count, and hold it up", () => {
   const old = task(2, TaskState.RUNNING, { upToDate: false });
   expect(progress(observed(service(), [task(1, TaskState.RUNNING), old]))).toEqual({
     kind: "waiting",
-    text: "web: 1 of 2 tasks replaced",
+    text: "web: 1 of 2 updated; the old 1 keeps running",
   });
 });
 
@@ -112,7 +134,7 @@ test("a service without tasks wanted has converged at once, one that is deleted 
 });
 
 test("nothing is decided before all that there is has been seen", () => {
-  const seen: Observed = { service: undefined, tasks: new Map(), synced: false, updating: false };
+  const seen = nothingObserved();
   expect(progress(seen).kind).toBe("waiting");
   observe(seen, { message: { $case: "synced", value: 1 } });
   expect(progress(seen).kind).toBe("gone");
@@ -127,7 +149,7 @@ test("following ends with convergence and shows each change once", async () => {
     throw new Error("read on after the end");
   }
   const shown: string[] = [];
-  const last = await follow(watch(), { show: (text) => void shown.push(text), end: () => void shown.push("end") });
+  const last = await follow(watch(), outputTo(shown));
   expect(last.kind).toBe("converged");
   expect(shown).toEqual(["web: 1 of 2 tasks running", "web: 2 of 2 tasks running", "end"]);
 });
@@ -136,10 +158,124 @@ test("a service that has gone before it is followed is gone, and other failures 
   const failing = (failure: ConstructorParameters<typeof ApiError>[0]): AsyncIterable<WatchResponse> => ({
     [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new ApiError(failure, "no")) }),
   });
-  const output = { show: () => undefined, end: () => undefined };
+  const output = outputTo([]);
   const gone = await follow(failing({ code: "API_NOT_FOUND", kind: "service", ref: "s" }), output);
   expect(gone.kind).toBe("gone");
   await expect(follow(failing({ code: "API_INTERNAL", id: "x" }), output)).rejects.toMatchObject({
     code: "API_INTERNAL",
   });
+});
+
+const monitored = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Service =>
+  service({
+    spec: {
+      name: "web",
+      mode: { $case: "replicated", value: { replicas: 1 } },
+      update: { monitorMs: 5_000 },
+      task: { container: { image: "a" }, restart: { condition: RestartPolicy_Condition.ANY } },
+    },
+    ...partial,
+  });
+const taskChange = (value: Task): WatchResponse => change({ $case: "task", value });
+const synced: WatchResponse = { message: { $case: "synced", value: 1 } };
+const exit = (run: number, exitCode: number, state: TaskState = TaskState.FAILED): Task =>
+  task(1, state, {
+    meta: { id: `run${run}` },
+    current: false,
+    desiredState: TaskState.SHUTDOWN,
+    status: { state, container: { exitCode } },
+  });
+
+test("a task counts once it has run for the monitor, one that ran before has; a healthy one counts at once", () => {
+  const seen = nothingObserved();
+  observe(seen, change({ $case: "service", value: monitored() }), 0);
+  observe(seen, synced, 0);
+  observe(seen, taskChange(task(1, TaskState.RUNNING)), 1_000);
+  expect(progress(seen, 3_000)).toEqual({
+    kind: "waiting",
+    text: "web: 1 of 1 task running; watching for 5s",
+    recheckMs: 3_000,
+  });
+  expect(progress(seen, 6_000)).toEqual({ kind: "converged", text: "web: 1 of 1 task running" });
+  const before = nothingObserved();
+  observe(before, change({ $case: "service", value: monitored() }), 10_000);
+  observe(
+    before,
+    taskChange(task(1, TaskState.RUNNING, { status: { state: TaskState.RUNNING, at: new Date(4_000) } })),
+  );
+  observe(before, synced, 10_000);
+  expect(progress(before, 10_000).kind).toBe("converged");
+  const checked = nothingObserved();
+  const spec = monitored().spec;
+  const healthCheck = { probe: { $case: "tcp" as const, value: { port: 80 } } };
+  observe(
+    checked,
+    change({ $case: "service", value: monitored({ spec: { ...spec, task: { container: { healthCheck } } } }) }),
+  );
+  observe(checked, synced, 0);
+  observe(checked, taskChange(task(1, TaskState.RUNNING)), 1_000);
+  expect(progress(checked, 1_000).kind).toBe("converged");
+});
+
+test("following waits for the monitor without anything that changes, and ends when time alone makes it done", async () => {
+  const clock = new FakeClock();
+  const shown: string[] = [];
+  async function* watch(): AsyncGenerator<WatchResponse> {
+    yield change({ $case: "service", value: monitored() });
+    yield synced;
+    yield taskChange(task(1, TaskState.RUNNING));
+    await new Promise<never>(() => undefined);
+  }
+  const done = follow(watch(), outputTo(shown), { clock });
+  await until("it watches", () => shown.length === 2);
+  clock.advance(5_000);
+  expect(await done).toEqual({ kind: "converged", text: "web: 1 of 1 task running" });
+});
+
+test.for([TaskState.FAILED, TaskState.COMPLETE])(
+  "a task that ends is shown once with its last lines, and three ends alike in a row end the wait (%i)",
+  async (state) => {
+    const shown: string[] = [];
+    async function* watch(): AsyncGenerator<WatchResponse> {
+      yield change({ $case: "service", value: monitored() });
+      yield taskChange(exit(0, 7));
+      yield synced;
+      for (const run of [1, 2, 3]) {
+        yield taskChange(exit(run, 1, state));
+        yield taskChange(exit(run, 1, state));
+      }
+      throw new Error("read on after the end");
+    }
+    const lastLines = (): Promise<string[]> => Promise.resolve(["boom"]);
+    const last = await follow(watch(), outputTo(shown), { lastLines });
+    expect(last).toMatchObject({
+      kind: "stopped",
+      text: "web: 0 of 1 task running; web.1 ended with exit code 1, 3 times in a row, and is tried again",
+    });
+    const notes = shown.filter((text) => text.startsWith("note: "));
+    expect(notes).toEqual(["note: web.1 ended with exit code 1; it wrote last:\n  boom"]);
+  },
+);
+
+test("failures that differ do not end the wait", () => {
+  const seen = nothingObserved();
+  observe(seen, change({ $case: "service", value: monitored() }));
+  observe(seen, synced);
+  for (const [run, code] of [1, 2, 1, 2, 1].entries()) observe(seen, taskChange(exit(run, code)));
+  expect(progress(seen).kind).toBe("waiting");
+});
+
+test("a task that ended for good is done if its code is 0, and has stopped otherwise", () => {
+  const ended = (state: TaskState, exitCode: number): Task =>
+    Task.fromPartial({ ...exit(1, exitCode, state), settled: "its restart condition is none" });
+  expect(progress(observed(monitored(), [ended(TaskState.COMPLETE, 0)]))).toEqual({
+    kind: "converged",
+    text: "web: 1 of 1 task completed",
+  });
+  expect(progress(observed(monitored(), [ended(TaskState.FAILED, 3)]))).toEqual({
+    kind: "stopped",
+    text: "web: 0 of 1 task running; web.1 ended with exit code 3 and is not started again, since its restart condition is none",
+  });
+  const mixed = [ended(TaskState.COMPLETE, 0), task(2, TaskState.RUNNING)];
+  expect(progress(observed(service(), mixed)).text).toBe("web: 1 of 2 tasks running, 1 completed");
 });

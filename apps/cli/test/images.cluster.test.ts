@@ -152,6 +152,28 @@ test("an image that is here runs when its registry is gone", async () => {
   await machine.ok("service", "delete", "brief");
 });
 
+test("an update to a tag whose image is here needs no registry", async () => {
+  const brief = await startRegistry();
+  const images: string[] = [];
+  for (const version of ["1", "2"]) {
+    const image = await pushImage(brief, `back:${version}`, { ...sleeps, files: { version } });
+    await machine.ok(
+      "service",
+      images.length === 0 ? "create" : "update",
+      "back",
+      "--image",
+      image,
+      "--update-monitor",
+      "0",
+    );
+    images.push(image);
+  }
+  await brief[Symbol.asyncDispose]();
+  await machine.ok("service", "update", "back", "--image", images[0] ?? "");
+  expect(await machine.ok("task", "exec", "back.1", "--", "cat", "/version")).toBe("1");
+  await machine.ok("service", "delete", "back");
+});
+
 test("a mirror serves a registry that can't be reached", async () => {
   await pushImage(mirror, "mirrored/app:1", { ...sleeps, files: { from: "the mirror" } });
   await machine.ok("service", "create", "mirrored", "--image", "registry.test/mirrored/app:1");

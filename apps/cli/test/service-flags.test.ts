@@ -11,7 +11,7 @@ import {
   UpdateConfig_Order,
 } from "@warren/api";
 import { describe, expect, test } from "vitest";
-import { parsePort, splitWords } from "../src/service/flag-syntax.ts";
+import { parsePorts, splitWords } from "../src/service/flag-syntax.ts";
 import { applyServiceFlags, removalFlags, serviceFlags } from "../src/service/service-flags.ts";
 
 const blank = ServiceSpec.fromPartial({ name: "web" });
@@ -73,12 +73,8 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
     "health-cmd",
     "test -f /ok",
     "task.container.healthCheck.probe",
-    { $case: "exec", value: { command: ["test", "-f", "/ok"] } },
+    { $case: "exec", value: { command: ["/bin/sh", "-c", "test -f /ok"] } },
   ],
-  ["health-interval", "1s", "task.container.healthCheck.intervalMs", 1_000],
-  ["health-timeout", "2s", "task.container.healthCheck.timeoutMs", 2_000],
-  ["health-retries", "4", "task.container.healthCheck.retries", 4],
-  ["health-start-period", "5s", "task.container.healthCheck.startPeriodMs", 5_000],
   [
     "publish",
     ["8080:80", "53/udp"],
@@ -115,12 +111,24 @@ const rows: readonly (readonly [string, string | boolean | string[], string, unk
   ]),
 ];
 
+/** Those that need a health check beside them. */
+const times: typeof rows = [
+  ["health-interval", "1s", "task.container.healthCheck.intervalMs", 1_000],
+  ["health-timeout", "2s", "task.container.healthCheck.timeoutMs", 2_000],
+  ["health-retries", "4", "task.container.healthCheck.retries", 4],
+  ["health-start-period", "5s", "task.container.healthCheck.startPeriodMs", 5_000],
+];
+
+test.for(times)("--%s %s sets %s of a health check", ([flag, typed, path, expected]) => {
+  expect(valueAt(applyServiceFlags(blank, { [flag]: typed, "health-tcp": "80" }, undefined), path)).toEqual(expected);
+});
+
 test.for(rows)("--%s %s sets %s", ([flag, typed, path, expected]) => {
   expect(valueAt(applyServiceFlags(blank, { [flag]: typed }, undefined), path)).toEqual(expected);
 });
 
 test("every flag but env-file is in the table", () => {
-  const listed = new Set(rows.map(([flag]) => flag));
+  const listed = new Set([...rows, ...times].map(([flag]) => flag));
   expect(Object.keys(serviceFlags).filter((flag) => !listed.has(flag))).toEqual(["env-file"]);
 });
 
@@ -134,7 +142,7 @@ test("every field of a container can be set by a flag, or by what stands after -
 describe("env", () => {
   test("a file's lines give way to what is given one by one", () => {
     const file = join(mkdtempSync(join(tmpdir(), "env-")), "env");
-    writeFileSync(file, "# comment\nA=file\nB='two words'\n");
+    writeFileSync(file, "# comment\nA=file\nB=two words\n");
     const spec = applyServiceFlags(blank, { env: ["A=flag"], "env-file": [file] }, undefined);
     expect(spec.task?.container?.env).toEqual({ A: "flag", B: "two words" });
   });
@@ -171,7 +179,7 @@ describe("an update", () => {
   test("replaces by key and adds", () => {
     const after = applyServiceFlags(before, { env: ["B=3", "C=4"], publish: ["9090:80"], image: "b" }, undefined);
     expect(after.task?.container?.env).toEqual({ A: "1", B: "3", C: "4" });
-    expect(after.ports.map(({ published }) => published)).toEqual([9_090]);
+    expect(after.ports.map(({ published }) => published)).toEqual([8_080, 9_090]);
     expect(after.task?.container?.args).toEqual(["old"]);
     expect(before.task?.container?.image).toBe("a");
   });
@@ -213,7 +221,7 @@ test.for([
   ["ulimit", ["nofile=many"]],
   ["device", [""]],
   ["env", ["=x"]],
-  ["label", ["x"]],
+  ["label", ["=x"]],
   ["network", ["a,b=c"]],
   ["add-host", ["a"]],
   ["health-http", "/x"],
@@ -237,10 +245,7 @@ test.for([
 });
 
 test("a port's long form says all", () => {
-  expect(parsePort("published=53,target=5353,protocol=udp,mode=host")).toEqual({
-    published: 53,
-    target: 5_353,
-    protocol: PortSpec_Protocol.UDP,
-    mode: PortSpec_Mode.HOST,
-  });
+  expect(parsePorts("published=53,target=5353,protocol=udp,mode=host")).toEqual([
+    { published: 53, target: 5_353, protocol: PortSpec_Protocol.UDP, mode: PortSpec_Mode.HOST },
+  ]);
 });

@@ -29,7 +29,7 @@ test.for([
   expect(parseBytes(text)).toBe(bytes);
 });
 
-test.for(["", "m", "1x", "-1", "1 m b"])("'%s' is refused as a size", (text) => {
+test.for(["", "m", "1x", "-1", "1 m b", "0.1", "1.5", "0.0001k"])("'%s' is refused as a size", (text) => {
   expect(() => parseBytes(text)).toThrow(UnitError);
 });
 
@@ -37,7 +37,8 @@ test("processors are read to the nano-CPU", () => {
   expect(parseCpus("0.5")).toBe(500_000_000);
   expect(parseCpus("2")).toBe(2_000_000_000);
   expect(parseCpus("0.000000001")).toBe(1);
-  for (const text of ["", "-1", "1e3", ".5", "0.0000000001"]) expect(() => parseCpus(text)).toThrow(UnitError);
+  expect(parseCpus(".5")).toBe(500_000_000);
+  for (const text of ["", "-1", "1e3", ".", "0.0000000001"]) expect(() => parseCpus(text)).toThrow(UnitError);
 });
 
 describe("a moment", () => {
@@ -46,8 +47,13 @@ describe("a moment", () => {
     expect(parseMoment("10m", now).toISOString()).toBe("2026-11-24T09:50:00.000Z");
     expect(parseMoment("2026-11-24T09:00:00Z", now).toISOString()).toBe("2026-11-24T09:00:00.000Z");
   });
+  test("is seconds since 1970, or a day where the caller is, as with Docker", () => {
+    expect(parseMoment("1136073600", now).toISOString()).toBe("2006-01-01T00:00:00.000Z");
+    expect(parseMoment("2026-11-24", now)).toEqual(new Date(2026, 10, 24));
+  });
   test("is refused where it is neither", () => {
     expect(() => parseMoment("yesterday", now)).toThrow("'yesterday' is not a time");
+    for (const text of ["10", "2026", "1 Jan 2026", ""]) expect(() => parseMoment(text, now)).toThrow(UnitError);
   });
 });
 

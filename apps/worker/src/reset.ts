@@ -1,6 +1,6 @@
 /** Takes a worker's traces from its machine. */
 import { existsSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openLevelState, recordedNetwork } from "@warren/agent";
 import { openContainerd } from "@warren/runtime-containerd";
@@ -42,7 +42,17 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
   for (const entry of await readdir(folders.data)) {
     if (!keep.has(entry)) await rm(join(folders.data, entry), { recursive: true, force: true });
   }
-  if (keep.size === 0) await rm(folders.data, { recursive: true, force: true });
+  // Without volumes there is nothing to keep.
+  for (const directory of [join(folders.data, "volumes"), folders.data]) await removeIfEmpty(directory);
   await rm(join(options.dataDir, "worker.log"), { force: true });
   await rm(options.runDir, { recursive: true, force: true });
+}
+
+async function removeIfEmpty(directory: string): Promise<void> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT" && code !== "ENOTEMPTY") throw error;
+  }
 }

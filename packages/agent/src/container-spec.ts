@@ -114,7 +114,7 @@ function resources(asked: Resources | undefined): RuntimeResources {
   return {
     ...(cpuLimitNanos > 0 && { cpuLimit: cpuLimitNanos / nanosPerCore }),
     ...(memoryLimitBytes > 0 && { memoryLimitBytes }),
-    ...(pidsLimit > 0 && { pidsLimit }),
+    ...(pidsLimit !== 0 && { pidsLimit }),
     ...(cpuReservationNanos > 0 && { cpuReservation: cpuReservationNanos / nanosPerCore }),
     ...(memoryReservationBytes > 0 && { memoryReservationBytes }),
   };

@@ -1,35 +1,31 @@
 /**
- * The worker's side of a node.
+ * The worker: runs the leases that managers assign to its node, with or without a connection to them.
  *
- * - `agent.ts`           startAgent: takes up what was there, keeps leases and session going
- * - `seams.ts`           what it needs: Session, TaskNetwork, AgentState, ProbeTransport
- * - `options.ts`         AgentOptions
+ * - `agent.ts`            startAgent: adopts running containers, then keeps session and leases going
+ * - `seams.ts`            its interfaces: Session, TaskNetwork, AgentState, ProbeTransport
+ * - `options.ts`, `errors.ts`, `metrics.ts`
  *
- * Leases and their runs:
- * - `leases.ts`          the leases of this node, as managers and its own record have them
- * - `lease-controller.ts` one lease from its offer to its release; `run.ts` one run of it
- * - `kept-runs.ts`       runs that outlive their lease, for their logs
- * - `container-spec.ts`  TaskSpec → what the runtime makes; `labels.ts` what a container says of itself
- * - `volumes.ts`         mounts: named volumes, paths of the node
- * - `containers.ts`      the runtime's containers, by its events
- * - `images.ts`          pulled once for all, removed when unused
- * - `health.ts`          when a task is healthy; pure, and the loop around it; `probes.ts` http, tcp and exec probes
- * - `outcome.ts`         what is reported of a run's end; pure
+ * Leases and runs:
+ * - `leases.ts`           the node's leases; `lease-controller.ts` one of them, `run.ts` one run of it
+ * - `kept-runs.ts`        ended containers that stay for their logs
+ * - `environment.ts`      what the controllers share
+ * - `container-spec.ts`   TaskSpec → ContainerSpec; `volumes.ts` its mounts, `labels.ts` its labels
+ * - `containers.ts`       the runtime's containers, by its events
+ * - `images.ts`           images, pulled once for all leases, removed when unused
+ * - `health.ts`           health of a task: pure part and loop; `probes.ts` http, tcp and exec probes
+ * - `outcome.ts`          the status of an ended run; pure
+ * - `endpoint-table.ts`   services as this node balances them, its own leases first
+ * - `node-network.ts`     the node's network, from when it is open
  *
- * Managers:
- * - `session-loop.ts`    session, heartbeats, streams, and their renewal; `grpc-session.ts` Session over gRPC
- * - `assignments.ts`     the chain of assignments; `points.ts` which are obeyed; both pure; `assigned.ts` what is assigned
- * - `lease-reporter.ts`  what managers have yet to hear
- * - `relay-server.ts`    logs, execs, stats and images for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
- *                        `relay-image.ts`, on `relay.ts`
- *
- * - `endpoint-table.ts`  services as this node balances them, its own tasks first; `address.ts`
- * - `node-network.ts`    the network, from when it is open
- * - `local-record.ts`    what outlives this process, on an AgentState; `record-entry.ts` one entry of it
- * - `level-state.ts`     AgentState on LevelDB; `identity.ts` which node this is; `machine.ts` the same for the manager
- * - `environment.ts`     what the controllers of leases share
- * - `limiter.ts`, `waiting.ts`: so many at once, waits that end
- * - `errors.ts`, `metrics.ts`
+ * Session and record:
+ * - `session-loop.ts`     session, heartbeats, streams, and their renewal; `grpc-session.ts` Session over gRPC
+ * - `assignments.ts`      the chain of assignments; pure. `assigned.ts` the objects; `points.ts` which message is out of date
+ * - `lease-reporter.ts`   reports of leases that no manager has stored yet
+ * - `local-record.ts`     the durable record; `record-entry.ts` one entry, `level-state.ts` AgentState on LevelDB
+ * - `identity.ts`         the node's id; `machine.ts` the same for the manager beside it
+ * - `relay-server.ts`     logs, execs, stats and images for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
+ *                         `relay-image.ts`, on `relay.ts`
+ * - `limiter.ts`, `waiting.ts`  bounded concurrency, and waits that end with a signal
  */
 export { startAgent, type Agent, type AgentDependencies, type TaskView } from "./agent.ts";
 export type { AgentOptions } from "./options.ts";

@@ -27,18 +27,16 @@ export interface Ended {
   readonly earlierBoot: boolean;
   /** Undefined where it never ran, or its end is not known. */
   readonly exit: ExitStatus | undefined;
+  /** The grace, ms, that passed without its end, so that it was killed. */
+  readonly outlivedGraceMs?: number | undefined;
 }
 
 /** From all that is known of a run's end to what is reported of it. Pure. */
-export function outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot, exit }: Ended): Outcome {
+export function outcomeOf(ended: Ended): Outcome {
+  const { memoryLimitBytes, verdict, told, ran, earlierBoot, exit, outlivedGraceMs } = ended;
   if (verdict !== undefined) return { state: stateOf(verdict), message: verdict.message, code: verdict.code };
   if (told) {
-    const how = exit === undefined ? "" : `, with exit code ${exit.code}`;
-    return {
-      state: TaskState.SHUTDOWN,
-      message: ran ? `stopped as told${how}` : "told to stop before it ran",
-      code: "",
-    };
+    return { state: TaskState.SHUTDOWN, message: stopText(ran, exit, outlivedGraceMs), code: "" };
   }
   // L7: whatever its exit was, the machine may have caused it.
   if (earlierBoot)
@@ -62,6 +60,13 @@ export function outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot, e
   }
   if (exit.code === 0) return { state: TaskState.COMPLETE, message: "ended with exit code 0", code: "" };
   return { state: TaskState.FAILED, message: `ended with exit code ${exit.code}`, code: "AGENT_TASK_EXITED" };
+}
+
+function stopText(ran: boolean, exit: ExitStatus | undefined, outlivedGraceMs: number | undefined): string {
+  if (!ran) return "told to stop before it ran";
+  if (outlivedGraceMs !== undefined)
+    return `killed: did not stop within ${outlivedGraceMs / 1_000} s of its stop signal`;
+  return `stopped as told${exit === undefined ? "" : `, with exit code ${exit.code}`}`;
 }
 
 /** Whether the machine, or the end of a worker on it, ended the run: no failure of the run. */

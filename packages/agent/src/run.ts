@@ -55,6 +55,8 @@ export class Run {
   readonly #since: number;
   /** The runtime was asked for a container, whatever came of it. */
   #mayExist = false;
+  /** Its grace passed, and it was killed. */
+  #outlivedGrace = false;
 
   /** The run and its lease are in the record. */
   constructor(env: NodeEnvironment, id: string) {
@@ -422,6 +424,7 @@ export class Run {
         if (!this.runs) return;
         try {
           await runtime.kill(this.id, signal);
+          if (signal === "KILL") this.#outlivedGrace = true;
         } catch (error) {
           if (signal !== undefined || !RuntimeError.is(error, "RUNTIME_SPEC_INVALID")) throw error;
           this.#log.warn("its stop signal can't be sent: SIGKILL follows after its grace", { error });
@@ -438,7 +441,9 @@ export class Run {
     const { record, reporter, clock, metrics } = this.#env;
     const { verdict, told = false } = this.local;
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
-    const outcome = outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot: this.#ofEarlierBoot, exit });
+    const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultGraceMs) : undefined;
+    const earlierBoot = this.#ofEarlierBoot;
+    const outcome = outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot, exit, outlivedGraceMs });
     const at = new Date(clock.now());
     const container = { ...(this.status.container ?? noContainer), pid: 0 };
     // The end and what it counts for go to disk together.

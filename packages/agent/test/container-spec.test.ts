@@ -78,6 +78,7 @@ const fields: readonly (readonly [
     { resources: { memoryReservationBytes: 2 ** 24 } },
   ],
   ["pidsLimit", {}, { pidsLimit: 50 }, { resources: { pidsLimit: 50 } }],
+  ["pidsLimit", {}, { pidsLimit: -1 }, { resources: { pidsLimit: -1 } }],
 ];
 
 const ours = {

@@ -243,6 +243,7 @@ test("a task that does not heed its signal is killed when its grace is over, not
   await world.pass(200);
   expect(world.state(t1.task)).toBe(TaskState.SHUTDOWN);
   expect(world.manager.statuses.get(t1.task)?.container?.exitCode).toBe(137);
+  expect(world.manager.statuses.get(t1.task)?.message).toBe("killed: did not stop within 3 s of its stop signal");
 });
 
 test("a task is stopped although the balancer can't be set, after a while", async () => {

@@ -2,7 +2,8 @@
  * A plugin of buf: ts-proto's messages, but for fields that a message's own level does not know.
  *
  * ts-proto keeps them in `_unknownFields` through decode and encode. Here a message that has none has no such property,
- * `create` and `fromPartial` keep them too, and their bytes are a copy, not a view that holds the whole input.
+ * `create` and `fromPartial` keep them too, and their bytes are a copy, not a view that holds the whole input. An entry
+ * of a map is one whatever its key: assigning `__proto__` would drop it.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -38,6 +39,10 @@ for (const file of response.file) {
     if (found !== messages) throw new Error(`${file.name}: ${messages} messages, and ${found} of ${String(pattern)}`);
     file.content = file.content.replaceAll(pattern, replacement);
   }
+  file.content = file.content.replaceAll(
+    /^( +)((?:message\.\w+|acc))\[((?:entry\d+\.)?key)\] = (.+);$/gm,
+    '$1if ($3 === "__proto__") globalThis.Object.defineProperty($2, $3, { value: $4, configurable: true, enumerable: true, writable: true });\n$1else $2[$3] = $4;',
+  );
   file.content = file.content.replaceAll("fromPartial(_: DeepPartial", "fromPartial(object: DeepPartial");
 }
 process.stdout.write(toBinary(CodeGeneratorResponseSchema, response));

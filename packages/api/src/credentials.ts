@@ -1,6 +1,6 @@
 /** A daemon's or a user's key with its certificate, and the authorities that it trusts; PEM. */
 export interface Credentials {
-  /** The certificate, then whatever leads from it to a root. */
+  /** The certificate, then those that lead from it to a root. */
   readonly cert: string;
   readonly key: string;
   /** Every root that is trusted now. */
@@ -8,8 +8,8 @@ export interface Credentials {
 }
 
 /**
- * Credentials that are renewed while they are used. Whoever dials or takes a connection asks for the current ones then; what
- * is connected stays so. `current` returns the same object until they change, and another one afterwards.
+ * Credentials that may be renewed while they are used. They are read for each new connection, on both sides; open
+ * connections stay. `current` returns the same object until they change, and a new one afterwards.
  */
 export interface CredentialSource {
   current(): Credentials;

@@ -4,7 +4,7 @@ import { descriptorSetBase64 } from "./generated/descriptors.ts";
 
 let loaded: FileRegistry | undefined;
 
-/** The descriptors of everything that is in `proto/` for the API; read at the first use. */
+/** The descriptors of all files of the API in `proto/`; decoded at first use. */
 export function descriptors(): FileRegistry {
   loaded ??= createFileRegistry(fromBinary(FileDescriptorSetSchema, Buffer.from(descriptorSetBase64, "base64")));
   return loaded;

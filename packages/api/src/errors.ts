@@ -1,6 +1,6 @@
 import { WarrenError } from "@warren/std";
 
-/** One thing that is wrong in a request. */
+/** One invalid field of a request. */
 export interface FieldViolation {
   /** Path of proto field names: `spec.task.container.env["A B"]`, `spec.ports[1].target`. */
   readonly field: string;
@@ -8,18 +8,18 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-/** What in the cluster stands in the way of a request that is right in itself. */
+/** A condition of the cluster that a valid request does not meet. */
 export interface PreconditionViolation {
   /** A word for programs: `PORT_IN_USE`, `NETWORK_IN_USE`. */
   readonly type: string;
-  /** What it is about: `service/web`. */
+  /** The object concerned: `service/web`. */
   readonly subject: string;
   readonly description: string;
 }
 
-/** What a call can fail with; the same on both sides of the wire. */
+/** Failures of a call; the same for client and server. */
 export type ApiFailure =
-  /** The request is wrong whatever the cluster's state. INVALID_ARGUMENT */
+  /** The request is invalid, whatever the cluster's state. INVALID_ARGUMENT */
   | { readonly code: "API_INVALID"; readonly violations: readonly FieldViolation[] }
   /** NOT_FOUND */
   | { readonly code: "API_NOT_FOUND"; readonly kind: string; readonly ref: string }
@@ -34,38 +34,38 @@ export type ApiFailure =
   | { readonly code: "API_ALREADY_EXISTS"; readonly kind: string; readonly name: string }
   /** FAILED_PRECONDITION */
   | { readonly code: "API_PRECONDITION"; readonly violations: readonly PreconditionViolation[] }
-  /** It was changed meanwhile, or something newer took its place: read again, then try again. ABORTED */
+  /** The object was changed meanwhile, or a newer call replaced this one: read again, then try again. ABORTED */
   | { readonly code: "API_ABORTED" }
   /** Too large, too many or too slow. RESOURCE_EXHAUSTED */
   | { readonly code: "API_EXHAUSTED" }
-  /** Nothing was done; the same call may succeed later. UNAVAILABLE */
+  /** The call had no effect; it may succeed later. UNAVAILABLE */
   | { readonly code: "API_UNAVAILABLE" }
-  /** Whether it was done is not known. UNKNOWN */
+  /** The call may have taken effect or not. UNKNOWN */
   | { readonly code: "API_OUTCOME_UNKNOWN" }
-  /** Whether it was done is not known. DEADLINE_EXCEEDED */
+  /** The call may have taken effect or not. DEADLINE_EXCEEDED */
   | { readonly code: "API_DEADLINE" }
   /** CANCELLED */
   | { readonly code: "API_CANCELLED" }
-  /** The caller is not known: it has no certificate, or one that does not count. UNAUTHENTICATED */
+  /** The caller is not known: it has no certificate, or one that is not valid here. UNAUTHENTICATED */
   | { readonly code: "API_UNAUTHENTICATED" }
   /** The caller is known and may not call this. PERMISSION_DENIED */
   | { readonly code: "API_DENIED" }
   /** UNIMPLEMENTED */
   | { readonly code: "API_UNIMPLEMENTED" }
-  /** A fault of ours; `id` finds it in the log of the manager that answered. INTERNAL */
+  /** A fault of the program; the manager that served the call logged it under `id`. INTERNAL */
   | { readonly code: "API_INTERNAL"; readonly id: string };
 
 export type ApiCode = ApiFailure["code"];
 
 export interface ApiErrorOptions {
   readonly cause?: unknown;
-  /** What to do about it, as a sentence; where the message does not say it. */
+  /** What to do about it, as a sentence, if the message does not have it. */
   readonly remedy?: string;
-  /** The code as the other side has it, where it is none of ours: `STORE_NOT_LEADER`. @default the failure's code */
+  /** The original code, if it is not an API code: `STORE_NOT_LEADER`. @default the failure's code */
   readonly reason?: string;
 }
 
-/** A call that failed, or a request that would. */
+/** The error of a call, or of a request that is refused before it is sent. */
 export class ApiError extends WarrenError<ApiFailure> {
   /** What to do about it; empty where nothing is known. */
   readonly remedy: string;
@@ -78,7 +78,7 @@ export class ApiError extends WarrenError<ApiFailure> {
   }
 }
 
-/** A request with these things wrong; the message says the first. */
+/** The error of an invalid request; its message is the first violation. */
 export function invalid(violations: readonly FieldViolation[]): ApiError {
   const [first] = violations;
   const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";

@@ -1,19 +1,19 @@
 /**
- * A call as data, on its way from a manager that does not lead to the one that does.
+ * A call as data, forwarded by a manager that does not lead to the one that leads.
  */
 import { ApiError } from "./errors.ts";
 import type { Identity, Role } from "./identity.ts";
 
-/** Metadata: the caller's identity, as the manager that took the call saw it. Believed from a manager alone. */
+/** Metadata: the caller's identity, as determined by the manager that received the call. Accepted only from managers. */
 export const forwardedIdentityKey = "warren-forwarded-identity";
 
-/** Metadata: `stale` asks for a read at the manager that is called, which may be behind. */
+/** Metadata: with `stale` the called manager may answer a read from its own state, which may be behind. */
 export const readKey = "warren-read";
 
 export interface ForwardedCall {
   /** `/warren.v1.Services/Create` */
   readonly path: string;
-  /** Whether the call has one answer. */
+  /** Whether the call has one response. */
   readonly unary: boolean;
   /** The caller. */
   readonly identity: Identity;
@@ -21,13 +21,13 @@ export interface ForwardedCall {
   readonly requests: AsyncIterable<Uint8Array>;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
-  /** What is left of the caller's deadline, ms. */
+  /** Time until the caller's deadline, ms. */
   readonly deadlineMs: number | undefined;
 }
 
-/** A way to the leader's pipeline, on which this manager is known as a manager. */
+/** A connection to the leader's pipeline, authenticated as a manager. */
 export interface LeaderConnection {
-  /** Encoded answers; ends when `signal` is aborted. Throws ApiError. */
+  /** Encoded responses; ends when `signal` is aborted. Throws ApiError. */
   call(call: ForwardedCall): AsyncIterable<Uint8Array>;
 }
 
@@ -44,7 +44,7 @@ export function readForwardedIdentity(text: string): Identity {
   try {
     value = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
   } catch {
-    value = undefined; // Refused below, as anything else that is no identity.
+    value = undefined; // Refused below, like any other value that is not an identity.
   }
   const { name, roles: claimed, nodeId } = (value ?? {}) as Partial<Record<keyof Identity, unknown>>;
   const known = Array.isArray(claimed) && claimed.every((role) => roles.has(role));

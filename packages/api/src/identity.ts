@@ -8,7 +8,7 @@ export interface Identity {
   /** A node's id, a user's name, or `local`. */
   readonly name: string;
   readonly roles: readonly Role[];
-  /** The node whose worker this is; absent of users, and of the local socket of a machine that is no node yet. */
+  /** The node whose worker this is; absent for users, and for the local socket of a machine that is not a node yet. */
   readonly nodeId?: string;
 }
 

@@ -1,8 +1,8 @@
 /**
- * The contract between Warren's parts.
+ * Warren's API: messages, services, errors; client and server as subpaths.
  *
  * - `generated/` messages and services of `proto/warren/v1`, not committed
- * - `errors.ts`  ApiError: what a call can fail with
+ * - `errors.ts`  ApiError: the failures of calls
  * - `status.ts`  errors as statuses and as records in messages, and back
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`

@@ -1,4 +1,4 @@
-/** A message's codec, as ts-proto makes it: `$type` is its full name. */
+/** A message's codec, as ts-proto generates it: `$type` is its full name. */
 export interface MessageType<T = unknown> {
   readonly $type: string;
   encode(message: T): { finish(): Uint8Array };
@@ -7,7 +7,7 @@ export interface MessageType<T = unknown> {
   fromPartial(object: never): T;
 }
 
-/** What a generated service definition says of one method. */
+/** One method of a generated service definition. */
 export interface MethodDefinition {
   readonly name: string;
   readonly requestType: MessageType;
@@ -25,7 +25,7 @@ export interface ServiceDefinition {
 
 export type RequestOf<M extends MethodDefinition> = ReturnType<M["requestType"]["decode"]>;
 export type ResponseOf<M extends MethodDefinition> = ReturnType<M["responseType"]["decode"]>;
-/** What may be given as a request: fields left out have their default. */
+/** A request in which fields may be left out; they have their defaults. */
 export type PartialRequestOf<M extends MethodDefinition> = Parameters<M["requestType"]["fromPartial"]>[0];
 
 /** A method's path in HTTP/2: `/warren.v1.Services/Create`. */

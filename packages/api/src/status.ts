@@ -1,5 +1,5 @@
 /**
- * How codes become gRPC statuses, and back; the only place that knows.
+ * The mapping of error codes to gRPC statuses, and back; the only one.
  *
  * Details travel as google.rpc.Status in the trailer `grpc-status-details-bin`: ErrorInfo always (reason = the code,
  * domain `warren`, the failure's other fields and `remedy` as metadata), BadRequest and PreconditionFailure where there
@@ -12,12 +12,12 @@ import { BadRequest, ErrorInfo, PreconditionFailure, Status } from "./generated/
 export const detailsTrailer = "grpc-status-details-bin";
 const domain = "warren";
 const typePrefix = "type.googleapis.com/";
-/** Violations sent; trailers are limited by every client, some to 8 KiB. */
+/** Violations that are sent, at most: clients limit trailers, some to 8 KiB. */
 const mostViolations = 20;
-/** Characters of one text in a trailer. */
+/** Characters of one text in a trailer, at most. */
 const longestText = 500;
 
-/** gRPC's numbers. */
+/** gRPC's status numbers. */
 export const grpcStatus = {
   OK: 0,
   CANCELLED: 1,
@@ -56,7 +56,7 @@ const statusOfApiCode: Readonly<Record<ApiCode, number>> = {
   API_INTERNAL: grpcStatus.INTERNAL,
 };
 
-/** Codes of packages below that may reach a caller as they are. What is neither here nor ours is INTERNAL. */
+/** Codes of other packages that have a status. A code that is neither here nor an API code is INTERNAL. */
 const statusOfOtherCode: Readonly<Record<string, number>> = {
   STORE_NOT_FOUND: grpcStatus.NOT_FOUND,
   STORE_AMBIGUOUS: grpcStatus.FAILED_PRECONDITION,
@@ -78,7 +78,7 @@ export function statusNameOf(error: unknown): string {
   return statusNames[statusOf(error) ?? grpcStatus.INTERNAL] as string;
 }
 
-/** The status that an error is sent with; undefined if it is a fault of ours. */
+/** The status that an error is sent with; undefined if it is a fault of the program. */
 export function statusOf(error: unknown): number | undefined {
   if (!WarrenError.is(error)) return undefined;
   return (statusOfApiCode as Readonly<Record<string, number>>)[error.code] ?? statusOfOtherCode[error.code];
@@ -122,18 +122,18 @@ function fieldsOf(error: WarrenError): Record<string, string> {
   return fields;
 }
 
-/** A failure inside a message, where it is no call's own: one of a relay, say. */
+/** A failure as part of a message, such as that of a relayed call. */
 export interface ApiFailureRecord {
   readonly code: ApiCode;
   readonly message: string;
   readonly remedy: string;
   /** The code where the failure happened: `RUNTIME_NOT_FOUND`. */
   readonly reason: string;
-  /** The failure's other fields, as text. Of violations only the message speaks. */
+  /** The failure's other fields, as text, without violations. */
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** An error as a record; one that has no status is INTERNAL, with its text left out. */
+/** An error as a record; an error without a status becomes INTERNAL without its text. */
 export function apiFailureOf(error: unknown): ApiFailureRecord {
   const status = statusOf(error);
   if (status === undefined) {
@@ -146,7 +146,7 @@ export function apiFailureOf(error: unknown): ApiFailureRecord {
   return { code, message: clip(known.message), remedy: clip(remedy), reason, fields: fieldsOf(known) };
 }
 
-/** The error that a record was made of, as ApiError. Never throws: a code that is not known is INTERNAL. */
+/** The error of a record, as ApiError. Never throws: an unknown code is INTERNAL. */
 export function errorOfApiFailure(
   record: { readonly code: string; readonly message: string } & Partial<Omit<ApiFailureRecord, "code">>,
 ): ApiError {
@@ -155,7 +155,7 @@ export function errorOfApiFailure(
   return new ApiError(failureOf(known, fields), message, { remedy, reason: reason === "" ? code : reason });
 }
 
-/** An error from a status as it came, with or without our details. Never throws: what can't be read is left out. */
+/** The error of a received status, with or without our details. Never throws: details that can't be decoded are left out. */
 export function errorFromStatus(code: number, message: string, trailer?: Uint8Array, cause?: unknown): ApiError {
   let info: ErrorInfo | undefined;
   let fields: readonly FieldViolation[] = [];
@@ -168,7 +168,7 @@ export function errorFromStatus(code: number, message: string, trailer?: Uint8Ar
         preconditions = PreconditionFailure.decode(value).violations;
     }
   } catch {
-    info = undefined; // Details are an extra: the status and its message stand without them.
+    info = undefined; // Without the details, the status and its message remain.
   }
   const ours = info?.domain === domain ? info : undefined;
   const metadata = ours?.metadata ?? {};
@@ -216,7 +216,7 @@ function failureOf(code: ApiCode, metadata: Readonly<Record<string, string>>): A
   }
 }
 
-/** A text that fits a trailer. */
+/** Shortens a text so that it fits a trailer. */
 export function clip(text: string): string {
   return text.length <= longestText ? text : `${text.slice(0, longestText - 1)}…`;
 }

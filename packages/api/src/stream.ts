@@ -2,8 +2,8 @@ import type { Writable } from "node:stream";
 import { abortableOrUndefined } from "@warren/std";
 
 /**
- * Writes each value of `source`, waiting where the other side is slow. Ends early when `ended` is aborted: `source` is
- * then asked to end, but not waited for, since it may hang in something that only the abort of its own signal ends.
+ * Writes each value of `source`, waiting while the sink is full. Ends early when `ended` is aborted: `return()` of `source`
+ * is then called but not awaited, since it may hang until its own signal is aborted.
  *
  * Does not end `sink`.
  */
@@ -14,8 +14,8 @@ export async function pump<T>(source: AsyncIterable<T>, sink: Writable, ended: A
 }
 
 /**
- * The values of `source` until `ended` is aborted, at once even if `source` hangs. Leaving the loop asks `source` to
- * end and does not wait for it.
+ * The values of `source` until `ended` is aborted, at once even if `source` hangs. Leaving the loop calls `return()` of
+ * `source` and does not wait for it.
  */
 export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): AsyncGenerator<T, void, void> {
   const iterator = source[Symbol.asyncIterator]();
@@ -38,7 +38,7 @@ export async function* until<T>(source: AsyncIterable<T>, ended: AbortSignal): A
   }
 }
 
-/** Resolves when the sink takes more, or at the abort. */
+/** Resolves when the sink accepts more, or at the abort. */
 async function drained(sink: Writable, ended: AbortSignal): Promise<void> {
   if (sink.destroyed) return;
   const { promise, resolve } = Promise.withResolvers<void>();

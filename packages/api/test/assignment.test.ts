@@ -11,7 +11,7 @@ describe("changes in sending order", () => {
   });
   const rankOf = (kind: AssignmentKind): number => assignedKinds[kindName(kind)!].rank;
 
-  test("are backends that leave, then what is needed before what needs it, then removals the other way round", () => {
+  test("are removals of backends, then each object before those that need it, then other removals in reverse order", () => {
     fc.assert(
       fc.property(fc.array(change), (changes) => {
         const sorted = inSendingOrder(changes);

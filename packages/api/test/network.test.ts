@@ -97,7 +97,7 @@ async function dial(address: string, options: ConnectionOptions = {}): Promise<T
 }
 
 describe("a caller from another machine", () => {
-  it("is who its certificate and the directory say", async () => {
+  it("has the identity of its certificate in the directory", async () => {
     const seen: CallContext[] = [];
     const { client } = await world({
       services: [networks({ list: (_, context) => (seen.push(context), { networks: [], nextPageToken: "" }) })],
@@ -109,7 +109,7 @@ describe("a caller from another machine", () => {
     await worker.service(HealthDefinition).check({});
   });
 
-  it("with a certificate that does not count gets one clear reason, and no call is run", async () => {
+  it("with an invalid certificate gets one clear reason, and no call is run", async () => {
     const { client, listener } = await world({
       services: [networks({ list: () => expect.unreachable() })],
     });
@@ -138,7 +138,7 @@ describe("a caller from another machine", () => {
     });
   });
 
-  it("that was removed is refused at its next call, and its connections can be cut", async () => {
+  it("that was removed is refused at its next call, and its connections can be closed", async () => {
     const { client, directory, listener } = await world({
       services: [
         networks(),
@@ -210,7 +210,7 @@ describe("the handshake", () => {
     }
   });
 
-  it("that takes too long, or is one too many, ends the connection", async () => {
+  it("that takes too long, or exceeds the limit, ends the connection", async () => {
     const { listener, metrics } = await world({}, { handshakeMs: 100, maxHandshakes: 2 });
     const mute = [0, 1].map(() => connectTcp(port(listener.address)));
     const closed = mute.map((socket) =>
@@ -229,7 +229,7 @@ describe("the handshake", () => {
     await dial(listener.address);
   });
 
-  it("of more connections than one address may have is refused, and taken again once one has gone", async () => {
+  it("of a connection past the limit of one address is refused, and accepted once another has closed", async () => {
     const { listener } = await world({}, { maxConnectionsPerAddress: 2 });
     const [first] = [await dial(listener.address), await dial(listener.address)];
     const third = connectTcp(port(listener.address)).on("error", () => undefined);
@@ -243,7 +243,7 @@ describe("the handshake", () => {
     });
   });
 
-  it("without a protocol that is served, or with garbage, closes that connection and nothing else", async () => {
+  it("with an unknown protocol, or with garbage, closes that connection and no other", async () => {
     const { listener, client } = await world();
     expect(await failure(dial(listener.address, { ALPNProtocols: ["http/1.1"] }))).toBeInstanceOf(Error);
     expect(await failure(dial(listener.address, { ALPNProtocols: ["warren-raft/1"] }))).toBeInstanceOf(Error);
@@ -296,7 +296,7 @@ describe("Raft's protocol", () => {
     expect(log.records.filter(({ event }) => event === "a Raft connection was refused")).toHaveLength(2);
   });
 
-  it("has its connections cut with the others of a name", async () => {
+  it("has its connections closed with the others of a name", async () => {
     const taken: TLSSocket[] = [];
     const { listener } = await world({ acceptRaft: (socket) => taken.push(socket) });
     const { cert, key } = await authority.issue({ name: "m2", role: "manager" });
@@ -308,7 +308,7 @@ describe("Raft's protocol", () => {
 });
 
 describe("credentials", () => {
-  it("of a client are read at each dial", async () => {
+  it("of a client are read for each connection", async () => {
     const { listener } = await world();
     let current: Credentials = await authority.issue({
       name: "ann",
@@ -387,7 +387,7 @@ describe("a call that is forwarded over the network", () => {
     expect(await failure(ann.networks.get({ ref: "x" }))).toMatchObject({ code: "API_UNAVAILABLE" });
   });
 
-  it("whose leader dies before it answers has an outcome that is not known", async () => {
+  it("whose leader dies before its response has an unknown outcome", async () => {
     const entered = Promise.withResolvers<void>();
     const leader = await world({
       services: [networks({ get: () => (entered.resolve(), new Promise(() => undefined)) })],
@@ -408,7 +408,7 @@ describe("a call that is forwarded over the network", () => {
 });
 
 describe("the end", () => {
-  it("drains the network too: streams end with a word, a call under way is answered, then all is closed", async () => {
+  it("drains the network too: streams end with a reason, a call under way is answered, then all connections are closed", async () => {
     const go = Promise.withResolvers<void>();
     const entered = Promise.withResolvers<void>();
     const { server, listener, client } = await world({
@@ -442,7 +442,7 @@ describe("the end", () => {
     expect(await failure(once(late, "connect"))).toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  it("an address that is taken or unreadable is refused with what to do", async () => {
+  it("an address that is in use or invalid is refused with what to do", async () => {
     const { server, listener } = await world();
     const network = {
       credentials: { current: () => managerCredentials },

@@ -105,7 +105,7 @@ describe("a call", () => {
     expect(ExecResponse.decode(answer as Uint8Array).message).toEqual({ $case: "exitCode", value: 2 });
   });
 
-  it("that can't be read is refused with words", async () => {
+  it("that can't be decoded is refused with a reason", async () => {
     const error = await failure(read(pipelineOf(), incoming(create, Buffer.from("garbage"))));
     expect(error.code).toBe("API_INVALID");
     expect(error.message).toContain("warren.v1.CreateNetworkRequest");
@@ -113,7 +113,7 @@ describe("a call", () => {
     expect(none.code).toBe("API_INVALID");
   });
 
-  it("fails by a fault of ours as INTERNAL, with an id that the log has", async () => {
+  it("that fails by a fault of the program is INTERNAL, with an id that the log has", async () => {
     const log = new RecordingLogger();
     const broken = networks({
       get: () => {
@@ -153,7 +153,7 @@ describe("a call", () => {
 });
 
 describe("identity", () => {
-  it("is looked up at each call: who was removed is refused at its next, with the reason", async () => {
+  it("is looked up at each call: a removed caller is refused at its next one, with the reason", async () => {
     let known: Identity | Refusal = operator;
     const ann: Peer = { ...peer(operator), identify: () => known };
     const pipeline = pipelineOf();
@@ -164,7 +164,7 @@ describe("identity", () => {
     expect(error.message).toBe("ann was removed from the cluster");
   });
 
-  it("comes before anything of the request is read", async () => {
+  it("is determined before any message of the request is read", async () => {
     let read_ = false;
     const requests = (async function* () {
       read_ = true;
@@ -176,7 +176,7 @@ describe("identity", () => {
     expect(read_).toBe(false);
   });
 
-  it("of the local socket is an operator and its own machine's worker, and speaks for no other node", () => {
+  it("of the local socket is an operator and its own machine's worker, and can't act for another node", () => {
     let node: string | undefined;
     const local = localPeer(() => node);
     expect(local.identify()).toEqual(localIdentity);
@@ -193,13 +193,13 @@ describe("identity", () => {
     [{ name: "w1", roles: ["worker"] }, "w1", false],
     [{ name: "w1", roles: ["manager"], nodeId: "w1" }, "w1", false],
     [localIdentity, "local", false],
-  ])("%o speaks for %s: %s", (identity, nodeId, expected) => {
+  ])("%o may act for %s: %s", (identity, nodeId, expected) => {
     expect(speaksFor(identity, nodeId)).toBe(expected);
   });
 });
 
 describe("admission", () => {
-  it("refuses a message that is too large, whichever it is of a stream", async () => {
+  it("refuses a message that is too large, at any place in a stream", async () => {
     const pipeline = createPipeline(
       {
         services: [
@@ -216,7 +216,7 @@ describe("admission", () => {
     expect(error.code).toBe("API_EXHAUSTED");
   });
 
-  it("bounds how often one caller calls, and forgives with time; the local socket has no bound", async () => {
+  it("limits the rate of one caller's calls, which recovers with time; the local socket has no limit", async () => {
     const clock = new FakeClock();
     const pipeline = pipelineOf({ clock }, { callsPerSecond: 1, callsAtOnce: 2 });
     const call = (identity: Identity): Promise<unknown> =>
@@ -231,7 +231,7 @@ describe("admission", () => {
     for (let i = 0; i < 5; i++) await read(pipeline, incoming(get, byRef, { peer: local }));
   });
 
-  it("bounds the calls under way of one caller", async () => {
+  it("limits the calls under way of one caller", async () => {
     const hang = Promise.withResolvers<never>();
     const pipeline = pipelineOf({ services: [networks({ get: () => hang.promise })] }, { maxCallsPerIdentity: 1 });
     const gone = new AbortController();
@@ -242,7 +242,7 @@ describe("admission", () => {
     await read(pipeline, incoming(create, blue));
   });
 
-  it("ends a call that takes too long, and the caller's shorter deadline before", async () => {
+  it("ends a call that takes too long, or earlier at the caller's deadline", async () => {
     const clock = new FakeClock();
     const reasons: unknown[] = [];
     const hangs = networks({
@@ -263,7 +263,7 @@ describe("admission", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("cuts a stream whose reader takes nothing for long, and no local one", async () => {
+  it("ends a stream whose remote reader has not read for long, and no local one", async () => {
     const clock = new FakeClock();
     const services = [
       events({
@@ -336,7 +336,7 @@ function cluster(handler: (context: CallContext) => void, confirm: Peer["confirm
 }
 
 describe("a call at a manager that does not lead", () => {
-  it("is served by the leader, with its caller's identity, whatever kind it is", async () => {
+  it("is served by the leader, with its caller's identity, for each kind of call", async () => {
     const seen: CallContext[] = [];
     const { follower, metrics } = cluster((context) => seen.push(context));
     const [created] = await read(follower, incoming(create, blue));
@@ -354,7 +354,7 @@ describe("a call at a manager that does not lead", () => {
     expect(metrics.values.get(`warren_api_forwarded_total{method="${create}"}`)).toBe(1);
   });
 
-  it("that asks for a read that may be stale is answered here", async () => {
+  it("that accepts a stale read is answered here", async () => {
     const seen: CallContext[] = [];
     const { follower } = cluster((context) => seen.push(context));
     await read(follower, incoming(get, byRef));
@@ -377,7 +377,7 @@ describe("a call at a manager that does not lead", () => {
     expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "API_NO_LEADER" });
   });
 
-  it("is refused for another try while nobody leads, and nothing of it is done", async () => {
+  it("is refused without effect while no leader is known, to be retried", async () => {
     const world = cluster(() => expect.unreachable());
     world.route = { kind: "nobody", why: "an election is under way" };
     const error = await failure(read(world.follower, incoming(create, blue)));
@@ -434,7 +434,7 @@ describe("a forwarded identity", () => {
     expect(seen).toHaveLength(from_.identify() === worker ? 0 : 1);
   });
 
-  it("of somebody who was removed here is refused, though the other manager has not applied that", async () => {
+  it("of a caller that was removed here is refused, though the other manager has not applied the removal", async () => {
     const { follower } = cluster(
       () => expect.unreachable(),
       ({ name }) => ({ refused: "USER_REMOVED", message: `${name} was removed from the cluster` }),

@@ -23,7 +23,7 @@ import { events, folder, networks, serve } from "./fixture.ts";
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
 describe("the socket", () => {
-  it("is open to its owner alone, in a folder that is made for it, and goes with the server", async () => {
+  it("is open to its owner alone, in a folder that is created for it, and is removed with the server", async () => {
     const path = join(folder(), "run", "m.sock");
     const server = await startServer({ services: [] }, { socketPath: path });
     expect(statSync(path).mode & 0o7777).toBe(0o600);
@@ -33,7 +33,7 @@ describe("the socket", () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  it("that a killed process left is replaced", async () => {
+  it("that a killed process left behind is replaced", async () => {
     const path = join(folder(), "m.sock");
     const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("up"))`;
     const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
@@ -46,7 +46,7 @@ describe("the socket", () => {
     await client.networks.list({});
   });
 
-  it("that another process answers on is left to it", async () => {
+  it("on which another process listens is not replaced", async () => {
     const { client, socket } = await serve([networks()]);
     const error: unknown = await startServer({ services: [] }, { socketPath: socket }).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(ServerError);
@@ -54,7 +54,7 @@ describe("the socket", () => {
     await client.networks.list({});
   });
 
-  it("never replaces what is no socket", async () => {
+  it("never replaces a file that is not a socket", async () => {
     const path = join(folder(), "m.sock");
     writeFileSync(path, "precious");
     await expect(startServer({ services: [] }, { socketPath: path })).rejects.toMatchObject({
@@ -67,7 +67,7 @@ describe("the socket", () => {
     });
   });
 
-  it("is left alone at the end if another has taken its path", async () => {
+  it("is left alone at the end if another socket has taken its path", async () => {
     const path = join(folder(), "m.sock");
     const first = await startServer({ services: [] }, { socketPath: path });
     const { renameSync, rmSync } = await import("node:fs");
@@ -92,12 +92,12 @@ describe("the socket", () => {
     const socketPath = join(folder(), "m.sock");
     await expect(startServer({ services: [] }, { socketPath, maxRequestBytes: 0 })).rejects.toThrow(/maxRequestBytes/);
     mkdirSync(socketPath);
-    await expect(startServer({ services: [] }, { socketPath })).rejects.toThrow(/no socket/);
+    await expect(startServer({ services: [] }, { socketPath })).rejects.toThrow(/not a socket/);
   });
 });
 
-describe("who may call", () => {
-  it("every method of every service stands in the table", () => {
+describe("authorisation", () => {
+  it("every method of every service is in the table", () => {
     for (const definition of [
       ClustersDefinition,
       ServicesDefinition,
@@ -113,7 +113,7 @@ describe("who may call", () => {
     }
   });
 
-  it("the local socket is an operator and a worker; a worker is no operator; the unknown is refused", () => {
+  it("the local socket is an operator and a worker; a worker is not an operator; an unknown method is refused", () => {
     const worker = { name: "node", roles: ["worker"] } as const;
     const operator = { name: "ann", roles: ["client"] } as const;
     authorizeByRole(localIdentity, "/warren.v1.Services/Create");
@@ -158,7 +158,7 @@ describe("health", () => {
 });
 
 describe("the end", () => {
-  it("drains: streams end at once, calls under way are answered, new ones are not taken", async () => {
+  it("drains: streams end at once, calls under way are answered, new ones are refused", async () => {
     const entered = Promise.withResolvers<void>();
     const go = Promise.withResolvers<void>();
     const log = new RecordingLogger();
@@ -196,7 +196,7 @@ describe("the end", () => {
     expect(log.records.filter(({ event }) => event === "closed")).toHaveLength(1);
   });
 
-  it("does not wait longer than the grace for a call that hangs", async () => {
+  it("does not wait longer than the grace period for a call that hangs", async () => {
     const clock = new FakeClock();
     const entered = Promise.withResolvers<void>();
     const gone = Promise.withResolvers<void>();

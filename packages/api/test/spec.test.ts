@@ -106,7 +106,7 @@ describe("a service's spec", () => {
     expect(spec.mode).toEqual({ $case: "replicated", value: { replicas: 0 } });
   });
 
-  it("tells everything that is wrong at once", () => {
+  it("has an error with every invalid field at once", () => {
     const found = ofSpec({
       name: "Web",
       ports: [{ target: 0 }],
@@ -121,13 +121,13 @@ describe("a service's spec", () => {
     ]);
   });
 
-  it("that is missing, or has no task or container, is told so", () => {
+  it("that is missing, or has no task or container, is refused as such", () => {
     expect(violations(() => checkServiceSpec(undefined))).toEqual([{ field: "spec", description: "is missing" }]);
     expect(ofSpec({ name: "web" })[0]).toMatchObject({ field: "spec.task" });
     expect(ofSpec({ name: "web", task: {} })[0]).toMatchObject({ field: "spec.task.container" });
   });
 
-  it("that is too large as a whole is told its size", () => {
+  it("that is too large as a whole is refused with its size", () => {
     const env = Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`V${i}`, "x".repeat(400)]));
     const [found] = ofSpec(web({ env }));
     expect(found?.field).toBe("spec");
@@ -235,6 +235,11 @@ describe("a service's spec", () => {
       /above cpu_limit_nanos/,
     ],
     ["spec.task.restart.condition", web({}, { task: { restart: { condition: 9 as never } } }), /ON_FAILURE \(2\)/],
+    ["spec.task.resources.pids_limit", web({}, { task: { resources: { pidsLimit: -2 } } }), /-1 for no limit, not -2/],
+    ["spec.task.container.stop_signal", web({ stopSignal: "RTMIN+31" }), /SIGRTMIN\+3/],
+    ['spec.task.container.env["a=b"]', web({ env: { "a=b": "" } }), /without white space, = and NUL/],
+    ["spec.task.container.env", web({ env: JSON.parse('{"__proto__":"1"}') as Record<string, string> }), /__proto__/],
+    ["spec.labels", web({}, { labels: JSON.parse('{"__proto__":"1"}') as Record<string, string> }), /__proto__/],
     ["spec.task.restart.window_ms", web({}, { task: { restart: { windowMs: 4e9 } } }), /30 days/],
     ["spec.task.placement.constraints[0]", web({}, { task: { placement: { constraints: [" "] } } }), /node\.labels/],
     ["spec.task.networks[0].network", web({}, { task: { networks: [{}] } }), /name a network/],
@@ -268,7 +273,7 @@ describe("a service's spec", () => {
     ],
     ["spec.ports[1]", web({}, { ports: [{ target: 80 }, { target: 80 }] }), /ports\[0\] again/],
     ["spec.ports[0].published", web({}, { ports: [{ target: 80, published: 70_000 }] }), /65,535/],
-  ])("%s is refused with what would be right", (field, spec, why) => {
+  ])("%s is refused with what is wanted", (field, spec, why) => {
     const found = ofSpec(spec);
     expect(found.map((each) => each.field)).toEqual([field]);
     expect(found[0]?.description).toMatch(why);
@@ -293,6 +298,9 @@ describe("a service's spec", () => {
     ["numbers for users", web({ user: "1000:1000", groups: ["27", "docker"] })],
     ["capabilities in any form", web({ capabilityAdd: ["net_admin", "CAP_SYS_TIME"], capabilityDrop: ["ALL"] })],
     ["signals in any form", web({ stopSignal: "quit" })],
+    ["a real-time signal", web({ stopSignal: "SIGRTMIN+3" })],
+    ["variables as programs name them", web({ env: { "discovery.type": "single-node", "a-b": "", "0": "x" } })],
+    ["no limit of processes", web({}, { task: { resources: { pidsLimit: -1 } } })],
     ["a service called __proto__'s kin", web({ env: { constructor: "x", toString: "y" } })],
     ["limits of none", web({ ulimits: [{ name: "core", soft: 0, hard: -1 }] })],
   ])("takes %s", (_, spec) => {
@@ -307,7 +315,7 @@ describe("the smaller specs", () => {
     expect(violations(() => checkNetworkSpec(undefined))[0]?.field).toBe("spec");
   });
 
-  it("a node is active unless it is said otherwise", () => {
+  it("a node is active by default", () => {
     expect(checkNodeSpec({ labels: { zone: "n" }, availability: 0 }).availability).toBe(NodeSpec_Availability.ACTIVE);
     expect(violations(() => checkNodeSpec({ labels: {}, availability: 9 as never }))).toEqual([
       { field: "spec.availability", description: "9 is not known: want one of ACTIVE (1), PAUSE (2), DRAIN (3)" },

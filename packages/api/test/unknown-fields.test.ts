@@ -1,4 +1,4 @@
-/** Fields of a later level, in messages of this one. */
+/** Fields of a later level, in messages of this one; and maps, whose keys are anything. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { describe, expect, test } from "vitest";
 
@@ -46,4 +46,12 @@ test("a message in a message keeps its own", () => {
   const spec = { name: "a", labels: {}, _unknownFields: { [tag]: [Uint8Array.of(1, 7)] } };
   const read = Network.decode(Network.encode({ meta: undefined, spec }).finish());
   expect(Network.create(read).spec?._unknownFields).toEqual({ [tag]: [Uint8Array.of(1, 7)] });
+});
+
+test("an entry of a map is kept whatever its key, through encode, decode and create", () => {
+  const keys = ["__proto__", "constructor", "toString", "", "a.b"];
+  const labels: Record<string, string> = Object.fromEntries(keys.map((key) => [key, `of ${key}`]));
+  const network = { meta: undefined, spec: { name: "a", labels } };
+  for (const read of [Network.decode(Network.encode(network).finish()), Network.create(network)])
+    expect(Object.entries(read.spec?.labels ?? {})).toEqual(Object.entries(labels));
 });

@@ -85,7 +85,7 @@ export function resolveTask(view: View, ref: string, path: string = "ref"): Task
   const dot = ref.lastIndexOf(".");
   if (dot < 0) return resolve(view, "tasks", ref, path);
   const key = parseSlotKey(ref.slice(dot + 1));
-  if (key === undefined) throw field(path, `"${ref}" is no task: write an id, or SERVICE.SLOT such as web.1`);
+  if (key === undefined) throw field(path, `"${ref}" is not a task: write an id, or SERVICE.SLOT such as web.1`);
   const service = resolve(view, "services", ref.slice(0, dot), path);
   const history = view.find("tasks", "slot", slotIdOf(idOf(service), key));
   // The one that runs, while another is being made ready to take its place.

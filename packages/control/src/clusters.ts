@@ -73,7 +73,13 @@ export async function createCluster(
       const incarnation = { counter: 1, id: incarnationId };
       const made = tx.create("clusters", { meta, spec, incarnation, level });
       tx.create("networks", { meta: undefined, spec: { name: defaultNetwork, labels: {} } });
-      tx.emit({ kind: ObjectKind.CLUSTER, objectId: made, objectName: made, action: "created", message: "created" });
+      tx.emit({
+        kind: ObjectKind.CLUSTER,
+        objectId: made,
+        objectName: made,
+        action: "created",
+        message: "the cluster begins",
+      });
     });
   } catch (error) {
     throw fromStore(error);

@@ -30,7 +30,7 @@ import {
 } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf, nodeName, serviceName, taskName } from "./access.ts";
-import { replicasOf, summarize } from "./summary.ts";
+import { currentUpdate, replicasOf, summarize } from "./summary.ts";
 import { endText, isWanted, leaseOf, runsAsWanted, waitingText } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
@@ -76,20 +76,24 @@ function taskText(view: View, task: Task, where: string): string {
 }
 
 function serviceSummary(view: View, service: Service): string {
-  const { desired, running, updated, waiting } = summarize(view, service);
+  const { desired, running, updated, waiting, completed } = summarize(view, service);
   const name = `service ${serviceName(service)}`;
   const blocked = service.updateStatus?.blocked ?? "";
   const update = blocked === "" ? "" : `; its update waits: ${blocked}`;
   if (desired === 0) return `${name} is scaled to zero`;
-  // Nothing is missing, yet some of it is not what was asked for.
-  if (waiting === "" && isHalted(service))
-    return `${name} runs ${running} of ${desired}, ${updated} of them as asked for: its update is paused`;
+  // First what keeps it as it is, though nothing may be missing.
+  if (isHalted(service)) {
+    const halted = `${name} runs ${running} of ${desired}, ${updated} of them as asked for: its update is paused`;
+    return waiting === "" ? halted : `${halted}; ${waiting}`;
+  }
+  if (completed >= desired)
+    return `${name} has completed: ${completed} of ${desired} task${desired === 1 ? "" : "s"} ended with code 0`;
   if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
   return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
 }
 
-function isHalted({ updateStatus, versionId }: Service): boolean {
-  const state = updateStatus?.versionId === versionId ? updateStatus.state : undefined;
+function isHalted(service: Service): boolean {
+  const state = currentUpdate(service)?.state;
   return state === UpdateStatus_State.PAUSED || state === UpdateStatus_State.ROLLBACK_PAUSED;
 }
 
@@ -199,8 +203,8 @@ function ofEnd(view: View, slot: Slot | undefined, task: Task): Reason {
   const again =
     settled === "" || stateOf(task) === TaskState.COMPLETE
       ? ""
-      : ` To try again: warren service update ${task.serviceName} --force.`;
-  return about(task, text, `${endRemedy(task)}${again}`.trim());
+      : `to try again: warren service update ${task.serviceName} --force`;
+  return about(task, text, [endRemedy(task), again].filter(Boolean).join("; "));
 }
 
 function about(task: Task, text: string, remedy: string): Reason {
@@ -220,30 +224,30 @@ function endedBadly(task: Task): boolean {
 function endRemedy(task: Task): string {
   const { code = "", container } = task.status ?? {};
   if (container?.oomKilled === true)
-    return "give it more memory: warren service update --limit-memory, or find what uses it.";
+    return "give it more memory: warren service update --limit-memory, or find what uses it";
   const byCode = remedies[code];
   if (byCode !== undefined) return byCode;
-  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list.";
+  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list";
   if (stateOf(task) !== TaskState.FAILED) return "";
   if (container?.exitCode === 127 || container?.exitCode === 126)
-    return "see whether the command is in the image and may be run.";
-  return `see what it wrote: warren task logs ${idOf(task)}.`;
+    return "see whether the command is in the image and may be run";
+  return `see what it wrote: warren task logs ${idOf(task)}`;
 }
 
 const remedies: Readonly<Record<string, string>> = {
-  RUNTIME_REFERENCE_INVALID: "mend the image's name.",
+  RUNTIME_REFERENCE_INVALID: "mend the image's name",
   RUNTIME_IMAGE_NOT_FOUND:
-    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login.",
-  RUNTIME_IMAGE_INVALID: "push the image again.",
+    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login",
+  RUNTIME_IMAGE_INVALID: "push the image again",
   RUNTIME_DIGEST_MISMATCH:
-    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again.",
+    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again",
   RUNTIME_PLATFORM_MISSING:
-    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==….",
-  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself.",
-  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login.",
-  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself.",
-  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself.",
-  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself.",
+    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==…",
+  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself",
+  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login",
+  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself",
+  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself",
+  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself",
 };
 
 function waitingRemedy(task: Task, node: Node | undefined): string {

@@ -1,10 +1,11 @@
 /**
  * Lines of a task, or of all tasks of a service, from whichever nodes they are on: what is there, merged by time, then
- * with `follow` what comes (`log-follow.ts`).
+ * with `follow` what comes (`log-follow.ts`). Of what the cluster has forgotten, what nodes still keep (`gone-tasks.ts`).
  */
 import { ApiError, type LogLines, type LogsRequest } from "@warren/api";
 import type { View } from "@warren/store";
 import { idOf, nodeName, resolveServiceOrTask, type Access } from "./access.ts";
+import { goneLogs, goneTasks } from "./gone-tasks.ts";
 import { followLogs, isPassing, positionOf, tasksOf, type LogsDependencies, type Subject } from "./log-follow.ts";
 import { mergeByTime } from "./log-merge.ts";
 import type { LogPosition } from "./log-position.ts";
@@ -16,7 +17,16 @@ export async function* logs(
   signal: AbortSignal,
 ): AsyncGenerator<LogLines, void, void> {
   const store = access.store();
-  const subject = resolveServiceOrTask(store.view(), request.ref);
+  const view = store.view();
+  let subject: Subject;
+  try {
+    subject = resolveServiceOrTask(view, request.ref);
+  } catch (error) {
+    if (!ApiError.is(error, "API_NOT_FOUND")) throw error;
+    const gone = goneTasks(view, request.ref);
+    if (gone.length === 0) throw error;
+    return yield* goneLogs(view, dependencies.relay, gone, request, error, signal);
+  }
   const positions = new Map<string, LogPosition>();
   let tail: number | undefined;
   try {

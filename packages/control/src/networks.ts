@@ -29,7 +29,7 @@ export function networks(access: Access): BoundService {
           objectId: made,
           objectName: checked.name,
           action: "created",
-          message: "created",
+          message: "services can be on it",
         });
         return made;
       });

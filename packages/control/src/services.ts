@@ -22,7 +22,7 @@ import { ImageResolver } from "./image-resolver.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
 import { admit, checkSpec } from "./service-admission.ts";
-import { presentService } from "./summary.ts";
+import { presentService, replicasOf } from "./summary.ts";
 import { createVersion, makesTheSame, rollbackTarget } from "./versions.ts";
 
 export function services(access: Access, dependencies: ControlDependencies): BoundService {
@@ -121,7 +121,9 @@ function createService(tx: Transaction, spec: ServiceSpec, imageDigest: string):
   const id = tx.create("services", service);
   const made = resolve(tx, "services", id);
   tx.update("services", { ...made, ...newVersion(tx, made, admitted.task, imageDigest) });
-  emit(tx, made, "created", "created");
+  const replicas = replicasOf(made);
+  const { image = "" } = admitted.task?.container ?? {};
+  emit(tx, made, "created", `${replicas} task${replicas === 1 ? "" : "s"} of ${image}`);
   return id;
 }
 

@@ -1,11 +1,32 @@
-import type { Service, ServiceSummary, Slot, Task } from "@warren/api";
-import { compareSlotKeys, newestTask, slotKeyText } from "@warren/api/model";
+import {
+  TaskState,
+  UpdateStatus_State,
+  type Service,
+  type ServiceSummary,
+  type Slot,
+  type Task,
+  type UpdateStatus,
+} from "@warren/api";
+import { compareSlotKeys, hasEnded, isRunning, newestTask, slotKeyText, stateOf } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf } from "./access.ts";
-import { runsAsWanted, waitingText, wantedMake } from "./task-reading.ts";
+import { isSettled, runsAsWanted, waitingText, wantedMake } from "./task-reading.ts";
 
 export function replicasOf(service: Service): number {
   return service.spec?.mode?.$case === "replicated" ? service.spec.mode.value.replicas : 0;
+}
+
+/** The update to the version that is wanted now; what is said of an older one no longer holds. */
+export function currentUpdate({ updateStatus, versionId }: Service): UpdateStatus | undefined {
+  return updateStatus?.versionId === versionId ? updateStatus : undefined;
+}
+
+/** A wanted slot and its tasks, the oldest first. */
+interface Place {
+  readonly slot: Slot;
+  readonly history: readonly Task[];
+  readonly newest: Task | undefined;
+  readonly runs: boolean;
 }
 
 export function summarize(view: View, service: Service): ServiceSummary {
@@ -17,28 +38,124 @@ export function summarize(view: View, service: Service): ServiceSummary {
   const make = wantedMake(view, idOf(service));
   const current = runs.filter(({ versionId }) => view.get("versions", versionId)?.make === make);
   const updated = new Set(current.map(({ slotId }) => slotId)).size;
-  return { desired, running, updated, waiting: running >= desired ? "" : waiting(view, service, tasks, desired) };
+  const places = placesOf(view, service, tasks, new Set(runs));
+  const settled = places.filter(({ slot }) => isSettled(slot));
+  const completed = settled.filter(({ newest }) => stateOf(newest ?? {}) === TaskState.COMPLETE).length;
+  const counts = { desired, running, updated, settled: settled.length, completed };
+  return {
+    ...counts,
+    waiting: running >= desired ? "" : waiting(view, places, desired),
+    status: statusText(service, counts, places, tasks.some(isRunning)),
+    runningImages: imagesOf(view, runs),
+  };
+}
+
+function placesOf(view: View, service: Service, tasks: readonly Task[], runs: ReadonlySet<Task>): readonly Place[] {
+  const bySlot = Map.groupBy(tasks, ({ slotId }) => slotId);
+  return view
+    .find("slots", "service", idOf(service))
+    .filter(({ wanted }) => wanted)
+    .toSorted((a, b) => compareSlotKeys(a.key, b.key))
+    .map((slot) => {
+      const history = bySlot.get(idOf(slot)) ?? [];
+      return { slot, history, newest: newestTask(history), runs: history.some((task) => runs.has(task)) };
+    });
 }
 
 /** Of the first slot that does not run. */
-function waiting(view: View, service: Service, tasks: readonly Task[], desired: number): string {
-  const slots = view.find("slots", "service", idOf(service)).filter(({ wanted }) => wanted);
-  const bySlot = Map.groupBy(tasks, ({ slotId }) => slotId);
-  for (const slot of slots.toSorted((a, b) => compareSlotKeys(a.key, b.key))) {
-    const history = bySlot.get(idOf(slot)) ?? [];
-    if (history.some((task) => runsAsWanted(view, task))) continue;
-    const text = slotWaits(view, slot, history);
-    if (text !== "") return `slot ${slotKeyText(slot.key)}: ${text}`;
+function waiting(view: View, places: readonly Place[], desired: number): string {
+  for (const place of places) {
+    if (place.runs) continue;
+    const text = slotWaits(view, place);
+    if (text !== "") return `slot ${slotKeyText(place.slot.key)}: ${text}`;
   }
-  return slots.length < desired ? "its tasks are not made yet" : "";
+  return places.length < desired ? "its tasks are not made yet" : "";
 }
 
-function slotWaits(view: View, slot: Slot, history: readonly Task[]): string {
-  const task = newestTask(history);
-  if (task === undefined) return "";
-  const node = task.nodeId === "" ? undefined : view.get("nodes", task.nodeId);
-  const text = waitingText(task, node);
+function slotWaits(view: View, { slot, newest }: Place): string {
+  if (newest === undefined) return "";
+  const node = newest.nodeId === "" ? undefined : view.get("nodes", newest.nodeId);
+  const text = waitingText(newest, node);
   return slot.settled === "" ? text : `${text}; no more tries: ${slot.settled}`;
+}
+
+type Counts = Pick<ServiceSummary, "desired" | "running" | "updated" | "settled" | "completed">;
+
+/** What somebody has to know first, in a few words. */
+function statusText(service: Service, counts: Counts, places: readonly Place[], someRun: boolean): string {
+  const { desired, running, updated, settled, completed } = counts;
+  if (desired === 0) return someRun ? "stopping" : "scaled to 0";
+  const state = currentUpdate(service)?.state;
+  if (state === UpdateStatus_State.PAUSED) return "update paused";
+  if (state === UpdateStatus_State.ROLLBACK_PAUSED) return "rollback paused";
+  const trouble = troubleText(places.filter(({ slot, runs }) => !runs && !isSettled(slot)));
+  if (trouble !== "") return trouble;
+  if (state === UpdateStatus_State.UPDATING) return `updating ${updated}/${desired}`;
+  if (state === UpdateStatus_State.ROLLING_BACK) return `rolling back ${updated}/${desired}`;
+  if (settled > completed) return running === 0 && completed === 0 ? "failed" : `${settled - completed} failed`;
+  if (running + completed < desired) return `starting ${running}/${desired}`;
+  if (running === 0) return "completed";
+  return state === UpdateStatus_State.ROLLED_BACK ? "rolled back" : "running";
+}
+
+/** In a row: before it, a failure is bad luck. */
+const looping = 3;
+
+/** The worst of what keeps slots from running; empty where they are only on their way. */
+function troubleText(places: readonly Place[]): string {
+  const failures = Math.max(0, ...places.map(({ slot }) => slot.record?.failures ?? 0));
+  if (failures >= looping) return `crash-looping ${failures} ×`;
+  const rejected = places.find(({ history }) => stateOf(lastEnded(history) ?? {}) === TaskState.REJECTED);
+  if (rejected !== undefined) return `can't start: ${rejectionText(lastEnded(rejected.history))}`;
+  for (const { newest } of places) {
+    const { pending, state = TaskState.NEW } = newest?.status ?? {};
+    if (pending === undefined || state > TaskState.PENDING) continue;
+    const [first] = pending.refusals;
+    return `waits: ${first === undefined ? "no node" : lackText(first.filter, first.text)}`;
+  }
+  return "";
+}
+
+function lastEnded(history: readonly Task[]): Task | undefined {
+  return newestTask(history.filter(hasEnded));
+}
+
+function rejectionText(task: Task | undefined): string {
+  return rejections[task?.status?.code ?? ""] ?? "see why";
+}
+
+/** By the code of the error, which is public API. */
+const rejections: Readonly<Record<string, string>> = {
+  RUNTIME_REFERENCE_INVALID: "image's name",
+  RUNTIME_IMAGE_NOT_FOUND: "no such image",
+  RUNTIME_IMAGE_INVALID: "broken image",
+  RUNTIME_DIGEST_MISMATCH: "broken image",
+  RUNTIME_PLATFORM_MISSING: "image's platform",
+  RUNTIME_REGISTRY_UNREACHABLE: "registry away",
+  RUNTIME_REGISTRY_UNAUTHORIZED: "registry login",
+  RUNTIME_REGISTRY_REFUSED: "registry refuses",
+  RUNTIME_DISK_FULL: "disk full",
+  RUNTIME_UNAVAILABLE: "no containerd",
+};
+
+/** What a task waits for, by the scheduler's filter. */
+function lackText(filter: string, text: string): string {
+  // Its text begins with what there is too little of.
+  const [, kind] = /^short of ([^:]+):/.exec(text) ?? [];
+  return filter === "resources" && kind !== undefined ? kind : (lacks[filter] ?? filter);
+}
+
+const lacks: Readonly<Record<string, string>> = {
+  ready: "a ready node",
+  constraints: "constraints",
+  platform: "platform",
+  "host-ports": "a port of the node",
+  "max-per-node": "max per node",
+};
+
+function imagesOf(view: View, runs: readonly Task[]): string[] {
+  const images = runs.map(({ versionId }) => view.get("versions", versionId)?.task?.container?.image ?? "");
+  return [...new Set(images)].filter((image) => image !== "").sort();
 }
 
 /** A service as it is given out. */

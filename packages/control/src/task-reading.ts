@@ -1,6 +1,23 @@
 /** A task with the lease that it is a run of, as it is given out and spoken of. */
-import { LeaseState, TaskState, type Lease, type Node, type PendingExplanation, type Task } from "@warren/api";
-import { hasEnded, isRunning, isStanding, newestTask, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
+import {
+  LeaseState,
+  TaskState,
+  type Lease,
+  type Node,
+  type PendingExplanation,
+  type Slot,
+  type Task,
+} from "@warren/api";
+import {
+  hasEnded,
+  isRunning,
+  isStanding,
+  newestTask,
+  sameEpoch,
+  standingLeases,
+  stateOf,
+  taskStateText,
+} from "@warren/api/model";
 import type { View } from "@warren/store";
 
 /** Undefined once the lease is forgotten. */
@@ -49,7 +66,19 @@ export function presentTask(view: View, task: Task): Task {
     versionNumber: version?.number ?? 0,
     current: isCurrent(view, task),
     upToDate: version !== undefined && version.make === wantedMake(view, task.serviceId),
+    settled: settledReason(view, task),
   };
+}
+
+/** A slot in which no further task follows, once its lease is on its way out. */
+export function isSettled(slot: Slot): boolean {
+  return slot.wanted && slot.settled !== "" && standingLeases(slot).length === 0;
+}
+
+function settledReason(view: View, task: Task): string {
+  const slot = view.get("slots", task.slotId);
+  if (slot === undefined || !isSettled(slot)) return "";
+  return newestTask(view.find("tasks", "slot", task.slotId))?.meta?.id === task.meta?.id ? slot.settled : "";
 }
 
 /** `failed with exit code 1: no such file` */

@@ -11,6 +11,7 @@ import {
   type TaskStats,
 } from "@warren/api";
 import { bind, type BoundService } from "@warren/api/server";
+import { environmentNameFault } from "@warren/api/spec";
 import { delay } from "@warren/std";
 import type { View } from "@warren/store";
 import { compareSlotKeys, isRunning, slotKeyText, stateOf, taskStateText } from "@warren/api/model";
@@ -164,8 +165,8 @@ function checkExec({ command, env, user, workingDir }: ExecOpen): void {
   if (bytes.some((each) => each > wordBytes) || bytes.reduce((sum, each) => sum + each, 0) > commandBytes)
     fault("command", `want at most ${wordBytes} bytes a word and ${commandBytes} in all, the environment included`);
   for (const key of Object.keys(env)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key))
-      fault(`env[${JSON.stringify(key)}]`, "a variable's name is letters, digits and _, no digit first");
+    const why = environmentNameFault(key);
+    if (why !== undefined) fault(`env[${JSON.stringify(key)}]`, why);
   }
   if (workingDir !== "" && !workingDir.startsWith("/")) fault("working_dir", "want an absolute path");
   if (user.length > 128) fault("user", "want at most 128 characters");

@@ -2,14 +2,19 @@ import {
   ObjectKind,
   PortSpec_Mode,
   PortSpec_Protocol,
+  LeaseState,
   Service,
+  SlotRecord,
   TaskState,
   UpdateConfig_Order,
+  UpdateStatus,
   UpdateStatus_State,
+  Version,
   type ServiceSpec,
+  type Slot,
 } from "@warren/api";
 import { describe, expect, it } from "vitest";
-import { addNode, addTask, control, failure, faults, web } from "./fixture.ts";
+import { addNode, addTask, control, failure, faults, web, type TestTask } from "./fixture.ts";
 
 const spec = (service: Service): ServiceSpec => service.spec as ServiceSpec;
 
@@ -463,7 +468,129 @@ describe("the summary", () => {
       running: 1,
       updated: 1,
       waiting: "slot 2: none of 3 nodes can take it (3: lack 1 GiB of memory)",
+      settled: 0,
+      completed: 0,
+      status: "waits: resources",
+      runningImages: ["nginx:1"],
     });
+  });
+});
+
+describe("the status in a few words", () => {
+  type World = Awaited<ReturnType<typeof control>>;
+  const running = { state: TaskState.RUNNING };
+  const two = { mode: { $case: "replicated" as const, value: { replicas: 2 } } };
+  const settled = { settled: "its restart condition is none" };
+  const record = (failures: number): Slot["record"] => SlotRecord.fromPartial({ failures });
+  const put = (world: World, serviceId: string, rest: Omit<TestTask, "serviceId">): Promise<string> =>
+    addTask(world, { serviceId, ...rest });
+  const update = async ({ store }: World, id: string, state: UpdateStatus_State): Promise<void> => {
+    await store.update((tx) => {
+      const service = tx.get("services", id) as Service;
+      const updateStatus = UpdateStatus.fromPartial({ state, versionId: service.versionId });
+      tx.update("services", { ...service, updateStatus });
+    });
+  };
+  const refused = (filter: string, text: string): TestTask["status"] => ({
+    state: TaskState.PENDING,
+    pending: { nodes: 1, refusals: [{ filter, nodes: 1, text }] },
+  });
+
+  it.for<[string, (world: World, id: string) => Promise<unknown>]>([
+    ["starting 0/2", () => Promise.resolve()],
+    ["starting 1/2", (world, id) => put(world, id, { status: running })],
+    [
+      "running",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+      },
+    ],
+    [
+      "rolled back",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+        await update(world, id, UpdateStatus_State.ROLLED_BACK);
+      },
+    ],
+    [
+      "updating 1/2",
+      async (world, id) => {
+        const older = Version.fromPartial({ serviceId: id, number: 0, make: "older" });
+        const versionId = await world.store.update((tx) => tx.create("versions", older));
+        await put(world, id, { slot: 1, status: running });
+        await put(world, id, { slot: 2, versionId, status: running });
+        await update(world, id, UpdateStatus_State.UPDATING);
+      },
+    ],
+    [
+      "update paused",
+      async (world, id) => {
+        await put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(9) } });
+        await update(world, id, UpdateStatus_State.PAUSED);
+      },
+    ],
+    [
+      "crash-looping 12 ×",
+      (world, id) => put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(12) } }),
+    ],
+    [
+      "can't start: no such image",
+      (world, id) => put(world, id, { status: { state: TaskState.REJECTED, code: "RUNTIME_IMAGE_NOT_FOUND" } }),
+    ],
+    ["waits: memory", (world, id) => put(world, id, { status: refused("resources", "short of memory: needs 64 GiB") })],
+    ["waits: constraints", (world, id) => put(world, id, { status: refused("constraints", "none") })],
+    [
+      "completed",
+      async (world, id) => {
+        for (const slot of [1, 2])
+          await put(world, id, {
+            slot,
+            status: { state: TaskState.COMPLETE },
+            lease: LeaseState.RELEASED,
+            slotFields: settled,
+          });
+      },
+    ],
+    [
+      "1 failed",
+      async (world, id) => {
+        await put(world, id, { status: running });
+        await put(world, id, {
+          slot: 2,
+          status: { state: TaskState.FAILED },
+          lease: LeaseState.RELEASED,
+          slotFields: settled,
+        });
+      },
+    ],
+  ])("is %s", async ([status, arrange]) => {
+    const world = await control();
+    const { meta } = await world.client.services.create({ spec: web(two) });
+    await arrange(world, meta?.id ?? "");
+    expect((await world.client.services.get({ ref: "web" })).summary?.status).toBe(status);
+  });
+
+  it("is that it is scaled to 0, once nothing runs any more", async () => {
+    const world = await control();
+    const none = { mode: { $case: "replicated" as const, value: { replicas: 0 } } };
+    const { meta, summary } = await world.client.services.create({ spec: web(none) });
+    expect(summary?.status).toBe("scaled to 0");
+    await put(world, meta?.id ?? "", { status: running, lease: LeaseState.RELEASING });
+    expect((await world.client.services.get({ ref: "web" })).summary?.status).toBe("stopping");
+  });
+
+  it("a settled slot is counted, and its last task says why no other follows", async () => {
+    const world = await control();
+    const { meta } = await world.client.services.create({ spec: web(two) });
+    const rest = { status: { state: TaskState.COMPLETE }, lease: LeaseState.RELEASED, slotFields: settled };
+    const id = await put(world, meta?.id ?? "", rest);
+    expect((await world.client.services.get({ ref: "web" })).summary).toMatchObject({ settled: 1, completed: 1 });
+    expect((await world.client.tasks.get({ ref: id })).settled).toBe(settled.settled);
+    expect((await world.client.services.explain({ ref: "web" })).summary).toContain("runs 0 of 2");
+    await put(world, meta?.id ?? "", { ...rest, slot: 2 });
+    expect((await world.client.services.explain({ ref: "web" })).summary).toBe(
+      "service web has completed: 2 of 2 tasks ended with code 0",
+    );
   });
 });
 

@@ -6,6 +6,7 @@ import {
   type ExecResponse,
   type Task,
   type TaskStatus,
+  ObjectKind,
 } from "@warren/api";
 import { numberedSlot, slotName } from "@warren/api/model";
 import { FakeClock, until } from "@warren/std/testing";
@@ -102,6 +103,40 @@ describe("logs that are there", () => {
       ]),
     );
     expect(await texts(world.client.tasks.logs({ ref: "web.2" }))).toEqual(["b2", "b3", "b6"]);
+  });
+
+  it("of tasks that are forgotten come from whichever node keeps them, by id, slot or the service that is deleted", async () => {
+    const world = await control();
+    const { tasks, nodes } = await placed(world, ["a", "b"]);
+    const [first = "", second = ""] = tasks;
+    for (const [index, name] of ["web.1", "web.2"].entries())
+      await world.store.update((tx) =>
+        tx.emit({
+          kind: ObjectKind.TASK,
+          objectId: tasks[index] ?? "",
+          objectName: name,
+          action: "started",
+          message: "started",
+        }),
+      );
+    await world.client.services.delete({ ref: "web" });
+    await world.store.update((tx) => {
+      for (const id of tasks) tx.delete("tasks", id);
+      for (const slot of tx.list("slots")) tx.delete("slots", slot.meta?.id ?? "");
+    });
+    world.relay.lines.set(nodes[0] ?? "", async function* ({ taskIds }) {
+      if (!taskIds.includes(first)) throw new ApiError({ code: "API_NOT_FOUND", kind: "task", ref: "" }, "none");
+      yield { lines: [line(first, 1, "kept")] };
+    });
+    for (const ref of ["web", "web.1", first])
+      expect(await texts(world.client.tasks.logs({ ref, follow: ref === first }))).toEqual(["kept"]);
+    expect((await failure(texts(world.client.tasks.logs({ ref: second })))).code).toBe("API_UNAVAILABLE");
+    world.relay.lines.set(nodes[1] ?? "", async function* () {
+      yield* [];
+      throw new ApiError({ code: "API_NOT_FOUND", kind: "task", ref: "" }, "none");
+    });
+    expect((await failure(texts(world.client.tasks.logs({ ref: "web.2" })))).code).toBe("API_NOT_FOUND");
+    expect((await failure(texts(world.client.tasks.logs({ ref: "other" })))).code).toBe("API_NOT_FOUND");
   });
 
   it("of a node that can't be reached are told missing, after those of the others", async () => {

@@ -10,7 +10,7 @@ export interface PidFile extends AsyncDisposable {
 /**
  * Writes this process's id. A file that a killed process left behind is replaced.
  *
- * @param word an argument of the daemon's command line, by which its process is told from another that has reused the id
+ * @param word an argument of the daemon's command line, by which its process is distinguished from one that has reused the id
  * @throws DaemonError `DAEMON_ALREADY_RUNS`
  */
 export async function writePidFile(path: string, word: string): Promise<PidFile> {

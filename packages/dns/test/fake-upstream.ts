@@ -74,7 +74,7 @@ export class FakeUpstream implements AsyncDisposable {
   }
 
   /** Sends bytes to a port of loopback, as the upstream. */
-  tell(bytes: Buffer, port: number): void {
+  sendRaw(bytes: Buffer, port: number): void {
     this.#udp.send(bytes, port, "127.0.0.1");
   }
 

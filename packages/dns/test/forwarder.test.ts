@@ -84,24 +84,24 @@ describe("an answer from upstream", () => {
     };
     await until("the question is heard", () => up.heard.length === 1);
     const { port = 0 } = up.heard[0] ?? {};
-    up.tell(
+    up.sendRaw(
       forged(({ id = 0 }) => ({ id: id ^ 1 })),
       port,
     );
-    up.tell(
+    up.sendRaw(
       forged(() => ({ questions: [{ name: "example.com", type: "A" }] })),
       port,
     );
-    up.tell(
+    up.sendRaw(
       forged(() => ({ questions: [{ name: "example.org", type: "AAAA" }] })),
       port,
     );
-    up.tell(
+    up.sendRaw(
       forged(() => ({ type: "query" })),
       port,
     );
-    up.tell(Buffer.from([1, 2, 3]), port);
-    up.tell(encode(always("192.0.2.1")(up.heard[0]?.packet as DecodedPacket, "udp") as object), port);
+    up.sendRaw(Buffer.from([1, 2, 3]), port);
+    up.sendRaw(encode(always("192.0.2.1")(up.heard[0]?.packet as DecodedPacket, "udp") as object), port);
     expect(data(await reply)).toEqual(["192.0.2.1"]);
   });
 

@@ -1,4 +1,4 @@
-/** The log that the store is written through: this manager's member of the Raft group, on its disk. */
+/** This manager's member of the Raft group, with its log on disk. */
 import { mkdir, readdir } from "node:fs/promises";
 import {
   MemoryNetwork,
@@ -23,7 +23,7 @@ export interface ConsensusDependencies {
   readonly fsm: StateMachine;
 }
 
-/** Whether `directory` has anything of a log. */
+/** Whether `directory` has any file of a log. */
 export async function hasLog(directory: string): Promise<boolean> {
   const entries = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
@@ -33,8 +33,8 @@ export async function hasLog(directory: string): Promise<boolean> {
 }
 
 /**
- * Opens the log in `directory`, or makes it for a cluster that is being founded. Resolves once all that was acknowledged
- * before is applied.
+ * Opens the log in `directory`, or creates it for a cluster that is being founded. Resolves once all acknowledged entries
+ * are applied.
  *
  * @throws MembershipError `MEMBERSHIP_LOG_MISSING`, `MEMBERSHIP_LOG_UNREADABLE`
  */
@@ -57,14 +57,14 @@ export async function openConsensus(
       nodeId: memberId,
       newIncarnation: () => newId(random),
     });
-    // A group of one sends nothing, so its transport reaches nobody.
+    // A group of one sends no messages, so its transport connects to no peer.
     const transport = new MemoryNetwork().transport();
     const bootstrap = [{ id: memberId, address: "" }];
     const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap });
     await node.read();
     return node;
   } catch (cause) {
-    // Whatever keeps it from opening: whoever calls this manager is told, and nothing is made anew in its place.
+    // Whatever the failure: callers of this manager get it, and no new log is created in its place.
     throw new MembershipError(
       { code: "MEMBERSHIP_LOG_UNREADABLE", path: directory },
       `the cluster's state in ${directory} can't be read: ${errorText(cause)}`,

@@ -1,13 +1,13 @@
 import { precondition, type ApiError } from "@warren/api";
 import { WarrenError } from "@warren/std";
 
-/** Why a manager that has a cluster can't take its part in it; `code` is public API. */
+/** Why a manager can't act as a member of its cluster; `code` is public API. */
 export type MembershipFailure =
-  /** The file that names the cluster is not what was written. */
+  /** The identity file is damaged. */
   | { readonly code: "MEMBERSHIP_IDENTITY_DAMAGED"; readonly path: string }
-  /** The log is gone from under an identity that had one: what is missing is not taken for new. */
+  /** There is an identity, and its log is missing; a missing log is not treated as a new cluster. */
   | { readonly code: "MEMBERSHIP_LOG_MISSING"; readonly path: string }
-  /** There is a log, and nothing says whose. */
+  /** There is a log, and the identity file is missing. */
   | { readonly code: "MEMBERSHIP_IDENTITY_MISSING"; readonly path: string }
   /** The log or its snapshots can't be read; the cause names the part. */
   | { readonly code: "MEMBERSHIP_LOG_UNREADABLE"; readonly path: string };
@@ -22,7 +22,7 @@ export class MembershipError extends WarrenError<MembershipFailure> {
   }
 }
 
-/** What callers of a locked manager are told. To ask again helps nothing, as it would where a manager is unavailable. */
+/** The error for callers of a locked manager. Unlike that of an unavailable one, retrying does not help. */
 export function lockedRefusal(error: MembershipError): ApiError {
   return precondition([{ type: "MANAGER_LOCKED", subject: "manager", description: error.message }], error.remedy);
 }

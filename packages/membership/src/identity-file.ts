@@ -1,6 +1,5 @@
 /**
- * Which cluster a manager belongs to: one small file, told apart from one that was never written and from one that was
- * damaged.
+ * The identity file: which cluster a manager belongs to. A missing, a valid and a damaged file are distinguished.
  */
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
@@ -9,21 +8,21 @@ import { MembershipError } from "./errors.ts";
 
 export interface Identity {
   readonly clusterId: string;
-  /** The manager's own, in the cluster's table of managers. */
+  /** The manager's id in the cluster's table of managers. */
   readonly managerId: string;
   /**
-   * `founding` until the cluster's first state is in the log: a manager that was ended before goes on where it was.
-   * From then on the log must be there.
+   * `founding` until the cluster's first state is in the log: an interrupted founding continues at the next start. From
+   * then on the log must exist.
    */
   readonly phase: "founding" | "member";
 }
 
 interface Stored extends Identity {
-  /** Of the other fields' JSON. */
+  /** Checksum of the other fields' JSON. */
   readonly sha256: string;
 }
 
-/** Undefined where no cluster was ever entered. @throws MembershipError `MEMBERSHIP_IDENTITY_DAMAGED` */
+/** Undefined where the manager never belonged to a cluster. @throws MembershipError `MEMBERSHIP_IDENTITY_DAMAGED` */
 export async function readIdentity(path: string): Promise<Identity | undefined> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
@@ -38,7 +37,7 @@ export async function readIdentity(path: string): Promise<Identity | undefined> 
   return identity;
 }
 
-/** On disk, whole, when it resolves; the file that was there stays if it fails. */
+/** Resolves when the whole file is on disk; if it fails, the previous file stays. */
 export async function writeIdentity(path: string, { clusterId, managerId, phase }: Identity): Promise<void> {
   const identity: Identity = { clusterId, managerId, phase };
   const stored: Stored = { ...identity, sha256: digest(identity) };
@@ -77,7 +76,7 @@ function digest(identity: Identity): string {
 function damaged(path: string): MembershipError {
   return new MembershipError(
     { code: "MEMBERSHIP_IDENTITY_DAMAGED", path },
-    `${path} is not what this manager wrote: the file that names its cluster is damaged`,
+    `${path}, the file that names this manager's cluster, is damaged: its checksum does not match`,
     `put the file back from a copy of this folder; nothing was changed`,
   );
 }

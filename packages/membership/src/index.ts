@@ -1,10 +1,10 @@
 /**
- * A manager's part in a cluster: none, locked, or member; and what it does while it leads.
+ * A manager's part in a cluster: none, locked, or member; and the work that it does while it leads.
  *
  * - `membership.ts`    Membership, Part, Member: opening, founding, closing
  * - `serve.ts`         bindToMember, memberOf: services bound once
  * - `leader-work.ts`   whileLeading: work that begins and ends with a term
- * - `levels.ts`        what its program can, as the cluster is told
+ * - `levels.ts`        the levels of its program, as stored in the cluster
  * - `consensus.ts`     this manager's member of the Raft group
  * - `identity-file.ts` which cluster it belongs to
  * - `errors.ts`        MembershipError and its codes

@@ -1,11 +1,11 @@
-/** What a manager does while it leads: begun with each term, ended with it, and begun again where its start failed. */
+/** Work that a manager does while it leads: started with each term, ended with it, and retried where its start failed. */
 import { aborted, Backoff, delay, serially, type Clock, type Logger, type Random } from "@warren/std";
 import type { Store, StoreTerm } from "@warren/store";
 
 /** A term in which this manager leads, once it has applied an entry of that term. `RaftNode.onLeaderTerm` reports them. */
 export interface LeaderTerm {
   readonly term: number;
-  /** Aborted when this manager leads that term no more. */
+  /** Aborted when this manager no longer leads that term. */
   readonly signal: AbortSignal;
 }
 
@@ -19,9 +19,9 @@ export interface LeaderWorkDependencies {
 }
 
 /**
- * Runs `start` for each term in which this manager leads. What it returns is disposed of when the term ends, before the
- * next term's begins; what it throws is logged, and it is called again after 100 ms at first, then up to 8 s, while the
- * term lasts.
+ * Calls `start` for each term in which this manager leads. Its result is disposed of when the term ends, before the next
+ * term's work begins; an error is logged, and `start` is retried after 100 ms at first, then up to 8 s, while the term
+ * lasts.
  *
  * I1: nothing is written before the term's first command is applied, and nothing with another term's number: the store
  *     refuses it.
@@ -43,14 +43,14 @@ export function whileLeading(
         await aborted(ending);
       } catch (error) {
         if (ending.aborted) break;
-        log.error("a leader's work could not be started, and is tried again", { term, error });
+        log.error("a leader's work could not be started, and is retried", { term, error });
         await delay(clock, backoff.next(), ending).catch((reason: unknown) => {
           if (!ending.aborted) throw reason;
         });
       }
     }
     store.endTerm();
-    log.info("leads no more", { term });
+    log.info("leadership ended", { term });
   };
   const stop = onLeaderTerm((term) => {
     void inTurn(() => lead(term)).catch((error: unknown) => log.error("a leader's work could not be ended", { error }));

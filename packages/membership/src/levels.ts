@@ -1,8 +1,8 @@
-/** What the cluster knows of its managers' programs, and the level that follows from it. */
+/** The levels of the managers' programs in the store, and the active level that follows from them. */
 import { level, minLevel } from "@warren/api/model";
 import { raiseLevel, type Store } from "@warren/store";
 
-/** Writes what this manager's program can, where that is news, and raises the active level if every manager can. */
+/** Writes the levels of this manager's program where they have changed, and raises the active level if every manager can. */
 export async function introduce(
   store: Pick<Store, "update">,
   { id, version }: { readonly id: string; readonly version: string },

@@ -9,7 +9,7 @@ import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
 import { whileLeading } from "./leader-work.ts";
 import { introduce } from "./levels.ts";
 
-/** What a manager that has a part in a cluster has. `work` is what the app made for it: `MembershipDependencies.join`. */
+/** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
 export interface Member<W> {
   readonly clusterId: string;
   readonly managerId: string;
@@ -19,19 +19,19 @@ export interface Member<W> {
   hasLeader(): boolean;
   /** Resolves once this manager leads for the first time: its store takes writes then. */
   readonly led: Promise<void>;
-  /** Resolves when the log has ended by itself, with what ended it. */
+  /** Resolves when the log has ended by itself, with the error that ended it. */
   readonly ended: Promise<Error | undefined>;
 }
 
 /** A manager's part in a cluster. */
 export type Part<W> =
-  /** It belongs to none. */
+  /** It belongs to no cluster. */
   | { readonly kind: "none" }
-  /** It belongs to one and can't take part until somebody acts: the error says why, and what to do. */
+  /** It belongs to a cluster and can't act as a member until an operator acts; the error has the reason and the remedy. */
   | { readonly kind: "locked"; readonly error: MembershipError }
   | { readonly kind: "member"; readonly member: Member<W> };
 
-/** What a leader runs, for one term at a time. */
+/** Starts a leader's work for one term. */
 export type LeaderWork = (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
 
 export interface MembershipDependencies<W> {
@@ -39,9 +39,9 @@ export interface MembershipDependencies<W> {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Of Warren, as the cluster is told. */
+  /** Warren's version, which is written to the cluster's table of managers. */
   readonly version: string;
-  /** Makes what the manager serves as a member, and says what it runs while it leads. */
+  /** Creates what the manager serves as a member, and the work that it does while it leads. */
   readonly join: (store: Store) => { readonly work: W; readonly lead: LeaderWork };
 }
 
@@ -50,8 +50,8 @@ const identityFile = "identity.json";
 const logFolder = "raft";
 
 /**
- * A manager's part in a cluster, from its folder. What is missing is not taken for new: identity and log each say
- * whether the other must be there.
+ * A manager's part in a cluster, read from its folder. A missing file is not treated as a new start: identity and log each
+ * require the other.
  */
 export class Membership<W> implements AsyncDisposable {
   readonly #dependencies: MembershipDependencies<W>;
@@ -64,11 +64,11 @@ export class Membership<W> implements AsyncDisposable {
   private constructor(dependencies: MembershipDependencies<W>, directory: string) {
     this.#dependencies = dependencies;
     this.#directory = directory;
-    // Whoever asks for it hears of it; nobody has to.
+    // A caller may await it or not.
     this.#failed.promise.catch(() => undefined);
   }
 
-  /** Resolves with the part that the folder says; what can't be opened is `locked`, so that callers hear why. */
+  /** Resolves with the part that the folder has; where it can't be opened, that is `locked`, so that callers get the reason. */
   static async open<W>(dependencies: MembershipDependencies<W>, directory: string): Promise<Membership<W>> {
     const membership = new Membership(dependencies, directory);
     try {
@@ -77,7 +77,7 @@ export class Membership<W> implements AsyncDisposable {
       else if (await hasLog(membership.#logPath)) throw identityMissing(membership.#logPath);
     } catch (error) {
       if (!MembershipError.is(error)) throw error;
-      dependencies.log.error("this manager can't take its part in its cluster", { error, remedy: error.remedy });
+      dependencies.log.error("this manager can't act as a member of its cluster", { error, remedy: error.remedy });
       membership.#part = { kind: "locked", error };
     }
     return membership;
@@ -87,14 +87,14 @@ export class Membership<W> implements AsyncDisposable {
     return this.#part;
   }
 
-  /** Rejects with what ends the log, if that happens: this manager can't go on. */
+  /** Rejects with the error that ends the log, if that happens: the manager must then end. */
   get failed(): Promise<never> {
     return this.#failed.promise;
   }
 
   /**
-   * Makes this manager the first of a new cluster; `begin` writes the cluster's first state. One that was ended halfway
-   * goes on with the cluster that it had begun.
+   * Makes this manager the first of a new cluster; `begin` writes the cluster's first state. An interrupted founding
+   * continues with the same cluster.
    *
    * @throws ApiError `API_PRECONDITION` of a manager that is locked
    */
@@ -152,7 +152,7 @@ export class Membership<W> implements AsyncDisposable {
   }
 }
 
-/** Removes all that a manager keeps in its folder. It must have ended. */
+/** Removes a manager's files from its folder. The manager must have ended. */
 export async function removeMembership(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
 }
@@ -160,7 +160,7 @@ export async function removeMembership(directory: string): Promise<void> {
 function identityMissing(logPath: string): MembershipError {
   return new MembershipError(
     { code: "MEMBERSHIP_IDENTITY_MISSING", path: logPath },
-    `${logPath} holds a cluster's state, and the file that says which cluster it is, is gone`,
+    `${logPath} has a cluster's state, and the file that names the cluster is missing`,
     `put ${identityFile} back from a copy of this folder; to give the cluster up and begin another: warren cluster leave --force`,
   );
 }

@@ -1,4 +1,4 @@
-/** Services that are bound to a manager once, whatever part it has when they are called. */
+/** Services that are bound once, independent of the manager's part when they are called. */
 import { ApiError, type ServiceDefinition } from "@warren/api";
 import { bind, type BoundService, type Handlers } from "@warren/api/server";
 import { lockedRefusal } from "./errors.ts";
@@ -22,7 +22,7 @@ export function memberOf<W>(part: Part<W>): Member<W> {
   }
 }
 
-/** A service whose handlers are looked up at each call: those of the member that this manager is then. */
+/** A service whose handlers are looked up at each call in the manager's present membership. */
 export function bindToMember<W, D extends ServiceDefinition>(
   definition: D,
   membership: Pick<Membership<W>, "part">,

@@ -56,7 +56,7 @@ describe("a leader's work", () => {
     expect(story).toEqual(["begin 1", "start", "stop", "end term"]);
   });
 
-  it("of a term that was lost and won again at once is two works, one after the other", async () => {
+  it("is started twice, one after the other, for a term that was lost and won again at once", async () => {
     const { story, dependencies, lead, start } = world();
     await using _work = whileLeading(dependencies, start);
     const first = lead(1);
@@ -67,7 +67,7 @@ describe("a leader's work", () => {
     expect(story).toEqual(["begin 1", "start", "stop", "end term", "begin 3", "start"]);
   });
 
-  it("never starts for a term that was over before its turn came", async () => {
+  it("never starts for a term that is over before its turn", async () => {
     const { story, dependencies, lead, start } = world();
     await using _work = whileLeading(dependencies, start);
     lead(1).abort();
@@ -76,7 +76,7 @@ describe("a leader's work", () => {
     expect(story).toEqual(["end term", "begin 2", "start"]);
   });
 
-  it("is tried again when its start fails, while the term lasts", async () => {
+  it("is retried when its start fails, while the term lasts", async () => {
     const { story, clock, log, dependencies, lead, start, fail, refusals } = world();
     refusals.push(new Error("not yet"));
     fail(1);
@@ -92,7 +92,7 @@ describe("a leader's work", () => {
     expect(log.records.filter(({ level }) => level === "error")).toHaveLength(2);
   });
 
-  it("gives up trying with the term", async () => {
+  it("is not retried after the term", async () => {
     const { story, clock, dependencies, lead, start, fail } = world();
     fail(100);
     await using _work = whileLeading(dependencies, start);

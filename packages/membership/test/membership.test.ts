@@ -57,7 +57,7 @@ async function founded(directory: string): Promise<string> {
 const clustersOf = (part: Part<Work>): readonly Cluster[] => memberOf(part).store.view().list("clusters");
 
 describe("a manager's part", () => {
-  it("is none in a folder that was never used, and every call says what to do", async () => {
+  it("is none in a folder that was never used, and every call fails with the remedy", async () => {
     const { part } = await open(await folder());
     expect(part).toEqual({ kind: "none" });
     expect(() => memberOf(part)).toThrow(/no cluster yet/);
@@ -73,7 +73,7 @@ describe("a manager's part", () => {
     expect(memberOf(again.part).store.view().list("managers")).toMatchObject([{ level, minLevel, version: "1.2.3" }]);
   });
 
-  it("goes on with a cluster whose founding was cut off, under the same id", async () => {
+  it("continues an interrupted founding with the same cluster id", async () => {
     const directory = await folder();
     const first = await open(directory);
     const cutOff = first.found(async () => {
@@ -86,7 +86,7 @@ describe("a manager's part", () => {
     expect(await founded(directory)).toBe(clusterId);
   });
 
-  it("is locked where the log of its cluster is gone, and founds none in its place", async () => {
+  it("is locked where the log of its cluster is missing, and founds no new one", async () => {
     const directory = await folder();
     await founded(directory);
     await rm(join(directory, "raft"), { recursive: true });
@@ -100,7 +100,7 @@ describe("a manager's part", () => {
     expect(await readdir(directory)).toEqual(["identity.json"]);
   });
 
-  it("is locked where there is a log and nothing says whose", async () => {
+  it("is locked where there is a log and the identity is missing", async () => {
     const directory = await folder();
     await founded(directory);
     await rm(join(directory, "identity.json"));
@@ -125,7 +125,7 @@ describe("a manager's part", () => {
     expect(part).toMatchObject({ kind: "locked", error: { code: "MEMBERSHIP_IDENTITY_DAMAGED" } });
   });
 
-  it("never takes a damaged log for another: with any file of it cut or gone it is locked, or has what was written", async () => {
+  it("with any file of its log cut or missing is locked, or has all that was written", async () => {
     const directory = await folder();
     const clusterId = await founded(directory);
     const files = (await readdir(join(directory, "raft"), { recursive: true, withFileTypes: true }))

@@ -77,6 +77,7 @@ export class SlotDraft {
       versionNumber: 0,
       current: false,
       upToDate: false,
+      settled: "",
     });
   }
 

@@ -108,8 +108,9 @@ export class ImageStore {
         config: documents instanceof RuntimeError ? undefined : documents.config.description.config,
       };
     } catch (error) {
-      if (present === undefined) throw error;
-      return this.#resolvedHere(reference, present, this.#insteadOf(reference, error));
+      const here = present ?? (await this.#pinnedUnder(reference));
+      if (here === undefined) throw error;
+      return this.#resolvedHere(reference, here, this.#insteadOf(reference, error));
     }
   }
 
@@ -123,7 +124,8 @@ export class ImageStore {
   }
 
   async #pull(reference: Reference, options: PullOptions): Promise<PulledImage> {
-    const present = (await this.#record(reference.full)) ?? (await this.#adopt(reference));
+    const present =
+      (await this.#record(reference.full)) ?? (await this.#adopt(reference, await this.#sameContent(reference)));
     // A digest names one thing for ever: what is here is it.
     if (present !== undefined && reference.digest !== undefined) return { ...present, source: { kind: "local" } };
     try {
@@ -131,8 +133,9 @@ export class ImageStore {
       return { ...image, source: { kind: "registry" } };
     } catch (error) {
       options.signal?.throwIfAborted();
-      if (present === undefined) throw error;
-      return { ...present, source: this.#insteadOf(reference, error) };
+      const here = present ?? (await this.#adopt(reference, await this.#pinnedUnder(reference)));
+      if (here === undefined) throw error;
+      return { ...here, source: this.#insteadOf(reference, error) };
     }
   }
 
@@ -243,12 +246,10 @@ export class ImageStore {
     return known;
   }
 
-  async #resolvedHere(reference: Reference, { digest }: Image, source: ImageSource): Promise<ResolvedImage> {
-    const ref = reference.full;
-    const name = (await this.#record(ref))?.ref ?? (await this.#sameContent(reference))?.ref ?? ref;
-    const { known } = await this.#here(name);
+  async #resolvedHere(reference: Reference, { ref, digest }: Image, source: ImageSource): Promise<ResolvedImage> {
+    const { known } = await this.#here(ref);
     return {
-      ref,
+      ref: reference.full,
       digest,
       pinned: pinReference(reference, digest),
       source,
@@ -273,9 +274,18 @@ export class ImageStore {
     return whole && { ref: whole.name, digest };
   }
 
-  /** Gives what is here of a reference's digest the reference's name too. */
-  async #adopt(reference: Reference): Promise<Image | undefined> {
-    const same = await this.#sameContent(reference);
+  /** What a tag meant when it was last settled: the newest here of its name with a digest, as versions name their images. */
+  async #pinnedUnder({ full, digest }: Reference): Promise<Image | undefined> {
+    if (digest !== undefined) return undefined;
+    const { images } = await this.#connection.unary(ImagesService.list, { filters: [] });
+    const [newest] = images
+      .filter(({ name, labels }) => name.startsWith(`${full}@`) && labels[manifestLabel] !== undefined)
+      .toSorted((a, b) => madeAt(b) - madeAt(a));
+    return newest?.target === undefined ? undefined : { ref: newest.name, digest: newest.target.digest };
+  }
+
+  /** Gives `same`, an image that is here, the reference's name too. */
+  async #adopt(reference: Reference, same: Image | undefined): Promise<Image | undefined> {
     if (same === undefined) return undefined;
     return this.#leases.hold(purposeOf(reference), async (lease) => {
       // P2: the lease holds it first, with all that it refers to; then it is looked at.
@@ -350,6 +360,7 @@ export class ImageStore {
       name: full,
       labels: { [manifestLabel]: (path.at(-1) ?? root).descriptor.digest },
       target: { ...plain(root), annotations: {} },
+      createdAt: undefined,
     };
     signal?.throwIfAborted();
     await this.#putRecord(image);
@@ -432,6 +443,11 @@ export class ImageStore {
     }
     await unless(this.#connection.unary(SnapshotsService.remove, { snapshotter, key }), "RUNTIME_NOT_FOUND");
   }
+}
+
+/** When containerd made a record, s. */
+function madeAt({ createdAt }: ImageRecord): number {
+  return createdAt === undefined ? 0 : createdAt.seconds + createdAt.nanos / 1e9;
 }
 
 /** What a name's lease is called. */

@@ -65,6 +65,23 @@ test("zstd layers run; a missing image, a missing platform and an unreachable re
   await expect(runtime.pull("127.0.0.1:1/box:1")).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNREACHABLE" });
 });
 
+test("a tag that versions pinned means the newest of them when its registry is gone", async () => {
+  const brief = await startRegistry();
+  const digests: string[] = [];
+  for (const what of ["old", "new"]) {
+    const ref = await pushImage(brief, "moved:1", { files: { what } });
+    const { pinned, digest } = await runtime.resolveImage(ref);
+    await runtime.pull(pinned);
+    digests.push(digest);
+  }
+  await brief[Symbol.asyncDispose]();
+  const ref = `${brief.host}/moved:1`;
+  expect(await runtime.resolveImage(ref)).toMatchObject({ digest: digests[1], pinned: `${ref}@${digests[1]}` });
+  await expect(runtime.resolveImage(`${brief.host}/moved:2`)).rejects.toMatchObject({
+    code: "RUNTIME_REGISTRY_UNREACHABLE",
+  });
+});
+
 test("an image that is here is used when its registry is gone, by tag and by digest", async () => {
   const brief = await startRegistry();
   const ref = await pushImage(brief, "kept:1");

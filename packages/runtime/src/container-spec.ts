@@ -7,7 +7,7 @@ export type Mount =
       readonly readOnly?: boolean;
       /**
        * Where `source` is an empty directory and the image has one at `target`, it first gets that one's owner, mode
-       * and content, as Docker does with named volumes. One that was cut off in between begins anew.
+       * and content, as Docker does with named volumes. An interrupted copy begins anew.
        *
        * @default false
        */
@@ -16,24 +16,24 @@ export type Mount =
   | { readonly kind: "tmpfs"; readonly target: string; readonly sizeBytes?: number; readonly mode?: number };
 
 export interface Resources {
-  /** Most CPU time, in cores; `0.5` is half of one. Default: no limit. */
+  /** Limit of CPU time, in cores; `0.5` is half of one. Default: no limit. */
   readonly cpuLimit?: number;
   /**
-   * Cores that it gets under contention, as long as no more are promised than there are; what is left is shared in the
-   * same proportion. Default: none, so a share of what others leave.
+   * Cores that it gets under contention, if the machine's reservations do not exceed its cores; the rest is shared in the
+   * same proportion. Default: none, so it gets what other containers leave.
    */
   readonly cpuReservation?: number;
-  /** Past this the kernel kills. Default: no limit. */
+  /** Past this the kernel kills the container's process. Default: no limit. */
   readonly memoryLimitBytes?: number;
-  /** Kept when memory is short. Default: none. */
+  /** Memory that is protected when the machine is short of it. Default: none. */
   readonly memoryReservationBytes?: number;
-  /** Most processes and threads; -1 for no limit. @default 4096 */
+  /** Limit of processes and threads; -1 for no limit. @default 4096 */
   readonly pidsLimit?: number;
 }
 
 /** -1 is no limit. */
 export interface Ulimit {
-  /** Without `RLIMIT_`, in lower case, as `ulimit` and Docker have it: `nofile`, `nproc`, `core`. */
+  /** Without `RLIMIT_`, in lower case, the names of `ulimit` and Docker: `nofile`, `nproc`, `core`. */
   readonly name: string;
   readonly soft: number;
   readonly hard: number;
@@ -41,7 +41,7 @@ export interface Ulimit {
 
 export interface Device {
   readonly source: string;
-  /** Default: as `source`. */
+  /** Default: the same as `source`. */
   readonly target?: string;
   /** Of `r`, `w` and `m`. @default "rwm" */
   readonly permissions?: string;
@@ -54,17 +54,17 @@ export interface Dns {
   readonly options?: readonly string[];
 }
 
-/** How much of a container's output is kept: the newest `files` of `fileBytes` each; the oldest goes first. */
+/** Rotation of a container's log: the newest `files` are kept, of `fileBytes` each. */
 export interface LogRotation {
-  /** A file that has grown past this is the next to be closed. @default 10485760 (10 MiB) */
+  /** Size at which a file is closed and the next begun. @default 10485760 (10 MiB) */
   readonly fileBytes?: number;
   /** @default 3 */
   readonly files?: number;
 }
 
 /**
- * All that can be asked of one container. What is left out comes from the image, then from defaults that are as safe
- * as Docker's: its capability set, masked and read-only paths and seccomp profile.
+ * A container to create. Fields that are left out come from the image, then from defaults that are as safe as Docker's:
+ * its capability set, masked and read-only paths and seccomp profile.
  */
 export interface ContainerSpec {
   /** Unique in the runtime: `[a-z0-9]` and dashes, 1 to 76 characters. */
@@ -75,7 +75,7 @@ export interface ContainerSpec {
   readonly command?: readonly string[];
   /** Replaces the image's arguments (`Cmd`). */
   readonly args?: readonly string[];
-  /** Added to the image's, ours winning. */
+  /** Added to the image's variables, and overriding them. */
   readonly env?: Readonly<Record<string, string>>;
   /** Absolute. */
   readonly workingDir?: string;
@@ -88,8 +88,8 @@ export interface ContainerSpec {
   readonly labels?: Readonly<Record<string, string>>;
   readonly resources?: Resources;
   /**
-   * What the image declares as volumes (`VOLUME`) and is not mounted on here gets a directory of the container's own,
-   * filled from the image, writable even with `readOnlyRoot`, and removed with the container.
+   * Each of the image's volumes (`VOLUME`) without a mount here gets a directory of the container's own, filled from the
+   * image, writable even with `readOnlyRoot`, and removed with the container.
    */
   readonly mounts?: readonly Mount[];
   readonly readOnlyRoot?: boolean;

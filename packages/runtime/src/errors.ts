@@ -1,6 +1,6 @@
 import { WarrenError } from "@warren/std";
 
-/** What can go wrong in a container runtime. The code alone says whether a later try may succeed: `RuntimeError.retryable`. */
+/** Failures of a container runtime. Whether a later try may succeed depends on the code alone: `RuntimeError.retryable`. */
 export type RuntimeFailure =
   | { readonly code: "RUNTIME_REFERENCE_INVALID"; readonly ref: string }
   | { readonly code: "RUNTIME_IMAGE_NOT_FOUND"; readonly ref: string }
@@ -24,8 +24,8 @@ export type RuntimeFailure =
   | { readonly code: "RUNTIME_UNAVAILABLE" };
 
 /**
- * Whether the same call may succeed later with nothing changed by the user.
- * A missing image or a wrong password may be mended at the registry, so those are retried too, with back-off.
+ * Whether the same call may succeed later without a change by the user.
+ * A missing image or a wrong password may be corrected at the registry, so those are retried too, with back-off.
  */
 const retryable: Readonly<Record<RuntimeFailure["code"], boolean>> = {
   RUNTIME_REFERENCE_INVALID: false,
@@ -45,7 +45,7 @@ const retryable: Readonly<Record<RuntimeFailure["code"], boolean>> = {
   RUNTIME_UNAVAILABLE: true,
 };
 
-/** Failures of a registry, or of what it sent: an image that is here is used in spite of them. */
+/** Failures of a registry, or of its responses; a local image is used in spite of them. */
 const fromRegistry: ReadonlySet<RuntimeFailure["code"]> = new Set([
   "RUNTIME_IMAGE_NOT_FOUND",
   "RUNTIME_IMAGE_INVALID",
@@ -61,7 +61,7 @@ export class RuntimeError extends WarrenError<RuntimeFailure> {
     return retryable[this.failure.code];
   }
 
-  /** Whether it is a registry's failure, or of what it sent, and none of this machine. */
+  /** Whether the registry failed or sent something invalid, as opposed to this machine. */
   get fromRegistry(): boolean {
     return fromRegistry.has(this.failure.code);
   }

@@ -1,24 +1,24 @@
 import type { RuntimeError } from "./errors.ts";
 
-/** In OCI's words, whatever an image's author called it: `amd64`, not `x86_64`; `arm` and `v7`, not `armhf`. */
+/** A platform by OCI's names, whatever names the image uses: `amd64`, not `x86_64`; `arm` and `v7`, not `armhf`. */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;
-  /** The level of instructions: `v1` to `v4` of amd64, `v5` to `v7` of arm, `v8` and later of arm64. */
+  /** The instruction set level: `v1` to `v4` of amd64, `v5` to `v7` of arm, `v8` and later of arm64. */
   readonly variant?: string;
 }
 
 /** An image by a name. */
 export interface Image {
-  /** In full: `docker.io/library/nginx:1.27`. */
+  /** The canonical reference: `docker.io/library/nginx:1.27`. */
   readonly ref: string;
-  /** Of what the reference names: an index or a manifest. */
+  /** Digest of the index or manifest that the reference names. */
   readonly digest: string;
 }
 
 /**
- * `registry`: it was asked and answered. `local`: what is here under the name was taken, because the registry could not
- * or would not give it; without `because` nobody had to be asked, since a digest names one thing for ever.
+ * `registry`: the registry answered. `local`: the local image was used, because the registry failed (`because`), or,
+ * without `because`, since the reference has a digest, for which no request is needed.
  */
 export type ImageSource = { readonly kind: "registry" } | { readonly kind: "local"; readonly because?: RuntimeError };
 
@@ -26,14 +26,14 @@ export interface PulledImage extends Image {
   readonly source: ImageSource;
 }
 
-/** What a reference means at this moment. */
+/** The present result of resolving a reference. */
 export interface ResolvedImage extends Image {
-  /** The same by its digest, with the tag kept for people; pulled by this, it means the same for ever. */
+  /** The reference with its digest, and the tag for people. Pulled by this, it always means the same image. */
   readonly pinned: string;
   readonly source: ImageSource;
-  /** All that it can run on. */
+  /** All platforms of the image. */
   readonly platforms: readonly Platform[];
-  /** Of the image for this machine; undefined where there is none. */
+  /** Configuration of the image for this machine; undefined where there is none. */
   readonly config: ImageConfig | undefined;
 }
 
@@ -45,11 +45,11 @@ export interface LocalImage extends Image {
 
 /** An image's health check (`HEALTHCHECK`). Fields that are left out have Docker's defaults. */
 export type ImageHealthcheck =
-  /** What a base image said is taken back. */
+  /** The health check of the base image is removed. */
   | { readonly kind: "none" }
   | {
       readonly kind: "command";
-      /** A program and its arguments; a text for a shell comes with the image's shell in front. */
+      /** A program and its arguments; a command for a shell has the image's shell in front. */
       readonly command: readonly string[];
       readonly intervalMs?: number;
       readonly timeoutMs?: number;
@@ -67,20 +67,20 @@ export interface ImageConfig {
   readonly workingDir: string | undefined;
   /** `user`, `uid`, `user:group` or `uid:gid`. */
   readonly user: string | undefined;
-  /** As written. What is no signal is not an error: SIGTERM is then sent. */
+  /** As written. An invalid signal is not an error: SIGTERM is then sent. */
   readonly stopSignal: string | undefined;
   readonly exposedPorts: readonly { readonly port: number; readonly protocol: "tcp" | "udp" | "sctp" }[];
-  /** Absolute paths whose content is to outlive the container's own layer. */
+  /** Absolute paths of the image's volumes. */
   readonly volumes: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly healthcheck: ImageHealthcheck | undefined;
-  /** What runs commands that are written as one text. */
+  /** The shell that runs commands that are one text. */
   readonly shell: readonly string[];
-  /** Steps for images that are built on this one; no runtime does anything with them. */
+  /** Build steps for images that are built on this one; not used by runtimes. */
   readonly onBuild: readonly string[];
 }
 
-/** Of an image that says nothing. */
+/** The configuration of an image without settings. */
 export const emptyImageConfig: ImageConfig = {
   entrypoint: [],
   cmd: [],

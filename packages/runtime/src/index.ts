@@ -1,11 +1,11 @@
 /**
- * What a worker asks of a container runtime. No runtime is here.
+ * The interface between a worker and a container runtime, with a fake runtime and the contract suite.
  *
- * - `runtime.ts`         Runtime and what its calls take and give
+ * - `runtime.ts`         Runtime, with parameters and results of its calls
  * - `image.ts`           images, what a reference resolves to, and an image's configuration
- * - `container-spec.ts`  ContainerSpec: all that can be asked of one container
- * - `spec-validation.ts` checkContainerSpec: what no runtime can do is refused by field
- * - `reference.ts`       parseReference: an image's name in parts, by Docker's rules; registries' names
+ * - `container-spec.ts`  ContainerSpec: a container to create
+ * - `spec-validation.ts` checkContainerSpec: refuses specs that no runtime can carry out, by field
+ * - `reference.ts`       parseReference: an image's name in parts, by Docker's rules
  * - `signals.ts`         signals by name and number
  * - `errors.ts`          RuntimeError and its codes
  * - `testing/`           FakeRuntime and the contract suite, as `@warren/runtime/testing`

@@ -2,16 +2,16 @@ import type { ContainerSpec } from "./container-spec.ts";
 import type { Image, LocalImage, PulledImage, ResolvedImage } from "./image.ts";
 
 export interface RuntimeInfo {
-  /** Of the runtime: `containerd 1.6.20`. */
+  /** Name and version of the runtime: `containerd 1.6.20`. */
   readonly version: string;
-  /** In OCI's words: `linux`, `amd64`. */
+  /** OCI's names: `linux`, `amd64`. */
   readonly os: string;
   readonly architecture: string;
-  /** As in `Platform`; undefined where the machine's is not known. */
+  /** As in `Platform`; undefined where it is not known. */
   readonly variant?: string;
   /**
-   * The program that makes containers, and its build where it says one: `runc 1.1.5+ds1 (1.1.5+ds1-1+deb12u1)`.
-   * Undefined where it could not be asked.
+   * The OCI runtime's version, with its build where it reports one: `runc 1.1.5+ds1 (1.1.5+ds1-1+deb12u1)`. Undefined
+   * where it could not be run.
    */
   readonly ociRuntime?: string;
   readonly cpus: number;
@@ -25,7 +25,7 @@ export interface RegistryAuth {
 }
 
 export interface PullProgress {
-  /** Bytes of layers that are here, of those that the image needs. */
+  /** Bytes of the image's layers that are on this machine. */
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
@@ -41,18 +41,17 @@ export interface PullOptions extends ResolveOptions {
 
 /** How a container or a process in it ended. */
 export interface ExitStatus {
-  /** 128 + n for one that signal n ended. */
+  /** 128 + n if signal n ended it. */
   readonly code: number;
-  /** Whether the kernel ended it for want of memory, as opposed to other kills. */
+  /** Whether the kernel's out-of-memory killer ended it. */
   readonly oomKilled: boolean;
   /** Wall time, ms since 1970. */
   readonly finishedAt: number;
 }
 
 /**
- * `created`: network namespace and root are there, nothing runs. `unknown`: nobody knows how it ended; it can only be
- * removed. Of `reboot` the machine went down with it, so it is no failure of the container's; of `lost` the runtime lost
- * sight of it (its shim was killed).
+ * `created`: network namespace and root exist, nothing runs. `unknown`: how it ended is not known, and it can only be
+ * removed; with `reboot` the machine went down, which is no failure of the container, with `lost` its shim was killed.
  */
 export type ContainerState =
   | { readonly kind: "created" }
@@ -71,15 +70,15 @@ export interface ContainerStatus {
   readonly labels: Readonly<Record<string, string>>;
   readonly state: ContainerState;
   /**
-   * The container's network namespace, there from `create` to `remove`: it is wired before the process runs and
-   * outlives it.
+   * Path of the container's network namespace, which exists from `create` to `remove`: it is connected before the process
+   * starts, and outlives it.
    */
   readonly netnsPath: string;
 }
 
 /**
- * `lost` says that events may have been missed (the runtime was away): look at `list()`. It comes first on every
- * stream, so a reader has one way of starting and of recovering.
+ * `lost`: events may have been missed while the runtime was unavailable, so read `list()`. It is the first event of every
+ * stream, so that a reader starts and recovers in the same way.
  */
 export type ContainerEvent =
   | { readonly kind: "lost" }
@@ -98,7 +97,7 @@ export interface ExecSpec {
   readonly tty?: boolean;
 }
 
-/** With `tty` all output is on `stdout`. A reader that is slow slows the process, never this one's memory. */
+/** With `tty` all output is on `stdout`. A slow reader slows the process, and costs no memory here. */
 export interface ExecStreams {
   readonly stdin?: ReadableStream<Uint8Array>;
   readonly stdout?: WritableStream<Uint8Array>;
@@ -106,35 +105,35 @@ export interface ExecStreams {
 }
 
 export interface ExecProcess {
-  /** Resolves when the process ended and all its output was written; rejects with the reason once `signal` aborted. */
+  /** Resolves when the process has ended and all its output is written; rejects with the reason once `signal` is aborted. */
   readonly exit: Promise<ExitStatus>;
   resize(columns: number, rows: number): Promise<void>;
-  /** KILL goes to all that the process has started and that is still of its session; other signals to it alone. */
+  /** KILL is sent to all processes of its session; other signals only to the process itself. */
   signal(signal: string): Promise<void>;
 }
 
-/** A line of at most so many bytes comes in one piece. */
+/** A line of at most this many bytes is delivered in one piece. */
 export const wholeLineBytes: number = 256 * 1024;
 
 export interface LogLine {
   /** Wall time at which the line's end was read, ms since 1970, with a fraction where the runtime knows it. */
   readonly at: number;
   readonly stream: "stdout" | "stderr";
-  /** Without its line feed; bytes, since a container may write anything. */
+  /** Without the line feed; bytes, since a container may write any. */
   readonly line: Uint8Array;
   /**
-   * No line feed came after it: it was the last thing written, or the line is longer than a runtime holds at once
-   * (`wholeLineBytes` at least) and goes on in the stream's next one.
+   * No line feed followed: it is the end of the output, or a piece of a line that is longer than a runtime buffers (at
+   * least `wholeLineBytes`) and goes on in the next one of the stream.
    */
   readonly partial: boolean;
 }
 
 export interface LogOptions {
-  /** Go on with lines that come later, until the container has ended or is removed, or `signal` aborts. */
+  /** Continue with later lines, until the container has ended or is removed, or `signal` is aborted. */
   readonly follow?: boolean;
-  /** Only lines at or after, ms since 1970. */
+  /** Only lines at or after this time, ms since 1970. */
   readonly since?: number;
-  /** Only the last so many of those there are. */
+  /** Only the last lines, that many, of those that exist. */
   readonly tail?: number;
   readonly signal?: AbortSignal;
 }
@@ -150,75 +149,73 @@ export interface ContainerStats {
 }
 
 /**
- * A container runtime, as a worker uses it. Every call may throw `RuntimeError`; `RUNTIME_UNAVAILABLE` means that the
- * runtime could not be asked and the outcome is unknown.
+ * A container runtime. Every call may throw `RuntimeError`; `RUNTIME_UNAVAILABLE` means that the runtime could not be
+ * reached and the outcome is unknown.
  *
- * What it promises, and the contract suite checks:
+ * Its promises, which the contract suite checks:
  *
- * I1 `create` either makes all of a container or leaves nothing of it.
- * I2 `remove` leaves nothing: no process, root, mount, namespace or log. Removing what is not there is not an error.
- * I3 Containers outlive this object and its process; `list` finds them again, those that ended while it was away
- *    with their exit.
- * I4 A container is never held up by a reader of its logs, or by there being none.
+ * I1 `create` creates the whole container, or leaves nothing of it.
+ * I2 `remove` leaves nothing: no process, root, mount, namespace or log. Removing an unknown container is not an error.
+ * I3 Containers outlive this object and its process; `list` finds them again, with the exits of those that ended
+ *    meanwhile.
+ * I4 A container is never blocked by a slow or missing reader of its logs.
  */
 export interface Runtime extends AsyncDisposable {
   info(): Promise<RuntimeInfo>;
 
   /**
-   * What `ref` means now, by the registry; where that can't or won't answer, what is here under the name, with the
-   * registry's failure. Fetches no layers. A reference with a digest that is here asks nobody.
+   * Resolves `ref` at the registry; where that fails, to the local image of the name, with the registry's failure. Fetches
+   * no layers. A reference with the digest of a local image needs no request.
    */
   resolveImage(ref: string, options?: ResolveOptions): Promise<ResolvedImage>;
   /**
-   * Brings an image for this machine's platform. What is here is used: at once where `ref` has a digest, under whatever
-   * name it came, else when the registry can't or won't give it, whatever its answer. One that is given up leaves
-   * nothing running.
+   * Pulls an image for this machine's platform. A local image is used: without a request where `ref` has its digest,
+   * whatever name it was pulled by, else where the registry fails in any way. An aborted pull leaves nothing running.
    */
   pull(ref: string, options?: PullOptions): Promise<PulledImage>;
   /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it is not on this machine */
   inspectImage(ref: string): Promise<LocalImage>;
   images(): Promise<readonly Image[]>;
-  /** Removes images that no container uses and `keep` does not name; gives those removed. */
+  /** Removes images that no container uses and that are not in `keep`; resolves with those removed. */
   removeUnusedImages(keep: ReadonlySet<string>): Promise<readonly Image[]>;
 
   create(spec: ContainerSpec): Promise<ContainerStatus>;
   start(id: string): Promise<void>;
-  /** Sends a signal to the first process; without one, the container's stop signal. One that does not run is left alone. */
+  /** Sends a signal to the first process; by default the container's stop signal. Does nothing if it does not run. */
   kill(id: string, signal?: string): Promise<void>;
-  /** Resolves when it has ended, at once if it had. @throws RuntimeError `RUNTIME_WRONG_STATE` if it was never started */
+  /** Resolves when it has ended. @throws RuntimeError `RUNTIME_WRONG_STATE` if it was never started */
   wait(id: string, signal?: AbortSignal): Promise<ExitStatus>;
-  /** Ends it if it runs. */
+  /** Ends the container if it runs, and removes it. */
   remove(id: string): Promise<void>;
   list(): Promise<readonly ContainerStatus[]>;
   /**
-   * Removes every container that `keep` does not name, and every piece of one (a root, a mount, a namespace, a log)
-   * that a killed process left half made or half removed; gives the ids. What this object is making just then stays.
+   * Removes every container that is not in `keep`, and every part of one (a root, a mount, a namespace, a log) that an
+   * interrupted `create` or `remove` left behind; resolves with their ids. Containers that this object is creating stay.
    */
   collectOrphans(keep: ReadonlySet<string>): Promise<readonly string[]>;
   /**
-   * All events from now on, `lost` first. Ends when `signal` aborts; throws `RUNTIME_UNAVAILABLE` when the runtime goes
-   * away. Called while it is away, it waits until it is back, so a reader may call again at once.
+   * All events from now on, `lost` first. Ends when `signal` is aborted; throws `RUNTIME_UNAVAILABLE` when the runtime
+   * becomes unavailable. Called meanwhile, it waits until the runtime is back, so a reader may call again at once.
    */
   events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
 
   /**
-   * Starts a process beside the first. As with a shell, a program that is not there ends with 127 and one that can't be
-   * run with 126, and why is on `stderr`.
+   * Starts a further process in the container. As in a shell, the exit code is 127 for a missing program and 126 for one
+   * that can't be run, with the reason on `stderr`.
    *
-   * When `signal` aborts, before the start or after it, the process is ended with all that it has started and that is
-   * still of its session.
+   * When `signal` is aborted, before the start or after it, all processes of its session are ended.
    *
    * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run
    */
   exec(id: string, spec: ExecSpec, streams?: ExecStreams, signal?: AbortSignal): Promise<ExecProcess>;
-  /** What it wrote, oldest first, from both streams in the order in which it came. */
+  /** The container's output, oldest first, of both streams in the order in which it was written. */
   logs(id: string, options?: LogOptions): AsyncIterable<LogLine>;
   /** @throws RuntimeError `RUNTIME_WRONG_STATE` if it does not run */
   stats(id: string): Promise<ContainerStats>;
 
   /**
-   * Removes every container, image and partial download, and all that the runtime itself ever made on this machine, as
-   * when a node leaves for good. Nothing may be under way.
+   * Removes every container, image and partial download, and all other files and namespaces of the runtime on this
+   * machine, for a node that leaves its cluster. No other call may be under way.
    */
   purge(): Promise<void>;
 

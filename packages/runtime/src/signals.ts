@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { RuntimeError } from "./errors.ts";
 
-/** Real-time signals as the C libraries number them: the first that a program may use, and the last. */
+/** Numbers of the first and the last real-time signal that C libraries leave to programs. */
 const firstRealTime = 34;
 const lastRealTime = 64;
 
@@ -32,13 +32,13 @@ export function signalNumber(signal: string, field = "signal"): number {
   if (number !== undefined) return number;
   throw new RuntimeError(
     { code: "RUNTIME_SPEC_INVALID", field },
-    `${field}: ${JSON.stringify(signal.slice(0, 40))} is no signal; write TERM, SIGTERM, SIGRTMIN+3 or a number from 1 to ${lastRealTime}`,
+    `${field}: ${JSON.stringify(signal.slice(0, 40))} is not a signal; write TERM, SIGTERM, SIGRTMIN+3 or a number from 1 to ${lastRealTime}`,
   );
 }
 
 /**
- * The signal that asks a container to end: the spec's, else the image's, else SIGTERM. What an image says is a
- * stranger's text, so one that is no signal counts as none, as with Docker.
+ * The number of a container's stop signal: the spec's, else the image's, else SIGTERM. An invalid one of an image is
+ * ignored, as in Docker.
  */
 export function stopSignalNumber(ofSpec: string | undefined, ofImage: string | undefined): number {
   if (ofSpec !== undefined) return signalNumber(ofSpec, "stopSignal");

@@ -5,13 +5,13 @@ import { signalNumber } from "./signals.ts";
 
 const idGrammar = /^[a-z0-9](?:[a-z0-9-]{0,74}[a-z0-9])?$/;
 const labelGrammar = /^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$/;
-/** Linux's limit of a host name. */
+/** Characters of a host name in Linux. */
 const hostnameLength = 63;
 const limits: readonly string[] =
   "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split(" ");
-/** Below this runc refuses, as nothing starts in so little. */
+/** runc refuses less, since no process starts with it. */
 const leastMemoryBytes = 512 * 1024;
-/** containerd's: key and value together. */
+/** containerd's limit of a label, key and value together. */
 const labelBytes = 4096;
 
 type Refuse = (field: string, why: string) => never;
@@ -21,8 +21,8 @@ const refuse: Refuse = (field, why) => {
 };
 
 /**
- * Refuses what no runtime can do or what would be read as something else (a line feed in a host's name), before
- * anything is made. What depends on the machine or the image (a device, a user's name) is the runtime's to check.
+ * Refuses specs that no runtime can carry out, or that would be misread (a line feed in a host's name), before anything is
+ * created. What depends on the machine or the image (a device, a user's name) is checked by the runtime.
  *
  * @throws RuntimeError `RUNTIME_SPEC_INVALID`, naming the field
  */

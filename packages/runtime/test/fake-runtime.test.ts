@@ -38,7 +38,7 @@ async function started(id: string): Promise<FakeRuntime> {
   return runtime;
 }
 
-test("a script fails the next calls, by their failure", async () => {
+test("the next calls fail with a scripted failure", async () => {
   const runtime = await started("a");
   runtime.machine.fail("pull", { code: "RUNTIME_DISK_FULL" }, 2);
   await expect(runtime.pull("box")).rejects.toMatchObject({ code: "RUNTIME_DISK_FULL", retryable: true });
@@ -48,7 +48,7 @@ test("a script fails the next calls, by their failure", async () => {
   expect(await runtime.pull("box")).toMatchObject({ ref: "docker.io/library/box:latest" });
 });
 
-test("a held call waits until it is released, and can be given up", async () => {
+test("a held call waits until it is released or aborted", async () => {
   const runtime = await started("a");
   const hold = runtime.machine.hold("pull");
   const abort = new AbortController();
@@ -64,7 +64,7 @@ test("a held call waits until it is released, and can be given up", async () => 
   expect(runtime.machine.calls.filter(({ call }) => call === "pull")).toHaveLength(3);
 });
 
-test("a runtime that is away says so, breaks its streams, and containers go on", async () => {
+test("while the runtime is unavailable calls fail and streams break, and containers go on", async () => {
   const runtime = await started("a");
   const events: ContainerEvent["kind"][] = [];
   const read = async (): Promise<void> => {
@@ -96,7 +96,7 @@ test("a lost container is unknown, and can only be removed", async () => {
   expect(await runtime.list()).toEqual([]);
 });
 
-test("after a reboot what ran is unknown and what had ended keeps its end", async () => {
+test("after a reboot running containers are unknown, and ended ones keep their exit", async () => {
   const runtime = await started("a");
   await runtime.create({ id: "b", image: "box" });
   await runtime.start("b");
@@ -109,7 +109,7 @@ test("after a reboot what ran is unknown and what had ended keeps its end", asyn
   await expect(runtime.wait("a")).rejects.toMatchObject({ code: "RUNTIME_WRONG_STATE" });
 });
 
-test("an image that is here is used whatever the registry says, and is told to be the one of here", async () => {
+test("a local image is used when the registry fails, and is reported as local", async () => {
   const runtime = await started("a");
   const { digest } = await runtime.inspectImage("box");
   for (const failure of [
@@ -127,7 +127,7 @@ test("an image that is here is used whatever the registry says, and is told to b
   expect(await runtime.pull(`box@${digest}`)).toMatchObject({ source: { kind: "local" } });
 });
 
-test("a login is asked for where one is set", async () => {
+test("a pull needs the login that is set", async () => {
   const runtime = new FakeRuntime();
   const auth = { username: "me", password: "p" };
   runtime.machine.publish("r.test/secret", { auth });
@@ -137,7 +137,7 @@ test("a login is asked for where one is set", async () => {
   expect(done).toBeGreaterThan(0);
 });
 
-test("a terminal's size and signals reach the program that plays an exec", async () => {
+test("a terminal's size and signals reach the program of an exec", async () => {
   const runtime = await started("a");
   const seen: unknown[] = [];
   runtime.machine.program = (process) => {
@@ -152,7 +152,7 @@ test("a terminal's size and signals reach the program that plays an exec", async
   expect((await process.exit).code).toBe(137);
 });
 
-test("a script writes, ends for want of memory, and sets usage", async () => {
+test("a scripted process writes, is killed for memory, and has usage", async () => {
   const runtime = await started("a");
   runtime.machine.write("a", "stderr", "hello\n");
   runtime.machine.setStats("a", {

@@ -50,7 +50,7 @@ test.each(bad)("%s is refused: %j", (field, spec) => {
   );
 });
 
-test("what Docker takes is taken", () => {
+test("specs that Docker accepts are accepted", () => {
   checkContainerSpec({
     id: "web-1",
     image: "box",

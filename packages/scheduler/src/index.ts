@@ -9,7 +9,7 @@
  * - `platforms.ts`    names of platforms
  * - `constraints.ts`  parseConstraints, matchConstraints, isConstraintKey
  * - `what-if.ts`      capacity, drain; `rebalance.ts`
- * - `ask.ts`          the compiled rules of a group of tasks; `picker.ts` chooses its nodes; `preemption.ts` makes room
+ * - `requirements.ts`          the compiled rules of a group of tasks; `picker.ts` chooses its nodes; `preemption.ts` makes room
  * - `unschedulable-queue.ts` the groups without a node, and their wake keys; `explanation.ts` why they have none
  * - `state/`          nodes, what they hold, and the indexes over both
  * - `errors.ts`       SchedulerError

@@ -7,7 +7,7 @@ import {
   type Scorer,
   type TaskState,
 } from "../src/index.ts";
-import { GiB, node, places, task, told, world } from "./world.ts";
+import { GiB, node, places, task, applied, world } from "./world.ts";
 
 const tasks = (count: number, more: Partial<TaskState> = {}): TaskState[] =>
   Array.from({ length: count }, (_, n) => task(`t${n}`, more));
@@ -123,18 +123,18 @@ describe("recent failures", () => {
       [...failures(5, 0), { kind: "node-gone", nodeId: "a" }, { kind: "node", node: node("a") }],
     ],
   ])("%s is taken: %s", (expected, _why, deltas) => {
-    expect(places(told(world(nodes, [...held, task("t")]), ...deltas))).toEqual({ t: expected });
+    expect(places(applied(world(nodes, [...held, task("t")]), ...deltas))).toEqual({ t: expected });
   });
 
   it("are forgotten with the node, even if tasks still name it", () => {
     const still = task("still", { serviceId: "other", nodeId: "a" });
     const two = [...held, task("y", { serviceId: "other", nodeId: "b" })];
     const gone: Delta[] = [...failures(5, 0), { kind: "node-gone", nodeId: "a" }, { kind: "node", node: node("a") }];
-    expect(places(told(world(nodes, [...two, still, task("t")]), ...gone))).toEqual({ t: "a" });
+    expect(places(applied(world(nodes, [...two, still, task("t")]), ...gone))).toEqual({ t: "a" });
   });
 
   it("a node that is last is still used where no other passes", () => {
-    expect(places(told(world([node("a")], [task("t")]), ...failures(9, 0)))).toEqual({ t: "a" });
+    expect(places(applied(world([node("a")], [task("t")]), ...failures(9, 0)))).toEqual({ t: "a" });
   });
 });
 

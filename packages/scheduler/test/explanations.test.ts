@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from "vitest";
 import { type Delta, type NodeState, type Refusal, Scheduler, type TaskState, type Waiting } from "../src/index.ts";
 import { anyDelta, anyServices } from "./model/arbitraries.ts";
 import { ModelWorld } from "./model/world.ts";
-import { GiB, node, task, told, world } from "./world.ts";
+import { GiB, node, task, applied, world } from "./world.ts";
 
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -493,7 +493,7 @@ describe("a reason", () => {
     expect(scheduler.schedule()).toMatchObject([
       { text: "1 of 1 node short of memory: needs 8 B, most free is 4 B on a" },
     ]);
-    expect(told(scheduler, { kind: "task", task: task("t", { reservations: { memory: 3 } }) })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("t", { reservations: { memory: 3 } }) })).toMatchObject([
       { kind: "placed" },
       { taskId: "big", text: "1 of 1 node short of memory: needs 8 B, most free is 1 B on a" },
     ]);

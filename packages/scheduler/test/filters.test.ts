@@ -8,7 +8,7 @@ import {
   SchedulerError,
   type TaskState,
 } from "../src/index.ts";
-import { GiB, node, places, task, told, world } from "./world.ts";
+import { GiB, node, places, task, applied, world } from "./world.ts";
 
 const gpus = { gpu: ["gpu-0", "gpu-1"] };
 
@@ -218,7 +218,7 @@ describe("resources", () => {
     const scheduler = world(nodes, [
       task("held", { serviceId: "other", nodeId: "n", reservations: { memory: 3.5 * GiB } }),
     ]);
-    expect(told(scheduler, { kind: "task", task: task("t", { reservations: { memory: GiB } }) })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("t", { reservations: { memory: GiB } }) })).toMatchObject([
       {
         help: "free 512 MiB of memory on n, or reserve at most 512 MiB of memory, or add a node like n with 1 GiB of memory",
       },
@@ -238,7 +238,7 @@ describe("resources", () => {
     ]);
     // A delta of the placed task without the names does not lose them.
     scheduler.apply({ kind: "task", task: task("b", { ...one, nodeId: "n" }) });
-    expect(told(scheduler, { kind: "task-gone", taskId: "a" })).toMatchObject([
+    expect(applied(scheduler, { kind: "task-gone", taskId: "a" })).toMatchObject([
       { taskId: "c", named: { gpu: ["gpu-0"] } },
     ]);
   });
@@ -341,7 +341,11 @@ describe("local volumes", () => {
     ]);
     expect(
       places(
-        told(scheduler, { kind: "node", node: node("b", { volumes: ["x", "y"] }) }, { kind: "node", node: node("a") }),
+        applied(
+          scheduler,
+          { kind: "node", node: node("b", { volumes: ["x", "y"] }) },
+          { kind: "node", node: node("a") },
+        ),
       ),
     ).toEqual({ t: "b" });
   });
@@ -354,7 +358,7 @@ describe("local volumes", () => {
     expect(scheduler.schedule()).toMatchObject([
       { kind: "waiting", refusals: [{ filter: "local-volumes" }, { filter: "ready" }] },
     ]);
-    expect(places(told(scheduler, { kind: "task-gone", taskId: "first" }))).toEqual({ t: "b" });
+    expect(places(applied(scheduler, { kind: "task-gone", taskId: "first" }))).toEqual({ t: "b" });
   });
 });
 
@@ -379,7 +383,7 @@ describe("affinity", () => {
     expect(scheduler.schedule()).toMatchObject([
       { kind: "waiting", text: "4 of 4 nodes not beside service db, by node.labels.zone: it has no task anywhere" },
     ]);
-    expect(places(told(scheduler, { kind: "task", task: task("db", { serviceId: "db", nodeId: "c" }) }))).toEqual({
+    expect(places(applied(scheduler, { kind: "task", task: task("db", { serviceId: "db", nodeId: "c" }) }))).toEqual({
       t: "c",
     });
   });
@@ -430,7 +434,7 @@ describe("affinity", () => {
         refusals: [{ filter: "anti-affinity" }],
       },
     ]);
-    expect(places(told(scheduler, { kind: "task-gone", taskId: "shy" }))["t"]).toBeDefined();
+    expect(places(applied(scheduler, { kind: "task-gone", taskId: "shy" }))["t"]).toBeDefined();
     const other = world(zones.slice(0, 2), [
       task("loud", { serviceId: "loud", nodeId: "a" }),
       task("t", term("anti-affinity", "loud")),
@@ -443,13 +447,13 @@ describe("affinity", () => {
       },
     ]);
     // The node that the other is on moves away.
-    expect(places(told(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
+    expect(places(applied(other, { kind: "node", node: node("a", { labels: { zone: "z" } }) }))).toEqual({ t: "b" });
   });
 
   it("anti-affinity follows its task when the node changes its domain, is removed, or is applied late", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world([zones[1]!, zones[2]!], [shy]);
-    expect(told(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("1") }, { kind: "task", task: task("2") })).toMatchObject([
       {},
       {},
     ]);
@@ -458,12 +462,12 @@ describe("affinity", () => {
       { kind: "node", node: node("a", { labels: { zone } }) },
       { kind: "task", task: task("3") },
     ];
-    expect(places(told(scheduler, ...deltas("x")))).toEqual({ 3: "c" });
+    expect(places(applied(scheduler, ...deltas("x")))).toEqual({ 3: "c" });
     scheduler.apply({ kind: "task-gone", taskId: "3" });
-    expect(places(told(scheduler, ...deltas("y")))).toEqual({ 3: "b" });
+    expect(places(applied(scheduler, ...deltas("y")))).toEqual({ 3: "b" });
     scheduler.apply({ kind: "node", node: node("b", { ready: false }) });
-    expect(told(scheduler, { kind: "task", task: task("4") })).toMatchObject([{ kind: "waiting" }]);
-    expect(places(told(scheduler, { kind: "node-gone", nodeId: "a" }))).toEqual({ 4: "c" });
+    expect(applied(scheduler, { kind: "task", task: task("4") })).toMatchObject([{ kind: "waiting" }]);
+    expect(places(applied(scheduler, { kind: "node-gone", nodeId: "a" }))).toEqual({ 4: "c" });
   });
 
   it("when a task that keeps others away leaves, they are placed on other nodes of its domain too", () => {
@@ -472,7 +476,7 @@ describe("affinity", () => {
     const shy = task("shy", { serviceId: "shy", nodeId: "a", ...term("anti-affinity", "web") });
     const scheduler = world([full, roomy], [shy, task("t", { reservations: { memory: 5 } })]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
-    expect(places(told(scheduler, { kind: "task-gone", taskId: "shy" }))).toEqual({ t: "b" });
+    expect(places(applied(scheduler, { kind: "task-gone", taskId: "shy" }))).toEqual({ t: "b" });
   });
 
   it("nodes with one hostname are one domain, also for indexes that were made before", () => {
@@ -484,7 +488,7 @@ describe("affinity", () => {
     const put = (): string | undefined => {
       n += 1;
       const id = `t${n}`;
-      return places(told(scheduler, { kind: "task", task: task(id, { serviceId: id, ...apart }) }))[id];
+      return places(applied(scheduler, { kind: "task", task: task(id, { serviceId: id, ...apart }) }))[id];
     };
     expect([put(), put(), put()]).toEqual(["c", "c", "c"]);
     scheduler.apply({ kind: "task-gone", taskId: "db" });
@@ -493,7 +497,7 @@ describe("affinity", () => {
     scheduler.apply({ kind: "node", node: hosts[0]! });
     expect(put()).toBe("a");
     // The other way round: tasks that keep db away make a domain of both nodes too.
-    expect(told(scheduler, { kind: "task", task: task("db", { serviceId: "db" }) })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("db", { serviceId: "db" }) })).toMatchObject([
       { kind: "waiting" },
     ]);
     for (let at = 1; at <= n; at += 1) scheduler.apply({ kind: "task-gone", taskId: `t${at}` });
@@ -505,7 +509,7 @@ describe("affinity", () => {
     for (let at = 1; at <= n; at += 1) scheduler.apply({ kind: "task-gone", taskId: `t${at}` });
     scheduler.apply({ kind: "node", node: node("c", { ready: false }) });
     scheduler.apply({ kind: "task", task: task("shy", { serviceId: "shy", nodeId: "a", ...apart }) });
-    expect(told(scheduler, { kind: "task", task: task("db2", { serviceId: "db" }) })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("db2", { serviceId: "db" }) })).toMatchObject([
       { kind: "waiting" },
     ]);
   });
@@ -545,7 +549,7 @@ describe("filters of your own", () => {
       { kind: "placed" },
       { taskId: "3", text: "2 of 2 nodes busy: a", refusals: [{ filter: "calm" }] },
     ]);
-    expect(told(scheduler, { kind: "task-gone", taskId: "1" })).toMatchObject([{ taskId: "3", kind: "placed" }]);
+    expect(applied(scheduler, { kind: "task-gone", taskId: "1" })).toMatchObject([{ taskId: "3", kind: "placed" }]);
   });
 });
 

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { type NodeState, Scheduler, SchedulerError, type TaskState } from "../src/index.ts";
-import { GiB, node, places, task, told, world } from "./world.ts";
+import { GiB, node, places, task, applied, world } from "./world.ts";
 
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -73,9 +73,9 @@ describe("a task that is leaving", () => {
       task("limit", { serviceId: "web", specVersion: 2, maxPerNode: 1 }),
     ]);
     expect(scheduler.schedule().map((each) => each.kind)).toEqual(["waiting", "waiting"]);
-    expect(places(told(scheduler, { kind: "task", task: old("old", "a", one) }))).toMatchObject({ limit: "a" });
+    expect(places(applied(scheduler, { kind: "task", task: old("old", "a", one) }))).toMatchObject({ limit: "a" });
     scheduler.apply({ kind: "task-gone", taskId: "limit" });
-    expect(places(told(scheduler, { kind: "task-gone", taskId: "old" }))).toEqual({ new: "a" });
+    expect(places(applied(scheduler, { kind: "task-gone", taskId: "old" }))).toEqual({ new: "a" });
   });
 
   it("that is pending is refused: it has no node to leave", () => {

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import type { NodeState, TaskState } from "../src/index.ts";
 import { ModelWorld } from "./model/world.ts";
-import { node, places, task, told, world } from "./world.ts";
+import { node, places, task, applied, world } from "./world.ts";
 
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -58,7 +58,7 @@ describe("preemption", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(2)]);
     expect(scheduler.schedule()).toMatchObject([{ victims: [{ taskId: "x" }] }]);
     const again = { id: "x2", serviceId: "x", specVersion: 1 };
-    expect(places(told(scheduler, { kind: "task", task: { ...again, reservations: { memory: 2 } } }))).toEqual({
+    expect(places(applied(scheduler, { kind: "task", task: { ...again, reservations: { memory: 2 } } }))).toEqual({
       x2: "a",
     });
   });
@@ -66,7 +66,7 @@ describe("preemption", () => {
   it("a caller that could not record the decision applies the victims again, and the state is as before", () => {
     const scheduler = world([node("a", one)], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toHaveLength(1);
-    const decisions = told(scheduler, { kind: "task", task: held("x", "a", 4) }, { kind: "task", task: urgent(4) });
+    const decisions = applied(scheduler, { kind: "task", task: held("x", "a", 4) }, { kind: "task", task: urgent(4) });
     expect(decisions).toMatchObject([{ taskId: "urgent", victims: [{ taskId: "x" }] }]);
   });
 
@@ -103,10 +103,10 @@ describe("preemption", () => {
   it("waits for a node whose tasks it may displace, and is placed there when the node comes back", () => {
     const scheduler = world([node("a", { ...one, ready: false })], [held("x", "a", 4), urgent(4)]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
-    expect(told(scheduler, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+    expect(applied(scheduler, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
     const usual = world([node("a", { ...one, ready: false })], [held("x", "a", 4, -1), urgent(4, { priority: 0 })]);
     expect(usual.schedule()).toMatchObject([{ kind: "waiting" }]);
-    expect(told(usual, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
+    expect(applied(usual, { kind: "node", node: node("a", one) })).toMatchObject([{ victims: [{ taskId: "x" }] }]);
   });
 
   it("a hundred small tasks on a node can be displaced", () => {

@@ -28,6 +28,8 @@ const plainScorer = (scorer: Scorer): Scorer => ({
   score: (task, world) => scorer.score(task, world),
   explain: (value) => scorer.explain(value),
   ...(scorer.order === undefined ? {} : { order: scorer.order }),
+  // Not a promise: it extends the choice beyond the first 64 equal nodes.
+  ...(scorer.best === undefined ? {} : { best: (task, world) => scorer.best?.(task, world) }),
 });
 const plain = (strategy: Strategy): Scheduler =>
   new Scheduler({

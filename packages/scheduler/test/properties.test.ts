@@ -7,7 +7,7 @@ import { compareRanks, ModelWorld } from "./model/world.ts";
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
 
-function told(deltas: readonly Delta[], seed = 3): Scheduler {
+function applied(deltas: readonly Delta[], seed = 3): Scheduler {
   const scheduler = new Scheduler({ seed });
   for (const delta of deltas) scheduler.apply(delta);
   return scheduler;
@@ -84,7 +84,7 @@ describe("at every moment of a random history", () => {
           if (index % every === 0) decide();
         }
         decide();
-        const anew = told(model.deltas());
+        const anew = applied(model.deltas());
         expect(anew.schedule().filter((each) => each.kind === "placed")).toEqual([]);
         for (const task of model.tasks.values()) {
           expect(scheduler.explain(task.id)).toEqual(anew.explain(task.id));
@@ -115,9 +115,9 @@ describe("whatever the world", () => {
           ...order.map((node): Delta => ({ kind: "node", node })),
           ...them.map((task): Delta => ({ kind: "task", task })),
         ];
-        const first = told(deltas(nodes, tasks)).schedule();
-        expect(told(deltas(nodes.toReversed(), other)).schedule()).toEqual(first);
-        expect(told(deltas(nodes, other).toReversed()).schedule()).toEqual(first);
+        const first = applied(deltas(nodes, tasks)).schedule();
+        expect(applied(deltas(nodes.toReversed(), other)).schedule()).toEqual(first);
+        expect(applied(deltas(nodes, other).toReversed()).schedule()).toEqual(first);
       }),
       { numRuns: 300 },
     );
@@ -131,16 +131,16 @@ describe("whatever the world", () => {
       fc.property(anyWorld, anyNode, ([deltas, task], extra) => {
         const model = new ModelWorld();
         for (const delta of deltas) model.apply(delta);
-        const scheduler = told(deltas);
+        const scheduler = applied(deltas);
         for (const decision of scheduler.schedule()) if (decision.kind === "placed") model.take(decision);
         const newcomer: Delta = { kind: "task", task: { ...task, id: "newcomer", specVersion: 7, priority: 0 } };
         const kind = (world: Scheduler): string | undefined =>
           world.schedule().find((each) => each.taskId === "newcomer")?.kind;
-        const fits = kind(told([...model.deltas(), newcomer]));
+        const fits = kind(applied([...model.deltas(), newcomer]));
         // A node with a local volume ties the volume's tasks to it, so it is left out here.
         const { volumes: _, ...more } = extra;
         const fitsWithMore = kind(
-          told([...model.deltas(), { kind: "node", node: { ...more, id: "more", hostname: "more" } }, newcomer]),
+          applied([...model.deltas(), { kind: "node", node: { ...more, id: "more", hostname: "more" } }, newcomer]),
         );
         if (fits === "placed") expect(fitsWithMore).toBe("placed");
       }),

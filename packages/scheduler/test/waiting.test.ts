@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { defaultFilters, type Filter, type NodeState, Scheduler, type TaskState, type Waiting } from "../src/index.ts";
 import { anyNode, anyServices } from "./model/arbitraries.ts";
 import { ModelWorld } from "./model/world.ts";
-import { GiB, node, places, task, told, world } from "./world.ts";
+import { GiB, node, places, task, applied, world } from "./world.ts";
 
 // Many worlds; seconds, on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 60_000 });
@@ -22,22 +22,22 @@ describe("a task that waits", () => {
     const scheduler = world([node("n", { resources: { memory: GiB } })], [task("a", one), task("b", one)]);
     expect(scheduler.schedule().map((each) => each.kind)).toEqual(["placed", "waiting"]);
     // The placement's own delta, and a delta of the node that changes nothing.
-    expect(told(scheduler, { kind: "task", task: task("a", { ...one, nodeId: "n" }) })).toEqual([]);
-    expect(told(scheduler, { kind: "node", node: node("n", { resources: { memory: GiB } }) })).toEqual([]);
-    expect(told(scheduler, { kind: "node", node: node("m", { resources: { memory: 1 } }) })).toMatchObject([
+    expect(applied(scheduler, { kind: "task", task: task("a", { ...one, nodeId: "n" }) })).toEqual([]);
+    expect(applied(scheduler, { kind: "node", node: node("n", { resources: { memory: GiB } }) })).toEqual([]);
+    expect(applied(scheduler, { kind: "node", node: node("m", { resources: { memory: 1 } }) })).toMatchObject([
       { taskId: "b", text: "2 of 2 nodes short of memory: needs 1 GiB, most free is 1 B on m" },
     ]);
-    expect(told(scheduler, { kind: "node-gone", nodeId: "m" })).toMatchObject([
+    expect(applied(scheduler, { kind: "node-gone", nodeId: "m" })).toMatchObject([
       { taskId: "b", text: "1 of 1 node short of memory: needs 1 GiB, most free is 0 B on n" },
     ]);
-    expect(places(told(scheduler, { kind: "task-gone", taskId: "a" }))).toEqual({ b: "n" });
+    expect(places(applied(scheduler, { kind: "task-gone", taskId: "a" }))).toEqual({ b: "n" });
     expect(scheduler.schedule()).toEqual([]);
   });
 
   it("a task that joins a waiting group gets the reason, the others do not get it again", () => {
     const scheduler = world([node("n", { ready: false })], [task("a")]);
     expect(scheduler.schedule()).toHaveLength(1);
-    expect(told(scheduler, { kind: "task", task: task("b") })).toMatchObject([{ taskId: "b", kind: "waiting" }]);
+    expect(applied(scheduler, { kind: "task", task: task("b") })).toMatchObject([{ taskId: "b", kind: "waiting" }]);
   });
 
   it("is explained at any time", () => {
@@ -56,13 +56,13 @@ describe("a task that waits", () => {
     const scheduler = world([node("n", { ready: false })], [task("a")]);
     expect(scheduler.schedule()).toHaveLength(1);
     scheduler.apply({ kind: "task-gone", taskId: "a" });
-    expect(told(scheduler, { kind: "node", node: node("n") })).toEqual([]);
+    expect(applied(scheduler, { kind: "node", node: node("n") })).toEqual([]);
   });
 
   it("whose placement could not be recorded is placed again once it is applied as pending", () => {
     const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 1 } })]);
     expect(scheduler.schedule()).toHaveLength(1);
-    expect(places(told(scheduler, { kind: "task", task: task("a", { reservations: { memory: 1 } }) }))).toEqual({
+    expect(places(applied(scheduler, { kind: "task", task: task("a", { reservations: { memory: 1 } }) }))).toEqual({
       a: "n",
     });
   });
@@ -71,7 +71,7 @@ describe("a task that waits", () => {
     const scheduler = world([node("n", { resources: { memory: 1 } })], [task("a", { reservations: { memory: 2 } })]);
     expect(scheduler.schedule()).toMatchObject([{ kind: "waiting" }]);
     expect(
-      places(told(scheduler, { kind: "task", task: task("a", { specVersion: 2, reservations: { memory: 1 } }) })),
+      places(applied(scheduler, { kind: "task", task: task("a", { specVersion: 2, reservations: { memory: 1 } }) })),
     ).toEqual({ a: "n" });
   });
 });
@@ -225,7 +225,7 @@ describe("only what changed is read", () => {
     const scheduler = world(nodes, [...stuck, task("first")], { filters: [filter, ...defaultFilters] });
     expect(scheduler.schedule()).toHaveLength(5_001);
     const before = asked();
-    expect(told(scheduler, { kind: "task", task: task("t") })).toHaveLength(1);
+    expect(applied(scheduler, { kind: "task", task: task("t") })).toHaveLength(1);
     expect(asked() - before).toBeLessThan(20);
   });
 
@@ -236,7 +236,9 @@ describe("only what changed is read", () => {
     expect(scheduler.schedule()).toHaveLength(5_000);
     const before = asked();
     expect(
-      told(scheduler, { kind: "node", node: node("n0", { images: ["i3"] }) }).filter((each) => each.kind === "placed"),
+      applied(scheduler, { kind: "node", node: node("n0", { images: ["i3"] }) }).filter(
+        (each) => each.kind === "placed",
+      ),
     ).toHaveLength(500);
     // Ten kinds, each once for the node; five hundred placements; then reasons anew for some, within the fixed effort.
     expect(asked() - before).toBeLessThan(10 + 500 * 4 + 4 * 4_096);

@@ -35,7 +35,7 @@ export function world(
   return scheduler;
 }
 
-export function told(scheduler: Scheduler, ...deltas: readonly Delta[]): Decision[] {
+export function applied(scheduler: Scheduler, ...deltas: readonly Delta[]): Decision[] {
   for (const delta of deltas) scheduler.apply(delta);
   return scheduler.schedule();
 }

@@ -12,7 +12,7 @@ test("the README's example runs as printed and prints what it says", { timeout: 
 });
 
 test(
-  "an example's exit code and output are returned, through another program too, and a README without one is refused",
+  "an example's exit code, output and claimed output are returned, through another program too, and a README without one is refused",
   { timeout: 30_000 },
   async () => {
     const path = await mkdtemp(`${tmpdir()}/warren-readme-`);
@@ -21,10 +21,11 @@ test(
       const source = 'console.log(process.env["SEASON"] as string);\nconsole.error("no");\nprocess.exitCode = 3;\n';
       await writeFile(
         `${path}/README.md`,
-        `# A\n\n\`\`\`sh\nls\n\`\`\`\n\n\`\`\`ts\n${source}\`\`\`\n\n\`\`\`ts\nsecond\n\`\`\`\n`,
+        `# A\n\n\`\`\`sh\nls\n\`\`\`\n\n\`\`\`ts\n${source}\`\`\`\n\n\`\`\`ts\nsecond\n\`\`\`\n\nprints\n\n\`\`\`\nwinter\n\`\`\`\n`,
       );
       expect(await runReadmeExample(folder, ["env", "SEASON=winter"])).toEqual({
         source,
+        printed: "winter\n",
         code: 3,
         stdout: "winter\n",
         stderr: "no\n",

@@ -1,12 +1,17 @@
-import { Flags } from "@oclif/core";
+import { rm, rmdir } from "node:fs/promises";
+import { Errors, Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { delay, systemClock } from "@warren/std";
-import { isRunning, lockData, startDaemon, stopDaemon, type Folders, type Started } from "../daemons.ts";
-import { folderFlags } from "../folder-flags.ts";
+import { isRunning, lockData, startDaemon, stopDaemon, type Started } from "../daemons.ts";
+import { flagFile, readFlagFile } from "../flag-file.ts";
+import { folderFlags, foldersOf, type DaemonName } from "../folders.ts";
 import type { Column } from "../output.ts";
-import { parseDuration, UnitError } from "../units.ts";
+import { pages } from "../pages.ts";
+import { splitWords } from "../service/flag-syntax.ts";
+import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
+import { ManagerCommand, WorkerCommand } from "./daemon.ts";
 import { CommandFailed, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 export class ClusterInit extends WarrenCommand {
@@ -15,36 +20,88 @@ export class ClusterInit extends WarrenCommand {
     "Starts the manager and the worker where they do not run: as systemd units where they are installed, else as processes of their own. Given again where one of them does not run, it starts that one and leaves the cluster as it is.";
   static override flags = {
     ...folderFlags,
-    "manager-only": Flags.boolean({ description: "run no tasks on this machine" }),
-    "task-pool": Flags.string({ description: "IPv4 subnet that each node gets a /24 of", default: "10.77.0.0/16" }),
-    "vip-pool": Flags.string({ description: "IPv4 subnet of services' addresses", default: "10.96.0.0/16" }),
-    "manager-flags": Flags.string({ description: "flags for the manager that is started, as one text", default: "" }),
-    "worker-flags": Flags.string({ description: "flags for the worker that is started, as one text", default: "" }),
+    "manager-only": Flags.boolean({ description: "Start no worker, so that no tasks run on this machine" }),
+    "task-pool": Flags.string({
+      description: "IPv4 subnet for tasks; each node gets a /24 of it",
+      helpValue: "SUBNET",
+      default: "10.77.0.0/16",
+    }),
+    "vip-pool": Flags.string({
+      description: "IPv4 subnet for the addresses of services",
+      helpValue: "SUBNET",
+      default: "10.96.0.0/16",
+    }),
+    "manager-flags": Flags.string({
+      description: "Flags that the manager has from now on, as one text: see 'warren manager --help'",
+      helpValue: "FLAGS",
+    }),
+    "worker-flags": Flags.string({
+      description: "Flags that the worker has from now on, as one text: see 'warren worker --help'",
+      helpValue: "FLAGS",
+    }),
     ...waitFlags,
   };
+  static override fieldWords = { "spec.task_pool": "--task-pool", "spec.vip_pool": "--vip-pool" };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterInit);
     if (process.getuid?.() !== 0)
       throw new CommandFailed("a node's daemons make network interfaces and containers: run this as root");
-    const folders = { dataDir: flags["data-dir"], runDir: flags["run-dir"] };
-    const deadline = AbortSignal.timeout(parseDuration(flags.timeout));
-    const words = (text: string): string[] => text.split(/\s+/).filter(Boolean);
+    const folders = foldersOf(flags);
+    if (flags["manager-only"] && flags["worker-flags"] !== undefined)
+      throw new UnitError("--worker-flags: --manager-only starts no worker: leave one of them out");
+    const daemonFlags = {
+      manager: await this.#checkedFlags("manager", flags["manager-flags"]),
+      worker: await this.#checkedFlags("worker", flags["worker-flags"]),
+    };
+    const deadline = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
     const client = await this.connect(`unix:${folders.runDir}/manager.sock`);
     const spec = { taskPool: flags["task-pool"], vipPool: flags["vip-pool"] };
-    const complete = (await isRunning("manager", folders)) && (await isRunning("worker", folders));
+    const runs = { manager: await isRunning("manager", folders), worker: await isRunning("worker", folders) };
     const init = (): Promise<Cluster> =>
       client.clusters.init({ spec }).catch((error: unknown) => {
-        if (complete || !ApiError.is(error, "API_ALREADY_EXISTS")) throw error;
+        if ((runs.manager && runs.worker) || !ApiError.is(error, "API_ALREADY_EXISTS")) throw error;
         return existing(client);
       });
-    const manager = await startDaemon({ ...folders, name: "manager", flags: words(flags["manager-flags"]) });
+    const manager = await startDaemon({ ...folders, name: "manager", flags: daemonFlags.manager });
     const cluster = await answered(init, manager, deadline);
     process.stdout.write(`${cluster.meta?.id ?? ""}\n`);
     if (flags["manager-only"]) return;
-    const worker = await startDaemon({ ...folders, name: "worker", flags: words(flags["worker-flags"]) });
-    if (!flags.detach) await nodeReady(client, worker, deadline);
+    const before = await lives(client);
+    const worker = await startDaemon({ ...folders, name: "worker", flags: daemonFlags.worker });
+    if (!flags.detach) await nodeReady(client, worker, runs.worker ? new Set() : before, deadline);
+    if (!runs.manager) process.stderr.write(nextSteps);
   }
+
+  /** The words of a daemon's flags, each of which it knows. @throws UnitError */
+  async #checkedFlags(name: DaemonName, text: string | undefined): Promise<string[] | undefined> {
+    if (text === undefined) return undefined;
+    try {
+      const words = splitWords(text);
+      const folder = words.find((word) => /^--(data|run)-dir(=|$)/.test(word));
+      if (folder !== undefined) throw new UnitError(`give ${folder} to cluster init itself`);
+      await this.parse(name === "manager" ? ManagerCommand : WorkerCommand, words);
+      return words;
+    } catch (error) {
+      if (!(error instanceof UnitError || error instanceof Errors.CLIError)) throw error;
+      throw new UnitError(`--${name}-flags: ${error.message.split("\n")[0]}`);
+    }
+  }
+}
+
+const nextSteps = `next:
+  warren service create web --image nginx --replicas 2 -p 8080:80
+  warren service list
+  warren why web
+`;
+
+/** Of all nodes' workers, the numbers that they made at their starts. */
+async function lives(client: ApiClient): Promise<ReadonlySet<number>> {
+  const nodes = await pages(
+    (page) => client.nodes.list({ page }),
+    (answer) => answer.nodes,
+  );
+  return new Set(nodes.map(({ description }) => description?.life ?? 0));
 }
 
 async function existing(client: ApiClient): Promise<Cluster> {
@@ -55,11 +112,13 @@ async function existing(client: ApiClient): Promise<Cluster> {
 
 /** Asks until the manager that was just started answers. Its socket has no event to wait on before it is there. */
 async function answered<T>(ask: () => Promise<T>, started: Started, deadline: AbortSignal): Promise<T> {
+  const over = endOf(started);
   for (;;) {
     try {
       return await ask();
     } catch (error) {
       if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
+      if (over.aborted) throw new CommandFailed(`the manager has ended: see ${logOf(started)}`);
       if (deadline.aborted)
         throw new CommandFailed(`the manager does not answer: see ${logOf(started)}`, { cause: error });
       await delay(systemClock, 50);
@@ -67,18 +126,34 @@ async function answered<T>(ask: () => Promise<T>, started: Started, deadline: Ab
   }
 }
 
-async function nodeReady(client: ApiClient, worker: Started, deadline: AbortSignal): Promise<void> {
+/** Aborted once a daemon that we started has ended. */
+function endOf(started: Started): AbortSignal {
+  const over = new AbortController();
+  if (started.kind === "process") void started.ended.then(() => over.abort());
+  return over.signal;
+}
+
+/** Waits until a worker that is none of `before` has reported that it is ready: a node's state may be of an earlier one. */
+async function nodeReady(
+  client: ApiClient,
+  worker: Started,
+  before: ReadonlySet<number>,
+  deadline: AbortSignal,
+): Promise<void> {
+  const over = endOf(worker);
+  const signal = AbortSignal.any([deadline, over]);
   try {
-    for await (const { message } of client.events.watch({ kinds: [ObjectKind.NODE] }, { signal: deadline })) {
+    for await (const { message } of client.events.watch({ kinds: [ObjectKind.NODE] }, { signal })) {
       if (message?.$case !== "change" || message.value.object?.$case !== "node") continue;
       const { description, status } = message.value.object.value;
-      if (status?.state !== NodeStatus_State.READY) continue;
+      if (status?.state !== NodeStatus_State.READY || before.has(description?.life ?? 0)) continue;
       process.stderr.write(`node ${description?.hostname ?? ""} is ready\n`);
       return;
     }
   } catch (error) {
-    if (!deadline.aborted) throw error;
+    if (!signal.aborted) throw error;
   }
+  if (over.aborted) throw new CommandFailed(`the worker has ended: see ${logOf(worker)}`);
   throw new CommandFailed(`the worker does not report itself: see ${logOf(worker)}`);
 }
 
@@ -97,7 +172,7 @@ const infoColumns: readonly Column<ClusterInfo>[] = [
 ];
 
 export class ClusterInfoCommand extends WarrenCommand {
-  static override summary = "Show the cluster.";
+  static override summary = "Show the cluster: its id, version, nodes and tasks.";
   static override flags = outputFlag;
 
   async run(): Promise<void> {
@@ -120,20 +195,24 @@ export class ClusterLeave extends WarrenCommand {
     "Containers, images, interfaces and rules go, and so do this machine's data: its part of the cluster's state, and with --volumes its volumes. On the last manager that is the end of the cluster, so it needs --force.";
   static override flags = {
     ...folderFlags,
-    force: Flags.boolean({ description: "end the cluster: this is its only manager" }),
-    volumes: Flags.boolean({ description: "remove the data of volumes too" }),
+    force: Flags.boolean({ description: "Confirm that the cluster ends with this, its only manager" }),
+    volumes: Flags.boolean({ description: "Remove the data of volumes, too" }),
     containerd: Flags.string({
-      description: "containerd's socket, as the worker was told",
-      default: "/run/containerd/containerd.sock",
+      description: "Socket of containerd (default: as the worker has it)",
+      helpValue: "PATH",
     }),
-    "containerd-namespace": Flags.string({ description: "its namespace, as the worker was told", default: "warren" }),
+    "containerd-namespace": Flags.string({
+      description: "Namespace in containerd (default: as the worker has it)",
+      helpValue: "NAME",
+    }),
   };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterLeave);
     if (!flags.force)
       throw new UnitError("this machine holds the only manager, so leaving ends the cluster: give --force");
-    const folders: Folders = { dataDir: flags["data-dir"], runDir: flags["run-dir"] };
+    const folders = foldersOf(flags);
+    const { flags: worker } = await this.parse(WorkerCommand, readFlagFile("worker", folders));
     await stopDaemon("worker", folders);
     await stopDaemon("manager", folders);
     // Both locks before anything goes: a daemon that lost its pid file would go on with what is taken from under it.
@@ -143,10 +222,22 @@ export class ClusterLeave extends WarrenCommand {
     await resetWorker({
       ...folders,
       keepVolumes: !flags.volumes,
-      containerdSocket: flags.containerd,
-      containerdNamespace: flags["containerd-namespace"],
+      containerdSocket: flags.containerd ?? worker.containerd,
+      containerdNamespace: flags["containerd-namespace"] ?? worker["containerd-namespace"],
     });
     const { resetManager } = await import("@warren/manager");
     await resetManager(folders);
+    for (const name of ["manager", "worker"] as const) await rm(flagFile(name, folders), { force: true });
+    for (const directory of [folders.dataDir, folders.runDir]) await removeIfEmpty(directory);
+  }
+}
+
+/** Volumes that stay keep it. */
+async function removeIfEmpty(directory: string): Promise<void> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["ENOENT", "ENOTEMPTY", "EBUSY"].includes(code)) throw error;
   }
 }

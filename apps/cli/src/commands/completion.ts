@@ -7,7 +7,9 @@ export class Completion extends WarrenCommand {
   static override summary = "Print the completion script of a shell.";
   static override description =
     "bash: source <(warren completion bash). zsh: source <(warren completion zsh). fish: warren completion fish | source.";
-  static override args = { shell: Args.string({ required: true, options: [...shells], description: "which shell" }) };
+  static override args = {
+    shell: Args.string({ required: true, options: [...shells], description: "Name of the shell" }),
+  };
 
   async run(): Promise<void> {
     const { args } = await this.parse(Completion);

@@ -1,5 +1,6 @@
 import { Flags } from "@oclif/core";
-import { folderFlags } from "../folder-flags.ts";
+import { readFlagFile } from "../flag-file.ts";
+import { folderFlags, foldersOf } from "../folders.ts";
 import { parseKeyValue } from "../service/flag-syntax.ts";
 import { parseDuration } from "../units.ts";
 import { WarrenCommand } from "../warren-command.ts";
@@ -8,7 +9,7 @@ const daemonFlags = {
   ...folderFlags,
   "log-level": Flags.option({
     options: ["debug", "info", "warn", "error"] as const,
-    description: "least level logged",
+    description: "Log messages of this level and above",
     default: "info" as const,
   })(),
 };
@@ -18,22 +19,38 @@ abstract class DaemonCommand extends WarrenCommand {
   static override baseFlags: typeof WarrenCommand.baseFlags = {} as typeof WarrenCommand.baseFlags;
 }
 
+interface Parsed<F> {
+  readonly flags: F;
+  readonly metadata: { readonly flags: Readonly<Record<string, { readonly setFromDefault?: boolean } | undefined>> };
+}
+
+/** The flags of the command line and, where it leaves one out, of the daemon's flag file. */
+function withFlagFile<F extends object>(given: Parsed<F>, file: Parsed<F>): F {
+  const said = ({ metadata }: Parsed<F>, flag: string): boolean => metadata.flags[flag]?.setFromDefault !== true;
+  const fromFile = Object.entries(file.flags).filter(
+    ([flag]) => said(file, flag) && !(flag in given.flags && said(given, flag)),
+  );
+  return { ...given.flags, ...Object.fromEntries(fromFile) };
+}
+
 export class ManagerCommand extends DaemonCommand {
   static override summary = "Run this machine's manager in the foreground.";
   static override flags = {
     ...daemonFlags,
     "metrics-addr": Flags.string({
-      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      description: "Address to serve /metrics, /healthz and /readyz on, or off",
+      helpValue: "ADDRESS:PORT",
       default: "127.0.0.1:9090",
     }),
   };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(ManagerCommand);
+    const given = await this.parse(ManagerCommand);
+    const folders = foldersOf(given.flags);
+    const flags = withFlagFile(given, await this.parse(ManagerCommand, readFlagFile("manager", folders)));
     const { runManager } = await import("@warren/manager");
     await runManager({
-      dataDir: flags["data-dir"],
-      runDir: flags["run-dir"],
+      ...folders,
       logLevel: flags["log-level"],
       version: this.config.version,
       ...(flags["metrics-addr"] === "off" ? {} : { metricsAddress: flags["metrics-addr"] }),
@@ -46,42 +63,56 @@ export class WorkerCommand extends DaemonCommand {
   static override flags = {
     ...daemonFlags,
     "metrics-addr": Flags.string({
-      description: "ADDRESS:PORT of /metrics, /healthz and /readyz, or 'off'",
+      description: "Address to serve /metrics, /healthz and /readyz on, or off",
+      helpValue: "ADDRESS:PORT",
       default: "127.0.0.1:9091",
     }),
-    manager: Flags.string({ description: "the manager's socket; default: manager.sock in the run dir" }),
+    manager: Flags.string({
+      description: "Socket of the manager (default: manager.sock in the run dir)",
+      helpValue: "PATH",
+    }),
     containerd: Flags.string({
-      description: "containerd's socket; where none answers, the worker runs a containerd of its own",
+      description: "Socket of containerd; where none answers, the worker runs a containerd of its own",
+      helpValue: "PATH",
       default: "/run/containerd/containerd.sock",
     }),
     "containerd-namespace": Flags.string({
-      description: "containerd's namespace, this worker's alone",
+      description: "Namespace in containerd, which no other worker may use",
+      helpValue: "NAME",
       default: "warren",
     }),
-    "registry-mirror": Flags.string({ description: "REGISTRY=URL: asked before the registry itself", multiple: true }),
+    "registry-mirror": Flags.string({
+      description: "Mirror to ask before the registry itself",
+      helpValue: "REGISTRY=URL",
+      multiple: true,
+    }),
     "image-grace": Flags.string({
-      description: "an image that no task has used for so long is removed",
+      description: "Time after which an unused image is removed",
+      helpValue: "DURATION",
       default: "1h",
     }),
     "log-grace": Flags.string({
-      description: "the log of a task outlives its place on the node for so long, and with it container and image",
+      description: "Time for which the log of a task that left the node is kept, and with it its container and image",
+      helpValue: "DURATION",
       default: "1h",
     }),
     "dns-upstream": Flags.string({
-      description: "name server for all other names; default: those of /etc/resolv.conf",
+      description: "Name server for names that are not of this cluster (default: those of /etc/resolv.conf)",
+      helpValue: "ADDRESS",
       multiple: true,
     }),
   };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(WorkerCommand);
+    const given = await this.parse(WorkerCommand);
+    const folders = foldersOf(given.flags);
+    const flags = withFlagFile(given, await this.parse(WorkerCommand, readFlagFile("worker", folders)));
     const { runWorker } = await import("@warren/worker");
     await runWorker({
-      dataDir: flags["data-dir"],
-      runDir: flags["run-dir"],
+      ...folders,
       logLevel: flags["log-level"],
       version: this.config.version,
-      managerSocket: flags.manager ?? `${flags["run-dir"]}/manager.sock`,
+      managerSocket: flags.manager ?? `${folders.runDir}/manager.sock`,
       containerdSocket: flags.containerd,
       containerdNamespace: flags["containerd-namespace"],
       mirrors: parseMirrors(flags["registry-mirror"] ?? []),

@@ -1,10 +1,10 @@
 import { Flags } from "@oclif/core";
 import { Event, ListEventsResponse } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { printable, render, type Format } from "../output.ts";
 import { pages } from "../pages.ts";
 import { parseMoment } from "../units.ts";
-import { eventColumns } from "../views.ts";
+import { eventColumns, timeText } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
 
 export class Events extends WarrenCommand {
@@ -13,10 +13,17 @@ export class Events extends WarrenCommand {
     ...outputFlag,
     follow: Flags.boolean({
       char: "f",
-      description: "go on with events as they happen; json is then an object a line",
+      description: "Keep printing new events; with -o json, one object on each line",
     }),
-    since: Flags.string({ description: "only events after: 10m (ago) or 2026-11-24T10:00:00Z" }),
-    object: Flags.string({ description: "only of this object: name, id or unique id prefix" }),
+    since: Flags.string({
+      description: "Only events after this: 10m (ago) or 2026-11-24T10:00:00Z",
+      helpValue: "TIME",
+    }),
+    timestamps: Flags.boolean({ char: "t", description: "Show exact times" }),
+    object: Flags.string({
+      description: "Only events of this object: its name, its id or the beginning of it",
+      helpValue: "OBJECT",
+    }),
   };
 
   async run(): Promise<void> {
@@ -31,7 +38,7 @@ export class Events extends WarrenCommand {
       );
       return this.print(flags.output, {
         rows: events,
-        columns: eventColumns,
+        columns: eventColumns(timeText(flags.timestamps, Date.now())),
         name: ({ meta }) => meta?.id ?? "",
         json: () => toJson(ListEventsResponse, { events, nextPageToken: "" }),
       });
@@ -51,15 +58,18 @@ export class Events extends WarrenCommand {
 async function line(event: Event, format: Format): Promise<string> {
   switch (format) {
     case "table":
-      return eventColumns.map(({ value }) => printable(value(event))).join("  ");
+      // A line that stays on the screen keeps its meaning only with its time.
+      return eventColumns(timeText(true, 0))
+        .map(({ value }) => printable(value(event)))
+        .join("  ");
     case "json":
-      return JSON.stringify(toJson(Event, event));
+      return JSON.stringify(await toJson(Event, event));
     case "yaml":
     case "name": {
-      const json = (): unknown => toJson(Event, event);
+      const json = (): Promise<unknown> => toJson(Event, event);
       const text = await render(format, {
         rows: [event],
-        columns: eventColumns,
+        columns: [],
         name: ({ meta }) => meta?.id ?? "",
         json,
       });

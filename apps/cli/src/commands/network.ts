@@ -1,22 +1,25 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNetworksResponse, Network } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { pages } from "../pages.ts";
-import { parseKeyValue } from "../service/flag-syntax.ts";
+import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
 import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
-const networkArg = { network: Args.string({ required: true, description: "name, id or unique id prefix" }) };
+const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
 
 export class NetworkCreate extends WarrenCommand {
-  static override summary = "Create a network: a set of who may talk to whom.";
+  static override summary = "Create a network: only tasks that share one can reach each other.";
   static override args = { name: Args.string({ required: true }) };
-  static override flags = { label: Flags.string({ char: "l", multiple: true, description: "KEY=VALUE" }) };
+  static override flags = {
+    label: Flags.string({ char: "l", multiple: true, description: "Label of the network", helpValue: "KEY=VALUE" }),
+  };
+  static override fieldWords = { "spec.name": "NAME", "spec.labels": "--label" };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(NetworkCreate);
     const client = await this.connect(flags.host);
-    const labels = Object.fromEntries((flags.label ?? []).map(parseKeyValue));
+    const labels = Object.fromEntries((flags.label ?? []).map(parseLabel));
     const network = await client.networks.create({ spec: { name: args.name, labels } });
     process.stdout.write(`${network.meta?.id ?? ""}\n`);
   }

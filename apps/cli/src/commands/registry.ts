@@ -1,24 +1,36 @@
 import { readFileSync } from "node:fs";
 import { Args, Flags } from "@oclif/core";
 import { ListRegistriesResponse } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { pages } from "../pages.ts";
 import { UnitError } from "../units.ts";
 import { registryColumns } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
 
 const registryArg = {
-  registry: Args.string({ required: true, description: "as in image references: docker.io, registry.example:5000" }),
+  registry: Args.string({
+    required: true,
+    description: "Registry, as in names of images: docker.io, registry.example:5000",
+  }),
 };
 
 export class RegistryLogin extends WarrenCommand {
-  static override summary = "Store what the cluster logs in with at an image registry.";
+  static override summary = "Store the login with which nodes pull images from a registry.";
   static override examples = ["<%= config.bin %> registry login registry.example -u me --password-stdin < password"];
   static override args = registryArg;
   static override flags = {
-    username: Flags.string({ char: "u", required: true, description: "who" }),
-    "password-stdin": Flags.boolean({ description: "read the password from stdin" }),
-    password: Flags.string({ char: "p", description: "the password; other users of this machine can see it" }),
+    username: Flags.string({ char: "u", required: true, description: "User name at the registry", helpValue: "NAME" }),
+    "password-stdin": Flags.boolean({ description: "Read the password from stdin" }),
+    password: Flags.string({
+      char: "p",
+      description: "Password; other users of this machine can see it",
+      helpValue: "TEXT",
+    }),
+  };
+  static override fieldWords = {
+    registry: "REGISTRY",
+    "auth.username": "--username",
+    "auth.password": "the password",
   };
 
   async run(): Promise<void> {
@@ -33,7 +45,7 @@ export class RegistryLogin extends WarrenCommand {
 }
 
 export class RegistryLogout extends WarrenCommand {
-  static override summary = "Forget what was stored for a registry.";
+  static override summary = "Remove the stored login of a registry.";
   static override args = registryArg;
 
   async run(): Promise<void> {
@@ -44,7 +56,7 @@ export class RegistryLogout extends WarrenCommand {
 }
 
 export class RegistryList extends WarrenCommand {
-  static override summary = "List the registries that the cluster logs in at.";
+  static override summary = "List the registries with a stored login.";
   static override flags = outputFlag;
 
   async run(): Promise<void> {

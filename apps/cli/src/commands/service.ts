@@ -1,159 +1,25 @@
-import { Args, Flags } from "@oclif/core";
-import { ListServicesResponse, ListTasksResponse, Service, ServiceSpec } from "@warren/api";
-import { toJson } from "@warren/api/json";
+/** Commands that look at services. */
+import { Flags } from "@oclif/core";
+import { ListServicesResponse, ListTasksResponse, Service } from "@warren/api";
+import { toJson } from "../json.ts";
 import { compareSlotKeys, compareTasks } from "@warren/api/model";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
-import { progressOutput } from "../progress-output.ts";
-import { deletion, follow } from "../service/convergence.ts";
-import { applyServiceFlags, removalFlags, serviceFlags } from "../service/service-flags.ts";
-import { parseDuration, UnitError } from "../units.ts";
+import { serviceArg } from "../service-arg.ts";
 import { serviceColumns, taskColumns } from "../views.ts";
-import { CommandFailed, inspectFlag, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
-import { hostnames } from "./node.ts";
-
-const serviceArg = { service: Args.string({ required: true, description: "name, id or unique id prefix" }) };
-
-interface WaitFlags {
-  readonly host: string;
-  readonly detach: boolean;
-  readonly timeout: string;
-}
-
-abstract class ServiceCommand extends WarrenCommand {
-  /** Shows progress until the service is as wanted. @throws CommandFailed where it stops, goes, or takes too long */
-  protected async converge(service: Service, flags: WaitFlags): Promise<void> {
-    const id = service.meta?.id ?? "";
-    if (flags.detach) return;
-    const client = await this.connect(flags.host);
-    const late = AbortSignal.timeout(parseDuration(flags.timeout));
-    const signal = AbortSignal.any([late, this.interrupted]);
-    const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput());
-    const name = service.spec?.name ?? id;
-    switch (last.kind) {
-      case "converged":
-        return;
-      case "gone":
-      case "stopped":
-        throw new CommandFailed(`${last.text}; 'warren why ${name}' tells more`);
-      case "waiting":
-        if (late.aborted) {
-          throw new CommandFailed(
-            `${last.text}; not done after ${flags.timeout}: it goes on, 'warren why ${name}' tells more`,
-          );
-        }
-        throw new CommandFailed(`${last.text}; no longer watched, but it goes on: see 'warren service tasks ${name}'`);
-    }
-  }
-
-  protected printId(service: Service): void {
-    process.stdout.write(`${service.meta?.id ?? ""}\n`);
-  }
-}
-
-export class ServiceCreate extends ServiceCommand {
-  static override summary = "Create a service and wait until its tasks run.";
-  static override usage = "service create NAME --image IMAGE [FLAGS] [-- ARGUMENT…]";
-  static override examples = [
-    "<%= config.bin %> service create web --image nginx --replicas 3 -p 8080:80 --health-http 80/",
-    "<%= config.bin %> service create tick --image busybox --entrypoint 'sh -c' -- 'while date; do sleep 1; done'",
-  ];
-  static override args = { name: Args.string({ required: true, description: "of the service, and its DNS name" }) };
-  static override flags = {
-    ...serviceFlags,
-    replicas: Flags.integer({ description: "how many tasks", default: 1, min: 0 }),
-    ...waitFlags,
-  };
-
-  async run(): Promise<void> {
-    const { own, rest } = this.splitArgv();
-    const { args, flags } = await this.parse(ServiceCreate, own);
-    if (!("image" in flags)) throw new UnitError("which image? give --image, as --image nginx:1.27");
-    const blank = ServiceSpec.fromPartial({
-      name: args.name,
-      mode: { $case: "replicated", value: { replicas: flags.replicas } },
-    });
-    const client = await this.connect(flags.host);
-    const service = await client.services.create({ spec: applyServiceFlags(blank, flags, rest) });
-    this.printId(service);
-    await this.converge(service, flags);
-  }
-}
-
-export class ServiceUpdate extends ServiceCommand {
-  static override summary = "Change a service and wait until its tasks are replaced.";
-  static override description =
-    "Flags that are given replace what there is, or add to it by key; all else stays. NAME-rm flags take away.";
-  static override usage = "service update SERVICE [FLAGS] [-- ARGUMENT…]";
-  static override args = serviceArg;
-  static override flags = {
-    ...serviceFlags,
-    ...removalFlags,
-    replicas: Flags.integer({ description: "how many tasks", min: 0 }),
-    force: Flags.boolean({ description: "replace all tasks even if nothing changes" }),
-    ...waitFlags,
-  };
-
-  async run(): Promise<void> {
-    const { own, rest } = this.splitArgv();
-    const { args, flags } = await this.parse(ServiceUpdate, own);
-    const client = await this.connect(flags.host);
-    const before = await client.services.get({ ref: args.service });
-    const spec = applyServiceFlags(before.spec ?? ServiceSpec.create({}), flags, rest);
-    if (flags.replicas !== undefined) spec.mode = { $case: "replicated", value: { replicas: flags.replicas } };
-    if (flags.force && spec.task !== undefined) spec.task.forceUpdate += 1;
-    const ref = before.meta?.id ?? args.service;
-    // The image was named, so that its tag is looked up again, though it may be the same.
-    const resolveImage = "image" in flags;
-    const service = await client.services.update({ ref, specVersion: before.specVersion, spec, resolveImage });
-    this.printId(service);
-    await this.converge(service, flags);
-  }
-}
-
-export class ServiceScale extends ServiceCommand {
-  static override summary = "Set how many tasks services have.";
-  static override usage = "service scale SERVICE=REPLICAS…";
-  static override examples = ["<%= config.bin %> service scale web=5 db=1"];
-  static override strict = false;
-  static override args = { scale: Args.string({ required: true, description: "SERVICE=REPLICAS" }) };
-  static override flags = waitFlags;
-
-  async run(): Promise<void> {
-    const { argv, flags } = await this.parse(ServiceScale);
-    const wanted = (argv as string[]).map((text) => {
-      const [, ref, replicas] = /^(.+)=(\d+)$/.exec(text) ?? [];
-      if (ref === undefined) throw new UnitError(`'${text}': want SERVICE=REPLICAS, as web=3`);
-      return { ref, replicas: Number(replicas) };
-    });
-    const client = await this.connect(flags.host);
-    const scaled: Service[] = [];
-    for (const request of wanted) scaled.push(await client.services.scale(request));
-    for (const service of scaled) await this.converge(service, flags);
-  }
-}
-
-export class ServiceRollback extends ServiceCommand {
-  static override summary = "Return a service to an earlier version: the last that completed, or the one of --to.";
-  static override args = serviceArg;
-  static override flags = {
-    to: Flags.integer({ description: "number of the version; default: the last that completed before", min: 1 }),
-    ...waitFlags,
-  };
-
-  async run(): Promise<void> {
-    const { args, flags } = await this.parse(ServiceRollback);
-    const client = await this.connect(flags.host);
-    const versionNumber = flags.to ?? 0;
-    await this.converge(await client.services.rollback({ ref: args.service, versionNumber }), flags);
-  }
-}
+import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { hostnames } from "../hostnames.ts";
 
 export class ServiceList extends WarrenCommand {
   static override summary = "List services.";
   static override flags = {
     ...outputFlag,
-    label: Flags.string({ char: "l", multiple: true, description: "only those with this label: KEY or KEY=VALUE" }),
+    label: Flags.string({
+      char: "l",
+      multiple: true,
+      description: "Only services with this label",
+      helpValue: "KEY[=VALUE]",
+    }),
   };
 
   async run(): Promise<void> {
@@ -168,7 +34,7 @@ export class ServiceList extends WarrenCommand {
     );
     await this.print(flags.output, {
       rows: services,
-      columns: serviceColumns,
+      columns: serviceColumns(Date.now()),
       name: ({ spec }) => spec?.name ?? "",
       json: () => toJson(ListServicesResponse, { services, nextPageToken: "" }),
     });
@@ -176,7 +42,7 @@ export class ServiceList extends WarrenCommand {
 }
 
 export class ServiceInspect extends WarrenCommand {
-  static override summary = "Show a service in full.";
+  static override summary = "Show all fields of a service.";
   static override args = serviceArg;
   static override flags = inspectFlag;
 
@@ -186,7 +52,7 @@ export class ServiceInspect extends WarrenCommand {
     const service = await client.services.get({ ref: args.service });
     await this.print(flags.output, {
       rows: [service],
-      columns: serviceColumns,
+      columns: serviceColumns(Date.now()),
       name: ({ spec }) => spec?.name ?? "",
       json: () => toJson(Service, service),
     });
@@ -194,7 +60,7 @@ export class ServiceInspect extends WarrenCommand {
 }
 
 export class ServiceTasks extends WarrenCommand {
-  static override summary = "List a service's tasks, the ended ones that are kept included.";
+  static override summary = "List the tasks of a service, and the last ones that ended.";
   static override args = serviceArg;
   static override flags = outputFlag;
 
@@ -218,37 +84,12 @@ export class ServiceTasks extends WarrenCommand {
 }
 
 export class ServiceLogs extends WarrenCommand {
-  static override summary = "Print what a service's tasks wrote.";
+  static override summary = "Print the logs of a service's tasks.";
   static override args = serviceArg;
   static override flags = logFlags;
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ServiceLogs);
     await followLogs(await this.connect(flags.host), args.service, flags, this.interrupted);
-  }
-}
-
-export class ServiceDelete extends ServiceCommand {
-  static override summary = "Delete services and wait until their tasks are gone.";
-  static override strict = false;
-  static override usage = "service delete SERVICE…";
-  static override args = serviceArg;
-  static override flags = waitFlags;
-
-  async run(): Promise<void> {
-    const { argv, flags } = await this.parse(ServiceDelete);
-    const client = await this.connect(flags.host);
-    const services: Service[] = [];
-    for (const ref of argv as string[]) services.push(await client.services.get({ ref }));
-    for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
-    if (flags.detach) return;
-    for (const { meta, spec } of services) {
-      const late = AbortSignal.timeout(parseDuration(flags.timeout));
-      const signal = AbortSignal.any([late, this.interrupted]);
-      const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
-      const last = await follow(watch, progressOutput(), deletion(spec?.name ?? ""));
-      if (last.kind !== "gone")
-        throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
-    }
   }
 }

@@ -1,23 +1,27 @@
 import { Args, Flags } from "@oclif/core";
-import { ListTasksResponse, Task } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { ApiError, ListTasksResponse, Task, type Service } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
+import { toJson } from "../json.ts";
+import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
-import { parseKeyValue } from "../service/flag-syntax.ts";
+import { parseEnvironment } from "../service/env-file.ts";
 import { UnitError } from "../units.ts";
 import { taskColumns } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
-import { hostnames } from "./node.ts";
+import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { hostnames } from "../hostnames.ts";
 
-const taskArg = { task: Args.string({ required: true, description: "SERVICE.SLOT, id or unique id prefix" }) };
+const taskArg = {
+  task: Args.string({ required: true, description: "SERVICE.SLOT such as web.1, id or unique beginning of an id" }),
+};
 
 export class TaskList extends WarrenCommand {
-  static override summary = "List tasks, the ended ones that are kept included.";
+  static override summary = "List tasks, and the last ones that ended.";
   static override flags = {
     ...outputFlag,
-    service: Flags.string({ multiple: true, description: "only of this service" }),
-    node: Flags.string({ multiple: true, description: "only on this node" }),
+    service: Flags.string({ multiple: true, description: "Only tasks of this service", helpValue: "SERVICE" }),
+    node: Flags.string({ multiple: true, description: "Only tasks on this node", helpValue: "NODE" }),
   };
 
   async run(): Promise<void> {
@@ -38,7 +42,7 @@ export class TaskList extends WarrenCommand {
 }
 
 export class TaskInspect extends WarrenCommand {
-  static override summary = "Show a task in full.";
+  static override summary = "Show all fields of a task.";
   static override args = taskArg;
   static override flags = inspectFlag;
 
@@ -56,7 +60,7 @@ export class TaskInspect extends WarrenCommand {
 }
 
 export class TaskLogs extends WarrenCommand {
-  static override summary = "Print what a task wrote.";
+  static override summary = "Print the log of a task.";
   static override args = taskArg;
   static override flags = logFlags;
 
@@ -68,30 +72,47 @@ export class TaskLogs extends WarrenCommand {
 
 export class TaskExec extends WarrenCommand {
   static override summary = "Run a command in a task's container; its exit code becomes ours.";
-  static override usage = "task exec [-it] TASK [--env K=V] [--user U] [--workdir D] -- COMMAND…";
-  static override examples = ["<%= config.bin %> task exec -it web.1 -- sh"];
+  static override usage = "task exec [-it] [FLAGS] TASK|SERVICE COMMAND…";
+  static override description = "Of a service, a task that runs is taken, and its name is said.";
+  static override examples = ["<%= config.bin %> task exec -it web.1 sh", "<%= config.bin %> exec web ls -l /"];
   static override strict = false;
   static override args = taskArg;
   static override flags = {
-    interactive: Flags.boolean({ char: "i", description: "pass stdin on" }),
-    tty: Flags.boolean({ char: "t", description: "with a terminal" }),
-    env: Flags.string({ char: "e", multiple: true, description: "KEY=VALUE" }),
-    user: Flags.string({ char: "u", description: "user or uid, with :group or :gid" }),
-    workdir: Flags.string({ char: "w", description: "working directory" }),
+    interactive: Flags.boolean({ char: "i", description: "Pass stdin to the command" }),
+    tty: Flags.boolean({ char: "t", description: "Give the command a terminal" }),
+    env: Flags.string({
+      char: "e",
+      multiple: true,
+      description: "Environment variable; NAME alone passes on the value from here",
+      helpValue: "NAME=VALUE",
+    }),
+    user: Flags.string({
+      char: "u",
+      description: "User to run as, by name or number, with :GROUP if need be",
+      helpValue: "USER",
+    }),
+    workdir: Flags.string({ char: "w", description: "Working directory in the container", helpValue: "PATH" }),
+  };
+  static override fieldWords = {
+    "open.ref": "TASK",
+    "open.command": "COMMAND",
+    "open.env": "--env",
+    "open.working_dir": "--workdir",
+    "open.user": "--user",
   };
 
   async run(): Promise<void> {
-    const { own, rest } = this.splitArgv();
-    const { args, flags, argv } = await this.parse(TaskExec, own);
-    const command = rest ?? (argv as string[]).slice(1);
-    if (command.length === 0) throw new UnitError("which command? give it after --, as: task exec web.1 -- ls /");
+    const { own, command } = splitExec(this.argv);
+    const { args, flags } = await this.parse(TaskExec, own);
+    if (command.length === 0) throw new UnitError("which command? give it after the task, as: exec web.1 ls /");
     if (flags.tty && !process.stdin.isTTY) {
       throw new UnitError("-t needs a terminal, and stdin is none: leave it out");
     }
-    const exitCode = await runExec(await this.connect(flags.host), {
-      ref: args.task,
+    const client = await this.connect(flags.host);
+    const exitCode = await runExec(client, {
+      ref: await execTarget(client, args.task),
       command,
-      env: Object.fromEntries((flags.env ?? []).map(parseKeyValue)),
+      env: Object.fromEntries((flags.env ?? []).map((text) => parseEnvironment(text, process.env))),
       user: flags.user ?? "",
       workingDir: flags.workdir ?? "",
       tty: flags.tty,
@@ -99,4 +120,50 @@ export class TaskExec extends WarrenCommand {
     });
     process.exitCode = exitCode;
   }
+}
+
+/** Flags of `task exec` that have a value. */
+const valueFlags = new Set(["-e", "--env", "-u", "--user", "-w", "--workdir", "--host"]);
+
+/**
+ * The flags and the task, and the command for the container, which needs no `--`: it begins with the first word after the
+ * task that is no flag of ours. Pure.
+ */
+export function splitExec(argv: readonly string[]): { readonly own: string[]; readonly command: string[] } {
+  const dashes = argv.indexOf("--");
+  const own: string[] = [];
+  let hasTask = false;
+  let at = 0;
+  for (; at < argv.length && at !== dashes; at += 1) {
+    const word = argv[at] ?? "";
+    const isFlag = word.startsWith("-") && word !== "-";
+    if (!isFlag && hasTask) break;
+    hasTask ||= !isFlag;
+    own.push(word);
+    if (isFlag && valueFlags.has(word) && at + 1 < argv.length) own.push(argv[(at += 1)] ?? "");
+  }
+  return { own, command: argv.slice(at === dashes ? at + 1 : at) };
+}
+
+/** A task by what was typed: itself, or one of the service's that runs. */
+async function execTarget(client: ApiClient, ref: string): Promise<string> {
+  if (ref.includes(".")) return ref;
+  let service: Service;
+  try {
+    service = await client.services.get({ ref });
+  } catch (error) {
+    // It may be a task's id.
+    if (ApiError.is(error, "API_NOT_FOUND")) return ref;
+    throw error;
+  }
+  const tasks = await pages(
+    (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
+    (answer) => answer.tasks,
+  );
+  const [first] = tasks
+    .filter((task) => task.current && isRunning(task))
+    .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
+  if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
+  process.stderr.write(`in ${slotName(first)}\n`);
+  return first.meta?.id ?? "";
 }

@@ -2,12 +2,12 @@ import { Args, Flags } from "@oclif/core";
 import { delay, systemClock } from "@warren/std";
 import { StatsResponse, type TaskStats } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { table, type Column } from "../output.ts";
-import { formatBytes, parseDuration, UnitError } from "../units.ts";
+import { formatBytes, longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { shortId, taskName } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
-import { hostnames } from "./node.ts";
+import { hostnames } from "../hostnames.ts";
 
 /** CPU use is the difference of two answers; this far apart for one look, ms. */
 const sampleMs = 500;
@@ -19,19 +19,19 @@ interface Row {
 }
 
 export class Top extends WarrenCommand {
-  static override summary = "Show what running tasks use: once, or again and again on a terminal.";
+  static override summary = "Show the processor time, memory and disk that running tasks use.";
   static override usage = "top [SERVICE|TASK…]";
   static override strict = false;
-  static override args = { ref: Args.string({ description: "services or tasks; default: all" }) };
+  static override args = { ref: Args.string({ description: "Services or tasks (default: all)" }) };
   static override flags = {
     ...outputFlag,
-    once: Flags.boolean({ description: "look once, also on a terminal" }),
-    interval: Flags.string({ description: "between looks", default: "2s", helpValue: "DURATION" }),
+    once: Flags.boolean({ description: "Show it once and end; on a terminal it is refreshed otherwise" }),
+    interval: Flags.string({ description: "Time between two refreshes", default: "2s", helpValue: "DURATION" }),
   };
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Top);
-    const intervalMs = parseDuration(flags.interval);
+    const intervalMs = parseDuration(flags.interval, longestTimerMs);
     if (intervalMs < 100) throw new UnitError("--interval: give 100ms or more");
     const client = await this.connect(flags.host);
     const refs = argv as string[];

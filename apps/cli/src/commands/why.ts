@@ -1,24 +1,28 @@
 import { styleText } from "node:util";
-import { Args } from "@oclif/core";
+import { Args, Flags } from "@oclif/core";
 import { ExplainResponse, type Reason } from "@warren/api";
-import { toJson } from "@warren/api/json";
+import { toJson } from "../json.ts";
 import { slotKeyText } from "@warren/api/model";
 import { printable, type Column } from "../output.ts";
+import { timeText } from "../views.ts";
 import { outputFlag, WarrenCommand } from "../warren-command.ts";
 
-const columns: readonly Column<Reason>[] = [
-  { title: "AT", value: ({ at }) => at?.toISOString() ?? "" },
+const columnsAt = (when: (at: Date | undefined) => string): readonly Column<Reason>[] => [
+  { title: "WHEN", value: ({ at }) => when(at) },
   { title: "SLOT", value: ({ slot }) => slotKeyText(slot) },
   { title: "REASON", value: ({ text }) => text },
   { title: "WHAT WOULD HELP", value: ({ remedy }) => remedy },
 ];
 
 export class Why extends WarrenCommand {
-  static override summary = "Say why a service or task is as it is.";
+  static override summary = "Explain why a service or task is in its present state.";
   static override args = {
-    ref: Args.string({ required: true, description: "a service, or a task as SERVICE.SLOT or id" }),
+    ref: Args.string({ required: true, description: "Service, or task as SERVICE.SLOT or id" }),
   };
-  static override flags = outputFlag;
+  static override flags = {
+    ...outputFlag,
+    timestamps: Flags.boolean({ char: "t", description: "Show exact times" }),
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Why);
@@ -32,7 +36,7 @@ export class Why extends WarrenCommand {
     }
     await this.print(flags.output, {
       rows: answer.reasons,
-      columns,
+      columns: columnsAt(timeText(flags.timestamps, Date.now())),
       name: ({ taskId }) => taskId,
       json: () => toJson(ExplainResponse, answer),
     });

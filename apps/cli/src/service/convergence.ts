@@ -1,7 +1,8 @@
 /** Follows a service until its tasks are as wanted. The decision is pure; the driver reads a watch. */
-import { errorText } from "@warren/std";
+import { delay, systemClock, type Clock } from "@warren/std";
 import {
   ApiError,
+  RestartPolicy_Condition,
   TaskState,
   UpdateStatus_State,
   type Service,
@@ -9,8 +10,16 @@ import {
   type UpdateStatus,
   type WatchResponse,
 } from "@warren/api";
-import { compareSlotKeys, hasEnded, slotName } from "@warren/api/model";
+import { compareSlotKeys, hasEnded, isRunning, slotName, stateOf } from "@warren/api/model";
+import { formatDuration } from "../units.ts";
 import { stateName } from "../views.ts";
+
+/** Ends of tasks of one slot that are alike, one after the other. */
+interface FailureRun {
+  readonly task: Task;
+  readonly text: string;
+  readonly count: number;
+}
 
 /** What is known of a service while it converges. */
 export interface Observed {
@@ -20,27 +29,83 @@ export interface Observed {
   synced: boolean;
   /** An update was seen under way: if the service is rolled back after that, it is not what was asked for. */
   updating: boolean;
+  /** Since when a task runs, by this machine's clock. */
+  readonly runsSince: Map<string, number>;
+  /** Tasks whose end was counted, or happened before anybody looked. */
+  readonly ended: Set<string>;
+  /** By slot. */
+  readonly failures: Map<string, FailureRun>;
+}
+
+export function nothingObserved(): Observed {
+  return {
+    service: undefined,
+    tasks: new Map(),
+    synced: false,
+    updating: false,
+    runsSince: new Map(),
+    ended: new Set(),
+    failures: new Map(),
+  };
 }
 
 export type Progress =
-  | { readonly kind: "waiting"; readonly text: string }
+  /** `recheckMs`: nothing has to change for it to be done then. */
+  | { readonly kind: "waiting"; readonly text: string; readonly recheckMs?: number }
   | { readonly kind: "converged"; readonly text: string }
   | { readonly kind: "stopped"; readonly text: string }
   | { readonly kind: "gone"; readonly text: string };
 
-/** Takes one message of a watch in. */
-export function observe(observed: Observed, { message }: WatchResponse): void {
+/** Takes one message of a watch in. @returns a task that ended badly now, unlike the one before it in its slot */
+export function observe(observed: Observed, { message }: WatchResponse, now: number = Date.now()): Task | undefined {
   if (message?.$case === "synced") observed.synced = true;
-  if (message?.$case !== "change") return;
+  if (message?.$case !== "change") return undefined;
   const { object, deleted } = message.value;
   if (object?.$case === "service") {
     observed.service = deleted ? undefined : object.value;
     if (currentUpdate(object.value)?.state === UpdateStatus_State.UPDATING) observed.updating = true;
   }
-  if (object?.$case !== "task") return;
+  if (object?.$case !== "task") return undefined;
   const id = object.value.meta?.id ?? "";
-  if (deleted) observed.tasks.delete(id);
-  else observed.tasks.set(id, object.value);
+  if (deleted) {
+    observed.tasks.delete(id);
+    return undefined;
+  }
+  observed.tasks.set(id, object.value);
+  return observeTask(observed, id, object.value, now);
+}
+
+function observeTask(observed: Observed, id: string, task: Task, now: number): Task | undefined {
+  if (isRunning(task) && !observed.runsSince.has(id)) {
+    // What ran before anybody looked has run since then, as its node's clock has it.
+    const since = observed.synced ? now : Math.min(now, task.status?.at?.getTime() ?? now);
+    observed.runsSince.set(id, since);
+  }
+  if (!hasEnded(task) || observed.ended.has(id)) return undefined;
+  observed.ended.add(id);
+  if (!observed.synced || !task.upToDate || !endedBadly(observed.service, task)) return undefined;
+  const text = endText(task);
+  const before = observed.failures.get(task.slotId);
+  const count = before?.text === text ? before.count + 1 : 1;
+  observed.failures.set(task.slotId, { task, text, count });
+  return count === 1 ? task : undefined;
+}
+
+/** It failed, or ended though it should go on running. */
+function endedBadly(service: Service | undefined, task: Task): boolean {
+  const state = stateOf(task);
+  if (state === TaskState.COMPLETE) return service?.spec?.task?.restart?.condition === RestartPolicy_Condition.ANY;
+  return state === TaskState.FAILED || state === TaskState.REJECTED;
+}
+
+/** `ended with exit code 1`, `can't be started: no such image`. */
+function endText({ status }: Task): string {
+  const { state, message = "", container } = status ?? {};
+  if (container?.oomKilled === true) return "ran out of memory and was killed";
+  if (state === TaskState.REJECTED) return `can't be started${message === "" ? "" : `: ${message}`}`;
+  const code = container?.exitCode;
+  const why = message === "" || (code !== undefined && message.includes("exit code")) ? "" : `: ${message}`;
+  return code === undefined ? `failed${why}` : `ended with exit code ${code}${why}`;
 }
 
 /** The update to the version that is wanted now; what is told of an older one no longer holds. */
@@ -48,55 +113,95 @@ function currentUpdate({ updateStatus, versionId }: Service): UpdateStatus | und
   return updateStatus?.versionId === versionId ? updateStatus : undefined;
 }
 
-/** Where a service stands: how many of its tasks run as its spec has it now, and why the next one does not. */
-export function progress({ service, tasks, synced, updating }: Observed): Progress {
+/** Failures alike in a row, in one slot, after which waiting on is of no use. */
+const hopelessAfter = 3;
+
+/**
+ * Where a service stands: how many of its tasks run as its spec has it now, and why the next one does not. A task counts
+ * as done once it is healthy or, without a health check, has run for the update's monitor.
+ */
+export function progress(observed: Observed, now: number = Date.now()): Progress {
+  const { service, tasks, synced, updating } = observed;
   if (!synced) return { kind: "waiting", text: "asking" };
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name } = service.spec;
-  const live = [...tasks.values()].filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING);
+  const all = [...tasks.values()];
+  const live = all.filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING);
   const wanted = service.spec.mode?.value.replicas ?? 0;
   const current = live.filter(({ upToDate }) => upToDate);
-  const running = current.filter(({ status }) => status?.state === TaskState.RUNNING);
+  const running = current.filter(isRunning);
+  const settled = all.filter((task) => task.upToDate && task.settled !== "");
+  const completed = settled.filter((task) => stateOf(task) === TaskState.COMPLETE);
   const update = currentUpdate(service);
-  // Those that an update has not come to, or leaves as they are, run too.
-  const replaces = live.some(({ upToDate, status }) => !upToDate && status?.state === TaskState.RUNNING);
-  const text = `${name}: ${running.length} of ${count(wanted, "task")} ${replaces ? "replaced" : "running"}`;
-  const halted: readonly (UpdateStatus_State | undefined)[] = [
-    UpdateStatus_State.PAUSED,
-    UpdateStatus_State.ROLLBACK_PAUSED,
-  ];
-  if (halted.includes(update?.state))
-    return { kind: "stopped", text: `${text}; ${update?.message ?? "the update stopped"}` };
-  const rolling: readonly (UpdateStatus_State | undefined)[] = [
-    UpdateStatus_State.UPDATING,
-    UpdateStatus_State.ROLLING_BACK,
-  ];
-  const done = running.length === wanted && live.length === wanted && !rolling.includes(update?.state);
-  if (done) {
-    if (updating && update?.state === UpdateStatus_State.ROLLED_BACK)
-      return { kind: "stopped", text: `${text}; rolled back: ${update.message}` };
-    return { kind: "converged", text };
+  const old = new Set(live.filter((task) => !task.upToDate && isRunning(task)).map(({ slotId }) => slotId)).size;
+  const text = `${name}: ${countText({ wanted, running: running.length, completed: completed.length, old })}`;
+  if (update?.state === UpdateStatus_State.PAUSED || update?.state === UpdateStatus_State.ROLLBACK_PAUSED)
+    return { kind: "stopped", text: `${text}; ${update.message || "the update stopped"}` };
+  const rolling = update?.state === UpdateStatus_State.UPDATING || update?.state === UpdateStatus_State.ROLLING_BACK;
+  const hopeless = [...observed.failures.values()].find(({ count }) => count >= hopelessAfter);
+  if (hopeless !== undefined) {
+    const which = `${slotName(hopeless.task)} ${hopeless.text}, ${hopeless.count} times in a row`;
+    return { kind: "stopped", text: `${text}; ${which}, and is tried again` };
   }
-  const why = laggard([...tasks.values()], current);
-  return { kind: "waiting", text: why === undefined ? text : `${text}; ${why}` };
+  if (running.length + settled.length < wanted || live.length + settled.length !== wanted || rolling) {
+    const why = laggard(all, current);
+    return { kind: "waiting", text: why === undefined ? text : `${text}; ${why}` };
+  }
+  if (updating && update?.state === UpdateStatus_State.ROLLED_BACK)
+    return { kind: "stopped", text: `${text}; rolled back: ${update.message}` };
+  const failed = settled.find((task) => stateOf(task) !== TaskState.COMPLETE);
+  if (failed !== undefined) {
+    const why = `${slotName(failed)} ${endText(failed)} and is not started again, since ${failed.settled}`;
+    return { kind: "stopped", text: `${text}; ${why}` };
+  }
+  return watched(observed, running, service, text, now);
+}
+
+/** All is up: done, unless some have not run for long enough to be told from those that end at once. */
+function watched(observed: Observed, running: readonly Task[], service: Service, text: string, now: number): Progress {
+  const monitorMs = service.spec?.update?.monitorMs ?? 0;
+  const isChecked = service.spec?.task?.container?.healthCheck !== undefined;
+  const newest = Math.max(...running.map(({ meta }) => observed.runsSince.get(meta?.id ?? "") ?? 0));
+  const leftMs = newest + monitorMs - now;
+  if (isChecked || running.length === 0 || leftMs <= 0) return { kind: "converged", text };
+  return { kind: "waiting", text: `${text}; watching for ${formatDuration(monitorMs)}`, recheckMs: leftMs };
+}
+
+interface Counts {
+  readonly wanted: number;
+  /** As the spec has it now. */
+  readonly running: number;
+  readonly completed: number;
+  /** Slots in which one of an older version runs. */
+  readonly old: number;
+}
+
+/** `2 of 3 tasks running`; while an update goes on, `2 of 5 updated; the old 3 keep running`. */
+function countText({ wanted, running, completed, old }: Counts): string {
+  const tasks = `task${wanted === 1 ? "" : "s"}`;
+  if (old > 0) return `${running} of ${wanted} updated; the old ${old} keep${old === 1 ? "s" : ""} running`;
+  if (completed === 0) return `${running} of ${wanted} ${tasks} running`;
+  return running === 0
+    ? `${completed} of ${wanted} ${tasks} completed`
+    : `${running} of ${wanted} ${tasks} running, ${completed} completed`;
 }
 
 /** How far the tasks of a service that was deleted are. */
 export function deletion(name: string): (observed: Observed) => Progress {
   return ({ tasks, synced }) => {
     if (!synced) return { kind: "waiting", text: "asking" };
-    const left = [...tasks.values()].filter((task) => !hasEnded(task));
-    return left.length === 0
+    const left = [...tasks.values()].filter((task) => !hasEnded(task)).length;
+    return left === 0
       ? { kind: "gone", text: `${name}: deleted` }
-      : { kind: "waiting", text: `${name}: ${count(left.length, "task")} left to stop` };
+      : { kind: "waiting", text: `${name}: ${left} task${left === 1 ? "" : "s"} left to stop` };
   };
 }
 
 /** What the slowest task is at: the newest failure where the slots' tasks fail, else the one that is least far. */
 function laggard(all: readonly Task[], current: readonly Task[]): string | undefined {
   const behind = current
-    .filter(({ status }) => status?.state !== TaskState.RUNNING)
-    .toSorted((a, b) => (a.status?.state ?? 0) - (b.status?.state ?? 0) || compareSlotKeys(a.slot, b.slot));
+    .filter((task) => !isRunning(task))
+    .toSorted((a, b) => stateOf(a) - stateOf(b) || compareSlotKeys(a.slot, b.slot));
   const [slowest] = behind;
   if (slowest === undefined) return undefined;
   const failed = all
@@ -113,14 +218,19 @@ function failure(state: TaskState | undefined): boolean {
   return state === TaskState.FAILED || state === TaskState.REJECTED;
 }
 
-function count(amount: number, noun: string): string {
-  return `${amount} ${noun}${amount === 1 ? "" : "s"}`;
-}
-
 /** Where progress is shown: one line that is written over on a terminal, a line for each change elsewhere. */
 export interface ProgressOutput {
   show(text: string): void;
+  /** Lines that stay. */
+  note(text: string): void;
   end(): void;
+}
+
+export interface FollowOptions {
+  readonly judge?: (observed: Observed, now: number) => Progress;
+  /** The last lines that a task wrote; empty where they can't be had. */
+  readonly lastLines?: (task: Task) => Promise<readonly string[]>;
+  readonly clock?: Clock;
 }
 
 /**
@@ -131,25 +241,60 @@ export interface ProgressOutput {
 export async function follow(
   watch: AsyncIterable<WatchResponse>,
   output: ProgressOutput,
-  judge: (observed: Observed) => Progress = progress,
+  { judge = progress, lastLines, clock = systemClock }: FollowOptions = {},
 ): Promise<Progress> {
-  const observed: Observed = { service: undefined, tasks: new Map(), synced: false, updating: false };
+  const observed = nothingObserved();
   let last: Progress = { kind: "waiting", text: "asking" };
+  const look = (): boolean => {
+    const next = judge(observed, clock.now());
+    if (next.text !== last.text && observed.synced) output.show(next.text);
+    last = next;
+    return next.kind !== "waiting";
+  };
+  const messages = watch[Symbol.asyncIterator]();
+  let next: Promise<IteratorResult<WatchResponse>> | undefined;
   try {
-    for await (const message of watch) {
-      observe(observed, message);
-      const next = judge(observed);
-      if (next.text !== last.text && observed.synced) output.show(next.text);
-      last = next;
-      if (last.kind !== "waiting") break;
+    for (;;) {
+      next ??= messages.next();
+      const message = await beforeRecheck(next, last, clock);
+      if (message !== "recheck") {
+        next = undefined;
+        if (message.done === true) break;
+        const ended = observe(observed, message.value, clock.now());
+        if (ended !== undefined) output.note(await endNote(ended, lastLines));
+      }
+      if (look()) break;
     }
   } catch (error) {
-    if (ApiError.is(error, "API_NOT_FOUND")) last = judge({ ...observed, service: undefined, synced: true });
-    else if (ApiError.is(error, "API_CANCELLED"))
-      last = { kind: "waiting", text: `${last.text} (${errorText(error)})` };
-    else throw error;
+    if (ApiError.is(error, "API_NOT_FOUND"))
+      last = judge({ ...observed, service: undefined, synced: true }, clock.now());
+    else if (!ApiError.is(error, "API_CANCELLED")) throw error;
   } finally {
     output.end();
+    // A message that is still awaited is given up; the caller ends the watch.
+    if (next === undefined) await messages.return?.();
+    else next.catch(() => undefined);
   }
   return last;
+}
+
+/** The next message, or `recheck` once time alone may have changed the judgement. */
+async function beforeRecheck<T>(next: Promise<T>, last: Progress, clock: Clock): Promise<T | "recheck"> {
+  if (last.kind !== "waiting" || last.recheckMs === undefined) return next;
+  const over = new AbortController();
+  const timer = delay(clock, last.recheckMs, over.signal).then(
+    () => "recheck" as const,
+    () => "recheck" as const,
+  );
+  try {
+    return await Promise.race([next, timer]);
+  } finally {
+    over.abort();
+  }
+}
+
+async function endNote(task: Task, lastLines: FollowOptions["lastLines"]): Promise<string> {
+  const lines = (await lastLines?.(task)) ?? [];
+  const head = `${slotName(task)} ${endText(task)}`;
+  return lines.length === 0 ? head : [`${head}; it wrote last:`, ...lines.map((line) => `  ${line}`)].join("\n");
 }

@@ -17,22 +17,22 @@ export interface UnaryCall<M extends MethodDefinition> {
   (request: PartialRequestOf<M>, options?: CallOptions): Promise<ResponseOf<M>>;
 }
 export interface StreamCall<M extends MethodDefinition> {
-  /** Starts when it is iterated, once. Leaving the loop ends the call. The server is held back while nobody reads. */
+  /** Starts when it is iterated, which is possible once. Leaving the loop ends the call. The server sends no faster than it is read. */
   (request: PartialRequestOf<M>, options?: CallOptions): AsyncIterable<ResponseOf<M>>;
 }
 export interface DuplexCall<M extends MethodDefinition> {
   /**
-   * Starts when the answers are iterated, once. `requests` is read only as fast as the server takes them; its end is
-   * sent to the server, its failure cancels the call, and it is asked to end when the answers have ended.
+   * Starts when the responses are iterated, which is possible once. `requests` is read only as fast as the server takes
+   * them; its end is sent to the server, its failure cancels the call, and `return()` is called when the responses end.
    */
   (requests: AsyncIterable<PartialRequestOf<M>>, options?: CallOptions): AsyncIterable<ResponseOf<M>>;
 }
 
 type AnyMessage = MessageType & { fromPartial(object: unknown): unknown };
 
-/** What a call needs of its connection. */
+/** The connection of a call. */
 export interface Channel {
-  /** To be asked for at each call: it is another one once the credentials have changed. */
+  /** Read at each call: it is a new client once the credentials have changed. */
   readonly grpc: GrpcClient;
   readonly options: ResolvedConnectOptions;
 }
@@ -108,7 +108,7 @@ export function duplexCall(channel: Channel, path: string, method: MethodDefinit
     });
 }
 
-/** A call of any kind as bytes: on the wire, one with a single message is as a stream of one. */
+/** A call of any kind as bytes: on HTTP/2, a call with a single message equals a stream of one. */
 export async function* rawCall(channel: Channel, call: ForwardedCall): AsyncGenerator<Uint8Array, void, void> {
   const { path, unary, requests, signal, deadlineMs = 0 } = call;
   const metadata = new Metadata();
@@ -150,7 +150,7 @@ async function* duplex<Request, Response>(
   try {
     yield* responses<Response>(channel, path, call, signal, kind);
   } catch (error) {
-    // The caller's own failure is the cause; that the call was cancelled is its consequence.
+    // The caller's own failure is thrown, rather than the cancellation that follows from it.
     throw failure === undefined ? error : failure.error;
   } finally {
     over.abort();
@@ -158,7 +158,7 @@ async function* duplex<Request, Response>(
   }
 }
 
-/** The answers of a call, which ends with the loop. */
+/** The responses of a call, which ends with the loop. */
 async function* responses<T>(
   channel: Channel,
   path: string,
@@ -168,9 +168,9 @@ async function* responses<T>(
 ): AsyncGenerator<T, void, void> {
   const cancel = (): void => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
-  call.on("error", () => undefined); // The iterator throws it; after the iterator has gone it is only our own cancel.
+  call.on("error", () => undefined); // The iterator throws it; after the iterator has ended it is our own cancellation.
   try {
-    // The iterator must not destroy the stream: a half of a duplex one may still be written.
+    // The iterator must not destroy the stream: the other half of a duplex one may still be written.
     for await (const response of call.iterator({ destroyOnReturn: false })) yield response as T;
   } catch (error) {
     throw signal?.aborted ? cancelled(path, signal) : fromServiceError(error as ServiceError, channel.options, kind);
@@ -184,7 +184,7 @@ function once(path: string, start: () => AsyncGenerator<unknown, void, void>): A
   let started = false;
   return {
     [Symbol.asyncIterator]() {
-      if (started) throw new TypeError(`${path}: the answers of a call can be read once`);
+      if (started) throw new TypeError(`${path}: the responses of a call can be read once`);
       started = true;
       return start();
     },
@@ -195,12 +195,12 @@ function cancelled(path: string, signal: AbortSignal): ApiError {
   return new ApiError({ code: "API_CANCELLED" }, `${path} was cancelled`, { cause: signal.reason });
 }
 
-/** The error of a status: from our details where it has them, else by the meaning of gRPC's own status here. */
+/** The error of a status: from its details where it has them, else by the meaning of gRPC's status. */
 function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, kind: Kind): ApiError {
   const cause = error;
   const { target } = options;
   if (typeof error.code !== "number") {
-    return new ApiError({ code: "API_INTERNAL", id: "" }, `the answer can't be read: ${error.message}`, { cause });
+    return new ApiError({ code: "API_INTERNAL", id: "" }, `the response can't be decoded: ${error.message}`, { cause });
   }
   const [trailer] = error.metadata?.get(detailsTrailer) ?? [];
   if (Buffer.isBuffer(trailer)) return errorFromStatus(error.code, error.details, trailer);
@@ -211,14 +211,18 @@ function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, 
       const neverSent = /no connection established|connect E[A-Z]+/i.test(error.details);
       if (neverSent) return noManager(error, options);
       if (kind === "stream")
-        return new ApiError({ code: "API_UNAVAILABLE" }, `the manager at ${target} has gone: ${error.details}`, {
-          cause,
-        });
-      const text = `the manager at ${target} went before it answered: ${error.details}`;
+        return new ApiError(
+          { code: "API_UNAVAILABLE" },
+          `the connection to the manager at ${target} was lost: ${error.details}`,
+          {
+            cause,
+          },
+        );
+      const text = `the connection to the manager at ${target} was lost before its response: ${error.details}`;
       return new ApiError({ code: "API_OUTCOME_UNKNOWN" }, text, { cause, remedy: lookFirst });
     }
     case grpcStatus.DEADLINE_EXCEEDED: {
-      const text = "the manager did not answer in time; it may still do what was asked";
+      const text = "the manager did not respond in time; the call may still take effect";
       return new ApiError({ code: "API_DEADLINE" }, text, { cause, remedy: lookFirst });
     }
     case grpcStatus.UNIMPLEMENTED:
@@ -231,20 +235,42 @@ function fromServiceError(error: ServiceError, options: ResolvedConnectOptions, 
   }
 }
 
-const lookFirst = "see what is there before you try again";
+const lookFirst = "check whether it took effect before you try again";
 
 function noManager(error: ServiceError, { target, serverName }: ResolvedConnectOptions): ApiError {
-  return new ApiError({ code: "API_UNAVAILABLE" }, `no manager answers at ${target}: ${error.details}`, {
-    cause: error,
-    remedy: remedyOf(error.details, serverName),
-  });
+  return new ApiError(
+    { code: "API_UNAVAILABLE" },
+    `no manager answers at ${target}: ${connectionFault(error.details)}`,
+    {
+      cause: error,
+      remedy: remedyOf(error.details, serverName),
+    },
+  );
 }
+
+/** Why there is no connection, in words; what is not known as it was said, without what gRPC adds. */
+function connectionFault(details: string): string {
+  const known = Object.keys(faults).find((code) => details.includes(code));
+  if (known !== undefined) return faults[known] ?? known;
+  return details
+    .replace(/^No connection established\. Last error: (?:Error: )?/, "")
+    .replace(/\.? Resolution note:\s*$/, "");
+}
+const faults: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such socket",
+  ECONNREFUSED: "nothing listens there",
+  EACCES: "permission denied",
+  ETIMEDOUT: "it can't be reached in time",
+  EHOSTUNREACH: "there is no way to that host",
+  ENETUNREACH: "there is no way to that network",
+  ENOTFOUND: "there is no such host",
+};
 
 function remedyOf(details: string, serverName: string | undefined): string {
   if (serverName !== undefined) {
     return /certificate|altnames|self.signed|unsuitable/i.test(details)
-      ? `what answers there is not ${serverName}: see that the address is one of this cluster's managers`
-      : "see that the address is a manager's and that this machine can reach it, or name another with --host";
+      ? `the server there is not ${serverName}: check that the address is one of this cluster's managers`
+      : "check that the address is a manager's and that this machine can reach it, or name another with --host";
   }
   return details.includes("EACCES")
     ? "this socket belongs to another user: run the command as that user (root), or with sudo"

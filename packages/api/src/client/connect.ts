@@ -48,12 +48,12 @@ export interface ApiClient extends Disposable {
   readonly dispatcher: ServiceClient<DispatcherDefinition>;
   /** The client of any other generated service on the same connection, such as `HealthDefinition`. */
   service<D extends ServiceDefinition>(definition: D): ServiceClient<D>;
-  /** No more calls are taken; the connection ends with the last that is under way. */
+  /** Further calls fail; the connection is closed when the last call under way has ended. */
   close(): void;
 }
 
 /**
- * Nothing is dialled before the first call; a connection that breaks is made again by a later call.
+ * Does not connect before the first call; a later call connects again after the connection was lost.
  *
  * @throws ApiError `API_INVALID` if an option is wrong
  */
@@ -77,8 +77,8 @@ export function connect(options: ConnectOptions): ApiClient {
 }
 
 /**
- * A manager's way to the leader's pipeline. The leader takes a forwarded identity only if `options.credentials` are a
- * manager's.
+ * A manager's connection to the leader's pipeline. The leader accepts forwarded identities only if `options.credentials`
+ * are a manager's.
  *
  * @throws ApiError `API_INVALID` if an option is wrong
  */
@@ -103,7 +103,7 @@ function openChannel(options: ResolvedConnectOptions): OpenChannel {
     get grpc() {
       const current = source?.current();
       if (current !== used) {
-        // The calls under way end on the connection that they began on.
+        // Calls under way end on their old connection.
         grpc.close();
         grpc = grpcClient(options, current);
         used = current;

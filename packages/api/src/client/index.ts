@@ -1,8 +1,8 @@
 /**
- * Typed calls to a manager, light enough for a command line: no checks of specs and no JSON are loaded with it.
+ * Typed calls to a manager, quick enough to load for a command line: neither checks of specs nor JSON are loaded.
  *
  * - `connect.ts` connect, ApiClient: one connection, a client for each service; connectToLeader: calls as bytes
- * - `calls.ts`   the three kinds of call: one answer, a stream of them, both ways
+ * - `calls.ts`   the three kinds of calls: one response, a stream of responses, streams both ways
  * - `options.ts` ConnectOptions, CallOptions
  */
 export { connect, connectToLeader, type ApiClient, type ServiceClient } from "./connect.ts";

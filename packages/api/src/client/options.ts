@@ -3,9 +3,9 @@ import type { CredentialSource } from "../credentials.ts";
 import { ApiError } from "../errors.ts";
 
 interface Limits {
-  /** How long a call that gives one answer may take, ms. Streams last until they end. @default 10000 */
+  /** Deadline of a call with one response, ms. Streams have none. @default 10000 */
   readonly deadlineMs?: number;
-  /** Largest answer taken, bytes. @default 16 MiB */
+  /** Largest response message that is accepted, bytes. @default 16 MiB */
   readonly maxMessageBytes?: number;
 }
 
@@ -19,9 +19,9 @@ export interface SocketOptions extends Limits {
 export interface HostOptions extends Limits {
   /** `ADDRESS[:PORT]` of any manager; an IPv6 address in brackets. @default port 2377 */
   readonly host: string;
-  /** The server must show a certificate of this cluster's managers, whatever its address. */
+  /** The server's certificate must be one of this cluster's managers, whatever its address. */
   readonly clusterId: string;
-  /** Read at each dial. */
+  /** Read for each connection. */
   readonly credentials: CredentialSource;
 }
 
@@ -32,21 +32,21 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** In place of the connection's; also bounds a stream. 0: none. */
   readonly deadlineMs?: number;
-  /** Whether the manager that is called may answer a read from a state that is behind the leader's. @default false */
+  /** Whether the called manager may answer a read from its own state, which may be behind the leader's. @default false */
   readonly stale?: boolean;
 }
 
 export interface ResolvedConnectOptions extends Required<Limits> {
-  /** What was given, for messages. */
+  /** The socket or host as given, for messages. */
   readonly target: string;
-  /** As grpc-js takes it. */
+  /** In the form of grpc-js. */
   readonly uri: string;
-  /** What the server's certificate must name; undefined of a Unix socket. */
+  /** The name that the server's certificate must have; undefined for a Unix socket. */
   readonly serverName: string | undefined;
   readonly credentials: CredentialSource | undefined;
 }
 
-/** A Unix socket's path, its final NUL included, fits this. */
+/** Size of the kernel's field for a Unix socket's path and its final NUL. */
 const socketPathBytes = 108;
 
 const managerPort = 2377;

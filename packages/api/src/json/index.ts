@@ -1,6 +1,6 @@
 /**
- * Messages as canonical proto3 JSON, by reflection over the descriptors that the package was generated with: the form
- * of `-o json`, of grpcurl and of every other implementation of protobuf.
+ * Messages as canonical proto3 JSON, by reflection over the generated descriptors: the form of `-o json`, of grpcurl and
+ * of every other implementation of protobuf.
  *
  * A subpath of its own, since most that import the types need no JSON.
  */
@@ -18,8 +18,7 @@ export function toJson<T>(type: MessageType<T>, message: T): JsonValue {
 }
 
 /**
- * Takes names as in JSON (`readOnlyRoot`) and as in the proto file (`read_only_root`). What the message does not have is
- * an error, not ignored.
+ * Accepts names as in JSON (`readOnlyRoot`) and as in the proto file (`read_only_root`). An unknown field is an error.
  *
  * @throws ApiError `API_INVALID`
  */
@@ -36,6 +35,6 @@ function schemaOf(type: {
   readonly $type: string;
 }): NonNullable<ReturnType<ReturnType<typeof descriptors>["getMessage"]>> {
   const schema = descriptors().getMessage(type.$type);
-  if (schema === undefined) throw new TypeError(`${type.$type} is no message of the API`);
+  if (schema === undefined) throw new TypeError(`${type.$type} is not a message of the API`);
   return schema;
 }

@@ -1,4 +1,4 @@
-/** What a node is assigned, as both ends handle it: one table of kinds, and digests by which a session resumes. */
+/** Assignments of nodes, for dispatcher and agent: the table of kinds, and the digests by which a session resumes. */
 import { createHash } from "node:crypto";
 import {
   AssignedLease,
@@ -26,11 +26,11 @@ interface KindDefinition<T> {
   readonly codec: { encode(message: T): { finish(): Uint8Array }; decode(bytes: Uint8Array): T };
   /** Objects with a lower rank are sent first, and removed last: what needs something comes after it. */
   readonly rank: number;
-  /** Its removals come before all else: nothing needs it, and what it leads to may be about to stop. */
+  /** Its removals are sent before everything else: no object needs it, and the task that it leads to may be about to stop. */
   readonly leavesFirst?: true;
 }
 
-/** The one table of kinds. To add a kind: here, and in `AssignmentKind`. */
+/** The table of kinds. To add a kind: here, and in `AssignmentKind`. */
 export const assignedKinds: { readonly [K in AssignedKind]: KindDefinition<AssignedObjects[K]> } = {
   registry: { kind: AssignmentKind.REGISTRY, codec: RegistryLogin, rank: 0 },
   version: { kind: AssignmentKind.VERSION, codec: Version, rank: 0 },
@@ -59,11 +59,11 @@ export function decodeAssigned<K extends AssignedKind>(kind: K, bytes: Uint8Arra
 }
 
 /**
- * Changes in the order in which they are sent: backends that leave, then what is needed before what needs it, then
- * removals the other way round. So a lease that is to stop has left the balancer before.
+ * Changes in the order in which they are sent: removals of backends, then additions, each object before those that need
+ * it, then other removals in reverse order. So a lease has left the balancer before it is to stop.
  */
 export function inSendingOrder<C extends Sendable>(changes: Iterable<C>): C[] {
-  // By buckets, as a node may be assigned ten thousand objects at once.
+  // A bucket sort, as a node may be assigned ten thousand objects at once.
   const byRank = new Map<number, C[]>();
   for (const change of changes) {
     const rank = sendingRank(change);
@@ -74,7 +74,7 @@ export function inSendingOrder<C extends Sendable>(changes: Iterable<C>): C[] {
   return [...byRank].sort(([a], [b]) => a - b).flatMap(([, bucket]) => bucket);
 }
 
-/** An AssignmentChange, as far as its place goes. */
+/** The fields of an AssignmentChange that decide about its order. */
 interface Sendable {
   readonly kind: AssignmentKind;
   readonly object?: Uint8Array | undefined;
@@ -89,12 +89,12 @@ function sendingRank({ kind, object }: Sendable): number {
 }
 
 /**
- * Bytes of a digest. Among the 10,000 objects of a busy node a changed one is taken for one that is held once in 10^11
- * resumptions or so; and 50 leases of 50 services, five objects each, are named in under 2 kB.
+ * Bytes of a digest. With the 10,000 objects of a busy node, a changed object is mistaken for a held one about once in
+ * 10^11 resumptions; and 50 leases of 50 services, five objects each, need less than 2 kB.
  */
 export const assignmentDigestBytes = 7;
 
-/** Names an object by what it is, in `assignmentDigestBytes`: two ends that hold equal bytes of it compute equal digests. */
+/** A digest of an object's kind, key and bytes, `assignmentDigestBytes` long; dispatcher and agent compute it alike. */
 export function assignmentDigest(kind: AssignmentKind, key: string, object: Uint8Array): Buffer {
   return createHash("sha256").update(`${kind}/${key}/`).update(object).digest().subarray(0, assignmentDigestBytes);
 }

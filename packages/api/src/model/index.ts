@@ -1,12 +1,11 @@
 /**
- * Pure readings of the contract's objects.
+ * Pure functions on the API's objects.
  *
  * - `keys.ts`       keys and ids that managers and nodes compute alike
- * - `lease.ts`      which lease of a slot is which
+ * - `lease.ts`      a slot's current and incoming lease
  * - `task.ts`       states of tasks
- * - `assignment.ts` the one table of what a node is assigned, and digests of it
+ * - `assignment.ts` the table of kinds of assignments, and their digests
  * - `level.ts`      the level of formats
- * - `address.ts`    IPv4 addresses as numbers
  */
 export * from "./keys.ts";
 export * from "./lease.ts";

@@ -1,4 +1,4 @@
-/** Keys that managers and nodes compute alike, without asking each other. */
+/** Keys and ids that managers and nodes compute independently of each other. */
 import { createHash } from "node:crypto";
 import type { Epoch } from "../generated/warren/v1/meta.ts";
 import type { SlotKey } from "../generated/warren/v1/slot.ts";
@@ -60,13 +60,13 @@ export function serviceOfSlot(slotId: string): string {
   return dot === -1 ? slotId : slotId.slice(0, dot);
 }
 
-/** The key that a slot's id names; undefined if the id is none. */
+/** The key in a slot's id; undefined if the text is not a slot's id. */
 export function keyOfSlot(slotId: string): SlotKey | undefined {
   const dot = slotId.indexOf(".");
   return dot === -1 ? undefined : parseSlotKey(slotId.slice(dot + 1));
 }
 
-/** `web.3`, as people and DNS name it. */
+/** `web.3`: a slot's name for people and DNS. */
 export function slotName(task: { readonly serviceName: string; readonly slot: SlotKey | undefined }): string {
   return `${task.serviceName}.${slotKeyText(task.slot)}`;
 }
@@ -108,10 +108,10 @@ export interface RunKey {
   readonly run: number;
 }
 
-/** The run that the manager names, of every lease. */
+/** The first run of every lease, which the manager names. */
 export const firstRun: RunKey = Object.freeze({ life: 0, run: 1 });
 
-/** The id of the task that a run of a lease is: 25 characters of `[0-9a-z]`, equal wherever it is computed. */
+/** The id of the task of a lease's run: 25 characters of `[0-9a-z]`, the same wherever it is computed. */
 export function taskIdOf(slotId: string, epoch: Epoch | undefined, { life, run }: RunKey): string {
   const digest = createHash("sha256")
     .update(`${leaseKey(slotId, epoch)}/${life}/${run}`)

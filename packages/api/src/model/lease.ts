@@ -1,12 +1,12 @@
 /**
- * Which lease of a slot is which.
+ * A slot's current and incoming lease.
  *
- * A slot's leases stand in the order of their epochs. Those that are neither releasing nor released are at most two: the
- * older is the current one, the newer the incoming one. One alone is current once it is held, and incoming before.
+ * A slot's leases are in the order of their epochs. At most two are neither releasing nor released: the older is the
+ * current one, the newer the incoming one. A single one is current once it is held, and incoming before.
  */
 import { LeaseState, type Lease, type Slot } from "../generated/warren/v1/slot.ts";
 
-/** WANTED, OFFERED or HELD: it is meant to run, or does. */
+/** WANTED, OFFERED or HELD: it is to run, or runs. */
 export function isStanding({ state }: Lease): boolean {
   return state <= LeaseState.HELD;
 }
@@ -25,13 +25,13 @@ export function standingLeases({ leases }: Slot): readonly Lease[] {
   return leases.filter(isStanding);
 }
 
-/** The lease that serves now. */
+/** The lease whose task serves now. */
 export function currentLease(slot: Slot): Lease | undefined {
   const [first] = standingLeases(slot);
   return first?.state === LeaseState.HELD ? first : undefined;
 }
 
-/** The lease that is to take over, or to be the first. */
+/** The lease that is to take over, or to become the first. */
 export function incomingLease(slot: Slot): Lease | undefined {
   const standing = standingLeases(slot);
   return standing.length === 2 ? standing[1] : standing[0]?.state === LeaseState.HELD ? undefined : standing[0];

@@ -1,8 +1,8 @@
 /**
- * The level: the one integer that names what may be written to the log, snapshots, wire and records.
+ * The level of formats: one integer for all that is written to the log, snapshots, wire and records.
  *
- * A program reads every level from `minLevel` up and keeps fields that it does not know. The cluster's active level
- * stands in the store and rises once every manager can; what needs a higher one is refused by the proposer.
+ * A program reads every level from `minLevel` up and keeps fields that it does not know. The cluster's active level is in
+ * the store and rises once every manager can write the next one; the proposer refuses a write that needs a higher level.
  */
 export const level = 1;
 export const minLevel = 1;

@@ -1,4 +1,4 @@
-/** Pure readings of a task. */
+/** Pure functions on tasks and their states. */
 import { TaskState, type Task, type TaskStatus } from "../generated/warren/v1/task.ts";
 
 const words: Readonly<Record<TaskState, string>> = {
@@ -27,7 +27,7 @@ export function stateOf({ status }: { readonly status?: TaskStatus | undefined }
   return status?.state ?? TaskState.NEW;
 }
 
-/** Its container has ended, or will never be. */
+/** Its container has ended, or will never exist. */
 export function hasEnded(task: { readonly status?: TaskStatus | undefined }): boolean {
   return stateOf(task) >= TaskState.COMPLETE;
 }
@@ -55,7 +55,7 @@ export function compareTasks(a: Task, b: Task): number {
   );
 }
 
-/** The newest of a slot's tasks; undefined of none. */
+/** The newest of a slot's tasks; undefined if there is none. */
 export function newestTask(tasks: readonly Task[]): Task | undefined {
   return tasks.reduce<Task | undefined>(
     (newest, task) => (newest === undefined || compareTasks(task, newest) > 0 ? task : newest),
@@ -63,7 +63,7 @@ export function newestTask(tasks: readonly Task[]): Task | undefined {
   );
 }
 
-/** Runs of two lives were begun one after the other on one node, whose clock orders them. */
+/** Runs of different lives of one lease are on one node, one after the other, so its clock orders them. */
 function beginningOf({ meta, status }: Task): number {
   return (status?.container?.startedAt ?? status?.at ?? meta?.createdAt)?.getTime() ?? 0;
 }

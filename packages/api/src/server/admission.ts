@@ -3,17 +3,17 @@ import { ApiError } from "../errors.ts";
 import type { Identity } from "../identity.ts";
 
 export interface AdmissionOptions {
-  /** Largest message taken, bytes; more is RESOURCE_EXHAUSTED. @default 4 MiB */
+  /** Largest message that is accepted, bytes; a larger one is RESOURCE_EXHAUSTED. @default 4 MiB */
   readonly maxRequestBytes?: number;
   /** Calls under way of one caller from another machine. @default 1000 */
   readonly maxCallsPerIdentity?: number;
   /** Calls that one caller from another machine may begin each second, in the long run. @default 200 */
   readonly callsPerSecond?: number;
-  /** Calls that such a caller may begin at once after a rest. @default 1000 */
+  /** Burst: calls that such a caller may begin at once after a pause. @default 1000 */
   readonly callsAtOnce?: number;
-  /** Longest that a call with one answer may take, ms; its caller's deadline may be shorter. @default 60000 */
+  /** Longest time of a call with one response, ms; its caller's deadline may be shorter. @default 60000 */
   readonly maxUnaryMs?: number;
-  /** How long a caller from another machine may leave an answer of a stream untaken, ms. @default 600000 */
+  /** How long a caller from another machine may leave a response of a stream unread, ms. @default 600000 */
   readonly slowReaderMs?: number;
 }
 
@@ -33,10 +33,10 @@ interface Account {
   open: number;
 }
 
-/** Callers that have been quiet are forgotten when there are more than this. */
+/** Number of callers past which idle ones are forgotten. */
 const manyAccounts = 4_096;
 
-/** How much one caller may ask for. */
+/** Limits of size, rate and concurrency for each caller. */
 export class Admission {
   readonly #clock: Clock;
   readonly #options: Required<AdmissionOptions>;
@@ -88,7 +88,7 @@ export class Admission {
     return account;
   }
 
-  /** Whose bucket is full again by now is as a newcomer. */
+  /** Forgets callers without calls whose bucket is full again: they are like new ones. */
   #forgetQuiet(nowMs: number): void {
     const fullAfterMs = (this.#options.callsAtOnce / this.#options.callsPerSecond) * 1_000;
     for (const [name, { open, countedAtMs }] of this.#accounts)

@@ -12,12 +12,12 @@ import { ServerReflectionDefinition } from "../generated/grpc/reflection/v1/refl
 import type { Identity, Role } from "../identity.ts";
 import { methodPath, type ServiceDefinition } from "../rpc.ts";
 
-/** Decides about a call before anything of it is read. Throws ApiError API_DENIED to refuse. */
+/** Decides whether a caller may call a method, before any message is read. Throws ApiError API_DENIED to refuse. */
 export type Authorize = (identity: Identity, path: string) => void;
 
 /**
- * Where a call is served. `leader`: by the leader, wherever it arrives. `reads`: by the leader too, unless the caller asks for
- * an answer that may be stale. `here`: by the manager that is called.
+ * The manager that serves a call. `leader`: the leader, whichever manager is called. `reads`: the leader too, unless the
+ * caller accepts a stale response. `here`: the manager that is called.
  */
 export type Place = "leader" | "reads" | "here";
 
@@ -28,7 +28,7 @@ interface Row {
 
 type Rows<D extends ServiceDefinition> = Readonly<Record<keyof D["methods"], Row>>;
 
-/** Every method must stand here, so that a new method can't be open by mistake. */
+/** Every method must be in this table, so that a new method can't be open by mistake. */
 const table = new Map<string, Row>();
 function allow<D extends ServiceDefinition>(definition: D, rows: Rows<D>): void {
   for (const [name, method] of Object.entries(definition.methods))
@@ -36,12 +36,12 @@ function allow<D extends ServiceDefinition>(definition: D, rows: Rows<D>): void 
 }
 const write: Row = { roles: ["client"], place: "leader" };
 const read: Row = { roles: ["client"], place: "reads" };
-/** Goes through a worker's session, which is at the leader. */
+/** Served through a worker's session, which is at the leader. */
 const relayed: Row = { roles: ["client"], place: "leader" };
 const session: Row = { roles: ["worker"], place: "leader" };
 const anyone: Row = { roles: ["manager", "worker", "client"], place: "here" };
 
-// A manager that has no part in a cluster makes one itself.
+// A manager without a cluster creates one itself.
 allow(ClustersDefinition, { init: { roles: ["client"], place: "here" }, get: read });
 allow(ServicesDefinition, {
   create: write,
@@ -77,12 +77,12 @@ export function rolesOf(path: string): readonly Role[] {
   return rowOf(path)?.roles ?? [];
 }
 
-/** Where a method is served; here, if it is not in the table, to be refused here. */
+/** The manager that serves a method. A method that is not in the table is refused by the called one. */
 export function placeOf(path: string): Place {
   return rowOf(path)?.place ?? "here";
 }
 
-/** By the table: the roles that each method names. What it does not name is refused. */
+/** Allows the roles that the table has for the method, and refuses methods that are not in it. */
 export const authorizeByRole: Authorize = (identity, path) => {
   const wanted = rolesOf(path);
   if (identity.roles.some((role) => wanted.includes(role))) return;

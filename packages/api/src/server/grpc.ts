@@ -26,15 +26,15 @@ import type { Peer } from "./peer.ts";
 import { callerGone, deadlinePassed, type IncomingCall, type Pipeline } from "./pipeline.ts";
 
 /**
- * The peer of the connection that a call came on, by both ends of it; undefined if there is none, and the call is then
- * refused: no peer is taken for granted.
+ * The peer of a call's connection, found by both ends of the connection; undefined if it is unknown, and the call is then
+ * refused: no call has a peer by default.
  */
 export type PeerOf = (connection: ConnectionEnds) => Peer | undefined;
 
 export interface GrpcOptions {
   readonly maxRequestBytes: number;
   readonly maxConcurrentCalls: number;
-  /** Answered pings are asked for after this much silence, ms; without it never. */
+  /** Idle time after which the peer is pinged, ms; absent: never. */
   readonly keepAliveMs?: number;
 }
 
@@ -48,9 +48,9 @@ interface Refusal {
 }
 
 /**
- * A gRPC server of everything in the pipeline; it listens nowhere.
+ * A gRPC server for all services of the pipeline; it does not listen.
  *
- * @param peer the one peer of all its connections, or how to find each one's
+ * @param peer the peer of all its connections, or a function that finds each connection's
  */
 export function grpcServer(pipeline: Pipeline, peer: Peer | PeerOf, options: GrpcOptions): Server {
   const peers = new WeakMap<Metadata, Peer>();
@@ -79,8 +79,8 @@ export function grpcServer(pipeline: Pipeline, peer: Peer | PeerOf, options: Grp
 }
 
 /**
- * Remembers the peer of each call under its metadata, which is the same object in the handler. A handler sees neither the
- * connection nor, of a certificate that OpenSSL does not like, the certificate.
+ * Keeps the peer of each call by its metadata, which is the same object in the handler. grpc-js gives handlers neither the
+ * connection nor a certificate that OpenSSL does not accept.
  */
 function noticePeer(peers: WeakMap<Metadata, Peer>, peerOf: PeerOf): ServerInterceptor {
   return (_, call) =>
@@ -118,7 +118,7 @@ class GrpcAdapter {
     this.#peerOf = peerOf;
   }
 
-  /** Messages pass as bytes, so that one that can't be read is refused by the pipeline, with words. */
+  /** Messages are passed as bytes, so that the pipeline refuses one that can't be decoded, with a reason. */
   definition(path: string, { requestStream, responseStream }: MethodDefinition): GrpcMethod<Buffer, Buffer> {
     return {
       path,
@@ -144,7 +144,7 @@ class GrpcAdapter {
       const { messages } = this.#pipeline.call(this.#incoming(path, call, gone, one(call.request)));
       let response: Uint8Array | undefined;
       for await (const message of messages) response = message;
-      if (response === undefined) throw new ApiError({ code: "API_OUTCOME_UNKNOWN" }, `${path} gave no answer`);
+      if (response === undefined) throw new ApiError({ code: "API_OUTCOME_UNKNOWN" }, `${path} returned no response`);
       done(null, bufferOf(response));
     } catch (error) {
       done(refusalOf(error));
@@ -177,7 +177,7 @@ class GrpcAdapter {
   ): IncomingCall {
     const peer = this.#peerOf(call);
     if (peer === undefined)
-      throw new ApiError({ code: "API_UNAUTHENTICATED" }, "the connection of this call is not known here");
+      throw new ApiError({ code: "API_UNAUTHENTICATED" }, "the connection of this call is unknown");
     return {
       path,
       peer,
@@ -192,14 +192,14 @@ class GrpcAdapter {
   }
 }
 
-/** grpc-js gives Infinity where the caller set no deadline. */
+/** grpc-js returns Infinity where the caller set no deadline. */
 function remainingMs(call: Unary | Streaming): number | undefined {
   const deadline = call.getDeadline();
   const at = deadline instanceof Date ? deadline.getTime() : deadline;
   return Number.isFinite(at) ? Math.max(0, at - Date.now()) : undefined;
 }
 
-/** Aborted when the call was cancelled or its deadline has passed, with an error that says which. */
+/** Aborted when the call was cancelled or its deadline has passed, with an error for each. */
 function goneSignal(path: string, call: Unary | Streaming): AbortSignal {
   const gone = new AbortController();
   const abort = (): void => gone.abort(remainingMs(call) === 0 ? deadlinePassed(path) : callerGone(path));
@@ -208,7 +208,7 @@ function goneSignal(path: string, call: Unary | Streaming): AbortSignal {
   return gone.signal;
 }
 
-/** `error` is one that the pipeline threw, so it has a status; another is a fault of this adapter. */
+/** Errors of the pipeline have a status; any other is a fault of this adapter. */
 function refusalOf(error: unknown): Refusal {
   const code = statusOf(error);
   if (code === undefined) return { code: grpcStatus.INTERNAL, details: clip(String(error)), metadata: new Metadata() };
@@ -235,10 +235,10 @@ async function* requestsOf(
   call: ServerDuplexStream<Buffer, Buffer>,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
-  // The iterator must not destroy the stream: answers are still to be written.
+  // The iterator must not destroy the stream: responses are still to be written.
   for await (const bytes of until(call.iterator({ destroyOnReturn: false }), signal)) yield bytes as Buffer;
-  // grpc-js shows the end of a stream that was reset as if the caller had ended its half, and the reset just after, in
-  // the same turn of the event loop. So an end is believed once a turn has passed without one.
+  // grpc-js emits the end of a stream that was reset as if the caller had ended its half, and the reset just after, in
+  // the same turn of the event loop. So an end counts once a turn has passed without a reset.
   await new Promise((resolve) => setImmediate(resolve));
   signal.throwIfAborted();
 }

@@ -6,7 +6,7 @@ import { bind, type BoundService } from "./binding.ts";
 type Status = HealthCheckResponse_ServingStatus;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
-/** grpc.health.v1. What is known is `""`, the server as a whole, and each service's full name. */
+/** grpc.health.v1, for each service by its full name, and for the server as a whole as `""`. */
 export interface Health {
   readonly service: BoundService;
   set(service: string, serving: boolean): void;
@@ -21,7 +21,7 @@ export function health(services: readonly string[]): Health {
       if (states.get(name) === state) return;
       states.set(name, state);
       for (const watcher of watchers.get(name) ?? []) {
-        watcher.drain(); // Only the newest counts, so that a slow reader costs nothing.
+        watcher.drain(); // Only the newest status is kept, so that a slow reader costs nothing.
         watcher.push(state);
       }
     },

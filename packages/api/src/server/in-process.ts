@@ -4,9 +4,9 @@ import type { Peer } from "./peer.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /**
- * A connection to another pipeline of this process, for managers that share one.
+ * A connection to another pipeline in the same process, for tests and simulations with several managers.
  *
- * @param peer the calling manager, as that pipeline sees it
+ * @param peer the calling manager, as a peer of that pipeline
  */
 export function pipelineConnection(pipeline: Pipeline, peer: Peer): LeaderConnection {
   return {

@@ -1,19 +1,19 @@
 /**
- * The API, served: one pipeline for every call, gRPC as its adapter, a Unix socket and TLS as its listeners. DESIGN.md has
- * the whole.
+ * The API's server: one pipeline for every call, gRPC as its adapter, a Unix socket and TLS as its listeners. See
+ * DESIGN.md.
  *
  * - `server.ts`        startServer, ApiServer: starting, listening, draining, closing
- * - `binding.ts`       bind, Handlers, CallContext: functions as a generated service
- * - `pipeline.ts`      Pipeline: identity, authorisation, admission, handler or leader; knows no protocol
- * - `peer.ts`          who calls: the local socket, or what a Directory makes of a certificate
- * - `authorization.ts` the table of methods: which roles, and whether the leader serves it
- * - `admission.ts`     how much one caller may ask for
- * - `leadership.ts`    where the leader is
+ * - `binding.ts`       bind, Handlers, CallContext: the functions of a generated service
+ * - `pipeline.ts`      Pipeline: identity, authorisation, admission, handler or leader; independent of protocols
+ * - `peer.ts`          peers of connections: the local socket, or a certificate's identity from a Directory
+ * - `authorization.ts` the table of methods: the roles that may call each, and whether the leader serves it
+ * - `admission.ts`     limits of each caller
+ * - `leadership.ts`    the route to the leader
  * - `in-process.ts`    pipelineConnection: another pipeline of this process as the leader's
  * - `grpc.ts`          the adapter for gRPC
- * - `network.ts`       connections of other machines: which is whose, and closing them
+ * - `network.ts`       connections of other machines, by identity
  * - `tls-listener.ts`  TLS 1.3, bounded handshakes, protocols by ALPN
- * - `socket.ts`        a Unix socket that is never open to others nor taken from one that answers
+ * - `socket.ts`        a Unix socket that is never open to other users, nor taken from a process that listens
  * - `health.ts`        grpc.health.v1
  * - `reflection.ts`    grpc.reflection, v1 and v1alpha
  */

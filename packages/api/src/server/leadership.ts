@@ -1,14 +1,14 @@
 import type { LeaderConnection } from "../forwarding.ts";
 
-/** Where calls that need the leader go now. */
+/** The route of calls that need the leader. */
 export type LeaderRoute =
-  /** This manager leads, or has no part in a cluster and answers for itself. */
+  /** This manager leads, or has no cluster and serves its calls itself. */
   | { readonly kind: "here" }
   | { readonly kind: "leader"; readonly connection: LeaderConnection }
   /** No leader is known, or none can be reached. */
   | { readonly kind: "nobody"; readonly why: string };
 
-/** Asked at each call, since leadership moves. */
+/** Read at each call, since the leader may change. */
 export interface Leadership {
   route(): LeaderRoute;
 }

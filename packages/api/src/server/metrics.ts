@@ -16,7 +16,7 @@ export function serverMetrics(metrics: Metrics): ServerMetrics {
     }),
     seconds: metrics.histogram({
       name: "warren_api_request_seconds",
-      help: "From a call's arrival to its answer; streams are not counted",
+      help: "From a call's arrival to its response; streams are not counted",
       labels: ["method"],
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     }),
@@ -27,7 +27,7 @@ export function serverMetrics(metrics: Metrics): ServerMetrics {
     }),
     forwarded: metrics.counter({
       name: "warren_api_forwarded_total",
-      help: "Calls that this manager passed on to the leader",
+      help: "Calls that this manager forwarded to the leader",
       labels: ["method"],
     }),
   };

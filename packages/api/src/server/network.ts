@@ -9,24 +9,24 @@ import { remotePeer, type Directory, type Peer } from "./peer.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { connectionKey, startTlsListener, type SecureConnection, type TlsListenerOptions } from "./tls-listener.ts";
 
-/** Protocols of the one port, by their names in the handshake. */
+/** The protocols of the port, by their ALPN names. */
 export const protocolNames = { grpc: "h2", raft: "warren-raft/1" } as const;
 
 export interface NetworkDependencies {
   readonly credentials: CredentialSource;
   readonly directory: Directory;
-  /** Takes the connections of other managers' Raft. Without it that protocol is not offered. */
+  /** Accepts Raft connections of other managers. Absent: that protocol is not offered. */
   readonly acceptRaft?: (socket: TLSSocket, identity: Identity) => void;
 }
 
 export interface NetworkListener extends AsyncDisposable {
-  /** Where it listens, with the port it got. */
+  /** Where it listens, with the actual port. */
   readonly address: string;
   /**
-   * Closes, at once, every connection over which `name` was known, Raft's too: what follows a removal. Returns how many.
+   * Closes at once every connection whose identity was `name`, Raft's too, as after a removal. Returns their number.
    */
   closeConnectionsOf(name: string): number;
-  /** Takes no more connections, and resolves when the calls under way have ended. */
+  /** Accepts no more connections, and resolves when the calls under way have ended. */
   drain(): Promise<void>;
   /** Ends everything now. Idempotent. */
   close(): Promise<void>;
@@ -39,7 +39,7 @@ interface Environment extends NetworkDependencies {
   readonly metrics: ListenerMetrics;
 }
 
-/** A ping after this much silence detects a dead peer, ms. */
+/** Idle time after which a ping checks that the peer is alive, ms. */
 const keepAliveMs = 30_000;
 
 interface Known {
@@ -55,7 +55,7 @@ export async function openNetwork(
   grpcOptions: GrpcOptions,
 ): Promise<NetworkListener> {
   const connections = new Map<string, Known>();
-  /** Those of gRPC. */
+  /** gRPC connections. */
   const calling = new Set<TLSSocket>();
   const changes = new Changes();
   const enter = ({ socket, address, chain }: SecureConnection): Known => {
@@ -67,7 +67,7 @@ export async function openNetwork(
     };
     const remote = remotePeer(address, chain, directory);
     const known = { socket, names, peer: { ...remote, identify: () => notice(remote.identify()) } };
-    connections.get(key)?.socket.destroy(); // The kernel has both ends of it only once: the older is dead.
+    connections.get(key)?.socket.destroy(); // The kernel has each pair of ends only once, so the older connection is dead.
     connections.set(key, known);
     socket.once("close", () => {
       if (connections.get(key) === known) connections.delete(key);
@@ -91,7 +91,7 @@ export async function openNetwork(
           : { [protocolNames.raft]: (connection) => handToRaft(enter(connection), acceptRaft, log, metrics) }),
         [protocolNames.grpc]: (connection) => {
           const { peer, socket } = enter(connection);
-          peer.identify(); // Records its name: a connection without calls is closed with the others of its name too.
+          peer.identify(); // Records its name, so that a connection without calls is closed with the others of that name.
           calling.add(socket);
           socket.once("close", () => {
             calling.delete(socket);
@@ -120,7 +120,7 @@ export async function openNetwork(
     },
     async drain() {
       listener.stop();
-      // It asks every session to end with its calls, but does not wait for those of injected connections.
+      // grpc-js ends every session with its calls, but does not wait for injected connections.
       server.tryShutdown(() => undefined);
       await changes.until(() => (calling.size === 0 ? true : undefined));
     },
@@ -129,7 +129,7 @@ export async function openNetwork(
   };
 }
 
-/** Raft's peers are managers; what they are in Raft's group is for Raft to check. */
+/** Only managers may connect; Raft itself checks which members they are. */
 function handToRaft(
   { peer, socket }: Known,
   acceptRaft: NonNullable<NetworkDependencies["acceptRaft"]>,
@@ -138,7 +138,7 @@ function handToRaft(
 ): void {
   const identity = peer.identify();
   if (!("refused" in identity) && identity.roles.includes("manager")) return acceptRaft(socket, identity);
-  const why = "refused" in identity ? identity.message : `${identity.name} is no manager`;
+  const why = "refused" in identity ? identity.message : `${identity.name} is not a manager`;
   log.warn("a Raft connection was refused", { from: peer.address, why });
   metrics.refused.add(1, { reason: "raft_peer" });
   socket.destroy();

@@ -2,7 +2,7 @@ import { admissionDefaults, type AdmissionOptions } from "./admission.ts";
 import { ServerError } from "./errors.ts";
 
 export interface ServerOptions extends AdmissionOptions {
-  /** Where to listen. Made with mode 0600; its folder is made if it is missing. */
+  /** Path of the Unix socket. Created with mode 0600; its folder is created if it is missing. */
   readonly socketPath: string;
   /** Calls under way on one connection. @default 1000 */
   readonly maxConcurrentCalls?: number;

@@ -1,36 +1,36 @@
 /**
- * The other end of a connection. A peer is not an identity: its identity is looked up at each call, so that a node or user
- * that was removed is refused at its next call.
+ * Peers: the other ends of connections. A peer's identity is looked up at each call, so that a node or user that was
+ * removed is refused at its next call.
  */
 import type { X509Certificate } from "node:crypto";
 import type { Identity, Refusal } from "../identity.ts";
 
 export interface Peer {
-  /** Where the connection comes from, for logs: `192.0.2.7:41234`, `local`. */
+  /** The remote address, for logs: `192.0.2.7:41234`, `local`. */
   readonly address: string;
-  /** Whether the connection is from this machine's own socket: its callers have no limits. */
+  /** Whether the connection is from this machine's own socket, whose callers have no limits. */
   readonly local: boolean;
   identify(): Identity | Refusal;
-  /** Whether an identity that this peer forwards is still one. Asked only if the peer is a manager. */
+  /** Whether an identity that this peer forwards is still valid. Called only if the peer is a manager. */
   confirm(identity: Identity): Refusal | undefined;
 }
 
 /**
- * Identities by the cluster's state as this manager has applied it. The certificate claims; the directory decides.
+ * Identities by the cluster's state as this manager has applied it. A certificate is a claim; the directory decides.
  */
 export interface Directory {
   /**
-   * The identity of the peer that showed this chain, the leaf first; empty if it showed no certificate. The holder has proved that it has the leaf's key, and
-   * nothing else about the chain was checked.
+   * The identity of the peer with this certificate chain, the leaf first; empty if it has no certificate. The peer has
+   * proved that it has the leaf's key; nothing else about the chain was checked.
    */
   identify(chain: readonly X509Certificate[]): Identity | Refusal;
-  /** Whether an identity that another manager forwards is still in the cluster here. */
+  /** Whether an identity that another manager forwards is still in the cluster. */
   confirm(identity: Identity): Refusal | undefined;
 }
 
 /**
- * The identity of every caller on the local socket: mode 0600, so root or the manager's own user. It is the machine's operator and its own
- * worker, and neither another node nor a manager. This is what it is on a machine that is no node yet.
+ * The identity of every caller on the local socket: mode 0600, so root or the manager's own user. It is an operator and
+ * the machine's own worker, and neither another node nor a manager. This one is for a machine that is not a node yet.
  */
 export const localIdentity: Identity = Object.freeze({
   name: "local",
@@ -46,7 +46,7 @@ export function localPeer(nodeId: () => string | undefined): Peer {
       const id = nodeId();
       return id === undefined ? localIdentity : { ...localIdentity, nodeId: id };
     },
-    confirm: () => ({ refused: "NOT_A_MANAGER", message: "the local socket forwards nobody's calls" }),
+    confirm: () => ({ refused: "NOT_A_MANAGER", message: "callers on the local socket can't forward calls" }),
   };
 }
 

@@ -1,13 +1,13 @@
 /**
- * The way of every call, whatever it came over: identity, authorisation, admission, then the handler here or the leader's
- * pipeline. An adapter (gRPC, another pipeline in the same process) gives it an `IncomingCall` and writes what it yields;
+ * The stages of every call, over any protocol: identity, authorisation, admission, then the handler here or the leader's
+ * pipeline. An adapter (gRPC, another pipeline in the same process) passes an `IncomingCall` and writes the responses;
  * messages are protobuf bytes on both sides. See DESIGN.md.
  *
- * P1 Nothing of a request is read before its caller is known and allowed.
- * P2 A forwarded identity is believed only from a peer that is a manager now, and what was forwarded is never forwarded
+ * P1 No message of a request is read before its caller is identified and authorised.
+ * P2 A forwarded identity is accepted only from a peer that is a manager now, and a forwarded call is never forwarded
  *    again.
- * P3 What a call throws is an error that `../status.ts` has a status for; any other becomes INTERNAL with an id.
- * P4 A handler's signal is aborted once its call has ended, however that came.
+ * P3 Every error of a call has a status in `../status.ts`; any other becomes INTERNAL with an id.
+ * P4 A handler's signal is aborted once its call has ended, for whatever reason.
  */
 import { abortableOrUndefined, errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { ApiError, invalid } from "../errors.ts";
@@ -23,26 +23,26 @@ import type { Leadership } from "./leadership.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 
-/** A call as an adapter has it. */
+/** A call, as an adapter passes it. */
 export interface IncomingCall {
   /** `/warren.v1.Services/Create` */
   readonly path: string;
   readonly peer: Peer;
-  /** Encoded messages; of a method that takes one, that one. Throws if the caller goes before their end. */
+  /** Encoded messages, or the single one. Throws if the caller goes before their end. */
   readonly requests: AsyncIterable<Uint8Array>;
-  /** What the caller sent beside the messages: a value by its key. */
+  /** The call's metadata: a value by its key. */
   readonly metadata: (key: string) => string | undefined;
-  /** Aborted when the caller has gone or its deadline has passed, with an ApiError that says which. */
+  /** Aborted when the caller has gone or its deadline has passed, with an ApiError for each. */
   readonly signal: AbortSignal;
-  /** What is left of the caller's deadline, ms. */
+  /** Time until the caller's deadline, ms. */
   readonly deadlineMs?: number | undefined;
 }
 
 /** A call under way. */
 export interface Answer {
-  /** Encoded messages; of a method that gives one, that one. Read at the caller's pace. Throws only what has a status. */
+  /** Encoded responses, or the single one. Read as fast as the caller reads. Throws only errors with a status. */
   readonly messages: AsyncIterable<Uint8Array>;
-  /** Aborted, with the ApiError to send, when the call is cut though the caller does not read. */
+  /** Aborted, with the ApiError to send, when the call is ended though the caller does not read. */
   readonly cut: AbortSignal;
 }
 
@@ -53,7 +53,7 @@ export interface PipelineEnvironment {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: ServerMetrics;
-  /** Aborted when the server begins to end: streams are ended then, for their callers to go elsewhere. */
+  /** Aborted when the server begins to stop: streams are ended then, so that their callers connect elsewhere. */
   readonly leaving: AbortSignal;
 }
 
@@ -66,10 +66,10 @@ interface BoundMethod {
   openStreams: number;
 }
 
-/** How a call ends. Two signals, since a handler's is aborted after every call, and an adapter's only if it is cut. */
+/** The end of a call. Two signals, since a handler's is aborted after every call, and an adapter's only if the call is cut. */
 class Ends {
   readonly cut = new AbortController();
-  /** The handler's. */
+  /** Its signal is the handler's. */
   readonly work = new AbortController();
 
   cutBy(reason: unknown): void {
@@ -78,7 +78,7 @@ class Ends {
   }
 }
 
-/** One call on its way. Its signal is the handler's. */
+/** A call in the pipeline. Its signal is the handler's. */
 interface Passage extends IncomingCall {
   readonly bound: BoundMethod;
 }
@@ -112,12 +112,12 @@ export class Pipeline {
     }
   }
 
-  /** What an adapter has to serve, by path. */
+  /** The methods that an adapter has to serve, by path. */
   get methods(): ReadonlyMap<string, MethodDefinition> {
     return new Map([...this.#methods].map(([path, { method }]) => [path, method]));
   }
 
-  /** Begins when the answer is read. */
+  /** Begins when the responses are read. */
   call(call: IncomingCall): Answer {
     const ends = new Ends();
     return { messages: this.#run(call, ends), cut: ends.cut.signal };
@@ -162,13 +162,13 @@ export class Pipeline {
       disarm();
       work.abort(callOver); // P4
       if (stream) metrics.streams.set(--bound.openStreams, { method: bound.path });
-      // Without an outcome the adapter has left off reading.
+      // Without an outcome the adapter has stopped reading.
       const error = outcome === undefined ? callerGone(call.path) : outcome === "ok" ? undefined : outcome.error;
       this.#record(call, caller, started, stream, error);
     }
   }
 
-  /** Joins all that can end a call early to its ends. */
+  /** Connects everything that can end a call early with its signals. */
   #arm(call: IncomingCall, stream: boolean, ends: Ends): () => void {
     const { clock, leaving } = this.#environment;
     const gone = (): void => ends.cutBy(call.signal.reason);
@@ -279,7 +279,7 @@ export class Pipeline {
     if (signal.aborted) return callerGone(path);
     const { log, random } = this.#environment;
     const id = newId(random).slice(0, 12);
-    log.error("call failed by a fault of ours", { id, method: path, error });
+    log.error("a call failed by a fault of the program", { id, method: path, error });
     return new ApiError({ code: "API_INTERNAL", id }, `internal error ${id}; the manager's log has more under this id`);
   }
 
@@ -310,7 +310,7 @@ function contextOf({ path, signal }: Passage, { identity, via }: Caller, stale: 
   return { signal, identity, path, stale, ...(via === undefined ? {} : { forwardedBy: via }) };
 }
 
-/** The one message of a request that is no stream. */
+/** The single message of a request that is not a stream. */
 async function only(messages: AsyncIterable<unknown>, path: string): Promise<unknown> {
   for await (const message of messages) return message;
   throw nothingSent(path);
@@ -325,15 +325,15 @@ function decode(type: MessageType, bytes: Uint8Array): unknown {
   try {
     return type.decode(bytes);
   } catch (error) {
-    throw invalid([{ field: "", description: `this is no ${type.$type}: ${errorText(error)}` }]);
+    throw invalid([{ field: "", description: `not a ${type.$type}: ${errorText(error)}` }]);
   }
 }
 
 function nothingSent(path: string): ApiError {
-  return invalid([{ field: "", description: `${path} takes a message, and none was sent` }]);
+  return invalid([{ field: "", description: `${path} needs a message, and none was sent` }]);
 }
 
-/** Why the handler's signal is aborted after its call. One for all: an error for each would cost more than the call. */
+/** Reason of handlers' signals after their calls. One object for all, since an error for each would cost more than the call. */
 const callOver = new ApiError({ code: "API_CANCELLED" }, "the call has ended");
 
 export function callerGone(path: string): ApiError {
@@ -341,8 +341,8 @@ export function callerGone(path: string): ApiError {
 }
 
 export function deadlinePassed(path: string): ApiError {
-  return new ApiError({ code: "API_DEADLINE" }, `${path}: the deadline has passed; what was asked may still be done`, {
-    remedy: "see what is there before you try again",
+  return new ApiError({ code: "API_DEADLINE" }, `${path}: the deadline has passed; the call may still take effect`, {
+    remedy: "check whether it took effect before you try again",
   });
 }
 
@@ -351,8 +351,8 @@ function serverLeaves(): ApiError {
 }
 
 function slowReader(limitMs: number): ApiError {
-  return new ApiError({ code: "API_EXHAUSTED" }, `nothing of the answer was taken for ${limitMs / 1_000} s`, {
-    remedy: "read faster, or call again from where you are",
+  return new ApiError({ code: "API_EXHAUSTED" }, `no response was read for ${limitMs / 1_000} s`, {
+    remedy: "read faster, or call again from the last response",
   });
 }
 
@@ -368,5 +368,5 @@ function unauthenticated(message: string, reason: string): ApiError {
 }
 
 function unknownMethod(path: string): ApiError {
-  return new ApiError({ code: "API_UNIMPLEMENTED" }, `there is no method ${path} here`);
+  return new ApiError({ code: "API_UNIMPLEMENTED" }, `unknown method ${path}`);
 }

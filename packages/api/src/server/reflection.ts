@@ -41,7 +41,7 @@ function answer({ messageRequest: request }: ServerReflectionRequest, services: 
     case undefined:
       return {
         $case: "errorResponse",
-        value: { errorCode: grpcStatus.INVALID_ARGUMENT, errorMessage: "nothing is asked" },
+        value: { errorCode: grpcStatus.INVALID_ARGUMENT, errorMessage: "the request is empty" },
       };
   }
 }
@@ -50,7 +50,7 @@ function notFound(what: string): Answer {
   return { $case: "errorResponse", value: { errorCode: grpcStatus.NOT_FOUND, errorMessage: `${what} is not known` } };
 }
 
-/** Of a type, or of a member of one: a method, a field, a value. */
+/** The file of a type, or of a member of one: a method, a field, a value. */
 function fileOfSymbol(symbol: string): DescFile | undefined {
   const found = descriptors().get(symbol);
   if (found !== undefined) return found.file;

@@ -33,21 +33,21 @@ export interface PipelineDependencies {
   readonly random?: Random;
   /** @default authorizeByRole */
   readonly authorize?: Authorize;
-  /** Where calls for the leader go. @default every call is served here */
+  /** The route to the leader. @default every call is served here */
   readonly leadership?: Leadership;
 }
 
 /** Health and reflection are added to the services. */
 export interface ServerDependencies extends PipelineDependencies {
-  /** This machine's node id, looked up at each call on the local socket. @default the machine is no node */
+  /** This machine's node id, read at each call on the local socket. @default the machine is not a node */
   readonly localNodeId?: () => string | undefined;
 }
 
 export interface ApiServer extends AsyncDisposable {
   readonly socketPath: string;
-  /** The way of every call, for other adapters than gRPC. */
+  /** The pipeline, for other adapters than gRPC. */
   readonly pipeline: Pipeline;
-  /** What grpc.health.v1 says of a service, by its full name; `""` is the server as a whole. All serve at first. */
+  /** Sets the status of a service in grpc.health.v1, by its full name; `""` is the server as a whole. Initially all are serving. */
   setServing(service: string, serving: boolean): void;
   /**
    * Listens for other machines too, until the listener or the server is closed.
@@ -56,7 +56,7 @@ export interface ApiServer extends AsyncDisposable {
    */
   listen(dependencies: NetworkDependencies, options: TlsListenerOptions): Promise<NetworkListener>;
   /**
-   * Takes no more calls, ends streams with UNAVAILABLE, waits for the others at most `graceMs`, then closes. Idempotent.
+   * Accepts no more calls, ends streams with UNAVAILABLE, waits for other calls at most `graceMs`, then closes. Idempotent.
    */
   drain(options: { readonly graceMs: number }): Promise<void>;
   /** Ends everything now. Idempotent. */
@@ -64,7 +64,7 @@ export interface ApiServer extends AsyncDisposable {
 }
 
 /**
- * The way of every call, without any listener.
+ * Creates a pipeline without a listener.
  *
  * @param leaving its abort ends every stream with UNAVAILABLE
  * @throws ServerError `SERVER_OPTIONS_INVALID`
@@ -90,7 +90,7 @@ export function createPipeline(
 /**
  * Serves on a Unix socket, whose callers are this machine's operator and worker, and on the network after `listen`.
  *
- * @throws ServerError if the socket can't be had
+ * @throws ServerError if it can't listen on the socket
  */
 export async function startServer(dependencies: ServerDependencies, options: ServerOptions): Promise<ApiServer> {
   const resolved = resolveServerOptions(options);

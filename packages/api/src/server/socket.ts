@@ -1,10 +1,10 @@
 /**
- * A Unix socket at a path, without a moment in which another user could open it or two servers share it unnoticed.
+ * A Unix socket at a path, without a moment in which another user could open it or two servers use it.
  *
- * I1: the socket is bound in a folder of mode 0700, made 0600, and only then moved to its path; the move also replaces
- *     what a crash left there.
- * I2: what answers is never replaced.
- * I3: at the end it is removed only if it is still ours.
+ * I1: the socket is bound in a folder of mode 0700, set to 0600, and only then moved to its path; the move also replaces
+ *     a socket that a crash left behind.
+ * I2: a socket on which a process listens is never replaced.
+ * I3: at the end it is removed only if it is still our own.
  */
 import { chmod, lstat, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
@@ -12,7 +12,7 @@ import { dirname, join } from "node:path";
 import { errorText } from "@warren/std";
 import { ServerError } from "./errors.ts";
 
-/** Its final NUL included, a path must fit this. */
+/** Size of the kernel's field for a path and its final NUL. */
 const pathBytes = 108;
 
 export interface ServerSocket {
@@ -59,11 +59,11 @@ async function refuseIfTaken(path: string, unusable: (why: string) => ServerErro
     throw unusable(error.message);
   });
   if (there === undefined) return;
-  if (!there.isSocket()) throw unusable("something that is no socket is there; remove it or choose another path");
+  if (!there.isSocket()) throw unusable("a file that is not a socket is there; remove it or choose another path");
   if (await answers(path)) {
     throw new ServerError(
       { code: "SERVER_SOCKET_IN_USE", path },
-      `socket ${path}: another process answers there; stop it, or choose another --run-dir`,
+      `socket ${path}: another process listens on it; stop it, or choose another --run-dir`,
     );
   }
 }

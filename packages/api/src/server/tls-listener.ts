@@ -1,13 +1,13 @@
 /**
  * Connections from other machines: TLS 1.3, both sides with certificates, one port for every protocol.
  *
- * T1 A handshake is bounded in time and in number, and connections are in number by address, so that strangers cost little.
- * T2 The client proves that it has its certificate's key; whether the certificate counts is judged above, at each call, so
- *    that a refusal has a reason. OpenSSL's own verdict is not used.
- * T3 There are no session tickets: a resumed session would skip the certificate, expired or not.
- * T4 Credentials are looked up for each connection. `setSecureContext` resets every option that it is not given again, so
- *    it is given all of them (without that, TLS 1.2 and tickets came back).
- * T5 Every socket and server has a listener for `error`: a peer can break its connection and nothing else.
+ * T1 Handshakes are limited in time and number, and connections in number by address, so that unknown clients cost little.
+ * T2 The client proves that it has its certificate's key. Whether the certificate is accepted is decided at each call, so
+ *    that a refusal has a reason; OpenSSL's own verdict is not used.
+ * T3 There are no session tickets: a resumed session would skip the check of the certificate.
+ * T4 Credentials are read for each connection. `setSecureContext` resets every option that is not passed again, so all
+ *    are passed (otherwise TLS 1.2 and session tickets are allowed again).
+ * T5 Every socket and server has a listener for `error`: a peer can break its own connection and nothing else.
  */
 import { constants, type X509Certificate } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
@@ -26,7 +26,7 @@ export interface TlsListenerOptions {
   readonly maxHandshakes?: number;
   /** Connections altogether. @default 4096 */
   readonly maxConnections?: number;
-  /** Connections from one address; behind one address there may be a site of many nodes. @default 256 */
+  /** Connections from one address, behind which there may be a site of many nodes. @default 256 */
   readonly maxConnectionsPerAddress?: number;
 }
 
@@ -37,13 +37,13 @@ export interface SecureConnection {
   readonly socket: TLSSocket;
   /** `ADDRESS:PORT` of the client. */
   readonly address: string;
-  /** The certificates that the client showed, the leaf first; empty if it showed none. */
+  /** The client's certificates, the leaf first; empty if it sent none. */
   readonly chain: readonly X509Certificate[];
 }
 
 export interface TlsListenerDependencies {
   readonly credentials: CredentialSource;
-  /** Handlers of connections, by the protocol that the handshake agreed on. */
+  /** Handlers of connections, by the negotiated ALPN protocol. */
   readonly protocols: Readonly<Record<string, (connection: SecureConnection) => void>>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -51,9 +51,9 @@ export interface TlsListenerDependencies {
 }
 
 export interface TlsListener {
-  /** Where it listens, with the port it got. */
+  /** Where it listens, with the actual port. */
   readonly address: string;
-  /** Takes no more connections; those that are open stay. */
+  /** Accepts no more connections; open ones stay. */
   stop(): void;
   /** Closes every connection too. */
   close(): Promise<void>;
@@ -76,7 +76,7 @@ class Listener implements TlsListener {
   readonly #tls: TlsServer;
   readonly #open = new Set<Socket>();
   readonly #openByAddress = new Map<string, number>();
-  /** By connectionKey, each with the timer that ends it. */
+  /** Handshakes under way by connectionKey, each with its timeout. */
   readonly #handshakes = new Map<string, Timer>();
   #credentials: Credentials;
   #address: string;
@@ -119,8 +119,8 @@ class Listener implements TlsListener {
         resolve();
       });
     });
-    // T5: a connection could not be taken, for want of descriptors for example; its client tries again.
-    this.#server.on("error", (error) => log.warn("a connection could not be taken", { error }));
+    // T5: a connection could not be accepted, without file descriptors left for example; its client tries again.
+    this.#server.on("error", (error) => log.warn("a connection could not be accepted", { error }));
     const bound = this.#server.address();
     if (typeof bound === "object" && bound !== null)
       this.#address = formatHostPort({ host: address.host, port: bound.port });
@@ -177,7 +177,7 @@ class Listener implements TlsListener {
     this.#tls.emit("connection", raw);
   }
 
-  /** T1: why one connection more is too many. */
+  /** T1: the limit that a further connection would exceed; undefined if none. */
   #excess(host: string): string | undefined {
     const { maxHandshakes, maxConnections, maxConnectionsPerAddress } = this.#options;
     if (this.#open.size >= maxConnections) return "connections";
@@ -209,7 +209,7 @@ class Listener implements TlsListener {
   }
 }
 
-/** Both ends of a connection, which no other open one shares. */
+/** A key made of both ends of a connection, unique among open connections. */
 export function connectionKey(ends: ConnectionEnds): string {
   return `${ends.localAddress} ${ends.localPort} ${ends.remoteAddress} ${ends.remotePort}`;
 }
@@ -221,10 +221,10 @@ export interface ConnectionEnds {
   readonly remotePort?: number | undefined;
 }
 
-/** Most certificates kept of a client's chain. */
+/** Certificates that are kept of a client's chain, at most. */
 const longestChain = 8;
 
-/** What the client showed, the leaf first; OpenSSL's order and its verdict are not relied on. */
+/** The client's certificates, the leaf first, independent of OpenSSL's order and verdict. */
 function chainOf(socket: TLSSocket): readonly X509Certificate[] {
   const chain: X509Certificate[] = [];
   for (

@@ -26,7 +26,7 @@ const path = rule(z.string(), pathFault);
 const volumeName = rule(z.string(), (value) =>
   /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(value)
     ? undefined
-    : `${quoted(value)} is no volume: want up to 128 of letters, digits and, not first, "_", "." and "-"`,
+    : `${quoted(value)} is not a valid name of a volume: want up to 128 of letters, digits and, not first, "_", "." and "-"`,
 );
 
 const source: z.ZodType<Mount["source"]> = z.discriminatedUnion(
@@ -85,13 +85,13 @@ const dns = z.object({
   servers: list(address, limits.dnsServers),
   search: list(
     rule(z.string(), (value) =>
-      value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is no domain`,
+      value === "." || isHostname(value.replace(/\.$/, "")) ? undefined : `${quoted(value)} is not a domain`,
     ),
     limits.dnsSearch,
   ),
   options: list(
     rule(z.string(), (value) =>
-      /^[\w:.-]+$/.test(value) ? undefined : `${quoted(value)} is no option of resolv.conf, such as ndots:2`,
+      /^[\w:.-]+$/.test(value) ? undefined : `${quoted(value)} is not an option of resolv.conf, such as ndots:2`,
     ),
     limits.dnsOptions,
   ),
@@ -136,11 +136,20 @@ const logRotation = z
   .default({ maxFileBytes: 10 * 1024 * 1024, maxFiles: 5 });
 
 const capability = rule(z.string(), (value) =>
-  isCapability(value) ? undefined : `${quoted(value)} is no Linux capability: want such as NET_ADMIN, or ALL`,
+  isCapability(value) ? undefined : `${quoted(value)} is not a Linux capability: want such as NET_ADMIN, or ALL`,
 );
 
+/** What keeps a text from being a variable's name: Docker's env files refuse white space too, and take all else. */
+export function environmentNameFault(name: string): string | undefined {
+  if (name === "") return "a variable needs a name";
+  return /[=\0\s]/.test(name)
+    ? "a variable's name is of letters, digits and signs, without white space, = and NUL"
+    : undefined;
+}
+
 const environment = map(limits.environment, (key, value) => {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) return "a variable's name is letters, digits and _, no digit first";
+  const why = environmentNameFault(key);
+  if (why !== undefined) return why;
   if (value.includes("\0")) return "a NUL can't be passed to a program";
   return Buffer.byteLength(key) + Buffer.byteLength(value) + 1 >= limits.wordBytes
     ? `longer than ${limits.wordBytes - 1} bytes with its name`
@@ -155,19 +164,29 @@ const sysctls = map(limits.sysctls, (key, value) => {
 });
 
 const extraHosts = map(limits.extraHosts, (key, value) => {
-  if (!isHostname(key)) return "is no host name";
-  return address.safeParse(value).success ? undefined : `${quoted(value)} is no IP address`;
+  if (!isHostname(key)) return "is not a host name";
+  return address.safeParse(value).success ? undefined : `${quoted(value)} is not an IP address`;
 });
 
+/** Real-time signals as the C libraries number them: the first that a program may use, and the last. */
+const firstRealTime = 34;
 const largestSignal = 64;
+
 function signalFault(signal: string): string | undefined {
-  const upper = signal.toUpperCase();
-  const number = /^\d{1,2}$/.test(signal)
-    ? Number(signal)
-    : constants.signals[(upper.startsWith("SIG") ? upper : `SIG${upper}`) as NodeJS.Signals];
-  return signal === "" || (number !== undefined && number > 0 && number <= largestSignal)
+  const name = signal.toUpperCase().replace(/^SIG/, "");
+  const [, base, sign = "+", offset = "0"] = /^(RTMIN|RTMAX)(?:([+-])(\d{1,2}))?$/.exec(name) ?? [];
+  const realTime = (base === "RTMIN" ? firstRealTime : largestSignal) + Number(`${sign}${offset}`);
+  const isSignal =
+    base === undefined
+      ? Object.hasOwn(constants.signals, `SIG${name}`) || (/^\d{1,2}$/.test(signal) && inRange(Number(signal), 1))
+      : inRange(realTime, firstRealTime);
+  return signal === "" || isSignal
     ? undefined
-    : `${quoted(signal)} is no signal: want TERM, SIGTERM or a number from 1 to ${largestSignal}`;
+    : `${quoted(signal)} is not a signal: want TERM, SIGTERM, SIGRTMIN+3 or a number from 1 to ${largestSignal}`;
+}
+
+function inRange(signal: number, least: number): boolean {
+  return signal >= least && signal <= largestSignal;
 }
 
 const principal = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\$?$/;
@@ -186,7 +205,7 @@ export const container: z.ZodType<ContainerSpec> = crossRule(
     ),
     groups: list(
       rule(z.string(), (value) =>
-        principal.test(value) ? undefined : `${quoted(value)} is no group's name or number`,
+        principal.test(value) ? undefined : `${quoted(value)} is not a group's name or number`,
       ),
       limits.groups,
     ),

@@ -11,7 +11,7 @@ const hostLabel = /^[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?$/;
 export const name: z.ZodString = rule(z.string(), (value) =>
   namePattern.test(value)
     ? undefined
-    : `${quoted(value)} is no name: want 1 to ${limits.nameCharacters} of a-z, 0-9 and, inside, "-" and "_"`,
+    : `${quoted(value)} is not a valid name: want 1 to ${limits.nameCharacters} of a-z, 0-9 and, inside, "-" and "_"`,
 );
 
 export function isHostname(text: string): boolean {
@@ -38,7 +38,7 @@ export function quoted(text: string): string {
 }
 
 export const address: z.ZodString = rule(z.string(), (value) =>
-  isIP(value) === 0 ? `${quoted(value)} is no IP address` : undefined,
+  isIP(value) === 0 ? `${quoted(value)} is not an IP address` : undefined,
 );
 
 /** A count or an amount; what it is and its bounds are told when they are passed. */
@@ -86,6 +86,12 @@ export function map(
   most: number,
   test: (key: string, value: string) => string | undefined,
 ): z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>> {
+  // Before zod looks, which drops `__proto__` without a word.
+  const named = rule(z.unknown(), (entries) =>
+    typeof entries === "object" && entries !== null && Object.hasOwn(entries, "__proto__")
+      ? '"__proto__" can\'t be a name here'
+      : undefined,
+  );
   const record = crossRule(z.record(z.string(), z.string()), (entries, fault) => {
     const all = Object.entries(entries);
     if (all.length > most) return fault([], `holds ${all.length}; at most ${most} are allowed`);
@@ -94,7 +100,8 @@ export function map(
       if (why !== undefined) fault([key], why);
     }
   });
-  return record.default({});
+  const checked: unknown = z.pipe(named, record).default({} as never);
+  return checked as z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>>;
 }
 
 export const labels: ReturnType<typeof map> = map(limits.labels, (key, value) => {

@@ -9,4 +9,5 @@
  */
 export { checkServiceSpec, publishedKey } from "./service.ts";
 export { checkClusterSpec, checkNetworkSpec, checkNodeSpec, checkRegistryLogin } from "./objects.ts";
+export { environmentNameFault } from "./container.ts";
 export { limits } from "./limits.ts";

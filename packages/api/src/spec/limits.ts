@@ -41,5 +41,7 @@ export const limits = {
   mostMemoryBytes: 1_125_899_906_842_624,
   /** The kernel's largest process id. */
   pids: 4_194_304,
+  /** What the runtime sets where nothing is asked for (ADR 0062). */
+  defaultPids: 4_096,
   credentialBytes: 65_536,
 } as const;

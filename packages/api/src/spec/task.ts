@@ -19,7 +19,11 @@ const resources = crossRule(
   z.object({
     cpuLimitNanos: amount(limits.leastCpuNanos, limits.mostCpuNanos, "nano-CPUs (1,000,000,000 are a core)"),
     memoryLimitBytes: amount(limits.leastMemoryBytes, limits.mostMemoryBytes, "bytes"),
-    pidsLimit: amount(1, limits.pids, "processes"),
+    pidsLimit: rule(z.number(), (value) =>
+      value === -1 || (Number.isSafeInteger(value) && value >= 0 && value <= limits.pids)
+        ? undefined
+        : `want 1 to ${limits.pids.toLocaleString("en")} processes, 0 for the default of ${limits.defaultPids.toLocaleString("en")} or -1 for no limit, not ${value}`,
+    ),
     cpuReservationNanos: amount(1, limits.mostCpuNanos, "nano-CPUs (1,000,000,000 are a core)"),
     memoryReservationBytes: amount(1, limits.mostMemoryBytes, "bytes"),
   }),

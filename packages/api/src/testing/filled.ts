@@ -3,16 +3,16 @@ import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { descriptors } from "../descriptors.ts";
 import type { MessageType } from "../rpc.ts";
 
-/** Of messages that hold messages of their own kind. */
+/** Depth at which messages that contain their own kind end. */
 const deepest = 8;
 
 /**
- * Messages with every field set, in whatever depth, to something other than its default: one for each case of the widest
- * oneof. Equal at each call.
+ * Messages with every field, at any depth, set to a value other than its default: one message for each case of the widest
+ * oneof. The same at each call.
  */
 export function filledMessages<T>(type: MessageType<T>): T[] {
   const schema = descriptors().getMessage(type.$type);
-  if (schema === undefined) throw new TypeError(`${type.$type} is no message of the API`);
+  if (schema === undefined) throw new TypeError(`${type.$type} is not a message of the API`);
   return Array.from({ length: widest(schema) }, (_, at) => type.decode(toBinary(schema, fill(schema, at, 0).message)));
 }
 

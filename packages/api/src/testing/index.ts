@@ -1,9 +1,9 @@
 /**
- * What others need to test against us.
+ * For tests of packages that handle the API's messages.
  *
- * - `filled.ts` messages with every field set, by reflection: a field that is new is in them by itself
- * - `leader-connection-contract.ts`, `directory-contract.ts`, `credential-source-contract.ts` what each of these seams
- *   must do, as cases for any test runner
+ * - `filled.ts` messages with every field set, by reflection, so that new fields are included
+ * - `leader-connection-contract.ts`, `directory-contract.ts`, `credential-source-contract.ts`  the contracts of these
+ *   seams, as cases for any test runner
  */
 export { filledMessages } from "./filled.ts";
 export type { ContractCase } from "./contract.ts";

@@ -152,11 +152,11 @@ export class Engine {
   }
 
   leadership(): Leadership {
-    const { term, lead, raftState } = this.raw.basicStatus();
+    const { term, lead } = this.raw.state;
     if (!this.hooks.open() || lead === None) {
       return { term, leader: undefined, address: undefined, isLeader: false, ready: false };
     }
-    const isLeader = raftState === "StateLeader";
+    const isLeader = this.raw.state.isLeader();
     const address = this.applier.members.get(lead)?.address;
     return { term, leader: lead, address, isLeader, ready: isLeader && this.applier.term === term };
   }

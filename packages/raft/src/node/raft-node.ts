@@ -62,7 +62,7 @@ export interface NodeStatus extends Status {
   readonly refusals: readonly Refusal[];
 }
 
-/** What a member is inside at this moment, for checkers; not to be changed. */
+/** What a member is inside, at any moment as it is then, for checkers; not to be changed. */
 export interface Inspection {
   readonly raft: Raft;
   /** The index up to which the state machine and the sessions have applied the log. */
@@ -84,6 +84,7 @@ export class RaftNode implements AsyncDisposable {
   private readonly transport: Transport;
   private readonly defer: Defer;
   private readonly engine: Engine;
+  private readonly inside: Inspection;
   private readonly peers: Peers;
   private readonly membership: Membership;
   private readonly snapshots: Snapshots;
@@ -124,7 +125,20 @@ export class RaftNode implements AsyncDisposable {
         changeRefused: (why) => this.membership.refused(why),
       },
     );
-    const { raw, applier, proposals } = this.engine;
+    const { engine } = this;
+    const { raw, applier, proposals } = engine;
+    this.inside = {
+      raft: raw.state,
+      get applied() {
+        return applier.index;
+      },
+      get leaseValid() {
+        return raw.leaseValid();
+      },
+      get busyMs() {
+        return engine.busyMs();
+      },
+    };
     const members = (): ReadonlyMap<NodeId, Member> => applier.members;
     const activeLevel = (): number => this.level;
     const known = { storage, transport, clock, log, metrics, members, levels: this.formats, activeLevel, fail };
@@ -394,11 +408,9 @@ export class RaftNode implements AsyncDisposable {
     return this.peers.onRefusal(listener);
   }
 
-  /** What it is inside, for checkers. */
+  /** What it is inside, for checkers: one object for good. */
   inspect(): Inspection {
-    const { raw, applier } = this.engine;
-    const busyMs = this.engine.busyMs();
-    return { raft: raw.state, applied: applier.index, leaseValid: raw.leaseValid(), busyMs };
+    return this.inside;
   }
 
   /** One tick; only with `tickMs: 0` is it the caller's to give. */

@@ -31,6 +31,21 @@ export interface FileWriter {
   close(): Promise<void>;
 }
 
+/** A file of one length for good, whose bytes are overwritten. */
+export interface InPlaceFile {
+  /** All of it. */
+  read(): Promise<Uint8Array>;
+  /** Durable when it resolves; if the power fails before, each sector is as it was or as it was to be. */
+  write(bytes: Uint8Array, position: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a journal needs of a disk beside its key-value store. */
+export interface JournalDisk extends Pick<Disk, "list" | "create" | "rename" | "syncDirectory"> {
+  /** Rejects if there is no such file. */
+  openInPlace(name: string): Promise<InPlaceFile>;
+}
+
 export type KeyValueOp =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: Uint8Array };

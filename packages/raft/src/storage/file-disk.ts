@@ -4,9 +4,9 @@ import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "nod
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 
-import type { Disk, FileWriter } from "./disk.ts";
-import { exists, syncDirectory, writeAt } from "./files.ts";
-import { openJournal } from "./journal.ts";
+import type { Disk, FileWriter, JournalDisk } from "./disk.ts";
+import { syncDirectory, writeAt } from "./files.ts";
+import { journalExists, openJournal } from "./journal.ts";
 import { hasJournal, openJournaled } from "./journaled-key-value.ts";
 import { openLevel } from "./level.ts";
 
@@ -20,15 +20,15 @@ export interface FileDiskOptions {
 /** A `Disk` in `directory`, which is made if it is not there. */
 export async function openFileDisk(directory: string, options: FileDiskOptions = {}): Promise<Disk> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = (name: string): string => join(directory, name);
-  const overwritten = new OverwrittenFiles(path);
-  const disk: Disk = {
+  const { overwritten, ...files } = filesIn(directory);
+  return {
+    ...files,
     async openKeyValue() {
-      const level = await openLevel(path("log"), options.writeBufferBytes ?? 16 * 1024 * 1024);
+      const level = await openLevel(join(directory, "log"), options.writeBufferBytes ?? 16 * 1024 * 1024);
       try {
         const known = hasJournal(level);
-        const journaled = options.journal !== false || known || (await exists(path("journal")));
-        const kv = journaled ? await openJournaled(level, await openJournal(path("journal"), known)) : level;
+        const journaled = options.journal !== false || known || (await journalExists(files));
+        const kv = journaled ? await openJournaled(level, await openJournal(files, { known })) : level;
         return {
           get: (key) => kv.get(key),
           batch: (ops, sync) => kv.batch(ops, sync),
@@ -44,6 +44,18 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
         throw error;
       }
     },
+  };
+}
+
+/** All of a disk but its key-value store. */
+export function filesIn(
+  directory: string,
+): Omit<Disk, "openKeyValue"> & JournalDisk & { readonly overwritten: OverwrittenFiles } {
+  const path = (name: string): string => join(directory, name);
+  const overwritten = new OverwrittenFiles(path);
+  const syncNames = (): Promise<void> => syncDirectory(directory);
+  return {
+    overwritten,
     async list() {
       const found = await readdir(directory, { withFileTypes: true });
       return found.filter((entry) => entry.isFile()).map(({ name }) => name);
@@ -58,7 +70,7 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
     },
     async overwrite(name, bytes, { sync }) {
       await overwritten.write(name, bytes, sync);
-      if (sync) await disk.syncDirectory();
+      if (sync) await syncNames();
     },
     async create(name): Promise<FileWriter> {
       const file = await open(path(name), "w", 0o600);
@@ -67,6 +79,18 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
           for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
         },
         sync: () => file.sync(),
+        close: () => file.close(),
+      };
+    },
+    async openInPlace(name) {
+      const file = await open(path(name), constants.O_RDWR | (constants.O_DSYNC ?? 0));
+      return {
+        read: () => readFile(path(name)),
+        async write(bytes, position) {
+          await writeAt(file, bytes, position);
+          // Where a file can't be opened so that its writes are durable.
+          if (constants.O_DSYNC === undefined) await file.datasync();
+        },
         close: () => file.close(),
       };
     },
@@ -84,9 +108,8 @@ export async function openFileDisk(directory: string, options: FileDiskOptions =
     },
     rename: (from, to) => rename(path(from), path(to)),
     remove: (name) => rm(path(name), { force: true }),
-    syncDirectory: () => syncDirectory(directory),
+    syncDirectory: syncNames,
   };
-  return disk;
 }
 
 /**

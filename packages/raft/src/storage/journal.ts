@@ -8,33 +8,39 @@
  * when a shorter record is written over a longer one, pass for a record.
  */
 import { randomInt } from "node:crypto";
-import { constants } from "node:fs";
-import { open, rename, type FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 
 import { assert } from "@warren/std";
 
 import { checkLevel } from "../levels.ts";
-import type { KeyValueOp } from "./disk.ts";
-import { exists, syncDirectory, writeAt } from "./files.ts";
-import { seal, unseal } from "./record.ts";
+import type { InPlaceFile, JournalDisk, KeyValueOp } from "./disk.ts";
+import { asBuffer, seal, unseal } from "./record.ts";
 import { journalCorrupt } from "./refusals.ts";
 
-const sectorBytes = 512;
-const halfBytes = 128 * 1024;
-const fileBytes = sectorBytes + 2 * halfBytes;
+/** What a disk writes whole, bytes; some write more. */
+export const sectorBytes = 512;
+const name = "journal";
 const headBytes = 16;
 const opHeadBytes = 6;
 const removed = 2 ** 32 - 1;
-/** Bytes of the largest record: a larger batch gains nothing here. */
-export const largestRecordBytes: number = 16 * 1024;
 
-// A record begins a sector and ends within its half; a head fits a sector; lengths fit their fields.
-assert(halfBytes % sectorBytes === 0, "a half of the journal is whole sectors");
-assert(padded(largestRecordBytes) <= halfBytes, "the largest record fits half of the journal");
-assert(headBytes + opHeadBytes <= sectorBytes, "a record's head and an operation's fit a sector");
-assert(largestRecordBytes < removed, "no value is as long as the mark of a removed key");
+export interface JournalShape {
+  /** Bytes of each of its halves. */
+  readonly halfBytes: number;
+  /** Bytes of the largest record: a larger batch gains nothing here. */
+  readonly largestRecordBytes: number;
+}
+
+const usualShape: JournalShape = { halfBytes: 128 * 1024, largestRecordBytes: 16 * 1024 };
+
+export interface JournalOptions {
+  /** Whether there was a journal before, so that it must be there. */
+  readonly known: boolean;
+  /** @default halves of 128 KiB, records of at most 16 KiB */
+  readonly shape?: JournalShape | undefined;
+  /** 32 bits. @default random */
+  readonly newSalt?: () => number;
+}
 
 export interface JournalRecord {
   readonly number: number;
@@ -54,45 +60,68 @@ export function recordBytes(ops: readonly KeyValueOp[]): number {
   return bytes;
 }
 
+/** Whether a disk has a journal. */
+export async function journalExists(disk: JournalDisk): Promise<boolean> {
+  return (await disk.list()).includes(name);
+}
+
 /** Opens a journal, or lays it out if none is `known`. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_LEVEL_UNREADABLE` */
-export async function openJournal(path: string, known: boolean): Promise<OpenedJournal> {
-  const flags = constants.O_RDWR | (constants.O_DSYNC ?? 0);
-  if (!(await exists(path))) {
+export async function openJournal(disk: JournalDisk, options: JournalOptions): Promise<OpenedJournal> {
+  const { known, shape = usualShape, newSalt = () => randomInt(2 ** 32) } = options;
+  checkShape(shape);
+  if (!(await journalExists(disk))) {
     if (known) throw journalCorrupt("it is gone");
-    await layOut(path);
+    await layOut(disk, shape, newSalt());
   }
-  const handle = await open(path, flags);
+  const file = await disk.openInPlace(name);
   try {
-    const bytes = Buffer.alloc(fileBytes);
-    const { bytesRead } = await handle.read(bytes, 0, fileBytes, 0);
-    const { salt, records } = parseJournal(bytes.subarray(0, bytesRead));
-    return { journal: new Journal(handle, salt), records };
+    const { salt, records } = parseJournal(asBuffer(await file.read()), shape);
+    return { journal: new Journal(file, shape, salt), records };
   } catch (error) {
-    await handle.close();
+    await file.close();
     throw error;
   }
 }
 
 /** What is in a journal's file. @throws RaftError `RAFT_JOURNAL_CORRUPT`, `RAFT_LEVEL_UNREADABLE` */
-export function parseJournal(bytes: Buffer): { readonly salt: number; readonly records: readonly JournalRecord[] } {
+export function parseJournal(
+  bytes: Buffer,
+  shape: JournalShape = usualShape,
+): { readonly salt: number; readonly records: readonly JournalRecord[] } {
   const head = unseal(bytes.subarray(0, bytes.indexOf(0, 4))) as { level: number; salt: number } | undefined;
-  if (head === undefined || bytes.length < fileBytes) throw journalCorrupt("its head is damaged");
+  if (head === undefined || bytes.length < fileBytes(shape)) throw journalCorrupt("its head is damaged");
   checkLevel(head.level, "the journal");
-  return { salt: head.salt, records: readRecords(bytes, head.salt) };
+  return { salt: head.salt, records: readRecords(bytes, shape, head.salt) };
+}
+
+/** A record begins a sector and ends within its half; a head fits a sector; lengths fit their fields. */
+function checkShape({ halfBytes, largestRecordBytes }: JournalShape): void {
+  assert(halfBytes % sectorBytes === 0, "a half of the journal is whole sectors");
+  assert(padded(largestRecordBytes) <= halfBytes, "the largest record fits half of the journal");
+  assert(headBytes + opHeadBytes <= sectorBytes, "a record's head and an operation's fit a sector");
+  assert(largestRecordBytes < removed, "no value is as long as the mark of a removed key");
+}
+
+function fileBytes({ halfBytes }: JournalShape): number {
+  return sectorBytes + 2 * halfBytes;
 }
 
 /** Zeros are written, not only promised: a block's first write would be the file system's business again. */
-async function layOut(path: string): Promise<void> {
-  const bytes = Buffer.alloc(fileBytes);
-  seal({ level: 1, salt: randomInt(2 ** 32) }).copy(bytes);
-  await using file = await open(`${path}.new`, "w", 0o600);
-  await file.writeFile(bytes);
-  await file.sync();
-  await rename(`${path}.new`, path);
-  await syncDirectory(dirname(path));
+async function layOut(disk: JournalDisk, shape: JournalShape, salt: number): Promise<void> {
+  const bytes = Buffer.alloc(fileBytes(shape));
+  seal({ level: 1, salt }).copy(bytes);
+  const file = await disk.create(`${name}.new`);
+  try {
+    await file.write(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(`${name}.new`, name);
+  await disk.syncDirectory();
 }
 
-function readRecords(bytes: Buffer, salt: number): JournalRecord[] {
+function readRecords(bytes: Buffer, { halfBytes }: JournalShape, salt: number): JournalRecord[] {
   const records: JournalRecord[] = [];
   for (const start of [sectorBytes, sectorBytes + halfBytes]) {
     const half = bytes.subarray(start, start + halfBytes);
@@ -132,21 +161,26 @@ function padded(bytes: number): number {
 }
 
 export class Journal {
-  private readonly handle: FileHandle;
+  readonly largestRecordBytes: number;
+  private readonly file: InPlaceFile;
+  private readonly halfBytes: number;
   private readonly salt: number;
   /** Records are laid here: one is written at a time. */
-  private readonly record = Buffer.alloc(largestRecordBytes);
+  private readonly record: Buffer;
   private half = 0;
   private at = 0;
 
-  constructor(handle: FileHandle, salt: number) {
-    this.handle = handle;
+  constructor(file: InPlaceFile, { halfBytes, largestRecordBytes }: JournalShape, salt: number) {
+    this.file = file;
+    this.halfBytes = halfBytes;
+    this.largestRecordBytes = largestRecordBytes;
     this.salt = salt;
+    this.record = Buffer.alloc(padded(largestRecordBytes));
   }
 
   /** Whether a record of so many bytes has room in the half that is written. */
   fits(bytes: number): boolean {
-    return this.at + padded(bytes) <= halfBytes;
+    return this.at + padded(bytes) <= this.halfBytes;
   }
 
   /** Continues at the start of the other half, which is overwritten. */
@@ -177,13 +211,11 @@ export class Journal {
     record.writeUInt32LE(at, 4);
     record.writeUInt32LE(checksum(record.subarray(0, at), this.salt), 0);
     const end = padded(at);
-    await writeAt(this.handle, record.subarray(0, end), sectorBytes + this.half * halfBytes + this.at);
-    // Where a file can't be opened so that its writes are durable.
-    if (constants.O_DSYNC === undefined) await this.handle.datasync();
+    await this.file.write(record.subarray(0, end), sectorBytes + this.half * this.halfBytes + this.at);
     this.at += end;
   }
 
   close(): Promise<void> {
-    return this.handle.close();
+    return this.file.close();
   }
 }

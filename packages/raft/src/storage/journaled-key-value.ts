@@ -4,12 +4,14 @@
  *
  * J1: what the store does not hold durably is in the journal. A flush is one synced batch with the number of the last
  * record; only then is that half of the journal written again. J2: records bear consecutive numbers, so a damaged or lost
- * one is distinguished from a write that never ended, which has nothing after it.
+ * one is distinguished from a write that never ended, which has nothing after it. J3: what the store and the journal hold at
+ * open may have been written by a process that died before its sync was done; a sync of our own comes before the first
+ * record is written over.
  */
 import { serially } from "@warren/std";
 
 import type { KeyValue, KeyValueOp } from "./disk.ts";
-import { largestRecordBytes, recordBytes, type Journal, type OpenedJournal } from "./journal.ts";
+import { recordBytes, type Journal, type OpenedJournal } from "./journal.ts";
 import { asBuffer } from "./record.ts";
 import { journalCorrupt } from "./refusals.ts";
 
@@ -30,8 +32,7 @@ export function hasJournal(store: KeyValue): boolean {
 /** Brings the store up to its journal. @throws RaftError `RAFT_JOURNAL_CORRUPT` */
 export async function openJournaled(store: KeyValue, { journal, records }: OpenedJournal): Promise<KeyValue> {
   try {
-    const known = recordHeld(store);
-    const held = known ?? 0;
+    const held = recordHeld(store) ?? 0;
     let number = held;
     const missed = new Map<string, KeyValueOp>();
     for (const record of records) {
@@ -39,9 +40,7 @@ export async function openJournaled(store: KeyValue, { journal, records }: Opene
       if (record.number !== ++number) throw journalCorrupt(`record ${number} is damaged or missing`); // J2
       for (const op of record.ops) missed.set(text(op.key), op);
     }
-    if (known === undefined || number > held) {
-      await store.batch([...missed.values(), numbered(number)], { sync: true });
-    }
+    await store.batch([...missed.values(), numbered(number)], { sync: true }); // J3
     return new JournaledKeyValue(store, journal, number);
   } catch (error) {
     await journal.close();
@@ -116,7 +115,7 @@ class JournaledKeyValue implements KeyValue {
   private async write(ops: readonly KeyValueOp[]): Promise<void> {
     const record = this.unrecorded.length === 0 ? ops : [...this.unrecorded, ...ops];
     const bytes = recordBytes(record);
-    if (bytes > largestRecordBytes) return this.through(record);
+    if (bytes > this.journal.largestRecordBytes) return this.through(record);
     if (!this.journal.fits(bytes)) await this.rotate();
     await this.journal.append(this.number + 1, record);
     this.number++;

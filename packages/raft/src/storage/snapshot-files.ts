@@ -60,8 +60,9 @@ function snapshotDamaged(index: number): RaftError {
 export class SnapshotFiles {
   private readonly disk: Disk;
   private readonly keep: number;
-  /** Newest first. */
-  private held: SnapshotFileHead[] = [];
+  /** Newest first; changed by `hold` alone. */
+  private held: readonly SnapshotFileHead[] = [];
+  private listed: readonly SnapshotMetadata[] = [];
   private temporaries = 0;
   /** What has come of a snapshot from elsewhere. */
   private partial: Partial | undefined;
@@ -72,16 +73,17 @@ export class SnapshotFiles {
   }
 
   async load(): Promise<void> {
+    const found: SnapshotFileHead[] = [];
     for (const name of await this.disk.list()) {
       if (name.startsWith(temporary)) await this.disk.remove(name);
       const index = headOf(name);
-      if (index !== undefined) this.held.push(readHead(index, (await this.disk.read(name)) ?? Buffer.alloc(0)));
+      if (index !== undefined) found.push(readHead(index, (await this.disk.read(name)) ?? Buffer.alloc(0)));
     }
-    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+    this.hold(found);
   }
 
   list(): readonly SnapshotMetadata[] {
-    return this.held.map(({ metadata }) => metadata);
+    return this.listed;
   }
 
   async save(metadata: SnapshotMetadata, chunks: AsyncIterable<Uint8Array>): Promise<void> {
@@ -207,8 +209,12 @@ export class SnapshotFiles {
     await this.disk.syncDirectory();
     await this.disk.rename(`${name}.head`, headName(metadata.index));
     await this.disk.syncDirectory();
-    this.held = [head, ...this.held.filter((old) => old.metadata.index !== metadata.index)];
-    this.held.sort((a, b) => b.metadata.index - a.metadata.index);
+    this.hold([head, ...this.held.filter((old) => old.metadata.index !== metadata.index)]);
+  }
+
+  private hold(heads: readonly SnapshotFileHead[]): void {
+    this.held = heads.toSorted((a, b) => b.metadata.index - a.metadata.index);
+    this.listed = this.held.map(({ metadata }) => metadata);
   }
 
   private holds({ index, term }: SnapshotMetadata): boolean {
@@ -251,7 +257,7 @@ export class SnapshotFiles {
   /** Removes the others. */
   async retain(keep: (metadata: SnapshotMetadata) => boolean): Promise<void> {
     const gone = this.held.filter(({ metadata }) => !keep(metadata));
-    this.held = this.held.filter((held) => !gone.includes(held));
+    this.hold(this.held.filter((held) => !gone.includes(held)));
     for (const { metadata } of gone) {
       await this.disk.remove(headName(metadata.index));
       await this.disk.remove(bodyName(metadata.index));

@@ -191,6 +191,21 @@ export const storageContract: readonly ContractCase<Disk>[] = [
     },
   },
   {
+    title: "a compaction removes all that it drops, and no more",
+    async run(disk) {
+      const storage = await open(disk);
+      await storage.write({ hardState: { term: 1, vote: 0, commit: 9 }, entries: entries(1, 10) });
+      await storage.saveSnapshot(metadata(8), chunks("state"));
+      await storage.compact(5);
+      await storage.close();
+      const kv = await disk.openKeyValue();
+      const left: number[] = [];
+      for await (const [key] of kv.iterate(keyOf(0), keyOf(255))) left.push(key.at(-1) as number);
+      await kv.close();
+      assert(left.join(" ") === "6 7 8 9 10", `left in the store: ${left.join(" ")}`);
+    },
+  },
+  {
     title: "what a compaction removes is gone though the process ended before it was",
     async run(disk) {
       await compact(disk);

@@ -46,6 +46,13 @@ describe("the log", () => {
     );
   });
 
+  test("a slice of exactly its size ends where it does, though it goes on from what is on disk", () => {
+    const { log } = logOf([1, 1, 1, 1], 2);
+    const size = entriesSize([entry(1, 1)]);
+    expect(log.slice(1, 5, 3 * size)?.map(({ index }) => index)).toEqual([1, 2, 3]);
+    expect(log.slice(1, 5, 3 * size - 1)?.map(({ index }) => index)).toEqual([1, 2]);
+  });
+
   test("a slice keeps to its size, but for a first entry that is larger", () => {
     fc.assert(
       fc.property(

@@ -40,6 +40,21 @@ describe("the window of messages in flight", () => {
   });
 });
 
+test("a window that grew while it was not at its beginning frees what it holds, oldest first", () => {
+  const window = new Inflights(8, 1_000);
+  for (const index of [1, 2]) window.add(index, 1);
+  window.freeUpTo(1);
+  for (const index of [3, 4, 5]) window.add(index, 1);
+  for (const [freed, left] of [
+    [2, 3],
+    [3, 2],
+    [5, 0],
+  ] as const) {
+    window.freeUpTo(freed);
+    expect(window.count).toBe(left);
+  }
+});
+
 const fresh = (): Progress => new Progress(0, 1, new Inflights(3, 1_000), false, true);
 
 describe("a follower's progress", () => {
@@ -54,12 +69,15 @@ describe("a follower's progress", () => {
         const progress = fresh();
         for (const { kind, a, b } of plan) {
           const { match } = progress;
+          // As a leader does: an acknowledgement frees the window, a rejection ends the stream.
           if (kind === "probe") progress.becomeProbe();
           else if (kind === "replicate") progress.becomeReplicate();
           else if (kind === "snapshot") progress.becomeSnapshot(Math.max(a, match));
-          else if (kind === "ack") progress.maybeUpdate(a);
-          else if (kind === "reject") progress.maybeDecreaseTo(a, b);
-          else if (!progress.isPaused()) progress.sentEntries(1, 10);
+          else if (kind === "ack") {
+            if (progress.maybeUpdate(a)) progress.inflights.freeUpTo(a);
+          } else if (kind === "reject") {
+            if (progress.maybeDecreaseTo(a, b) && progress.state === "StateReplicate") progress.becomeProbe();
+          } else if (!progress.isPaused()) progress.sentEntries(1, 10);
           expect(progress.match).toBeGreaterThanOrEqual(match);
           expect(progress.next).toBeGreaterThan(progress.match);
         }

@@ -14,6 +14,8 @@ export interface GeneratedMutation {
   readonly rule: string;
   readonly before: string;
   readonly after: string;
+  /** Which one it is, from 1, of those that the rule makes of lines like this in the file. */
+  readonly nth: number;
 }
 
 interface Rule {
@@ -67,6 +69,7 @@ const idle =
 /** Every mutation there is, in the order of files and lines. */
 export function generate(): GeneratedMutation[] {
   const found: GeneratedMutation[] = [];
+  const seen = new Map<string, number>();
   for (const folder of folders) {
     for (const name of readdirSync(join(source, folder)).sort()) {
       if (!name.endsWith(".ts") || name === "index.ts" || name === "describe.ts" || name === "metrics.ts") continue;
@@ -76,7 +79,11 @@ export function generate(): GeneratedMutation[] {
         if (idle.test(before)) return;
         for (const { name: rule, change } of rules) {
           const after = change(before, lines[at + 1] ?? "");
-          if (after !== undefined && after !== before) found.push({ file, line: at + 1, rule, before, after });
+          if (after === undefined || after === before) continue;
+          const alike = `${file} ${rule} ${before.trim()}`;
+          const nth = (seen.get(alike) ?? 0) + 1;
+          seen.set(alike, nth);
+          found.push({ file, line: at + 1, rule, before, after, nth });
         }
       });
     }
@@ -93,6 +100,6 @@ export function applyMutation(text: string, { line, before, after, rule }: Gener
 }
 
 /** What names it in the results, across changes of lines above. */
-export function nameOf({ file, rule, before }: GeneratedMutation): string {
-  return `${file} | ${rule} | ${before.trim()}`;
+export function nameOf({ file, rule, before, nth }: GeneratedMutation): string {
+  return `${file} | ${rule} | ${before.trim()}${nth === 1 ? "" : ` | ${nth}`}`;
 }

@@ -182,6 +182,23 @@ test("a snapshot that is being taken or sent stops when the member ends", async 
   expect(await node.done).toBeUndefined();
 });
 
+test("what fails while a member closes is not why it stops", async () => {
+  const { dependencies, storage } = await make();
+  const log = new RecordingLogger();
+  const node = await start({ ...dependencies, log });
+  await until("it leads", () => node.leadership().ready);
+  const write = Promise.withResolvers<void>();
+  storage.write = () => write.promise;
+  const pending = Promise.allSettled([node.propose(put("a", "1"))]);
+  await until("it is being written", () => node.inspect().busyMs > 0);
+  const closed = node.close();
+  write.reject(new Error("EIO"));
+  await closed;
+  expect((await pending)[0]).toMatchObject({ status: "rejected", reason: { code: "RAFT_OUTCOME_UNKNOWN" } });
+  expect(await node.done).toBeUndefined();
+  expect(log.records.map(({ event }) => event)).not.toContain("raft node stops");
+});
+
 test("a read never sees a state that is being replaced by a snapshot's", async () => {
   const restoring = Promise.withResolvers<void>();
   let held = false;

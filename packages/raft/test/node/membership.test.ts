@@ -248,6 +248,13 @@ describe("entries in the log that can't be applied change nothing, and the membe
     await node.propose(put("a", "1"));
   });
 
+  test("nor do the addresses that come with one", async () => {
+    const disk = memoryDisk();
+    await commit(disk, [change([learn(1)], { ticket: {}, members: [{ id: 1, address: "elsewhere" }] })]);
+    const node = await leading([await start(1, network(), {}, disk)]);
+    expect(node.status().members.map(({ address }) => address)).not.toContain("elsewhere");
+  });
+
   test("a change whose addresses are no addresses is applied without them", async () => {
     for (const context of [
       null,

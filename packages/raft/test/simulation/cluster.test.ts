@@ -8,6 +8,7 @@ function made(members: number, options: Plan["options"] = {}, seed = 3): Simulat
     members,
     syncMs: 2,
     cacheBytes: 1_000_000,
+    journal: { halfBytes: 4_096, largestRecordBytes: 1_024 },
     options: { tickMs: 20, proposalTimeoutMs: 1_500, readTimeoutMs: 1_500, stallMs: 300, ...options },
   };
   const cluster = new SimulatedCluster(seed, { plan });
@@ -146,6 +147,40 @@ describe("ends", () => {
     leader.disk.full = true;
     await cluster.settle(node!.close(), 3_000);
     expect(await cluster.settle(node!.done, 100)).toMatchObject({ code: "RAFT_STORAGE_FAILED" });
+  });
+});
+
+describe("the power", () => {
+  test.each(["during", "after"] as const)(
+    "fails %s the operation that was asked for, once, and what was acknowledged before is there",
+    async (moment) => {
+      const cluster = made(1);
+      const leader = await leaderOf(cluster);
+      await cluster.settle(write(leader, "acknowledged"), 3_000);
+      const before = leader.process;
+      leader.disk.powerCuts.push({ kind: "write in journal", operations: 1, moment });
+      void code(write(leader, "cut"));
+      await cluster.run(3_000, () => cluster.machines.powerCuts.size > 0);
+      expect([...cluster.machines.powerCuts]).toEqual([[`${moment} write in journal`, 1]]);
+      expect(leader.process).not.toBe(before);
+      const again = await leaderOf(cluster);
+      await cluster.settle(again.node!.read(), 3_000);
+      expect(["acknowledged", "cut"]).toContain(again.registers!.state.get("k"));
+      expect(leader.disk.powerCuts).toEqual([]);
+    },
+  );
+
+  test("that fails while a member starts leaves it to start again", async () => {
+    const cluster = made(1);
+    const leader = await leaderOf(cluster);
+    await cluster.settle(write(leader, "acknowledged"), 3_000);
+    cluster.machines.crash(leader, false);
+    leader.disk.powerCuts.push({ kind: "store batch, synced", operations: 1, moment: "during" });
+    cluster.machines.start(leader);
+    await cluster.run(3_000, () => cluster.machines.powerCuts.size > 0);
+    const again = await leaderOf(cluster);
+    await cluster.settle(again.node!.read(), 3_000);
+    expect(again.registers!.state.get("k")).toBe("acknowledged");
   });
 });
 

@@ -8,7 +8,7 @@ for (let seed = first; seed < end; seed += step) {
   let result: SeedResult;
   try {
     const report = await simulate(seed, { plan });
-    const { hash, events, committed, history, violation, linearizable, led, oldProgramsRefused } = report;
+    const { hash, events, committed, history, violation, linearizable, led, oldProgramsRefused, powerCuts } = report;
     const judged = linearizable !== undefined;
     const operations = history.length;
     result = {
@@ -20,11 +20,12 @@ for (let seed = first; seed < end; seed += step) {
       judged,
       led,
       oldProgramsRefused,
+      powerCuts,
       violation: violation?.message,
     };
   } catch (error) {
     const nothing = { hash: 0, events: 0, committed: 0, operations: 0, judged: false, led: new Set<never>() };
-    result = { seed, ...nothing, oldProgramsRefused: 0, violation: String(error) };
+    result = { seed, ...nothing, oldProgramsRefused: 0, powerCuts: new Map(), violation: String(error) };
   }
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread has no origin
   parentPort?.postMessage(result);

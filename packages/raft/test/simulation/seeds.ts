@@ -15,6 +15,8 @@ export interface SeedResult {
   /** With members of two programs: which of them led, and how often the old one was refused. */
   readonly led: SimulationReport["led"];
   readonly oldProgramsRefused: number;
+  /** How often the power failed, by the kind of point. */
+  readonly powerCuts: SimulationReport["powerCuts"];
   /** What was broken; undefined if nothing was. */
   readonly violation: string | undefined;
 }

@@ -34,13 +34,14 @@ const plan = values["mixed-programs"] ? { mixedPrograms: true, chaosMs: 6_000 } 
 for (let seed = first; seed < first + Number(values.seeds); seed++) {
   const trace = values.trace ? { trace: (line: string) => void process.stdout.write(`${line}\n`) } : {};
   const report = await simulate(seed, { ...trace, plan });
-  const { violation, hash, events, simulatedMs, committed, history } = report;
-  const verdict = violation === undefined ? "holds" : violation.message;
+  const { violation, hash, events, simulatedMs, committed, history, linearizable } = report;
+  const holds = violation === undefined && linearizable === true;
+  const verdict = holds ? "holds" : (violation?.message ?? "nobody knows whether its history is linearizable");
   process.stdout.write(
     `seed ${seed}: ${verdict} (trace ${hash.toString(16).padStart(8, "0")}, ${events} events in ` +
       `${(simulatedMs / 1_000).toFixed(1)} s, ${committed} entries, ${history.length} operations)\n`,
   );
   if (values.history !== undefined) await writeFile(values.history, writeHistory(history));
-  if (violation !== undefined) failed++;
+  if (!holds) failed++;
 }
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,12 +1,13 @@
 import { constants } from "node:fs";
-import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Random } from "@warren/std";
-import { seededRandom } from "@warren/std/testing";
+import { seededRandom, until } from "@warren/std/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { memoryDisk, openFileDisk, openLogStorage, type KeyValue, type KeyValueOp } from "../../src/index.ts";
+import { filesIn } from "../../src/storage/file-disk.ts";
 import { openJournal, type Journal } from "../../src/storage/journal.ts";
 import { hasJournal, openJournaled } from "../../src/storage/journaled-key-value.ts";
 import { seal } from "../../src/storage/record.ts";
@@ -77,7 +78,7 @@ async function spoil(at: number): Promise<void> {
 /** Opened on a store in memory; `leave` ends it as a kill does. */
 async function start(memory: KeyValue): Promise<{ kv: KeyValue; store: Store; leave: () => Promise<void> }> {
   const store = new Store(memory);
-  const opened = await openJournal(path, hasJournal(memory));
+  const opened = await openJournal(filesIn(directory), { known: hasJournal(memory) });
   return { kv: await openJournaled(store.kv, opened), store, leave: () => opened.journal.close() };
 }
 
@@ -159,10 +160,11 @@ describe("a journal", () => {
 
   test("bytes of a user's that look like a record are none", async () => {
     const crafted = join(directory, "crafted");
-    const other = await openJournal(crafted, false);
+    await mkdir(crafted);
+    const other = await openJournal(filesIn(crafted), { known: false });
     await other.journal.append(2, [put("k", "forged")]);
     await other.journal.close();
-    const record = (await readFile(crafted)).subarray(sectorBytes, 2 * sectorBytes);
+    const record = (await readFile(join(crafted, "journal"))).subarray(sectorBytes, 2 * sectorBytes);
     const memory = await memoryDisk().openKeyValue();
     const first = await start(memory);
     // The value's middle begins a sector.
@@ -207,6 +209,24 @@ describe("a journal", () => {
     await leave();
   });
 
+  test("what a killed process left in the store without a sync is synced before the first record is written over", async () => {
+    const memory = await memoryDisk().openKeyValue();
+    const first = await start(memory);
+    await first.kv.batch([put("k", "v")], { sync: true });
+    // All of it is in the store.
+    await first.kv.close();
+    const store = new Store(memory);
+    const { journal, records } = await openJournal(filesIn(directory), { known: true });
+    const before = await readFile(path);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    store.held = promise;
+    const opening = openJournaled(store.kv, { journal, records });
+    await until("a synced batch is under way", () => store.batches === 1);
+    expect(await readFile(path)).toEqual(before);
+    resolve();
+    await (await opening).close();
+  });
+
   test("a store that fails behind it fails the next batch that needs it, and all after", async () => {
     const memory = await memoryDisk().openKeyValue();
     const { kv, store, leave } = await start(memory);
@@ -219,8 +239,10 @@ describe("a journal", () => {
   });
 
   test("its writes are durable when they return: the file is open so", async () => {
-    const { journal } = await openJournal(path, false);
-    const { fd } = (journal as unknown as { handle: { fd: number } }).handle;
+    const { journal } = await openJournal(filesIn(directory), { known: false });
+    const open = await readdir("/proc/self/fd");
+    const links = await Promise.all(open.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+    const fd = open[links.indexOf(path)];
     const flags = /^flags:\s+(\d+)$/mu.exec(await readFile(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? "";
     expect(Number.parseInt(flags, 8) & constants.O_DSYNC).toBe(constants.O_DSYNC);
     await journal.close();
@@ -251,7 +273,7 @@ describe("a store behind a journal, killed at any moment", () => {
       };
       for (let run = 0; run < 4; run++) {
         const store = new Store(memory, random);
-        const { journal, ...found } = await openJournal(path, hasJournal(memory));
+        const { journal, ...found } = await openJournal(filesIn(directory), { known: hasJournal(memory) });
         const kv = await openJournaled(store.kv, { journal, ...found });
         expect(await dump(kv)).toBe(state());
         // What may be there after a crash: the state at the last synced batch, or any since.
@@ -272,7 +294,10 @@ describe("a store behind a journal, killed at any moment", () => {
         }
         await crashIn(kv, store, journal, random, () => Array.from({ length: 1 + random.int(4) }, randomOp));
         possible.push(state());
-        const again = await openJournaled(new Store(memory).kv, await openJournal(path, hasJournal(memory)));
+        const again = await openJournaled(
+          new Store(memory).kv,
+          await openJournal(filesIn(directory), { known: hasJournal(memory) }),
+        );
         const left = await dump(again);
         expect(possible).toContain(left);
         model.clear();

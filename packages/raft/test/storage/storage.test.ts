@@ -2,13 +2,24 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { seededRandom } from "@warren/std/testing";
 import { describe, expect, test, vi } from "vitest";
 
 import { memoryDisk, openFileDisk, openLogStorage, RaftError } from "../../src/index.ts";
 import { storageContract } from "../../src/testing/index.ts";
+import { SimulatedDisk } from "../../src/testing/simulation/disk.ts";
+import { Process, Scheduler } from "../../src/testing/simulation/scheduler.ts";
 
 // LevelDB and its syncs wait for whatever else the machine does.
 vi.setConfig({ testTimeout: 60_000 });
+
+/** Time passes wherever something waits for it. */
+async function passTime(scheduler: Scheduler, over: () => boolean): Promise<void> {
+  while (!over()) {
+    await scheduler.run(Number.POSITIVE_INFINITY, over);
+    await new Promise(setImmediate);
+  }
+}
 
 describe("storage on a disk in memory", () => {
   for (const { title, ...one } of storageContract) test(title, () => one.run(memoryDisk()));
@@ -23,6 +34,28 @@ describe.for([true, false])("storage on LevelDB and files, with a journal: %s", 
       } finally {
         await rm(directory, { recursive: true });
       }
+    });
+  }
+});
+
+describe.for([
+  ["no journal", undefined],
+  ["a small journal", { halfBytes: 4_096, largestRecordBytes: 1_024 }],
+  ["a journal of the usual size", { halfBytes: 128 * 1_024, largestRecordBytes: 16 * 1_024 }],
+] as const)("storage on a simulated disk with %s", ([, journal]) => {
+  for (const { title, ...one } of storageContract) {
+    test(title, async () => {
+      const scheduler = new Scheduler();
+      const disk = new SimulatedDisk(scheduler, seededRandom(1), journal, {
+        durable: () => undefined,
+        notDurable: (key) => expect.unreachable(`${key} is not durable`),
+        failed: () => undefined,
+        powerCut: () => false,
+        cutAt: () => undefined,
+      });
+      let over = false;
+      const work = one.run(disk.mount(new Process())).finally(() => (over = true));
+      await Promise.all([work, passTime(scheduler, () => over)]);
     });
   }
 });

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { encodeFrame, FrameReader } from "../../src/transport/grpc-frames.ts";
+import { encodeFrame, FrameReader, maxMessageBytes } from "../../src/transport/grpc-frames.ts";
 
 test("frames read back however the stream is cut", () => {
   const bodies = fc.array(fc.uint8Array({ maxLength: 400 }), { maxLength: 6 });
@@ -24,6 +24,14 @@ test("a frame is laid as protobuf and gRPC say", () => {
   expect(encodeFrame(Buffer.alloc(300, 7)).subarray(0, 9)).toEqual(Buffer.from([0, 0, 0, 1, 47, 0x0a, 0xac, 0x02, 7]));
   // The field may be left out when it is empty.
   expect(new FrameReader().read(Buffer.from([0, 0, 0, 0, 0]))).toEqual([Buffer.alloc(0)]);
+});
+
+test("a frame of the largest size is waited for, a larger one is not", () => {
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(maxMessageBytes, 1);
+  expect(new FrameReader().read(head)).toEqual([]);
+  head.writeUInt32BE(maxMessageBytes + 1, 1);
+  expect(() => new FrameReader().read(head)).toThrow("are the most");
 });
 
 test.each([

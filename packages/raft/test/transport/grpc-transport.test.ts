@@ -137,12 +137,14 @@ test("a message in another member's name ends the call it came on, and what a fo
   await closeAll();
 });
 
+const confState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+const metadata = { index: 5, term: 1, confState };
+const snapshot = { metadata, data: new Uint8Array(0) };
+const announced = message("MsgSnap", { from: 1, to: 2, snapshot });
+
 test("a snapshot that is announced in another member's name is refused", async () => {
   const [one, two] = [await start(1), await start(2)];
   one.transport.setPeers([at(2, two)]);
-  const confState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
-  const metadata = { index: 5, term: 1, confState };
-  const snapshot = { metadata, data: new Uint8Array(0) };
   const send = (from: number): Promise<void> => {
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield Buffer.from("state");
@@ -158,6 +160,25 @@ test("a snapshot that is announced in another member's name is refused", async (
   await expect(send(3)).rejects.toMatchObject({ code: "RAFT_PEER_UNREACHABLE" });
   await send(1);
   expect(two.received.filter(({ type }) => type === "MsgSnap").map(({ from }) => from)).toEqual([1]);
+  await closeAll();
+});
+
+test("a snapshot that is on its way ends when its sender closes", async () => {
+  // Time stands still: whoever waits for a reply, waits for ever.
+  const [one, two] = [await start(1, { clock: new FakeClock() }), await start(2)];
+  one.transport.setPeers([at(2, two)]);
+  await sendUntil(one, 2, () => two.received.length > 0);
+  const read = Promise.withResolvers<void>();
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from("sta");
+    // The receiver waits for the rest, the sender for a reply.
+    read.resolve();
+  }
+  const sent = one.transport.sendSnapshot(announced, { metadata, bytes: 5, checksum: 0, chunks: chunks() });
+  const failure = expect(sent).rejects.toMatchObject({ code: "RAFT_PEER_UNREACHABLE" });
+  await read.promise;
+  await one.transport.close();
+  await failure;
   await closeAll();
 });
 
@@ -219,10 +240,10 @@ test("a connection that falls silent, or is never made, is given up", async () =
 
 describe("another's gRPC", () => {
   const frame = { serialize: (body: Uint8Array) => framed(body), deserialize: (bytes: Buffer) => bytes };
-  const method = (name: string): object => ({
+  const method = (name: string, responseStream = false): object => ({
     path: `/warren.raft.v1.Raft/${name}`,
     requestStream: true,
-    responseStream: false,
+    responseStream,
     requestSerialize: frame.serialize,
     requestDeserialize: frame.deserialize,
     responseSerialize: frame.serialize,
@@ -230,7 +251,9 @@ describe("another's gRPC", () => {
   });
   /** `Frame { bytes body = 1 }`. */
   function framed(body: Uint8Array): Buffer {
-    return Buffer.concat([Buffer.from([0x0a, body.length]), body]);
+    const { length } = body;
+    const varint = length < 128 ? [length] : [(length & 127) | 128, length >> 7];
+    return Buffer.concat([Buffer.from([0x0a, ...varint]), body]);
   }
   const heartbeat = encodeMessages([message("MsgHeartbeat", { from: 1, to: 2 })]);
 
@@ -238,7 +261,7 @@ describe("another's gRPC", () => {
     const two = await start(2);
     const { ca, cert, key } = await readCertificate(directory, "member-1");
     const Raft = makeGenericClientConstructor(
-      { messages: method("Messages"), other: method("Other") } as never,
+      { messages: method("Messages"), other: method("Other"), snapshot: method("Snapshot", true) } as never,
       "Raft",
     );
     const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
@@ -249,17 +272,22 @@ describe("another's gRPC", () => {
       for (const [name, value] of Object.entries(said)) made.set(`warren-raft-${name}`, value);
       return made;
     };
-    const call = (name: string, from: string): Promise<string> =>
+    const call = (name: string, from: string, ...bodies: readonly Uint8Array[]): Promise<string> =>
       new Promise((resolve) => {
-        const stream = client[name]?.(metadata(from), (error: Error | null) => resolve(error?.message ?? "answered"));
-        stream.on("error", () => undefined);
-        stream.write(heartbeat);
+        const done = (error: Error | null): void => resolve(error?.message ?? "answered");
+        const stream = name === "snapshot" ? client[name]?.(metadata(from)) : client[name]?.(metadata(from), done);
+        stream.on("error", done).on("data", () => undefined);
+        for (const body of bodies) stream.write(body);
         stream.end();
       });
-    expect(await call("messages", "1")).toBe("answered");
+    expect(await call("messages", "1", heartbeat)).toBe("answered");
     expect(two.received).toMatchObject([{ type: "MsgHeartbeat", from: 1 }]);
-    expect(await call("messages", "3")).toMatch(/^9 FAILED_PRECONDITION: .*does not name member-3/u);
-    expect(await call("other", "1")).toMatch(/^12 UNIMPLEMENTED/u);
+    expect(await call("messages", "3", heartbeat)).toMatch(/^9 FAILED_PRECONDITION: .*does not name member-3/u);
+    expect(await call("other", "1", heartbeat)).toMatch(/^12 UNIMPLEMENTED/u);
+    // A snapshot without its last frame is none, and what came of it may be gone on with.
+    const head = [encodeMessages([announced]), Buffer.from(JSON.stringify({ bytes: 5, checksum: 0 }))];
+    expect(await call("snapshot", "1", ...head, Buffer.from("sta"))).toMatch(/a snapshot ended before its end$/u);
+    expect(two.received.filter(({ type }) => type === "MsgSnap")).toEqual([]);
     client.close();
     await closeAll();
   });

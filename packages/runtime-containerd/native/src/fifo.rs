@@ -1,4 +1,4 @@
-//! Named pipes: Node has no call that makes one.
+//! Named pipes, which Node can't create.
 
 use std::ffi::CString;
 use std::io::{Error, Result};

@@ -1,8 +1,9 @@
-//! Fills an empty directory with what an image has at a path: owners, modes, times, links, extended attributes.
+//! Copies a directory of an image into an empty directory, with owners, modes, times, links and extended attributes.
 //!
-//! F1 Nothing of the target is followed: every entry is made new, by name in a directory that is held open, so a
-//!    process that has the target too can't lead a copy elsewhere.
-//! F2 The target has a mark while it is filled. One that still has it was cut off: it is emptied and filled anew.
+//! F1 No link in the target is followed: every entry is created by name in a directory that is held open, so a process
+//!    that also uses the target can't redirect a copy.
+//! F2 The target has a marker while it is filled. A target that still has one was interrupted: it is emptied and filled
+//!    anew.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
@@ -15,11 +16,11 @@ use std::path::PathBuf;
 use crate::image::Root;
 
 const MARK: &CStr = c".warren-filling";
-/// Deeper trees than any image has; each level holds descriptors open.
+/// Greatest depth of a tree, deeper than any image's; each level holds descriptors open.
 const MOST_LEVELS: u32 = 256;
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
-/// Whether there was something to fill the target with, and room for it.
+/// Whether the image has a directory there and the target was empty.
 pub fn fill(root: &Root, from: &str, to: &str) -> Result<bool> {
     let source = match root.resolve(from, libc::O_RDONLY | libc::O_DIRECTORY) {
         Ok(source) => source,
@@ -40,7 +41,7 @@ pub fn fill(root: &Root, from: &str, to: &str) -> Result<bool> {
     copy_entries(&source, &target, 0)?;
     // SAFETY: plain system calls on valid descriptors and strings.
     unsafe {
-        // Before the mark goes, all that it is the mark of is on disk.
+        // Everything is on disk before the marker is removed.
         check(libc::syncfs(target.as_raw_fd()))?;
         check(libc::unlinkat(target.as_raw_fd(), MARK.as_ptr(), 0))?;
     }
@@ -88,7 +89,7 @@ fn copy(source: &OwnedFd, target: &OwnedFd, name: &CStr, level: u32) -> Result<(
             check(libc::mknodat(to, name.as_ptr(), mode, metadata.rdev()))?;
             check(libc::fchmodat(to, name.as_ptr(), mode & 0o7777, 0))?;
         } else {
-            return Ok(()); // a socket is nothing without who listens
+            return Ok(()); // a socket is of no use without its listener
         }
         check(libc::fchownat(to, name.as_ptr(), metadata.uid(), metadata.gid(), libc::AT_SYMLINK_NOFOLLOW))
     }
@@ -103,7 +104,7 @@ fn by_number((directory, name): &(RawFd, CString)) -> PathBuf {
     PathBuf::from(format!("/proc/thread-self/fd/{directory}")).join(OsStr::from_bytes(name.to_bytes()))
 }
 
-/// Owner first, which takes set-user-id bits and capabilities away.
+/// The owner is set first, since that clears set-user-id bits and capabilities.
 fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let metadata = File::from(from.try_clone()?).metadata()?;
     let made = to.as_raw_fd();
@@ -122,13 +123,13 @@ fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
 unsafe fn copy_extended(from: &OwnedFd, to: RawFd) -> Result<()> {
     let mut names = vec![0_u8; 64 * 1024];
     let mut value = vec![0_u8; 64 * 1024];
-    // SAFETY: the buffers are as long as is said.
+    // SAFETY: the buffers have the given lengths.
     let length = unsafe { libc::flistxattr(from.as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
     if length < 0 {
         return unsupported(Error::last_os_error());
     }
     for name in names[..length as usize].split(|byte| *byte == 0) {
-        // overlayfs's own are of its layers, and labels of SELinux of their place.
+        // overlayfs's attributes belong to its layers, and SELinux labels to their place.
         if name.is_empty() || name.starts_with(b"trusted.overlay.") || name == b"security.selinux" {
             continue;
         }
@@ -144,7 +145,7 @@ unsafe fn copy_extended(from: &OwnedFd, to: RawFd) -> Result<()> {
     Ok(())
 }
 
-/// Not every file system has them.
+/// Ignores the error of a file system without extended attributes.
 fn unsupported(error: Error) -> Result<()> {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP | libc::ENODATA | libc::EPERM) => Ok(()),
@@ -267,7 +268,7 @@ mod tests {
         symlink("inner/file", place.at("image/data/link")).unwrap();
         symlink("/data", place.at("image/elsewhere")).unwrap();
         File::open(place.at("image/data/inner/file")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        // By a link of the image, which means its own root.
+        // By a link of the image, which is relative to the image's root.
         assert!(place.fill("/elsewhere").unwrap());
         assert_eq!(names(&place.at("volume")), ["inner", "link"]);
         assert_eq!(fs::read_link(place.at("volume/link")).unwrap(), Path::new("inner/file"));

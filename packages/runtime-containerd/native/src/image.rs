@@ -1,4 +1,4 @@
-//! The root of a container or of an image, as its own processes would see it.
+//! The root directory of a container or an image: paths are resolved as its own processes would.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -13,7 +13,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// The directory that a path of the machine names, as `/proc/PID/root` does.
+    /// The root at a path of the machine, such as `/proc/PID/root`.
     pub fn open(path: &str) -> Result<Self> {
         let path = CString::new(path)?;
         // SAFETY: a valid string; the descriptor is ours.
@@ -21,13 +21,13 @@ impl Root {
             .map(|directory| Self { directory })
     }
 
-    /// An image's layers as one, the upper one first, mounted where only this thread sees it.
+    /// The union of an image's layers, the upper one first, mounted in a mount namespace of this thread.
     ///
-    /// `scratch` is a directory that is mounted on; several may at once, since none sees the others.
+    /// `scratch` is the mount point; threads may share it, since each has a mount namespace of its own.
     pub fn of_layers(scratch: &str, layers: &[&str]) -> Result<Self> {
         match layers {
             [] => Err(Error::from_raw_os_error(libc::EINVAL)),
-            // overlayfs takes two at least.
+            // overlayfs needs at least two.
             [only] => Self::open(only),
             _ => {
                 let target = CString::new(scratch)?;
@@ -46,9 +46,9 @@ impl Root {
         }
     }
 
-    /// A regular file of at most `most` bytes: EFBIG for a longer one, EINVAL for what is no file.
+    /// Reads a regular file of at most `most` bytes: EFBIG for a longer one, EINVAL for other kinds.
     pub fn read(&self, path: &str, most: u64) -> Result<Vec<u8>> {
-        // Without O_NONBLOCK a named pipe would be waited for.
+        // Without O_NONBLOCK opening a named pipe would block.
         let mut file = File::from(self.resolve(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)?);
         if !file.metadata()?.is_file() {
             return Err(Error::from_raw_os_error(libc::EINVAL));
@@ -58,7 +58,7 @@ impl Root {
         if bytes.len() as u64 > most { Err(Error::from_raw_os_error(libc::EFBIG)) } else { Ok(bytes) }
     }
 
-    /// Opens what a path means to a process whose root this is.
+    /// Opens a path as a process with this root would.
     pub fn resolve(&self, path: &str, flags: i32) -> Result<OwnedFd> {
         let path = CString::new(path)?;
         // SAFETY: a plain system call on valid pointers; the descriptor is ours.
@@ -73,7 +73,7 @@ impl Root {
     }
 }
 
-/// Enters the directory that all are below, and gives them as seen from there: a mount's options have one page.
+/// Enters the common parent directory and returns the layers relative to it, since mount options are limited to one page.
 fn enter_common<'a>(layers: &[&'a str]) -> Result<Vec<&'a str>> {
     let mut common = Path::new(layers[0]).parent();
     while let Some(directory) = common {
@@ -83,7 +83,7 @@ fn enter_common<'a>(layers: &[&'a str]) -> Result<Vec<&'a str>> {
         common = directory.parent();
     }
     let directory = common.unwrap_or(Path::new("/"));
-    // SAFETY: plain system calls. The thread leaves the directory that all share first.
+    // SAFETY: plain system calls. The thread first unshares the working directory.
     unsafe { check(libc::unshare(libc::CLONE_FS))? };
     std::env::set_current_dir(directory)?;
     Ok(layers.iter().map(|layer| layer[directory.as_os_str().len()..].trim_start_matches('/')).collect())
@@ -93,7 +93,7 @@ fn check(result: libc::c_int) -> Result<()> {
     if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
-/// SAFETY: `fd` is nobody else's, or negative.
+/// SAFETY: `fd` has no other owner, or is negative.
 unsafe fn owned(fd: i32) -> Result<OwnedFd> {
     if fd < 0 { Err(Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd) }) }
 }

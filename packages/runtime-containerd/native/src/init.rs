@@ -1,5 +1,5 @@
-//! A container's first process. The kernel hands it every orphan, and gives it no default action for signals; so it
-//! starts the command, passes it what it is sent, reaps what ends, and ends as the command did.
+//! A container's first process (PID 1). The kernel makes it the parent of every orphan, and gives it no default action for
+//! signals; so it starts the command, forwards signals to it, reaps processes, and exits as the command did.
 
 use std::ffi::CString;
 use std::io::Error;
@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::process::ExitCode;
 use std::ptr;
 
-/// Shells' exit codes of a command that can't be run, or is not there.
+/// The exit codes of shells for a command that can't be run, or does not exist.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
@@ -36,11 +36,11 @@ pub fn run(command: &[&str]) -> ExitCode {
 /// SAFETY: `before` is a valid set.
 unsafe fn execute(words: &[CString], before: *const libc::sigset_t) -> ExitCode {
     unsafe {
-        // A group of its own, in front of the terminal, so that ^C reaches it and not init.
+        // A process group of its own, in the terminal's foreground, so that ^C reaches it and not init.
         libc::setpgid(0, 0);
         libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
         libc::sigprocmask(libc::SIG_SETMASK, before, ptr::null_mut());
-        // Rust ignores SIGPIPE for itself; the command begins with the default.
+        // Rust ignores SIGPIPE; the command starts with the default.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
         pointers.push(ptr::null());
@@ -63,9 +63,9 @@ unsafe fn supervise(child: libc::pid_t, all: *const libc::sigset_t) -> ExitCode 
                     return ExitCode::from(code);
                 }
             }
-            // Faults of its own can't be passed on, and a stop of init would stop nothing.
+            // Signals of init's own faults can't be forwarded, and stopping init would have no effect.
             libc::SIGTTIN | libc::SIGTTOU => {}
-            // SAFETY: the child is not reaped yet, so its number is its own.
+            // SAFETY: the child is not reaped yet, so its process id is not reused.
             signal => unsafe {
                 libc::kill(child, signal);
             },
@@ -73,7 +73,7 @@ unsafe fn supervise(child: libc::pid_t, all: *const libc::sigset_t) -> ExitCode 
     }
 }
 
-/// Reaps all that ended; gives the command's exit code if it is among them.
+/// Reaps ended processes; returns the command's exit code if it is among them.
 fn reap(child: libc::pid_t) -> Option<u8> {
     let mut code = None;
     loop {

@@ -1,11 +1,11 @@
-//! Keeps a container's output in numbered files of its directory: `1.log`, `2.log`…, a record a line (`record.rs`).
+//! Writes a container's output to numbered files of its directory: `1.log`, `2.log`…, one record per line (`record.rs`).
 //!
-//! L1 The container is never held up: what can't be written (a full disk) is dropped and counted, and the next record
-//!    that can be written says how much is missing.
-//! L2 A file is complete once the next number is there, so a reader needs no lock.
-//! L3 `logger` is in the directory, with our process number, for as long as more may come: until both ends are closed,
-//!    or a SIGUSR1 says that the container has ended. A shim holds its ends open, and this process' number in mind, for
-//!    as long as it remembers the container; so we stay until it closes them.
+//! L1 The container is never blocked: output that can't be written (a full disk) is dropped and counted, and the next
+//!    record that can be written has the number of missing bytes.
+//! L2 A file is complete once the next one exists, so a reader needs no lock.
+//! L3 The file `logger`, with our process id, exists for as long as more output may come: until both pipes are closed, or
+//!    SIGUSR1 reports that the container has ended. A shim holds its ends of the pipes open, and our process id, for as
+//!    long as it knows the container; so this process stays until the shim closes them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -16,20 +16,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::record::{self, Stamp};
 
-/// Descriptors that a shim passes: the container's output, its errors, and one that is closed to say "go on".
+/// Descriptors from the shim: the container's stdout and stderr, and one that is closed to report that we are ready.
 const STDOUT: i32 = 3;
 const STDERR: i32 = 4;
 const READY: i32 = 5;
-/// A longer line is kept in pieces.
+/// A longer line is written in pieces.
 const PIECE_BYTES: usize = 16 * 1024;
-/// Read at once. A record is up to 41 bytes longer than its line, so a batch of empty lines takes forty times this.
+/// Bytes of one read. A record is up to 41 bytes longer than its line, so a batch of empty lines takes forty times this.
 const READ_BYTES: usize = 16 * 1024;
 
 pub struct Options {
     directory: PathBuf,
     file_bytes: u64,
     files: u64,
-    /// All output is on the first descriptor; nobody ever closes the second.
+    /// With a terminal all output is on the first descriptor, and the second is never closed.
     tty: bool,
 }
 
@@ -53,7 +53,7 @@ extern "C" fn on_signal(number: libc::c_int) {
     flag.store(true, Ordering::Relaxed);
 }
 
-/// Takes both signals; they are let in only while `ppoll` waits with the mask that this gives, so none is missed.
+/// Installs handlers of both signals. They are blocked except while `ppoll` waits with the returned mask, so none is missed.
 fn take_signals() -> libc::sigset_t {
     // SAFETY: plain system calls; the sets are written before they are read.
     unsafe {
@@ -89,11 +89,11 @@ pub fn run(options: &Options) -> Result<()> {
     let mut settled = false;
     while !sources.is_empty() {
         let ending = ASKED_TO_END.load(Ordering::Relaxed);
-        // A terminal's pipe ends by itself, after what the shim still had of it.
+        // A terminal's pipe ends by itself, after the output that the shim still had.
         let settling = !settled && !options.tty && CONTAINER_ENDED.load(Ordering::Relaxed);
         let ready = wait(&sources, &waiting, ending || settling)?;
         let idle = !ready.contains(&true);
-        // Time may be set back; the order of records says more than the clock.
+        // The wall clock may be set back; times of records never decrease.
         last = last.max(Stamp::now());
         batch.clear();
         for (source, ready) in sources.iter_mut().zip(ready) {
@@ -116,7 +116,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Which sources have something, or their end. With `at_once` it does not wait.
+/// Which sources have data, or have ended. With `at_once` it does not wait.
 fn wait(sources: &[Source], mask: &libc::sigset_t, at_once: bool) -> Result<Vec<bool>> {
     let mut polled: Vec<libc::pollfd> = sources
         .iter()
@@ -137,7 +137,7 @@ struct Source {
     name: &'static str,
     file: File,
     open: bool,
-    /// What came after the last line feed; shorter than a piece.
+    /// Bytes after the last line feed; fewer than a piece.
     rest: Vec<u8>,
 }
 
@@ -154,7 +154,7 @@ impl Source {
         Ok(Self { name, file, open: true, rest: Vec::new() })
     }
 
-    /// Reads once, and appends what became whole.
+    /// Reads once, and appends complete lines and pieces.
     fn read(&mut self, out: &mut Vec<u8>, at: Stamp) {
         let mut buffer = [0; READ_BYTES];
         match self.file.read(&mut buffer) {
@@ -175,8 +175,8 @@ impl Source {
         self.push(data, out, at);
     }
 
-    /// Adds to the line that is not whole yet. A piece goes out only when more than it follows, so that the last
-    /// piece of a line is never empty.
+    /// Adds to the incomplete line. A piece is written only when more bytes follow it, so that the last piece of a
+    /// line is never empty.
     fn push(&mut self, mut data: &[u8], out: &mut Vec<u8>, at: Stamp) {
         while self.rest.len() + data.len() > PIECE_BYTES {
             let (now, later) = data.split_at(PIECE_BYTES - self.rest.len());
@@ -198,11 +198,11 @@ impl Source {
 
 struct Files<'a> {
     options: &'a Options,
-    /// Of the newest file.
+    /// Number of the newest file.
     number: u64,
     file: Option<File>,
     bytes: u64,
-    /// Dropped since the last record that could be written (L1).
+    /// Bytes that were dropped since the last record that could be written (L1).
     missing: u64,
 }
 
@@ -210,13 +210,13 @@ impl<'a> Files<'a> {
     fn open(options: &'a Options) -> Self {
         let mut files = Self { options, number: newest(&options.directory), file: None, bytes: 0, missing: 0 };
         let pid = std::process::id().to_string();
-        // L3. Where it can't be written the reader takes the log for ended, which is better than none.
+        // L3. Where it can't be written readers assume that the log has ended, which is better than no log.
         let _ = fs::write(options.directory.join("logger"), pid);
         let _ = files.next();
         files
     }
 
-    /// L2: the next file is made once nothing more goes to the last one.
+    /// L2: the next file is created once the last one is complete.
     fn next(&mut self) -> Result<()> {
         let path = self.path(self.number + 1);
         let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
@@ -233,11 +233,11 @@ impl<'a> Files<'a> {
         self.options.directory.join(format!("{number}.log"))
     }
 
-    /// Whole records, each to the file that it fits in or the one that it fills.
+    /// Writes whole records, and begins a new file after the record that fills one.
     fn write(&mut self, mut records: &[u8], at: Stamp) {
         while !records.is_empty() {
             if self.file.is_none() || self.bytes >= self.options.file_bytes {
-                // Without room for a new file the last one goes on.
+                // Without room for a new file the last one is continued.
                 let _ = self.next();
             }
             let (now, later) = records.split_at(self.fitting(records));
@@ -249,7 +249,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// How much of `records` goes to this file: up to the end of the record that fills it.
+    /// Length of the part of `records` for this file: up to the end of the record that fills it.
     fn fitting(&self, records: &[u8]) -> usize {
         let room = self.options.file_bytes.saturating_sub(self.bytes) as usize;
         if room == 0 || records.len() <= room {
@@ -271,7 +271,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// All or nothing.
+    /// Appends all of `data`, or nothing.
     fn append(&mut self, data: &[u8]) -> Result<()> {
         let Some(file) = self.file.as_mut() else { return Err(Error::from(ErrorKind::NotFound)) };
         if let Err(error) = file.write_all(data) {
@@ -303,7 +303,7 @@ mod tests {
         Source { name: "stdout", file: File::open("/dev/null").unwrap(), open: true, rest: Vec::new() }
     }
 
-    /// What stands after the stamp of each record.
+    /// The text after the time stamp of each record.
     fn shown(out: &[u8]) -> Vec<String> {
         let text = String::from_utf8_lossy(out).into_owned();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()

@@ -1,9 +1,9 @@
-//! The part of the runtime that must outlive a worker, or run inside a container, in one small static program:
+//! The parts of the runtime that must outlive a worker, or run inside a container, in one small static program:
 //!
-//! - `log`    keeps a container's output: containerd starts one beside each container (`binary://`)
-//! - `init`   is a container's first process: passes signals on and reaps what is orphaned
-//! - `serve`  does for a worker what needs namespaces, mounts or pipes: one process a worker (`netns`, `image`, `fill`,
-//!   `fifo`)
+//! - `log`    writes a container's log: containerd starts one beside each container (`binary://`)
+//! - `init`   is a container's first process: forwards signals and reaps orphans
+//! - `serve`  does a worker's operations on namespaces, mounts and pipes, one process per worker (`netns`, `image`,
+//!   `fill`, `fifo`)
 
 mod fifo;
 mod fill;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["init", "--", command @ ..] if !command.is_empty() => return init::run(command),
         ["serve"] => serve::run(),
-        // The shim passes what its URI asked for as pairs, in any order.
+        // The shim passes the parameters of its URI as pairs, in any order.
         pairs if !pairs.is_empty() && pairs.len() % 2 == 0 => match log::Options::parse(pairs) {
             Some(options) => log::run(&options),
             None => return usage(),
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("warren-runtime: {error}");
-            // Errno is the exit code, so that the caller need not read a text.
+            // The exit code is errno, so that the caller need not parse a text.
             ExitCode::from(error.raw_os_error().and_then(|n| u8::try_from(n).ok()).unwrap_or(255))
         }
     }

@@ -1,4 +1,4 @@
-//! A container's network namespace: it lives by a mount, with no process in it, and has loopback up.
+//! A container's network namespace: kept by a bind mount, without a process in it, with loopback up.
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
@@ -26,13 +26,13 @@ pub fn create(path: &str) -> Result<()> {
     }
 }
 
-/// One that is not mounted, or not there, is what is wanted.
+/// A path that is not mounted, or does not exist, is no error.
 pub fn delete(path: &str) -> Result<()> {
     let target = CString::new(path)?;
     loop {
-        // SAFETY: a valid string. Detached: a process that still looks at it keeps its own hold.
+        // SAFETY: a valid string. Detached: a process that still uses it keeps its own reference.
         match check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) }) {
-            Ok(()) => continue, // it may have been mounted on twice
+            Ok(()) => continue, // it may be mounted twice
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) || error.kind() == ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         }
@@ -43,7 +43,7 @@ pub fn delete(path: &str) -> Result<()> {
     }
 }
 
-/// SAFETY: none needed by the caller; the request is built here.
+/// SAFETY: no requirement for the caller; the request is built here.
 unsafe fn loopback_up() -> Result<()> {
     unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);

@@ -1,9 +1,9 @@
-//! The form of a log file: the one that Kubernetes' runtimes write, a record a line.
+//! The format of a log file, that of Kubernetes' runtimes: one record per line.
 //!
-//!     2026-01-02T03:04:05.123456789Z stdout F what was written
+//!     2026-01-02T03:04:05.123456789Z stdout F the output
 //!
-//! `F` is a whole line, `P` one without a line feed: the rest comes next, or it was the last. Whatever bytes a
-//! container writes stand as they are, since none of them is a line feed.
+//! `F` is a whole line, `P` one without a line feed: the rest follows in the next record, or the output has ended. Other
+//! bytes are written unchanged.
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {

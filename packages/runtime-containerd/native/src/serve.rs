@@ -1,13 +1,13 @@
-//! Does for the worker what its own process can't do or must not wait for: one process a worker, so that none has to be
-//! started a task. It ends when its input does.
+//! Operations that the worker's own process can't do or that would block it: one process per worker, so that no process has
+//! to be started for each task. It ends when its input ends.
 //!
-//! A request is a frame: its length (u32, little endian), then a number (u32) and words with a NUL between them. Its
-//! answer is a frame too, in any order: length, the request's number, an errno (0: done), and what was asked for, or a
-//! text that says what failed.
+//! A request is a frame: its length (u32, little endian), then a number (u32) and words with a NUL between them. The
+//! response is a frame too, in any order: length, the request's number, an errno (0: success), and the result or an error
+//! text.
 //!
-//! S1 Each request has a thread of its own, which a namespace or a directory that it enters is left with.
-//! S2 Paths of a container or an image are resolved within its root, by the kernel (`openat2`), whatever links are in
-//!    the way, and although the container may change them meanwhile.
+//! S1 Each request has a thread of its own, so that a namespace or directory that it enters ends with it.
+//! S2 Paths of a container or an image are resolved within its root by the kernel (`openat2`), whatever links they have,
+//!    even if the container changes them meanwhile.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ const STACK_BYTES: usize = 1024 * 1024;
 
 pub fn run() -> Result<()> {
     for number in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
-        // SAFETY: a plain system call. The worker says when it is over, by closing our input.
+        // SAFETY: a plain system call. The worker ends us by closing our input.
         unsafe { libc::signal(number, libc::SIG_IGN) };
     }
     let output = Arc::new(Mutex::new(std::io::stdout()));
@@ -33,7 +33,7 @@ pub fn run() -> Result<()> {
                 Ok(words) => perform(&words),
                 Err(error) => Err(error),
             };
-            // A worker that has gone reads no answer.
+            // A worker that has ended reads no response.
             let _ = write_answer(&mut *output.lock().unwrap(), number, answer);
         };
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)?;
@@ -64,7 +64,7 @@ fn perform(words: &[&str]) -> Result<Vec<u8>> {
     }
 }
 
-/// Undefined at the input's end.
+/// None at the end of the input.
 fn read_frame(input: &mut impl Read) -> Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match input.read_exact(&mut length) {

@@ -15,7 +15,7 @@ import type {
 } from "../runtime.ts";
 import { RunningProcess, type FakeProgram } from "./fake-process.ts";
 
-/** The calls of a Runtime that a script can fail, hold and count. */
+/** The calls of a Runtime that a test can fail, hold and count. */
 export type RuntimeCall =
   | "info"
   | "resolveImage"
@@ -35,11 +35,11 @@ export type RuntimeCall =
   | "stats"
   | "purge";
 
-/** Calls that wait, and the word for them to go on. */
+/** Held calls, and their release. */
 export interface FakeHold {
-  /** How many wait now. */
+  /** Number of calls that wait now. */
   readonly waiting: number;
-  /** Lets those that wait go on, and later ones through. */
+  /** Releases them; later calls do not wait. */
   release(): void;
 }
 
@@ -62,14 +62,14 @@ export interface Published {
 
 export interface PublishOptions {
   readonly digest?: string;
-  /** Who may have it. */
+  /** The login that a pull needs. */
   readonly auth?: RegistryAuth;
   readonly config?: Partial<ImageConfig>;
   /** @default the machine's */
   readonly platforms?: readonly Platform[];
 }
 
-/** The newest lines that a fake keeps of one container. */
+/** Lines that a fake keeps of one container, the newest. */
 const keptLines = 100_000;
 
 export class FakeContainer {
@@ -119,21 +119,21 @@ export class FakeContainer {
 }
 
 /**
- * What a fake runtime runs on: containers, images, a registry and their faults. It outlives a FakeRuntime, as
- * containers outlive a worker, and is what a test's script works on.
+ * The machine of a fake runtime: containers, images, a registry and their faults. It outlives a FakeRuntime, as
+ * containers outlive a worker; tests script their events on it.
  */
 export class FakeMachine {
   readonly clock: Clock;
   readonly boot: BootClock;
   readonly info: RuntimeInfo;
-  /** Plays what is started from now on. */
+  /** The program of processes that are started from now on. */
   program: FakeProgram;
-  /** All calls since the beginning, in order; `subject` is a container's id or an image's name. */
+  /** All calls, in order; `subject` is a container's id or an image's name. */
   readonly calls: { readonly call: RuntimeCall; readonly subject: string }[] = [];
   readonly containers: Map<string, FakeContainer> = new Map();
   readonly images: Map<string, Image> = new Map();
   readonly #published = new Map<string, Published>();
-  /** All that was ever published, by its content. */
+  /** All published images, by digest. */
   readonly #byDigest = new Map<string, Published>();
   readonly #withdrawn = new Set<string>();
   readonly #failures = new Map<RuntimeCall, { readonly failure: RuntimeFailure; times: number }>();
@@ -157,7 +157,7 @@ export class FakeMachine {
     };
   }
 
-  /** Puts an image in the registry; with `auth`, for those who show it. A later one of the same name replaces it. */
+  /** Adds an image to the registry; with `auth`, pulls need this login. A later image of the same name replaces it. */
   publish(ref: string, options: PublishOptions = {}): Image {
     const { full } = parseReference(ref);
     const digest = options.digest ?? `sha256:${createHash("sha256").update(full).digest("hex")}`;
@@ -174,7 +174,7 @@ export class FakeMachine {
     return image;
   }
 
-  /** Takes an image out of the registry; what machines have stays. */
+  /** Removes an image from the registry; local copies stay. */
   unpublish(ref: string): void {
     const { full } = parseReference(ref);
     const digest = this.#published.get(full)?.image.digest;
@@ -182,24 +182,24 @@ export class FakeMachine {
     if (digest !== undefined) this.#withdrawn.add(digest);
   }
 
-  /** What the registry has under a tag or a digest. */
+  /** The registry's image of a tag or digest. */
   published(full: string): Published | undefined {
     const { digest } = parseReference(full);
     if (digest === undefined) return this.#published.get(full);
     return this.#withdrawn.has(digest) ? undefined : this.#byDigest.get(digest);
   }
 
-  /** What is known of an image's content, whether or not a registry still has it. */
+  /** An image by its digest, whether or not the registry still has it. */
   content(digest: string): Published | undefined {
     return this.#byDigest.get(digest);
   }
 
-  /** The next `times` such calls fail with this. */
+  /** The next `times` calls of that kind fail. */
   fail(call: RuntimeCall, failure: RuntimeFailure, times = 1): void {
     this.#failures.set(call, { failure, times });
   }
 
-  /** Such calls wait, before they do anything, until released. */
+  /** Calls of that kind wait, before they have any effect, until released. */
   hold(call: RuntimeCall): FakeHold {
     const hold = { waiting: 0, gate: Promise.withResolvers<void>() };
     this.#holds.set(call, hold);
@@ -214,7 +214,7 @@ export class FakeMachine {
     };
   }
 
-  /** The runtime is away: calls fail with `RUNTIME_UNAVAILABLE`, streams of events break; containers go on. */
+  /** Makes the runtime unavailable: calls fail with `RUNTIME_UNAVAILABLE`, event streams break; containers go on. */
   disconnect(): void {
     this.#back ??= Promise.withResolvers();
     for (const listener of this.#listeners) listener({ kind: "away" });
@@ -230,19 +230,19 @@ export class FakeMachine {
     this.#running(id).exit(code);
   }
 
-  /** Ends it for want of memory. */
+  /** Ends it as the kernel's out-of-memory killer does. */
   outOfMemory(id: string): void {
     this.#running(id).outOfMemory();
   }
 
-  /** The runtime loses sight of it, as when its shim is killed. */
+  /** Makes its state `unknown`, as when its shim is killed. */
   lose(id: string): void {
     const container = this.#container(id);
     container.process?.exit(137);
     container.lost = "lost";
   }
 
-  /** The machine goes down and comes back: what had not ended is `unknown`, and its exit is not known. */
+  /** Reboots the machine: running containers become `unknown`. */
   reboot(): void {
     this.disconnect();
     for (const container of this.containers.values()) {
@@ -262,7 +262,7 @@ export class FakeMachine {
     this.#container(id).stats = stats;
   }
 
-  /** What every call of a FakeRuntime begins with. */
+  /** Begins every call of a FakeRuntime. */
   async enter(call: RuntimeCall, subject: string, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     this.calls.push({ call, subject });
@@ -272,8 +272,7 @@ export class FakeMachine {
       hold.waiting += 1;
       await abortable(hold.gate.promise, signal).finally(() => (hold.waiting -= 1));
     }
-    if (this.#back !== undefined)
-      throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime can't be asked: it is away");
+    if (this.#back !== undefined) throw new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime is unavailable");
     const scripted = this.#failures.get(call);
     if (scripted === undefined) return;
     scripted.times -= 1;
@@ -281,7 +280,7 @@ export class FakeMachine {
     throw new RuntimeError(scripted.failure, `${call} ${subject} fails, as scripted: ${scripted.failure.code}`);
   }
 
-  /** Resolves when the runtime is there. */
+  /** Resolves when the runtime is available. */
   async present(signal: AbortSignal): Promise<void> {
     while (this.#back !== undefined) await abortable(this.#back.promise, signal);
   }

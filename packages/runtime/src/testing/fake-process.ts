@@ -3,29 +3,29 @@ import type { ContainerSpec } from "../container-spec.ts";
 import type { ExecSpec, ExitStatus } from "../runtime.ts";
 import { signalNumber } from "../signals.ts";
 
-/** A process of a fake container, as the program that plays it sees it. */
+/** A process of a fake container, for the program that simulates it. */
 export interface FakeProcess {
   readonly container: ContainerSpec;
   /** Undefined for the container's first process. */
   readonly exec: ExecSpec | undefined;
-  /** Command and arguments as given; those of an image are not known here. */
+  /** Command and arguments of the spec; an image's are not known here. */
   readonly args: readonly string[];
-  /** At its end at once where nothing was passed. */
+  /** Empty where no input was passed. */
   readonly stdin: AsyncIterable<Uint8Array>;
-  /** Resolves when a reader took it; at once for a container's log. */
+  /** Resolves when a reader has taken it; at once for a container's log. */
   write(stream: "stdout" | "stderr", data: string | Uint8Array): Promise<void>;
   exit(code: number): void;
-  /** Ends it as the kernel does for want of memory. */
+  /** Ends it as the kernel's out-of-memory killer does. */
   outOfMemory(): void;
-  /** What it does on a signal (`SIGTERM`) instead of ending with 128 + n. Nothing helps against `SIGKILL`. */
+  /** Handles a signal (`SIGTERM`) instead of ending with 128 + n. `SIGKILL` can't be handled. */
   onSignal(handler: (signal: string) => void): void;
   onResize(handler: (columns: number, rows: number) => void): void;
 }
 
-/** Plays a process: called once, when it starts. One that calls nothing runs until a signal ends it. */
+/** Simulates a process: called once, when it starts. Without further calls the process runs until a signal ends it. */
 export type FakeProgram = (process: FakeProcess) => void;
 
-/** The machine's side of a process. */
+/** A process, as the machine controls it. */
 export class RunningProcess implements FakeProcess {
   readonly container: ContainerSpec;
   readonly exec: ExecSpec | undefined;

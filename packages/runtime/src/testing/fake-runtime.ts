@@ -23,10 +23,10 @@ import { checkContainerSpec } from "../spec-validation.ts";
 import { FakeContainer, FakeMachine, type Published, type RuntimeCall } from "./fake-machine.ts";
 import { RunningProcess } from "./fake-process.ts";
 
-/** A layer's worth, for `onProgress`. */
+/** Size of an image, for `onProgress`. */
 const imageBytes = 1_000_000;
 
-/** A runtime in memory. What happens in it is scripted on its `machine`; two with one machine see the same containers. */
+/** A runtime in memory. Events are scripted on its `machine`; two runtimes with one machine share its containers. */
 export class FakeRuntime implements Runtime {
   readonly machine: FakeMachine;
   readonly #closed = new AbortController();
@@ -55,8 +55,9 @@ export class FakeRuntime implements Runtime {
       await this.#enter("resolveImage", reference.full, options.signal);
       return resolved(this.#published(reference.full, options).image.digest, { kind: "registry" });
     } catch (error) {
-      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
-      return resolved(present.digest, { kind: "local", because: error });
+      const here = present ?? this.#pinnedUnder(reference.full);
+      if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
+      return resolved(here.digest, { kind: "local", because: error });
     }
   }
 
@@ -75,18 +76,25 @@ export class FakeRuntime implements Runtime {
       this.machine.images.set(full, image);
       return { ...image, source: { kind: "registry" } };
     } catch (error) {
-      if (!(error instanceof RuntimeError && error.fromRegistry) || present === undefined) throw error;
-      return { ...present, source: { kind: "local", because: error } };
+      const here = present ?? this.#pinnedUnder(full);
+      if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
+      this.machine.images.set(full, { ref: full, digest: here.digest });
+      return { ref: full, digest: here.digest, source: { kind: "local", because: error } };
     }
   }
 
-  /** What is here under the name, or under any with its digest. */
+  /** The local image of the name, or of its digest under any name. */
   #present(full: string): Image | undefined {
     const { digest } = parseReference(full);
     const named = this.machine.images.get(full);
     if (named !== undefined || digest === undefined) return named;
     const same = [...this.machine.images.values()].find((image) => image.digest === digest);
     return same && { ref: full, digest };
+  }
+
+  /** The last that was brought by the tag and a digest. */
+  #pinnedUnder(full: string): Image | undefined {
+    return [...this.machine.images.values()].findLast(({ ref }) => ref.startsWith(`${full}@`));
   }
 
   #published(full: string, { auth: given }: ResolveOptions): Published {
@@ -96,7 +104,7 @@ export class FakeRuntime implements Runtime {
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${registry} has no ${full}`);
     const { auth } = published;
     if (auth && (given?.username !== auth.username || given.password !== auth.password))
-      throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} wants a login`);
+      throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} needs a login`);
     return published;
   }
 
@@ -131,7 +139,7 @@ export class FakeRuntime implements Runtime {
     if (!this.machine.images.has(full))
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
     if (this.machine.containers.has(spec.id))
-      throw new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id: spec.id }, `there is a "${spec.id}" already`);
+      throw new RuntimeError({ code: "RUNTIME_ALREADY_EXISTS", id: spec.id }, `container "${spec.id}" exists already`);
     const container = new FakeContainer(spec, full);
     this.machine.containers.set(spec.id, container);
     return this.machine.status(container);
@@ -202,7 +210,8 @@ export class FakeRuntime implements Runtime {
     try {
       await this.machine.present(ended);
       forget = this.machine.listen((event) => {
-        if (event.kind === "away") queue.fail(new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime went"));
+        if (event.kind === "away")
+          queue.fail(new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "the runtime became unavailable"));
         else queue.push(event);
       });
       yield { kind: "lost" };
@@ -231,7 +240,7 @@ export class FakeRuntime implements Runtime {
       },
       () => this.machine.clock.now(),
       (stream, data) => {
-        // A reader that has gone is no fault of the process.
+        // A reader that has gone does not affect the process.
         const next = written.then(() => writers[stream]?.write(data)).catch(() => undefined);
         written = next;
         return next;
@@ -248,7 +257,7 @@ export class FakeRuntime implements Runtime {
       await Promise.allSettled([writers.stdout?.close(), writers.stderr?.close()]);
       return status;
     });
-    exit.catch(() => undefined); // a caller may look at it later or never
+    exit.catch(() => undefined); // a caller may await it later or never
     this.machine.program(process);
     return {
       exit,

@@ -1,11 +1,11 @@
 /**
- * For those who test against a runtime, or write one.
+ * For tests of what uses a runtime, and of runtimes themselves.
  *
  * - `fake-runtime.ts`     FakeRuntime: a runtime in memory
- * - `fake-machine.ts`     FakeMachine: the containers, images and faults behind it, as a script sees them
- * - `fake-process.ts`     FakeProcess: one process, as the program that plays it sees it
- * - `runtime-contract.ts` runtimeContract: what every Runtime must do
- * - `program.ts`          Program: what the contract's containers do, as a shell script and as a fake's program
+ * - `fake-machine.ts`     FakeMachine: its containers, images and faults, which tests script
+ * - `fake-process.ts`     FakeProcess: one process, for the program that simulates it
+ * - `runtime-contract.ts` runtimeContract: the cases that every Runtime passes
+ * - `program.ts`          Program: a container of the contract suite, as a shell script and as a fake's program
  */
 export { FakeRuntime } from "./fake-runtime.ts";
 export {

@@ -1,21 +1,21 @@
 import { signalNumber } from "../signals.ts";
 import type { FakeProcess } from "./fake-process.ts";
 
-/** One thing that a process of the contract suite does. */
+/** One step of a process of the contract suite. */
 export type Step =
   | { readonly do: "print"; readonly text: string; readonly to?: "stdout" | "stderr" }
   /** Copies standard input to standard output until its end. */
   | { readonly do: "copy" }
   /** Prints `NAME=value`, or `NAME=` where it is not set. */
   | { readonly do: "env"; readonly name: string }
-  /** Goes on only when this signal came. */
+  /** Waits for this signal. */
   | { readonly do: "await"; readonly signal: "USR1" }
-  /** From here on a SIGTERM does nothing. */
+  /** Ignores SIGTERM from here on. */
   | { readonly do: "ignore-term" }
   | { readonly do: "eat-memory" }
-  /** Ends it; without one a program ends with 0. */
+  /** Ends the process; without this step it ends with 0. */
   | { readonly do: "exit"; readonly code: number }
-  /** Goes on until a signal ends it. */
+  /** Runs until a signal ends it. */
   | { readonly do: "run" };
 
 export type Program = readonly Step[];
@@ -44,11 +44,11 @@ export function shellScript(program: Program): string {
         return step satisfies never;
     }
   });
-  // A trap interrupts `wait`, not `sleep`; the second bounds what a signal between two commands costs.
+  // A trap interrupts `wait` but not `sleep`; one second bounds the delay of a signal between two commands.
   return `trap 'exit 143' TERM\ntrap 'came=1' USR1\nwait_a_bit() { sleep 1 & wait $!; }\n${lines.join("\n")}`;
 }
 
-/** The same for a fake. */
+/** Runs the program in a fake process. */
 export function playProgram(program: Program, process: FakeProcess): void {
   let term = true;
   let came: PromiseWithResolvers<void> = Promise.withResolvers();

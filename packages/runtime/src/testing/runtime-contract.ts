@@ -1,4 +1,4 @@
-/** What every `Runtime` must do: cases for any test runner, each failing by a throw. */
+/** The contract of `Runtime`: cases for any test runner, each of which throws if it fails. */
 import { assert, systemBootClock } from "@warren/std";
 import { until } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
@@ -13,21 +13,21 @@ export interface ContractCase<T> {
 
 /** A machine with a runtime, for one case or many; a case removes its containers and expects none of its ids. */
 export interface RuntimeUnderTest {
-  /** A runtime on this machine, as a worker opens it when it starts; the case closes it. */
+  /** Opens a runtime on this machine, as a worker does when it starts; the case closes it. */
   open(): Promise<Runtime>;
-  /** In the registry, with a shell or what else `program` needs. */
+  /** An image in the registry, with a shell or what `program` needs. */
   readonly image: string;
-  /** In the registry too; no container ever uses it. */
+  /** Another image in the registry, which no container uses. */
   readonly otherImage: string;
-  /** Not in the registry, which answers. */
+  /** An image that the registry answers for and does not have. */
   readonly missingImage: string;
-  /** The command and arguments that do this, in a container of `image` and in an exec alike. */
+  /** Command and arguments that run a program, in a container of `image` and in an exec. */
   program(program: Program): readonly string[];
 }
 
 const memoryLimitBytes = 16 * 1024 * 1024;
 
-/** The runtime of a case, with what a case does often. */
+/** The runtime of a case, with helpers. */
 class Rig implements AsyncDisposable {
   readonly runtime: Runtime;
   readonly subject: RuntimeUnderTest;
@@ -52,7 +52,7 @@ class Rig implements AsyncDisposable {
     return (await this.runtime.list()).find((each) => each.id === id)?.state.kind ?? "none";
   }
 
-  /** Reads a container's output on, until it has `text`. */
+  /** Reads a container's output until it has `text`. */
   async saw(id: string, text: string): Promise<void> {
     for await (const { line } of this.runtime.logs(id, { follow: true })) if (decode(line).includes(text)) return;
     throw new Error(`${id} ended without writing "${text}"`);
@@ -125,7 +125,7 @@ const caseOf = (title: string, work: (rig: Rig) => Promise<void>): ContractCase<
 });
 
 const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("a container is created, runs, ends, and is gone when removed", async (rig) => {
+  caseOf("a container is created, runs, ends, and is removed", async (rig) => {
     const { runtime } = rig;
     await rig.create("c-life", [{ do: "run" }], { labels: { task: "t1" } });
     const [status] = (await runtime.list()).filter(({ id }) => id === "c-life");
@@ -175,7 +175,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     abort.abort();
     await reading;
   }),
-  caseOf("kill sends the stop signal, or the one named; a program may take its time", async (rig) => {
+  caseOf("kill sends the stop signal, or the named one, and a program may handle it", async (rig) => {
     await rig.start("c-term", [{ do: "print", text: "ready\n" }, { do: "run" }]);
     await rig.saw("c-term", "ready");
     await rig.runtime.kill("c-term");
@@ -193,7 +193,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.kill("c-stubborn");
     assert((await rig.runtime.wait("c-stubborn")).code === 5, "its own stop signal ends it");
   }),
-  caseOf("a container that runs is removed with all that runs in it", async (rig) => {
+  caseOf("a running container is removed with all its processes", async (rig) => {
     await rig.start("c-busy", [{ do: "print", text: "ready\n" }, { do: "run" }]);
     await rig.saw("c-busy", "ready");
     const waiting = rig.runtime.wait("c-busy").catch((error: unknown) => error);
@@ -203,7 +203,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.create("c-busy", [{ do: "run" }]);
     assert((await rig.state("c-busy")) === "created", "and its id is free");
   }),
-  caseOf("a kill for want of memory is marked as one, in the exit and as an event", async (rig) => {
+  caseOf("an out-of-memory kill is reported in the exit and as an event", async (rig) => {
     const abort = new AbortController();
     const events: ContainerEvent[] = [];
     const reading = (async (): Promise<void> => {
@@ -252,7 +252,7 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
 ];
 
 const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("of two that create one id at once one wins, and its container is whole", async (rig) => {
+  caseOf("of concurrent creates of one id one succeeds, and its container is complete", async (rig) => {
     const results = await Promise.allSettled(
       Array.from({ length: 5 }, () => rig.create("c-race", [{ do: "print", text: "whole\n" }])),
     );
@@ -265,7 +265,7 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert((await code(rig.create("c-race", []))) === "RUNTIME_ALREADY_EXISTS", "a later one loses too");
     assert((await rig.state("c-race")) === "exited", "and changes nothing");
   }),
-  caseOf("what can't be done is refused by code and leaves nothing", async (rig) => {
+  caseOf("an impossible call is refused with a code and leaves nothing", async (rig) => {
     const { runtime, subject } = rig;
     const at = async (id: string): Promise<string> => rig.state(id);
     assert((await code(rig.create("c-bad", [], { workingDir: "x" }))) === "RUNTIME_SPEC_INVALID", "a bad field");
@@ -296,7 +296,7 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert((await code(runtime.start("c-idle"))) === "RUNTIME_WRONG_STATE", "and not again");
     assert((await code(runtime.exec("c-idle", { args: ["true"] }))) === "RUNTIME_WRONG_STATE", "it has ended");
   }),
-  caseOf("a wait that is given up leaves the container alone", async (rig) => {
+  caseOf("an aborted wait leaves the container alone", async (rig) => {
     await rig.start("c-patient", [{ do: "run" }]);
     const abort = new AbortController();
     const waiting = rig.runtime.wait("c-patient", abort.signal).catch((error: unknown) => error);
@@ -317,63 +317,66 @@ const refusalCases: readonly ContractCase<RuntimeUnderTest>[] = [
 ];
 
 const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("logs have both streams' lines in order, whole, with what had no line feed", async (rig) => {
-    const steps: Program = [
-      { do: "print", text: "one\ntw" },
-      { do: "print", text: "o\n\n" },
-      { do: "print", text: "bad\n", to: "stderr" },
-      { do: "print", text: "rest" },
-    ];
-    await rig.start("c-logs", steps);
-    await rig.runtime.wait("c-logs");
-    const lines = await all(rig.runtime.logs("c-logs", { follow: true }));
-    const out = show(lines.filter(({ stream }) => stream === "stdout"));
-    assert(out === "one|two||rest…", `stdout is read, not ${out}`);
-    assert(show(lines.filter(({ stream }) => stream === "stderr")) === "!bad", "stderr is read");
-    assert(
-      lines.every(({ at }, i) => i === 0 || at >= (lines[i - 1]?.at ?? 0)),
-      "times never go back",
-    );
-    assert(show(await all(rig.runtime.logs("c-logs", { tail: 1 }))) === "rest…", "the last");
-    assert((await all(rig.runtime.logs("c-logs", { tail: 0 }))).length === 0, "none");
-    assert((await all(rig.runtime.logs("c-logs", { tail: 99 }))).length === lines.length, "all there are");
-    const last = lines.at(-1)?.at ?? 0;
-    assert((await all(rig.runtime.logs("c-logs", { since: last }))).length > 0, "since is inclusive");
-    assert((await all(rig.runtime.logs("c-logs", { since: last + 1000 }))).length === 0, "and leaves out the earlier");
-  }),
   caseOf(
-    "a follower gets what comes later, and ends with the container, its removal or its own signal",
+    "logs have the lines of both streams, in order and whole, also without a line feed at the end",
     async (rig) => {
       const steps: Program = [
-        { do: "print", text: "first\n" },
-        { do: "await", signal: "USR1" },
-        { do: "print", text: "second\n" },
-        { do: "await", signal: "USR1" },
+        { do: "print", text: "one\ntw" },
+        { do: "print", text: "o\n\n" },
+        { do: "print", text: "bad\n", to: "stderr" },
+        { do: "print", text: "rest" },
       ];
-      await rig.start("c-follow", steps);
-      const seen: string[] = [];
-      const reading = (async (): Promise<void> => {
-        for await (const { line } of rig.runtime.logs("c-follow", { follow: true })) seen.push(decode(line));
-      })();
-      const tailing = all(rig.runtime.logs("c-follow", { follow: true, tail: 0 }));
-      await until("the first line came", () => seen.length === 1);
-      await rig.runtime.kill("c-follow", "USR1");
-      await until("the second line came", () => seen.length === 2);
-      const abort = new AbortController();
-      const aborted = all(rig.runtime.logs("c-follow", { follow: true, signal: abort.signal }));
-      abort.abort();
-      await aborted;
-      await rig.runtime.kill("c-follow", "USR1");
-      await reading;
-      assert(seen.join() === "first,second", `lines in order, not ${seen.join()}`);
-      await tailing;
-      await rig.start("c-follow-2", [{ do: "print", text: "here\n" }, { do: "run" }]);
-      const cut = all(rig.runtime.logs("c-follow-2", { follow: true }));
-      await rig.saw("c-follow-2", "here");
-      await rig.runtime.remove("c-follow-2");
-      await cut;
+      await rig.start("c-logs", steps);
+      await rig.runtime.wait("c-logs");
+      const lines = await all(rig.runtime.logs("c-logs", { follow: true }));
+      const out = show(lines.filter(({ stream }) => stream === "stdout"));
+      assert(out === "one|two||rest…", `stdout is read, not ${out}`);
+      assert(show(lines.filter(({ stream }) => stream === "stderr")) === "!bad", "stderr is read");
+      assert(
+        lines.every(({ at }, i) => i === 0 || at >= (lines[i - 1]?.at ?? 0)),
+        "times never go back",
+      );
+      assert(show(await all(rig.runtime.logs("c-logs", { tail: 1 }))) === "rest…", "the last");
+      assert((await all(rig.runtime.logs("c-logs", { tail: 0 }))).length === 0, "none");
+      assert((await all(rig.runtime.logs("c-logs", { tail: 99 }))).length === lines.length, "all there are");
+      const last = lines.at(-1)?.at ?? 0;
+      assert((await all(rig.runtime.logs("c-logs", { since: last }))).length > 0, "since is inclusive");
+      assert(
+        (await all(rig.runtime.logs("c-logs", { since: last + 1000 }))).length === 0,
+        "and leaves out the earlier",
+      );
     },
   ),
+  caseOf("a follower gets later lines, and ends with the container, its removal or its own signal", async (rig) => {
+    const steps: Program = [
+      { do: "print", text: "first\n" },
+      { do: "await", signal: "USR1" },
+      { do: "print", text: "second\n" },
+      { do: "await", signal: "USR1" },
+    ];
+    await rig.start("c-follow", steps);
+    const seen: string[] = [];
+    const reading = (async (): Promise<void> => {
+      for await (const { line } of rig.runtime.logs("c-follow", { follow: true })) seen.push(decode(line));
+    })();
+    const tailing = all(rig.runtime.logs("c-follow", { follow: true, tail: 0 }));
+    await until("the first line came", () => seen.length === 1);
+    await rig.runtime.kill("c-follow", "USR1");
+    await until("the second line came", () => seen.length === 2);
+    const abort = new AbortController();
+    const aborted = all(rig.runtime.logs("c-follow", { follow: true, signal: abort.signal }));
+    abort.abort();
+    await aborted;
+    await rig.runtime.kill("c-follow", "USR1");
+    await reading;
+    assert(seen.join() === "first,second", `lines in order, not ${seen.join()}`);
+    await tailing;
+    await rig.start("c-follow-2", [{ do: "print", text: "here\n" }, { do: "run" }]);
+    const cut = all(rig.runtime.logs("c-follow-2", { follow: true }));
+    await rig.saw("c-follow-2", "here");
+    await rig.runtime.remove("c-follow-2");
+    await cut;
+  }),
   caseOf("a process beside the first has its own streams, environment and exit code", async (rig) => {
     await rig.start("c-exec", [{ do: "run" }], { env: { OURS: "1" } });
     const steps: Program = [
@@ -411,7 +414,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.kill("c-exec-2", "KILL");
     assert((await second.exit).code !== 0, "the container's end is its end");
   }),
-  caseOf("a process whose caller gave up is ended, before its start and after", async (rig) => {
+  caseOf("a process whose caller aborts is ended, before its start and after", async (rig) => {
     await rig.start("c-given-up", [{ do: "run" }]);
     const args = rig.subject.program([{ do: "print", text: "ready" }, { do: "run" }]);
     const early = AbortSignal.abort(new Error("given up"));
@@ -426,7 +429,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert((ended as Error).message === "given up", "exit rejects with the caller's reason");
     assert((await rig.state("c-given-up")) === "running", "the container is not touched");
   }),
-  caseOf("a long line comes whole and counts once, up to the promised length", async (rig) => {
+  caseOf("a long line is delivered whole and counts once, up to the promised length", async (rig) => {
     const long = "0123456789".repeat(5_000);
     const steps: Program = [
       { do: "print", text: "first\n" },
@@ -438,7 +441,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert(show(await all(rig.runtime.logs("c-long"))) === `first|${long}|last`, "it is one line");
     assert(show(await all(rig.runtime.logs("c-long", { tail: 2 }))) === `${long}|last`, "and counts as one");
   }),
-  caseOf("a container that runs has usage", async (rig) => {
+  caseOf("a running container has usage", async (rig) => {
     await rig.start("c-stats", [{ do: "print", text: "up\n" }, { do: "run" }], { resources: { memoryLimitBytes } });
     await rig.saw("c-stats", "up");
     const stats = await rig.runtime.stats("c-stats");
@@ -469,7 +472,7 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert((aborted as Error).message === "given up", "a pull that is given up rejects with the reason");
   }),
   caseOf(
-    "a reference resolves to a digest, and what is pulled by it is used for ever",
+    "a reference resolves to a digest, and an image that is pulled by it needs no further request",
     async ({ runtime, subject }) => {
       const resolved = await runtime.resolveImage(subject.image);
       assert(resolved.source.kind === "registry" && resolved.platforms.length > 0, "the registry answers");
@@ -492,10 +495,24 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       assert((await code(runtime.inspectImage(subject.missingImage))) === "RUNTIME_IMAGE_NOT_FOUND", "nor is one here");
       await runtime.removeUnusedImages(new Set([subject.image]));
       assert((await runtime.pull(resolved.pinned)).source.kind === "local", "the content is here under another name");
+      // Here by a tag that the registry never had, as one that has lost it: what is here is used.
+      const lost = resolved.ref.replace(/:[^:/]+$/, ":lost");
+      await runtime.pull(`${lost}@${resolved.digest}`);
+      const found = await runtime.resolveImage(lost);
+      assert(found.digest === resolved.digest && found.source.kind === "local", "the tag means what it last meant");
+      assert(found.pinned === `${lost}@${resolved.digest}`, `with its digest, not ${found.pinned}`);
+      const pulled = await runtime.pull(lost);
+      assert(pulled.ref === lost && pulled.digest === resolved.digest, "it is pulled under the tag");
+      assert(
+        pulled.source.kind === "local" && pulled.source.because !== undefined,
+        "and the registry's answer is told",
+      );
+      await runtime.create({ id: "c-lost", image: lost, command: subject.program([{ do: "run" }]) });
+      await runtime.remove("c-lost");
       await runtime.removeUnusedImages(new Set([subject.image]));
     },
   ),
-  caseOf("images that nobody uses are removed, the used and the kept stay", async (rig) => {
+  caseOf("unused images are removed; used and kept ones stay", async (rig) => {
     const { runtime, subject } = rig;
     await runtime.pull(subject.otherImage);
     await rig.start("c-user", [{ do: "run" }]);
@@ -510,7 +527,7 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
 ];
 
 const lastCases: readonly ContractCase<RuntimeUnderTest>[] = [
-  caseOf("a purge leaves no container and no image, and the runtime goes on", async (rig) => {
+  caseOf("a purge leaves no container and no image, and the runtime still works", async (rig) => {
     await rig.start("c-purged", [{ do: "run" }]);
     await rig.runtime.purge();
     assert((await rig.runtime.list()).length === 0, "no container");
@@ -522,7 +539,7 @@ const lastCases: readonly ContractCase<RuntimeUnderTest>[] = [
   }),
 ];
 
-/** Run each on a machine where nothing else is made meanwhile. */
+/** Each case runs on a machine where nothing else is created meanwhile. */
 export const runtimeContract: readonly ContractCase<RuntimeUnderTest>[] = [
   ...lifeCases,
   ...refusalCases,

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 export interface ReadmeExample {
   /** The program as the README prints it. */
   readonly source: string;
+  /** The output that the README claims: the block after the line `prints`; undefined where there is none. */
+  readonly printed: string | undefined;
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -20,7 +22,9 @@ export interface ReadmeExample {
  */
 export async function runReadmeExample(folder: URL, through: readonly string[] = []): Promise<ReadmeExample> {
   const cwd = fileURLToPath(folder);
-  const source = /^```ts\n([\s\S]*?)^```/m.exec(await readFile(new URL("README.md", folder), "utf8"))?.[1];
+  const readme = await readFile(new URL("README.md", folder), "utf8");
+  const source = /^```ts\n([\s\S]*?)^```/m.exec(readme)?.[1];
+  const printed = /^prints\n\n```\n([\s\S]*?)^```/m.exec(readme)?.[1];
   if (source === undefined) throw new Error(`${cwd}README.md has no block of ts to run`);
   const flags = ["--conditions=warren-source", "--input-type=module-typescript", "--eval", source];
   const [program = process.execPath, ...args] = [...through, process.execPath, ...flags];
@@ -31,6 +35,6 @@ export async function runReadmeExample(folder: URL, through: readonly string[] =
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.on("error", reject);
-    child.on("close", (code) => resolve({ source, code: code ?? 1, stdout, stderr }));
+    child.on("close", (code) => resolve({ source, printed, code: code ?? 1, stdout, stderr }));
   });
 }

@@ -95,7 +95,7 @@ export class Clients {
   }
 
   private action(key: string, only?: "put"): Action {
-    const value = String(this.history.length);
+    const value = String(this.history.length).padEnd(this.plan.valueBytes, ".");
     const roll = only === "put" ? 0 : this.random.int(10);
     if (roll < 5) return { kind: "put", key, value };
     if (roll < 8) return { kind: "append", key, value: `,${value}` };

@@ -1,45 +1,88 @@
 /**
  * A machine's disk, which outlives its processes and has their faults.
  *
- * What was written is readable at once and durable after a sync. At power-off the unsynced suffix of the log's batches
- * goes (a batch as a whole, as LevelDB recovers), renames that no directory sync followed may go, and of unsynced bytes
- * in files any prefix stays. Beside what is readable it keeps the *truth*: what is durable, untouched by damage.
+ * It has a store, as LevelDB is one, and files; a journal is one of them, which production's code lays out, writes and
+ * replays. An operation takes time; at a crash, one that is under way has happened, in part or not at all. When the power
+ * fails, what was not synced may go (`store.ts`, `files.ts`). The power can be cut between any two operations, and within
+ * any of them. Beside what is readable it keeps the *truth*: what is durable, untouched by damage.
  */
-import { crc32 } from "node:zlib";
+import { assert, type Random } from "@warren/std";
 
-import type { Random } from "@warren/std";
-
-import type { HardState } from "../../core/index.ts";
 import type { Disk, FileWriter, KeyValue, KeyValueOp } from "../../storage/index.ts";
+import type { InPlaceFile, JournalDisk } from "../../storage/disk.ts";
+import { openJournal, type JournalShape } from "../../storage/journal.ts";
+import { hasJournal, openJournaled } from "../../storage/journaled-key-value.ts";
+import { damage, type Damage } from "./damage.ts";
+import { SimulatedFiles, tearInto, type Inode } from "./files.ts";
+import { LogImage, type LogState } from "./log-image.ts";
 import type { Process, Scheduler } from "./scheduler.ts";
-
-interface Inode {
-  data: Buffer;
-  synced: Buffer;
-}
-
-/** What is under way; at a crash it may have happened or not. */
-interface Pending {
-  readonly apply: () => void;
-}
-
-export type Damage = "entry-flipped" | "entry-lost" | "state-flipped" | "tail-lost" | "snapshot-flipped";
-
-/** The state record as it is durable. */
-export interface DurableState extends HardState {
-  readonly compacted: { readonly index: number; readonly term: number };
-  readonly last: number;
-}
+import { SimulatedStore, textOf } from "./store.ts";
+import { logSteps, type LogStep } from "./watched-storage.ts";
 
 export interface DiskObserver {
-  /** A synced batch is durable. */
+  /** A synced batch of the log is durable. */
   durable(): void;
+  /** A synced batch resolved, and this key of it is not on the disk. */
+  notDurable(key: string): void;
   /** A batch of a process's log was refused. */
   failed(process: Process): void;
+  /** The power is to be cut now; false if this machine must not lose it. */
+  powerCut(process: Process): boolean;
+  /** The power failed during or after an operation, by its kind. */
+  cutAt(point: string): void;
 }
 
-const emptyState: DurableState = { term: 0, vote: 0, commit: 0, compacted: { index: 0, term: 0 }, last: 0 };
-const empty = Buffer.alloc(0);
+/** What a disk is asked to do, and on what: the power is cut during and after each. */
+export const operationKinds = [
+  "write in journal",
+  "store batch, synced",
+  "store batch",
+  "removal from the store",
+  "overwrite of tail, synced",
+  "overwrite of tail",
+  "sync of the directory",
+  "creation of journal.new",
+  "write to journal.new",
+  "sync of journal.new",
+  "renaming to journal",
+  "creation of snapshot.tmp-N",
+  "write to snapshot.tmp-N",
+  "sync of snapshot.tmp-N",
+  "renaming to snapshot-N.body",
+  "creation of snapshot.tmp-N.head",
+  "write to snapshot.tmp-N.head",
+  "sync of snapshot.tmp-N.head",
+  "renaming to snapshot-N.head",
+  "removal of snapshot-N.head",
+  "removal of snapshot-N.body",
+  "removal of snapshot.tmp-N",
+  "removal of snapshot.tmp-N.head",
+] as const;
+
+export type OperationKind = (typeof operationKinds)[number];
+
+/** Kinds of points at which the power fails. */
+export const powerCutPoints: readonly string[] = [
+  ...operationKinds.flatMap((kind) => [`during ${kind}`, `after ${kind}`]),
+  ...logSteps.map((step) => `after ${step}`),
+];
+
+/** When the power is to be cut: with the so-manyth operation from now on that is of this kind, or of any. */
+export interface PowerCut {
+  readonly kind: OperationKind | LogStep | undefined;
+  operations: number;
+  readonly moment: "during" | "after";
+}
+
+/** Something that writes. */
+interface Operation {
+  readonly kind: OperationKind;
+  readonly sync: boolean;
+  /** It is done. */
+  readonly apply: () => void;
+  /** What is there if it was cut, or failed, and not lost: before its sync is done, it is not durable. */
+  readonly cut: () => void;
+}
 
 export class SimulatedDisk {
   /** Until when nothing completes. */
@@ -47,289 +90,221 @@ export class SimulatedDisk {
   /** The next write that comes fails. */
   failNextWrite = false;
   full = false;
+  /** Those of a kind that seldom comes wait for it while others come and go. */
+  powerCuts: PowerCut[] = [];
   /** Milliseconds of a write, at least; a synced one takes longer. */
   writeMs = 0.2;
   syncMs = 2;
   private readonly scheduler: Scheduler;
   private readonly random: Random;
+  private readonly journal: JournalShape | undefined;
   private readonly observer: DiskObserver;
-  private pairs = new Map<string, Uint8Array>();
-  private truth = new Map<string, Uint8Array>();
-  /** Batches that are readable and not durable. */
-  private unsynced: (readonly KeyValueOp[])[] = [];
-  private names = new Map<string, Inode>();
-  private durableNames = new Map<string, Inode>();
-  private directoryOps: (() => void)[] = [];
-  private inFlight = new Set<Pending>();
-  private state: { readonly bytes: Uint8Array; readonly value: DurableState } | undefined;
+  private readonly store = new SimulatedStore();
+  private readonly files = new SimulatedFiles();
+  /** The log as it is durable. */
+  private truth = new LogImage(this.store.durable);
+  private readonly inFlight = new Set<Operation>();
 
-  constructor(scheduler: Scheduler, random: Random, observer: DiskObserver) {
+  constructor(scheduler: Scheduler, random: Random, journal: JournalShape | undefined, observer: DiskObserver) {
     this.scheduler = scheduler;
     this.random = random;
+    this.journal = journal;
     this.observer = observer;
   }
 
   /** The durable state record. */
-  durableState(): DurableState {
-    const bytes = this.truth.get("s");
-    if (bytes === undefined) return emptyState;
-    if (this.state?.bytes !== bytes) {
-      const value = JSON.parse(Buffer.from(bytes).toString("utf8", 4)) as DurableState;
-      this.state = { bytes, value };
-    }
-    return this.state.value;
+  durableState(): LogState {
+    return this.truth.state();
   }
 
   /** Term of the durable entry at `index`, if it is within the durable log; what was compacted counts as held. */
   durableTerm(index: number): number | "compacted" | undefined {
-    const { compacted, last } = this.durableState();
-    if (index <= compacted.index) return "compacted";
-    const record = index > last ? undefined : this.truth.get(entryKey(index));
-    return record === undefined ? undefined : viewOf(record).getFloat64(5, true);
-  }
-
-  /** What the disk is to one process. */
-  mount(process: Process): Disk {
-    let broken = false;
-    const write = (apply: () => void, finish: () => void, sync: boolean): Promise<void> =>
-      this.work(process, (sync ? this.syncMs : this.writeMs) * (0.5 + this.random.next()), {
-        apply: () => {
-          apply();
-          if (sync) finish();
-        },
-        // Before its sync is done, what was written may be lost with the power.
-        crash: apply,
-      });
-    const present = (name: string): Inode => {
-      const inode = this.names.get(name);
-      if (inode === undefined) throw new Error(`no file ${name}`);
-      return inode;
-    };
-    const range = (from: string, to: string): [Uint8Array, Uint8Array][] => {
-      const keys = [...this.pairs.keys()].filter((key) => key >= from && key < to).sort();
-      return keys.map((key) => [Buffer.from(key, "latin1"), this.pairs.get(key) as Uint8Array]);
-    };
-    const kv: KeyValue = {
-      get: (key) => this.pairs.get(text(key)),
-      batch: async (ops, { sync }) => {
-        // After one failed write LevelDB refuses every other.
-        if (broken) throw new Error("EIO: the log was not written before");
-        try {
-          await write(
-            () => this.putAll(ops),
-            () => this.syncAll(),
-            sync,
-          );
-        } catch (error) {
-          broken = true;
-          this.observer.failed(process);
-          throw error;
-        }
-        if (sync) this.observer.durable();
-      },
-      async clear(from, to) {
-        const removed = range(text(from), text(to));
-        const ops = removed.map(([key]): KeyValueOp => ({ type: "del", key }));
-        if (ops.length > 0) await kv.batch(ops, { sync: false });
-      },
-      async *iterate(from, to) {
-        yield* range(text(from), text(to));
-      },
-      close: async () => undefined,
-    };
-    return {
-      openKeyValue: () => this.read(process, () => kv),
-      list: () => this.read(process, () => [...this.names.keys()]),
-      read: (name) => this.read(process, () => this.names.get(name)?.data),
-      overwrite: (name, bytes, { sync }) => {
-        const copy = Buffer.from(bytes);
-        let inode: Inode;
-        return write(
-          () => {
-            inode = this.names.get(name) ?? this.link(name, { data: empty, synced: empty });
-            inode.data = copy;
-          },
-          () => {
-            inode.synced = copy;
-            this.syncDirectory();
-          },
-          sync,
-        );
-      },
-      create: async (name) => {
-        await write(
-          () => void this.link(name, { data: empty, synced: empty }),
-          () => undefined,
-          false,
-        );
-        return this.writer(present(name), write);
-      },
-      stream: (name, chunkBytes) => this.stream(process, () => present(name), chunkBytes),
-      rename: (from, to) =>
-        write(
-          () => this.rename(from, to),
-          () => undefined,
-          false,
-        ),
-      remove: (name) =>
-        write(
-          () => this.unlink(name),
-          () => undefined,
-          false,
-        ),
-      syncDirectory: () =>
-        write(
-          () => undefined,
-          () => this.syncDirectory(),
-          true,
-        ),
-    };
-  }
-
-  /** The process on it ended; with `power` off, what was not synced goes. */
-  crash(power: boolean): void {
-    for (const { apply } of this.inFlight) if (this.random.int(2) === 0) apply();
-    this.inFlight.clear();
-    this.failNextWrite = false;
-    if (!power) return;
-    const kept = this.random.int(this.unsynced.length + 1);
-    for (const ops of this.unsynced.slice(0, kept)) apply(this.truth, ops);
-    this.unsynced = [];
-    this.pairs = new Map(this.truth);
-    for (const op of this.directoryOps.slice(0, this.random.int(this.directoryOps.length + 1))) op();
-    this.directoryOps = [];
-    this.names = new Map(this.durableNames);
-    for (const inode of this.names.values()) this.tear(inode);
+    return this.truth.term(index);
   }
 
   /** Whether this disk's member has met another, durably. */
   hasMet(id: number): boolean {
-    return this.truth.has(`p${id}`);
+    return this.truth.get(`p${id}`) !== undefined;
   }
 
-  /** Damages what is stored, so that it can be noticed; false if there is nothing to damage so. */
+  /** The state record as a process that starts now is to find it. */
+  readableState(): LogState {
+    return new LogImage(this.store.pairs, this.files.find("journal")?.data).state();
+  }
+
+  /** Damages what is stored, so that it must be noticed; false if there is nothing to damage so. */
   damage(kind: Damage): boolean {
-    const { compacted, last } = this.readableState();
-    const index = compacted.index + 1 + this.random.int(Math.max(1, last - compacted.index));
-    switch (kind) {
-      case "entry-flipped":
-        return index <= last && this.flip(entryKey(index));
-      case "entry-lost":
-        return index <= last && this.pairs.delete(entryKey(index));
-      case "state-flipped":
-        return this.flip("s");
-      case "tail-lost":
-        return this.loseTail();
-      case "snapshot-flipped": {
-        const bodies = [...this.names.keys()].filter((name) => name.endsWith(".body"));
-        const indexes = bodies.map((name) => Number(/\d+/u.exec(name)?.[0] ?? 0));
-        // One beyond the log came and was never installed: it is dropped unread.
-        const reached = Math.max(...indexes.filter((one) => one <= last), 0);
-        const newest = this.names.get(`snapshot-${reached}.body`);
-        if (newest === undefined || !this.names.has(`snapshot-${reached}.head`)) return false;
-        newest.data = flipped(newest.data, this.random.int(newest.data.length * 8));
-        return true;
+    return damage(kind, { store: this.store, files: this.files, random: this.random });
+  }
+
+  /** A step of the log's is done, and the next not begun: resolves unless the power is cut now. */
+  async after(process: Process, step: LogStep): Promise<void> {
+    if (this.powerCutNow(step) === undefined || !this.observer.powerCut(process)) return;
+    this.observer.cutAt(`after ${step}`);
+    await new Promise(() => undefined);
+  }
+
+  /** What the disk is to one process. */
+  mount(process: Process): Disk {
+    const files = this.filesOf(process);
+    return { ...files, openKeyValue: () => this.openKeyValue(process, files) };
+  }
+
+  /** The process on it ended; with `power` off, what was not synced goes. */
+  crash(power: boolean): void {
+    if (power) for (const { kind } of this.inFlight) this.observer.cutAt(`during ${kind}`);
+    for (const { cut } of this.inFlight) if (this.random.int(2) === 0) cut();
+    this.inFlight.clear();
+    this.failNextWrite = false;
+    if (!power) return;
+    this.store.powerOff(this.random);
+    this.files.powerOff(this.random);
+    this.truth = new LogImage(this.store.durable, this.files.find("journal")?.durable);
+  }
+
+  private async openKeyValue(process: Process, files: JournalDisk): Promise<KeyValue> {
+    const store = this.storeOf(process);
+    const { random } = this;
+    await this.read(process, () => undefined);
+    const shape = this.journal;
+    const options = { known: hasJournal(store), shape, newSalt: () => random.int(2 ** 32) };
+    const kv = shape === undefined ? store : await openJournaled(store, await openJournal(files, options));
+    return {
+      get: (key) => kv.get(key),
+      batch: async (ops, { sync }) => {
+        try {
+          await kv.batch(ops, { sync });
+        } catch (error) {
+          this.observer.failed(process);
+          throw error;
+        }
+        if (!sync) return;
+        for (const op of ops) {
+          const held = this.truth.get(textOf(op.key));
+          const durable =
+            op.type === "put" ? held !== undefined && Buffer.compare(held, op.value) === 0 : held === undefined;
+          if (!durable) this.observer.notDurable(textOf(op.key));
+        }
+        this.observer.durable();
+      },
+      clear: (from, to) => kv.clear(from, to),
+      iterate: (from, to) => kv.iterate(from, to),
+      close: () => kv.close(),
+    };
+  }
+
+  /** LevelDB. */
+  private storeOf(process: Process): KeyValue {
+    const { store } = this;
+    let broken = false;
+    const write = async (kind: OperationKind, ops: readonly KeyValueOp[], sync: boolean): Promise<void> => {
+      // After one failed write LevelDB refuses every other.
+      if (broken) throw new Error("EIO: simulated, the store was not written before");
+      const put = (): void => store.write(ops);
+      const apply = (): void => {
+        put();
+        if (!sync) return;
+        store.sync();
+        this.truth.storeChanged();
+      };
+      try {
+        await this.work(process, { kind, sync, apply, cut: put });
+      } catch (error) {
+        broken = true;
+        throw error;
       }
-    }
+    };
+    return {
+      get: (key) => store.pairs.get(textOf(key)),
+      batch: async (ops, { sync }) => {
+        await write(sync ? "store batch, synced" : "store batch", ops, sync);
+      },
+      async clear(from, to) {
+        const ops = store.range(textOf(from), textOf(to)).map(([key]) => ({ type: "del" as const, key }));
+        if (ops.length > 0) await write("removal from the store", ops, false);
+      },
+      async *iterate(from, to) {
+        yield* store.range(textOf(from), textOf(to));
+      },
+      close: async () => undefined,
+    };
   }
 
-  /** The state record as it is read. */
-  readableState(): DurableState {
-    const bytes = this.pairs.get("s");
-    return bytes === undefined ? emptyState : (JSON.parse(Buffer.from(bytes).toString("utf8", 4)) as DurableState);
+  private filesOf(process: Process): Omit<Disk, "openKeyValue"> & JournalDisk {
+    const { files } = this;
+    const unsynced = (kind: OperationKind, apply: () => void): Promise<void> =>
+      this.work(process, { kind, sync: false, apply, cut: apply });
+    return {
+      list: () => this.read(process, () => files.list()),
+      read: (name) => this.read(process, () => files.find(name)?.data),
+      overwrite: (name, bytes, { sync }) => {
+        const copy = Buffer.from(bytes);
+        const write = (): void => void ((files.find(name) ?? files.create(name)).data = copy);
+        return this.work(process, {
+          kind: kindOf("overwrite of", name, sync ? ", synced" : ""),
+          sync,
+          apply: () => {
+            write();
+            if (!sync) return;
+            files.open(name).durable = copy;
+            files.syncDirectory();
+          },
+          cut: write,
+        });
+      },
+      create: async (name) => {
+        await unsynced(kindOf("creation of", name), () => void files.create(name));
+        return this.writer(process, name, files.open(name));
+      },
+      openInPlace: (name) => this.read(process, () => this.inPlace(process, name, files.openInPlace(name))),
+      stream: (name, chunkBytes) => this.stream(process, () => files.open(name), chunkBytes),
+      rename: (from, to) => unsynced(kindOf("renaming to", to), () => files.rename(from, to)),
+      remove: (name) => unsynced(kindOf("removal of", name), () => files.remove(name)),
+      syncDirectory: () =>
+        this.work(process, {
+          kind: "sync of the directory",
+          sync: true,
+          apply: () => files.syncDirectory(),
+          cut: () => undefined,
+        }),
+    };
   }
 
-  /** The log's last entries vanish with the record that named them; the marker file still does. */
-  private loseTail(): boolean {
-    const marker = this.names.get("tail")?.data;
-    const state = this.readableState();
-    if (marker === undefined || marker.length < 4 || state.last <= state.compacted.index) return false;
-    if (crc32(marker.subarray(4)) !== marker.readUInt32LE(0)) return false;
-    const named = (JSON.parse(marker.toString("utf8", 4)) as { last: number }).last;
-    if (named < state.last) return false;
-    this.pairs.delete(entryKey(state.last));
-    const body = Buffer.from(JSON.stringify({ ...state, last: state.last - 1 }));
-    const record = Buffer.alloc(4 + body.length);
-    record.writeUInt32LE(crc32(body), 0);
-    body.copy(record, 4);
-    this.pairs.set("s", record);
-    return true;
-  }
-
-  private flip(key: string): boolean {
-    const value = this.pairs.get(key);
-    if (value === undefined) return false;
-    this.pairs.set(key, flipped(value, this.random.int(value.length * 8)));
-    return true;
-  }
-
-  private putAll(ops: readonly KeyValueOp[]): void {
-    apply(this.pairs, ops);
-    this.unsynced.push(ops);
-  }
-
-  private syncAll(): void {
-    for (const ops of this.unsynced) apply(this.truth, ops);
-    this.unsynced = [];
-  }
-
-  private link(name: string, inode: Inode): Inode {
-    this.names.set(name, inode);
-    this.directoryOps.push(() => void this.durableNames.set(name, inode));
-    return inode;
-  }
-
-  private unlink(name: string): void {
-    this.names.delete(name);
-    this.directoryOps.push(() => void this.durableNames.delete(name));
-  }
-
-  private rename(from: string, to: string): void {
-    const inode = this.names.get(from);
-    if (inode === undefined) throw new Error(`no file ${from}`);
-    this.names.delete(from);
-    this.names.set(to, inode);
-    this.directoryOps.push(() => {
-      this.durableNames.delete(from);
-      this.durableNames.set(to, inode);
-    });
-  }
-
-  private syncDirectory(): void {
-    for (const op of this.directoryOps) op();
-    this.directoryOps = [];
-  }
-
-  private tear(inode: Inode): void {
-    const { data, synced } = inode;
-    if (data !== synced) {
-      const roll = this.random.int(3);
-      const cut = this.random.int(data.length + 1);
-      if (roll === 0) inode.data = synced;
-      else if (roll === 1) inode.data = Buffer.concat([data.subarray(0, cut), synced.subarray(cut)]);
-    }
-    inode.synced = inode.data;
-  }
-
-  private writer(
-    inode: Inode,
-    write: (apply: () => void, finish: () => void, sync: boolean) => Promise<void>,
-  ): FileWriter {
+  private writer(process: Process, name: string, inode: Inode): FileWriter {
     return {
       write: (chunk) => {
         const copy = Buffer.from(chunk);
-        return write(
-          () => (inode.data = Buffer.concat([inode.data, copy])),
-          () => undefined,
-          false,
-        );
+        const write = (): void => void (inode.data = Buffer.concat([inode.data, copy]));
+        return this.work(process, { kind: kindOf("write to", name), sync: false, apply: write, cut: write });
       },
       sync: () =>
-        write(
-          () => undefined,
-          () => (inode.synced = inode.data),
-          true,
-        ),
+        this.work(process, {
+          kind: kindOf("sync of", name),
+          sync: true,
+          apply: () => (inode.durable = inode.data),
+          cut: () => undefined,
+        }),
+      close: async () => undefined,
+    };
+  }
+
+  private inPlace(process: Process, name: string, inode: Inode): InPlaceFile {
+    return {
+      // A copy: it is written in place.
+      read: () => this.read(process, () => Buffer.from(inode.data)),
+      write: (bytes, position) => {
+        const copy = Buffer.from(bytes);
+        return this.work(process, {
+          kind: kindOf("write in", name),
+          sync: true,
+          apply: () => {
+            inode.data.set(copy, position);
+            inode.durable.set(copy, position);
+            this.truth.wrote(copy, position);
+          },
+          cut: () => tearInto(inode.data, copy, position, this.random),
+        });
+      },
       close: async () => undefined,
     };
   }
@@ -359,25 +334,33 @@ export class SimulatedDisk {
     });
   }
 
-  private work(
-    process: Process,
-    delayMs: number,
-    { apply, crash }: { readonly apply: () => void; readonly crash: () => void },
-  ): Promise<void> {
+  private work(process: Process, operation: Operation): Promise<void> {
+    const { kind, sync, apply, cut } = operation;
+    // LevelDB merges its tables now and then.
+    const slow = kind === "store batch, synced" && this.random.int(6) === 0 ? 30 : 1;
+    const delayMs = slow * (sync ? this.syncMs : this.writeMs) * (0.5 + this.random.next());
+    const failure = this.full ? "ENOSPC" : this.failNextWrite ? "EIO" : undefined;
+    this.failNextWrite = false;
+    this.inFlight.add(operation);
+    const power = this.powerCutNow(kind);
+    if (power === "during") {
+      const cutPower = (): void => void (this.inFlight.has(operation) && this.observer.powerCut(process));
+      this.scheduler.after(delayMs * this.random.next(), cutPower, process);
+    }
     return new Promise((resolve, reject) => {
-      const failure = this.full ? "ENOSPC" : this.failNextWrite ? "EIO" : undefined;
-      this.failNextWrite = false;
-      const pending: Pending = { apply: crash };
-      this.inFlight.add(pending);
       const finish = (): void => {
         if (this.waits(process, finish)) return;
-        this.inFlight.delete(pending);
+        this.inFlight.delete(operation);
         try {
           if (failure === undefined) apply();
           // Whether a write that failed is there after all, nobody knows.
-          else if (failure === "EIO" && this.random.int(2) === 0) crash();
+          else if (failure === "EIO" && this.random.int(2) === 0) cut();
         } catch (error) {
           reject(error);
+          return;
+        }
+        if (power === "after" && this.observer.powerCut(process)) {
+          this.observer.cutAt(`after ${kind}`);
           return;
         }
         if (failure === undefined) resolve();
@@ -385,6 +368,13 @@ export class SimulatedDisk {
       };
       this.scheduler.after(delayMs, finish, process);
     });
+  }
+
+  /** Whether the power is to be cut with the operation that begins now. */
+  private powerCutNow(begun: OperationKind | LogStep): PowerCut["moment"] | undefined {
+    const due = this.powerCuts.find((cut) => (cut.kind === undefined || cut.kind === begun) && --cut.operations <= 0);
+    this.powerCuts = this.powerCuts.filter((cut) => cut !== due);
+    return due?.moment;
   }
 
   /** Puts `finish` off while the disk stalls. */
@@ -396,31 +386,9 @@ export class SimulatedDisk {
   }
 }
 
-function apply(to: Map<string, Uint8Array>, ops: readonly KeyValueOp[]): void {
-  for (const op of ops) {
-    if (op.type === "put") to.set(text(op.key), op.value);
-    else to.delete(text(op.key));
-  }
-}
-
-function flipped(bytes: Uint8Array, bit: number): Buffer {
-  const copy = Buffer.from(bytes);
-  copy[bit >> 3] = (copy[bit >> 3] as number) ^ (1 << (bit & 7));
-  return copy;
-}
-
-function text(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
-}
-
-function entryKey(index: number): string {
-  const key = Buffer.alloc(9);
-  key[0] = 0x65;
-  key.writeUInt32BE(Math.floor(index / 2 ** 32), 1);
-  key.writeUInt32BE(index % 2 ** 32, 5);
-  return key.toString("latin1");
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** The kind of an operation on a file, of whose name numbers are left out. */
+function kindOf(what: string, name: string, how = ""): OperationKind {
+  const kind = `${what} ${name.replaceAll(/\d+/gu, "N")}${how}` as OperationKind;
+  assert(operationKinds.includes(kind), `"${kind}" is a kind of operation`);
+  return kind;
 }

@@ -1,13 +1,18 @@
 /** What goes wrong in a run, one thing after another, each for a while. */
 import type { Random } from "@warren/std";
 
-import type { Damage } from "./disk.ts";
+import { damages, type Damage } from "./damage.ts";
+import { operationKinds, type OperationKind, type PowerCut } from "./disk.ts";
 import type { Machine, Machines } from "./machines.ts";
 import { fairWeather, type SimulatedNetwork } from "./network.ts";
+import { logSteps, type LogStep } from "./watched-storage.ts";
 import type { Plan, Trouble } from "./plan.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-const damages: readonly Damage[] = ["entry-flipped", "entry-lost", "state-flipped", "tail-lost", "snapshot-flipped"];
+const points = [...operationKinds, ...logSteps];
+
+/** Moments at which the power is to be cut that a disk waits for at once. */
+const mostPowerCuts = 8;
 
 export interface FaultParts {
   readonly scheduler: Scheduler;
@@ -22,10 +27,23 @@ export interface FaultParts {
 
 export class Faults {
   private readonly parts: FaultParts;
+  /** What the power fails at again and again, so that points which seldom come are met where they come. */
+  private readonly favourite: OperationKind | LogStep | undefined;
   private ended = false;
 
   constructor(parts: FaultParts) {
     this.parts = parts;
+    this.favourite = points[parts.random.int(points.length)];
+  }
+
+  /** Before anything starts: the power may fail while a member makes its disk its own. */
+  begin(): void {
+    const { plan, random, machines } = this.parts;
+    if (!plan.troubles.has("power")) return;
+    for (const { disk } of machines.all.values()) {
+      if (random.int(2) === 0) disk.powerCuts.push(this.cutAtFavourite());
+      if (random.int(4) === 0) disk.powerCuts.push(this.cutSoon(60));
+    }
   }
 
   async run(): Promise<void> {
@@ -48,6 +66,7 @@ export class Faults {
       machine.disk.full = false;
       machine.disk.failNextWrite = false;
       machine.disk.stalledUntilMs = 0;
+      machine.disk.powerCuts = [];
       machine.wedgedUntilMs = 0;
       if (machine.state === "down") machines.start(machine);
     }
@@ -77,9 +96,10 @@ export class Faults {
         this.crash(victim, false);
         break;
       case "power":
-        // Now and then everywhere at once.
+        // At any moment, now and then everywhere at once; and at some operation of the disk, as it starts again or later.
         if (random.int(4) === 0) for (const one of machines.running()) this.crash(one, true);
-        else this.crash(victim, true);
+        else if (random.int(2) === 0) this.crash(victim, true);
+        while (disk.powerCuts.length < mostPowerCuts) disk.powerCuts.push(this.cutSoon(100));
         break;
       case "stops":
         victim.process?.stop(scheduler.nowMs + forMs(3_000));
@@ -129,8 +149,9 @@ export class Faults {
   }
 
   private crash(machine: Machine, power: boolean): void {
-    const { machines, random } = this.parts;
+    const { machines, random, plan } = this.parts;
     machines.crash(machine, power);
+    if (plan.troubles.has("power") && random.int(2) === 0) machine.disk.powerCuts.push(this.cutSoon(15));
     this.later(50 + random.int(2_000), () => {
       if (machine.state === "down") machines.start(machine);
     });
@@ -162,6 +183,19 @@ export class Faults {
         for (const a of ids) for (const b of ids) if (half.has(a) !== half.has(b)) network.cutLink(a, b);
     }
     if (random.int(3) > 0) this.later(200 + random.int(3_000), () => network.cut.clear());
+  }
+
+  /** The power is cut during or after one of the next so many operations of a disk, or the next of some kind. */
+  private cutSoon(operations: number): PowerCut {
+    const { random } = this.parts;
+    const roll = random.int(4);
+    if (roll < 2) return this.cutAtFavourite();
+    if (roll < 3) return { ...this.cutAtFavourite(), kind: undefined, operations: 1 + random.int(operations) };
+    return { ...this.cutAtFavourite(), kind: points[random.int(points.length)], operations: 1 + random.int(2) };
+  }
+
+  private cutAtFavourite(): PowerCut {
+    return { kind: this.favourite, operations: 1, moment: this.parts.random.int(2) === 0 ? "during" : "after" };
   }
 
   private cutBoth(a: number, b: number): void {

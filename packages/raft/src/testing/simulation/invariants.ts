@@ -16,7 +16,8 @@
  * 12. One unapplied membership change; successive quorums intersect; a snapshot's ConfState is that at its index.
  * 13. A snapshot at an index equals the replay to it, sessions included.
  * 14. Clients: linearizable; acknowledged is never lost; timed out is unknown; exactly once with sessions.
- * 15. Power loss drops any unsynced suffix; torn tails recover to a prefix; damage and failed writes never pass silently.
+ * 15. Power loss drops any unsynced suffix; torn tails recover to a prefix; what resolved as synced is on the disk; a
+ *     member starts with what its disk holds; damage and failed writes never pass silently.
  * 16. Once healed: one leader, convergence, new writes commit.
  *
  * 14 is judged when the run is over (`linearizability.ts`; exactly once, here), 15 where a member starts and ends, and
@@ -25,14 +26,16 @@
  */
 import type { ConfState, Entry, Message, SnapshotMetadata } from "../../core/index.ts";
 import { describeConfState } from "../../core/describe.ts";
-import type { NodeProbe, RaftNode } from "../../node/index.ts";
+import type { Inspection, NodeProbe, RaftNode } from "../../node/index.ts";
 import { splitHead } from "../../node/snapshot-head.ts";
 import type { RaftStorage } from "../../storage/index.ts";
 import { encodeEntry } from "../../storage/record.ts";
 import type { Configuration } from "../../core/tracker.ts";
-import type { DurableState, SimulatedDisk } from "./disk.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import type { LogState } from "./log-image.ts";
 import { decodeAction } from "./machine.ts";
 import { describeSessions, Replay } from "./replay.ts";
+import { watched, type StorageObserver } from "./watched-storage.ts";
 
 export class Violation extends Error {
   readonly invariant: number;
@@ -46,7 +49,7 @@ export class Violation extends Error {
 
 /** A member's run, from one start to its end. */
 interface Run {
-  readonly node: RaftNode;
+  readonly inside: Inspection;
   readonly storage: RaftStorage;
   term: number;
   commit: number;
@@ -58,6 +61,8 @@ interface Run {
   received: number;
   /** Which snapshot the state machine was given last. */
   restoring: number;
+  /** The log's end and the commit index when its uncommitted membership changes were counted. */
+  counted: { last: number; committed: number };
 }
 
 interface KnownEntry {
@@ -84,7 +89,7 @@ export class Invariants {
   readonly replay: Replay = new Replay();
   /** All the disks that a member ever had, by its id. */
   private readonly disks = new Map<number, SimulatedDisk[]>();
-  private readonly durable = new Map<SimulatedDisk, DurableState>();
+  private readonly durable = new Map<SimulatedDisk, LogState>();
   private readonly runs = new Map<number, Run>();
   private readonly leaders = new Map<number, number>();
   private readonly entries = new Map<number, KnownEntry>();
@@ -107,7 +112,8 @@ export class Invariants {
 
   /** A member starts; called before its first turn. */
   started(id: number, node: RaftNode, storage: RaftStorage): void {
-    const { raft, applied } = node.inspect();
+    const inside = node.inspect();
+    const { raft, applied } = inside;
     const { committed } = raft.log;
     this.expect(committed <= this.lastCommitted, 6, `member ${id} starts at commit ${committed}, which no quorum has`);
     for (let index = raft.log.firstIndex(); index <= committed; index++) {
@@ -117,7 +123,7 @@ export class Invariants {
     }
     const application = this.replay.applications.findIndex((index) => index > applied);
     const run: Run = {
-      node,
+      inside,
       storage,
       term: raft.term,
       commit: committed,
@@ -126,22 +132,28 @@ export class Invariants {
       application: application < 0 ? this.replay.applications.length : application,
       received: 0,
       restoring: 0,
+      counted: { last: 0, committed: 0 },
     };
     this.runs.set(id, run);
-    const save = storage.saveSnapshot.bind(storage);
-    storage.saveSnapshot = (metadata, chunks) => save(metadata, this.inspected(id, metadata, chunks));
-    const receive = storage.receiveSnapshot.bind(storage);
-    storage.receiveSnapshot = (metadata, source) => {
-      run.received = Math.max(run.received, metadata.index);
-      return receive(metadata, source);
-    };
+  }
+
+  /** A member's storage, so that its snapshots are compared with the replay. */
+  watched(id: number, storage: RaftStorage, done: StorageObserver["done"]): RaftStorage {
+    return watched(storage, {
+      done,
+      saving: (metadata, chunks) => this.inspected(id, metadata, chunks),
+      receiving: ({ index }) => {
+        const run = this.runs.get(id);
+        if (run !== undefined) run.received = Math.max(run.received, index);
+      },
+    });
   }
 
   /** What a member that is to start calls. */
   probe(id: number): NodeProbe {
     return {
       committed: (before, index) => {
-        const raft = this.runs.get(id)?.node.inspect().raft;
+        const raft = this.runs.get(id)?.inside.raft;
         const entries = raft?.log.slice(before + 1, index + 1, Number.POSITIVE_INFINITY) ?? [];
         if (raft !== undefined) this.committed(id, entries, raft.term);
       },
@@ -150,7 +162,7 @@ export class Invariants {
         if (run !== undefined) run.restoring = index;
       },
       quorumReached: (index) => {
-        const raft = this.runs.get(id)?.node.inspect().raft;
+        const raft = this.runs.get(id)?.inside.raft;
         if (raft !== undefined) this.quorumReached(id, index, raft.tracker.config, raft.term);
       },
       configured: (index, confState) => {
@@ -168,7 +180,7 @@ export class Invariants {
     let leaseTerm = Number.POSITIVE_INFINITY;
     let latestTerm = 0;
     for (const [id, run] of this.runs) {
-      const { raft, applied, leaseValid } = run.node.inspect();
+      const { raft, applied } = run.inside;
       const { log } = raft;
       if (raft.term !== run.term || log.committed !== run.commit || applied !== run.applied) {
         this.monotonic(id, run, raft.term, log.committed, applied);
@@ -176,7 +188,7 @@ export class Invariants {
       const leads = raft.isLeader();
       if (leads) {
         if (!run.leads || raft.term !== run.term) this.elected(id, run);
-        if (leaseValid) leaseTerm = Math.min(leaseTerm, raft.term);
+        if (run.inside.leaseValid) leaseTerm = Math.min(leaseTerm, raft.term);
         latestTerm = Math.max(latestTerm, raft.term);
         this.oneChangeAtATime(id, run);
       }
@@ -269,8 +281,8 @@ export class Invariants {
     run.applied = applied;
   }
 
-  private bounds(id: number, { storage, received }: Run, applied: number): void {
-    const { raft } = (this.runs.get(id) as Run).node.inspect();
+  private bounds(id: number, { inside, storage, received }: Run, applied: number): void {
+    const { raft } = inside;
     const compacted = storage.firstIndex() - 1;
     const snapshot = storage.snapshots()[0]?.index ?? 0;
     const { committed } = raft.log;
@@ -280,8 +292,9 @@ export class Invariants {
       applied <= committed &&
       committed <= raft.log.lastIndex() &&
       raft.log.applied <= committed;
+    if (fits) return;
     const what = `compacted ${compacted}, snapshot ${snapshot}, applied ${applied}, committed ${committed}`;
-    if (!fits) this.violated(10, `member ${id}: ${what}, last ${raft.log.lastIndex()}`);
+    this.violated(10, `member ${id}: ${what}, last ${raft.log.lastIndex()}`);
   }
 
   private leads(term: number, id: number): void {
@@ -290,8 +303,9 @@ export class Invariants {
     else if (known !== id) this.violated(1, `term ${term} has leaders ${known} and ${id}`);
   }
 
-  private elected(id: number, { node }: Run): void {
-    const { raft } = node.inspect();
+  private elected(id: number, { inside, counted }: Run): void {
+    const { raft } = inside;
+    counted.last = 0;
     const { log } = raft;
     this.leads(raft.term, id);
     for (let index = log.firstIndex(); index <= this.lastCommitted; index++) {
@@ -304,8 +318,11 @@ export class Invariants {
     }
   }
 
-  private oneChangeAtATime(id: number, { node }: Run): void {
-    const { log } = node.inspect().raft;
+  private oneChangeAtATime(id: number, { inside, counted }: Run): void {
+    const { log } = inside.raft;
+    if (log.lastIndex() === counted.last && log.committed === counted.committed) return;
+    counted.last = log.lastIndex();
+    counted.committed = log.committed;
     const first = Math.max(this.lastCommitted + 1, log.firstIndex());
     let changes = 0;
     if (first <= log.lastIndex()) {

@@ -5,7 +5,8 @@ import { RaftError } from "../../errors.ts";
 import { startRaftNode, type RaftNode } from "../../node/index.ts";
 import { openLogStorage, type RaftStorage } from "../../storage/index.ts";
 import type { Member } from "../../transport/transport.ts";
-import { SimulatedDisk, type Damage } from "./disk.ts";
+import type { Damage } from "./damage.ts";
+import { SimulatedDisk } from "./disk.ts";
 import type { Invariants } from "./invariants.ts";
 import { RegisterMachine } from "./machine.ts";
 import type { SimulatedNetwork } from "./network.ts";
@@ -52,6 +53,7 @@ const refusals = new Set([
   "RAFT_LOG_TAIL_LOST",
   "RAFT_STATE_CORRUPT",
   "RAFT_SNAPSHOT_CORRUPT",
+  "RAFT_JOURNAL_CORRUPT",
   "RAFT_LEVEL_UNREADABLE",
 ]);
 
@@ -71,6 +73,8 @@ export class Machines {
   /** Programs that led, and how often the old one was refused after the level was raised. */
   readonly led: Set<Program> = new Set();
   oldProgramsRefused = 0;
+  /** How often the power failed during or after each kind of operation of a disk. */
+  readonly powerCuts: Map<string, number> = new Map();
   private readonly parts: MachinesParts;
   private readonly founders: readonly Member[];
   /** Processes whose log refused a write: they must end. */
@@ -137,6 +141,19 @@ export class Machines {
     machine.disk.crash(power);
   }
 
+  /** The power of a process's machine fails, unless that would undo a loss that its member is to notice. */
+  private cutPower(process: Process): boolean {
+    const { scheduler, random } = this.parts;
+    const machine = [...this.all.values()].find((one) => one.process === process);
+    if (machine === undefined || machine.damage !== undefined) return false;
+    if (machine.state !== "up" && machine.state !== "down") return false;
+    this.crash(machine, true);
+    scheduler.after(50 + random.int(1_000), () => {
+      if (machine.state === "down") this.start(machine);
+    });
+    return true;
+  }
+
   /** Gives a member an empty disk. */
   wipe(machine: Machine): void {
     this.crash(machine, true);
@@ -173,9 +190,13 @@ export class Machines {
 
   private newDisk(id: number): SimulatedDisk {
     const { scheduler, random, plan, invariants } = this.parts;
-    const disk: SimulatedDisk = new SimulatedDisk(scheduler, random, {
+    const disk: SimulatedDisk = new SimulatedDisk(scheduler, random, plan.journal, {
       durable: () => invariants.written(id, disk),
+      notDurable: (key) =>
+        invariants.violated(15, `member ${id} has ${JSON.stringify(key)} synced, and not on its disk`),
       failed: (process) => void this.failedWrites.add(process),
+      powerCut: (process) => this.cutPower(process),
+      cutAt: (point) => void this.powerCuts.set(point, (this.powerCuts.get(point) ?? 0) + 1),
     });
     disk.syncMs = plan.syncMs;
     invariants.addDisk(id, disk);
@@ -187,18 +208,22 @@ export class Machines {
     const { id, disk } = machine;
     machine.program = this.nextProgram();
     const formats = programs[machine.program];
-    const storage = await openLogStorage(disk.mount(process), {
+    const expected = machine.damage === undefined ? disk.readableState() : undefined;
+    const log = await openLogStorage(disk.mount(process), {
       clusterId: "simulation",
       nodeId: id,
       newIncarnation: () => String(random.int(2 ** 32)),
       cacheBytes: plan.cacheBytes,
       levels: formats,
     });
-    invariants.expect(
-      storage.lastIndex() === disk.readableState().last,
-      15,
-      `member ${id} opened a log to ${storage.lastIndex()}; on disk it ends at ${disk.readableState().last}`,
-    );
+    const storage = invariants.watched(id, log, (step) => disk.after(process, step));
+    const { term, vote } = storage.initialState().hardState;
+    const last = storage.lastIndex();
+    if (expected !== undefined) {
+      const opened = `a log to ${last}, of term ${term}, vote ${vote}`;
+      const found = `a log to ${expected.last}, of term ${expected.term}, vote ${expected.vote}`;
+      invariants.expect(opened === found, 15, `member ${id} opened ${opened}; on its disk is ${found}`);
+    }
     let running: RaftNode | undefined;
     const follow = (): void => {
       const level = registers.state.get(levelKey);

@@ -2,6 +2,7 @@
 import type { Random } from "@warren/std";
 
 import type { RaftNodeOptions } from "../../node/index.ts";
+import type { JournalShape } from "../../storage/journal.ts";
 
 /** Kinds of trouble, each on or off for a whole run, so that some runs meet one alone and others all of them. */
 export type Trouble =
@@ -43,6 +44,8 @@ export interface Plan {
   readonly members: number;
   readonly clients: number;
   readonly keys: number;
+  /** What clients write is at least so long, bytes; above a sector's length a record of the journal can tear. */
+  readonly valueBytes: number;
   /** A client pauses for up to this between two operations, ms. */
   readonly pauseMs: number;
   /** How long faults come, ms. */
@@ -53,6 +56,8 @@ export interface Plan {
   /** Entries kept in memory, bytes; little, so that older ones are read from disk. */
   readonly cacheBytes: number;
   readonly syncMs: number;
+  /** The log's journal; none: the log is written to the store alone. */
+  readonly journal: JournalShape | undefined;
   /** Each machine's clock runs between 1 − this and 1 + this as fast as the world's. */
   readonly drift: number;
   /** Members run programs of two levels, each the one or the other at each start, until the active level is raised. */
@@ -69,12 +74,20 @@ export function planOf(random: Random): Plan {
     members: pick(1, 3, 3, 3, 3, 5),
     clients: 2 + random.int(3),
     keys: 1 + random.int(4),
+    valueBytes: pick(1, 1, 600),
     pauseMs: pick(15, 60, 120),
     chaosMs: pick(4_000, 8_000, 16_000),
     faultEveryMs: pick(150, 400, 900),
     troubles: new Set(chosen),
     cacheBytes: pick(1, 2_000, 1_000_000),
     syncMs: pick(1, 5, 20),
+    // Mostly small, so that its halves are full soon.
+    journal: pick(
+      { halfBytes: 4_096, largestRecordBytes: 1_024 },
+      { halfBytes: 4_096, largestRecordBytes: 4_096 },
+      { halfBytes: 128 * 1_024, largestRecordBytes: 16 * 1_024 },
+      undefined,
+    ),
     drift: 0.045,
     mixedPrograms: false,
     options: {

@@ -20,12 +20,15 @@ export class Replay {
   private readonly results = new Map<number, string>();
   private readonly images: string[] = [];
   private readonly sessionImages: string[] = [];
+  /** Of the state and the sessions as they are; made again once they have changed. */
+  private lastImage: string | undefined;
+  private lastSessionImage: string | undefined;
 
   /** Takes the entry after the last one taken. */
   take(entry: Entry): void {
     if (entry.type === "EntryNormal" && entry.data.length > 0) this.takeProposal(entry);
-    this.images[entry.index] = imageOf(this.state);
-    this.sessionImages[entry.index] = this.sessionImage();
+    this.images[entry.index] = this.lastImage ??= imageOf(this.state);
+    this.sessionImages[entry.index] = this.lastSessionImage ??= this.sessionImage();
   }
 
   result(index: number): string | undefined {
@@ -44,6 +47,7 @@ export class Replay {
   private takeProposal({ index, data }: Entry): void {
     const proposal = decodeProposal(data)?.proposal;
     if (proposal === undefined) return;
+    if (proposal.kind !== "command") this.lastSessionImage = undefined;
     switch (proposal.kind) {
       case "command":
         this.apply(index, proposal.data);
@@ -70,6 +74,7 @@ export class Replay {
   }
 
   private apply(index: number, data: Uint8Array): string {
+    this.lastImage = undefined;
     const result = perform(this.state, decodeAction(data));
     this.results.set(index, result);
     this.applications.push(index);

@@ -30,6 +30,8 @@ export interface SimulationReport {
   /** With members of two programs: which of them led, and how often the old one was refused once the level was raised. */
   readonly led: ReadonlySet<Program>;
   readonly oldProgramsRefused: number;
+  /** How often the power failed, by the kind of point: `during` or `after` an operation of a disk. */
+  readonly powerCuts: ReadonlyMap<string, number>;
   /** What the checker says of the history; undefined if it gave up, or the run ended before it was asked. */
   readonly linearizable: boolean | undefined;
 }
@@ -83,6 +85,7 @@ class World {
       history: this.clients.history,
       led: this.cluster.machines.led,
       oldProgramsRefused: this.cluster.machines.oldProgramsRefused,
+      powerCuts: this.cluster.machines.powerCuts,
       linearizable: this.linearizable,
     };
   }
@@ -94,6 +97,7 @@ class World {
 
   private async script(): Promise<void> {
     const { cluster, clients, operator, faults } = this;
+    faults.begin();
     cluster.start();
     await cluster.wait(1_500);
     clients.start();

@@ -1,0 +1,229 @@
+/** Commands that change services, and wait until it is done. */
+import { Args, Flags } from "@oclif/core";
+import { ApiError, ServiceSpec, type Service } from "@warren/api";
+import type { ApiClient } from "@warren/api/client";
+import { printable } from "../output.ts";
+import { progressOutput } from "../progress-output.ts";
+import { serviceArg } from "../service-arg.ts";
+import { deletion, follow } from "../service/convergence.ts";
+import {
+  applyServiceFlags,
+  commonServiceFlags,
+  healthRemovalFlag,
+  removalFlags,
+  serviceFieldWords,
+  serviceFlags,
+} from "../service/service-flags.ts";
+import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
+import { CommandFailed, waitFlags, WarrenCommand } from "../warren-command.ts";
+
+interface WaitFlags {
+  readonly host: string;
+  readonly detach: boolean;
+  readonly timeout: string;
+}
+
+/** Lines of a task that ended which are shown with its end. */
+const lastLineCount = 5;
+
+/** What a task wrote last; nothing where its node can't say it soon. */
+async function lastLines(client: ApiClient, taskId: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  try {
+    const request = { ref: taskId, tail: lastLineCount };
+    for await (const { lines } of client.tasks.logs(request, { signal: AbortSignal.timeout(2_000) }))
+      found.push(...lines.map(({ line }) => printable(line.toString())));
+  } catch (error) {
+    if (!ApiError.is(error)) throw error;
+  }
+  return found;
+}
+
+abstract class ServiceCommand extends WarrenCommand {
+  /** Shows progress until the service is as wanted. @throws CommandFailed where it stops, goes, or takes too long */
+  protected async converge(service: Service, flags: WaitFlags): Promise<void> {
+    const id = service.meta?.id ?? "";
+    if (flags.detach) return;
+    const client = await this.connect(flags.host);
+    const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
+    // The watch ends with the judgement, though the next message may be awaited.
+    const over = new AbortController();
+    const signal = AbortSignal.any([late, this.interrupted, over.signal]);
+    const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput(), {
+      lastLines: ({ meta }) => lastLines(client, meta?.id ?? ""),
+    });
+    over.abort();
+    const name = service.spec?.name ?? id;
+    switch (last.kind) {
+      case "converged":
+        return;
+      case "gone":
+      case "stopped":
+        throw new CommandFailed(`${last.text}; 'warren why ${name}' tells more`);
+      case "waiting":
+        if (late.aborted) {
+          throw new CommandFailed(
+            `${last.text}; not done after ${flags.timeout}: it goes on, 'warren why ${name}' tells more`,
+          );
+        }
+        throw new CommandFailed(`${last.text}; no longer watched, but it goes on: see 'warren service tasks ${name}'`);
+    }
+  }
+
+  protected printId(service: Service): void {
+    process.stdout.write(`${service.meta?.id ?? ""}\n`);
+  }
+}
+
+export class ServiceCreate extends ServiceCommand {
+  static override summary = "Create a service and wait until its tasks run.";
+  static override usage = "service create NAME --image IMAGE [FLAGS] [-- ARGUMENT…]";
+  static override examples = [
+    "<%= config.bin %> service create web --image nginx --replicas 3 -p 8080:80 --health-http 80/",
+    "<%= config.bin %> service create db --image postgres:17 --mount src=db,dst=/var/lib/postgresql/data --env-file db.env",
+    "<%= config.bin %> service create tick --image busybox --entrypoint 'sh -c' -- 'while date; do sleep 1; done'",
+  ];
+  static override args = {
+    name: Args.string({ required: true, description: "Name of the service, and its DNS name" }),
+  };
+  static override flags = {
+    ...serviceFlags,
+    image: Flags.string({ description: "(required) Image to run, such as nginx:1.27", helpValue: "IMAGE" }),
+    replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, helpValue: "N" }),
+    ...waitFlags,
+  };
+
+  static override commonFlags = ["image", "replicas", ...commonServiceFlags.slice(1), "detach", "timeout"];
+  static override fieldWords = serviceFieldWords;
+
+  async run(): Promise<void> {
+    const { own, rest } = this.splitArgv();
+    const { args, flags } = await this.parse(ServiceCreate, own);
+    if (!("image" in flags)) throw new UnitError("which image? give --image, as --image nginx:1.27");
+    const blank = ServiceSpec.fromPartial({
+      name: args.name,
+      mode: { $case: "replicated", value: { replicas: flags.replicas } },
+    });
+    const client = await this.connect(flags.host);
+    const service = await client.services.create({ spec: applyServiceFlags(blank, flags, rest) });
+    this.printId(service);
+    await this.converge(service, flags);
+  }
+}
+
+export class ServiceUpdate extends ServiceCommand {
+  static override summary = "Change a service and wait until its tasks are replaced.";
+  static override description =
+    "Flags that are given replace what there is, or add to it by key; all else stays. NAME-rm flags take away.";
+  static override usage = "service update SERVICE [FLAGS] [-- ARGUMENT…]";
+  static override examples = [
+    "<%= config.bin %> service update web --image nginx:1.29",
+    "<%= config.bin %> service update web --env LEVEL=debug --limit-memory 256m",
+    "<%= config.bin %> service update web --publish-rm 80 -p 8081:80",
+  ];
+  static override args = serviceArg;
+  static override flags = {
+    ...serviceFlags,
+    ...removalFlags,
+    ...healthRemovalFlag,
+    replicas: Flags.integer({ description: "How many tasks", min: 0, helpValue: "N" }),
+    force: Flags.boolean({ description: "Replace all tasks even if nothing changes" }),
+    ...waitFlags,
+  };
+
+  static override commonFlags = [
+    ...commonServiceFlags,
+    "replicas",
+    "env-rm",
+    "publish-rm",
+    "force",
+    "detach",
+    "timeout",
+  ];
+  static override fieldWords = serviceFieldWords;
+
+  async run(): Promise<void> {
+    const { own, rest } = this.splitArgv();
+    const { args, flags } = await this.parse(ServiceUpdate, own);
+    const client = await this.connect(flags.host);
+    const before = await client.services.get({ ref: args.service });
+    const spec = applyServiceFlags(before.spec ?? ServiceSpec.create({}), flags, rest);
+    if (flags.replicas !== undefined) spec.mode = { $case: "replicated", value: { replicas: flags.replicas } };
+    if (flags.force && spec.task !== undefined) spec.task.forceUpdate += 1;
+    const ref = before.meta?.id ?? args.service;
+    // The image was named, so that its tag is looked up again, though it may be the same.
+    const resolveImage = "image" in flags;
+    const service = await client.services.update({ ref, specVersion: before.specVersion, spec, resolveImage });
+    this.printId(service);
+    await this.converge(service, flags);
+  }
+}
+
+export class ServiceScale extends ServiceCommand {
+  static override summary = "Set how many tasks services have.";
+  static override usage = "service scale SERVICE=REPLICAS…";
+  static override examples = ["<%= config.bin %> service scale web=5 db=1"];
+  static override strict = false;
+  static override args = {
+    scale: Args.string({ required: true, description: "Service and its number of tasks, such as web=5" }),
+  };
+  static override flags = waitFlags;
+  static override fieldWords = { ref: "SERVICE", replicas: "REPLICAS" };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(ServiceScale);
+    const wanted = (argv as string[]).map((text) => {
+      const [, ref, replicas] = /^(.+)=(\d+)$/.exec(text) ?? [];
+      if (ref === undefined) throw new UnitError(`'${text}': want SERVICE=REPLICAS, as web=3`);
+      return { ref, replicas: Number(replicas) };
+    });
+    const client = await this.connect(flags.host);
+    const scaled: Service[] = [];
+    for (const request of wanted) scaled.push(await client.services.scale(request));
+    for (const service of scaled) await this.converge(service, flags);
+  }
+}
+
+export class ServiceRollback extends ServiceCommand {
+  static override summary = "Return a service to an earlier version.";
+  static override args = serviceArg;
+  static override flags = {
+    to: Flags.integer({
+      description: "Number of the version to return to (default: the last one that completed before)",
+      min: 1,
+    }),
+    ...waitFlags,
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ServiceRollback);
+    const client = await this.connect(flags.host);
+    const versionNumber = flags.to ?? 0;
+    await this.converge(await client.services.rollback({ ref: args.service, versionNumber }), flags);
+  }
+}
+
+export class ServiceDelete extends ServiceCommand {
+  static override summary = "Delete services and wait until their tasks are gone.";
+  static override strict = false;
+  static override usage = "service delete SERVICE…";
+  static override args = serviceArg;
+  static override flags = waitFlags;
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(ServiceDelete);
+    const client = await this.connect(flags.host);
+    const services: Service[] = [];
+    for (const ref of argv as string[]) services.push(await client.services.get({ ref }));
+    for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
+    if (flags.detach) return;
+    for (const { meta, spec } of services) {
+      const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
+      const signal = AbortSignal.any([late, this.interrupted]);
+      const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
+      const last = await follow(watch, progressOutput(), { judge: deletion(spec?.name ?? "") });
+      if (last.kind !== "gone")
+        throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
+    }
+  }
+}
