@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import type { OpenContainerdOptions } from "@warren/runtime-containerd";
+import type { WorkerOptions } from "./options.ts";
 
 export interface WorkerFolders {
   readonly data: string;
@@ -29,5 +31,21 @@ export function workerFolders({
     containerdRun: join(runDir, "containerd"),
     netns: join(runDir, "netns"),
     pidFile: join(runDir, "worker.pid"),
+  };
+}
+
+/** The worker's options, as the container runtime takes them. */
+export function containerdOptions(
+  options: Pick<WorkerOptions, "dataDir" | "runDir" | "containerdSocket" | "containerdNamespace" | "mirrors">,
+): OpenContainerdOptions {
+  const { data, runtimeData, runtimeRun, containerdData, containerdRun } = workerFolders(options);
+  return {
+    systemAddress: options.containerdSocket,
+    namespace: options.containerdNamespace,
+    mirrors: options.mirrors,
+    runDir: runtimeRun,
+    dataDir: runtimeData,
+    choiceDir: data,
+    own: { dataDir: containerdData, runDir: containerdRun },
   };
 }

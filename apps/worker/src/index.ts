@@ -2,7 +2,6 @@
  * The worker daemon.
  *
  * - `worker.ts`            runWorker: all parts, joined
- * - `container-runtime.ts` which containerd, and the way to it; `containerd-choice.ts`
  * - `task-network.ts`      interfaces, balancing and names as the agent's network
  * - `node-conditions.ts`   what is not as it should be, in words
  * - `node-addresses.ts`   the node's own names and addresses, for its tasks

@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openLevelState, recordedNetwork } from "@warren/agent";
+import { openContainerd } from "@warren/runtime-containerd";
 import { noMetrics, silentLogger, systemClock, systemRandom } from "@warren/std";
-import { openRuntime } from "./container-runtime.ts";
-import { workerFolders } from "./folders.ts";
+import { containerdOptions, workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
 import { removeNodeNetwork } from "./task-network.ts";
 
@@ -30,8 +30,10 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
   {
     await using resources = new AsyncDisposableStack();
     const base = { clock: systemClock, random: systemRandom, log: silentLogger, metrics: noMetrics };
-    const forGood = { ...options, mirrors: {}, endContainerd: true };
-    const runtime = await openRuntime(base, forGood, resources, new AbortController().signal);
+    const { own, ...rest } = containerdOptions({ ...options, mirrors: {} });
+    // Its containers would go on without it, but nobody would manage them.
+    const forGood = { ...rest, own: { ...own, endWithUs: true } };
+    const { runtime } = resources.use(await openContainerd(base, forGood, new AbortController().signal));
     await runtime.purge();
     const state = await openLevelState(folders.state);
     resources.defer(() => state.close());

@@ -178,7 +178,7 @@ export function balancedService({ serviceId, vip, ports, backends }: NodeEndpoin
   return {
     id: serviceId,
     ...(vip === "" ? {} : { vip }),
-    backends: backends.map(({ address, weight, draining }) => ({ address, weight: draining ? 0 : weight })),
+    backends: backends.map(({ address, weight }) => ({ address, weight })),
     ports: ports.map(({ protocol, published, target, mode }) => ({
       protocol: protocol === PortSpec_Protocol.UDP ? "udp" : "tcp",
       published,

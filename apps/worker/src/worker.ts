@@ -11,9 +11,9 @@ import {
   terminationSignal,
   writePidFile,
 } from "@warren/daemon";
+import { openContainerd } from "@warren/runtime-containerd";
 import { aborted, systemClock, systemRandom } from "@warren/std";
-import { openRuntime } from "./container-runtime.ts";
-import { workerFolders } from "./folders.ts";
+import { containerdOptions, workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
 import { onKeptRoom } from "./kept-room.ts";
 import { runtimeConditions } from "./node-conditions.ts";
@@ -45,7 +45,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const opened = await openLevelState(folders.state);
   resources.defer(() => opened.close());
   const state = onKeptRoom(opened, ballast, { conditions, directory: folders.data });
-  const runtime = await openRuntime(base, options, resources, signal);
+  const { runtime } = resources.use(await openContainerd(base, containerdOptions(options), signal));
   conditions.set("runtime", runtimeConditions(await runtime.info()));
   const network = new NodeTaskNetwork(
     { ...base, conditions },

@@ -144,8 +144,10 @@ export class Agent implements AsyncDisposable {
     this.#metrics = agentMetrics(dependencies.metrics);
     this.#work = new TaskGroup(logFailures(log), signal);
     const network = new NodeNetwork(dependencies.network, { clock, random, log });
-    const reporter = new LeaseReporter({ record, clock, log }, (key, { state }) =>
-      this.#leases.acknowledged(key, state),
+    const reporter = new LeaseReporter(
+      { record, clock, log },
+      (key, { state }) => this.#leases.acknowledged(key, state),
+      (known) => this.#leases.adopt(known),
     );
     const { assigned } = record;
     this.#env = {
@@ -155,7 +157,7 @@ export class Agent implements AsyncDisposable {
       clock,
       boot: () => {
         const { bootId, elapsedMs } = boot.bootTime();
-        return { bootId, ms: Math.floor(elapsedMs) };
+        return { bootId, elapsedMs: Math.floor(elapsedMs) };
       },
       random,
       log,
@@ -211,6 +213,7 @@ export class Agent implements AsyncDisposable {
         described: this.#conditions.changes,
         onNode: (message) => this.#takeNode(message),
         onAssignments: (message) => this.#leases.obey(message),
+        onRemoved: (point) => this.#leases.obeyRemoval(point),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
       },
       options.managerTimeoutMs,
@@ -281,7 +284,7 @@ export class Agent implements AsyncDisposable {
   #preload(): void {
     for (const { status, local } of this.#record.runs.values()) {
       const lease = this.#record.leases.get(local.lease)?.local;
-      if (lease === undefined || !isRunning({ status }) || local.verdict !== undefined) continue;
+      if (lease === undefined || !isRunning({ status }) || local.verdict !== undefined || lease.foreign) continue;
       const { slotId, address, stage } = lease;
       this.#env.endpoints.set(local.lease, { slotId, address, draining: stage !== undefined, health: 1 });
     }

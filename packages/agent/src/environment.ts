@@ -1,6 +1,5 @@
 import type { Runtime } from "@warren/runtime";
-import type { BootTime } from "@warren/slot";
-import type { Clock, Logger, Random } from "@warren/std";
+import type { BootTime, Clock, Logger, Random } from "@warren/std";
 import type { Containers } from "./containers.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
 import type { Images } from "./images.ts";

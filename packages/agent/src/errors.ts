@@ -21,6 +21,8 @@ export type AgentFailure =
   | { readonly code: "AGENT_SESSION_FAILED" }
   /** A manager is of another history than the one that this node has obeyed, or behind it. */
   | { readonly code: "AGENT_HISTORY_REFUSED" }
+  /** The managers have removed this node from the cluster. */
+  | { readonly code: "AGENT_NODE_REMOVED" }
   /** A version of another level wrote the record. */
   | { readonly code: "AGENT_RECORD_UNREADABLE"; readonly key: string; readonly level: number }
   /** There is a record without the id of the node that it is of. */

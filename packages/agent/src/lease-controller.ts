@@ -106,6 +106,7 @@ export class LeaseController {
       if (run === newest && !run.ended && run.local.verdict === undefined) this.#current = run;
       else await this.#conclude(run, closing);
     }
+    await this.#trim(closing);
   }
 
   /** Run after run, until the lease is to be released. */
@@ -140,11 +141,34 @@ export class LeaseController {
       run.fail(error);
     }
     await this.#conclude(run, closing);
+    await this.#trim(closing);
   }
 
   async #conclude(run: Run, closing: AbortSignal): Promise<void> {
-    await run.conclude((conclusion) => this.#count(conclusion), closing);
-    await this.#trim(closing);
+    const count = (conclusion: Conclusion): void => {
+      if (this.#isCounted(run)) this.#count(conclusion);
+    };
+    await run.conclude(() => this.#judgeable(closing), count, closing);
+  }
+
+  /** L7: an end counts by the slot's policy and its record: it waits until both are known, or the lease is released. */
+  async #judgeable(closing: AbortSignal): Promise<void> {
+    const isKnown = (): true | undefined => {
+      const { restart, recordLost } = this.#lease.local;
+      return (recordLost !== true && (this.#service ?? restart) !== undefined) || undefined;
+    };
+    try {
+      await this.#around.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal]));
+    } catch {
+      closing.throwIfAborted();
+    }
+  }
+
+  /** L12: of runs that were found by their containers all but the newest had been counted, and that one perhaps. */
+  #isCounted(run: Run): boolean {
+    if (run.local.found !== true) return true;
+    const isNewest = this.#env.record.runsOf(this.key).at(-1)?.id === run.id;
+    return isNewest && this.#lease.record.lastEnd?.taskId !== run.id;
   }
 
   /** What is known of the version that a lease is of. */
@@ -256,6 +280,7 @@ export class LeaseController {
         await delay(clock, options.leaveMs, closing);
       }
       await this.#conclude(run, closing);
+      await this.#trim(closing);
       this.#current = undefined;
     }
     endpoints.forget(this.key);

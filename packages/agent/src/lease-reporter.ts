@@ -1,4 +1,4 @@
-import { LeaseReport_State, type LeaseReport, type ReportResponse } from "@warren/api";
+import { LeaseReport_State, type KnownRecord, type LeaseReport, type ReportResponse } from "@warren/api";
 import { Changes, type Clock, type Logger } from "@warren/std";
 import type { LocalRecord } from "./local-record.ts";
 import { within } from "./waiting.ts";
@@ -26,17 +26,23 @@ export class LeaseReporter {
   readonly #waiting = new Map<string, number>();
   readonly #changes = new Changes();
   readonly #acknowledged: (key: string, report: LeaseReport) => void;
+  readonly #known: (record: KnownRecord) => void;
   #count = 0;
 
-  /** @param acknowledged a manager has stored this report */
+  /**
+   * @param acknowledged a manager has stored this report
+   * @param known a manager has said what the record was that this node has lost
+   */
   constructor(
     { record, clock, log }: { readonly record: LocalRecord; readonly clock: Clock; readonly log: Logger },
     acknowledged: (key: string, report: LeaseReport) => void,
+    known: (record: KnownRecord) => void,
   ) {
     this.#record = record;
     this.#clock = clock;
     this.#log = log;
     this.#acknowledged = acknowledged;
+    this.#known = known;
   }
 
   get waiting(): number {
@@ -45,6 +51,7 @@ export class LeaseReporter {
 
   /** The lease has changed. */
   push(key: string): void {
+    if (this.#record.leases.get(key)?.local.foreign === true) return;
     // Deleted first, so that the order is that of the changes.
     this.#waiting.delete(key);
     this.#waiting.set(key, (this.#count += 1));
@@ -67,7 +74,7 @@ export class LeaseReporter {
       const reports = batch.map(([key]) => reportOf(this.#record, key));
       if (!(await within(this.#clock, writeWaitMs, this.#record.durable(signal), signal)))
         this.#log.warn("leases are reported although their state is not on disk");
-      const { refused } = await send(reports.filter((report) => report !== undefined));
+      const { refused, records } = await send(reports.filter((report) => report !== undefined));
       // L10: another node has the lease. This one keeps it as it is assigned, and says the same only if it changes.
       for (const { slotId, why } of refused)
         this.#log.error("a manager refuses the report of a lease", { slotId, why });
@@ -76,6 +83,7 @@ export class LeaseReporter {
         const report = reports[index];
         if (report !== undefined) this.#acknowledged(key, report);
       });
+      for (const record of records) this.#known(record);
     }
   }
 }
@@ -84,7 +92,7 @@ export class LeaseReporter {
 function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
   const lease = record.leases.get(key);
   if (lease === undefined) return undefined;
-  const { slotId, epoch, versionId, address, imageDigest = "", settled = "", stage, held } = lease.local;
+  const { slotId, epoch, versionId, address, imageDigest = "", settled = "", stage, held, recordLost } = lease.local;
   const state =
     stage === "released"
       ? LeaseReport_State.RELEASED
@@ -100,7 +108,7 @@ function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
     slotId,
     epoch,
     state,
-    record: lease.record,
+    record: recordLost === true ? undefined : lease.record,
     runs: runs.map(({ local: { life, run }, status }) => ({ life, run, status })),
     settled,
     versionId,

@@ -7,8 +7,10 @@ import {
   type AssignmentKind,
   type AssignmentsMessage,
   type Incarnation,
+  type KnownRecord,
+  type Point,
 } from "@warren/api";
-import { kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import { assignedKinds, kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
 import { adoptRecord, emptyRecord } from "@warren/slot";
 import { Changes } from "@warren/std";
@@ -17,6 +19,7 @@ import type { NodeEnvironment } from "./environment.ts";
 import { parseLabels, type RunLabels } from "./labels.ts";
 import { LeaseController, type LeaseSurroundings, type Wish } from "./lease-controller.ts";
 import { judgePoint, sameIncarnation } from "./points.ts";
+import { noContainer } from "./run.ts";
 import type { TaskAttachment } from "./seams.ts";
 
 /**
@@ -34,6 +37,8 @@ export class Leases implements LeaseSurroundings {
   readonly #chain = new AssignmentChain();
   /** A manager has told of all that is assigned, in this worker's life. */
   #answered = false;
+  /** The cluster has removed this node. */
+  #removed = false;
   /** Leases whose release managers have acknowledged. */
   readonly #acknowledged = new Set<string>();
 
@@ -59,7 +64,7 @@ export class Leases implements LeaseSurroundings {
     if (assigned === undefined) return this.#answered ? "released" : "unknown"; // I1
     if (assigned.state === LeaseState.RELEASING) return "released";
     // Of a record that has lost something nobody knows what it has lost: it starts nothing until managers have spoken.
-    if (record.incomplete && !this.#answered) return "unknown";
+    if ((record.incomplete && !this.#answered) || local.recordLost === true) return "unknown";
     return assigned.state === LeaseState.HELD ? "held" : "offered";
   }
 
@@ -81,13 +86,26 @@ export class Leases implements LeaseSurroundings {
 
   isForgotten(key: string): boolean {
     const { record } = this.#env;
-    return record.assigned.of("lease").get(key) === undefined && this.#acknowledged.has(key);
+    if (record.assigned.of("lease").has(key)) return false;
+    return this.#removed || record.lease(key).local.foreign === true || this.#acknowledged.has(key);
   }
 
   /** A manager has stored a report. */
   acknowledged(key: string, state: LeaseReport_State): void {
     if (state !== LeaseReport_State.RELEASED) return;
     this.#acknowledged.add(key);
+    this.changes.notify();
+  }
+
+  /** L12: a manager says how the slot's record was, which this node has lost. */
+  adopt({ slotId, epoch, record: known, settled }: KnownRecord): void {
+    const { record, boot, reporter } = this.#env;
+    const key = leaseKey(slotId, epoch);
+    const lease = record.leases.get(key);
+    if (lease?.local.recordLost !== true) return;
+    record.setSlotRecord(key, adoptRecord(SlotRecord.fromPartial(known ?? emptyRecord()), boot()));
+    record.setLease(key, { recordLost: undefined, ...(settled !== "" && { settled }) });
+    reporter.push(key);
     this.changes.notify();
   }
 
@@ -119,7 +137,7 @@ export class Leases implements LeaseSurroundings {
     const { record } = this.#env;
     return [...record.runs.values()].flatMap(({ id, local: { lease, netnsPath } }) => {
       const local = record.leases.get(lease)?.local;
-      if (local === undefined || netnsPath === undefined) return [];
+      if (local === undefined || netnsPath === undefined || local.foreign === true) return [];
       return [
         { id, address: local.address, networks: local.networks ?? [], nameServers: local.nameServers ?? [], netnsPath },
       ];
@@ -150,6 +168,18 @@ export class Leases implements LeaseSurroundings {
       if (isLater) this.#env.reporter.push(key);
     }
     return true;
+  }
+
+  /** L15: the node was removed: all of its leases are released, and no manager waits for a report of them. */
+  obeyRemoval(point: Point | undefined): void {
+    const { record } = this.#env;
+    this.#answered = true;
+    this.#removed = true;
+    if (point !== undefined) record.setObeyed(point);
+    for (const name of ["lease", "endpoint", "backend"] as const)
+      for (const key of record.assigned.of(name).keys()) this.#remove(assignedKinds[name].kind, key);
+    this.changes.notify();
+    for (const controller of this.#controllers.values()) controller.look();
   }
 
   /** What is held and was not named is as this incarnation has it. */
@@ -256,13 +286,15 @@ export class Leases implements LeaseSurroundings {
   }
 
   #rebuild({ container, labels }: Found): void {
-    const { record, boot, clock } = this.#env;
+    const { record, boot, clock, nodeId } = this.#env;
     const { slotId, epoch, versionId, address, networks, nameServers } = labels;
     const { incarnation, life, run, serviceName, bootId } = labels;
     const key = leaseKey(slotId, epoch);
-    const running = container.state.kind === "running";
+    const { state } = container;
+    const running = state.kind === "running";
+    const foreign = labels.nodeId !== "" && labels.nodeId !== nodeId;
     if (!record.leases.has(key)) {
-      const held = running || container.state.kind === "exited";
+      const held = running || state.kind === "exited";
       record.addLease({
         local: {
           slotId,
@@ -273,12 +305,15 @@ export class Leases implements LeaseSurroundings {
           nameServers,
           ...(incarnation && { incarnation }),
           ...(held && { held }),
+          ...(foreign ? { foreign } : { recordLost: true }),
         },
         record: emptyRecord(),
       });
     }
     if (record.runs.has(labels.taskId)) return;
-    const state = container.state.kind === "created" ? TaskState.READY : TaskState.RUNNING;
+    const now = boot();
+    const startedMs = running ? state.startedBootMs : undefined;
+    const startedAt = startedMs === undefined ? undefined : new Date(clock.now() - (now.elapsedMs - startedMs));
     record.addRun(
       labels.taskId,
       {
@@ -288,21 +323,24 @@ export class Leases implements LeaseSurroundings {
         run,
         serviceName,
         image: container.image,
-        bootId: running ? boot().bootId : bootId,
-        ...(running && { netnsPath: container.netnsPath }),
+        found: true,
+        bootId: running ? now.bootId : bootId,
+        ...(startedMs !== undefined && { startedMs }),
+        ...(running && !foreign && { netnsPath: container.netnsPath }),
       },
       {
-        state,
+        state: state.kind === "created" ? TaskState.READY : TaskState.RUNNING,
         at: new Date(clock.now()),
         message: "found by its container, as the record did not have it",
         code: "",
-        container: undefined,
+        container: { ...noContainer, containerId: labels.taskId, address: foreign ? "" : address, startedAt },
         pending: undefined,
       },
     );
     this.#env.log.warn("a run that the record did not have was found by its container", {
       task: labels.taskId,
       lease: key,
+      ...(foreign && { node: labels.nodeId }),
     });
   }
 }

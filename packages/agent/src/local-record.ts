@@ -46,6 +46,10 @@ export interface LeaseLocal {
   readonly networks?: readonly string[];
   /** Upstreams of its task's own, as `TaskAttachment` has them; undefined: none. */
   readonly nameServers?: readonly string[];
+  /** The slot's record was lost: nothing counts and nothing starts before managers have said how it was. */
+  readonly recordLost?: boolean;
+  /** Of another node, which this machine was before: no manager hears of it from this one, and nothing leads to it. */
+  readonly foreign?: boolean;
 }
 
 export interface LeaseRecord {
@@ -71,6 +75,8 @@ export interface RunLocal {
   /** Of the image that it was made from; undefined: it says nothing. */
   readonly imageHealthcheck?: ImageHealthcheck;
   readonly verdict?: Verdict;
+  /** The record did not have it: it was found by its container. */
+  readonly found?: boolean;
   /** Told to stop by the manager. */
   readonly told?: boolean;
   /** The boot in which it started, and when. */
@@ -360,6 +366,8 @@ export class LocalRecord {
     // What is one half of a lease or a run is none.
     for (const [key, { local }] of this.leases)
       if (leaseKey(local.slotId, local.epoch) !== key) this.#drop(`lease "${key}"`, () => this.deleteLease(key));
+      else if (!this.#sums.has(`lease/${key}/record`))
+        this.#drop(`lease "${key}"`, () => this.setLease(key, { recordLost: true }));
     for (const [id, { local }] of this.runs) if (local.lease === "") this.#drop(`run ${id}`, () => this.deleteRun(id));
   }
 

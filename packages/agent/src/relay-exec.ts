@@ -1,6 +1,6 @@
-import type { ExecOpen, ExecRequest } from "@warren/api";
+import { precondition, type ExecOpen, type ExecRequest } from "@warren/api";
 import type { ExecProcess } from "@warren/runtime";
-import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
+import { taskNotFound, type Relay, type RelayDependencies } from "./relay.ts";
 import { abortable } from "@warren/std";
 import { within } from "./waiting.ts";
 
@@ -15,9 +15,9 @@ export async function relayExec(
   signal: AbortSignal,
 ): Promise<void> {
   const { ref } = open;
-  if (!runs().has(ref)) throw new RelayRefused("API_NOT_FOUND", `task ${ref} is not on this node`);
+  if (!runs().has(ref)) throw taskNotFound(ref, `task ${ref} is not on this node`);
   if (containers.get(ref)?.state.kind !== "running")
-    throw new RelayRefused("API_PRECONDITION", `task ${ref} does not run`);
+    throw precondition([{ type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` }]);
   const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
     new WritableStream({
       write: (chunk) => relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),

@@ -3,7 +3,7 @@ import { keyOfSlot } from "@warren/api/model";
 import { RuntimeError, type LogLine, type LogOptions } from "@warren/runtime";
 import { mergeSorted } from "@warren/std";
 import type { RunRecord } from "./local-record.ts";
-import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
+import { taskNotFound, type Relay, type RelayDependencies } from "./relay.ts";
 
 /** Lines in one message. */
 const batchLines = 256;
@@ -26,7 +26,7 @@ export async function relayLogs(
 ): Promise<void> {
   const runs = taskIds.map((id) => dependencies.runs().get(id)).filter((run) => run !== undefined);
   if (runs.length === 0)
-    throw new RelayRefused("API_NOT_FOUND", `none of the ${taskIds.length} tasks is on this node any more`);
+    throw taskNotFound(taskIds.join(), `none of the ${taskIds.length} tasks is on this node any more`);
   const options: LogOptions = {
     follow,
     signal,

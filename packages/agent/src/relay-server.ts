@@ -1,11 +1,19 @@
-import type { ApiCode, ExecRequest, RelayRequest, RelayUp } from "@warren/api";
+import {
+  ApiError,
+  apiFailureOf,
+  type ApiCode,
+  type ApiFailureRecord,
+  type ExecRequest,
+  type RelayRequest,
+  type RelayUp,
+} from "@warren/api";
 import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
-import { RelayRefused, type Relay, type RelayDependencies } from "./relay.ts";
+import type { Relay, RelayDependencies } from "./relay.ts";
 
 /** Messages that wait for the manager or for a process, of one relay. */
 const waitingMessages = 4;
@@ -36,10 +44,9 @@ export class RelayServer {
         if (!both.aborted) await up.send({ message: { $case: "done", value: true } });
       } catch (error) {
         if (both.aborted) return;
-        const code = codeOf(error);
-        const remedy = error instanceof RelayRefused ? error.remedy : "";
-        if (code === "API_INTERNAL") this.#dependencies.log.error("a relay failed", { error });
-        await up.send({ message: { $case: "failure", value: { code, message: errorText(error), remedy } } });
+        const failure = failureOf(error);
+        if (failure.code === "API_INTERNAL") this.#dependencies.log.error("a relay failed", { error });
+        await up.send({ message: { $case: "failure", value: failure } });
       } finally {
         up.close();
       }
@@ -60,11 +67,9 @@ export class RelayServer {
 
   async #content({ what }: RelayRequest, relay: Relay, signal: AbortSignal): Promise<void> {
     if (this.#serving > this.#limit)
-      throw new RelayRefused(
-        "API_EXHAUSTED",
-        `this node serves ${this.#limit} streams already`,
-        "end some, or try later",
-      );
+      throw new ApiError({ code: "API_EXHAUSTED" }, `this node serves ${this.#limit} streams already`, {
+        remedy: "end some, or try later",
+      });
     switch (what?.$case) {
       case "logs":
         return relayLogs(this.#dependencies, what.value, relay, signal);
@@ -75,7 +80,9 @@ export class RelayServer {
       case "image":
         return relayImage(this.#dependencies, what.value, relay, signal);
       case undefined:
-        throw new RelayRefused("API_UNIMPLEMENTED", "this worker does not know what is asked", "upgrade it");
+        throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know what is asked", {
+          remedy: "upgrade it",
+        });
       default:
         return what satisfies never;
     }
@@ -86,10 +93,16 @@ async function sendAll(up: Channel<RelayUp>, message: NonNullable<RelayUp["messa
   await up.send({ message });
 }
 
-function codeOf(error: unknown): ApiCode {
-  if (error instanceof RelayRefused) return error.code;
-  if (!(error instanceof RuntimeError)) return "API_INTERNAL";
-  switch (error.code) {
+/** What the caller gets: a code of the API, and as its reason the code where it failed. */
+function failureOf(error: unknown): { -readonly [K in keyof ApiFailureRecord]: ApiFailureRecord[K] } {
+  if (!RuntimeError.is(error)) return apiFailureOf(error);
+  const { code: reason, ...rest } = error.failure;
+  const fields = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, String(value)]));
+  return { code: codeOf(error), message: errorText(error), remedy: "", reason, fields };
+}
+
+function codeOf({ code }: RuntimeError): ApiCode {
+  switch (code) {
     case "RUNTIME_NOT_FOUND":
     case "RUNTIME_IMAGE_NOT_FOUND":
       return "API_NOT_FOUND";

@@ -1,5 +1,5 @@
 /** What the server of relays and its contents share. */
-import type { ApiCode, ExecRequest, RelayUp } from "@warren/api";
+import { ApiError, type ExecRequest, type RelayUp } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Clock, Logger } from "@warren/std";
 import type { Containers } from "./containers.ts";
@@ -27,14 +27,7 @@ export interface Relay {
   readonly received: AsyncIterable<ExecRequest>;
 }
 
-/** A request that can't be served, with the code that its caller gets. */
-export class RelayRefused extends Error {
-  readonly code: ApiCode;
-  readonly remedy: string;
-
-  constructor(code: ApiCode, message: string, remedy: string = "") {
-    super(message);
-    this.code = code;
-    this.remedy = remedy;
-  }
+/** Refuses a request for a task that is not on this node, or has no log or process here any more. */
+export function taskNotFound(ref: string, message: string): ApiError {
+  return new ApiError({ code: "API_NOT_FOUND", kind: "task", ref }, message);
 }

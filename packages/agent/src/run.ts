@@ -128,7 +128,7 @@ export class Run {
     const { containers, record, runtime, starts, boot } = this.#env;
     const now = boot();
     record.setSlotRecord(this.#lease, recordStart(record.lease(this.#lease).record, now));
-    record.setRun(this.id, { bootId: now.bootId, startedMs: now.ms });
+    record.setRun(this.id, { bootId: now.bootId, startedMs: now.elapsedMs });
     this.#advance(TaskState.STARTING, "starting");
     await record.durable(signal); // I1
     await persistently(this.#env, "starting a container", signal, () =>
@@ -157,6 +157,7 @@ export class Run {
     const { containers } = this.#env;
     if (containers.get(this.id)?.state.kind !== "running" && !this.isOfThisLife) return;
     if (containers.get(this.id)?.state.kind === "exited") return;
+    if (this.#leaseLocal.foreign === true) return void (await containers.ended(this.id, signal));
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
     const work = [this.#followPid(both), this.#attachLeft(version, both).then(() => this.#keepInUse(version, both))];
@@ -184,11 +185,17 @@ export class Run {
    * Ends it, if it has not ended: out of the balancer, stop signal, grace, SIGKILL, interface and flows gone, whatever
    * of it is still needed. Its container stays if it has run, for its log.
    *
+   * @param judgeable resolves when what its end means can be said
    * @param count takes its end into the slot's record, in the same write
    */
-  async conclude(count: (conclusion: Conclusion) => void, closing: AbortSignal): Promise<void> {
+  async conclude(
+    judgeable: () => Promise<void>,
+    count: (conclusion: Conclusion) => void,
+    closing: AbortSignal,
+  ): Promise<void> {
     if (!this.ended) {
       const { ran, exit } = await this.#end(closing);
+      await judgeable();
       this.#finish(ran, exit, count);
     }
     await this.#detach(closing);
@@ -286,7 +293,7 @@ export class Run {
     const { network, record } = this.#env;
     const { address, nameServers = [] } = this.#leaseLocal;
     const adopted = await network.opened(signal);
-    if (this.local.netnsPath !== undefined && adopted.has(this.id)) return;
+    if (this.local.netnsPath !== undefined && adopted.has(this.id)) return this.#noteAddress();
     // Before the call: the next worker knows that there may be something to take back.
     record.setRun(this.id, { netnsPath });
     try {
@@ -301,7 +308,12 @@ export class Run {
         },
       );
     }
-    this.#update({ address });
+    this.#noteAddress();
+  }
+
+  #noteAddress(): void {
+    const { address } = this.#leaseLocal;
+    if (this.status.container?.address !== address) this.#update({ address });
   }
 
   /** A run that an earlier worker started, and whose interface is gone, gets it again. */
@@ -359,7 +371,7 @@ export class Run {
     const { bootId, startedMs } = this.local;
     const now = this.#env.boot();
     const startedAt = this.status.container?.startedAt?.getTime();
-    const most = bootId === now.bootId && startedMs !== undefined ? now.ms - startedMs : undefined;
+    const most = bootId === now.bootId && startedMs !== undefined ? now.elapsedMs - startedMs : undefined;
     // Of one that ended while no worker looked, the wall clock of its end is all there is; boot time bounds it.
     const byWall = exit === undefined || startedAt === undefined ? undefined : exit.finishedAt - startedAt;
     return Math.max(0, Math.min(most ?? byWall ?? 0, byWall ?? most ?? 0));
@@ -513,7 +525,7 @@ export class Run {
   }
 }
 
-const noContainer: NonNullable<TaskStatus["container"]> = {
+export const noContainer: NonNullable<TaskStatus["container"]> = {
   containerId: "",
   pid: 0,
   oomKilled: false,

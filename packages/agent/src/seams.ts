@@ -58,7 +58,7 @@ export interface NodeBackend {
   readonly slot: string;
   readonly nodeId: string;
   readonly address: string;
-  /** Share of new connections, against those of the service's other backends. */
+  /** Share of new connections, against those of the service's other backends; 0 of one that is draining. */
   readonly weight: number;
   /** No names lead to it and no new connection; those it has go on. */
   readonly draining: boolean;

@@ -30,6 +30,8 @@ export interface SessionHandlers {
   readonly onNode: (message: SessionMessage) => void;
   /** False: the message does not follow on the one before, or is not obeyed, and the stream is opened again. */
   readonly onAssignments: (message: AssignmentsMessage) => boolean;
+  /** L15: the cluster has removed this node, at that point of its history. */
+  readonly onRemoved: (point: Point | undefined) => void;
   /** Serves a request until it or the signal ends; fails only where the way to the manager does. */
   readonly onRelay: (request: RelayRequest, sessionId: string, signal: AbortSignal) => Promise<void>;
 }
@@ -91,6 +93,7 @@ export class SessionLoop {
     if (first.done === true) throw sessionFailed("the manager ended the session before it began");
     const { sessionId, historyLost } = first.value;
     this.#judge(first.value);
+    if (first.value.removed !== "" && historyLost === "") throw this.#removed(first.value);
     // L13: what was told to a manager set back is not known to the others.
     if (historyLost === "" && this.#wasLost) this.#handlers.reportAll();
     this.#wasLost = historyLost !== "";
@@ -121,6 +124,13 @@ export class SessionLoop {
     if (judgement.kind !== "obey")
       throw new AgentError({ code: "AGENT_HISTORY_REFUSED" }, `the manager is not obeyed: ${judgement.why}`);
     if (historyLost !== "") this.#dependencies.log.error("the manager sends no assignments", { why: historyLost });
+  }
+
+  /** L15: nothing of this node's is assigned any more. */
+  #removed({ point, removed }: SessionMessage): AgentError {
+    this.#handlers.onRemoved(point);
+    this.#dependencies.log.error("this node is none of the cluster's any more", { why: removed });
+    return new AgentError({ code: "AGENT_NODE_REMOVED" }, removed);
   }
 
   #take(message: SessionMessage, parts: TaskGroup): void {

@@ -1,7 +1,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LeaseState, TaskState, Version, type AssignedLease } from "@warren/api";
+import {
+  AssignedService,
+  LeaseState,
+  RestartPolicy_Condition as Condition,
+  TaskState,
+  Version,
+  type AssignedLease,
+} from "@warren/api";
 import { firstRun, leaseKey, taskIdOf } from "@warren/api/model";
 import { connect } from "@warren/api/client";
 import { FakeMachine, FakeRuntime } from "@warren/runtime/testing";
@@ -56,6 +63,8 @@ test("over gRPC on a socket: a task runs, its log comes back, and a manager that
   await until("it is connected", () => agent.connected);
   const id = taskIdOf(lease.slotId, epoch, firstRun);
   manager.assign("version", "v", Version.fromPartial({ meta: { id: "v" }, task: { container: { image } } }));
+  const service = AssignedService.fromPartial({ id: "svc", restart: { condition: Condition.NONE } });
+  manager.assign("service", "svc", service);
   manager.lease(lease);
   await until("it is prepared", () => manager.statuses.get(id)?.state === TaskState.READY);
   manager.setState(leaseKey(lease.slotId, epoch), LeaseState.HELD);

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
 import { expect, test } from "vitest";
 import { nodeProbes } from "../src/index.ts";
-import { probeTransportContract, type ProbesUnderTest } from "../src/testing/index.ts";
+import { FakeProbes, probeTransportContract, type ProbesUnderTest } from "../src/testing/index.ts";
 
 const address = "127.0.0.1";
 
@@ -51,6 +51,36 @@ test.each(probeTransportContract)("the node's own probes: $title", async ({ run 
   await using servers = new Servers();
   await run(servers);
 });
+
+/** Servers that are played. */
+function played(): ProbesUnderTest {
+  const transport = new FakeProbes();
+  const connected = Promise.withResolvers<void>();
+  return {
+    transport,
+    async serve(status) {
+      const paths: string[] = [];
+      transport.server = (_port, path) => {
+        if (path !== "") paths.push(path);
+        return path === "/moved" ? 302 : status;
+      };
+      return { address, port: 80, paths };
+    },
+    async silent() {
+      transport.server = () => {
+        connected.resolve();
+        return "silent";
+      };
+      return { address, port: 80, connected: connected.promise };
+    },
+    async nobody() {
+      transport.server = () => undefined;
+      return { address, port: 80 };
+    },
+  };
+}
+
+test.each(probeTransportContract)("probes that are played: $title", ({ run }) => run(played()));
 
 test("a contract case fails where a transport does otherwise", async () => {
   const [first] = probeTransportContract;

@@ -214,6 +214,82 @@ test("a worker that lost its record finds its leases by their containers, and en
   await world.until("it serves", () => world.network.serving("svc").length === 2);
 });
 
+test("of a run that is found by its container address, beginning and length are known (L12)", async () => {
+  await using world = new World();
+  await world.start();
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
+  const { address, startedAt, containerId } = world.manager.statuses.get(t1.task)?.container ?? {};
+  expect(address).toBe(t1.lease.address);
+  await world.pass(20_000);
+  world.kill();
+  world.disk.entries.clear();
+  world.manager.statuses.clear();
+  await world.start();
+  await world.until("it serves", () => world.network.serving("svc").length === 1);
+  await world.until("it is reported", () => world.state(t1.task) === TaskState.RUNNING);
+  const found = world.manager.statuses.get(t1.task)?.container;
+  expect(found).toMatchObject({ address, containerId });
+  expect(Math.abs((found?.startedAt?.getTime() ?? 0) - (startedAt?.getTime() ?? 0))).toBeLessThan(1_000);
+  await world.pass(20_000);
+  world.machine.exit(t1.task, 3);
+  await world.until("its end is reported", () => world.report(t1)?.record?.lastEnd?.exitCode === 3);
+  expect(world.report(t1)?.record?.lastEnd?.ranMs).toBeGreaterThan(39_000);
+});
+
+test("of a record that was set back, which then has more runs of a lease than it keeps, each is taken up (L12)", async () => {
+  await using world = new World();
+  await world.start();
+  world.give("svc.1");
+  const endRuns = async (count: number): Promise<void> => {
+    for (let ended = 0; ended < count; ended += 1) {
+      await world.until("it runs", () => world.running("svc.1").length === 1);
+      world.machine.exit(world.running("svc.1")[0] ?? "", 1);
+      await world.until("it has ended", () => world.running("svc.1").length === 0);
+    }
+    await world.until("it runs again", () => world.running("svc.1").length === 1);
+    await world.pass(100);
+  };
+  await endRuns(6);
+  const image = world.disk.image();
+  await endRuns(3);
+  const before = world.running("svc.1");
+  world.kill();
+  world.disk.setBack(image);
+  await world.start();
+  await world.pass(10_000);
+  expect(world.log.records.filter(({ event }) => event === "failed, and is tried again")).toEqual([]);
+  expect(world.running("svc.1")).toEqual(before);
+});
+
+test("containers of another node, which this machine was before, go on until managers have spoken, and then end", async () => {
+  await using world = new World();
+  await world.start();
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
+  world.kill();
+  const { nodeId } = world.manager;
+  world.disk.entries.clear();
+  world.disk.identity = undefined;
+  world.manager.unassign("lease", t1.key);
+  world.manager.mute = true;
+  world.manager.reports.clear();
+  await world.start({ wait: false });
+  await world.until("it is taken up", () => world.agent.adopted && world.manager.connected);
+  await world.pass(60_000);
+  expect(world.manager.nodeId).not.toBe(nodeId);
+  expect(world.running()).toEqual([t1.task]);
+  // Its address is the other node's, whoever has it now.
+  expect(world.network.serving("svc")).toEqual([]);
+  expect(world.network.attached.size).toBe(0);
+  world.manager.mute = false;
+  world.kill();
+  await world.start();
+  await world.until("it has ended", () => world.running().length === 0);
+  await world.pass(5_000);
+  expect(world.manager.reports.size).toBe(0);
+});
+
 test("to close the worker stops no task and leaves no timer", async () => {
   const world = new World({ keepEndedMs: 60_000 });
   await world.start();

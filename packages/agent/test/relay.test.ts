@@ -128,7 +128,7 @@ describe("logs", () => {
     const { world } = rig;
     const { up, ended } = await relay(world, logs(["x"]));
     await ended;
-    expect(failure(up)).toMatchObject({ code: "API_NOT_FOUND" });
+    expect(failure(up)).toMatchObject({ code: "API_NOT_FOUND", reason: "API_NOT_FOUND", fields: { kind: "task" } });
   });
 
   test("of a hundred thousand lines arrive whole and in order, in messages of many", async () => {

@@ -9,7 +9,7 @@ import {
   type AssignmentKind,
 } from "@warren/api";
 import { encodeAssigned } from "@warren/api/model";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { World } from "./fakes/world.ts";
 
 test("L2: the next lease of a slot waits for the last one here, also after a restart of the worker without a manager", async () => {
@@ -67,6 +67,22 @@ test("L4: a release that was acknowledged is not taken back", async () => {
   world.hold(given);
   await world.until("it is released", () => world.report(given)?.state === LeaseReport_State.RELEASED);
   expect(world.running()).toEqual([]);
+  expect(world.calls("start")).toBe(1);
+});
+
+test("L4: a release that was acknowledged is carried out by the next worker, though it was taken back meanwhile", async () => {
+  await using world = new World();
+  world.machine.program = (process) => process.onSignal(() => undefined);
+  await world.start();
+  const t1 = world.give("svc.1");
+  await world.untilRunning(t1);
+  world.release(t1);
+  await world.until("it is acknowledged", () => world.report(t1)?.state === LeaseReport_State.RELEASING);
+  world.hold(t1);
+  await world.pass(500);
+  world.kill();
+  await world.start();
+  await world.until("it is released", () => world.report(t1)?.state === LeaseReport_State.RELEASED);
   expect(world.calls("start")).toBe(1);
 });
 
@@ -247,6 +263,73 @@ test("L7: attempts and their window outlive worker and machine", async () => {
   expect(world.report(given)?.record).toMatchObject({ restarts: 3, failures: 4 });
 });
 
+describe("L12: a lease whose record was lost", () => {
+  const forget = (world: World): void => {
+    world.kill();
+    world.disk.entries.clear();
+  };
+
+  test("does not judge an end before its policy is known", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 100 } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    await world.pass(20_000);
+    world.manager.disconnect();
+    forget(world);
+    world.machine.exit(given.task, 0);
+    await world.start({ wait: false });
+    await world.pass(60_000);
+    world.manager.reconnect();
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+    await world.pass(60_000);
+    expect(world.calls("start")).toBe(1);
+    expect(world.report(given)?.settled).toBe("it completed, and its restart policy is on-failure");
+  });
+
+  test("goes on from what managers were told: earlier runs that are found count once, and waits are kept", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { delayMs: 10_000, maxAttempts: 3, windowMs: 600_000 } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    for (let restarts = 1; restarts <= 2; restarts += 1) {
+      world.machine.exit(world.running()[0] ?? "", 1);
+      await world.until("it runs again", () => world.running().length === 1);
+      await world.pass(1_000);
+    }
+    world.machine.exit(world.running()[0] ?? "", 1);
+    await world.pass(2_000);
+    expect(world.report(given)?.record).toMatchObject({ runs: 3, restarts: 3, failures: 3 });
+    forget(world);
+    await world.start();
+    await world.pass(4_000);
+    // Of ten seconds six have passed.
+    expect(world.running()).toEqual([]);
+    await world.pass(5_000);
+    expect(world.running()).toHaveLength(1);
+    expect(world.report(given)?.record).toMatchObject({ runs: 4, restarts: 3, failures: 3 });
+    world.machine.exit(world.running()[0] ?? "", 1);
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+  });
+
+  test("starts nothing again that managers know to be settled", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.machine.exit(given.task, 1);
+    await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
+    forget(world);
+    await world.start();
+    await world.pass(60_000);
+    expect(world.calls("start")).toBe(1);
+    expect(world.report(given)).toMatchObject({ state: LeaseReport_State.SETTLED, record: { runs: 1, failures: 1 } });
+  });
+});
+
 test("L10: a report is bounded, whatever happened since the last one", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 10 } });
@@ -382,6 +465,7 @@ test("L13: assignments of a leader that was deposed meanwhile are not obeyed", a
 
 test("L13: what was reported to a manager that has lost history is reported again to the next one that has it", async () => {
   await using world = new World();
+  world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
   const given = world.give("svc.1");
   await world.untilRunning(given);
@@ -486,4 +570,46 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
   expect(AssignedLease.decode(bytes)._unknownFields?.[8186]).toHaveLength(1);
   const held = [...world.disk.entries.keys()].filter((key) => key.startsWith("assigned/99/"));
   expect(held).toEqual(["assigned/99/key/with/slashes"]);
+});
+
+describe("L15: a node that the cluster has removed", () => {
+  test("ends what it runs, starts nothing again, and says why", async () => {
+    await using world = new World();
+    await world.start();
+    const [t1, t2] = [world.give("svc.1"), world.offer("svc.2")];
+    await world.untilRunning(t1);
+    world.manager.removed = "node edge-1 was removed";
+    world.manager.disconnect();
+    world.manager.reconnect();
+    await world.until("it has ended", () => world.running().length === 0);
+    await world.until("its interfaces are gone", () => world.network.attached.size === 0);
+    world.hold(t2);
+    await world.pass(60_000);
+    expect(world.running()).toEqual([]);
+    expect(world.log.records.find(({ level }) => level === "error")?.fields).toMatchObject({
+      why: "node edge-1 was removed",
+    });
+    // The next worker, too.
+    world.kill();
+    await world.start({ wait: false });
+    await world.pass(60_000);
+    expect(world.running()).toEqual([]);
+  });
+
+  test("hears that from managers of its own history only", async () => {
+    await using world = new World();
+    await world.start();
+    const t1 = world.give("svc.1");
+    await world.untilRunning(t1);
+    await world.pass(1_000);
+    world.manager.removed = "node edge-1 was removed";
+    for (const lost of ["a part of the history was lost", ""]) {
+      world.manager.historyLost = lost;
+      if (lost === "") world.manager.point = { ...world.manager.point, version: 1 };
+      world.manager.disconnect();
+      world.manager.reconnect();
+      await world.pass(60_000);
+      expect(world.running()).toEqual([t1.task]);
+    }
+  });
 });

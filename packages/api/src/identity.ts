@@ -1,3 +1,5 @@
+import { ApiError } from "./errors.ts";
+
 /** `client`: an operator. `worker`: a node, for itself. `manager`: another manager. */
 export type Role = "manager" | "worker" | "client";
 
@@ -21,4 +23,12 @@ export interface Refusal {
 /** Whether a caller may act as a node's worker: only that node's own. */
 export function speaksFor(identity: Identity, nodeId: string): boolean {
   return nodeId !== "" && identity.nodeId === nodeId && identity.roles.includes("worker");
+}
+
+/** A worker speaks for its own node, and the local socket for the machine's own. @throws ApiError `API_DENIED` */
+export function mustSpeakFor(identity: Identity, nodeId: string): void {
+  if (speaksFor(identity, nodeId)) return;
+  const own = identity.nodeId === undefined ? "no node" : `node ${identity.nodeId} only`;
+  const text = `${identity.name} speaks for ${own}, not for node ${nodeId}`;
+  throw new ApiError({ code: "API_DENIED" }, text, { remedy: "see which data folder this worker was started with" });
 }

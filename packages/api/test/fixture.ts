@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,10 +17,14 @@ import {
   startServer,
   type ApiServer,
   type BoundService,
+  type Directory,
   type Handlers,
+  type Identity,
+  type Refusal,
   type ServerDependencies,
   type ServerOptions,
 } from "@warren/api/server";
+import { verifyChain } from "@warren/security";
 import { onTestFinished } from "vitest";
 
 /** A folder that goes with the test. */
@@ -76,4 +81,31 @@ export async function serve(
     await server.close();
   });
   return { server, client, socket };
+}
+
+/** What membership will be: the certificate claims, the set of those who are in the cluster decides. */
+export class TestDirectory implements Directory {
+  readonly removed: Set<string> = new Set();
+  readonly #root: X509Certificate;
+  readonly #clusterId: string;
+
+  constructor(root: X509Certificate, clusterId: string) {
+    this.#root = root;
+    this.#clusterId = clusterId;
+  }
+
+  identify(chain: Parameters<Directory["identify"]>[0]): Identity | Refusal {
+    const purpose = "client";
+    const facts = verifyChain(chain, { roots: [this.#root], clusterId: this.#clusterId, purpose, nowMs: Date.now() });
+    if ("refused" in facts) return facts;
+    const { name, role } = facts;
+    const identity = { name, roles: [role], ...(role === "worker" ? { nodeId: name } : {}) };
+    return this.confirm(identity) ?? identity;
+  }
+
+  confirm({ name }: Identity): Refusal | undefined {
+    return this.removed.has(name)
+      ? { refused: "NODE_REMOVED", message: `${name} was removed from the cluster` }
+      : undefined;
+  }
 }

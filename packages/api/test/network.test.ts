@@ -9,20 +9,17 @@ import {
   startServer,
   type ApiServer,
   type CallContext,
-  type Directory,
   type Identity,
   type LeaderRoute,
   type NetworkDependencies,
   type NetworkListener,
-  type Refusal,
   type ServerDependencies,
   type TlsListenerOptions,
 } from "@warren/api/server";
-import { verifyChain } from "@warren/security";
 import { createTestAuthority, type IssueOptions, type TestAuthority } from "@warren/security/testing";
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { events, folder, networks } from "./fixture.ts";
+import { events, folder, networks, TestDirectory } from "./fixture.ts";
 
 const clusterId = "c1";
 const day = 86_400_000;
@@ -32,25 +29,6 @@ beforeAll(async () => {
   authority = await createTestAuthority({ clusterId });
   managerCredentials = await authority.issue({ name: "m1", role: "manager" });
 });
-
-/** What membership will be: the certificate claims, the set of those who are in the cluster decides. */
-class TestDirectory implements Directory {
-  readonly removed = new Set<string>();
-
-  identify(chain: Parameters<Directory["identify"]>[0]): Identity | Refusal {
-    const facts = verifyChain(chain, { roots: [authority.root], clusterId, purpose: "client", nowMs: Date.now() });
-    if ("refused" in facts) return facts;
-    const { name, role } = facts;
-    const identity = { name, roles: [role], ...(role === "worker" ? { nodeId: name } : {}) };
-    return this.confirm(identity) ?? identity;
-  }
-
-  confirm({ name }: Identity): Refusal | undefined {
-    return this.removed.has(name)
-      ? { refused: "NODE_REMOVED", message: `${name} was removed from the cluster` }
-      : undefined;
-  }
-}
 
 interface World {
   readonly server: ApiServer;
@@ -64,7 +42,7 @@ async function world(
   dependencies: Partial<ServerDependencies & NetworkDependencies> = {},
   options: Partial<TlsListenerOptions> = {},
 ): Promise<World> {
-  const directory = new TestDirectory();
+  const directory = new TestDirectory(authority.root, clusterId);
   const metrics = new RecordingMetrics();
   const server = await startServer(
     { services: [networks()], metrics, ...dependencies },
@@ -466,7 +444,10 @@ describe("the end", () => {
 
   it("an address that is in use or invalid is refused with what to do", async () => {
     const { server, listener } = await world();
-    const network = { credentials: { current: () => managerCredentials }, directory: new TestDirectory() };
+    const network = {
+      credentials: { current: () => managerCredentials },
+      directory: new TestDirectory(authority.root, clusterId),
+    };
     await expect(server.listen(network, { address: listener.address })).rejects.toMatchObject({
       code: "SERVER_ADDRESS_UNUSABLE",
     });

@@ -278,16 +278,5 @@ function waitingRemedy(task: Task, node: Node | undefined): string {
   if (pending === undefined) return "";
   if (pending.nodes === 0)
     return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
-  const [first] = pending.refusals;
-  return first === undefined ? "" : (filterRemedies[first.filter] ?? "");
+  return pending.help;
 }
-
-/** By the name of the scheduler's filter. */
-const filterRemedies: Readonly<Record<string, string>> = {
-  ready: "bring a node back (warren node list), or activate one that is drained or paused: warren node activate",
-  resources: "lower what the service reserves, stop something else, or add a node",
-  constraints: "change the service's constraints, or label a node: warren node update --label",
-  platform: "use an image for the nodes' platform, or add a node of the image's",
-  "host-ports": "publish another port, or publish it in mode ingress",
-  "max-per-node": "raise the replicas allowed on each node, or add a node",
-};

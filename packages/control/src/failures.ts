@@ -6,8 +6,10 @@ import { limits } from "./limits.ts";
 const kinds: Readonly<Record<TableName, string>> = {
   clusters: "cluster",
   nodes: "node",
+  removedNodes: "removed node",
   managers: "manager",
   services: "service",
+  deletedServices: "deleted service",
   versions: "version",
   slots: "slot",
   tasks: "task",

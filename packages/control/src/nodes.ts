@@ -5,6 +5,7 @@ import {
   NodeStatus_State,
   NodesDefinition,
   ObjectKind,
+  RemovedNode,
   precondition,
 } from "@warren/api";
 import { checkNodeSpec } from "@warren/api/spec";
@@ -62,12 +63,17 @@ export function nodes(access: Access): BoundService {
           );
         }
         tx.delete("nodes", idOf(node));
+        // L15: its id is not given again.
+        tx.create(
+          "removedNodes",
+          RemovedNode.fromPartial({ meta: { id: idOf(node) }, hostname: name, subnet: node.subnet }),
+        );
         tx.emit({
           kind: ObjectKind.NODE,
           objectId: idOf(node),
           objectName: name,
           action: "removed",
-          message: "forgotten",
+          message: "removed from the cluster: its machine can join again as a new node",
         });
       });
       return {};

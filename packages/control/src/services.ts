@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import {
+  DeletedService,
   ObjectKind,
   Service,
   ServicesDefinition,
@@ -11,7 +12,7 @@ import {
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
-import { hostPortsToRest, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
+import { roleOf, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
 import type { Transaction, View } from "@warren/store";
 import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
@@ -174,7 +175,7 @@ function updateService(
 
 /** @throws ApiError `API_PRECONDITION` where the update could never place its first new task */
 function checkOrder(view: View, name: string, spec: ServiceSpec): void {
-  const obstacle = startFirstObstacle(spec, view.list("nodes"));
+  const obstacle = startFirstObstacle(spec, view.list("nodes"), (node) => roleOf(view, idOf(node)));
   if (obstacle === undefined) return;
   const description = `service "${name}" ${obstacle.why}`;
   throw precondition([{ type: "NO_ROOM_TO_START_FIRST", subject: `service/${name}`, description }], obstacle.remedy);
@@ -223,10 +224,14 @@ function rollBackService(tx: Transaction, ref: string, versionNumber: number, no
 /** Name and ports are free at once. The slots stay until their nodes have released them. */
 function deleteService(tx: Transaction, ref: string): string {
   const service = resolve(tx, "services", ref);
-  const { vip = "", ports = [] } = service.endpoint ?? {};
-  for (const slot of tx.find("slots", "service", idOf(service)))
-    tx.update("slots", { ...slot, wanted: false, restingVip: vip, restingPorts: hostPortsToRest(ports) });
-  tx.delete("services", idOf(service));
+  const id = idOf(service);
+  // One small command, however many slots there are: the orchestrator gives them up.
+  if (tx.find("slots", "service", id).length > 0)
+    tx.create(
+      "deletedServices",
+      DeletedService.fromPartial({ meta: { id }, name: serviceName(service), vip: service.endpoint?.vip ?? "" }),
+    );
+  tx.delete("services", id);
   emit(tx, service, "deleted", "deleted; its tasks are stopped");
   return idOf(service);
 }

@@ -126,28 +126,30 @@ describe("why", () => {
   });
 
   it.each([
-    [0, [], "there is no node", /warren node list/],
+    [0, [], "", "there is no node", /warren node list/],
     [
       2,
       [{ filter: "constraints", nodes: 2, text: "no zone north" }],
+      'label a with zone=north, or drop the constraint "zone"',
       "none of 2 nodes can take it (2: no zone north)",
-      /label a node/,
+      /^label a with zone=north, or drop/,
     ],
-    [1, [{ filter: "ready", nodes: 1, text: "" }], "the only node can't take it (1: ready)", /node list/],
     [
       1,
-      [{ filter: "host-ports", nodes: 1, text: "80 is taken" }],
-      "the only node can't take it (1: 80 is taken)",
-      /another port/,
+      [{ filter: "ready", nodes: 1, text: "" }],
+      "bring a back",
+      "the only node can't take it (1: ready)",
+      /^bring a/,
     ],
+    [1, [{ filter: "x", nodes: 1, text: "x" }], "", "the only node can't take it (1: x)", /^$/],
   ] as const)(
     "a task that waits for one of %i nodes says which filter, and what would help",
-    async (nodes, refusals, text, remedy) => {
+    async (nodes, refusals, help, text, remedy) => {
       const world = await control();
       const serviceId = await service(world, 1);
       await addTask(world, {
         serviceId,
-        status: { state: TaskState.PENDING, at: at(1), pending: { nodes, refusals: [...refusals] } },
+        status: { state: TaskState.PENDING, at: at(1), pending: { nodes, refusals: [...refusals], help } },
       });
       const { summary, reasons } = await world.client.services.explain({ ref: "web.1" });
       expect(summary).toBe(`task web.1 waits: ${text}`);

@@ -108,14 +108,19 @@ describe("nodes", () => {
     expect(await faults(client.nodes.update({ ref: "a" }))).toEqual(["spec"]);
   });
 
-  it("are forgotten only when they are down", async () => {
+  it("are removed only when they are down, and their ids are remembered (L15)", async () => {
     const world = await control();
     await addNode(world, "up");
     await addNode(world, "down", NodeStatus_State.DOWN);
     expect((await failure(world.client.nodes.remove({ ref: "up" }))).failure).toMatchObject({
       violations: [{ type: "NODE_NOT_DOWN", subject: "node/up" }],
     });
+    const [{ meta: { id = "" } = {} } = {}] = world.store.view().find("nodes", "name", "down");
+    await world.store.update((tx) => tx.update("nodes", { ...tx.resolve("nodes", id), subnet: "10.77.4.0/24" }));
     await world.client.nodes.remove({ ref: "down" });
+    expect(world.store.view().list("removedNodes")).toMatchObject([
+      { meta: { id }, hostname: "down", subnet: "10.77.4.0/24" },
+    ]);
     expect((await world.client.nodes.list({})).nodes.map((node: Node) => node.description?.hostname)).toEqual(["up"]);
   });
 });

@@ -431,9 +431,8 @@ describe("scale, rollback, delete", () => {
     await addTask(world, { serviceId, nodeId: "n", status: { state: TaskState.RUNNING } });
     expect(await client.services.delete({ ref: "web" })).toEqual({ id: serviceId });
     expect((await failure(client.services.get({ ref: "web" }))).code).toBe("API_NOT_FOUND");
-    expect(store.view().find("slots", "service", serviceId)).toMatchObject([
-      { wanted: false, restingVip: "10.96.0.7", restingPorts: [{ port: 53, udp: true }] },
-    ]);
+    expect(store.view().find("slots", "service", serviceId)).toHaveLength(1);
+    expect(store.view().get("deletedServices", serviceId)).toMatchObject({ name: "web", vip: "10.96.0.7" });
     const again = await client.services.create({ spec: web({ ports }) });
     expect(again.meta?.id).not.toBe(serviceId);
     expect((await failure(client.services.delete({ ref: "no-such" }))).code).toBe("API_NOT_FOUND");

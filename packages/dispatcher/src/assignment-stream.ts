@@ -4,7 +4,7 @@
  * Changes that come while the worker does not read are gathered, the newest of each object; so a slow worker costs no
  * more than what there is.
  */
-import { abortable, type Clock, type Timer } from "@warren/std";
+import { Changes, type Clock, type Timer } from "@warren/std";
 import {
   AssignmentKind,
   AssignmentsMessage_Type,
@@ -62,7 +62,7 @@ export class AssignmentStream implements Holder {
   #urgent = false;
   #sentMs = Number.NEGATIVE_INFINITY;
   #sequence = 0;
-  #changed: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #changes = new Changes();
   #timer: Timer | undefined;
 
   /** @param held digests of what the worker has, in hex */
@@ -134,7 +134,7 @@ export class AssignmentStream implements Holder {
   #put(pending: Pending, urgent: boolean): void {
     this.#pending.set(placeOf(pending.change), pending);
     this.#urgent ||= urgent;
-    this.#changed.resolve();
+    this.#changes.notify();
   }
 
   #take(limit: number): AssignmentChange[] {
@@ -150,13 +150,13 @@ export class AssignmentStream implements Holder {
   async #due(): Promise<void> {
     for (;;) {
       this.#ended.signal.throwIfAborted();
-      this.#changed = Promise.withResolvers();
+      const seen = this.#changes.count;
       const waitMs = this.#waitMs();
       if (waitMs <= 0) return;
       this.#timer?.cancel();
-      const { resolve, promise } = this.#changed;
-      this.#timer = waitMs === Number.POSITIVE_INFINITY ? undefined : this.#clock.setTimeout(resolve, waitMs);
-      await abortable(promise, this.#ended.signal);
+      const due = (): void => this.#changes.notify();
+      this.#timer = waitMs === Number.POSITIVE_INFINITY ? undefined : this.#clock.setTimeout(due, waitMs);
+      await this.#changes.after(seen, this.#ended.signal);
     }
   }
 

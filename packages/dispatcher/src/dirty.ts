@@ -49,6 +49,8 @@ function mark(view: View, change: StoreChange, dirty: Dirty): void {
       return;
     case "clusters":
     case "managers":
+    case "removedNodes":
+    case "deletedServices":
     case "networks":
     case "events":
       return;

@@ -15,6 +15,7 @@ import type {
   DispatcherDefinition,
   HeartbeatRequest,
   HeartbeatResponse,
+  LeaseReport,
   RelayDown,
   RelayUp,
   ReportRequest,
@@ -22,7 +23,7 @@ import type {
   SessionMessage,
   SessionRequest,
 } from "@warren/api";
-import type { CallContext, Handlers } from "@warren/api/server";
+import { mustSpeakFor, type CallContext, type Handlers } from "@warren/api/server";
 import { leaseKey } from "@warren/api/model";
 import { StoreError, type Store, type StoreTerm, type Transaction } from "@warren/store";
 
@@ -30,14 +31,13 @@ import { heldDigests } from "./assignment-stream.ts";
 import { Assignments } from "./assignments.ts";
 import { callerGone, noAssignments, notLeading, streamReplaced, wrong } from "./errors.ts";
 import { isOfThisHistory } from "./history.ts";
-import { mustSpeakFor } from "./identity.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { checkDescription, register } from "./node-status.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
 import { relayOf, Relays, type Relay } from "./relays.ts";
-import { checkReports } from "./report.ts";
+import { batchesOf, checkReports } from "./report.ts";
 import { Sessions } from "./sessions.ts";
-import { storeReports, type ReportOutcome } from "./store-report.ts";
+import { joined, storeReports, type ReportOutcome } from "./store-report.ts";
 
 export interface DispatcherDependencies {
   readonly clock: Clock;
@@ -168,12 +168,16 @@ export class Dispatcher {
     if (description !== undefined) checkDescription(description);
     const session = sessions.find(nodeId, sessionId);
     // Those of many nodes that come while the log is written are written together: see Store.update.
-    const work = (tx: Transaction): ReportOutcome => {
-      if (session.signal.aborted) throw session.signal.reason;
-      if (description !== undefined) register(tx, nodeId, description, session.historyFault, new Date(tx.now));
-      return storeReports(tx, nodeId, leases);
+    const work = (batch: readonly LeaseReport[], isFirst: boolean) => {
+      return (tx: Transaction): ReportOutcome => {
+        if (session.signal.aborted) throw session.signal.reason;
+        if (isFirst && description !== undefined)
+          register(tx, nodeId, description, session.historyFault, new Date(tx.now));
+        return storeReports(tx, nodeId, batch);
+      };
     };
-    const { stored, stale, refused, unknown } = await store.update(work);
+    const outcomes = await Promise.all(batchesOf(leases).map((batch, index) => store.update(work(batch, index === 0))));
+    const { stored, stale, refused, records, unknown } = joined(outcomes);
     // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
     assignments.removeLeases(
@@ -185,7 +189,7 @@ export class Dispatcher {
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });
     for (const { why } of refused) this.#log.warn("a report is refused", { node: nodeId, why });
     if (kept > 0) this.#log.warn("leases of another history are kept as unknown", { node: nodeId, leases: kept });
-    return { refused: [...refused] };
+    return { refused: [...refused], records: [...records] };
   }
 
   async *#assignments(

@@ -29,6 +29,7 @@ export function streamReplaced(): ApiError {
 export function nodeRemoved(nodeId: string): ApiError {
   return new ApiError({ code: "API_ABORTED" }, `node ${nodeId} was removed from the cluster`, {
     reason: "DISPATCHER_NODE_REMOVED",
+    remedy: "to use the machine again, remove its worker's data folder: it joins as a new node",
   });
 }
 
@@ -88,6 +89,6 @@ export function noAssignments(nodeId: string, historyFault: string): ApiError {
 }
 
 /** What the node itself answers a relay with instead. A code that is not known here is `API_INTERNAL`, with it as reason. */
-export function refusedByNode(nodeId: string, { code, message, remedy }: RelayFailure): ApiError {
-  return errorOfApiFailure({ code, message: `node ${nodeId}: ${message}`, remedy });
+export function refusedByNode(nodeId: string, { code, message, remedy, reason, fields }: RelayFailure): ApiError {
+  return errorOfApiFailure({ code, message: `node ${nodeId}: ${message}`, remedy, reason, fields });
 }

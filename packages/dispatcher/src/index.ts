@@ -5,7 +5,6 @@
  * - `sessions.ts`          sessions of nodes, heartbeats, deadlines; `node-session.ts` one of them
  * - `node-status.ts`       what is stored of a node as it comes and goes; the level that it is spoken to in
  * - `history.ts`           whether this manager's history goes on from what a node has obeyed
- * - `identity.ts`          which node a caller speaks for
  * - `objects.ts`           what a node is assigned, as the state has it: objects and what each needs
  * - `assignment-graph.ts`  the same, kept by reference counts; `dirty.ts` which objects a change concerns
  * - `assignments.ts`       follows the state and hands each node's stream its changes

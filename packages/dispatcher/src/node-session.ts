@@ -7,7 +7,7 @@ import { isHere } from "./node-status.ts";
 /** What is the same in every message of a session. */
 export type SessionHead = Pick<
   SessionMessage,
-  "sessionId" | "clusterId" | "taskPool" | "vipPool" | "level" | "historyLost"
+  "sessionId" | "clusterId" | "taskPool" | "vipPool" | "level" | "historyLost" | "removed"
 >;
 
 /** Messages that may wait for a worker that does not read. */

@@ -1,9 +1,9 @@
 /** What is stored of a node as it comes, is silent and goes; each is a step of a transaction. */
 import { Node, NodeDescription, NodeSpec, NodeStatus_State, ObjectKind, type SessionRequest } from "@warren/api";
 import { level, minLevel } from "@warren/api/model";
-import type { Transaction } from "@warren/store";
+import type { Transaction, View } from "@warren/store";
 
-import { levelRefused, wrong } from "./errors.ts";
+import { levelRefused, nodeRemoved, wrong } from "./errors.ts";
 
 const idForm = /^[0-9a-z]{25}$/;
 const maxText = 255;
@@ -69,6 +69,7 @@ export function spokenLevel(nodeId: string, description: NodeDescription, active
  * The node is here and describes itself. Writes nothing if that is what is stored.
  *
  * @param historyFault why it is sent no assignments; it is then here, and gets no tasks. Empty: it is ready
+ * @throws ApiError `API_ABORTED` if it was removed (L15)
  */
 export function register(
   tx: Transaction,
@@ -79,6 +80,7 @@ export function register(
 ): void {
   const status = { state: stateHere(historyFault), message: historyFault, at: now };
   const node = tx.get("nodes", nodeId);
+  if (removalOf(tx, nodeId) !== "") throw nodeRemoved(nodeId);
   if (node === undefined) {
     const meta = { id: nodeId, version: 0, createdAt: undefined, updatedAt: undefined };
     tx.create("nodes", Node.create({ meta, spec: NodeSpec.create(), description, status }));
@@ -95,6 +97,17 @@ export function register(
     emit(tx, nodeId, description.hostname, "history-lost", `gets no assignments: ${historyFault}`);
 }
 
+/** L15: why a node is none of the cluster any more; empty if it was never removed. */
+export function removalOf(view: View, nodeId: string): string {
+  const removed = view.get("removedNodes", nodeId);
+  if (removed === undefined) return "";
+  const at = removed.meta?.createdAt?.toISOString() ?? "";
+  return (
+    `node ${removed.hostname} (${nodeId}) was removed from the cluster at ${at}, and what it ran is no longer its own; ` +
+    `to use the machine again, remove its worker's data folder: it joins as a new node`
+  );
+}
+
 /** Whether the node is stored as one that has a session. */
 export function isHere({ status }: Node, historyFault: string): boolean {
   return status?.state === stateHere(historyFault) && (historyFault === "" || status.message === historyFault);
@@ -105,13 +118,14 @@ function stateHere(historyFault: string): NodeStatus_State {
   return historyFault === "" ? NodeStatus_State.READY : NodeStatus_State.UNKNOWN;
 }
 
-/** A manager begins a term and has yet to hear from every node that was there; their ids. */
-export function setUnknown(tx: Transaction, now: Date): readonly string[] {
+/** A manager begins a term and has yet to hear from these nodes; of those that were there, the ids. */
+export function setUnknown(tx: Transaction, nodeIds: readonly string[], now: Date): readonly string[] {
   const expected: string[] = [];
-  for (const node of tx.list("nodes")) {
-    const state = node.status?.state ?? NodeStatus_State.UNSPECIFIED;
-    if (state === NodeStatus_State.DOWN) continue;
-    expected.push(node.meta?.id ?? "");
+  for (const nodeId of nodeIds) {
+    const node = tx.get("nodes", nodeId);
+    const state = node?.status?.state ?? NodeStatus_State.UNSPECIFIED;
+    if (node === undefined || state === NodeStatus_State.DOWN) continue;
+    expected.push(nodeId);
     if (state === NodeStatus_State.UNKNOWN) continue;
     const message = "not heard of since a manager took the lead";
     tx.update("nodes", { ...node, status: { state: NodeStatus_State.UNKNOWN, message, at: now } });

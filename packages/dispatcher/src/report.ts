@@ -4,14 +4,15 @@ import {
   LeaseReport_State,
   LeaseState,
   TaskState,
+  SlotRecord,
   TaskStatus,
+  type KnownRecord,
   type Lease,
   type RunEnd,
   type RunReport,
   type Slot,
-  type SlotRecord,
 } from "@warren/api";
-import { isStanding, keyOfSlot } from "@warren/api/model";
+import { idOf, isStanding, keyOfSlot } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
@@ -59,6 +60,25 @@ function checkReport(report: LeaseReport, path: string): void {
   });
 }
 
+/** Bytes of reports that one transaction stores; what it writes is about as much again, as the slots are written whole. */
+const batchBytes = 1_000_000;
+
+/** The reports of a request in parts, each of which one command of the log takes. */
+export function batchesOf(reports: readonly LeaseReport[]): LeaseReport[][] {
+  const batches: LeaseReport[][] = [[]];
+  let bytes = 0;
+  for (const report of reports) {
+    const { length } = LeaseReport.encode(report).finish();
+    if (bytes > 0 && bytes + length > batchBytes) {
+      batches.push([]);
+      bytes = 0;
+    }
+    bytes += length;
+    batches.at(-1)?.push(report);
+  }
+  return batches;
+}
+
 /** The runs of a report that are stored. */
 export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonly status: TaskStatus })[] {
   return runs.filter((run) => run.status !== undefined).slice(-reportLimits.runs) as (RunReport & {
@@ -90,6 +110,13 @@ function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Le
     default:
       return lease;
   }
+}
+
+/** L12: what a worker that has lost the record of a lease goes on from. */
+export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
+  const isRecorded = recordedLease(slot) === lease;
+  const record = (isRecorded ? slot.record : lease.initialRecord) ?? SlotRecord.create();
+  return { slotId: idOf(slot), epoch: lease.epoch, record, settled: isRecorded ? slot.settled : "" };
 }
 
 /** L9: the lease whose record is the slot's: the newest that has a node, but for offers that came to nothing. */
@@ -136,7 +163,7 @@ export function advanced(current: TaskStatus | undefined, reported: TaskStatus, 
   const isOrphan = state === TaskState.ORPHANED;
   if (isOrphan ? reported.state < TaskState.COMPLETE : reported.state < state) return undefined;
   if (state >= TaskState.COMPLETE && !isOrphan && reported.state !== state) return undefined;
-  const { container } = reported;
+  const container = completed(current?.container, reported.container);
   const next: TaskStatus = {
     ...reported,
     at: reported.at ?? now,
@@ -152,4 +179,21 @@ export function advanced(current: TaskStatus | undefined, reported: TaskStatus, 
   };
   if (current === undefined) return next;
   return Buffer.compare(TaskStatus.encode(current).finish(), TaskStatus.encode(next).finish()) === 0 ? undefined : next;
+}
+
+type ReportedContainer = NonNullable<TaskStatus["container"]>;
+
+/** L12: what a worker whose record was lost does not know any more of a run stays as it was reported before. */
+function completed(
+  known: ReportedContainer | undefined,
+  reported: ReportedContainer | undefined,
+): ReportedContainer | undefined {
+  if (known === undefined || reported === undefined) return reported ?? known;
+  return {
+    ...reported,
+    containerId: reported.containerId || known.containerId,
+    address: reported.address || known.address,
+    imageDigest: reported.imageDigest || known.imageDigest,
+    startedAt: reported.startedAt ?? known.startedAt,
+  };
 }

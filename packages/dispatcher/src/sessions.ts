@@ -13,12 +13,15 @@ import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, si
 import { historyFault } from "./history.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";
-import { checkSessionRequest, fallSilent, register, setUnknown, spokenLevel } from "./node-status.ts";
+import { checkSessionRequest, fallSilent, register, removalOf, setUnknown, spokenLevel } from "./node-status.ts";
 import type { DispatcherOptions } from "./options.ts";
 
 /** As `ClusterSpec` has them. */
 const defaultTaskPool = "10.77.0.0/16";
 const defaultVipPool = "10.96.0.0/16";
+
+/** Nodes that one transaction writes, so that a command's size is bounded, whatever labels they have. */
+const nodesPerCommand = 100;
 
 /** Deadlines of nodes that the last leader knew are this many times as long. */
 const newLeaderFactor = 2;
@@ -49,8 +52,15 @@ export class Sessions {
 
   /** Marks the nodes that were there as unknown, until they are heard of or their deadline passes. */
   async start(signal: AbortSignal): Promise<void> {
-    const nodes = await this.#persist((tx) => setUnknown(tx, new Date(tx.now)), signal);
-    for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
+    const ids = this.#dependencies.store
+      .view()
+      .list("nodes")
+      .map(({ meta }) => meta?.id ?? "");
+    for (let at = 0; at < ids.length; at += nodesPerCommand) {
+      const some = ids.slice(at, at + nodesPerCommand);
+      const nodes = await this.#persist((tx) => setUnknown(tx, some, new Date(tx.now)), signal);
+      for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
+    }
   }
 
   /** Ends every session. */
@@ -71,6 +81,19 @@ export class Sessions {
     if (cluster === undefined) throw noCluster();
     const level = spokenLevel(nodeId, description, cluster.level);
     const fault = historyFault(store, request.obeyed);
+    const head = {
+      clusterId: cluster.meta?.id ?? "",
+      taskPool: cluster.spec?.taskPool || defaultTaskPool,
+      vipPool: cluster.spec?.vipPool || defaultVipPool,
+      level,
+      historyLost: fault,
+    };
+    const removed = removalOf(store.view(), nodeId);
+    if (removed !== "") {
+      log.warn("a node that was removed has come back", { node: nodeId, hostname: description.hostname });
+      yield { ...head, sessionId: "", node: undefined, relay: undefined, point: store.point(), removed };
+      throw nodeRemoved(nodeId);
+    }
     const session = new NodeSession(newId(random), nodeId, fault);
     const before = this.#sessions.get(nodeId);
     if (before !== undefined) this.#end(before, superseded(nodeId));
@@ -82,15 +105,7 @@ export class Sessions {
       await abortable(this.#register(session, description), session.signal);
       log.info("node has a session", { node: nodeId, hostname: description.hostname, session: session.id });
       if (fault !== "") log.warn("node is sent no assignments", { node: nodeId, why: fault });
-      const head = {
-        sessionId: session.id,
-        clusterId: cluster.meta?.id ?? "",
-        taskPool: cluster.spec?.taskPool || defaultTaskPool,
-        vipPool: cluster.spec?.vipPool || defaultVipPool,
-        level,
-        historyLost: fault,
-      };
-      yield* session.messages(head, () => store.point());
+      yield* session.messages({ ...head, sessionId: session.id, removed: "" }, () => store.point());
     } finally {
       caller.removeEventListener("abort", leave);
       leave();

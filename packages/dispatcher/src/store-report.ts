@@ -8,6 +8,7 @@ import {
   TaskState,
   TaskStatus,
   type Epoch,
+  type KnownRecord,
   type Lease,
   type LeaseReport,
   type ReportRefusal,
@@ -26,7 +27,7 @@ import {
 } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
 
-import { advanced, lastRuns, reportedSlot, reportLimits } from "./report.ts";
+import { advanced, knownRecord, lastRuns, reportedSlot, reportLimits } from "./report.ts";
 
 export interface ReportOutcome {
   readonly stored: number;
@@ -34,12 +35,26 @@ export interface ReportOutcome {
   readonly stale: number;
   /** L10: leases of other nodes. */
   readonly refused: readonly ReportRefusal[];
+  /** L12: of leases whose report has none. */
+  readonly records: readonly KnownRecord[];
   /** Leases that the state does not have, or has as released. */
   readonly unknown: readonly { readonly slotId: string; readonly epoch: Epoch | undefined }[];
 }
 
+/** Of all parts of one request. */
+export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {
+  return {
+    stored: outcomes.reduce((sum, { stored }) => sum + stored, 0),
+    stale: outcomes.reduce((sum, { stale }) => sum + stale, 0),
+    refused: outcomes.flatMap(({ refused }) => refused),
+    records: outcomes.flatMap(({ records }) => records),
+    unknown: outcomes.flatMap(({ unknown }) => unknown),
+  };
+}
+
 export function storeReports(tx: Transaction, nodeId: string, reports: readonly LeaseReport[]): ReportOutcome {
   const refused: ReportRefusal[] = [];
+  const records: KnownRecord[] = [];
   const unknown: { slotId: string; epoch: Epoch | undefined }[] = [];
   let stored = 0;
   for (const report of reports) {
@@ -50,9 +65,12 @@ export function storeReports(tx: Transaction, nodeId: string, reports: readonly 
       refused.push({ slotId, epoch, why: refusal(tx, slotId, epoch, lease.nodeId) });
     } else if (slot === undefined || lease === undefined || lease.nodeId === "" || isReleased(lease)) {
       unknown.push({ slotId, epoch });
-    } else if (storeReport(tx, slot, lease, report)) stored += 1;
+    } else {
+      if (report.record === undefined) records.push(knownRecord(slot, lease));
+      if (storeReport(tx, slot, lease, report)) stored += 1;
+    }
   }
-  return { stored, stale: reports.length - stored - refused.length - unknown.length, refused, unknown };
+  return { stored, stale: reports.length - stored - refused.length - unknown.length, refused, records, unknown };
 }
 
 function isReleased({ state }: Lease): boolean {

@@ -184,8 +184,11 @@ export function lagging(inner: Store, drops: () => boolean): Store {
   });
 }
 
-export function memoryStoreOf(clock: FakeClock = new FakeClock()): MemoryStore & { readonly clock: FakeClock } {
-  return { ...memoryStore({ clock, random: seededRandom(1) }), clock };
+export function memoryStoreOf(
+  clock: FakeClock = new FakeClock(),
+  limits: Parameters<typeof memoryStore>[1] = {},
+): MemoryStore & { readonly clock: FakeClock } {
+  return { ...memoryStore({ clock, random: seededRandom(1) }, limits), clock };
 }
 
 export interface Deployed {

@@ -182,16 +182,32 @@ describe("logs", () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
     const message = "task t1 is not on this node";
-    node.send({ $case: "failure", value: { code: "API_NOT_FOUND", message, remedy: "see: warren task list" } });
+    const fields = { kind: "task", ref: "t1" };
+    const value = {
+      code: "API_NOT_FOUND",
+      message,
+      remedy: "see: warren task list",
+      reason: "RUNTIME_NOT_FOUND",
+      fields,
+    };
+    node.send({ $case: "failure", value });
     const refused = await caller.ended;
     expect(ApiError.is(refused, "API_NOT_FOUND")).toBe(true);
-    expect(refused).toMatchObject({ message: `node ${a}: ${message}`, remedy: "see: warren task list" });
+    expect(refused).toMatchObject({
+      message: `node ${a}: ${message}`,
+      remedy: "see: warren task list",
+      reason: "RUNTIME_NOT_FOUND",
+      failure: { kind: "task", ref: "t1" },
+    });
   });
 
   test("that the node refuses with a code of a later level are faults of the node, with that code", async () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
-    node.send({ $case: "failure", value: { code: "API_OF_TOMORROW", message: "no", remedy: "" } });
+    node.send({
+      $case: "failure",
+      value: { code: "API_OF_TOMORROW", message: "no", remedy: "", reason: "", fields: {} },
+    });
     const refused = await caller.ended;
     expect(ApiError.is(refused, "API_INTERNAL")).toBe(true);
     expect(refused).toMatchObject({ reason: "API_OF_TOMORROW" });

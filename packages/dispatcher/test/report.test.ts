@@ -3,6 +3,7 @@ import {
   LeaseReport,
   LeaseReport_State,
   LeaseState,
+  RunEnd,
   TaskState,
   TaskStatus,
   type Lease,
@@ -10,6 +11,7 @@ import {
   type Task,
 } from "@warren/api";
 import { leaseKey, taskIdOf } from "@warren/api/model";
+import { FakeClock } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { advanced } from "../src/report.ts";
@@ -19,6 +21,7 @@ import {
   epoch,
   harness,
   lease,
+  memoryStoreOf,
   names,
   nodeId,
   place,
@@ -120,6 +123,16 @@ describe("runs that a node reports", () => {
     expect(rows(h)[0]?.status?.message).toBe("pulled");
   });
 
+  test("L12: by a worker whose record was lost keep what was known of them", () => {
+    const startedAt = new Date(5_000);
+    const known = { containerId: "c", address: "10.77.1.2", imageDigest: "sha256:1", startedAt, pid: 7 };
+    const before = TaskStatus.fromPartial({ state: TaskState.RUNNING, container: known });
+    const found = TaskStatus.fromPartial({ state: TaskState.RUNNING, message: "found", container: { pid: 8 } });
+    expect(advanced(before, found, new Date(6_000))?.container).toMatchObject({ ...known, pid: 8 });
+    const bare = TaskStatus.fromPartial({ state: TaskState.FAILED, message: "gone" });
+    expect(advanced(before, bare, new Date(6_000))?.container).toMatchObject(known);
+  });
+
   test("L10: are the last five of a lease, however many there were", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
@@ -203,6 +216,19 @@ describe("a lease that its node reports", () => {
     await onB.report(report("web.1", "RELEASING", { epoch: epoch(2), record: record({ runs: 3, rejections: 2 }) }));
     await onA.report(report("web.1", "HELD", { record: record({ runs: 5 }) }));
     expect(slotOf(h).record).toMatchObject({ runs: 5, rejections: 0 });
+  });
+
+  test("L12: without the record, as it was lost, is answered with the record, which stays", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "SETTLED", { record: record({ runs: 4, failures: 2 }), settled: "enough" }));
+    const { records } = await worker.report(report("web.1", "HELD"));
+    expect(records).toMatchObject([
+      { slotId: "web.1", epoch: epoch(1), record: { runs: 4, failures: 2 }, settled: "enough" },
+    ]);
+    expect(slotOf(h).record).toMatchObject({ runs: 4, failures: 2 });
+    expect((await worker.report(report("web.1", "HELD", { record: record({ runs: 5 }) }))).records).toEqual([]);
+    expect(slotOf(h).record).toMatchObject({ runs: 5 });
   });
 
   test("L4: as refused or done for good is settled at its slot, and is not released by that", async () => {
@@ -440,4 +466,30 @@ test("what many nodes report at once is written in few commands", async () => {
       .every(({ status }) => status?.state === TaskState.RUNNING),
   ).toBe(true);
   expect(h.store.view().list("tasks")).toHaveLength(30);
+});
+
+test("a request of many large reports is stored in commands that the log takes", async () => {
+  const made = memoryStoreOf(new FakeClock(), { maxCommandBytes: 3_500_000 });
+  await using h = await harness({}, { made });
+  const count = 400;
+  await h.store.update((tx) => {
+    deploy(tx, "web");
+    for (let number = 1; number <= count; number += 1) place(tx, "web", number, a);
+  });
+  const worker = await h.worker("a");
+  const message = "x".repeat(1_000);
+  const end = RunEnd.fromPartial({ taskId: "t", message });
+  const reports = Array.from({ length: count }, (_, at) =>
+    report(`web.${at + 1}`, "HELD", {
+      record: record({ runs: 9, lastEnd: end, firstFailure: end }),
+      runs: Array.from({ length: 5 }, (_run, run_) => run(TaskState.FAILED, { life: 7, run: run_ + 1, message })),
+    }),
+  );
+  await worker.report(...reports);
+  expect(
+    h.store
+      .view()
+      .list("tasks")
+      .filter(({ life }) => life === 7),
+  ).toHaveLength(5 * count);
 });

@@ -1,9 +1,10 @@
-import { ApiError, NodeStatus_State, type ApiCode, type NodeDescription } from "@warren/api";
+import { ApiError, Node, NodeStatus_State, RemovedNode, type ApiCode, type NodeDescription } from "@warren/api";
 import { localIdentity, type Identity } from "@warren/api/server";
 import { FakeClock, until } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
 import { Dispatcher } from "../src/index.ts";
+import { spokenLevel } from "../src/node-status.ts";
 import {
   collect,
   context,
@@ -11,6 +12,7 @@ import {
   failureOf,
   harness,
   nodeId,
+  memoryStoreOf,
   Reading,
   storedNode,
   type Harness,
@@ -143,6 +145,44 @@ describe("a node that comes", () => {
     const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
     const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal, a)));
     expect((await session.next(1)).level).toBe(1);
+  });
+
+  test("L20: of a level below the cluster's is spoken to in its own", () => {
+    expect(spokenLevel(a, description("edge-1", { level: 1 }), 2)).toBe(1);
+  });
+
+  test("L15: of a node that was removed is told so, at a point of the history, and stores nothing", async () => {
+    await using h = await harness();
+    await h.worker("a", { hostname: "edge-1" });
+    await h.store.update((tx) => {
+      tx.delete("nodes", a);
+      tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: a }, hostname: "edge-1" }));
+    });
+    const session = h.session(a);
+    expect(code(await session.ended)).toBe("API_ABORTED");
+    expect(await session.ended).toMatchObject({ reason: "DISPATCHER_NODE_REMOVED" });
+    expect(session.values).toMatchObject([{ node: undefined, sessionId: "", point: h.store.point() }]);
+    expect(session.values[0]?.removed).toMatch(
+      /^node edge-1 \(.*\) was removed from the cluster at .*: it joins as a new/,
+    );
+    expect(h.store.view().list("nodes")).toEqual([]);
+    await h.worker("b");
+    expect(h.store.view().list("nodes")).toHaveLength(1);
+  });
+
+  test("L15: of a node that is removed while it registers ends, and it is not made anew", async () => {
+    await using h = await harness();
+    await until("it leads", () => h.log.records.some(({ event }) => event === "serves workers"));
+    const release = h.proposer.holdBack();
+    const session = h.session(a);
+    await new Promise((resolve) => setImmediate(resolve));
+    release();
+    await h.store.update((tx) => {
+      if (tx.get("nodes", a) !== undefined) tx.delete("nodes", a);
+      tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: a }, hostname: "edge-1" }));
+    });
+    expect(await session.ended).toMatchObject({ reason: "DISPATCHER_NODE_REMOVED" });
+    expect(h.store.view().list("nodes")).toEqual([]);
   });
 
   test("speaks for itself only", async () => {
@@ -387,4 +427,26 @@ test("options out of range are refused", async () => {
     new Dispatcher({ clock: new FakeClock(), random: { next: () => 0 } as never, store: h.store }, options);
   for (const options of [{ heartbeatMs: 0 }, { batchChanges: 0 }, { heartbeatMs: 100, heartbeatJitterMs: 100 }])
     expect(make(options)).toThrow(RangeError);
+});
+
+test("a manager that takes the lead marks any number of nodes, in commands that the log takes", async () => {
+  const made = memoryStoreOf(new FakeClock(), { maxCommandBytes: 200_000 });
+  await using h = await harness({}, { leads: false, made });
+  const labels = Object.fromEntries(Array.from({ length: 10 }, (_, at) => [`label-${at}`, "x".repeat(100)]));
+  for (let from = 0; from < 1_000; from += 50)
+    await h.store.update((tx) => {
+      for (let at = from; at < from + 50; at += 1)
+        tx.create(
+          "nodes",
+          Node.fromPartial({ meta: { id: nodeId(at) }, spec: { labels }, status: { state: NodeStatus_State.READY } }),
+        );
+    });
+  h.lead();
+  const isMarked = (): boolean =>
+    h.store
+      .view()
+      .list("nodes")
+      .every(({ status }) => status?.state === NodeStatus_State.UNKNOWN);
+  await until("all are marked", () => isMarked());
+  await h.worker(1);
 });

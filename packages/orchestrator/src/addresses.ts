@@ -27,61 +27,59 @@ export function addressCount(subnet: string): number {
  * from the slots that it names, in the transaction that allocates it.
  *
  * Which of several leases got an address last does not follow from their epochs, as one that waited for its node is
- * older than those that came and went meanwhile; so each is named until the address is seen to be free of it.
+ * older than those that came and went meanwhile; so each is named until the address is seen to be free of it. A node
+ * may have the subnet that one had which was removed, so it does not matter here whose lease it was.
  */
 export class AddressBook {
-  /** Node → address → lease's key → lease. */
-  readonly #nodes = new Map<string, Map<string, Map<string, Holder>>>();
+  /** Address → lease's key → lease. */
+  readonly #holders = new Map<string, Map<string, Holder>>();
   /** Node → where the search goes on. */
   readonly #next = new Map<string, number>();
 
   clear(): void {
-    this.#nodes.clear();
+    this.#holders.clear();
   }
 
   /** Takes note of a slot as it is stored. */
   note(slot: Slot): void {
-    for (const lease of slot.leases) if (lease.address !== "") this.#put(idOf(slot), lease);
+    for (const { address, epoch } of slot.leases) {
+      if (address === "") continue;
+      const holders = this.#holders.get(address) ?? new Map<string, Holder>();
+      holders.set(leaseKey(idOf(slot), epoch), { slotId: idOf(slot), epoch });
+      this.#holders.set(address, holders);
+    }
   }
 
   /** An address of `node` that no lease has, and that has rested (L8). */
   allocate(view: View, node: Node, now: number): Allocation<string> {
     const network = parseIpv4Subnet(node.subnet);
     const count = addressCount(node.subnet);
-    const there = this.#nodes.get(idOf(node));
-    // Only of addresses that the search comes by: a node has few free ones at the end, and many at first.
-    const isTaken = (address: string): boolean => {
-      const holders = there?.get(address);
-      if (holders === undefined) return false;
-      for (const [key, { slotId, epoch }] of holders) {
-        const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
-        if (restOf(lease, now) > 0) return true;
-        // It is not coming back: a lease that is released or gone stays so.
-        holders.delete(key);
-      }
-      there?.delete(address);
-      return false;
-    };
     const at = (index: number): string => ipv4Text((network?.first ?? 0) + own.first + index);
-    const index = nextFree(count, this.#next.get(idOf(node)) ?? 0, (each) => isTaken(at(each)));
+    const from = this.#next.get(idOf(node)) ?? 0;
+    const index = nextFree(count, from, (each) => this.#isTaken(view, at(each), now));
     if (index === undefined)
       return { kind: "short", reason: `each of the ${count} addresses of ${nodeName(node)} is taken or rests` };
     this.#next.set(idOf(node), index + 1);
     return { kind: "allocated", value: at(index), changed: true };
   }
 
-  /** Forgets a node that is gone. */
+  /** Forgets a node that is gone. What its leases had rests all the same. */
   forget(nodeId: string): void {
-    this.#nodes.delete(nodeId);
     this.#next.delete(nodeId);
   }
 
-  #put(slotId: string, { nodeId, address, epoch }: Lease): void {
-    const there = this.#nodes.get(nodeId) ?? new Map<string, Map<string, Holder>>();
-    const holders = there.get(address) ?? new Map<string, Holder>();
-    holders.set(leaseKey(slotId, epoch), { slotId, epoch });
-    there.set(address, holders);
-    this.#nodes.set(nodeId, there);
+  #isTaken(view: View, address: string, now: number): boolean {
+    const holders = this.#holders.get(address);
+    if (holders === undefined) return false;
+    let taken = false;
+    for (const [key, { slotId, epoch }] of holders) {
+      const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
+      if (restOf(lease, now) > 0) taken = true;
+      // It is not coming back: a lease that is released or gone stays so.
+      else holders.delete(key);
+    }
+    if (holders.size === 0) this.#holders.delete(address);
+    return taken;
   }
 }
 

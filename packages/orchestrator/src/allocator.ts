@@ -18,6 +18,8 @@ import { idOf } from "@warren/api/model";
 import { ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
 import { nextFree } from "./next-free.ts";
+import { remainingSince } from "./reading.ts";
+import { addressRestMs } from "./slot-draft.ts";
 
 export const defaultTaskPool = "10.77.0.0/16";
 export const defaultVipPool = "10.96.0.0/16";
@@ -31,8 +33,8 @@ const subnetPrefix = 24;
 export type Allocation<T> =
   /** `changed`: it is not what was held before. */
   | { readonly kind: "allocated"; readonly value: T; readonly changed: boolean }
-  /** Nothing was changed. `reason` continues `waits: `. */
-  | { readonly kind: "short"; readonly reason: string };
+  /** Nothing was changed. `reason` continues `waits: `. `inMs`: when something that rests is free. */
+  | { readonly kind: "short"; readonly reason: string; readonly inMs?: number };
 
 export class Allocator {
   #nextVip = 0;
@@ -67,18 +69,26 @@ export class Allocator {
     return { kind: "allocated", value, changed: true };
   }
 
-  /** The subnet that `node` is to have. */
-  subnet(view: View, node: Node): Allocation<string> {
+  /** The subnet that `node` is to have. @param now wall time, ms */
+  subnet(view: View, node: Node, now: number): Allocation<string> {
     if (node.subnet !== "") return { kind: "allocated", value: node.subnet, changed: false };
     const pool = parseIpv4Subnet(taskPool(view));
     if (pool === undefined || pool.prefix > subnetPrefix)
       return { kind: "short", reason: `the task pool ${taskPool(view)} holds no /${subnetPrefix}` };
     const taken = new Set(view.list("nodes").map(({ subnet }) => subnet));
+    const removed = removedSubnets(view, now);
     const nameOf = (index: number): string =>
       `${ipv4Text(pool.first + index * 2 ** (32 - subnetPrefix))}/${subnetPrefix}`;
     const count = 2 ** (subnetPrefix - pool.prefix);
-    const index = nextFree(count, this.#nextSubnet, (each) => taken.has(nameOf(each)));
-    if (index === undefined) return { kind: "short", reason: `no subnet is left in the task pool ${taskPool(view)}` };
+    // One that a removed node may still use is the last to be allocated again.
+    const index =
+      nextFree(count, this.#nextSubnet, (each) => taken.has(nameOf(each)) || removed.has(nameOf(each))) ??
+      nextFree(count, this.#nextSubnet, (each) => taken.has(nameOf(each)) || (removed.get(nameOf(each)) ?? 0) > 0);
+    if (index === undefined) {
+      const rests = [...removed].filter(([subnet, ms]) => ms > 0 && !taken.has(subnet)).map(([, ms]) => ms);
+      const reason = `no subnet is left in the task pool ${taskPool(view)}`;
+      return { kind: "short", reason, ...(rests.length > 0 && { inMs: Math.min(...rests) }) };
+    }
     this.#nextSubnet = index + 1;
     return { kind: "allocated", value: nameOf(index), changed: true };
   }
@@ -155,11 +165,21 @@ class HeldEndpoints {
   }
 }
 
+/** Subnets of removed nodes, and how long the addresses of each rest yet, ms (L8). */
+function removedSubnets(view: View, now: number): ReadonlyMap<string, number> {
+  const subnets = new Map<string, number>();
+  for (const { meta, subnet } of view.list("removedNodes")) {
+    const restMs = remainingSince(meta?.createdAt, addressRestMs, now);
+    if (subnet !== "") subnets.set(subnet, Math.max(restMs, subnets.get(subnet) ?? 0));
+  }
+  return subnets;
+}
+
 /** L17: the address of a deleted service rests until its last slot has gone. */
 function heldEndpoints(view: View): HeldEndpoints {
   const held = new HeldEndpoints();
   for (const service of view.list("services")) if (service.endpoint !== undefined) held.put(service, service.endpoint);
-  for (const { restingVip } of view.list("slots")) if (restingVip !== "") held.vips.add(restingVip);
+  for (const { vip } of view.list("deletedServices")) held.vips.add(vip);
   return held;
 }
 

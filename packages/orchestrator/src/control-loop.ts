@@ -7,7 +7,7 @@
  * C2: all that a loop writes is of the term in which it was started. It ends with that term.
  */
 import { setImmediate } from "node:timers/promises";
-import { Backoff, delay, errorText, type Clock, type Logger, type Random, type Timer } from "@warren/std";
+import { Backoff, Changes, delay, errorText, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { StoreError, type Store, type StoreChange, type TableName, type Transaction, type View } from "@warren/store";
 import type { OrchestratorMetrics } from "./metrics.ts";
 
@@ -61,7 +61,7 @@ export class ControlLoop {
   #limit: number;
   readonly #due = new Set<string>();
   readonly #timers = new Map<string, Timer>();
-  #wakeUp = Promise.withResolvers<void>();
+  readonly #marked = new Changes();
   /** Keys of a pass by time; what is written for one was missed by events. */
   readonly #resynced = new Set<string>();
 
@@ -75,7 +75,7 @@ export class ControlLoop {
 
   /** Runs until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const wake = (): void => this.#wakeUp.resolve();
+    const wake = (): void => this.#marked.notify();
     signal.addEventListener("abort", wake, { once: true });
     try {
       await Promise.all([this.#listen(signal), this.#work(signal)]);
@@ -121,10 +121,8 @@ export class ControlLoop {
   async #work(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#deps.random);
     while (!signal.aborted) {
-      if (this.#due.size === 0) {
-        await this.#wakeUp.promise;
-        continue;
-      }
+      await this.#marked.until(() => this.#due.size > 0 || signal.aborted || undefined);
+      if (signal.aborted) return;
       const keys = [...this.#due].slice(0, maxKeys);
       for (const key of keys) this.#due.delete(key);
       try {
@@ -194,8 +192,7 @@ export class ControlLoop {
 
   #mark(key: string): void {
     this.#due.add(key);
-    this.#wakeUp.resolve();
-    this.#wakeUp = Promise.withResolvers();
+    this.#marked.notify();
   }
 
   /** Replaces the key's timer. */

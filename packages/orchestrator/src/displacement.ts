@@ -2,7 +2,13 @@
  * Whether a lease may stay on its node.
  */
 import { LeaseState, type Lease, type Node, type Placement } from "@warren/api";
-import { matchConstraints, parseConstraints, SchedulerError, type Constraint } from "@warren/scheduler";
+import {
+  matchConstraints,
+  parseConstraints,
+  SchedulerError,
+  type ConstrainedNode,
+  type Constraint,
+} from "@warren/scheduler";
 import { durationText } from "@warren/slot";
 import { isDown, isDrained, nodeName, remainingSince } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";
@@ -26,6 +32,7 @@ export const releaseSlackMs = 30_000;
 export interface DisplacementInput {
   /** Undefined: it was removed. */
   readonly node: Node | undefined;
+  readonly role: ConstrainedNode["role"];
   /** That the lease must meet; undefined where nothing of it binds now. */
   readonly placement: Placement | undefined;
   readonly stopGraceMs: number;
@@ -43,7 +50,7 @@ export function displacement(lease: Lease, input: DisplacementInput): Displaceme
   }
   if (lease.state === LeaseState.RELEASING) return lateness(lease, node, input);
   if (isDrained(node)) return { kind: "must-go", why: `${nodeName(node)} is drained` };
-  const unmet = unmetConstraint(input.placement?.constraints ?? [], node);
+  const unmet = unmetConstraint(input.placement?.constraints ?? [], constrainedNode(node, input.role));
   return unmet === undefined ? none : { kind: "must-go", why: `${nodeName(node)} no longer meets "${unmet}"` };
 }
 
@@ -56,10 +63,10 @@ function lateness(lease: Lease, node: Node, { stopGraceMs, now }: DisplacementIn
 }
 
 /** The first of the constraints that `node` does not meet. */
-function unmetConstraint(expressions: readonly string[], node: Node): string | undefined {
+function unmetConstraint(expressions: readonly string[], node: ConstrainedNode): string | undefined {
   return expressions.find((expression) => {
     const parsed = parse(expression);
-    return parsed !== undefined && !matchConstraints(parsed, constrainedNode(node));
+    return parsed !== undefined && !matchConstraints(parsed, node);
   });
 }
 

@@ -25,7 +25,7 @@ export function nodeReconciler({
     plan(tx: Transaction, nodeId: string, budget: number): Step {
       const node = tx.get("nodes", nodeId);
       if (node === undefined) return planRemoved(tx, nodeId, budget, clock.now());
-      const subnet = allocator.subnet(tx, node);
+      const subnet = allocator.subnet(tx, node, clock.now());
       if (subnet.kind === "short") log.warn("a node gets no tasks", { node: nodeId, reason: subnet.reason });
       return planPresent(node, subnet);
     },
@@ -36,6 +36,7 @@ function planPresent(node: Node, subnet: Allocation<string>): Step {
   const allocated = subnet.kind === "allocated" && subnet.changed ? { ...node, subnet: subnet.value } : undefined;
   return {
     size: allocated === undefined ? 0 : 1,
+    wakeInMs: subnet.kind === "short" ? subnet.inMs : undefined,
     again: false,
     writeTo(tx: Transaction): void {
       if (allocated !== undefined) tx.update("nodes", allocated);

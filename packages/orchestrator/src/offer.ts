@@ -16,11 +16,14 @@ import { emptyRecord } from "@warren/slot";
 import type { Transaction, View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import { isActive, isReady, nodeName } from "./reading.ts";
-import { isPlaceable } from "./scheduling-input.ts";
+import { hostPortsNow, isPlaceable } from "./scheduling-input.ts";
 import { sameMake } from "./settings.ts";
 import { recordOf } from "./slots.ts";
 
-export type Waiting = Pick<Extract<Decision, { kind: "waiting" }>, "kind" | "taskId" | "nodes" | "refusals" | "text">;
+export type Waiting = Pick<
+  Extract<Decision, { kind: "waiting" }>,
+  "kind" | "taskId" | "nodes" | "refusals" | "text" | "help"
+>;
 export type Placed = Pick<Extract<Decision, { kind: "placed" }>, "kind" | "taskId" | "nodeId" | "text">;
 
 export type Outcome =
@@ -105,6 +108,8 @@ function offer(view: View, slot: Slot, lease: Lease, nodeId: string, address: st
     initialRecord: record,
     // L6: run (0, 1) is for the life that receives the offer.
     offeredLife: view.get("nodes", nodeId)?.description?.life ?? 0,
+    // L17: they stay its own, whatever becomes of its service.
+    hostPorts: hostPortsNow(view.get("services", slot.serviceId)),
   };
   return { ...slot, record, leases: slot.leases.map((each) => (each === lease ? offered : each)) };
 }
@@ -129,20 +134,26 @@ function explain(tx: Transaction, task: Task, waiting: Waiting, now: number): vo
   });
 }
 
-function explanation({ nodes, refusals }: Waiting): PendingExplanation {
+function explanation({ nodes, refusals, help = "" }: Waiting): PendingExplanation {
   return {
     nodes,
-    refusals: refusals.map(({ filter, nodes: count, nearestNodeId, text }) => ({
+    refusals: refusals.map(({ filter, nodes: count, nearestNodeId, text, help: own = "" }) => ({
       filter,
       nodes: count,
       nearestNodeId,
       text,
+      help: own,
     })),
+    help,
   };
 }
 
 function samePending(a: PendingExplanation | undefined, b: PendingExplanation): boolean {
-  const text = ({ nodes, refusals }: PendingExplanation): string =>
-    JSON.stringify([nodes, refusals.map((each) => [each.filter, each.nodes, each.nearestNodeId, each.text])]);
+  const text = ({ nodes, refusals, help }: PendingExplanation): string =>
+    JSON.stringify([
+      nodes,
+      help,
+      refusals.map((each) => [each.filter, each.nodes, each.nearestNodeId, each.text, each.help]),
+    ]);
   return a !== undefined && text(a) === text(b);
 }

@@ -14,7 +14,7 @@ export {
   settingsOf,
   withVersion,
 } from "./settings.ts";
-export { hostPortsToRest } from "./scheduling-input.ts";
 export { releaseSlackMs } from "./displacement.ts";
+export { roleOf } from "./scheduling-input.ts";
 export { addressRestMs } from "./slot-draft.ts";
 export { startFirstObstacle, type Obstacle } from "./start-first.ts";

@@ -138,6 +138,7 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
   });
   if (!reading.upToDate) return at("outdated");
   if (lead === undefined) return at(reading.settled ? "stable" : "moving");
+  if (wasWatched(reading, lead, service)) return at(othersThatMayRun(reading, lead).length > 0 ? "moving" : "stable");
   if (runsSince === undefined) return at("moving");
   // The monitor gates the next batch, unless failures change nothing.
   const monitorLeft = remaining(runsSince, monitorOf(service), now);
@@ -146,6 +147,19 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
   if (gateLeft > 0) return at("moving", gateLeft);
   if (othersThatMayRun(reading, lead).length > 0) return at("moving");
   return monitorLeft > 0 ? at("moved", monitorLeft) : at("stable");
+}
+
+/**
+ * An earlier run of the lease has lasted for as long as one is watched. What ends and is started again, as its policy has
+ * it, would else never be seen to run in all slots at once.
+ */
+function wasWatched(reading: SlotReading, lead: Lease, service: Service): boolean {
+  const watchMs = Math.max(settingsOf(service)?.delayMs ?? 0, monitorOf(service));
+  const { lastEnd } = recordOf(reading.slot);
+  return reading.tasks.some((task) => {
+    const hasRun = hasEnded(task) && task.status?.container?.startedAt !== undefined;
+    return hasRun && sameEpoch(task.epoch, lead.epoch) && endOf(task, lastEnd).ranMs >= watchMs;
+  });
 }
 
 /** The standing lease of the wanted version. */

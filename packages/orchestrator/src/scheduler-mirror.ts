@@ -19,7 +19,15 @@ import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
 import { isActive, isReady, remaining, stateSince } from "./reading.ts";
-import { hostPortsOf, nodeState, schedulerTask, successionOf, type LeaseSubject } from "./scheduling-input.ts";
+import {
+  hostPortsNow,
+  hostPortsOf,
+  nodeState,
+  roleOf,
+  schedulerTask,
+  successionOf,
+  type LeaseSubject,
+} from "./scheduling-input.ts";
 import { failuresToMove, hasFailed } from "./slots.ts";
 
 /** How long a node on which a version failed is avoided by leases that move, ms (L9). */
@@ -79,7 +87,7 @@ export class SchedulerMirror {
   #applyNode(view: View, id: string): boolean {
     const node = view.get("nodes", id);
     // Without a subnet its tasks would have no address; it has one as soon as the pool has.
-    const state = node === undefined || node.subnet === "" ? undefined : nodeState(node);
+    const state = node === undefined || node.subnet === "" ? undefined : nodeState(node, roleOf(view, id));
     const text = JSON.stringify(state);
     if (node === undefined) this.#addresses.forget(id);
     if (this.#nodes.get(id) === text) return false;
@@ -259,7 +267,7 @@ export class SchedulerMirror {
     const wanted = service === undefined ? undefined : view.get("versions", service.versionId);
     const node = view.get("nodes", lease.nodeId);
     const isNodeClosed = node === undefined || !isReady(node) || !isActive(node);
-    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(slot, service), isNodeClosed };
+    return { slot, lease, version, service, wanted, hostPorts: hostPortsOf(lease, service), isNodeClosed };
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {
@@ -271,7 +279,7 @@ export class SchedulerMirror {
 /** What all leases of a service have of it, whichever version they are made from: its placement and its host ports. */
 function termsOf(view: View, slot: Slot): string {
   const service = view.get("services", slot.serviceId);
-  return service === undefined ? "deleted" : JSON.stringify([service.versionId, hostPortsOf(slot, service)]);
+  return service === undefined ? "deleted" : JSON.stringify([service.versionId, hostPortsNow(service)]);
 }
 
 /** Keeps a lease off the nodes that its slot leaves, and those on which its version failed lately. */
@@ -279,7 +287,6 @@ function elsewhere(avoid: ReadonlyMap<string, ReadonlySet<string>>): Filter {
   return {
     name: "elsewhere",
     reads: "state",
-    placementOnly: true,
     check({ id }) {
       const nodes = avoid.get(id);
       return nodes === undefined || nodes.size === 0 ? undefined : ({ state }) => !nodes.has(state.id);

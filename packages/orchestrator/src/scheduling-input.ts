@@ -5,34 +5,39 @@ import {
   LeaseState,
   PortSpec_Mode,
   PortSpec_Protocol,
+  type HostPort as LeaseHostPort,
   type Lease,
   type Node,
-  type PortSpec,
-  type RestingPort,
   type Service,
   type Slot,
   type Version,
 } from "@warren/api";
 import { idOf, incomingLease, isUnreleased, leaseKey, mayRun } from "@warren/api/model";
 import type { ConstrainedNode, HostPort, NodeState, Resources, TaskState } from "@warren/scheduler";
+import type { View } from "@warren/store";
 import { addressCount } from "./addresses.ts";
 import { isActive, isReady } from "./reading.ts";
 import { isStartFirst, sameMake } from "./settings.ts";
 
-export function constrainedNode(node: Node): ConstrainedNode {
+/** Whether a manager runs on the node's machine too, which then has the node's id. */
+export function roleOf(view: View, nodeId: string): ConstrainedNode["role"] {
+  return view.get("managers", nodeId) === undefined ? "worker" : "manager";
+}
+
+export function constrainedNode(node: Node, role: ConstrainedNode["role"]): ConstrainedNode {
   const { hostname = "", os = "", architecture = "" } = node.description ?? {};
   return {
     id: idOf(node),
     ...(hostname !== "" && { hostname }),
-    role: "worker",
+    role,
     ...(os !== "" && architecture !== "" && { platform: { os, arch: architecture } }),
     labels: node.spec?.labels ?? {},
   };
 }
 
-export function nodeState(node: Node): NodeState {
+export function nodeState(node: Node, role: ConstrainedNode["role"]): NodeState {
   return {
-    ...constrainedNode(node),
+    ...constrainedNode(node, role),
     ready: isReady(node),
     active: isActive(node),
     resources: { cpu: node.description?.cpuNanos ?? 0, memory: node.description?.memoryBytes ?? 0 },
@@ -50,7 +55,7 @@ export interface LeaseSubject {
   readonly service: Service | undefined;
   /** That its service wants: placement is of it, whatever the lease is made from. */
   readonly wanted: Version | undefined;
-  /** Host-mode ports that its service has, or had. */
+  /** Of its node: see `hostPortsOf`. */
   readonly hostPorts: readonly HostPort[];
   /** The node that the lease has takes no tasks: it is drained, paused or not ready, or was removed. */
   readonly isNodeClosed: boolean;
@@ -65,7 +70,7 @@ export function isPlaceable({ slot, lease, service }: Pick<LeaseSubject, "slot" 
 
 /** The lease as the scheduler sees it; undefined if it neither waits for a node nor has one. */
 export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
-  const { slot, lease, version, wanted, hostPorts, isNodeClosed } = subject;
+  const { slot, lease, version, wanted, hostPorts } = subject;
   const holds = isUnreleased(lease);
   if (!holds && !isPlaceable(subject)) return undefined;
   const { resources } = version.task ?? {};
@@ -74,7 +79,7 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
     id: leaseKey(idOf(slot), lease.epoch),
     serviceId: slot.serviceId,
     specVersion: version.number,
-    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(slot, lease, isNodeClosed) }),
+    ...(holds && { nodeId: lease.nodeId, leaving: isLeaving(subject) }),
     reservations: reservations(resources?.cpuReservationNanos ?? 0, resources?.memoryReservationBytes ?? 0),
     ...(placement !== undefined && {
       constraints: placement.constraints,
@@ -90,8 +95,8 @@ export function schedulerTask(subject: LeaseSubject): TaskState | undefined {
  * successor has no node yet may still stay, as when its node is drained and activated again; until then it counts for
  * all but that successor, unless nothing can be placed beside it anyway.
  */
-function isLeaving(slot: Slot, lease: Lease, isNodeClosed: boolean): boolean {
-  if (lease.state === LeaseState.RELEASING || !slot.wanted) return true;
+function isLeaving({ slot, lease, service, isNodeClosed }: LeaseSubject): boolean {
+  if (lease.state === LeaseState.RELEASING || !slot.wanted || service === undefined) return true;
   const incoming = incomingLease(slot);
   return incoming !== undefined && incoming !== lease && (isUnreleased(incoming) || isNodeClosed);
 }
@@ -128,15 +133,17 @@ export function successionOf(
   };
 }
 
-/** L17: those of a service that was deleted stand in its slots. */
-export function hostPortsOf({ restingPorts }: Slot, service: Service | undefined): HostPort[] {
-  const ports = service === undefined ? restingPorts : hostPortsToRest(service.endpoint?.ports ?? []);
-  return ports.map(({ port, udp }) => ({ port, protocol: udp ? ("udp" as const) : ("tcp" as const) }));
+/** Ports of its node that a lease has: those that it was offered with, and those that its service has now. */
+export function hostPortsOf({ hostPorts }: Lease, service: Service | undefined): HostPort[] {
+  const ports = new Map<string, HostPort>();
+  for (const { port, udp } of [...hostPorts, ...hostPortsNow(service)])
+    ports.set(`${port}/${udp}`, { port, protocol: udp ? "udp" : "tcp" });
+  return [...ports.values()];
 }
 
-/** Of a service's ports those that each of its tasks has on its node, as its slots keep them once it is deleted. */
-export function hostPortsToRest(ports: readonly PortSpec[]): RestingPort[] {
-  return ports
+/** Ports of a service that each of its tasks has on its node. */
+export function hostPortsNow(service: Service | undefined): LeaseHostPort[] {
+  return (service?.endpoint?.ports ?? [])
     .filter(({ mode }) => mode === PortSpec_Mode.HOST)
     .map(({ published, protocol }) => ({ port: published, udp: protocol === PortSpec_Protocol.UDP }));
 }

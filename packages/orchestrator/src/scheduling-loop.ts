@@ -8,7 +8,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Service } from "@warren/api";
 import { idOf } from "@warren/api/model";
-import { Backoff, type Timer } from "@warren/std";
+import { Backoff, Changes, type Timer } from "@warren/std";
 import { StoreError, type StoreChange, type Transaction, type View } from "@warren/store";
 import { AddressBook } from "./addresses.ts";
 import { isTermOver, pause, rest, type LoopDependencies } from "./control-loop.ts";
@@ -25,7 +25,7 @@ export class SchedulingLoop {
   readonly #options: ResolvedOptions;
   readonly #addresses = new AddressBook();
   readonly #mirror: SchedulerMirror;
-  #due = Promise.withResolvers<void>();
+  readonly #marked = new Changes();
   /** When the oldest and the latest change came that no pass has answered yet, by the monotonic clock. */
   #unanswered: { readonly first: number; last: number } | undefined;
   #lastPass = Number.NEGATIVE_INFINITY;
@@ -39,7 +39,7 @@ export class SchedulingLoop {
 
   /** Runs until the signal is aborted. @throws StoreError `STORE_NOT_LEADER` once the term is over */
   async run(signal: AbortSignal): Promise<void> {
-    const wake = (): void => this.#due.resolve();
+    const wake = (): void => this.#marked.notify();
     signal.addEventListener("abort", wake, { once: true });
     try {
       await Promise.all([this.#listen(signal), this.#work(signal)]);
@@ -52,7 +52,7 @@ export class SchedulingLoop {
   async #listen(signal: AbortSignal): Promise<void> {
     const { store, log } = this.#deps;
     while (!signal.aborted) {
-      const { view, changes } = store.watch({ tables: ["nodes", "slots", "tasks", "services"], signal });
+      const { view, changes } = store.watch({ tables: ["nodes", "managers", "slots", "tasks", "services"], signal });
       this.#mirror.begin(view);
       this.#mark();
       try {
@@ -73,6 +73,7 @@ export class SchedulingLoop {
     const id = idOf(change.object);
     switch (change.table) {
       case "nodes":
+      case "managers":
         return this.#mirror.putNode(view, id) && this.#mirror.waiting.size > 0;
       case "slots":
         return this.#mirror.putSlot(view, id);
@@ -90,17 +91,13 @@ export class SchedulingLoop {
     const now = this.#deps.clock.monotonic();
     this.#unanswered ??= { first: now, last: now };
     this.#unanswered.last = now;
-    this.#due.resolve();
-    this.#due = Promise.withResolvers();
+    this.#marked.notify();
   }
 
   async #work(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#deps.random);
     while (!signal.aborted) {
-      if (this.#unanswered === undefined) {
-        await this.#due.promise;
-        continue;
-      }
+      await this.#marked.until(() => this.#unanswered !== undefined || signal.aborted || undefined);
       await this.#quiet(signal);
       if (signal.aborted) return;
       this.#unanswered = undefined;

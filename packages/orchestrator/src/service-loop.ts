@@ -9,6 +9,7 @@ import type { StoreChange, Transaction, View } from "@warren/store";
 import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { roleOf } from "./scheduling-input.ts";
 import { planService } from "./service-plan.ts";
 
 export function serviceReconciler(
@@ -22,7 +23,7 @@ export function serviceReconciler(
 ): Reconciler {
   return {
     name: "services",
-    tables: ["services", "slots", "tasks", "nodes", "clusters"],
+    tables: ["services", "deletedServices", "slots", "tasks", "nodes", "managers", "clusters"],
     keys: allServices,
     touched: touchedServices,
     plan(tx: Transaction, serviceId: string, budget: number): Step {
@@ -34,10 +35,12 @@ export function serviceReconciler(
       return planService({
         serviceId,
         service,
+        addressRests: tx.get("deletedServices", serviceId) !== undefined,
         versions: tx.find("versions", "service", serviceId),
         slots: tx.find("slots", "service", serviceId),
         tasks: tx.find("tasks", "service", serviceId),
         nodeOf: (nodeId) => tx.get("nodes", nodeId),
+        roleOf: (nodeId) => roleOf(tx, nodeId),
         endpoint,
         history: taskHistory(tx),
         downGraceMs: options.downGraceMs,
@@ -53,6 +56,7 @@ export function serviceReconciler(
 /** Those that are gone but have slots or versions, too. */
 function allServices(view: View): Set<string> {
   const ids = new Set(view.list("services").map(idOf));
+  for (const service of view.list("deletedServices")) ids.add(idOf(service));
   for (const { serviceId } of view.list("slots")) ids.add(serviceId);
   for (const { serviceId } of view.list("versions")) ids.add(serviceId);
   return ids;
@@ -62,11 +66,11 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
   switch (change.table) {
     case "tasks":
       return concerns(change.before, change.object, change.kind) ? [change.object.serviceId] : [];
-    case "slots": {
-      const own = [change.object.serviceId];
+    case "slots":
+      return [change.object.serviceId];
+    case "deletedServices":
       // An address that rested is free.
-      return change.kind === "delete" && change.object.restingVip !== "" ? [...own, ...servicesThatWait(view)] : own;
-    }
+      return change.kind === "delete" ? servicesThatWait(view) : [idOf(change.object)];
     case "services":
       // What one gave back, others may have waited for.
       return gaveBack(change.before, change.object, change.kind)
@@ -74,6 +78,8 @@ function touchedServices(change: StoreChange, view: View): Iterable<string> {
         : [idOf(change.object)];
     case "nodes":
       return matters(change.before, change.object, change.kind) ? servicesOn(view, idOf(change.object)) : [];
+    case "managers":
+      return change.kind === "update" ? [] : servicesOn(view, idOf(change.object));
     case "clusters":
       return allServices(view);
     default:

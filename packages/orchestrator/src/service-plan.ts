@@ -20,6 +20,7 @@ import {
   type Version,
 } from "@warren/api";
 import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, slotIdOf } from "@warren/api/model";
+import type { ConstrainedNode } from "@warren/scheduler";
 import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";
 import type { Allocation } from "./allocator.ts";
@@ -40,11 +41,14 @@ export interface ServiceSituation {
   readonly serviceId: string;
   /** Undefined: it was deleted, and its slots are to go. */
   readonly service: Service | undefined;
+  /** Of one that was deleted: it is still known, so that nobody gets its address. */
+  readonly addressRests: boolean;
   /** All of the service, as are slots and tasks. */
   readonly versions: readonly Version[];
   readonly slots: readonly Slot[];
   readonly tasks: readonly Task[];
   readonly nodeOf: (nodeId: string) => Node | undefined;
+  readonly roleOf: (nodeId: string) => ConstrainedNode["role"];
   readonly endpoint: Allocation<ServiceEndpoint>;
   /** Ended tasks that a slot keeps. */
   readonly history: number;
@@ -67,13 +71,14 @@ export function planService(situation: ServiceSituation): Plan {
   return plan;
 }
 
-/** L17: a slot outlives its service while a lease of it is unreleased. */
-function planRemoval(plan: Plan, { slots, tasks, budget }: ServiceSituation): void {
+/** L17: a slot outlives its service while a lease of it is unreleased, and the service's address rests as long. */
+function planRemoval(plan: Plan, { serviceId, slots, tasks, budget, addressRests }: ServiceSituation): void {
   const tasksOf = bySlot(tasks);
   for (const slot of slots) {
     if (full(plan, budget)) return;
     planUnwanted(plan, slot, tasksOf(slot), "its service was deleted");
   }
+  if (addressRests && slots.every((slot) => plan.isSlotDeleted(slot))) plan.forgetService(serviceId);
 }
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
@@ -130,8 +135,6 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     leases: [],
     settled: "",
     retryAt: undefined,
-    restingVip: "",
-    restingPorts: [],
   };
 }
 
@@ -148,13 +151,14 @@ function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | 
 }
 
 function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
-  const { versions, slots, nodeOf, downGraceMs, now } = situation;
+  const { versions, slots, nodeOf, roleOf, downGraceMs, now } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
   const base = memo((lease: Lease): Displacement => {
     const version = versionOf(lease.versionId);
     return displacement(lease, {
       node: nodeOf(lease.nodeId),
+      role: roleOf(lease.nodeId),
       // A slot that the rollout has not come to is moved by the rollout, not before.
       placement: sameMake(version, wanted) ? wanted.task?.placement : undefined,
       stopGraceMs: version?.task?.container?.stopGraceMs ?? defaultStopGraceMs,

@@ -56,6 +56,7 @@ export class SlotDraft {
       since: new Date(now),
       initialRecord: undefined,
       offeredLife: 0,
+      hostPorts: [],
       cause,
     };
     this.#slot = { ...this.#slot, leases: [...leases, lease] };

@@ -2,7 +2,7 @@
  * Updates that start the new task first and could never place it.
  */
 import { PortSpec_Mode, UpdateConfig_Order as Order, type Node, type ServiceSpec } from "@warren/api";
-import { matchConstraints, parseConstraints } from "@warren/scheduler";
+import { matchConstraints, parseConstraints, type ConstrainedNode } from "@warren/scheduler";
 import { isActive } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";
 
@@ -19,13 +19,19 @@ export interface Obstacle {
  *
  * @throws SchedulerError `SCHEDULER_CONSTRAINT_INVALID`
  */
-export function startFirstObstacle(spec: ServiceSpec, nodes: readonly Node[]): Obstacle | undefined {
+export function startFirstObstacle(
+  spec: ServiceSpec,
+  nodes: readonly Node[],
+  roleOf: (node: Node) => ConstrainedNode["role"],
+): Obstacle | undefined {
   if (spec.update?.order !== Order.START_FIRST) return undefined;
   const port = spec.ports.find(({ mode }) => mode === PortSpec_Mode.HOST);
   const replicas = spec.mode?.value.replicas ?? 0;
   if (port === undefined || replicas === 0) return undefined;
   const constraints = parseConstraints(spec.task?.placement?.constraints ?? []);
-  const count = nodes.filter((node) => isActive(node) && matchConstraints(constraints, constrainedNode(node))).length;
+  const takes = (node: Node): boolean =>
+    isActive(node) && matchConstraints(constraints, constrainedNode(node, roleOf(node)));
+  const count = nodes.filter(takes).length;
   if (count > replicas) return undefined;
   const where = count === 1 ? "1 node takes its tasks" : `${count} nodes take its tasks`;
   return {

@@ -18,6 +18,7 @@ export class Plan {
   readonly #deleted = { slots: new Set<string>(), tasks: new Set<string>(), versions: new Set<string>() };
   readonly #events: EventInput[] = [];
   #service: Service | undefined;
+  #forgotten: string | undefined;
   /** When the answer may change though nothing is written, ms from now. */
   wakeInMs: number | undefined;
   /** There is more to do than one transaction should hold. */
@@ -33,7 +34,8 @@ export class Plan {
     const [created, changed, deleted] = [this.#created, this.#changed, this.#deleted];
     const slots = created.slots.size + changed.slots.size + deleted.slots.size;
     const tasks = created.tasks.size + changed.tasks.size + deleted.tasks.size;
-    return slots + tasks + deleted.versions.size + this.#events.length + (this.#service === undefined ? 0 : 1);
+    const service = (this.#service === undefined ? 0 : 1) + (this.#forgotten === undefined ? 0 : 1);
+    return slots + tasks + deleted.versions.size + this.#events.length + service;
   }
 
   createSlot(slot: Slot): void {
@@ -47,6 +49,15 @@ export class Plan {
 
   deleteSlot(slot: Slot): void {
     this.#delete("slots", slot);
+  }
+
+  isSlotDeleted(slot: Slot): boolean {
+    return this.#deleted.slots.has(idOf(slot));
+  }
+
+  /** Nothing is left of a service that was deleted. */
+  forgetService(id: string): void {
+    this.#forgotten = id;
   }
 
   createTask(task: Task): void {
@@ -102,6 +113,7 @@ export class Plan {
     for (const slot of this.#created.slots.values()) tx.create("slots", slot);
     for (const task of this.#changed.tasks.values()) tx.update("tasks", task);
     for (const task of this.#created.tasks.values()) tx.create("tasks", task);
+    if (this.#forgotten !== undefined) tx.delete("deletedServices", this.#forgotten);
     if (this.#service !== undefined) tx.update("services", this.#service);
     for (const event of this.#events) tx.emit(event);
   }

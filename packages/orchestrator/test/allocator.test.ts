@@ -3,9 +3,11 @@ import {
   Node,
   PortSpec_Mode as Mode,
   PortSpec_Protocol as Protocol,
+  RemovedNode,
   Service,
   type PortSpec,
 } from "@warren/api";
+import { systemClock } from "@warren/std";
 import { memoryStore } from "@warren/store/testing";
 import { describe, expect, test } from "vitest";
 import { Allocator, chosenPorts } from "../src/allocator.ts";
@@ -141,10 +143,26 @@ describe("published ports", () => {
 test("a task pool that holds no /24 has no subnet, and that is the reason", async () => {
   const { store } = memoryStore();
   await store.update((tx) => tx.create("clusters", Cluster.create({ spec: { taskPool: "10.77.0.0/25" } })));
-  expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }))).toEqual({
+  expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), 0)).toEqual({
     kind: "short",
     reason: "the task pool 10.77.0.0/25 holds no /24",
   });
+});
+
+test("L15: the subnet of a removed node is the last to be allocated again, and not before its addresses have rested", async () => {
+  const { store, clock } = { ...memoryStore(), clock: systemClock };
+  await store.update((tx) => {
+    tx.create("clusters", Cluster.create({ spec: { taskPool: "10.77.0.0/23" } }));
+    tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: "gone" }, subnet: "10.77.0.0/24" }));
+  });
+  const now = clock.now();
+  const subnet = (at: number): unknown => new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), at);
+  expect(subnet(now)).toMatchObject({ value: "10.77.1.0/24" });
+  await store.update((tx) => tx.create("nodes", Node.fromPartial({ meta: { id: "m" }, subnet: "10.77.1.0/24" })));
+  const short = subnet(now) as { readonly inMs: number };
+  expect(short).toMatchObject({ kind: "short", reason: "no subnet is left in the task pool 10.77.0.0/23" });
+  expect(short.inMs).toBeGreaterThan(50_000);
+  expect(subnet(now + 61_000)).toMatchObject({ value: "10.77.0.0/24" });
 });
 
 test("the search for a free place goes on from the last and begins anew at the end", () => {

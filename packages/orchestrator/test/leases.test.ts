@@ -202,6 +202,15 @@ describe("L5: progress deadline", () => {
     expect(world.running("web").map(({ meta }) => meta!.id)).toEqual([old.meta!.id]);
     const event = world.view.list("events").findLast(({ action }) => action === "given-up")!;
     expect(event.message).toBe("it did not run within 60 s: the task is preparing; the task before it goes on");
+    // After a back-off: none is offered before.
+    const { retryAt } = world.slot("web", 1)!;
+    expect(retryAt!.getTime()).toBeGreaterThan(world.clock.now());
+    const offers = (): number => world.slot("web", 1)!.leases.filter(({ nodeId }) => nodeId !== "").length;
+    const before = offers();
+    await world.advance(retryAt!.getTime() - world.clock.now() - 100);
+    expect(offers()).toBe(before);
+    await world.advance(200);
+    expect(offers()).toBe(before + 1);
     world.behaviours.clear();
     await world.advance(10_000);
     expect(world.running("web").map(({ nodeId }) => nodeId)).not.toContain(old.nodeId);

@@ -1,5 +1,6 @@
 import {
   LeaseState,
+  Manager,
   NodeSpec_Availability as Availability,
   NodeStatus_State,
   TaskState,
@@ -215,5 +216,43 @@ test("a task leaves a node that no longer meets its constraints", async () => {
   await world.changeNode("edge-2", ({ spec }) => ({ spec: { ...spec!, labels: {} } }));
   // L5: they go on where they are, as there is nowhere else.
   expect(nodesOf(world)).toEqual(["edge-2", "edge-2"]);
+  await world.stopLeading();
+});
+
+test("node.role is manager where a manager has the node's id, and a task moves when that is no longer so", async () => {
+  const world = await SimulatedCluster.start(3);
+  const manager = (id: string): Manager => Manager.fromPartial({ meta: { id } });
+  await world.store.update((tx) => tx.create("managers", manager("edge-2")));
+  await world.create("web", 2, { task: { placement: { constraints: ["node.role == manager"] } } });
+  expect(nodesOf(world)).toEqual(["edge-2", "edge-2"]);
+  await world.store.update((tx) => {
+    tx.delete("managers", "edge-2");
+    tx.create("managers", manager("edge-3"));
+  });
+  await world.settle();
+  expect(nodesOf(world)).toEqual(["edge-3", "edge-3"]);
+  await world.stopLeading();
+});
+
+test("a change of constraints alone moves the tasks that no longer fit, and no others", async () => {
+  const world = await SimulatedCluster.start(0);
+  for (const [id, zone] of [
+    ["edge-1", "north"],
+    ["edge-2", "south"],
+    ["edge-3", "north"],
+  ] as const)
+    await world.addNode(id, { spec: { labels: { zone } } });
+  await world.settle();
+  await world.create("web", 3);
+  const before = new Map(world.running("web").map((task) => [task.nodeId, task.meta!.id]));
+  expect([...before.keys()].toSorted()).toEqual(["edge-1", "edge-2", "edge-3"]);
+  await world.update("web", (spec) => {
+    spec.task!.placement = { constraints: ["node.labels.zone == north"], maxReplicasPerNode: 0 };
+  });
+  await world.advance(10_000);
+  const after = world.running("web").map((task) => task.meta!.id);
+  expect(after).toHaveLength(3);
+  expect(after).toEqual(expect.arrayContaining([before.get("edge-1"), before.get("edge-3")]));
+  expect(after).not.toContain(before.get("edge-2"));
   await world.stopLeading();
 });

@@ -272,7 +272,7 @@ test("a crash after the monitor is no failure of the update; one within it is", 
   await world.create("web", 2, { update: { delayMs: 20_000 } });
   await world.setImage("web", "app:2");
   await world.advance(6_000);
-  await world.end(world.tasksOf("web", 1).at(-1)!);
+  await world.end(world.tasksOf("web", 1).at(-1)!, { ranMs: 6_000 });
   expect(world.service("web").updateStatus!.state).toBe(State.UPDATING);
   await world.advance(26_000);
   expect(images(world)).toEqual(["app:2", "app:2"]);
@@ -460,5 +460,24 @@ test("a change of replicas and labels replaces no task", async () => {
       .slice(0, 2),
   ).toEqual(before);
   expect(world.service("web").updateStatus).toBeUndefined();
+  await world.stopLeading();
+});
+
+test("a rollout ends though its tasks never run all at once, as each ends after a while and is started again", async () => {
+  const world = await SimulatedCluster.start();
+  const restart = { delayMs: 30_000 };
+  await world.create("web", 2, { task: { restart }, update: { monitorMs: 3_000, parallelism: 0 } });
+  await completed(world);
+  await world.setImage("web", "app:2");
+  for (let round = 0; round < 2; round += 1) {
+    // Each in its own half of the wait of the other.
+    for (const number of [1, 2]) {
+      await world.advance(1_000);
+      const running = world.running("web").filter(({ slot }) => slotNumber(slot) !== number);
+      for (const task of running) await world.end(task, { complete: true, ranMs: 4_000 });
+      await world.advance(15_000);
+    }
+  }
+  expect(world.service("web").updateStatus!.state).toBe(State.COMPLETED);
   await world.stopLeading();
 });

@@ -7,6 +7,21 @@ import { serviceSpec, SimulatedCluster } from "./simulated-cluster.ts";
 
 const gib = 2 ** 30;
 
+test("L20: a version goes only to nodes that take its level", async () => {
+  const world = await SimulatedCluster.start(1);
+  await world.create("web", 0);
+  await world.store.update((tx) => tx.update("versions", { ...tx.get("versions", "web-v1")!, level: 2 }));
+  await world.scale("web", 2);
+  expect(world.running("web")).toEqual([]);
+  expect(world.tasksOf("web", 1)[0]!.status!.message).toMatch(/needs level 2: edge-1 has level 1/);
+  await world.addNode("edge-2", {
+    description: { hostname: "edge-2", cpuNanos: 4e9, memoryBytes: 8 * gib, level: 2, minLevel: 1 },
+  });
+  await world.advance(5_000);
+  expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-2", "edge-2"]);
+  await world.stopLeading();
+});
+
 test("a task says which node it was assigned to and why", async () => {
   const world = await SimulatedCluster.start();
   world.off.add("edge-1");
@@ -79,6 +94,28 @@ test.each([false, true])(
     await world.stopLeading();
   },
 );
+
+test("L17: a host port that an update drops is taken on its node until the task that was offered with it is gone", async () => {
+  const world = await SimulatedCluster.start(1);
+  const ports = [{ target: 80, published: 8080, protocol: PortSpec_Protocol.TCP, mode: PortSpec_Mode.HOST }];
+  await world.create("old", 1, { ports });
+  const { id } = world.running("old")[0]!.meta!;
+  world.stubborn.add(id);
+  await world.update("old", (spec) => {
+    spec.ports = [];
+    spec.task!.container!.image = "old:2";
+  });
+  await world.create("new", 1, { ports });
+  await world.advance(5_000);
+  expect(world.running("new")).toHaveLength(0);
+  expect(world.tasks("new")[0]!.status!.message).toContain("8080/tcp");
+  expect(world.tasks("new")[0]!.status!.pending!.help).toBe("free 8080/tcp on edge-1, or publish another port");
+  world.stubborn.delete(id);
+  await world.advance(5_000);
+  expect(world.running("new")).toHaveLength(1);
+  expect(world.running("old")).toHaveLength(1);
+  await world.stopLeading();
+});
 
 describe("debounce", () => {
   const options = { debounceMs: 50, debounceCapMs: 200 };

@@ -1,4 +1,4 @@
-import { LeaseState, RestartPolicy_Condition as Condition, TaskState } from "@warren/api";
+import { LeaseState, RestartPolicy_Condition as Condition, RunEnd, Slot, TaskState } from "@warren/api";
 import { slotNumber } from "@warren/api/model";
 import { expect, test } from "vitest";
 import { SimulatedCluster } from "./simulated-cluster.ts";
@@ -117,7 +117,8 @@ test.each([0, 5_000, 70_000])(
       await world.advance(10_000);
     }
     expect(world.slot("once", 1)!.settled).toBe("it was restarted once within 60 min, as often as its policy allows");
-    await world.scale("once", 0, false);
+    await world.scale("once", 0);
+    expect(world.slot("once", 1)!.wanted).toBe(false);
     if (ms > 0) await world.advance(ms);
     await world.scale("once", 1);
     await world.advance(5_000);
@@ -216,6 +217,20 @@ test("L18: a version lives while its service, a lease or a kept task names it", 
   await world.stopLeading();
 });
 
+test("L18: a version that a kept task alone names lives as long as the task", async () => {
+  const world = await SimulatedCluster.start(1, { cluster: { taskHistory: 20 } });
+  await world.create("web", 1, { update: { monitorMs: 0 } });
+  for (let version = 2; version <= 12; version += 1) {
+    await world.setImage("web", `app:${version}`);
+    await world.advance(1_000);
+  }
+  await world.advance(120_000);
+  expect(world.tasks("web").map(({ versionId }) => versionId)).toContain("web-v1");
+  expect(world.service("web").recentVersionIds).not.toContain("web-v1");
+  expect(world.view.get("versions", "web-v1")).toBeDefined();
+  await world.stopLeading();
+});
+
 test.each([
   [Condition.NONE, {}, "its restart policy is none"],
   [Condition.ON_FAILURE, { exitCode: 0, complete: true }, "it completed, and its restart policy is on-failure"],
@@ -261,5 +276,28 @@ test("a service goes on with the ports it has when it asks for one that another 
   expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([80]);
   await world.delete("api");
   expect(world.service("web").endpoint!.ports.map(({ published }) => published)).toEqual([8080]);
+  await world.stopLeading();
+});
+
+test("however many slots a service has and whatever befell them, each command of its end is one that the log takes", async () => {
+  const world = await SimulatedCluster.start(2, { limits: { maxCommandBytes: 120_000 } });
+  const replicas = 120;
+  await world.create("web", replicas);
+  await world.advance(10_000);
+  const message = "x".repeat(1_000);
+  const end = RunEnd.fromPartial({ taskId: "t", message });
+  for (const slot of world.slots("web")) {
+    await world.store.update((tx) => {
+      const found = tx.resolve("slots", slot.meta!.id);
+      tx.update("slots", { ...found, record: { ...found.record!, firstFailure: end, lastEnd: end } });
+    });
+  }
+  expect(world.slots("web").reduce((sum, slot) => sum + Slot.encode(slot).finish().length, 0)).toBeGreaterThan(200_000);
+  await world.delete("web");
+  expect(world.view.list("deletedServices")).toHaveLength(1);
+  await world.advance(120_000);
+  expect(world.slots("web")).toEqual([]);
+  expect(world.tasks("web")).toEqual([]);
+  expect(world.view.list("deletedServices")).toEqual([]);
   await world.stopLeading();
 });

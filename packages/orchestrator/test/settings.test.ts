@@ -132,10 +132,12 @@ test("a pass over a service whose version is not there changes nothing", () => {
   const plan = planService({
     serviceId: "web",
     service,
+    addressRests: false,
     versions: [],
     slots: [] as Slot[],
     tasks: [] as Task[],
     nodeOf: () => undefined,
+    roleOf: () => "worker",
     endpoint: { kind: "short", reason: "none" },
     history: 5,
     downGraceMs: 0,

@@ -5,6 +5,7 @@
 import { inspect } from "node:util";
 import {
   Cluster,
+  DeletedService,
   LeaseState,
   ClusterSpec,
   Network,
@@ -26,7 +27,7 @@ import type { Random } from "@warren/std";
 import { StoreError, type Store, type Transaction, type View } from "@warren/store";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import { startOrchestrator, type Orchestrator, type OrchestratorOptions, type StoreAccess } from "../src/index.ts";
-import { hostPortsToRest, rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
+import { rollbackTarget, rollbackTo, withVersion } from "../src/plan.ts";
 import { newsOf, takeReport } from "./simulated-dispatcher.ts";
 import { SimulatedNode, type Behaviour, type NodeEnvironment } from "./simulated-node.ts";
 
@@ -251,9 +252,9 @@ export class SimulatedCluster {
     await this.store.update((tx) => {
       const service = tx.get("services", id);
       if (service === undefined) return;
-      const { vip = "", ports = [] } = service.endpoint ?? {};
-      for (const slot of tx.find("slots", "service", id))
-        tx.update("slots", { ...slot, wanted: false, restingVip: vip, restingPorts: hostPortsToRest(ports) });
+      const { spec, endpoint } = service;
+      const deleted = { meta: { id }, name: spec?.name ?? "", vip: endpoint?.vip ?? "" };
+      if (tx.find("slots", "service", id).length > 0) tx.create("deletedServices", DeletedService.fromPartial(deleted));
       tx.delete("services", id);
     });
     if (settle) await this.settle();

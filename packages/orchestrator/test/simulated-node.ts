@@ -13,8 +13,8 @@ import {
   type TaskStatus,
 } from "@warren/api";
 import { hasEnded, isUnreleased, leaseKey, type RunKey } from "@warren/api/model";
-import { adoptRecord, emptyRecord, nextRun, recordStart, type BootTime } from "@warren/slot";
-import type { Random } from "@warren/std";
+import { adoptRecord, emptyRecord, nextRun, recordStart } from "@warren/slot";
+import type { BootTime, Random } from "@warren/std";
 import type { FakeClock } from "@warren/std/testing";
 import type { View } from "@warren/store";
 
@@ -84,7 +84,8 @@ export class SimulatedNode {
   }
 
   get now(): BootTime {
-    return { bootId: `${this.id}/${this.#boot}`, ms: Math.round(this.#environment.clock.monotonic() - this.#bootedAt) };
+    const elapsedMs = Math.round(this.#environment.clock.monotonic() - this.#bootedAt);
+    return { bootId: `${this.id}/${this.#boot}`, elapsedMs };
   }
 
   /** Containers that run, as an observer at the machine sees them. */
@@ -106,7 +107,10 @@ export class SimulatedNode {
     this.#bootedAt = this.#environment.clock.monotonic();
     for (const lease of this.leases.values()) {
       if (!isUp(lease.run.status)) continue;
-      this.#end(lease, RunEnd.create({ byMachine: true, ranMs: before.ms, message: "the machine was rebooted" }));
+      this.#end(
+        lease,
+        RunEnd.create({ byMachine: true, ranMs: before.elapsedMs, message: "the machine was rebooted" }),
+      );
     }
   }
 
@@ -206,12 +210,12 @@ export class SimulatedNode {
       case TaskState.READY:
         if (lease.state !== LeaseState.HELD || this.#waitsForOther(lease)) return false;
         lease.record = recordStart(lease.record, this.now);
-        lease.startedAtMs = this.now.ms;
+        lease.startedAtMs = this.now.elapsedMs;
         return this.#enter(lease, TaskState.STARTING);
       case TaskState.STARTING:
         return this.#enter(lease, TaskState.RUNNING);
       default: {
-        const ranMs = this.now.ms - lease.startedAtMs;
+        const ranMs = this.now.elapsedMs - lease.startedAtMs;
         if (behaviour === "crash") return this.#end(lease, RunEnd.create({ exitCode: 1, ranMs }));
         return behaviour === "complete" && this.#end(lease, RunEnd.create({ exitCode: 0, complete: true, ranMs }));
       }
@@ -225,7 +229,7 @@ export class SimulatedNode {
   }
 
   #startNext(lease: HeldLease): boolean {
-    const waits = lease.record.waitMs > 0 && lease.record.bootMs + lease.record.waitMs > this.now.ms;
+    const waits = lease.record.waitMs > 0 && lease.record.bootMs + lease.record.waitMs > this.now.elapsedMs;
     if (waits && lease.record.bootId === this.now.bootId) return false;
     const key = leaseKey(lease.slotId, lease.epoch);
     const run = (this.#runs.get(key) ?? 0) + 1;

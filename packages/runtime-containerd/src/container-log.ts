@@ -1,6 +1,7 @@
 import { watch } from "node:fs";
 import { open, readFile, readdir, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { Changes } from "@warren/std";
 import { wholeLineBytes, type ContainerSpec, type LogLine, type LogOptions } from "@warren/runtime";
 
 const readBytes = 64 * 1024;
@@ -105,8 +106,9 @@ function watchOrNone(directory: string, signal: AbortSignal | undefined): Direct
 class DirectoryChanges implements Disposable {
   readonly #watcher;
   readonly #signal: AbortSignal | undefined;
-  #changed: PromiseWithResolvers<void> = Promise.withResolvers();
-  readonly #wake = (): void => this.#changed.resolve();
+  readonly #changes = new Changes();
+  readonly #wake = (): void => this.#changes.notify();
+  #seen = 0;
 
   constructor(directory: string, signal: AbortSignal | undefined) {
     this.#watcher = watch(directory, { persistent: false }, this.#wake);
@@ -117,8 +119,8 @@ class DirectoryChanges implements Disposable {
 
   /** Resolves with the next change since the last call, or the signal's abort; false for that. */
   async next(): Promise<boolean> {
-    if (!this.#signal?.aborted) await this.#changed.promise;
-    this.#changed = Promise.withResolvers();
+    if (!this.#signal?.aborted) await this.#changes.after(this.#seen);
+    this.#seen = this.#changes.count;
     return !this.#signal?.aborted;
   }
 

@@ -58,9 +58,10 @@ import { ImageStore, snapshotter } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, type ProcessUser } from "./oci-spec.ts";
-import { defaultRunDir, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
+import { defaultRunDir, defaultSystemAddress, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
 import { endForgottenShims } from "./orphan-processes.ts";
 import { machinePlatform } from "./platform.ts";
+import { processStartMs } from "./process-start.ts";
 import { processUser, readUserTables } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
@@ -130,7 +131,7 @@ class ContainerdRuntime implements Runtime {
     this.#clock = clock;
     this.#log = log.child({ component: "runtime-containerd" });
     this.#random = random;
-    this.#address = options.address ?? "/run/containerd/containerd.sock";
+    this.#address = options.address ?? defaultSystemAddress;
     this.#connection = new Connection(this.#address, this.#namespace);
     this.#platform = machinePlatform(machine(), readFileSync("/proc/cpuinfo", "utf8"));
     this.#images = new ImageStore(
@@ -567,7 +568,7 @@ class ContainerdRuntime implements Runtime {
       case Status.RUNNING:
       case Status.PAUSED:
       case Status.PAUSING:
-        return { kind: "running", pid: task.pid };
+        return { kind: "running", pid: task.pid, startedBootMs: await processStartMs(task.pid) };
       case Status.STOPPED:
         return { kind: "exited", exit: await this.#ended(id, task.exitStatus, task.exitedAt) };
       case undefined:

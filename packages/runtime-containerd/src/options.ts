@@ -37,3 +37,4 @@ export interface ContainerdOptions {
 }
 
 export const defaultRunDir = "/run/warren/runtime";
+export const defaultSystemAddress = "/run/containerd/containerd.sock";

@@ -22,6 +22,7 @@ import { Connection, unless } from "./connection.ts";
 import { lacksMetadata, removeOldAsides, saysDamage, setAside } from "./containerd-damage.ts";
 import { ContainersService } from "./generated/containerd/containers.ts";
 import { SnapshotsService } from "./generated/containerd/snapshots.ts";
+import { defaultSystemAddress } from "./options.ts";
 
 export interface SuperviseDependencies {
   readonly clock?: Clock;
@@ -76,7 +77,7 @@ export async function superviseContainerd(
   { clock = systemClock, random = systemRandom, log = silentLogger }: SuperviseDependencies = {},
   options: SuperviseOptions = {},
 ): Promise<SupervisedContainerd> {
-  const { systemAddress = "/run/containerd/containerd.sock", dataDir = "/var/lib/warren/containerd" } = options;
+  const { systemAddress = defaultSystemAddress, dataDir = "/var/lib/warren/containerd" } = options;
   const ours = await exists(join(dataDir, "root"));
   if (!ours && (await answers(systemAddress))) {
     const close = (): Promise<void> => Promise.resolve();

@@ -55,7 +55,12 @@ export interface ExitStatus {
  */
 export type ContainerState =
   | { readonly kind: "created" }
-  | { readonly kind: "running"; readonly pid: number }
+  | {
+      readonly kind: "running";
+      readonly pid: number;
+      /** When its process began, ms since the machine's boot; undefined where the runtime does not know it. */
+      readonly startedBootMs?: number | undefined;
+    }
   | { readonly kind: "exited"; readonly exit: ExitStatus }
   | { readonly kind: "unknown"; readonly cause: "reboot" | "lost" };
 

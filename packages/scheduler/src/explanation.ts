@@ -218,7 +218,7 @@ export class Explainer {
   }
 }
 
-export function refusalOf(
+function refusalOf(
   filter: Filter,
   { nodes, nearest }: Pick<Count, "nodes" | "nearest">,
   requirements: Requirements,

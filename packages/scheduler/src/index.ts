@@ -34,7 +34,6 @@ export type {
   Decided,
   Decision,
   Delta,
-  Fit,
   HostPort,
   NamedResources,
   NodeState,

@@ -99,8 +99,6 @@ export interface Filter {
    * answer changes with each task on a node: where all of them have it, `capacity` divides, else it places tasks on trial.
    */
   room?(task: TaskState, node: NodeView): number;
-  /** Binds only when a task is placed: a placed task may stay on a node that this filter would refuse now. @default false */
-  readonly placementOnly?: boolean;
   /**
    * Promises, for this task, that `check` reads no more of it than this key, and no other node: tasks with equal keys
    * share a candidate index. An empty key is for requirements that nearly every task has.

@@ -12,10 +12,10 @@ import type { Node } from "./state/node.ts";
 import { CandidateIndexes } from "./state/candidate-indexes.ts";
 import { World } from "./state/world.ts";
 import { listText, taskText } from "./text.ts";
-import type { Decision, Delta, Fit, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
+import type { Decision, Delta, NodeState, Placed, TaskState, Victim, Waiting, WouldFitOptions } from "./types.ts";
 import { validateGroup, validateNode, validateTask, validateTime } from "./validation.ts";
 import { compareGroups, type Group, UnschedulableQueue } from "./unschedulable-queue.ts";
-import { asLeaving, capacity, type Capacity, drain, type Drain, once, stillFits, unplaced } from "./what-if.ts";
+import { asLeaving, capacity, type Capacity, drain, type Drain, once, unplaced } from "./what-if.ts";
 
 export interface SchedulerOptions {
   /** Orders nodes that are equal in all else; the same seed and state give the same placements. @default 0 */
@@ -150,22 +150,6 @@ export class Scheduler {
         return { kind: "waiting", taskId: task.id, ...this.#explainer.explain(requirements, nodeId) };
       }),
     );
-  }
-
-  /**
-   * Whether a placed task may stay on its node with its present requirements, which may differ from those that it was
-   * placed with; `task` need not be what was applied under its id. Filters that bind only at placement are not called:
-   * ready and active, taints, level, addresses. Other tasks count as they are, so where several can't stay together, call
-   * it for one after the other and apply those that move as leaving: only as many move as have to. Changes nothing.
-   *
-   * @param nodeId the node; by default the task's own
-   * @throws SchedulerError as `apply`; `SCHEDULER_NODE_UNKNOWN`
-   */
-  stillFits(task: TaskState, nodeId: string = task.nodeId ?? ""): Fit {
-    validateTask(task);
-    const node = this.#known(nodeId);
-    const self = this.#tasks.get(task.id);
-    return once(this.#world, self === undefined ? [] : [self], () => stillFits(this.#world, this.#rules, task, node));
   }
 
   /** How many more tasks like this one fit, placed by all rules. Changes nothing. */

@@ -231,6 +231,3 @@ export interface WouldFitOptions {
   /** Considers this node only. @default every node */
   readonly nodeId?: string;
 }
-
-/** Whether a task may stay on its node, or the first filter that refuses it. */
-export type Fit = { readonly fits: true } | { readonly fits: false; readonly refusal: Refusal };

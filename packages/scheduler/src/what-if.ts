@@ -2,12 +2,11 @@
  * Dry runs: answers that leave the scheduler's state unchanged. Those that place tasks use a fork.
  */
 import { type Requirements, compileRequirements, type Rules } from "./requirements.ts";
-import { refusalOf } from "./explanation.ts";
 import type { Move } from "./rebalance.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Node } from "./state/node.ts";
 import type { World } from "./state/world.ts";
-import type { Fit, Placed, TaskState, Victim, Waiting } from "./types.ts";
+import type { Placed, TaskState, Victim, Waiting } from "./types.ts";
 
 export interface Capacity {
   /** Tasks that fit beside those that are placed now; infinite where no requirement of the task uses anything up. */
@@ -63,15 +62,6 @@ export function asLeaving<T>(world: World, tasks: readonly TaskState[], ask: () 
       for (const task of leaving) world.release(task.nodeId as string, task);
     }
   });
-}
-
-/** The first filter that refuses a placed task's node, if one does. The task itself is not counted. */
-export function stillFits(world: World, rules: Rules, task: TaskState, node: Node): Fit {
-  const requirements = compileRequirements(task, rules, world);
-  const failed = requirements.checks.find(({ filter, test }) => filter.placementOnly !== true && !test(node));
-  return failed === undefined
-    ? { fits: true }
-    : { fits: false, refusal: refusalOf(failed.filter, { nodes: 1, nearest: node }, requirements, world) };
 }
 
 export function capacity(world: World, rules: Rules, fork: () => Scheduler, task: TaskState): Capacity {

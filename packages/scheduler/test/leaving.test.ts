@@ -121,47 +121,6 @@ describe("would it fit once others are gone", () => {
   });
 });
 
-describe("a placed task still fits", () => {
-  const nodes = [
-    node("a", { labels: { zone: "x" }, resources: { memory: 2 }, taints: [{ key: "k", effect: "no-schedule" }] }),
-    node("b", { ready: false, active: false }),
-  ];
-
-  it("or is refused by the first filter that fails; filters that bind only at placement are not called", () => {
-    const held = task("t", { nodeId: "a", reservations: { memory: 2 } });
-    const scheduler = world(nodes, [held, task("u", { nodeId: "b" })]);
-    expect(scheduler.stillFits(held)).toEqual({ fits: true });
-    expect(scheduler.stillFits({ ...held, specVersion: 2, constraints: ["node.labels.zone == x"] })).toEqual({
-      fits: true,
-    });
-    expect(scheduler.stillFits({ ...held, specVersion: 2, constraints: ["node.labels.zone == y"] })).toMatchObject({
-      fits: false,
-      refusal: { filter: "constraints", nodes: 1, nearestNodeId: "a" },
-    });
-    expect(scheduler.stillFits({ ...held, specVersion: 2, reservations: { memory: 3 } })).toMatchObject({
-      fits: false,
-      refusal: { filter: "resources", data: { needs: 3, free: 2 } },
-    });
-    expect(scheduler.stillFits(task("u", { nodeId: "b", level: 4 }))).toEqual({ fits: true });
-    expect(() => scheduler.stillFits(task("u"))).toThrow(SchedulerError);
-  });
-
-  it("where several can't stay together, only as many move as have to", () => {
-    const scheduler = world(
-      [node("a")],
-      ["1", "2", "3"].map((id) => task(id, { nodeId: "a" })),
-    );
-    const moved: string[] = [];
-    for (const id of ["1", "2", "3"]) {
-      const changed = task(id, { nodeId: "a", maxPerNode: 2 });
-      if (scheduler.stillFits(changed).fits) continue;
-      moved.push(id);
-      scheduler.apply({ kind: "task", task: { ...changed, leaving: true } });
-    }
-    expect(moved).toEqual(["1"]);
-  });
-});
-
 describe("after a rolling update, in any order of steps", () => {
   const counts = (on: ReadonlyMap<string, string>, nodes: number): number[] =>
     Array.from({ length: nodes }, (_, n) => [...on.values()].filter((each) => each === `n${n}`).length);

@@ -5,14 +5,7 @@
  * R2: time without power does not count in a window, and ends a wait (L7).
  */
 import type { SlotRecord } from "@warren/api";
-
-/** A moment on a machine: elapsed time since it was booted, sleep included, and which boot that was. */
-export interface BootTime {
-  /** Unique to one boot of one machine. */
-  readonly bootId: string;
-  /** Since the boot began, ms (CLOCK_BOOTTIME). Never goes back. */
-  readonly ms: number;
-}
+import type { BootTime } from "@warren/std";
 
 /** The record of a slot that has had no run. */
 export function emptyRecord(): SlotRecord {
@@ -47,7 +40,7 @@ export function recordAt(record: SlotRecord, now: BootTime): SlotRecord {
     windowMs: windowElapsed(record, now),
     waitMs: remainingWait(record, now),
     bootId: now.bootId,
-    bootMs: now.ms,
+    bootMs: now.elapsedMs,
   };
 }
 
@@ -57,7 +50,7 @@ export function recordAt(record: SlotRecord, now: BootTime): SlotRecord {
  */
 export function adoptRecord(record: SlotRecord, now: BootTime): SlotRecord {
   if (record.bootId === now.bootId) return recordAt(record, now);
-  return { ...record, waitMs: 0, bootId: now.bootId, bootMs: now.ms };
+  return { ...record, waitMs: 0, bootId: now.bootId, bootMs: now.elapsedMs };
 }
 
 /**
@@ -76,5 +69,5 @@ export function remainingWait(record: SlotRecord, now: BootTime): number {
 }
 
 function elapsedSince({ bootId, bootMs }: SlotRecord, now: BootTime): number {
-  return bootId === now.bootId ? Math.max(0, now.ms - bootMs) : now.ms;
+  return bootId === now.bootId ? Math.max(0, now.elapsedMs - bootMs) : now.elapsedMs;
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { emptyRecord, endText, isFailure, nextRun, recordStart, type NextRun } from "../src/index.ts";
 
 const random = seededRandom(1);
-const at = (ms: number) => ({ bootId: "a", ms });
+const at = (elapsedMs: number) => ({ bootId: "a", elapsedMs });
 const failed = (ranMs = 60_000) => RunEnd.create({ exitCode: 1, message: "", ranMs });
 const completed = (ranMs = 60_000) => RunEnd.create({ exitCode: 0, complete: true, ranMs });
 const rejected = RunEnd.create({ rejected: true, message: "there is no image x" });

@@ -1,4 +1,5 @@
 import { RestartPolicy, RunEnd } from "@warren/api";
+import type { BootTime } from "@warren/std";
 import { seededRandom } from "@warren/std/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -11,7 +12,6 @@ import {
   recordStart,
   remainingWait,
   windowElapsed,
-  type BootTime,
 } from "../src/index.ts";
 
 /** Events of a machine, in ms where they take time. */
@@ -37,7 +37,7 @@ class Machine {
   uptime = 0;
 
   get now(): BootTime {
-    return { bootId: `boot-${this.boot}`, ms: this.ms };
+    return { bootId: `boot-${this.boot}`, elapsedMs: this.ms };
   }
 
   pass(ms: number): void {
@@ -99,7 +99,7 @@ describe("L7: windows and waits over reboots, power-off and wrong wall clocks", 
       fc.property(fc.nat(100_000), fc.nat(100_000), fc.nat(100_000), (before, lost, after) => {
         const first = nextRun(policy, recordStart(emptyRecord(), at(0)), crash, at(0), seededRandom(1)).record;
         const checkpoint = recordAt(first, at(before));
-        const elapsed = windowElapsed(checkpoint, { bootId: "b", ms: after });
+        const elapsed = windowElapsed(checkpoint, { bootId: "b", elapsedMs: after });
         expect(elapsed).toBe(before + after);
         expect(elapsed).toBeLessThanOrEqual(before + lost + after);
       }),
@@ -119,7 +119,7 @@ describe("L7: windows and waits over reboots, power-off and wrong wall clocks", 
           if (step % 2 === 0) record = recordAt(record, at(ms));
           expect(remainingWait(record, at(ms))).toBe(Math.max(0, delayMs - (ms - 1_000)));
         }
-        expect(remainingWait(record, { bootId: "b", ms: 0 })).toBe(0);
+        expect(remainingWait(record, { bootId: "b", elapsedMs: 0 })).toBe(0);
       }),
     );
   });
@@ -135,10 +135,12 @@ test("L9: the record moves with the slot to another node, whose uptime is not pa
   const policy = RestartPolicy.fromPartial({ maxAttempts: 1, windowMs: 60_000 });
   const crash = RunEnd.create({ exitCode: 1, ranMs: 20_000 });
   const { record } = nextRun(policy, recordStart(emptyRecord(), at(10)), crash, at(20), seededRandom(1));
-  const adopted = adoptRecord(record, { bootId: "other", ms: 9_000_000 });
+  const adopted = adoptRecord(record, { bootId: "other", elapsedMs: 9_000_000 });
   expect(adopted).toMatchObject({ runs: 1, restarts: 1, windowMs: 0, waitMs: 0 });
-  expect(nextRun(policy, adopted, crash, { bootId: "other", ms: 9_059_999 }, seededRandom(1)).kind).toBe("settled");
-  expect(nextRun(policy, adopted, crash, { bootId: "other", ms: 9_060_000 }, seededRandom(1)).kind).toBe("run");
+  expect(nextRun(policy, adopted, crash, { bootId: "other", elapsedMs: 9_059_999 }, seededRandom(1)).kind).toBe(
+    "settled",
+  );
+  expect(nextRun(policy, adopted, crash, { bootId: "other", elapsedMs: 9_060_000 }, seededRandom(1)).kind).toBe("run");
   expect(adoptRecord(record, at(3_020)).waitMs).toBe(2_000);
 });
 
@@ -158,5 +160,5 @@ test.each([
 });
 
 function at(ms: number): BootTime {
-  return { bootId: "a", ms };
+  return { bootId: "a", elapsedMs: ms };
 }

@@ -7,11 +7,13 @@
 import type { BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   Cluster,
+  DeletedService,
   Event,
   Manager,
   Network,
   Node,
   RegistryCredential,
+  RemovedNode,
   Service,
   Slot,
   Task,
@@ -24,8 +26,10 @@ import { isUnreleased, sameEpoch } from "@warren/api/model";
 export interface Tables {
   clusters: Cluster;
   nodes: Node;
+  removedNodes: RemovedNode;
   managers: Manager;
   services: Service;
+  deletedServices: DeletedService;
   versions: Version;
   slots: Slot;
   tasks: Task;
@@ -40,9 +44,11 @@ export interface Indexes {
   clusters: never;
   /** `name`: the hostname, which several nodes may share. */
   nodes: "name";
+  removedNodes: never;
   managers: never;
   /** `name` is unique. */
   services: "name";
+  deletedServices: never;
   /** `network`: ids of the networks that its tasks join. */
   versions: "service" | "network";
   /** `node`: the nodes of its unreleased leases. */
@@ -118,6 +124,7 @@ function define<T extends TableName>(
 export const definitions: { readonly [T in TableName]: TableDefinition } = {
   clusters: define("clusters", [1, "cluster"], Cluster, {}),
   nodes: define("nodes", [2, "node"], Node, { name: ({ description }) => present(description?.hostname) }),
+  removedNodes: define("removedNodes", [11, "removedNode"], RemovedNode, {}),
   services: define(
     "services",
     [3, "service"],
@@ -127,6 +134,7 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
     },
     { uniqueNames: true, like: ({ versionId }, find) => ({ spec: { task: find("versions", versionId)?.task } }) },
   ),
+  deletedServices: define("deletedServices", [12, "deletedService"], DeletedService, {}),
   managers: define("managers", [10, "manager"], Manager, {}),
   versions: define(
     "versions",

@@ -180,14 +180,14 @@ describe("a field or table that a program does not know", () => {
     const head = { level: 1, at: new Date(0), term: 1, reign: store.term!.reign, base: 1 };
     const strange = { 800: [Uint8Array.of(1)] };
     const object = { object: { $case: "network" as const, value: network("a") } };
-    const several = { ...object, _unknownFields: { 90: [Uint8Array.of(0)] } };
+    const several = { ...object, _unknownFields: { 1602: [Uint8Array.of(0)] } };
     type Partial = Parameters<typeof StoreCommand.fromPartial>[0];
     const cases: readonly (readonly [Partial, string])[] = [
       [{ ...head, _unknownFields: strange }, "not of its level"],
       [{ ...head, actions: [{ kind: 1 as const, object, _unknownFields: strange }] }, "not of its level"],
       [{ ...head, actions: [{ kind: 1 as const, object: several }] }, "several tables"],
       [{ ...head, actions: [{ kind: 1 as const, object: { _unknownFields: strange } }] }, "no table"],
-      [{ ...head, actions: [{ kind: 1 as const, object: { _unknownFields: { 90: [Uint8Array.of(0)] } } }] }, "no id"],
+      [{ ...head, actions: [{ kind: 1 as const, object: { _unknownFields: { 1602: [Uint8Array.of(0)] } } }] }, "no id"],
     ];
     for (const [command, text] of cases) {
       const machine = new StoreStateMachine();

@@ -1,7 +1,7 @@
 /** A machine of the world: its containers, network, disk and clock outlive the workers that run there one after the other. */
 import { tmpdir } from "node:os";
 import { startAgent, type Agent } from "@warren/agent";
-import { FakeNetwork, MemoryDisk } from "@warren/agent/testing";
+import { FakeNetwork, FakeProbes, MemoryDisk } from "@warren/agent/testing";
 import type { Dispatcher } from "@warren/dispatcher";
 import type { Runtime } from "@warren/runtime";
 import { FakeMachine, FakeRuntime, type FakeProcess } from "@warren/runtime/testing";
@@ -31,6 +31,9 @@ interface Life {
   agent: Agent | undefined;
 }
 
+/** From an event on a machine until managers have heard of it, where they are there, ms. */
+const quietMs = 2_000;
+
 export const images: readonly string[] = ["app:1", "app:2", "app:3"];
 
 export class Edge {
@@ -45,13 +48,22 @@ export class Edge {
   isOn = true;
   readonly #dependencies: EdgeDependencies;
   #life: Life | undefined;
+  /** When a process of a container last began or ended here. */
+  #lastEvent = 0;
 
   constructor(name: string, dependencies: EdgeDependencies) {
     const { clock, random, route, onStart } = dependencies;
     this.name = name;
     this.#dependencies = dependencies;
     this.clock = new MachineClock(name, clock);
-    this.machine = new FakeMachine({ clock: this.clock, program: (process) => onStart(this, process) });
+    this.machine = new FakeMachine({
+      clock: this.clock,
+      boot: this.clock,
+      program: (process) => {
+        this.#lastEvent = clock.monotonic();
+        onStart(this, process);
+      },
+    });
     for (const image of images) this.machine.publish(image);
     this.disk = new MemoryDisk(random);
     this.link = new Link(
@@ -74,6 +86,12 @@ export class Edge {
     return this.#life?.agent;
   }
 
+  /** Managers know all that its worker knows: they have been there, and nothing has happened, for a while. */
+  get isReported(): boolean {
+    const { agent } = this;
+    return agent?.connected === true && this.#dependencies.clock.monotonic() - this.#lastEvent > quietMs;
+  }
+
   /** Containers that run, by id. */
   get running(): string[] {
     return [...this.machine.containers].filter(([, { state }]) => state.kind === "running").map(([id]) => id);
@@ -81,6 +99,11 @@ export class Edge {
 
   label(containerId: string, name: string): string {
     return this.machine.containers.get(containerId)?.spec.labels?.[`warren.${name}`] ?? "";
+  }
+
+  /** What its program is told to do: see `fakeProgram`. */
+  args(containerId: string): readonly string[] {
+    return this.machine.containers.get(containerId)?.spec.args ?? [];
   }
 
   /** Starts a worker, which finds what the one before left. */
@@ -105,7 +128,7 @@ export class Edge {
         boot: this.clock,
         random,
         log: log.child({ node: this.name }),
-        probes: { http: () => Promise.resolve(200), tcp: () => Promise.resolve() },
+        probes: new FakeProbes(),
       },
       { dataDir: `${tmpdir()}/warren-simulation-none`, hostname: this.name, version: "1" },
     ).then(
@@ -117,6 +140,7 @@ export class Edge {
   /** The process of a container ends by itself, if it has not ended. */
   exit(containerId: string, code: number): void {
     if (this.machine.containers.get(containerId)?.state.kind !== "running") return;
+    this.#lastEvent = this.#dependencies.clock.monotonic();
     this.#dependencies.onExit(this, containerId, code);
     this.machine.exit(containerId, code);
   }
@@ -126,6 +150,14 @@ export class Edge {
     this.#life?.process.kill();
     this.#life = undefined;
     this.link.reset();
+  }
+
+  /** Its worker's data is removed; its containers are there. */
+  joinAnew(): void {
+    this.kill();
+    this.link.obeyed = undefined;
+    this.disk.setBack({ entries: new Map(), identity: undefined });
+    this.start();
   }
 
   /** Worker and processes end; the disk is there. */

@@ -2,6 +2,7 @@
 import {
   CreateServiceRequest,
   NodeSpec_Availability as Availability,
+  NodeStatus_State,
   RestartPolicy_Condition as Condition,
   ServiceSpec,
   UpdateConfig_FailureAction as Action,
@@ -20,7 +21,17 @@ const stopGraceMs = 2_000;
 
 const names = ["web", "api", "db"] as const;
 
-export type Wish = "create" | "scale" | "update" | "delete" | "drain" | "activate" | "exit" | "wait";
+export type Wish =
+  | "create"
+  | "scale"
+  | "update"
+  | "delete"
+  | "drain"
+  | "activate"
+  | "remove"
+  | "join"
+  | "exit"
+  | "wait";
 
 const wishes: readonly (readonly [Wish, number])[] = [
   ["create", 6],
@@ -29,6 +40,8 @@ const wishes: readonly (readonly [Wish, number])[] = [
   ["delete", 3],
   ["drain", 2],
   ["activate", 4],
+  ["remove", 2],
+  ["join", 1],
   ["exit", 4],
   ["wait", 4],
 ];
@@ -55,6 +68,7 @@ export class History {
     const { edges } = this.#world;
     this.#world.tell("calm");
     this.troubles.end();
+    this.troubles.joinAnew();
     await this.#world.pass(30_000);
     // A proposal may yet fail that was told to.
     for (let tries = 0; tries < 5; tries += 1) {
@@ -91,6 +105,10 @@ export class History {
         return this.#available(edge.name, Availability.DRAIN);
       case "activate":
         return this.#available(edge.name, Availability.ACTIVE);
+      case "remove":
+        return this.#removeOneThatIsDown();
+      case "join":
+        return this.troubles.joinAnew();
       case "exit": {
         const { running } = edge;
         if (running.length === 0) return;
@@ -145,6 +163,16 @@ export class History {
     this.#world.call(what, ({ services, context }) =>
       services.update({ ref: name, specVersion: 0, spec, resolveImage: false }, context),
     );
+  }
+
+  /** L15: its leases are released, and its id is not given again. */
+  #removeOneThatIsDown(): void {
+    const { random, view } = this.#world;
+    const down = view.list("nodes").filter(({ status }) => status?.state === NodeStatus_State.DOWN);
+    if (down.length === 0) return;
+    const { meta, description } = chosen(random, down);
+    const what = `remove ${description?.hostname}`;
+    this.#world.call(what, ({ nodes, context }) => nodes.remove({ ref: meta?.id ?? "" }, context));
   }
 
   #available(hostname: string, availability: Availability): void {

@@ -122,6 +122,11 @@ export class Observer {
     this.restarts.onExit(`${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`, code, edge.clock.bootTime());
   }
 
+  /** Its worker's record is older than what its containers did, or gone: what of it was not reported counts nowhere. */
+  onRecordLost(edge: Edge): void {
+    for (const [key, { nodeId }] of this.leases) if (nodeId === edge.nodeId) this.restarts.forget(key);
+  }
+
   broken(what: string): void {
     this.violations.push(new Violation(`${Math.round(this.#clock.monotonic())} ms: ${what}`));
   }
@@ -154,6 +159,9 @@ export class Observer {
       if (known === undefined) this.#checkMove(view, slot, lease);
       if (lease.state === LeaseState.HELD && known?.state !== LeaseState.HELD) this.#onHeld(view, slot, lease);
       if (lease.address !== "") this.#checkAddress(key, lease, known, holders);
+      const isReleasedForIt = lease.state === LeaseState.RELEASED && known !== undefined && lease.nodeId !== "";
+      if (isReleasedForIt && view.get("nodes", lease.nodeId) === undefined)
+        this.leases.set(key, { ...known, givenUp: true });
       if (known?.address && known.address !== lease.address)
         this.broken(`L8: ${key} had address ${known.address}, and has ${lease.address}`);
       this.leases.set(key, {
@@ -254,7 +262,11 @@ export class Observer {
       for (const port of endpoint.ports)
         if (port.published !== 0) take(`port ${port.published}/${port.protocol}`, `${meta?.id ?? ""} ${port.target}`);
     }
-    for (const { serviceId, restingVip } of view.list("slots")) if (restingVip !== "") take(restingVip, serviceId);
-    for (const { meta, subnet } of view.list("nodes")) if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
+    for (const { meta, vip } of view.list("deletedServices")) if (vip !== "") take(vip, meta?.id ?? "");
+    for (const { meta, subnet } of view.list("nodes")) {
+      if (subnet !== "") take(`subnet ${subnet}`, meta?.id ?? "");
+      if (view.get("removedNodes", meta?.id ?? "") !== undefined)
+        this.broken(`L15: ${meta?.id} was removed, and is there`);
+    }
   }
 }

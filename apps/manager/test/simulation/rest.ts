@@ -1,5 +1,12 @@
 /** What must hold once nothing happens any more: what converged is what was asked, and what is stored is what is there. */
-import { LeaseState, NodeSpec_Availability as Availability, TaskState, type Service, type Slot } from "@warren/api";
+import {
+  LeaseState,
+  NodeSpec_Availability as Availability,
+  TaskState,
+  UpdateConfig_FailureAction,
+  type Service,
+  type Slot,
+} from "@warren/api";
 import { currentLease, hasEnded, leaseKey, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
 import type { World } from "./world.ts";
 
@@ -26,7 +33,15 @@ function checkReplicas({ view }: World, service: Service, found: string[]): void
   const slots = view.find("slots", "service", service.meta?.id ?? "").filter(({ wanted }) => wanted);
   if (slots.length !== replicas) found.push(`${spec?.name} has ${slots.length} slots, and ${replicas} are wanted`);
   if (updateStatus !== undefined && updateStatus.versionId === versionId && updateStatus.completedAt === undefined)
-    if (!updateStatus.message.startsWith("paused")) found.push(`${spec?.name} is still being updated`);
+    if (!updateStatus.message.startsWith("paused") && !failsForEver(service))
+      found.push(`${spec?.name} is still being updated`);
+}
+
+/** Each of its runs ends while it is watched, and its update is to go on whatever fails. */
+function failsForEver({ spec }: Service): boolean {
+  const [what, seconds] = spec?.task?.container?.args ?? [];
+  const goesOn = spec?.update?.failureAction === UpdateConfig_FailureAction.CONTINUE;
+  return goesOn && what === "exit" && Number(seconds) * 1_000 <= (spec?.update?.monitorMs ?? 0);
 }
 
 function checkSlot({ view }: World, service: Service, slot: Slot, found: string[]): void {

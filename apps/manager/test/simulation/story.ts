@@ -2,7 +2,7 @@
 import { errorText, type Logger, type LogFields } from "@warren/std";
 
 export class Story implements Logger {
-  /** Errors that were logged. */
+  /** Errors that were logged, and bugs that a warning names: what fails by one is tried again, and may be well then. */
   readonly errors: { readonly event: string; readonly fields: LogFields }[];
   readonly #lines: string[];
   readonly #now: () => number;
@@ -31,7 +31,8 @@ export class Story implements Logger {
     this.#log("info", event, fields);
   }
 
-  warn(event: string, fields?: LogFields): void {
+  warn(event: string, fields: LogFields = {}): void {
+    if (isBug(fields.error)) this.errors.push({ event, fields: { ...this.#fields, ...fields } });
     this.#log("warn", event, fields);
   }
 
@@ -50,4 +51,9 @@ export class Story implements Logger {
     );
     this.tell(`      ${level}: ${event} ${said.join(" ")}`.slice(0, 300));
   }
+}
+
+function isBug(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error instanceof TypeError || error instanceof RangeError || error.message.startsWith("assertion failed");
 }

@@ -24,12 +24,17 @@ export const troubleKinds = [
 ] as const;
 export type TroubleKind = (typeof troubleKinds)[number];
 
+/** From the last trouble until what it delayed is done, ms. */
+const calmMs = 10_000;
+
 export class Troubles {
   readonly #world: World;
   /** Kinds that happen here. */
   kinds: readonly TroubleKind[] = troubleKinds;
   /** What heals what lasts now. */
   readonly #healing = new Map<string, () => void>();
+  /** When one began or was healed. */
+  #lastTrouble = 0;
   readonly #images = new Map<Edge, ReturnType<MemoryDisk["image"]>>();
 
   constructor(world: World) {
@@ -38,14 +43,27 @@ export class Troubles {
 
   /** One of them begins, and heals by itself after a while. */
   begin(): void {
-    const { random, edges } = this.#world;
+    const { random, edges, clock } = this.#world;
     this.#begin(chosen(random, this.kinds), chosen(random, edges));
+    this.#lastTrouble = clock.monotonic();
     for (const each of edges) if (random.int(4) === 0) this.#images.set(each, each.disk.image());
   }
 
   /** All that lasts is healed. */
   end(): void {
     for (const heal of Array.from(this.#healing.values())) heal();
+  }
+
+  /** Machines whose node was removed give up their worker's data, and join as new nodes. */
+  joinAnew(): void {
+    const { edges, view } = this.#world;
+    for (const edge of edges) {
+      if (this.#healing.has(`worker ${edge.name}`) || view.get("removedNodes", edge.nodeId ?? "") === undefined)
+        continue;
+      this.#world.tell(`${edge.name} joins as a new node`);
+      this.#images.delete(edge);
+      edge.joinAnew();
+    }
   }
 
   impostors(): void {
@@ -129,10 +147,12 @@ export class Troubles {
       case "lose-record": {
         const image = kind === "lose-record" ? undefined : this.#images.get(edge);
         if (this.#healing.has("managers") || (kind === "set-record-back" && image === undefined)) return;
+        const isCalm = this.#healing.size === 0 && this.#world.clock.monotonic() - this.#lastTrouble > calmMs;
         const what = image === undefined ? "loses its record" : "is set back to an earlier record";
         return this.#lasting(`the worker of ${name} ${what}`, `worker ${name}`, [1, 10_000], () => {
           const up = this.#down(edge);
           edge.astray = true;
+          if (image !== undefined || !isCalm || !edge.isReported) this.#world.observer.onRecordLost(edge);
           edge.link.obeyed = undefined;
           if (image === undefined) edge.disk.entries.clear();
           else edge.disk.setBack({ entries: image.entries, identity: image.identity });
@@ -174,6 +194,7 @@ export class Troubles {
     const end = (): void => {
       if (this.#healing.get(of) !== end) return;
       this.#healing.delete(of);
+      this.#lastTrouble = clock.monotonic();
       this.#world.tell(`over: ${what}`);
       heal();
     };

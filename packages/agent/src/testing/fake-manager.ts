@@ -14,6 +14,7 @@ import {
   type RelayRequest,
   type RelayUp,
   type SessionRequest,
+  type SlotRecord,
   type TaskState,
   type TaskStatus,
 } from "@warren/api";
@@ -77,12 +78,16 @@ export class FakeManager {
   keepReleased = false;
   /** Why it sends no assignments, as it lacks what the node has obeyed; empty: it sends them. */
   historyLost = "";
+  /** Why the node is none of the cluster; empty: it is one. */
+  removed = "";
   /** Heartbeats get no answer. */
   silent = false;
   /** Set: streams of assignments say nothing. */
   mute = false;
   #reachable = true;
   #session: { readonly id: string; readonly messages: AsyncQueue<SessionMessage> } | undefined;
+  /** Why the rules of leases allow no further run, as was reported. */
+  readonly #settled = new Map<string, string>();
   readonly #streams = new Set<AsyncQueue<AssignmentsMessage>>();
   #position = 0;
 
@@ -195,7 +200,13 @@ export class FakeManager {
         const refused = leases.filter(({ slotId }) => this.refusedSlots.has(slotId));
         if (description !== undefined) this.description = description;
         for (const report of leases) if (!refused.includes(report)) this.#store(report);
-        return { refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })) };
+        const lost = leases
+          .filter(({ record }) => record === undefined)
+          .map(({ slotId, epoch }) => ({ slotId, epoch }));
+        return {
+          refused: refused.map(({ slotId, epoch }) => ({ slotId, epoch, why: "another node has it" })),
+          records: lost.map((of) => ({ ...of, ...this.#known(leaseKey(of.slotId, of.epoch)) })),
+        };
       },
       assignments: ({ sessionId, held }, signal) => {
         this.#check(sessionId);
@@ -263,9 +274,19 @@ export class FakeManager {
     return change;
   }
 
+  /** As a manager has it whom nobody has told a record anew. */
+  #known(key: string): { readonly record: SlotRecord | undefined; readonly settled: string } {
+    return { record: this.#recordOf(key), settled: this.#settled.get(key) ?? "" };
+  }
+
+  #recordOf(key: string): SlotRecord | undefined {
+    return this.reports.get(key)?.record ?? this.leases.get(key)?.initialRecord;
+  }
+
   #store(report: LeaseReport): void {
     const key = leaseKey(report.slotId, report.epoch);
-    this.reports.set(key, report);
+    this.reports.set(key, { ...report, record: report.record ?? this.#recordOf(key) });
+    if (report.settled !== "") this.#settled.set(key, report.settled);
     for (const { life, run, status } of report.runs) {
       if (status === undefined) continue;
       const id = taskIdOf(report.slotId, report.epoch, { life, run });
@@ -293,6 +314,7 @@ export class FakeManager {
       point: this.pointNow(),
       level: 1,
       historyLost: this.historyLost,
+      removed: this.removed,
     });
   }
 

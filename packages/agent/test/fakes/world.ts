@@ -23,7 +23,7 @@ import {
   type AgentState,
   type ProbeTransport,
 } from "../../src/index.ts";
-import { FakeManager, FakeNetwork, MemoryDisk } from "../../src/testing/index.ts";
+import { FakeManager, FakeNetwork, FakeProbes, MemoryDisk } from "../../src/testing/index.ts";
 import { severable, severableClock } from "./severable.ts";
 
 type SpecInput = NonNullable<Parameters<typeof TaskSpec.fromPartial>[0]>;
@@ -66,10 +66,7 @@ export class World implements AsyncDisposable {
   /** Calls of the runtime that will be done, and then seem to have failed. */
   readonly unheard: RuntimeCall[] = [];
   /** Set: health probes over the network go there. */
-  probes: ProbeTransport = {
-    http: () => Promise.resolve(200),
-    tcp: () => Promise.resolve(),
-  };
+  probes: ProbeTransport = new FakeProbes();
   /** Set: asked before each call of a seam (`runtime.pull`); the error that it returns is what the call fails with. */
   fault: ((call: string) => Error | undefined) | undefined;
   readonly options: AgentOptions;
@@ -81,7 +78,7 @@ export class World implements AsyncDisposable {
   #epochs = 0;
 
   constructor(options: Partial<AgentOptions> = {}, seed: number = 1) {
-    this.machine = new FakeMachine({ clock: this.clock });
+    this.machine = new FakeMachine({ clock: this.clock, boot: this.clock });
     this.machine.publish(image);
     this.random = seededRandom(seed);
     this.disk = new MemoryDisk(this.random);

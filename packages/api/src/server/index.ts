@@ -26,7 +26,7 @@ export {
 } from "./server.ts";
 export { bind, type BoundService, type CallContext, type Handlers } from "./binding.ts";
 export { authorizeByRole, placeOf, rolesOf, type Authorize, type Place } from "./authorization.ts";
-export { speaksFor, type Identity, type Refusal, type Role } from "../identity.ts";
+export { mustSpeakFor, speaksFor, type Identity, type Refusal, type Role } from "../identity.ts";
 export { localIdentity, localPeer, remotePeer, type Directory, type Peer } from "./peer.ts";
 export type { Answer, IncomingCall, Pipeline } from "./pipeline.ts";
 export type { AdmissionOptions } from "./admission.ts";

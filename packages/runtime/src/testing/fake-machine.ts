@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { abortable, systemClock, type Clock } from "@warren/std";
+import { abortable, Changes, systemBootClock, systemClock, type BootClock, type Clock } from "@warren/std";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError, type RuntimeFailure } from "../errors.ts";
 import { parseReference } from "../reference.ts";
@@ -45,6 +45,8 @@ export interface FakeHold {
 
 export interface FakeMachineOptions {
   readonly clock?: Clock;
+  /** @default the system's */
+  readonly boot?: BootClock;
   readonly info?: Partial<RuntimeInfo>;
   /** What containers do. @default run until a signal ends them */
   readonly program?: FakeProgram;
@@ -75,12 +77,14 @@ export class FakeContainer {
   readonly image: string;
   readonly lines: LogLine[] = [];
   process: RunningProcess | undefined;
+  startedBootMs: number | undefined;
   lost: "reboot" | "lost" | undefined;
   stats: ContainerStats | undefined;
   removed: boolean = false;
   readonly execs: Set<RunningProcess> = new Set();
   readonly #rest = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
-  #changed = Promise.withResolvers<void>();
+  /** Lines, the end, the removal. */
+  readonly changes: Changes = new Changes();
 
   constructor(spec: ContainerSpec, image: string) {
     this.spec = spec;
@@ -91,17 +95,9 @@ export class FakeContainer {
     if (this.lost !== undefined) return { kind: "unknown", cause: this.lost };
     if (this.process === undefined) return { kind: "created" };
     const { exitStatus, pid } = this.process;
-    return exitStatus === undefined ? { kind: "running", pid } : { kind: "exited", exit: exitStatus };
-  }
-
-  /** Resolves with the next line, end or removal. */
-  get changed(): Promise<void> {
-    return this.#changed.promise;
-  }
-
-  change(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
+    return exitStatus === undefined
+      ? { kind: "running", pid, startedBootMs: this.startedBootMs }
+      : { kind: "exited", exit: exitStatus };
   }
 
   write(at: number, stream: "stdout" | "stderr", data: Uint8Array): void {
@@ -112,13 +108,13 @@ export class FakeContainer {
     }
     this.#rest[stream] = rest;
     this.lines.splice(0, this.lines.length - keptLines);
-    this.change();
+    this.changes.notify();
   }
 
   flush(at: number): void {
     for (const stream of ["stdout", "stderr"] as const)
       if (this.#rest[stream].length > 0) this.lines.push({ at, stream, line: this.#rest[stream], partial: true });
-    this.change();
+    this.changes.notify();
   }
 }
 
@@ -128,6 +124,7 @@ export class FakeContainer {
  */
 export class FakeMachine {
   readonly clock: Clock;
+  readonly boot: BootClock;
   readonly info: RuntimeInfo;
   /** The program of processes that are started from now on. */
   program: FakeProgram;
@@ -147,6 +144,7 @@ export class FakeMachine {
 
   constructor(options: FakeMachineOptions = {}) {
     this.clock = options.clock ?? systemClock;
+    this.boot = options.boot ?? systemBootClock;
     this.program = options.program ?? ((): void => undefined);
     this.info = {
       version: "fake 1",
@@ -251,7 +249,7 @@ export class FakeMachine {
       if (container.state.kind === "exited") continue;
       container.lost = "reboot";
       container.process = undefined;
-      container.change();
+      container.changes.notify();
     }
     this.reconnect();
   }

@@ -157,6 +157,7 @@ export class FakeRuntime implements Runtime {
       (stream, data) => Promise.resolve(container.write(machine.clock.now(), stream, data)),
     );
     container.process = process;
+    container.startedBootMs = machine.boot.bootTime().elapsedMs;
     machine.emit({ kind: "started", id, pid: process.pid });
     void process.ended.then((exit) => {
       for (const exec of container.execs) exec.exit(137);
@@ -279,7 +280,7 @@ export class FakeRuntime implements Runtime {
     try {
       for (;;) {
         ended.throwIfAborted();
-        const { changed } = container;
+        const seen = container.changes.count;
         for (let at = last === undefined ? 0 : container.lines.lastIndexOf(last) + 1; ; at += 1) {
           next = container.lines[at];
           if (next === undefined) break;
@@ -287,7 +288,7 @@ export class FakeRuntime implements Runtime {
           if (next.at >= since) yield next;
         }
         if (container.removed || container.state.kind === "exited" || container.state.kind === "unknown") return;
-        await abortable(changed, ended);
+        await container.changes.after(seen, ended);
       }
     } catch (error) {
       if (!ended.aborted) throw error;
@@ -331,7 +332,7 @@ export class FakeRuntime implements Runtime {
     container.process?.exit(137);
     container.removed = true;
     this.machine.containers.delete(id);
-    container.change();
+    container.changes.notify();
   }
 
   async #enter(call: RuntimeCall, subject: string, signal?: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** The contract of `Runtime`: cases for any test runner, each of which throws if it fails. */
-import { assert } from "@warren/std";
+import { assert, systemBootClock } from "@warren/std";
 import { until } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
@@ -132,8 +132,17 @@ const lifeCases: readonly ContractCase<RuntimeUnderTest>[] = [
     assert(status?.state.kind === "created", "it is created and nothing runs");
     assert(status.labels["task"] === "t1" && Object.keys(status.labels).length === 1, "its labels are those given");
     assert(status.netnsPath !== "", "its namespace has a path");
+    const before = systemBootClock.bootTime().elapsedMs;
     await runtime.start("c-life");
-    assert((await rig.state("c-life")) === "running", "it runs");
+    const state = (await runtime.list()).find(({ id }) => id === "c-life")?.state;
+    assert(state?.kind === "running", "it runs");
+    const began = state.startedBootMs;
+    const after = systemBootClock.bootTime().elapsedMs;
+    // The kernel's clock for both moves in steps of 10 ms.
+    assert(
+      began !== undefined && began >= before - 20 && began <= after + 20,
+      `it began at ${began}, between ${before} and ${after} ms of this boot`,
+    );
     await runtime.kill("c-life", "SIGKILL");
     const exit = await runtime.wait("c-life");
     assert(

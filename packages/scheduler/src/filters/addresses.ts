@@ -6,8 +6,6 @@ import { followsTasks } from "./ties.ts";
 export const addresses: Filter = {
   name: "addresses",
   reads: "node",
-  // A task that is placed has its address.
-  placementOnly: true,
   share: (_task, world) => (world.limitedAddresses ? "" : undefined),
   check(_task, world) {
     if (!world.limitedAddresses) return undefined;

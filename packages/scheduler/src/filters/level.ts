@@ -5,8 +5,6 @@ import { nameOf } from "../text.ts";
 export const level: Filter = {
   name: "level",
   reads: "state",
-  // A placed task keeps running, whatever level the worker reads after its next start.
-  placementOnly: true,
   share: ({ level: needed = 0 }) => (needed === 0 ? undefined : String(needed)),
   check: ({ level: needed = 0 }) => (needed === 0 ? undefined : ({ state }) => (state.level ?? 0) >= needed),
   explain({ level: needed = 0 }, node) {

@@ -5,7 +5,6 @@ import { nameOf } from "../text.ts";
 export const ready: Filter = {
   name: "ready",
   reads: "state",
-  placementOnly: true,
   share: () => "",
   check: () => (node) => node.state.ready && node.state.active,
   explain(_task, node) {

@@ -6,7 +6,6 @@ import type { Taint, TaskState, Toleration } from "../types.ts";
 export const taints: Filter = {
   name: "taints",
   reads: "state",
-  placementOnly: true,
   share: ({ tolerations }) =>
     tolerations === undefined || tolerations.length === 0 ? "" : JSON.stringify(tolerations),
   check: (task) => (node) => node.state.taints === undefined || hard(task, node).length === 0,

@@ -1,4 +1,4 @@
-/** A level 2 for tests: a table `volumes` (field 11 of StoreObject), and an `owner` (field 100) of a network's spec. */
+/** A level 2 for tests: a table `volumes` (field 200 of StoreObject), and an `owner` (field 100) of a network's spec. */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Network } from "@warren/api";
 
@@ -29,7 +29,7 @@ function tablesAt(level: number): readonly TableDefinition[] {
   };
   const volumesTable: TableDefinition = {
     name: volumes,
-    field: 11,
+    field: 200,
     codec: Network,
     indexes: new Map([["name", (object: StoredObject) => [(object as Network).spec?.name ?? ""]]]),
     uniqueNames: true,

@@ -1,4 +1,4 @@
-/** Which containerd this worker uses. Once made the choice stays: the other one would not know the tasks that run. */
+/** Which containerd a worker uses. Once made the choice stays: the other one would not know the tasks that run. */
 import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
