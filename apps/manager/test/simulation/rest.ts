@@ -47,11 +47,13 @@ function failsForEver({ spec }: Service): boolean {
 function checkSlot({ view }: World, service: Service, slot: Slot, found: string[]): void {
   const id = slot.meta?.id ?? "";
   const ends = service.spec?.task?.container?.args[0] === "exit";
+  // A paused update leaves slots on the version before, settled ones as they are.
+  const paused = service.updateStatus?.message.startsWith("paused") === true;
   const unreleased = slot.leases.filter(({ state }) => state !== LeaseState.RELEASED);
   if (!slot.wanted) return void found.push(`${id} is not wanted and still there`);
   if (slot.settled !== "") {
     if (unreleased.length > 0) found.push(`${id} is settled, and has leases`);
-    if (!ends) found.push(`${id} is settled: ${slot.settled}`);
+    if (!ends && !paused) found.push(`${id} is settled: ${slot.settled}`);
     return;
   }
   // L9: what ends again and again is tried here and there.
@@ -60,7 +62,6 @@ function checkSlot({ view }: World, service: Service, slot: Slot, found: string[
   if (unreleased.length !== 1 || current === undefined)
     return void found.push(`${id} has leases ${unreleased.map(({ state, nodeId }) => `${state}@${nodeId}`).join()}`);
   const make = (versionId: string): string => view.get("versions", versionId)?.make ?? "none";
-  const paused = service.updateStatus?.message.startsWith("paused") === true;
   if (!paused && make(current.versionId) !== make(service.versionId)) found.push(`${id} is of another version`);
   if (view.get("nodes", current.nodeId)?.spec?.availability === Availability.DRAIN)
     found.push(`${id} is on a drained node`);
