@@ -29,7 +29,7 @@ export interface SeedOptions {
 /** Errors that troubles lead to. */
 const expected: ReadonlySet<string> = new Set([
   "the manager sends no assignments",
-  "a leader's work could not be started, and is tried again",
+  "a leader's work could not be started, and is retried",
   "a part of the worker's record was lost, and is fetched anew from the managers",
   "this node is none of the cluster's any more",
 ]);
@@ -59,10 +59,7 @@ export async function runSeed(
     if (!(error instanceof Error) || !/Violation|calm|absence/.test(violation))
       violation += `\n${(error as Error).stack}`;
   }
-  // A fault that the history injected may meet a leader's first write too, which is then tried again.
-  const faults = world.log.errors.filter(
-    ({ event, fields }) => !expected.has(event) && !text(fields).includes("a fault of the test"),
-  );
+  const faults = world.log.errors.filter(({ event }) => !expected.has(event));
   if (violation === undefined && faults.length > 0)
     violation = `errors were logged: ${faults
       .slice(0, 3)
