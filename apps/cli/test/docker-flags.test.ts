@@ -239,7 +239,7 @@ const refused: readonly (readonly [string, unknown, string, RegExp])[] = [
   ["health-http", "/x", "–", /want PORT or PORT\/PATH/],
   ["health-http", "0/", "–", /not a port/],
   ["health-tcp", "65536", "–", /not a port/],
-  ["health-cmd", " ", "none", /which command\?/],
+  ["health-cmd", " ", "none", /a command is required/],
   ["health-interval", "0", "the default", /the least is 1ms/],
   ["health-timeout", "0s", "the default", /the least is 1ms/],
   ["health-retries", "0", "the default", /give 1 to 100/],

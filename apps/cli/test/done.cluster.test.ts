@@ -25,7 +25,7 @@ test("a container that ends at once, whatever its code, is no success: its last 
     expect(exit).toBe(1);
     expect(stderr).toContain(`${name}.1 ended with exit code ${code}; it wrote last:\n  boom\n`);
     expect(stderr.match(/boom/g)).toHaveLength(1);
-    expect(stderr).toContain(`3 times in a row, and is tried again; 'warren why ${name}' tells more`);
+    expect(stderr).toContain(`3 times in a row, and is tried again; 'warren why ${name}' shows more`);
     await machine.ok("service", "delete", name);
   }
 });
@@ -88,7 +88,7 @@ test("a wait that is given up says what goes on", async () => {
   child.kill("SIGINT");
   const [code] = (await once(child, "close")) as [number];
   expect(code).toBe(1);
-  expect(stderr).toMatch(/no longer watched, but it goes on: see 'warren service tasks wait'\n$/);
+  expect(stderr).toMatch(/still in progress: see 'warren service tasks wait'\n$/);
   expect(stderr).not.toContain("cancelled");
   expect(await machine.ok("service", "list")).toMatch(/wait .* waits: memory /);
   await machine.ok("service", "delete", "wait");

@@ -154,7 +154,7 @@ async function nodeReady(
     if (!signal.aborted) throw error;
   }
   if (over.aborted) throw new CommandFailed(`the worker has ended: see ${logOf(worker)}`);
-  throw new CommandFailed(`the worker does not report itself: see ${logOf(worker)}`);
+  throw new CommandFailed(`the worker has not registered: see ${logOf(worker)}`);
 }
 
 function logOf(started: Started): string {
@@ -190,7 +190,7 @@ export class ClusterInfoCommand extends WarrenCommand {
 
 export class ClusterLeave extends WarrenCommand {
   static override summary =
-    "Take this machine out of the cluster: stop its daemons, end its tasks, remove what they had.";
+    "Take this machine out of the cluster: stop its daemons, end its tasks, remove their containers, images, interfaces and rules.";
   static override description =
     "Containers, images, interfaces and rules go, and so do this machine's data: its part of the cluster's state, and with --volumes its volumes. On the last manager that is the end of the cluster, so it needs --force.";
   static override flags = {

@@ -63,7 +63,7 @@ abstract class NodeChange extends WarrenCommand {
 }
 
 export class NodeDrain extends NodeChange {
-  static override summary = "Move a node's tasks to other nodes, and give it no new ones.";
+  static override summary = "Move a node's tasks to other nodes, and assign it no new ones.";
   static override description =
     "A task moves once another node has prepared it; one that has nowhere to go stays until it has.";
   static override args = nodeArg;

@@ -59,14 +59,14 @@ abstract class ServiceCommand extends WarrenCommand {
         return;
       case "gone":
       case "stopped":
-        throw new CommandFailed(`${last.text}; 'warren why ${name}' tells more`);
+        throw new CommandFailed(`${last.text}; 'warren why ${name}' shows more`);
       case "waiting":
         if (late.aborted) {
           throw new CommandFailed(
-            `${last.text}; not done after ${flags.timeout}: it goes on, 'warren why ${name}' tells more`,
+            `${last.text}; not done after ${flags.timeout}: it is still in progress, 'warren why ${name}' shows more`,
           );
         }
-        throw new CommandFailed(`${last.text}; no longer watched, but it goes on: see 'warren service tasks ${name}'`);
+        throw new CommandFailed(`${last.text}; still in progress: see 'warren service tasks ${name}'`);
     }
   }
 
@@ -100,7 +100,7 @@ export class ServiceCreate extends ServiceCommand {
   async run(): Promise<void> {
     const { own, rest } = this.splitArgv();
     const { args, flags } = await this.parse(ServiceCreate, own);
-    if (!("image" in flags)) throw new UnitError("which image? give --image, as --image nginx:1.27");
+    if (!("image" in flags)) throw new UnitError("--image is required, as --image nginx:1.27");
     const blank = ServiceSpec.fromPartial({
       name: args.name,
       mode: { $case: "replicated", value: { replicas: flags.replicas } },

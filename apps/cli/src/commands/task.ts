@@ -71,7 +71,7 @@ export class TaskLogs extends WarrenCommand {
 }
 
 export class TaskExec extends WarrenCommand {
-  static override summary = "Run a command in a task's container; its exit code becomes ours.";
+  static override summary = "Run a command in a task's container; exit with its exit code.";
   static override usage = "task exec [-it] [FLAGS] TASK|SERVICE COMMAND…";
   static override description = "Of a service, a task that runs is taken, and its name is said.";
   static override examples = ["<%= config.bin %> task exec -it web.1 sh", "<%= config.bin %> exec web ls -l /"];
@@ -104,9 +104,9 @@ export class TaskExec extends WarrenCommand {
   async run(): Promise<void> {
     const { own, command } = splitExec(this.argv);
     const { args, flags } = await this.parse(TaskExec, own);
-    if (command.length === 0) throw new UnitError("which command? give it after the task, as: exec web.1 ls /");
+    if (command.length === 0) throw new UnitError("a command is required after the task, as: exec web.1 ls /");
     if (flags.tty && !process.stdin.isTTY) {
-      throw new UnitError("-t needs a terminal, and stdin is none: leave it out");
+      throw new UnitError("-t needs a terminal, and stdin is not one: leave it out");
     }
     const client = await this.connect(flags.host);
     const exitCode = await runExec(client, {

@@ -53,7 +53,7 @@ function unquote(_: string, escaped?: string, double?: string, single?: string):
 
 /** A command for the container's shell, as Docker runs it; a JSON list of words runs without one. */
 export function parseHealthCommand(text: string): ExecProbe {
-  if (text.trim() === "") throw new UnitError("which command? give it as one text: --health-cmd 'test -f /ready'");
+  if (text.trim() === "") throw new UnitError("a command is required, as one text: --health-cmd 'test -f /ready'");
   const words = jsonWords(text);
   return { command: words ?? ["/bin/sh", "-c", text] };
 }

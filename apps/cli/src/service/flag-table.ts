@@ -388,14 +388,14 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ resources }, value) => void (resources.pidsLimit = processes(value)),
   },
   "reserve-cpu": {
-    help: "Processor time set aside on the node; a task waits where it is not free",
+    help: "Processor time reserved on the node; a task waits until a node has it free",
     value: "CPUS",
     group: "RESOURCES",
     field: "task.resources.cpu_reservation_nanos",
     set: ({ resources }, value) => void (resources.cpuReservationNanos = parseCpus(value)),
   },
   "reserve-memory": {
-    help: "Memory set aside on the node; a task waits where it is not free",
+    help: "Memory reserved on the node; a task waits until a node has it free",
     value: "SIZE",
     group: "RESOURCES",
     field: "task.resources.memory_reservation_bytes",
