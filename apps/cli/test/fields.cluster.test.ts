@@ -175,7 +175,7 @@ describe("every field arrives", () => {
       "--mount",
       `type=bind,src=${zone},dst=/node`,
     );
-    await machine.ok("service", "create", "unchecked", "--image", checked, "--no-healthcheck");
+    await machine.ok("service", "create", "unchecked", "--image", checked, "--no-healthcheck", "--update-monitor", "0");
     const why = await until(
       "it waits for its image's check",
       async () => {
@@ -201,7 +201,17 @@ describe("every field arrives", () => {
       config: { Cmd: ["sleep", "1000000"], StopSignal: "SIGKILL" },
       files: { "data/seed": "from the image" },
     });
-    await machine.ok("service", "create", "filled", "--image", filled, "--mount", "src=seeded,dst=/data");
+    await machine.ok(
+      "service",
+      "create",
+      "filled",
+      "--image",
+      filled,
+      "--mount",
+      "src=seeded,dst=/data",
+      "--update-monitor",
+      "0",
+    );
     const look = async (): Promise<string> =>
       (await machine.warren("task", "exec", "filled.1", "--", "sh", "-c", "cat /data/seed; echo mine >/data/seed"))
         .stdout;
@@ -215,6 +225,8 @@ describe("every field arrives", () => {
       "service",
       "create",
       "labels",
+      "--update-monitor",
+      "0",
       "--image",
       image,
       "--label",
@@ -235,6 +247,8 @@ describe("every field arrives", () => {
       "service",
       "create",
       "stops",
+      "--update-monitor",
+      "0",
       "--image",
       image,
       "--stop-signal",
@@ -265,6 +279,8 @@ describe("every field arrives", () => {
       "service",
       "create",
       "logs",
+      "--update-monitor",
+      "0",
       "--image",
       image,
       "--log-max-size",
@@ -290,6 +306,8 @@ describe("every field arrives", () => {
       "service",
       "create",
       "first",
+      "--update-monitor",
+      "0",
       "--image",
       image,
       "--stop-signal",

@@ -86,7 +86,17 @@ test("a service may name the login that its image is pulled with, and nobody rea
     "other.example",
   );
   expect(unnamed).toMatchObject({ code: 1, stderr: expect.stringContaining("warren registry login") as string });
-  await machine.ok("service", "create", "own", "--image", image, "--registry-login", "deploy.example");
+  await machine.ok(
+    "service",
+    "create",
+    "own",
+    "--image",
+    image,
+    "--update-monitor",
+    "0",
+    "--registry-login",
+    "deploy.example",
+  );
   for (const read of [
     ["service", "inspect", "own", "-o", "json"],
     ["service", "list", "-o", "json"],
@@ -116,7 +126,7 @@ test("a registry that wants tokens gets one from its token server by the login",
 test("a digest names one image, whatever becomes of its tag", async () => {
   const what = async (image: string, files: Record<string, string>): Promise<string> => {
     await machine.push("pinned:1", { ...sleeps, files });
-    await machine.ok("service", "create", "pinned", "--image", image);
+    await machine.ok("service", "create", "pinned", "--image", image, "--update-monitor", "0");
     const text = await machine.ok("task", "exec", "pinned.1", "--", "cat", "/what");
     await machine.ok("service", "delete", "pinned");
     return text;
@@ -145,7 +155,7 @@ test("a platform that is missing, a name that is wrong and a registry that is aw
 test("an image that is here runs when its registry is gone", async () => {
   const brief = await startRegistry();
   const image = await pushImage(brief, "brief:1", sleeps);
-  await machine.ok("service", "create", "brief", "--image", image);
+  await machine.ok("service", "create", "brief", "--image", image, "--update-monitor", "0");
   await brief[Symbol.asyncDispose]();
   await machine.ok("service", "scale", "brief=3");
   expect(await machine.running("brief")).toHaveLength(3);
@@ -168,7 +178,7 @@ test("an update to a tag whose image is here needs no registry", async () => {
 
 test("a mirror serves a registry that can't be reached", async () => {
   await pushImage(mirror, "mirrored/app:1", { ...sleeps, files: { from: "the mirror" } });
-  await machine.ok("service", "create", "mirrored", "--image", "registry.test/mirrored/app:1");
+  await machine.ok("service", "create", "mirrored", "--image", "registry.test/mirrored/app:1", "--update-monitor", "0");
   expect(await machine.ok("task", "exec", "mirrored.1", "--", "cat", "/from")).toBe("the mirror");
   await machine.ok("service", "delete", "mirrored");
 });
@@ -176,8 +186,8 @@ test("a mirror serves a registry that can't be reached", async () => {
 test("an image is collected once no task uses it, and not before", async () => {
   const used = await machine.push("collect/used:1", { ...sleeps, files: { mine: "used" } });
   const unused = await machine.push("collect/unused:1", { ...sleeps, files: { mine: "unused" } });
-  await machine.ok("service", "create", "used", "--image", used);
-  await machine.ok("service", "create", "unused", "--image", unused);
+  await machine.ok("service", "create", "used", "--image", used, "--update-monitor", "0");
+  await machine.ok("service", "create", "unused", "--image", unused, "--update-monitor", "0");
   // A version names its image by tag and digest.
   const refs = async (): Promise<string[]> => (await runtime.images()).map(({ ref }) => ref.replace(/@.*/, ""));
   expect(await refs()).toEqual(expect.arrayContaining([used, unused]));
