@@ -116,7 +116,7 @@ export class Membership<W> implements AsyncDisposable {
   async #enter(identity: Identity): Promise<Member<W>> {
     const { clock, random, log, metrics, version, join: enter } = this.#dependencies;
     await using opened = new AsyncDisposableStack();
-    const machine = new StoreStateMachine({ metrics });
+    const machine = new StoreStateMachine({ metrics, name: `manager ${identity.managerId}` });
     const node = opened.use(
       await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
     );
