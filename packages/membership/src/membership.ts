@@ -7,7 +7,7 @@ import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
 import { whileLeading } from "./leader-work.ts";
-import { introduce } from "./levels.ts";
+import { followActiveLevel, introduce } from "./levels.ts";
 
 /** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
 export interface Member<W> {
@@ -121,6 +121,7 @@ export class Membership<W> implements AsyncDisposable {
       await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
     );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
+    opened.use(followActiveLevel(store, node, log));
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
     const { clusterId, managerId } = identity;
