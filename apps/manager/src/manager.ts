@@ -41,15 +41,15 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   const ballast = await Ballast.open(managerDirectory(options));
   if (!ballast.held) log.warn("no room is kept back for recovery: the disk is nearly full", { path: options.dataDir });
 
+  // The local socket speaks for the node that this machine's worker is, whose record is beside the manager's.
+  const localNodeId = machineNode(join(options.dataDir, "worker", "record"));
   const membership = resources.use(
     await Membership.open(
-      { ...base, version: options.version, join: (store) => joinParts(base, store) },
+      { ...base, version: options.version, nodeId: localNodeId, join: (store) => joinParts(base, store) },
       managerDirectory(options),
     ),
   );
   const services = servicesOf(membership, base, options.version);
-  // The local socket speaks for the node that this machine's worker is, whose record is beside the manager's.
-  const localNodeId = machineNode(join(options.dataDir, "worker", "record"));
   const server = await startServer(
     { services, localNodeId, ...base },
     { socketPath: join(options.runDir, "manager.sock") },

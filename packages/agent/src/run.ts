@@ -23,6 +23,9 @@ import { persistently, within } from "./waiting.ts";
 /** From the stop signal to SIGKILL where the task does not say, ms. */
 const defaultGraceMs = 10_000;
 
+/** Wall and boot time of a run differ by its start, and by more only where the wall clock was set, ms. */
+const clockSetMs = 5_000;
+
 /** What a run is made from. */
 export interface RunMaterial {
   readonly version: Version;
@@ -372,8 +375,11 @@ export class Run {
     const now = this.#env.boot();
     const startedAt = this.status.container?.startedAt?.getTime();
     const most = bootId === now.bootId && startedMs !== undefined ? now.elapsedMs - startedMs : undefined;
+    // A wall clock that did not go on as boot time did was set meanwhile, and says nothing of the run (L7).
+    const wallMs = startedAt === undefined ? undefined : this.#env.clock.now() - startedAt;
+    const wasSet = most !== undefined && wallMs !== undefined && Math.abs(wallMs - most) > clockSetMs;
     // Of one that ended while no worker looked, the wall clock of its end is all there is; boot time bounds it.
-    const byWall = exit === undefined || startedAt === undefined ? undefined : exit.finishedAt - startedAt;
+    const byWall = exit === undefined || startedAt === undefined || wasSet ? undefined : exit.finishedAt - startedAt;
     return Math.max(0, Math.min(most ?? byWall ?? 0, byWall ?? most ?? 0));
   }
 

@@ -242,6 +242,25 @@ test("L7: waits are boot time: a wrong wall clock changes none, a killed worker 
   expect(world.running()).toHaveLength(1);
 });
 
+test.each([-1, 1])(
+  "L7: how long a run lasted does not hang on a wall clock that is set meanwhile (%i day)",
+  async (days) => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { delayMs: 100 } });
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    await world.pass(20_000);
+    world.clock.jump(days * 86_400_000);
+    world.machine.exit(given.task, 1);
+    await world.until("its end is counted", () => world.report(given)?.record?.failures === 1);
+    const record = world.report(given)?.record;
+    expect(record?.lastEnd?.ranMs).toBeGreaterThanOrEqual(19_900);
+    expect(record?.lastEnd?.ranMs).toBeLessThan(25_000);
+    expect(record?.shortRuns).toBe(0);
+  },
+);
+
 test("L7: attempts and their window outlive worker and machine", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 100, maxAttempts: 3, windowMs: 600_000 } });

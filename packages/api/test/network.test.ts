@@ -210,6 +210,25 @@ describe("the handshake", () => {
     }
   });
 
+  it("goes on with the credentials before where renewed ones can't be used, until others come", async () => {
+    let current: () => Credentials = () => managerCredentials;
+    const log = new RecordingLogger();
+    const { listener } = await world({ credentials: { current: () => current() }, log });
+    const serial = async (): Promise<string | undefined> =>
+      (await dial(listener.address)).getPeerX509Certificate()?.serialNumber;
+    const before = await serial();
+    const broken = { ...managerCredentials, key: "half of a file" };
+    current = () => broken;
+    expect([await serial(), await serial()]).toEqual([before, before]);
+    current = () => {
+      throw new Error("no such file");
+    };
+    expect(await serial()).toBe(before);
+    const renewed = await authority.issue({ name: "m1", role: "manager" });
+    current = () => renewed;
+    expect(await serial()).not.toBe(before);
+  });
+
   it("that takes too long, or exceeds the limit, ends the connection", async () => {
     const { listener, metrics } = await world({}, { handshakeMs: 100, maxHandshakes: 2 });
     const mute = [0, 1].map(() => connectTcp(port(listener.address)));

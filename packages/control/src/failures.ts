@@ -27,14 +27,9 @@ const lists: Readonly<Partial<Record<TableName, string>>> = {
   registries: "warren registry list",
 };
 
-/** The brand alone is that of every package's errors, so the code is looked at. */
-export function isStoreError(error: unknown): error is StoreError {
-  return StoreError.is(error) && error.code.startsWith("STORE_");
-}
-
 /** A failure of the store in the caller's terms; anything else as it is. */
 export function fromStore(error: unknown): unknown {
-  if (!isStoreError(error)) return error;
+  if (!StoreError.is(error)) return error;
   const { failure } = error;
   switch (failure.code) {
     case "STORE_NOT_FOUND":

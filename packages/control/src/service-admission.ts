@@ -12,9 +12,8 @@ import {
 } from "@warren/api";
 import { checkServiceSpec, publishedKey } from "@warren/api/spec";
 import { SchedulerError, isConstraintKey, parseConstraints } from "@warren/scheduler";
-import type { StoreFailure, View } from "@warren/store";
+import { StoreError, type StoreFailure, type View } from "@warren/store";
 import { idOf, networkName, serviceName } from "./access.ts";
-import { isStoreError } from "./failures.ts";
 
 /** Made with the cluster; where a service goes that names no network. */
 export const defaultNetwork = "default";
@@ -79,7 +78,7 @@ function attachments(view: View, wanted: readonly NetworkAttachment[]): NetworkA
       seen.set(id, index);
       return { ...attachment, network: id };
     } catch (error) {
-      if (!isStoreError(error)) throw error;
+      if (!StoreError.is(error)) throw error;
       violations.push({ field, description: networkFault(view, attachment.network, error.failure) });
       return attachment;
     }

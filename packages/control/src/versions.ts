@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { precondition, TaskSpec, type Service, type Version } from "@warren/api";
-import { level } from "@warren/api/model";
 import type { Transaction, View } from "@warren/store";
 import { idOf, serviceName } from "./access.ts";
 
@@ -38,6 +37,13 @@ export interface VersionInput {
   readonly before: Version | undefined;
 }
 
+/**
+ * The level that a node needs to run a version (L20): not the level of this program, as an upgrade would else keep every
+ * new version from the nodes that are yet to be upgraded. A field of TaskSpec that an older worker would wrongly ignore
+ * makes this a function of the spec.
+ */
+const taskLevel = 1;
+
 /** Makes a version; returns its id. */
 export function createVersion(tx: Transaction, input: VersionInput): string {
   const { serviceId, number, task, imageDigest, before } = input;
@@ -49,7 +55,7 @@ export function createVersion(tx: Transaction, input: VersionInput): string {
     task,
     networks: task.networks.map(({ network }) => network),
     imageDigest,
-    level,
+    level: taskLevel,
     make: same ? before.make : makeOf(task, imageDigest),
   });
 }

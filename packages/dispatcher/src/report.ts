@@ -12,7 +12,7 @@ import {
   type RunReport,
   type Slot,
 } from "@warren/api";
-import { idOf, isStanding, keyOfSlot } from "@warren/api/model";
+import { idOf, isStanding, keyOfSlot, recordedLease } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
@@ -117,11 +117,6 @@ export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
   const isRecorded = recordedLease(slot) === lease;
   const record = (isRecorded ? slot.record : lease.initialRecord) ?? SlotRecord.create();
   return { slotId: idOf(slot), epoch: lease.epoch, record, settled: isRecorded ? slot.settled : "" };
-}
-
-/** L9: the lease whose record is the slot's: the newest that has a node, but for offers that came to nothing. */
-function recordedLease({ leases }: Slot): Lease | undefined {
-  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
 }
 
 /**

@@ -24,6 +24,7 @@ import {
   sameEpoch,
   slotName,
   taskIdOf,
+  type RunKey,
 } from "@warren/api/model";
 import type { Transaction } from "@warren/store";
 
@@ -104,19 +105,28 @@ function settleImage(tx: Transaction, lease: Lease, imageDigest: string): boolea
   return true;
 }
 
-/** L6, L10: the rows of the lease's last runs. One of them at most is not ended: a lease has one container. */
+/**
+ * L6, L10: the rows of the lease's last runs. One of them at most is not ended: a lease has one container.
+ *
+ * L7: which run came after which is known from the order in the report and from the runs' numbers. The node's wall clock,
+ * which may have been set back, is not asked.
+ */
 function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseReport, now: Date): boolean {
   const reported = lastRuns(report).map((run) => ({ ...run, id: taskIdOf(idOf(slot), lease.epoch, run) }));
   const kept = rowsOf(tx, slot, lease);
   let changed = false;
   let newest = "";
-  for (const { id, life, run, status } of reported) {
+  for (const [at, { id, life, run, status }] of reported.entries()) {
     const task = tx.get("tasks", id);
     const next = advanced(task?.status, status, now);
-    if (next === undefined || (task === undefined && isForgotten(kept, next))) continue;
+    if (next === undefined || (task === undefined && isForgotten(kept, { life, run }, next, reported.slice(at + 1))))
+      continue;
     changed = true;
-    if (task === undefined) newest = tx.create("tasks", runOf(slot, lease, { id, life, run }, next));
-    else tx.update("tasks", { ...task, status: next });
+    if (task !== undefined) tx.update("tasks", { ...task, status: next });
+    else {
+      tx.create("tasks", runOf(slot, lease, { id, life, run }, next));
+      if (at === reported.length - 1) newest = id;
+    }
     if (next.state === TaskState.RUNNING && !(task !== undefined && isRunning(task)))
       emitStarted(tx, id, slot, lease.nodeId);
   }
@@ -128,15 +138,22 @@ function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRepor
     tx.update("tasks", { ...row, status: endUnreported(row, released, now) });
     changed = true;
   }
-  for (const row of rows.slice(0, -reportLimits.runs)) tx.delete("tasks", idOf(row));
+  // What is not reported any more is older than what is.
+  const older = rows.filter((row) => !reported.some(({ id }) => id === idOf(row)));
+  const excess = Math.max(0, rows.length - reportLimits.runs);
+  for (const row of older.slice(0, excess)) tx.delete("tasks", idOf(row));
   return changed;
 }
 
-/** Ended before all of those that are kept, which are as many as are kept: it was there, and has been dropped. */
-function isForgotten(kept: readonly Task[], status: TaskStatus): boolean {
-  const [oldest] = kept;
+/** A later run is kept already, and as many as are kept: it was there, and has been dropped. */
+function isForgotten(
+  kept: readonly Task[],
+  { life, run }: RunKey,
+  status: TaskStatus,
+  later: readonly { readonly id: string }[],
+): boolean {
   if (!hasEnded({ status }) || kept.length < reportLimits.runs) return false;
-  return (status.at?.getTime() ?? 0) < (oldest?.status?.at?.getTime() ?? 0);
+  return kept.some((row) => (row.life === life && row.run > run) || later.some(({ id }) => id === idOf(row)));
 }
 
 /** The rows of a lease, the oldest first. */

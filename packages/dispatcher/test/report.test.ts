@@ -161,6 +161,51 @@ describe("runs that a node reports", () => {
     expect(h.store.view().version).toBe(version);
   });
 
+  test("L7: are kept in the order in which they were, also where the node's clock was set back", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const failed = (life: number, n: number, at: number) =>
+      run(TaskState.FAILED, {
+        life,
+        run: n,
+        status: TaskStatus.fromPartial({
+          state: TaskState.FAILED,
+          at: new Date(at),
+          container: { startedAt: new Date(at) },
+        }),
+      });
+    const before = [1, 2, 3, 4, 5].map((n) => failed(41, n, 1e12 + n));
+    await worker.report(report("web.1", "HELD", { runs: before }));
+    // A reboot without a clock that goes on: the run of the next life is of 1970.
+    const status = TaskStatus.fromPartial({
+      state: TaskState.RUNNING,
+      at: new Date(9),
+      container: { startedAt: new Date(9) },
+    });
+    await worker.report(
+      report("web.1", "HELD", { runs: [...before.slice(1), run(TaskState.RUNNING, { life: 42, run: 1, status })] }),
+    );
+    const id = taskIdOf("web.1", epoch(1), { life: 42, run: 1 });
+    expect(h.store.view().get("tasks", id)?.status?.state).toBe(TaskState.RUNNING);
+    const { version } = h.store.view();
+    await worker.report(
+      report("web.1", "HELD", { runs: [...before.slice(1), run(TaskState.RUNNING, { life: 42, run: 1, status })] }),
+    );
+    expect(h.store.view().version).toBe(version);
+  });
+
+  test("L7: whose ends a node reports late are stored, also where its clock was set back meanwhile", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    const ended = (n: number, at: number) => run(TaskState.FAILED, { life: 41, run: n, at: new Date(at) });
+    const first = [1, 2, 3, 4].map((n) => ended(n, 1e12 + n));
+    const fifth = run(TaskState.RUNNING, { life: 41, run: 5, at: new Date(1e12 + 5) });
+    await worker.report(report("web.1", "HELD", { runs: [...first, fifth] }));
+    const later = [6, 7, 8, 9, 10].map((n) => ended(n, 1e11 + n));
+    await worker.report(report("web.1", "SETTLED", { runs: later, settled: "its restart policy is none" }));
+    expect(states(h)).toEqual(Array.from({ length: 5 }, () => TaskState.FAILED));
+  });
+
   test("leave one at most that is not ended, whatever was not reported", async () => {
     await using h = await filled();
     const worker = await h.worker("a");

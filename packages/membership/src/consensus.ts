@@ -4,11 +4,13 @@ import {
   MemoryNetwork,
   openFileDisk,
   openLogStorage,
+  RaftError,
   startRaftNode,
   type RaftNode,
   type StateMachine,
 } from "@warren/raft";
 import { errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { StoreError } from "@warren/store";
 import { MembershipError } from "./errors.ts";
 import type { Identity } from "./identity-file.ts";
 
@@ -36,7 +38,7 @@ export async function hasLog(directory: string): Promise<boolean> {
  * Opens the log in `directory`, or creates it for a cluster that is being founded. Resolves once all acknowledged entries
  * are applied.
  *
- * @throws MembershipError `MEMBERSHIP_LOG_MISSING`, `MEMBERSHIP_LOG_UNREADABLE`
+ * @throws MembershipError `MEMBERSHIP_LOG_MISSING`, `MEMBERSHIP_LOG_UNREADABLE`, `MEMBERSHIP_LEVEL_REFUSED`
  */
 export async function openConsensus(
   { clock, random, log, metrics, fsm }: ConsensusDependencies,
@@ -61,9 +63,18 @@ export async function openConsensus(
     const transport = new MemoryNetwork().transport();
     const bootstrap = [{ id: memberId, address: "" }];
     const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap });
-    await node.read();
+    await applied(node);
     return node;
   } catch (cause) {
+    const refused = levelRefusal(cause);
+    // L20. Nothing is wrong with the folder, so nothing is said of giving it up.
+    if (refused !== undefined)
+      throw new MembershipError(
+        { code: "MEMBERSHIP_LEVEL_REFUSED", path: directory },
+        `this program can't take part in the cluster: ${errorText(refused)}`,
+        "install the version of Warren that ran here last; nothing was changed",
+        { cause },
+      );
     // Whatever the failure: callers of this manager get it, and no new log is created in its place.
     throw new MembershipError(
       { code: "MEMBERSHIP_LOG_UNREADABLE", path: directory },
@@ -72,4 +83,21 @@ export async function openConsensus(
       { cause },
     );
   }
+}
+
+/** Resolves once all acknowledged entries are applied; rejects with what ended the member, if that did. */
+async function applied(node: RaftNode): Promise<void> {
+  try {
+    await node.read();
+  } catch (error) {
+    await node.close();
+    throw (await node.done) ?? error;
+  }
+}
+
+/** The error that refuses a level, if there is one among the causes. */
+function levelRefusal(error: unknown): Error | undefined {
+  for (let each = error; each instanceof Error; each = each.cause)
+    if (StoreError.is(each, "STORE_LEVEL_REFUSED") || RaftError.is(each, "RAFT_LEVEL_UNREADABLE")) return each;
+  return undefined;
 }

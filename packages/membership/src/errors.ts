@@ -10,7 +10,9 @@ export type MembershipFailure =
   /** There is a log, and the identity file is missing. */
   | { readonly code: "MEMBERSHIP_IDENTITY_MISSING"; readonly path: string }
   /** The log or its snapshots can't be read; the cause names the part. */
-  | { readonly code: "MEMBERSHIP_LOG_UNREADABLE"; readonly path: string };
+  | { readonly code: "MEMBERSHIP_LOG_UNREADABLE"; readonly path: string }
+  /** The log is of a level that this program does not read; the folder is sound. */
+  | { readonly code: "MEMBERSHIP_LEVEL_REFUSED"; readonly path: string };
 
 export class MembershipError extends WarrenError<MembershipFailure> {
   /** What the operator does about it. */

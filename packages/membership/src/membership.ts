@@ -7,7 +7,7 @@ import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
 import { whileLeading } from "./leader-work.ts";
-import { introduce } from "./levels.ts";
+import { followActiveLevel, introduce, keepIntroduced } from "./levels.ts";
 
 /** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
 export interface Member<W> {
@@ -41,6 +41,8 @@ export interface MembershipDependencies<W> {
   readonly metrics: Metrics;
   /** Warren's version, which is written to the cluster's table of managers. */
   readonly version: string;
+  /** The id of the node that this machine is, read whenever it may have changed. @default the machine is not a node */
+  readonly nodeId?: () => string | undefined;
   /** Creates what the manager serves as a member, and the work that it does while it leads. */
   readonly join: (store: Store) => { readonly work: W; readonly lead: LeaderWork };
 }
@@ -114,20 +116,25 @@ export class Membership<W> implements AsyncDisposable {
   }
 
   async #enter(identity: Identity): Promise<Member<W>> {
-    const { clock, random, log, metrics, version, join: enter } = this.#dependencies;
+    const { clock, random, log, metrics, version, nodeId = () => undefined, join: enter } = this.#dependencies;
     await using opened = new AsyncDisposableStack();
-    const machine = new StoreStateMachine({ metrics });
+    const machine = new StoreStateMachine({ metrics, name: `manager ${identity.managerId}` });
     const node = opened.use(
       await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
     );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
+    opened.use(followActiveLevel(store, node, log));
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
     const { clusterId, managerId } = identity;
+    const introduction = { managerId, nodeId, version };
     const start: LeaderWork = async (term, signal) => {
       led.resolve();
-      await introduce(store, { id: managerId, version });
-      return lead(term, signal);
+      await introduce(store, introduction);
+      await using work = new AsyncDisposableStack();
+      work.use(keepIntroduced(store, introduction, log));
+      work.use(await lead(term, signal));
+      return work.move();
     };
     const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);
     opened.use(whileLeading({ onLeaderTerm, store, clock, random, log }, start));

@@ -100,6 +100,27 @@ describe("a manager's part", () => {
     expect(await readdir(directory)).toEqual(["identity.json"]);
   });
 
+  it("L20: is locked, by name, where the cluster's level is above its program's, and the remedy costs no state", async () => {
+    const directory = await folder();
+    await founded(directory);
+    {
+      await using newer = await open(directory);
+      const { store, led } = memberOf(newer.part);
+      await led;
+      const raised = store.update((tx) => tx.update("clusters", { ...tx.cluster!, level: level + 1 }));
+      await expect(raised).rejects.toMatchObject({ code: "STORE_OUTCOME_UNKNOWN" });
+      await expect(newer.failed).rejects.toMatchObject({ code: "RAFT_FSM_FAILED" });
+    }
+    const { part } = await open(directory);
+    expect(part).toMatchObject({ kind: "locked", error: { code: "MEMBERSHIP_LEVEL_REFUSED" } });
+    expect(() => memberOf(part)).toThrow(
+      new RegExp(`manager [0-9a-z]{25} reads levels ${minLevel} to ${level} and the cluster's level is ${level + 1}`),
+    );
+    expect(part).toMatchObject({
+      error: { remedy: expect.stringMatching(/^install the version .* nothing was changed$/) as string },
+    });
+  });
+
   it("is locked where there is a log and the identity is missing", async () => {
     const directory = await folder();
     await founded(directory);

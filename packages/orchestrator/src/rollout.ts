@@ -15,11 +15,11 @@ import {
   type UpdateStatus,
   type Version,
 } from "@warren/api";
-import { hasEnded, isRunning, sameEpoch, slotName, stateOf } from "@warren/api/model";
+import { hasEnded, isRunning, recordedLease, sameEpoch, slotName, stateOf } from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
 import { progressDeadline, remaining, remainingSince, replicasOf, stateSince } from "./reading.ts";
 import { isRollingBack, isStartFirst, rollbackTarget, settingsOf, statusOf, withVersion } from "./settings.ts";
-import { othersThatMayRun, recordedLease, recordOf, runs, type SlotReading } from "./slots.ts";
+import { othersThatMayRun, recordOf, runs, type SlotReading } from "./slots.ts";
 
 export const defaultMonitorMs = 5_000;
 export const defaultParallelism = 1;

@@ -11,6 +11,7 @@ import {
   isRunning,
   isStanding,
   mayRun,
+  recordedLease,
   stateOf,
 } from "@warren/api/model";
 import { emptyRecord, shortRunMs } from "@warren/slot";
@@ -85,11 +86,6 @@ function lastHeld({ leases }: Slot): Lease | undefined {
 /** The slot's record, which the newest lease that got a node goes on with (L9). */
 export function recordOf({ record }: Slot): SlotRecord {
   return record ?? emptyRecord();
-}
-
-/** The lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
-export function recordedLease({ leases }: Slot): Lease | undefined {
-  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
 }
 
 /**

@@ -57,7 +57,7 @@ export function encodeReign(head: CommandHead): Uint8Array {
 export function encodeCommand(head: CommandHead, writes: Iterable<Write>): Uint8Array {
   const actions = Array.from(writes, ({ kind, table, object, expectedVersion }) => {
     const definition = head.schema.table(table);
-    const meta = { id: idOf(object), version: 0, createdAt: undefined, updatedAt: undefined };
+    const meta = { ...object.meta, id: idOf(object), version: 0, createdAt: undefined, updatedAt: undefined };
     const value = kind === "delete" ? definition.codec.fromPartial({ meta } as StoredObject) : { ...object, meta };
     return { kind: actionKinds[kind], expectedVersion, object: storeObject(definition, value) };
   });
@@ -187,7 +187,7 @@ function perform(
   }
   const createdAt = before === undefined ? at : before.meta?.createdAt;
   // Both were created by the decoder, and have no other reference.
-  object.meta = { id: before?.meta?.id ?? id, version: index, createdAt, updatedAt: at };
+  object.meta = { ...object.meta, id: before?.meta?.id ?? id, version: index, createdAt, updatedAt: at };
   if (definition.name === "events") (object as { at?: Date }).at = at;
   const after = interned(object, before ?? draft.like(definition, object), draft.pool);
   table.put(after);

@@ -25,7 +25,7 @@ export function nextLevel(view: Pick<View, "cluster" | "list">): number | undefi
   return level > cluster.level && readable ? level : undefined;
 }
 
-/** Raises the active level if every manager can; returns the new level, or undefined. A leader calls it when `managers` change. */
+/** Raises the active level if every manager can; returns the new level, or undefined. To be called wherever `managers` is written. */
 export function raiseLevel(tx: Transaction): number | undefined {
   const level = nextLevel(tx);
   const { cluster } = tx;

@@ -171,7 +171,7 @@ export class StoreTransaction extends StateView implements Transaction {
     const needed = needs(copy);
     if (needed > this.#context.level) this.#refuse(heldBack(this, needed, this.#context.level));
     const { createdAt, updatedAt } = copy.meta ?? { createdAt: undefined, updatedAt: undefined };
-    copy.meta = { id, version, createdAt, updatedAt };
+    copy.meta = { ...copy.meta, id, version, createdAt, updatedAt };
     return frozen(copy);
   }
 

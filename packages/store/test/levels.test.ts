@@ -124,6 +124,22 @@ describe("a field or table that a program does not know", () => {
     return machine;
   };
 
+  test("is kept in what every object has, too", async () => {
+    const [earlier, later] = mixed();
+    const unknown = { [(100 << 3) | 2]: [Uint8Array.of(3, 97, 110, 110)] };
+    await later.beginTerm();
+    await later.store.update((tx) =>
+      tx.create("networks", { ...network("a"), meta: { ...network("a").meta!, _unknownFields: unknown } }),
+    );
+    await earlier.beginTerm();
+    await earlier.store.update((tx) =>
+      tx.update("networks", { ...tx.resolve("networks", "a"), spec: network("b").spec }),
+    );
+    const { meta } = (await restored(earlier.machine, level1)).view().resolve("networks", "a");
+    expect(meta).toMatchObject({ id: "a", _unknownFields: unknown });
+    expect(meta).toEqual(later.store.view().get("networks", "a")?.meta);
+  });
+
   test("is kept in an object, at any depth, through transactions, commands and snapshots", async () => {
     const [earlier, later] = mixed();
     await later.beginTerm();

@@ -41,3 +41,8 @@ export function incomingLease(slot: Slot): Lease | undefined {
 export function nodesOfSlot({ leases }: Slot): readonly string[] {
   return [...new Set(leases.filter(isUnreleased).map(({ nodeId }) => nodeId))];
 }
+
+/** L9: the lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
+export function recordedLease({ leases }: Pick<Slot, "leases">): Lease | undefined {
+  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
+}

@@ -51,7 +51,7 @@ export function compareTasks(a: Task, b: Task): number {
   return (
     (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0) ||
     Number(a.life !== 0) - Number(b.life !== 0) ||
-    (a.life === b.life ? a.run - b.run : beginningOf(a) - beginningOf(b))
+    (a.life === b.life ? a.run - b.run : compareLives(a, b))
   );
 }
 
@@ -63,7 +63,21 @@ export function newestTask(tasks: readonly Task[]): Task | undefined {
   );
 }
 
-/** Runs of different lives of one lease are on one node, one after the other, so its clock orders them. */
-function beginningOf({ meta, status }: Task): number {
-  return (status?.container?.startedAt ?? status?.at ?? meta?.createdAt)?.getTime() ?? 0;
+/**
+ * Runs of different lives of one lease are on one node, one after the other. Those of different reports are in the order in
+ * which managers stored them, as the node's clock may have begun anew with the machine; only those of one report are
+ * ordered by it.
+ */
+function compareLives(a: Task, b: Task): number {
+  const [storedA, storedB] = [storedAt(a), storedAt(b)];
+  return storedA === storedB ? beginningOf(a) - beginningOf(b) : storedA - storedB;
+}
+
+/** Later than all others where it is being stored. */
+function storedAt({ meta }: Task): number {
+  return meta?.createdAt?.getTime() ?? Number.POSITIVE_INFINITY;
+}
+
+function beginningOf({ status }: Task): number {
+  return (status?.container?.startedAt ?? status?.at)?.getTime() ?? 0;
 }

@@ -79,6 +79,8 @@ class Listener implements TlsListener {
   /** Handshakes under way by connectionKey, each with its timeout. */
   readonly #handshakes = new Map<string, Timer>();
   #credentials: Credentials;
+  /** The last ones that could not be used. */
+  #unusable: Credentials | undefined;
   #address: string;
 
   constructor(dependencies: TlsListenerDependencies, options: Required<TlsListenerOptions>) {
@@ -152,7 +154,7 @@ class Listener implements TlsListener {
   }
 
   #accept(raw: Socket): void {
-    const { clock, credentials } = this.#dependencies;
+    const { clock } = this.#dependencies;
     const host = raw.remoteAddress;
     raw.on("error", () => undefined); // T5: its `close` follows.
     if (host === undefined) return this.#refuse(raw, "gone");
@@ -170,11 +172,25 @@ class Listener implements TlsListener {
       if (left === 0) this.#openByAddress.delete(host);
       else this.#openByAddress.set(host, left);
     });
-    if (credentials.current() !== this.#credentials) {
-      this.#credentials = credentials.current();
-      this.#tls.setSecureContext(this.#tlsOptions()); // T4
-    }
+    this.#renew();
     this.#tls.emit("connection", raw);
+  }
+
+  /** T4. Credentials that can't be used, as a file that is only half written, leave those before in use. */
+  #renew(): void {
+    const { credentials, log } = this.#dependencies;
+    const before = this.#credentials;
+    let current = before;
+    try {
+      current = credentials.current();
+      if (current === before || current === this.#unusable) return;
+      this.#credentials = current;
+      this.#tls.setSecureContext(this.#tlsOptions());
+    } catch (error) {
+      this.#credentials = before;
+      this.#unusable = current;
+      log.error("renewed credentials can't be used, and those before are used on", { error });
+    }
   }
 
   /** T1: the limit that a further connection would exceed; undefined if none. */
