@@ -278,5 +278,15 @@ function waitingRemedy(task: Task, node: Node | undefined): string {
   if (pending === undefined) return "";
   if (pending.nodes === 0)
     return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
-  return pending.help;
+  const commands = new Set(pending.refusals.flatMap(({ filter }) => filterCommands[filter] ?? []));
+  return pending.help === "" || commands.size === 0 ? pending.help : `${pending.help} (${[...commands].join(", ")})`;
 }
+
+/** By the name of the scheduler's filter: the commands with which its help is followed. */
+const filterCommands: Readonly<Record<string, readonly string[]>> = {
+  ready: ["warren node list", "warren node activate"],
+  resources: ["warren service update --reserve-cpu --reserve-memory"],
+  constraints: ["warren node update --label", "warren service update --constraint-rm"],
+  "host-ports": ["warren service update --publish --publish-rm"],
+  "max-per-node": ["warren service update --max-replicas-per-node"],
+};

@@ -132,14 +132,14 @@ describe("why", () => {
       [{ filter: "constraints", nodes: 2, text: "no zone north" }],
       'label a with zone=north, or drop the constraint "zone"',
       "none of 2 nodes can take it (2: no zone north)",
-      /^label a with zone=north, or drop/,
+      /^label a with zone=north, or drop the constraint "zone" \(warren node update --label, warren service update --constraint-rm\)$/,
     ],
     [
       1,
       [{ filter: "ready", nodes: 1, text: "" }],
       "bring a back",
       "the only node can't take it (1: ready)",
-      /^bring a/,
+      /^bring a back \(warren node list, warren node activate\)$/,
     ],
     [1, [{ filter: "x", nodes: 1, text: "x" }], "", "the only node can't take it (1: x)", /^$/],
   ] as const)(
