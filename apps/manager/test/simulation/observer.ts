@@ -119,7 +119,10 @@ export class Observer {
 
   /** The process of a container has ended by itself. */
   onExit(edge: Edge, id: string, code: number): void {
-    this.restarts.onExit(`${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`, code, edge.clock.bootTime());
+    const key = `${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`;
+    this.restarts.onExit(key, code, edge.clock.bootTime());
+    // A worker that stands still takes an end for as late as it notices it, and its window begins then.
+    if (edge.worker?.paused === true) this.restarts.forget(key);
   }
 
   /** Its worker's record is older than what its containers did, or gone: what of it was not reported counts nowhere. */
