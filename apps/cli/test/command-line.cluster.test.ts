@@ -267,6 +267,12 @@ test.for([
   [["service", "create", "x", "--image", "x", "--replicas", "100001"], 1, /replicas/],
   [["service", "scale", "nothing=3"], 1, /nothing/],
   [["service", "scale", "box"], 2, /SERVICE=REPLICAS/],
+  [["service", "scale", "box=99999999999"], 2, /99999999999.*4294967295/],
+  [["service", "create", "x", "--image", "x", "--replicas", "99999999999"], 2, /--replicas: .*4294967295/],
+  [["service", "create", "x", "--image", "x", "--restart-max-attempts", "99999999999"], 2, /4294967295/],
+  [["service", "create", "x", "--image", "x", "--timeout", "soon"], 2, /^error: --timeout: 'soon' is not a duration/],
+  [["service", "delete", "box", "--timeout", "soon"], 2, /--timeout: /],
+  [["exec", "-u", "nobody-here", "box", "true"], 1, /error: .*user: .*"nobody-here"/],
   [["service", "create", "x"], 2, /--image/],
   [["service", "list", "--host", "tcp://x"], 2, /unix:/],
   [["service", "list", "-o", "xml"], 2, /table/],
@@ -277,6 +283,16 @@ test.for([
   expect(finished.stderr).toMatch(text);
   expect(finished.code).toBe(code);
   expect(finished.stderr).not.toContain("    at ");
+});
+
+test("scale changes no service where a name is wrong, and create none where the time to wait is", async () => {
+  expect((await machine.warren("service", "scale", "box=2", "nothing=1")).code).toBe(1);
+  const { replicated } = JSON.parse(await machine.ok("service", "inspect", "box", "-o", "json")).spec as {
+    readonly replicated: { readonly replicas: number };
+  };
+  expect(replicated.replicas).toBe(1);
+  await machine.warren("service", "create", "hasty", "--image", image, "--timeout", "soon");
+  expect((await machine.warren("service", "inspect", "hasty")).stderr).toContain("no service");
 });
 
 test("without a manager a command says so in one line, and how to get one", async () => {

@@ -14,7 +14,7 @@ import {
   serviceFieldWords,
   serviceFlags,
 } from "../service/service-flags.ts";
-import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
+import { longestTimerMs, mostCount, parseDuration, UnitError, wholeNumber } from "../units.ts";
 import { CommandFailed, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 interface WaitFlags {
@@ -90,7 +90,7 @@ export class ServiceCreate extends ServiceCommand {
     ...serviceFlags,
     ...noHealthcheckFlag,
     image: Flags.string({ description: "(required) Image to run, such as nginx:1.27", helpValue: "IMAGE" }),
-    replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, helpValue: "N" }),
+    replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, max: mostCount, helpValue: "N" }),
     ...waitFlags,
   };
 
@@ -127,7 +127,7 @@ export class ServiceUpdate extends ServiceCommand {
     ...serviceFlags,
     ...removalFlags,
     ...noHealthcheckFlag,
-    replicas: Flags.integer({ description: "How many tasks", min: 0, helpValue: "N" }),
+    replicas: Flags.integer({ description: "How many tasks", min: 0, max: mostCount, helpValue: "N" }),
     force: Flags.boolean({ description: "Replace all tasks even if nothing changes" }),
     ...waitFlags,
   };
@@ -169,7 +169,7 @@ export function parseScales(words: readonly string[]): { readonly ref: string; r
     const before = wanted.get(ref);
     if (before !== undefined && before !== Number(replicas))
       throw new UnitError(`'${ref}=${before}' and '${text}' contradict each other: give one of them`);
-    wanted.set(ref, Number(replicas));
+    wanted.set(ref, wholeNumber(replicas ?? ""));
   }
   return [...wanted].map(([ref, replicas]) => ({ ref, replicas }));
 }
@@ -189,6 +189,8 @@ export class ServiceScale extends ServiceCommand {
     const { argv, flags } = await this.parse(ServiceScale);
     const wanted = parseScales(argv as string[]);
     const client = await this.connect(flags.host);
+    // All are looked up first, so that a name that is wrong changes none.
+    for (const { ref } of wanted) await client.services.get({ ref });
     const scaled: Service[] = [];
     for (const request of wanted) scaled.push(await client.services.scale(request));
     for (const service of scaled) await this.converge(service, flags);
@@ -202,6 +204,7 @@ export class ServiceRollback extends ServiceCommand {
     to: Flags.integer({
       description: "Number of the version to return to (default: the last one that completed before)",
       min: 1,
+      max: mostCount,
     }),
     ...waitFlags,
   };
