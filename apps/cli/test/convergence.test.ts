@@ -84,6 +84,14 @@ test("what waits is told by its slowest task and the last failure of its slot", 
   });
 });
 
+test("a failure that is the newest of its slot is told once", () => {
+  const status = { state: TaskState.REJECTED, message: "no such image" };
+  expect(progress(observed(service(), [task(1, TaskState.RUNNING), task(2, TaskState.REJECTED, { status })]))).toEqual({
+    kind: "waiting",
+    text: "web: 1 of 2 tasks running; web.2 rejected (no such image)",
+  });
+});
+
 const change = (
   object: NonNullable<NonNullable<WatchResponse["message"]> & { $case: "change" }>["value"]["object"],
 ): WatchResponse => ({

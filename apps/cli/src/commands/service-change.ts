@@ -240,8 +240,10 @@ export class ServiceDelete extends ServiceCommand {
       const signal = AbortSignal.any([late, this.interrupted]);
       const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
       const last = await follow(watch, progressOutput(), { judge: deletion(spec?.name ?? "") });
-      if (last.kind !== "gone")
-        throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
+      if (last.kind === "gone") continue;
+      // Its name leads nowhere any more, but its tasks are still listed.
+      const why = late.aborted ? `not done after ${flags.timeout}` : "no longer watched";
+      throw new CommandFailed(`${last.text}; ${why}, but it goes on: see 'warren task list'`);
     }
   }
 }

@@ -210,7 +210,8 @@ function laggard(all: readonly Task[], current: readonly Task[]): string | undef
     .at(0);
   const at = `${slotName({ serviceName: slowest.serviceName, slot: slowest.slot })} ${stateName(slowest.status?.state)}`;
   const message = slowest.status?.message ?? "";
-  const before = failed?.status?.message === undefined ? "" : `; the one before: ${failed.status.message}`;
+  const ended = failed?.status?.message;
+  const before = ended === undefined || ended === message ? "" : `; the one before: ${ended}`;
   return `${at}${message === "" ? "" : ` (${message})`}${before}`;
 }
 
