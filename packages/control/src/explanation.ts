@@ -92,6 +92,10 @@ function serviceSummary(view: View, service: Service): string {
   }
   if (completed >= desired)
     return `${name} has completed: ${completed} of ${desired} task${desired === 1 ? "" : "s"} ended with code 0`;
+  if (waiting === "" && updated < running) {
+    const why = update === "" ? ": its update is under way" : update;
+    return `${name} runs ${running} of ${desired}, ${updated} of them as asked for${why}`;
+  }
   if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
   return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
 }

@@ -169,6 +169,22 @@ describe("why", () => {
     );
   });
 
+  it("a service whose old tasks all run does not run as asked for while they are replaced", async () => {
+    const world = await control();
+    const { client } = world;
+    const serviceId = await service(world, 2);
+    const status = { state: TaskState.RUNNING, at: at(1) };
+    for (const slot of [1, 2]) await addTask(world, { serviceId, slot, status });
+    const { spec, specVersion } = await client.services.get({ ref: "web" });
+    if (spec?.task?.container === undefined) throw new Error("it has a container");
+    spec.task.container.env = { LEVEL: "debug" };
+    await client.services.update({ ref: "web", specVersion, spec });
+    const summary = async (): Promise<string> => (await client.services.explain({ ref: "web" })).summary;
+    expect(await summary()).toBe("service web runs 2 of 2, 0 of them as asked for: its update is under way");
+    for (const slot of [1, 2]) await addTask(world, { serviceId, slot, epoch: 2, status });
+    expect(await summary()).toBe("service web runs as asked for: 2 of 2");
+  });
+
   it("an update that is paused, a service at zero, and one that nobody has seen yet", async () => {
     const world = await control();
     const { client, store } = world;
