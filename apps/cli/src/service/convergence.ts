@@ -141,7 +141,9 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
   const hopeless = [...observed.failures.values()].find(({ count }) => count >= hopelessAfter);
   if (hopeless !== undefined) {
     const which = `${slotName(hopeless.task)} ${hopeless.text}, ${hopeless.count} times in a row`;
-    return { kind: "stopped", text: `${text}; ${which}, and is tried again` };
+    // Where restarts are limited, whether it is depends on what the node counts.
+    const goesOn = (service.spec.task?.restart?.maxAttempts ?? 0) === 0;
+    return { kind: "stopped", text: `${text}; ${which}${goesOn ? ", and is tried again" : ""}` };
   }
   if (running.length + settled.length < wanted || live.length + settled.length !== wanted || rolling) {
     const why = laggard(all, current);
