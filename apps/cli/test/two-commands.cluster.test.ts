@@ -70,6 +70,9 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
     const worker = pidOf("worker");
     process.kill(worker, "SIGKILL");
     await until("the worker is gone", () => !existsSync(`/proc/${worker}/cmdline`) || cmdline(worker) === "");
+    await expect(warren(...init, "--task-pool", "10.99.0.0/16")).rejects.toThrow(
+      "--task-pool: the cluster that is here",
+    );
     expect((await warren(...init)).trim()).toBe(id);
     expect(pidOf("manager")).toBe(manager);
     expect(pidOf("worker")).not.toBe(worker);
@@ -83,7 +86,9 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
 
     // A cleaner of temporary files takes pid files and sockets: nothing is started beside what runs, nor taken from it.
     const daemons = [manager, pidOf("worker")] as const;
-    for (const name of ["manager.pid", "manager.sock", "worker.pid"]) rmSync(join(runDir, name));
+    rmSync(join(runDir, "manager.sock"));
+    await expect(warren(...init)).rejects.toThrow(`its socket in ${runDir} is gone`);
+    for (const name of ["manager.pid", "worker.pid"]) rmSync(join(runDir, name));
     await expect(warren(...init)).rejects.toThrow(`end it (kill ${daemons[0]})`);
     await expect(warren("cluster", "leave", ...folders, "--force")).rejects.toThrow(`end it (kill ${daemons[1]})`);
     for (const pid of daemons) process.kill(pid, "SIGTERM");
