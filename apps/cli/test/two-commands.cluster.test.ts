@@ -1,8 +1,10 @@
 /** From nothing to a service by two commands, and to nothing again by a third. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -116,4 +118,16 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
   await using runtime = await bed.open({}, { namespace: "two-commands" });
   expect(await runtime.list()).toEqual([]);
   expect(await runtime.images()).toEqual([]);
+});
+
+test("'cluster leave' leaves nothing of a worker that never ran", async () => {
+  const home = await mkdtemp(join(tmpdir(), "warren-never-"));
+  const folders = ["--data-dir", join(home, "data"), "--run-dir", join(home, "run")];
+  const flags = ["--manager-flags", "--metrics-addr off", "--worker-flags", "--image-grace soon"];
+  await expect(run(process.execPath, [program, "cluster", "init", ...folders, ...flags])).rejects.toThrow(
+    "the worker has ended",
+  );
+  await run(process.execPath, [program, "cluster", "leave", ...folders, "--force"]);
+  expect(readdirSync(home)).toEqual([]);
+  rmSync(home, { recursive: true });
 });
