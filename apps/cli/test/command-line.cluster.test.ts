@@ -343,3 +343,16 @@ test("a create that is cut off, at any moment, makes a whole service or none", a
     40_000,
   );
 }, 60_000);
+
+test("where the manager goes while a change is waited for, the command says that the change goes on", async () => {
+  const child = machine.spawn("service", "create", "left", "--image", image, "--replicas", "2", "--timeout", "60s");
+  let stderr = "";
+  child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
+  const closed = once(child, "close");
+  await until("it waits", () => stderr.includes("left: "), 20_000);
+  await machine.killDaemon("manager");
+  expect(await closed).toEqual([1, null]);
+  expect(stderr).toContain("what was asked for is kept and goes on: 'warren why left' tells more");
+  await machine.startDaemon("manager");
+  await until("it goes on", async () => (await machine.running("left").catch(() => [])).length === 2, 60_000);
+});

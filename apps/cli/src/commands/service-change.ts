@@ -49,11 +49,16 @@ abstract class ServiceCommand extends WarrenCommand {
     // The watch ends with the judgement, though the next message may be awaited.
     const over = new AbortController();
     const signal = AbortSignal.any([late, this.interrupted, over.signal]);
+    const name = service.spec?.name ?? id;
     const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput(), {
       lastLines: ({ meta }) => lastLines(client, meta?.id ?? ""),
+    }).catch((error: unknown) => {
+      if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
+      throw new CommandFailed(
+        `${error.message}; what was asked for is kept and goes on: 'warren why ${name}' tells more`,
+      );
     });
     over.abort();
-    const name = service.spec?.name ?? id;
     switch (last.kind) {
       case "converged":
         return;
