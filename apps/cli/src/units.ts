@@ -30,9 +30,13 @@ export function parseDuration(text: string, mostMs: number = Number.MAX_SAFE_INT
   return Math.round(ms);
 }
 
+/** What a number of the API can be at most (uint32). */
+export const mostCount: number = 2 ** 32 - 1;
+
 /** `3`. @throws UnitError */
 export function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new UnitError(`'${text}' is not a whole number`);
+  if (Number(text) > mostCount) throw new UnitError(`'${text}' is too large: the most is ${mostCount}`);
   return Number(text);
 }
 

@@ -6,7 +6,7 @@ import type { ApiClient } from "@warren/api/client";
 import { violationText, type FieldWords } from "./field-words.ts";
 import { unknownFlagText } from "./unknown-flags.ts";
 import { formats, render, type Format, type Printable } from "./output.ts";
-import { UnitError } from "./units.ts";
+import { longestTimerMs, parseDuration, UnitError } from "./units.ts";
 
 /** Where a manager is found when nobody says otherwise. */
 const defaultHost = "unix:/run/warren/manager.sock";
@@ -30,7 +30,13 @@ export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }
 /** The flag of every command that waits for what it began. */
 export const waitFlags = {
   detach: Flags.boolean({ char: "d", description: "Return at once, without waiting" }),
-  timeout: Flags.string({ description: "Longest time to wait", default: "10m", helpValue: "DURATION" }),
+  timeout: Flags.string({
+    description: "Longest time to wait",
+    default: "10m",
+    helpValue: "DURATION",
+    // Here, so that what can't be waited for changes nothing.
+    parse: async (text) => (parseDuration(text, longestTimerMs), text),
+  }),
 };
 
 /** A command that was refused or failed: one line that says what, why and what to do. */
@@ -102,11 +108,14 @@ export abstract class WarrenCommand extends Command {
     const remedy = (error as { remedy?: string }).remedy ?? "";
     const isVerbose = this.argv.includes("--verbose");
     const { fieldWords } = this.constructor as typeof WarrenCommand;
-    const text = ApiError.is(error, "API_INVALID")
-      ? violationText(error.failure.violations, fieldWords)
-      : expected
-        ? failureText(error, isVerbose).replace(/\nSee more help with --help$/, "")
-        : (error.stack ?? error.message);
+    const text =
+      ApiError.is(error, "API_INVALID") && error.failure.violations.length > 0
+        ? violationText(error.failure.violations, fieldWords)
+        : expected
+          ? failureText(error, isVerbose)
+              .replace(/^Parsing (--\S+) \n\t/, "$1: ")
+              .replace(/\nSee more help with --help$/, "")
+          : (error.stack ?? error.message);
     process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
     const ended = (error as { code?: string }).code === "API_UNAVAILABLE" ? await this.#howManagerEnded() : undefined;
     if (ended !== undefined) process.stderr.write(`${ended}\n`);

@@ -6,6 +6,7 @@ import { splitExec } from "../src/commands/task.ts";
 import { unknownFlagText } from "../src/unknown-flags.ts";
 import { failureText } from "../src/warren-command.ts";
 import { ApiError } from "@warren/api";
+import { commands } from "../src/commands/index.ts";
 
 const ids = Object.keys(commandTable);
 const route = (line: string): ReturnType<typeof routeArgv> => routeArgv(line.split(" ").filter(Boolean), ids);
@@ -137,4 +138,13 @@ test("an error says each of its causes once, and what is raw only when asked", (
   expect(failureText(outer, false)).toBe("it did not work: no manager answers");
   expect(failureText(outer, true)).toBe("it did not work: no manager answers: 14 UNAVAILABLE: connect ENOENT");
   expect(failureText(new Error("a", { cause: new Error("b") }), false)).toBe("a: b");
+});
+
+test("a flag that may be given often takes one value each time, so that arguments can follow it", () => {
+  const greedy = Object.entries(commands).flatMap(([id, command]) =>
+    Object.entries({ ...command.flags })
+      .filter(([, flag]) => flag.type === "option" && flag.multiple === true && flag.multipleNonGreedy !== true)
+      .map(([name]) => `${id} --${name}`),
+  );
+  expect(greedy).toEqual([]);
 });

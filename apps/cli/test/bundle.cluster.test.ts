@@ -1,6 +1,8 @@
 /** What short commands load, from the built command: opening and compiling files is most of the time that they take. */
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -39,3 +41,19 @@ test("the version is printed by the whole process", async () => {
   const { stdout } = await run(process.execPath, [program, "--version"]);
   expect(stdout).toMatch(/^warren\/\d+\.\d+\.\d+ linux-\S+ node-v\d+/);
 });
+
+test.each([[program], [join(import.meta.dirname, "../../../tools/warren")]])(
+  "an --env-file is the service's alone, and not Node's: %s",
+  async (command) => {
+    const folder = await mkdtemp(join(tmpdir(), "warren-env-"));
+    const file = join(folder, "app.env");
+    await writeFile(file, `NODE_OPTIONS=--require ${folder}/absent.js\n`);
+    const create = (path: string): Promise<string> =>
+      run(command, ["service", "create", "web", "--image", "a", "--env-file", path, "--host", `unix:${folder}/none`])
+        .catch((error: unknown) => (error as { stderr: string }).stderr)
+        .then(String);
+    expect(await create(file)).toContain(`no manager answers at ${folder}/none`);
+    expect(await create(join(folder, "missing"))).toContain("error: --env-file: ");
+    await rm(folder, { recursive: true });
+  },
+);

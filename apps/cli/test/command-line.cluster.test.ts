@@ -267,6 +267,12 @@ test.for([
   [["service", "create", "x", "--image", "x", "--replicas", "100001"], 1, /replicas/],
   [["service", "scale", "nothing=3"], 1, /nothing/],
   [["service", "scale", "box"], 2, /SERVICE=REPLICAS/],
+  [["service", "scale", "box=99999999999"], 2, /99999999999.*4294967295/],
+  [["service", "create", "x", "--image", "x", "--replicas", "99999999999"], 2, /--replicas: .*4294967295/],
+  [["service", "create", "x", "--image", "x", "--restart-max-attempts", "99999999999"], 2, /4294967295/],
+  [["service", "create", "x", "--image", "x", "--timeout", "soon"], 2, /^error: --timeout: 'soon' is not a duration/],
+  [["service", "delete", "box", "--timeout", "soon"], 2, /--timeout: /],
+  [["exec", "-u", "nobody-here", "box", "true"], 1, /error: .*user: .*"nobody-here"/],
   [["service", "create", "x"], 2, /--image/],
   [["service", "list", "--host", "tcp://x"], 2, /unix:/],
   [["service", "list", "-o", "xml"], 2, /table/],
@@ -277,6 +283,16 @@ test.for([
   expect(finished.stderr).toMatch(text);
   expect(finished.code).toBe(code);
   expect(finished.stderr).not.toContain("    at ");
+});
+
+test("scale changes no service where a name is wrong, and create none where the time to wait is", async () => {
+  expect((await machine.warren("service", "scale", "box=2", "nothing=1")).code).toBe(1);
+  const { replicated } = JSON.parse(await machine.ok("service", "inspect", "box", "-o", "json")).spec as {
+    readonly replicated: { readonly replicas: number };
+  };
+  expect(replicated.replicas).toBe(1);
+  await machine.warren("service", "create", "hasty", "--image", image, "--timeout", "soon");
+  expect((await machine.warren("service", "inspect", "hasty")).stderr).toContain("no service");
 });
 
 test("without a manager a command says so in one line, and how to get one", async () => {
@@ -327,3 +343,16 @@ test("a create that is cut off, at any moment, makes a whole service or none", a
     40_000,
   );
 }, 60_000);
+
+test("where the manager goes while a change is waited for, the command says that the change goes on", async () => {
+  const child = machine.spawn("service", "create", "left", "--image", image, "--replicas", "2", "--timeout", "60s");
+  let stderr = "";
+  child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
+  const closed = once(child, "close");
+  await until("it waits", () => stderr.includes("left: "), 20_000);
+  await machine.killDaemon("manager");
+  expect(await closed).toEqual([1, null]);
+  expect(stderr).toContain("what was asked for is kept and goes on: 'warren why left' tells more");
+  await machine.startDaemon("manager");
+  await until("it goes on", async () => (await machine.running("left").catch(() => [])).length === 2, 60_000);
+});

@@ -1,5 +1,6 @@
 import {
   ApiError,
+  RestartPolicy,
   RestartPolicy_Condition,
   Service,
   Task,
@@ -81,6 +82,14 @@ test("what waits is told by its slowest task and the last failure of its slot", 
   expect(progress(observed(service(), [task(1, TaskState.RUNNING), rejected, next]))).toEqual({
     kind: "waiting",
     text: "web: 1 of 2 tasks running; web.2 ready (waits 5 s); the one before: no such image",
+  });
+});
+
+test("a failure that is the newest of its slot is told once", () => {
+  const status = { state: TaskState.REJECTED, message: "no such image" };
+  expect(progress(observed(service(), [task(1, TaskState.RUNNING), task(2, TaskState.REJECTED, { status })]))).toEqual({
+    kind: "waiting",
+    text: "web: 1 of 2 tasks running; web.2 rejected (no such image)",
   });
 });
 
@@ -256,6 +265,19 @@ test.for([TaskState.FAILED, TaskState.COMPLETE])(
     expect(notes).toEqual(["note: web.1 ended with exit code 1; it wrote last:\n  boom"]);
   },
 );
+
+test("where restarts are limited, a failure is not said to be tried again", () => {
+  const seen = nothingObserved();
+  const task = { ...monitored().spec?.task, restart: RestartPolicy.fromPartial({ maxAttempts: 2 }) };
+  const limited = { ...monitored().spec, task };
+  observe(seen, change({ $case: "service", value: Service.fromPartial({ ...monitored(), spec: limited }) }));
+  observe(seen, synced);
+  for (const run of [1, 2, 3]) observe(seen, taskChange(exit(run, 1)));
+  expect(progress(seen)).toEqual({
+    kind: "stopped",
+    text: "web: 0 of 1 task running; web.1 ended with exit code 1, 3 times in a row",
+  });
+});
 
 test("failures that differ do not end the wait", () => {
   const seen = nothingObserved();

@@ -1,8 +1,10 @@
 /** From nothing to a service by two commands, and to nothing again by a third. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -70,6 +72,9 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
     const worker = pidOf("worker");
     process.kill(worker, "SIGKILL");
     await until("the worker is gone", () => !existsSync(`/proc/${worker}/cmdline`) || cmdline(worker) === "");
+    await expect(warren(...init, "--task-pool", "10.99.0.0/16")).rejects.toThrow(
+      "--task-pool: the cluster that is here",
+    );
     expect((await warren(...init)).trim()).toBe(id);
     expect(pidOf("manager")).toBe(manager);
     expect(pidOf("worker")).not.toBe(worker);
@@ -83,7 +88,9 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
 
     // A cleaner of temporary files takes pid files and sockets: nothing is started beside what runs, nor taken from it.
     const daemons = [manager, pidOf("worker")] as const;
-    for (const name of ["manager.pid", "manager.sock", "worker.pid"]) rmSync(join(runDir, name));
+    rmSync(join(runDir, "manager.sock"));
+    await expect(warren(...init)).rejects.toThrow(`its socket in ${runDir} is gone`);
+    for (const name of ["manager.pid", "worker.pid"]) rmSync(join(runDir, name));
     await expect(warren(...init)).rejects.toThrow(`end it (kill ${daemons[0]})`);
     await expect(warren("cluster", "leave", ...folders, "--force")).rejects.toThrow(`end it (kill ${daemons[1]})`);
     for (const pid of daemons) process.kill(pid, "SIGTERM");
@@ -111,4 +118,16 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
   await using runtime = await bed.open({}, { namespace: "two-commands" });
   expect(await runtime.list()).toEqual([]);
   expect(await runtime.images()).toEqual([]);
+});
+
+test("'cluster leave' leaves nothing of a worker that never ran", async () => {
+  const home = await mkdtemp(join(tmpdir(), "warren-never-"));
+  const folders = ["--data-dir", join(home, "data"), "--run-dir", join(home, "run")];
+  const flags = ["--manager-flags", "--metrics-addr off", "--worker-flags", "--image-grace soon"];
+  await expect(run(process.execPath, [program, "cluster", "init", ...folders, ...flags])).rejects.toThrow(
+    "the worker has ended",
+  );
+  await run(process.execPath, [program, "cluster", "leave", ...folders, "--force"]);
+  expect(readdirSync(home)).toEqual([]);
+  rmSync(home, { recursive: true });
 });

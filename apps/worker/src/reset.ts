@@ -26,6 +26,8 @@ const anyNetwork = { nodeSubnet: "10.77.0.0/24", taskPool: "10.77.0.0/16", vipPo
  */
 export async function resetWorker(options: ResetOptions): Promise<void> {
   const folders = workerFolders(options);
+  // A worker that ended before it had any data has left this alone.
+  await rm(join(options.dataDir, "worker.log"), { force: true });
   if (!existsSync(folders.data)) return;
   {
     await using resources = new AsyncDisposableStack();
@@ -47,7 +49,6 @@ export async function resetWorker(options: ResetOptions): Promise<void> {
   }
   // Without volumes there is nothing to keep.
   for (const directory of [join(folders.data, "volumes"), folders.data]) await removeIfEmpty(directory);
-  await rm(join(options.dataDir, "worker.log"), { force: true });
   await rm(options.runDir, { recursive: true, force: true });
 }
 

@@ -31,7 +31,7 @@ import {
 import type { View } from "@warren/store";
 import { idOf, nodeName, serviceName, taskName } from "./access.ts";
 import { currentUpdate, replicasOf, summarize } from "./summary.ts";
-import { endText, isWanted, leaseOf, runsAsWanted, waitingText } from "./task-reading.ts";
+import { endText, isWanted, leaseOf, runsAsWanted, waitingText, waitsForNode } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
 const mostReasons = 100;
@@ -45,7 +45,9 @@ export function explainService(view: View, service: Service): ExplainResponse {
   const reasons = [...ofService(service, slots), ...ofNodes(view, idOf(service), nodes)];
   for (const slot of slots) {
     const history = tasks.get(idOf(slot)) ?? [];
-    if (!history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
+    const newest = newestTask(history);
+    const isMoving = slot.wanted && newest !== undefined && waitsForNode(newest);
+    if (isMoving || !history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
       reasons.push(...ofSlot(view, slot, history));
   }
   return {
@@ -92,8 +94,23 @@ function serviceSummary(view: View, service: Service): string {
   }
   if (completed >= desired)
     return `${name} has completed: ${completed} of ${desired} task${desired === 1 ? "" : "s"} ended with code 0`;
-  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update}`;
+  if (waiting === "" && updated < running) {
+    const why = update === "" ? ": its update is under way" : update;
+    return `${name} runs ${running} of ${desired}, ${updated} of them as asked for${why}`;
+  }
+  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update || moveText(view, service)}`;
   return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
+}
+
+/** Of the first slot whose task runs where it should not stay, and has no other place; empty where there is none. */
+function moveText(view: View, service: Service): string {
+  const newest = view
+    .find("slots", "service", idOf(service))
+    .filter(({ wanted }) => wanted)
+    .toSorted((a, b) => compareSlotKeys(a.key, b.key))
+    .map((slot) => newestTask(view.find("tasks", "slot", idOf(slot))))
+    .find((task) => task !== undefined && waitsForNode(task));
+  return newest === undefined ? "" : `; ${taskName(newest)} is to move, but ${waitingText(newest, undefined)}`;
 }
 
 function isHalted(service: Service): boolean {

@@ -10,7 +10,7 @@ import {
 import { compareSlotKeys, hasEnded, isRunning, newestTask, slotKeyText, stateOf } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf } from "./access.ts";
-import { isSettled, runsAsWanted, waitingText, wantedMake } from "./task-reading.ts";
+import { endText, isSettled, runsAsWanted, waitingText, waitsForNode, wantedMake } from "./task-reading.ts";
 
 export function replicasOf(service: Service): number {
   return service.spec?.mode?.$case === "replicated" ? service.spec.mode.value.replicas : 0;
@@ -72,8 +72,13 @@ function waiting(view: View, places: readonly Place[], desired: number): string 
   return places.length < desired ? "its tasks are not made yet" : "";
 }
 
-function slotWaits(view: View, { slot, newest }: Place): string {
+function slotWaits(view: View, { slot, newest, history }: Place): string {
   if (newest === undefined) return "";
+  const ended = lastEnded(history);
+  const failures = slot.record?.failures ?? 0;
+  // It is to move, but its node goes on trying: what fails there matters more than that no other node takes it.
+  if (failures >= looping && ended !== undefined && waitsForNode(newest))
+    return `${endText(ended)}, ${failures} times in a row`;
   const node = newest.nodeId === "" ? undefined : view.get("nodes", newest.nodeId);
   const text = waitingText(newest, node);
   return slot.settled === "" ? text : `${text}; no more tries: ${slot.settled}`;

@@ -108,3 +108,8 @@ export function waitingText(task: Task, node: Node | undefined): string {
   const where = node === undefined ? "" : ` on ${node.description?.hostname || node.meta?.id}`;
   return `${taskStateText(state)}${where}${message === "" ? "" : `: ${message}`}`;
 }
+
+/** Whether it has no node yet. */
+export function waitsForNode(task: Task): boolean {
+  return stateOf(task) <= TaskState.PENDING;
+}

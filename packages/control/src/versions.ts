@@ -87,6 +87,8 @@ export function rollbackTarget(view: View, service: Service, number: number): Ve
     [{ type: "NO_VERSION", subject: `service/${name}`, description }],
     list === ""
       ? `change it with: warren service update ${name}`
-      : `it keeps versions ${list}: warren service rollback ${name} --to N`,
+      : others.length === 1
+        ? `it keeps version ${list} as well: warren service rollback ${name} --to ${list}`
+        : `it keeps versions ${list}: warren service rollback ${name} --to N`,
   );
 }

@@ -1,4 +1,4 @@
-import { LeaseState, NodeStatus_State, TaskState, UpdateStatus_State, type Service } from "@warren/api";
+import { LeaseState, NodeStatus_State, SlotRecord, TaskState, UpdateStatus_State, type Service } from "@warren/api";
 import { numberedSlot } from "@warren/api/model";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, web, type Control } from "./fixture.ts";
@@ -167,6 +167,46 @@ describe("why", () => {
     expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(
       "task web.1 waits: preparing on edge-1: pulling",
     );
+  });
+
+  it("a service whose old tasks all run does not run as asked for while they are replaced", async () => {
+    const world = await control();
+    const { client } = world;
+    const serviceId = await service(world, 2);
+    const status = { state: TaskState.RUNNING, at: at(1) };
+    for (const slot of [1, 2]) await addTask(world, { serviceId, slot, status });
+    const { spec, specVersion } = await client.services.get({ ref: "web" });
+    if (spec?.task?.container === undefined) throw new Error("it has a container");
+    spec.task.container.env = { LEVEL: "debug" };
+    await client.services.update({ ref: "web", specVersion, spec });
+    const summary = async (): Promise<string> => (await client.services.explain({ ref: "web" })).summary;
+    expect(await summary()).toBe("service web runs 2 of 2, 0 of them as asked for: its update is under way");
+    for (const slot of [1, 2]) await addTask(world, { serviceId, slot, epoch: 2, status });
+    expect(await summary()).toBe("service web runs as asked for: 2 of 2");
+  });
+
+  it("what fails again and again comes before the move to another node that there is not", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const container = { exitCode: 3 };
+    const slotFields = { record: SlotRecord.fromPartial({ failures: 4 }) };
+    await addTask(world, { serviceId, status: { state: TaskState.FAILED, at: at(1), message: "boom", container } });
+    const pending = { state: TaskState.PENDING, at: at(2), message: "waits for a node" };
+    await addTask(world, { serviceId, epoch: 2, status: pending, slotFields });
+    const { summary } = await world.client.services.explain({ ref: "web" });
+    expect(summary).toBe("service web runs 0 of 1; slot 1: failed with exit code 3: boom, 4 times in a row");
+  });
+
+  it("a task that runs where it should not stay, and has no other place, is told", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    await addTask(world, { serviceId, status: { state: TaskState.RUNNING, at: at(1) } });
+    const pending = { state: TaskState.PENDING, at: at(2), message: "no node has zone south" };
+    await addTask(world, { serviceId, epoch: 2, status: pending });
+    expect(await world.client.services.explain({ ref: "web" })).toMatchObject({
+      summary: "service web runs as asked for: 1 of 1; web.1 is to move, but pending: no node has zone south",
+      reasons: [{ text: "waits: pending: no node has zone south" }],
+    });
   });
 
   it("an update that is paused, a service at zero, and one that nobody has seen yet", async () => {

@@ -406,6 +406,10 @@ describe("scale, rollback, delete", () => {
     for (const image of ["nginx:1", "nginx:2", "nginx:3"]) {
       if (image === "nginx:1") await client.services.create({ spec: web({}, { image }) });
       else await client.services.update({ ref: "web", spec: web({}, { image }) });
+      if (image === "nginx:2")
+        expect(await failure(client.services.rollback({ ref: "web", versionNumber: 9 }))).toMatchObject({
+          remedy: "it keeps version 1 as well: warren service rollback web --to 1",
+        });
     }
     const error = await failure(client.services.rollback({ ref: "web", versionNumber: 9 }));
     expect(error.message).toContain("keeps no version 9");

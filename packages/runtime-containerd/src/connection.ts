@@ -138,10 +138,16 @@ export function fromGrpc(error: ServiceError): RuntimeError {
   const cause = { cause: error };
   if (/no space left on device|disk quota exceeded/.test(why))
     return new RuntimeError({ code: "RUNTIME_DISK_FULL" }, `containerd's disk is full: ${why}`, cause);
-  // runc has the same words for a mount, a directory and a program.
-  const field = /error mounting/.test(why) ? "mounts" : /chdir to cwd/.test(why) ? "workingDir" : "command";
-  if (/OCI runtime.*(executable file not found|no such file or directory|permission denied)/s.test(why))
-    return new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field }, `${field} can't be used: ${why}`, cause);
+  // What containerd and runc put before and after the reason; with it, the raw error has nothing to add.
+  const [, created] = /OCI runtime create failed: (.*?)(?:: unknown)?$/s.exec(why) ?? [];
+  if (created !== undefined && /executable file not found|no such file or directory|permission denied/.test(created)) {
+    const field = fieldOf(created);
+    const reason = created.replace(
+      /^(?:(?:runc create failed|unable to start container process|error during container init): )+/,
+      "",
+    );
+    return new RuntimeError({ code: "RUNTIME_SPEC_INVALID", field }, `${field} can't be used: ${reason}`);
+  }
   switch (error.code) {
     case status.NOT_FOUND:
       return new RuntimeError({ code: "RUNTIME_NOT_FOUND", id: why }, `containerd: ${why}`, cause);
@@ -153,6 +159,13 @@ export function fromGrpc(error: ServiceError): RuntimeError {
     default:
       return new RuntimeError({ code: "RUNTIME_FAILED", status: error.code }, `containerd: ${why}`, cause);
   }
+}
+
+/** Of a container's spec; runc has the same words for a mount, a directory, a kernel parameter and a program. */
+function fieldOf(why: string): string {
+  if (why.includes("error mounting")) return "mounts";
+  if (why.includes("chdir to cwd")) return "workingDir";
+  return why.includes("open /proc/sys/") ? "sysctls" : "command";
 }
 
 /** Resolves to undefined where `promise` fails with this code; other failures stay. */

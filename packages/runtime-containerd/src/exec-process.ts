@@ -169,7 +169,7 @@ function run(
 }
 
 /** runc's words for a program that can't be begun, after which it says why. */
-const notBegun = /(exec: "[^]*?": [^]*?|exec \S+: [^]*?)(?:: unknown)?$/;
+const notBegun = /((?:exec: "|exec \/\S*: |chdir to cwd )[^]*?)(?:: unknown)?$/;
 
 function whyNotRun(error: unknown): string {
   return notBegun.exec((error as Error).message)?.[1] ?? (error as Error).message;

@@ -64,7 +64,9 @@ export function processUser(user: string, groups: readonly string[], { passwd, g
     ...memberOf.flatMap((row) => number(row[2]) ?? []),
     ...groups.map((given) => groupId(given, "groups")),
   ];
-  return { uid, gid, groups: [...new Set(additional)] };
+  // With the main group among them, as in Docker: else a program that gives up its main group would get past files that
+  // this group may not read (CVE-2022-36109, CVE-2023-25173).
+  return { uid, gid, groups: [...new Set([gid, ...additional])] };
 }
 
 /** The kernel's ids end below this, which it takes for "none". */

@@ -49,6 +49,12 @@ const rows: readonly Row[] = [
   ["user, by number", () => ({ user: "7:8" }), "id -u; id -g; id -G", "7\n8\n8"],
   ["groups", () => ({ user: "7:8", groups: ["staff", "99"] }), "id -G", "8 50 99"],
   [
+    "the main group is kept",
+    () => ({ user: "7:8", groups: ["99"] }),
+    "echo $(grep ^Groups: /proc/self/status)",
+    "Groups: 8 99",
+  ],
+  [
     "hostname",
     () => ({ hostname: "burrow" }),
     "hostname; cat /etc/hostname; grep -c burrow /etc/hosts",

@@ -250,10 +250,10 @@ test("users and groups are the image's own, by name or number", async () => {
     "/etc/passwd": "web:x:10:20::/:\nbad:x:::\n\nroot:x:0:0::/:\n",
     "/etc/group": "staff:x:50:web,other\nweb:x:20:\nodd:x:none:web\nwheel:x:1:root\n",
   });
-  expect(processUser("web", [], known)).toEqual({ uid: 10, gid: 20, groups: [50] });
-  expect(processUser("web:staff", ["7"], known)).toEqual({ uid: 10, gid: 50, groups: [7] });
-  expect(processUser("", [], known)).toEqual({ uid: 0, gid: 0, groups: [1] });
-  expect(processUser("99", [], known)).toEqual({ uid: 99, gid: 0, groups: [] });
+  expect(processUser("web", [], known)).toEqual({ uid: 10, gid: 20, groups: [20, 50] });
+  expect(processUser("web:staff", ["7"], known)).toEqual({ uid: 10, gid: 50, groups: [50, 7] });
+  expect(processUser("", [], known)).toEqual({ uid: 0, gid: 0, groups: [0, 1] });
+  expect(processUser("99", [], known)).toEqual({ uid: 99, gid: 0, groups: [0] });
   for (const [user, groups, field] of [
     ["old", [], "user"],
     ["bad", [], "user"],
@@ -263,7 +263,7 @@ test("users and groups are the image's own, by name or number", async () => {
     expect(() => processUser(user, groups, known)).toThrow(
       expect.objectContaining({ failure: { code: "RUNTIME_SPEC_INVALID", field } }),
     );
-  expect(processUser("0", [], await tables({}))).toEqual({ uid: 0, gid: 0, groups: [] });
+  expect(processUser("0", [], await tables({}))).toEqual({ uid: 0, gid: 0, groups: [0] });
 });
 
 test("a table that is no file, too long or a link in a circle is refused by name", async () => {

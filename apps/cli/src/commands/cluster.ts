@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { Errors, Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
@@ -44,7 +45,7 @@ export class ClusterInit extends WarrenCommand {
   static override fieldWords = { "spec.task_pool": "--task-pool", "spec.vip_pool": "--vip-pool" };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(ClusterInit);
+    const { flags, metadata } = await this.parse(ClusterInit);
     if (process.getuid?.() !== 0)
       throw new CommandFailed("a node's daemons make network interfaces and containers: run this as root");
     const folders = foldersOf(flags);
@@ -61,10 +62,12 @@ export class ClusterInit extends WarrenCommand {
     const init = (): Promise<Cluster> =>
       client.clusters.init({ spec }).catch((error: unknown) => {
         if ((runs.manager && runs.worker) || !ApiError.is(error, "API_ALREADY_EXISTS")) throw error;
-        return existing(client);
+        const asked = (name: keyof typeof spec, flag: keyof typeof flags): string =>
+          metadata.flags[flag]?.setFromDefault === true ? "" : spec[name];
+        return existing(client, { taskPool: asked("taskPool", "task-pool"), vipPool: asked("vipPool", "vip-pool") });
       });
     const manager = await startDaemon({ ...folders, name: "manager", flags: daemonFlags.manager });
-    const cluster = await answered(init, manager, deadline);
+    const cluster = await answered(init, manager, deadline, runs.manager ? folders.runDir : undefined);
     process.stdout.write(`${cluster.meta?.id ?? ""}\n`);
     if (flags["manager-only"]) return;
     const before = await lives(client);
@@ -104,21 +107,47 @@ async function lives(client: ApiClient): Promise<ReadonlySet<number>> {
   return new Set(nodes.map(({ description }) => description?.life ?? 0));
 }
 
-async function existing(client: ApiClient): Promise<Cluster> {
+/** @param asked subnets that were named; empty for none. @throws UnitError where the cluster has others */
+async function existing(client: ApiClient, asked: { taskPool: string; vipPool: string }): Promise<Cluster> {
   const { cluster } = await client.clusters.get({});
   if (cluster === undefined) throw new Error("assertion failed: a manager that has a cluster tells it");
+  const { taskPool = "", vipPool = "" } = cluster.spec ?? {};
+  const flags = [
+    ["--task-pool", asked.taskPool, taskPool],
+    ["--vip-pool", asked.vipPool, vipPool],
+  ] as const;
+  for (const [flag, wanted, has] of flags)
+    if (wanted !== "" && wanted !== has)
+      throw new UnitError(`${flag}: the cluster that is here has ${has} and keeps it: leave the flag out`);
   return cluster;
 }
 
-/** Asks until the manager that was just started answers. Its socket has no event to wait on before it is there. */
-async function answered<T>(ask: () => Promise<T>, started: Started, deadline: AbortSignal): Promise<T> {
+/** Longest that a manager which runs may be without its socket, ms: it makes it soon after its start. */
+const socketLimitMs = 10_000;
+
+/**
+ * Asks until the manager answers. Its socket has no event to wait on before it is there.
+ *
+ * @param runDir of one that ran before, whose socket may have been taken away
+ */
+async function answered<T>(
+  ask: () => Promise<T>,
+  started: Started,
+  deadline: AbortSignal,
+  runDir: string | undefined,
+): Promise<T> {
   const over = endOf(started);
+  const late = AbortSignal.timeout(socketLimitMs);
   for (;;) {
     try {
       return await ask();
     } catch (error) {
       if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
       if (over.aborted) throw new CommandFailed(`the manager has ended: see ${logOf(started)}`);
+      if (runDir !== undefined && late.aborted && !existsSync(`${runDir}/manager.sock`))
+        throw new CommandFailed(
+          `the manager runs, but its socket in ${runDir} is gone: end it (kill $(cat ${runDir}/manager.pid)), then repeat`,
+        );
       if (deadline.aborted)
         throw new CommandFailed(`the manager does not answer: see ${logOf(started)}`, { cause: error });
       await delay(systemClock, 50);

@@ -85,6 +85,7 @@ export class WorkerCommand extends DaemonCommand {
       description: "Mirror to ask before the registry itself",
       helpValue: "REGISTRY=URL",
       multiple: true,
+      multipleNonGreedy: true,
     }),
     "image-grace": Flags.string({
       description: "Time after which an unused image is removed",
@@ -100,6 +101,7 @@ export class WorkerCommand extends DaemonCommand {
       description: "Name server for names that are not of this cluster (default: those of /etc/resolv.conf)",
       helpValue: "ADDRESS",
       multiple: true,
+      multipleNonGreedy: true,
     }),
   };
 

@@ -12,7 +12,13 @@ export class NetworkCreate extends WarrenCommand {
   static override summary = "Create a network: only tasks that share one can reach each other.";
   static override args = { name: Args.string({ required: true }) };
   static override flags = {
-    label: Flags.string({ char: "l", multiple: true, description: "Label of the network", helpValue: "KEY=VALUE" }),
+    label: Flags.string({
+      char: "l",
+      multiple: true,
+      multipleNonGreedy: true,
+      description: "Label of the network",
+      helpValue: "KEY=VALUE",
+    }),
   };
   static override fieldWords = { "spec.name": "NAME", "spec.labels": "--label" };
 

@@ -123,8 +123,19 @@ export class NodeUpdate extends NodeChange {
   static override summary = "Change a node's labels.";
   static override args = nodeArg;
   static override flags = {
-    label: Flags.string({ char: "l", multiple: true, description: "Label of the node", helpValue: "KEY=VALUE" }),
-    "label-rm": Flags.string({ multiple: true, description: "Take away a label", helpValue: "KEY" }),
+    label: Flags.string({
+      char: "l",
+      multiple: true,
+      multipleNonGreedy: true,
+      description: "Label of the node",
+      helpValue: "KEY=VALUE",
+    }),
+    "label-rm": Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: "Take away a label",
+      helpValue: "KEY",
+    }),
   };
   static override fieldWords = { "spec.labels": "--label" };
 

@@ -14,7 +14,7 @@ import {
   serviceFieldWords,
   serviceFlags,
 } from "../service/service-flags.ts";
-import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
+import { longestTimerMs, mostCount, parseDuration, UnitError, wholeNumber } from "../units.ts";
 import { CommandFailed, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 interface WaitFlags {
@@ -49,11 +49,16 @@ abstract class ServiceCommand extends WarrenCommand {
     // The watch ends with the judgement, though the next message may be awaited.
     const over = new AbortController();
     const signal = AbortSignal.any([late, this.interrupted, over.signal]);
+    const name = service.spec?.name ?? id;
     const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput(), {
       lastLines: ({ meta }) => lastLines(client, meta?.id ?? ""),
+    }).catch((error: unknown) => {
+      if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
+      throw new CommandFailed(
+        `${error.message}; what was asked for is kept and goes on: 'warren why ${name}' tells more`,
+      );
     });
     over.abort();
-    const name = service.spec?.name ?? id;
     switch (last.kind) {
       case "converged":
         return;
@@ -90,7 +95,7 @@ export class ServiceCreate extends ServiceCommand {
     ...serviceFlags,
     ...noHealthcheckFlag,
     image: Flags.string({ description: "(required) Image to run, such as nginx:1.27", helpValue: "IMAGE" }),
-    replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, helpValue: "N" }),
+    replicas: Flags.integer({ description: "How many tasks", default: 1, min: 0, max: mostCount, helpValue: "N" }),
     ...waitFlags,
   };
 
@@ -127,7 +132,7 @@ export class ServiceUpdate extends ServiceCommand {
     ...serviceFlags,
     ...removalFlags,
     ...noHealthcheckFlag,
-    replicas: Flags.integer({ description: "How many tasks", min: 0, helpValue: "N" }),
+    replicas: Flags.integer({ description: "How many tasks", min: 0, max: mostCount, helpValue: "N" }),
     force: Flags.boolean({ description: "Replace all tasks even if nothing changes" }),
     ...waitFlags,
   };
@@ -169,7 +174,7 @@ export function parseScales(words: readonly string[]): { readonly ref: string; r
     const before = wanted.get(ref);
     if (before !== undefined && before !== Number(replicas))
       throw new UnitError(`'${ref}=${before}' and '${text}' contradict each other: give one of them`);
-    wanted.set(ref, Number(replicas));
+    wanted.set(ref, wholeNumber(replicas ?? ""));
   }
   return [...wanted].map(([ref, replicas]) => ({ ref, replicas }));
 }
@@ -189,6 +194,8 @@ export class ServiceScale extends ServiceCommand {
     const { argv, flags } = await this.parse(ServiceScale);
     const wanted = parseScales(argv as string[]);
     const client = await this.connect(flags.host);
+    // All are looked up first, so that a name that is wrong changes none.
+    for (const { ref } of wanted) await client.services.get({ ref });
     const scaled: Service[] = [];
     for (const request of wanted) scaled.push(await client.services.scale(request));
     for (const service of scaled) await this.converge(service, flags);
@@ -202,6 +209,7 @@ export class ServiceRollback extends ServiceCommand {
     to: Flags.integer({
       description: "Number of the version to return to (default: the last one that completed before)",
       min: 1,
+      max: mostCount,
     }),
     ...waitFlags,
   };
@@ -237,8 +245,10 @@ export class ServiceDelete extends ServiceCommand {
       const signal = AbortSignal.any([late, this.interrupted]);
       const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
       const last = await follow(watch, progressOutput(), { judge: deletion(spec?.name ?? "") });
-      if (last.kind !== "gone")
-        throw new CommandFailed(`${last.text}; it goes on: see 'warren service tasks ${spec?.name ?? ""}'`);
+      if (last.kind === "gone") continue;
+      // Its name leads nowhere any more, but its tasks are still listed.
+      const why = late.aborted ? `not done after ${flags.timeout}` : "no longer watched";
+      throw new CommandFailed(`${last.text}; ${why}, but it goes on: see 'warren task list'`);
     }
   }
 }

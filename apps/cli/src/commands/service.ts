@@ -17,6 +17,7 @@ export class ServiceList extends WarrenCommand {
     label: Flags.string({
       char: "l",
       multiple: true,
+      multipleNonGreedy: true,
       description: "Only services with this label",
       helpValue: "KEY[=VALUE]",
     }),

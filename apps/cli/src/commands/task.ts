@@ -20,8 +20,18 @@ export class TaskList extends WarrenCommand {
   static override summary = "List tasks, and the last ones that ended.";
   static override flags = {
     ...outputFlag,
-    service: Flags.string({ multiple: true, description: "Only tasks of this service", helpValue: "SERVICE" }),
-    node: Flags.string({ multiple: true, description: "Only tasks on this node", helpValue: "NODE" }),
+    service: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: "Only tasks of this service",
+      helpValue: "SERVICE",
+    }),
+    node: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      description: "Only tasks on this node",
+      helpValue: "NODE",
+    }),
   };
 
   async run(): Promise<void> {
@@ -83,6 +93,7 @@ export class TaskExec extends WarrenCommand {
     env: Flags.string({
       char: "e",
       multiple: true,
+      multipleNonGreedy: true,
       description: "Environment variable; NAME alone passes on the value from here",
       helpValue: "NAME=VALUE",
     }),

@@ -141,7 +141,9 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
   const hopeless = [...observed.failures.values()].find(({ count }) => count >= hopelessAfter);
   if (hopeless !== undefined) {
     const which = `${slotName(hopeless.task)} ${hopeless.text}, ${hopeless.count} times in a row`;
-    return { kind: "stopped", text: `${text}; ${which}, and is tried again` };
+    // Where restarts are limited, whether it is depends on what the node counts.
+    const goesOn = (service.spec.task?.restart?.maxAttempts ?? 0) === 0;
+    return { kind: "stopped", text: `${text}; ${which}${goesOn ? ", and is tried again" : ""}` };
   }
   if (running.length + settled.length < wanted || live.length + settled.length !== wanted || rolling) {
     const why = laggard(all, current);
@@ -210,7 +212,8 @@ function laggard(all: readonly Task[], current: readonly Task[]): string | undef
     .at(0);
   const at = `${slotName({ serviceName: slowest.serviceName, slot: slowest.slot })} ${stateName(slowest.status?.state)}`;
   const message = slowest.status?.message ?? "";
-  const before = failed?.status?.message === undefined ? "" : `; the one before: ${failed.status.message}`;
+  const ended = failed?.status?.message;
+  const before = ended === undefined || ended === message ? "" : `; the one before: ${ended}`;
   return `${at}${message === "" ? "" : ` (${message})`}${before}`;
 }
 

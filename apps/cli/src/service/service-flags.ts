@@ -22,7 +22,7 @@ function declare(): AnyFlags {
       ...(options && { options }),
     };
     flags[name] = (
-      multiple ? Flags.string({ ...settings, multiple: true }) : Flags.string(settings)
+      multiple ? Flags.string({ ...settings, multiple: true, multipleNonGreedy: true }) : Flags.string(settings)
     ) as AnyFlags[string];
   }
   for (const [name, { help, char, group }] of Object.entries(switches)) {
@@ -43,6 +43,7 @@ export const removalFlags: AnyFlags = Object.fromEntries(
       helpGroup: "REMOVAL",
       helpValue: value,
       multiple: true,
+      multipleNonGreedy: true,
     }) as unknown as AnyFlags[string],
   ]),
 );
