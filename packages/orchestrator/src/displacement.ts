@@ -10,7 +10,7 @@ import {
   type Constraint,
 } from "@warren/scheduler";
 import { durationText } from "@warren/slot";
-import { isDown, isDrained, nodeName, remainingSince } from "./reading.ts";
+import { isDown, isDrained, nodeName, remainingSteadily } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";
 
 export type Displacement =
@@ -38,14 +38,16 @@ export interface DisplacementInput {
   readonly stopGraceMs: number;
   readonly downGraceMs: number;
   readonly now: number;
+  /** See `ClockSteps`. */
+  readonly steadyMs: number;
 }
 
 export function displacement(lease: Lease, input: DisplacementInput): Displacement {
-  const { node, now } = input;
+  const { node } = input;
   if (lease.nodeId === "" || lease.state === LeaseState.RELEASED) return none;
   if (node === undefined) return { kind: "lost", why: `the node ${lease.nodeId} was removed` };
   if (isDown(node)) {
-    const inMs = remainingSince(node.status?.at, input.downGraceMs, now);
+    const inMs = remainingSteadily(node.status?.at, input.downGraceMs, input);
     return inMs > 0 ? { kind: "grace", inMs } : { kind: "lost", why: `${nodeName(node)} is down` };
   }
   if (lease.state === LeaseState.RELEASING) return lateness(lease, node, input);
@@ -55,9 +57,9 @@ export function displacement(lease: Lease, input: DisplacementInput): Displaceme
 }
 
 /** L11: a node that does not release a lease in time is treated as one that can't be reached. */
-function lateness(lease: Lease, node: Node, { stopGraceMs, now }: DisplacementInput): Displacement {
-  const limitMs = stopGraceMs + releaseSlackMs;
-  const inMs = remainingSince(lease.since, limitMs, now);
+function lateness(lease: Lease, node: Node, input: DisplacementInput): Displacement {
+  const limitMs = input.stopGraceMs + releaseSlackMs;
+  const inMs = remainingSteadily(lease.since, limitMs, input);
   if (inMs > 0) return { kind: "grace", inMs };
   return { kind: "lost", why: `${nodeName(node)} has not released it within ${durationText(limitMs)}` };
 }

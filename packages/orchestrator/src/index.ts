@@ -23,7 +23,7 @@
  * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `next-free.ts`
  *
  * - `control-loop.ts`     what loops are: snapshot and watch, full pass, a step for each event
- * - `reading.ts`          pure readings of nodes, services and times
+ * - `reading.ts`          pure readings of nodes, services and times; `clock-steps.ts` whether the wall clock was set
  */
 export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } from "./orchestrator.ts";
 export type { StoreAccess } from "./control-loop.ts";

@@ -68,6 +68,18 @@ export function remaining(since: number, delayMs: number, now: number): number {
   return left <= 0 || left > 2 * delayMs ? 0 : left;
 }
 
+/**
+ * As `remainingSince`, of a wait that ends in taking something away: it lasts until the clock has also gone on without a
+ * step for as long, in this term (see `ClockSteps`).
+ */
+export function remainingSteadily(
+  since: Date | undefined,
+  delayMs: number,
+  { now, steadyMs }: { readonly now: number; readonly steadyMs: number },
+): number {
+  return Math.max(remainingSince(since, delayMs, now), delayMs - steadyMs, 0);
+}
+
 /** As `remaining`, for a stored time; nothing is left of a wait that has no beginning. */
 export function remainingSince(since: Date | undefined, delayMs: number, now: number): number {
   return since === undefined ? 0 : remaining(since.getTime(), delayMs, now);

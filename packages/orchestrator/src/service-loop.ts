@@ -7,6 +7,7 @@ import { idOf, serviceOfSlot, stateOf } from "@warren/api/model";
 import type { Clock, Logger, Random } from "@warren/std";
 import type { StoreChange, Transaction, View } from "@warren/store";
 import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
+import { ClockSteps } from "./clock-steps.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { roleOf } from "./scheduling-input.ts";
@@ -21,6 +22,7 @@ export function serviceReconciler(
   }: { readonly clock: Clock; readonly random: Random; readonly allocator: Allocator; readonly log: Logger },
   options: ResolvedOptions,
 ): Reconciler {
+  const steps = new ClockSteps(clock);
   return {
     name: "services",
     tables: ["services", "deletedServices", "slots", "tasks", "nodes", "managers", "clusters"],
@@ -46,6 +48,7 @@ export function serviceReconciler(
         downGraceMs: options.downGraceMs,
         budget,
         now: clock.now(),
+        steadyMs: steps.steadyMs(),
         epoch: tx.epoch,
         random,
       });

@@ -56,6 +56,8 @@ export interface ServiceSituation {
   /** Writes after which the rest is left to the next pass. */
   readonly budget: number;
   readonly now: number;
+  /** How long wall time has gone on without a step, ms: see `ClockSteps`. */
+  readonly steadyMs: number;
   /** Of the command that the plan becomes. */
   readonly epoch: Epoch;
   readonly random: Random;
@@ -151,7 +153,7 @@ function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | 
 }
 
 function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
-  const { versions, slots, nodeOf, roleOf, downGraceMs, now } = situation;
+  const { versions, slots, nodeOf, roleOf, downGraceMs, now, steadyMs } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
   const base = memo((lease: Lease): Displacement => {
@@ -164,6 +166,7 @@ function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
       stopGraceMs: version?.task?.container?.stopGraceMs ?? defaultStopGraceMs,
       downGraceMs,
       now,
+      steadyMs,
     });
   });
   const crowded = crowdedOut(slots, wanted, versionOf, (lease) => base(lease).kind === "none");

@@ -341,6 +341,26 @@ test("L11: a node that has not released by its stop grace and 30 s is named, and
   await world.stopLeading();
 });
 
+test("L2: a wall clock that is set an hour on, or back, makes no release late", async () => {
+  for (const step of [3_600_000, -3_600_000]) {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 1, { task: { container: { stopGraceMs: 5_000 } } });
+    const old = world.running("web")[0]!;
+    world.stubborn.add(old.meta!.id);
+    await world.setAvailability(old.nodeId, Availability.DRAIN);
+    await world.advance(2_000);
+    world.clock.jump(step);
+    // The service is looked at again.
+    await world.update("web", (spec) => void (spec.labels = { step: String(step) }));
+    await world.advance(30_000);
+    expect(world.running("web")).toHaveLength(0);
+    // What is really late is so all the same.
+    await world.advance(40_000);
+    expect(world.running("web")).toHaveLength(1);
+    await world.stopLeading();
+  }
+});
+
 test("L7: a reboot is no failure, and uses up no attempt", async () => {
   const world = await SimulatedCluster.start(1);
   await world.create("web", 1, { task: { restart: { condition: 1, maxAttempts: 1 } } });

@@ -143,6 +143,7 @@ test("a pass over a service whose version is not there changes nothing", () => {
     downGraceMs: 0,
     budget: 10,
     now: 0,
+    steadyMs: 0,
     epoch: { reign: 1, index: 1 },
     random: seededRandom(1),
   });
