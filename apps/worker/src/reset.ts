@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openLevelState, recordedNetwork } from "@warren/agent";
+import { defaultTaskPool, defaultVipPool } from "@warren/api/model";
 import { openContainerd } from "@warren/runtime-containerd";
 import { noMetrics, silentLogger, systemClock, systemRandom } from "@warren/std";
 import { containerdOptions, workerFolders } from "./folders.ts";
@@ -18,7 +19,7 @@ export interface ResetOptions extends Pick<
 }
 
 /** The default pools of a cluster; the subnet is of no node. */
-const anyNetwork = { nodeSubnet: "10.77.0.0/24", taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16" };
+const anyNetwork = { nodeSubnet: "10.77.0.0/24", taskPool: defaultTaskPool, vipPool: defaultVipPool };
 
 /**
  * Removes containers, images, interfaces, rules and the worker's record. It must have ended. Begun again after a break

@@ -7,6 +7,7 @@
  */
 import { abortable, Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import type { NodeDescription, SessionMessage, SessionRequest } from "@warren/api";
+import { defaultTaskPool, defaultVipPool } from "@warren/api/model";
 import { StoreError, type Store, type StoreChange, type StoreTerm, type Transaction } from "@warren/store";
 
 import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, silent, superseded } from "./errors.ts";
@@ -15,10 +16,6 @@ import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";
 import { checkSessionRequest, fallSilent, register, removalOf, setUnknown, spokenLevel } from "./node-status.ts";
 import type { DispatcherOptions } from "./options.ts";
-
-/** As `ClusterSpec` has them. */
-const defaultTaskPool = "10.77.0.0/16";
-const defaultVipPool = "10.96.0.0/16";
 
 /** Nodes that one transaction writes, so that a command's size is bounded, whatever labels they have. */
 const nodesPerCommand = 100;

@@ -14,15 +14,12 @@ import {
   type Service,
   type ServiceEndpoint,
 } from "@warren/api";
-import { idOf } from "@warren/api/model";
+import { defaultTaskPool, defaultVipPool, idOf } from "@warren/api/model";
 import { ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
 import { nextFree } from "./next-free.ts";
 import { remainingSince } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
-
-export const defaultTaskPool = "10.77.0.0/16";
-export const defaultVipPool = "10.96.0.0/16";
 
 /** Ports that are chosen where none is asked for; both ends included. */
 export const chosenPorts = { first: 30_000, last: 32_767 } as const;

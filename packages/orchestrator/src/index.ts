@@ -29,5 +29,4 @@ export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } f
 export type { StoreAccess } from "./control-loop.ts";
 export type { OrchestratorOptions } from "./options.ts";
 export { OrchestratorError, type OrchestratorFailure } from "./errors.ts";
-export { defaultTaskPool, defaultVipPool } from "./allocator.ts";
 export { defaultMonitorMs, defaultParallelism } from "./rollout.ts";

@@ -3,6 +3,7 @@ import { rm, rmdir } from "node:fs/promises";
 import { Errors, Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { defaultTaskPool, defaultVipPool } from "@warren/api/model";
 import { toJson } from "../json.ts";
 import { delay, systemClock } from "@warren/std";
 import { isRunning, lockData, startDaemon, stopDaemon, type Started } from "../daemons.ts";
@@ -25,12 +26,12 @@ export class ClusterInit extends WarrenCommand {
     "task-pool": Flags.string({
       description: "IPv4 subnet for tasks; each node gets a /24 of it",
       helpValue: "SUBNET",
-      default: "10.77.0.0/16",
+      default: defaultTaskPool,
     }),
     "vip-pool": Flags.string({
       description: "IPv4 subnet for the addresses of services",
       helpValue: "SUBNET",
-      default: "10.96.0.0/16",
+      default: defaultVipPool,
     }),
     "manager-flags": Flags.string({
       description: "Flags that the manager has from now on, as one text: see 'warren manager --help'",

@@ -6,9 +6,11 @@
  * - `task.ts`       states of tasks
  * - `assignment.ts` the table of kinds of assignments, and their digests
  * - `level.ts`      the level of formats
+ * - `pools.ts`      default subnets of tasks and services
  */
 export * from "./keys.ts";
 export * from "./lease.ts";
 export * from "./task.ts";
 export * from "./assignment.ts";
 export * from "./level.ts";
+export * from "./pools.ts";

@@ -6,6 +6,7 @@ import type { ClusterSpec } from "../generated/warren/v1/cluster.ts";
 import type { RegistryAuth } from "../generated/warren/v1/container.ts";
 import type { NetworkSpec } from "../generated/warren/v1/network.ts";
 import { NodeSpec_Availability, type NodeSpec } from "../generated/warren/v1/node.ts";
+import { defaultTaskPool, defaultVipPool } from "../model/pools.ts";
 import { choice, labels, name, quoted, whole } from "./fields.ts";
 import { limits } from "./limits.ts";
 import { registryAuth } from "./task.ts";
@@ -43,8 +44,8 @@ const pool = (fallback: string): z.ZodPreprocess<z.ZodString> =>
 
 const cluster: z.ZodType<ClusterSpec> = crossRule(
   z.object({
-    taskPool: pool("10.77.0.0/16"),
-    vipPool: pool("10.96.0.0/16"),
+    taskPool: pool(defaultTaskPool),
+    vipPool: pool(defaultVipPool),
     taskHistory: whole(0, limits.taskHistory).default(5),
   }),
   ({ taskPool, vipPool }, fault) => {
