@@ -1,6 +1,6 @@
 /**
- * A daemon's own flags, `NAME.flags` in the data directory: written by `cluster init`, read by the daemon at each start,
- * whoever starts it. So they hold with systemd and without, and after a reboot.
+ * A daemon's own flags, `NAME.flags` in the data directory: written by `cluster init`, read by the daemon at each start.
+ * So they hold with systemd and without, and after a reboot.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -17,7 +17,7 @@ import { ApiError } from "@warren/api";
 
 const blank = ServiceSpec.fromPartial({ name: "web", task: { container: { image: "nginx" } } });
 
-/** The spec as a manager would take it, or the sentence that refuses it, whoever says it. */
+/** The spec as a manager would take it, or the refusal's text, of the command line or of the API's check. */
 function outcome(flags: Readonly<Record<string, unknown>>, before: ServiceSpec = blank): ServiceSpec | string {
   try {
     return checkServiceSpec(applyServiceFlags(before, flags, undefined));

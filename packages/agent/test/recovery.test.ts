@@ -279,7 +279,7 @@ test("containers of another node, which this machine was before, go on until man
   await world.pass(60_000);
   expect(world.manager.nodeId).not.toBe(nodeId);
   expect(world.running()).toEqual([t1.task]);
-  // Its address is the other node's, whoever has it now.
+  // Its address belongs to the other node, which may have given it to another task.
   expect(world.network.serving("svc")).toEqual([]);
   expect(world.network.attached.size).toBe(0);
   world.manager.mute = false;

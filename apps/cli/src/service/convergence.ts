@@ -159,7 +159,7 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
   return watched(observed, running, service, text, now);
 }
 
-/** All is up: done, unless some have not run for long enough to be told from those that end at once. */
+/** All tasks run: done once each has run for the monitor, since one that ends at once runs for a moment too. */
 function watched(observed: Observed, running: readonly Task[], service: Service, text: string, now: number): Progress {
   const monitorMs = service.spec?.update?.monitorMs ?? 0;
   const isChecked = service.spec?.task?.container?.healthCheck !== undefined;

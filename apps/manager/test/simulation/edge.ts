@@ -101,7 +101,7 @@ export class Edge {
     return this.machine.containers.get(containerId)?.spec.labels?.[`warren.${name}`] ?? "";
   }
 
-  /** What its program is told to do: see `fakeProgram`. */
+  /** The arguments of its program: see `fakeProgram`. */
   args(containerId: string): readonly string[] {
     return this.machine.containers.get(containerId)?.spec.args ?? [];
   }

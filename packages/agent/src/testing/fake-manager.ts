@@ -274,7 +274,7 @@ export class FakeManager {
     return change;
   }
 
-  /** As a manager has it whom nobody has told a record anew. */
+  /** The slot's record as the manager has it stored. */
   #known(key: string): { readonly record: SlotRecord | undefined; readonly settled: string } {
     return { record: this.#recordOf(key), settled: this.#settled.get(key) ?? "" };
   }

@@ -1,4 +1,4 @@
-/** A copy of a directory's log that may be opened: LevelDB takes a lock and writes when it opens, whoever else does. */
+/** A copy of a directory's log that may be opened: LevelDB locks a directory that it opens, and writes to it. */
 import { constants } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";

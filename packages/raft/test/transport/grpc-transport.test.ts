@@ -164,7 +164,7 @@ test("a snapshot that is announced in another member's name is refused", async (
 });
 
 test("a snapshot that is on its way ends when its sender closes", async () => {
-  // Time stands still: whoever waits for a reply, waits for ever.
+  // Time stands still, so a wait for a reply has no time-out.
   const [one, two] = [await start(1, { clock: new FakeClock() }), await start(2)];
   one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => two.received.length > 0);
@@ -188,7 +188,7 @@ test("a member that waits to call another again calls at once when the other cal
     if (two === undefined) throw new Error("nobody is there");
     return connect(Number(at(2, two).address.split(":")[1]), "127.0.0.1");
   };
-  // Time stands still: whoever waits, waits for ever.
+  // Time stands still, so no wait times out.
   const one = await start(1, { dial, clock: new FakeClock() });
   one.transport.setPeers([{ id: 2, address: "not-yet" }]);
   await until("the first call failed", () => one.unreachable.length > 0);

@@ -87,7 +87,7 @@ function loseRecord(record: JournalRecord | undefined, image: LogImage, { files 
   return true;
 }
 
-/** The last record, damaged, can't be told from one that was never finished. */
+/** The last record, damaged, looks the same as one whose write never finished. */
 function isLast({ number }: JournalRecord, image: LogImage): boolean {
   return image.needed().at(-1)?.number === number;
 }
@@ -112,7 +112,7 @@ function loseTail(image: LogImage, { store, files }: DamagedParts): boolean {
   const whole = journal.data;
   for (const record of records.slice(from)) wipeRecord(record, files);
   if (new LogImage(store.pairs, journal.data).state().last < named) return true;
-  // The marker lags behind: nobody could tell.
+  // The marker is older than the record, so the loss would go unnoticed.
   journal.data = whole;
   return false;
 }
