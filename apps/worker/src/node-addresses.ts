@@ -4,6 +4,7 @@ import { isIPv4 } from "node:net";
 import { hostname } from "node:os";
 import { namesOfNode } from "@warren/dns";
 import type { Netlink } from "@warren/netlink-napi";
+import type { Logger } from "@warren/std";
 
 /** The node, as each of its tasks has it; no port is published there. */
 export const gateway = "169.254.1.1";
@@ -17,8 +18,14 @@ export interface NodeAddresses {
   close(): void;
 }
 
-/** Follows the node's addresses. */
-export async function watchAddresses(netlink: Pick<Netlink, "links" | "addresses" | "watch">): Promise<NodeAddresses> {
+/** Follows the node's addresses. Where they can't be read after a change, the last that are known stay, and it is logged. */
+export async function watchAddresses({
+  netlink,
+  log,
+}: {
+  readonly netlink: Pick<Netlink, "links" | "addresses" | "watch">;
+  readonly log: Logger;
+}): Promise<NodeAddresses> {
   let current: readonly string[] = [gateway];
   const read = async (): Promise<void> => {
     const links = new Map((await netlink.links()).map(({ index, name }) => [index, name]));
@@ -28,8 +35,9 @@ export async function watchAddresses(netlink: Pick<Netlink, "links" | "addresses
       .filter((address) => isIPv4(address) && !/^(?:127|169\.254)\./.test(address));
     current = found.length === 0 ? [gateway] : [...new Set(found)];
   };
-  // The last that are known stay where they can't be read.
-  const watch = netlink.watch(["address"], () => void read().catch(() => undefined));
+  const watch = netlink.watch(["address"], () => {
+    read().catch((error: unknown) => log.warn("the node's addresses could not be read", { error }));
+  });
   await read();
   return {
     get current() {

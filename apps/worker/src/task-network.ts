@@ -77,7 +77,7 @@ export class NodeTaskNetwork implements TaskNetwork {
         expected.map(attachRequest),
       );
       const names = new ServiceNames({ clientNetworks: (address) => this.#clients.get(address)?.networks ?? [] });
-      const nodeAddresses = await watchAddresses(netlink);
+      const nodeAddresses = await watchAddresses({ netlink, log });
       const reverseSubnets = [settings.taskPool, settings.vipPool];
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
