@@ -11,6 +11,6 @@ export async function relayImage(
 ): Promise<void> {
   const { digest, source } = await runtime.resolveImage(image, { signal, ...(auth !== undefined && { auth }) });
   const because = source.kind === "local" ? source.because : undefined;
-  const fromStoreSince = because === undefined ? "" : errorText(because);
-  await relay.send({ $case: "image", value: { digest, fromStoreSince } });
+  const localReason = because === undefined ? "" : errorText(because);
+  await relay.send({ $case: "image", value: { digest, localReason } });
 }

@@ -362,12 +362,12 @@ test("an image reference is resolved by this node's registries; a local result h
     relay(world, { $case: "image", value: { image: ref, auth: undefined } });
   const first = await ask("registry.example/app:2");
   await first.ended;
-  expect(answers(first)).toMatchObject([{ digest, fromStoreSince: "" }]);
+  expect(answers(first)).toMatchObject([{ digest, localReason: "" }]);
   world.machine.fail("resolveImage", { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: "registry.example" });
   const here = await ask(image);
   await here.ended;
   expect(answers(here)).toMatchObject([{ digest: world.machine.publish(image).digest }]);
-  expect((answers(here)[0] as { fromStoreSince: string }).fromStoreSince).not.toBe("");
+  expect((answers(here)[0] as { localReason: string }).localReason).not.toBe("");
   const missing = await ask("registry.example/none:1");
   await missing.ended;
   expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });

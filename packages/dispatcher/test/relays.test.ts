@@ -369,8 +369,8 @@ describe("an image", () => {
     const { relayId, what } = await asked(worker);
     expect(what).toMatchObject({ $case: "image", value: { image: "nginx:1.27", auth: { username: "u" } } });
     const node = new NodeSide(h, worker, relayId);
-    node.send({ $case: "image", value: { digest: "sha256:1", fromStoreSince: "" } });
-    expect(await answer).toMatchObject({ digest: "sha256:1", fromStoreSince: "" });
+    node.send({ $case: "image", value: { digest: "sha256:1", localReason: "" } });
+    expect(await answer).toMatchObject({ digest: "sha256:1", localReason: "" });
     expect(await node.down.ended).toBe("ended");
   });
 
