@@ -25,7 +25,7 @@ export interface LeaseContext {
   mayFollow(key: string): boolean;
   /** Notified when a result of the other methods may have changed. */
   readonly changes: Changes;
-  /** Whether the released lease can be removed from the record: a manager has stored its release, or never will. */
+  /** Whether the record can drop the released lease: it is unassigned, and its release stored or of no interest. */
   isForgotten(key: string): boolean;
 }
 

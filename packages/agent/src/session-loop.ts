@@ -26,7 +26,7 @@ export interface SessionHandlers {
   readonly lastApplied: () => Point | undefined;
   /** Digests of the assigned objects, in ascending order. */
   readonly held: () => Buffer;
-  /** Called with each message of a session that carries the node. */
+  /** Called with each message that carries the node, unless the manager has lost history. */
   readonly onNode: (message: SessionMessage) => void;
   /** Applies a message. False: it is stale or does not follow its predecessor, and the stream is opened again. */
   readonly onAssignments: (message: AssignmentsMessage) => boolean;
