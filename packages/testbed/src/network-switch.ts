@@ -22,7 +22,7 @@ export interface Slow {
 
 /** The switch's own address, where the registry listens; the hosts' default route leads to it, and no further. */
 export const switchAddress = "198.18.0.1";
-/** 198.18.0.0/15 is for benchmarks of devices (RFC 2544): nobody's network. */
+/** 198.18.0.0/15 is reserved for benchmarks of devices (RFC 2544). */
 const prefixLength = 24;
 
 /** The address of the host with this number, from 1. */
