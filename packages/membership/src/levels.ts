@@ -33,13 +33,13 @@ export async function introduce(store: Pick<Store, "update">, introduction: Intr
   });
 }
 
-/** Introduces a manager again once its machine has become a node, or another one; in its term. */
+/** Introduces a manager again once its machine has become a node, or another one; in its term. @param failed as in LeaderWork */
 export function keepIntroduced(
   store: Pick<Store, "watch" | "view" | "update">,
   introduction: Introduction,
-  log: Logger,
+  failed: (error: unknown) => void,
 ): AsyncDisposable {
-  const group = new TaskGroup(logFailures(log));
+  const group = new TaskGroup((_name, error) => failed(error));
   group.run("introduction", async (signal) => {
     const follow = async (): Promise<void> => {
       const id = introduction.nodeId();

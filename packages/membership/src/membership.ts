@@ -2,11 +2,11 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RaftNode } from "@warren/raft";
 import { newId, serially, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { raftProposer, Store, StoreStateMachine, type StoreTerm } from "@warren/store";
+import { raftProposer, Store, StoreStateMachine } from "@warren/store";
 import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
-import { whileLeading } from "./leader-work.ts";
+import { whileLeading, type LeaderWork } from "./leader-work.ts";
 import { followActiveLevel, introduce, keepIntroduced } from "./levels.ts";
 
 /** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
@@ -30,9 +30,6 @@ export type Part<W> =
   /** It belongs to a cluster and can't act as a member until an operator acts; the error has the reason and the remedy. */
   | { readonly kind: "locked"; readonly error: MembershipError }
   | { readonly kind: "member"; readonly member: Member<W> };
-
-/** Starts a leader's work for one term. */
-export type LeaderWork = (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
 
 export interface MembershipDependencies<W> {
   readonly clock: Clock;
@@ -128,12 +125,12 @@ export class Membership<W> implements AsyncDisposable {
     const led = Promise.withResolvers<void>();
     const { clusterId, managerId } = identity;
     const introduction = { managerId, nodeId, version };
-    const start: LeaderWork = async (term, signal) => {
+    const start: LeaderWork = async (term, signal, failed) => {
       led.resolve();
       await introduce(store, introduction);
       await using work = new AsyncDisposableStack();
-      work.use(keepIntroduced(store, introduction, log));
-      work.use(await lead(term, signal));
+      work.use(keepIntroduced(store, introduction, failed));
+      work.use(await lead(term, signal, failed));
       return work.move();
     };
     const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);

@@ -49,7 +49,7 @@ test("a manager stands under its machine's node id from when that is a node, and
   await introduce(store, introduction);
   expect(managers()).toEqual(["own"]);
   {
-    await using _kept = keepIntroduced(store, introduction, new RecordingLogger());
+    await using _kept = keepIntroduced(store, introduction, () => expect.unreachable());
     nodeId = "n1";
     await store.update((tx) => tx.create("nodes", Node.create({ meta: meta("n1") })));
     await until("it stands under its node's id", () => store.view().get("managers", "n1") !== undefined);
@@ -63,4 +63,20 @@ test("a manager stands under its machine's node id from when that is a node, and
   nodeId = "n2";
   await introduce(store, introduction);
   expect(managers()).toEqual(["n2"]);
+});
+
+test("a manager that can't be introduced under its node's id passes the failure on, so that the term's work starts again", async () => {
+  const { store, proposer } = memoryStore();
+  let nodeId: string | undefined;
+  const introduction = { managerId: "own", nodeId: () => nodeId, version: "1" };
+  await introduce(store, introduction);
+  const failures: unknown[] = [];
+  await using _kept = keepIntroduced(store, introduction, (error) => failures.push(error));
+  nodeId = "n1";
+  await store.update((tx) => {
+    tx.create("nodes", Node.create({ meta: meta("n1") }));
+    queueMicrotask(() => proposer.failNext("unavailable")); // Of what is proposed after this.
+  });
+  await until("it has failed", () => failures.length > 0);
+  expect(failures).toMatchObject([{ code: "STORE_UNAVAILABLE" }]);
 });

@@ -1,8 +1,8 @@
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ListTasksResponse, Task, TaskState, type Service } from "@warren/api";
+import { ApiError, ListTasksResponse, Task, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "../json.ts";
-import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
+import { compareSlotKeys, isMeantToRun, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
 import { pages } from "../pages.ts";
@@ -172,7 +172,7 @@ async function execTarget(client: ApiClient, ref: string): Promise<string> {
     (answer) => answer.tasks,
   );
   const [first] = tasks
-    .filter((task) => task.current && task.desiredState <= TaskState.RUNNING && isRunning(task))
+    .filter((task) => isMeantToRun(task) && isRunning(task))
     .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
   if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
   process.stderr.write(`in ${slotName(first)}\n`);
