@@ -42,7 +42,11 @@ export function explainService(view: View, service: Service): ExplainResponse {
   const tasks = Map.groupBy(view.find("tasks", "service", idOf(service)), ({ slotId }) => slotId);
   const slots = view.find("slots", "service", idOf(service)).toSorted((a, b) => compareSlotKeys(a.key, b.key));
   const nodes = new Set([...tasks.values()].flat().map(({ nodeId }) => nodeId));
-  const reasons = [...ofService(service, slots), ...ofNodes(view, idOf(service), nodes)];
+  const reasons = [
+    ...ofService(service, slots),
+    ...ofNodes(view, idOf(service), nodes),
+    ...ofDoubtfulNodes(view, [...tasks.values()].flat()),
+  ];
   for (const slot of slots) {
     const history = tasks.get(idOf(slot)) ?? [];
     const newest = newestTask(history);
@@ -71,6 +75,7 @@ export function explainTask(view: View, task: Task): ExplainResponse {
     reasons: inOrder([
       ...ofSlot(view, view.get("slots", task.slotId), history),
       ...ofNodes(view, task.serviceId, new Set([task.nodeId])),
+      ...ofDoubtfulNodes(view, [task]),
     ]),
   };
 }
@@ -78,7 +83,7 @@ export function explainTask(view: View, task: Task): ExplainResponse {
 function taskText(view: View, task: Task, where: string): string {
   if (hasEnded(task)) return `${endText(task)}${where}`;
   if (!isWanted(view, task)) return `is ${taskStateText(stateOf(task))}${where} and told to stop`;
-  return isRunning(task) ? `runs${where}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
+  return isRunning(task) ? `runs${where}${doubtText(view, [task])}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
 }
 
 function serviceSummary(view: View, service: Service): string {
@@ -98,8 +103,10 @@ function serviceSummary(view: View, service: Service): string {
     const why = update === "" ? ": its update is under way" : update;
     return `${name} runs ${running} of ${desired}, ${updated} of them as asked for${why}`;
   }
-  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update || moveText(view, service)}`;
-  return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
+  const doubt = doubtText(view, view.find("tasks", "service", idOf(service)));
+  if (waiting === "")
+    return `${name} runs as asked for: ${running} of ${desired}${update || moveText(view, service)}${doubt}`;
+  return `${name} runs ${running} of ${desired}; ${waiting}${update}${doubt}`;
 }
 
 /** Of the first slot whose task runs where it should not stay, and has no other place; empty where there is none. */
@@ -155,6 +162,32 @@ function* ofNodes(view: View, serviceId: string, withTasks: ReadonlySet<string>)
       if (!serviceIds.includes(serviceId) && !(everyTask && withTasks.has(idOf(node)))) continue;
       yield { at: since, taskId: "", slot: undefined, text: `on ${nodeName(node)}: ${message}`, remedy };
     }
+  }
+}
+
+/** Nodes that are not known to be up, on which tasks run as they last reported. */
+function doubtfulNodes(view: View, tasks: readonly Task[]): readonly Node[] {
+  const ids = new Set(tasks.filter((task) => runsAsWanted(view, task)).map(({ nodeId }) => nodeId));
+  return [...ids]
+    .map((id) => view.get("nodes", id))
+    .filter((node) => node !== undefined && node.status?.state !== NodeStatus_State.READY) as Node[];
+}
+
+/** What a count of running tasks is worth; empty where all their nodes are up. */
+function doubtText(view: View, tasks: readonly Task[]): string {
+  const names = doubtfulNodes(view, tasks).map(nodeName);
+  return names.length === 0 ? "" : `, as ${names.join(" and ")} last reported`;
+}
+
+function* ofDoubtfulNodes(view: View, tasks: readonly Task[]): Iterable<Reason> {
+  for (const node of doubtfulNodes(view, tasks)) {
+    const { state, message = "", at } = node.status ?? {};
+    const isDown = state === NodeStatus_State.DOWN;
+    const text = `${nodeName(node)} is ${isDown ? "down" : "not known to be up"}${message === "" ? "" : `: ${message}`}`;
+    const remedy = isDown
+      ? "bring the node back, or wait: its tasks are replaced elsewhere"
+      : "see it: warren node list";
+    yield { at, taskId: "", slot: undefined, text, remedy };
   }
 }
 

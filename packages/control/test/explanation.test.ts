@@ -57,6 +57,36 @@ describe("why", () => {
     expect(JSON.stringify(await reasons(other.meta?.id ?? ""))).not.toContain("FIREWALL");
   });
 
+  it("what runs on a node that is not known to be up is as the node last reported, and why is said", async () => {
+    const world = await control();
+    const serviceId = await service(world, 2);
+    const [up, down] = [await addNode(world, "edge-1"), await addNode(world, "edge-2")];
+    const status = { state: TaskState.RUNNING, at: at(1) };
+    await addTask(world, { serviceId, nodeId: up, status });
+    const task = await addTask(world, { serviceId, nodeId: down, slot: 2, status });
+    const becomes = (state: NodeStatus_State, message: string): Promise<void> =>
+      world.store.update((tx) => {
+        tx.update("nodes", { ...tx.resolve("nodes", down), status: { state, message, at: at(9) } });
+      });
+    const why = async (ref: string): Promise<[string, unknown]> => {
+      const { summary, reasons } = await world.client.services.explain({ ref });
+      return [summary, reasons.map(({ text }) => text)];
+    };
+    await becomes(NodeStatus_State.DOWN, "no heartbeat for 16.5 s");
+    expect(await why("web")).toEqual([
+      "service web runs as asked for: 2 of 2, as edge-2 last reported",
+      ["edge-2 is down: no heartbeat for 16.5 s"],
+    ]);
+    await becomes(NodeStatus_State.UNKNOWN, "gets no assignments");
+    expect((await why("web"))[1]).toEqual(["edge-2 is not known to be up: gets no assignments"]);
+    expect(await why(task)).toEqual([
+      "task web.2 runs on edge-2, as edge-2 last reported",
+      ["runs on edge-2", "edge-2 is not known to be up: gets no assignments"],
+    ]);
+    await becomes(NodeStatus_State.READY, "");
+    expect(await why("web")).toEqual(["service web runs as asked for: 2 of 2", []]);
+  });
+
   it("a slot that fails tells its ends, the newest three, with what would help", async () => {
     const world = await control();
     const serviceId = await service(world, 1);
