@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClustersDefinition, type Cluster } from "@warren/api";
 import { level, minLevel } from "@warren/api/model";
-import { bindToMember, Membership, memberOf, type Part } from "@warren/membership";
-import { noMetrics, systemClock, systemRandom } from "@warren/std";
-import { RecordingLogger, until } from "@warren/std/testing";
+import { bindToMember, leadershipOf, Membership, memberOf, type Part } from "@warren/membership";
+import { noMetrics, systemClock, systemRandom, type Metrics } from "@warren/std";
+import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 
 type Work = { readonly started: () => number };
@@ -16,13 +16,13 @@ async function folder(): Promise<string> {
   return join(path, "manager");
 }
 
-async function open(directory: string): Promise<Membership<Work>> {
+async function open(directory: string, metrics: Metrics = noMetrics): Promise<Membership<Work>> {
   let started = 0;
   const dependencies = {
     clock: systemClock,
     random: systemRandom,
     log: new RecordingLogger(),
-    metrics: noMetrics,
+    metrics,
     version: "1.2.3",
   };
   const membership = await Membership.open<Work>(
@@ -169,6 +169,23 @@ describe("a manager's part", () => {
       }
     }
   }, 60_000);
+});
+
+describe("the barrier of reads", () => {
+  it("is passed by a lone manager without a write to its disk, and is none where there is no member", async () => {
+    const metrics = new RecordingMetrics();
+    const membership = await open(await folder(), metrics);
+    const { barrier } = leadershipOf(membership);
+    expect(barrier()).toBeUndefined();
+    await membership.found(async () => undefined);
+    const { store } = memberOf(membership.part);
+    await until("it has written its own row", () => store.view().list("managers").length === 1);
+    const writes = (): unknown => metrics.values.get("warren_raft_log_writes_total");
+    const before = writes();
+    expect(before).toBeGreaterThan(0);
+    for (let n = 0; n < 100; n++) await barrier();
+    expect(writes()).toBe(before);
+  });
 });
 
 describe("services", () => {
