@@ -4,7 +4,7 @@
  * - `membership.ts`    Membership, Part, Member: opening, founding, closing
  * - `serve.ts`         bindToMember, memberOf: services bound once; leadershipOf: the barrier of their reads
  * - `leader-work.ts`   whileLeading: work that begins and ends with a term
- * - `levels.ts`        the levels of its program, as stored in the cluster
+ * - `levels.ts`        the levels of the managers' programs, as stored in the cluster
  * - `consensus.ts`     this manager's member of the Raft group
  * - `identity-file.ts` which cluster it belongs to
  * - `errors.ts`        MembershipError and its codes
