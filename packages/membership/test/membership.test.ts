@@ -8,6 +8,8 @@ import { noMetrics, systemClock, systemRandom, type Metrics } from "@warren/std"
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 
+import { readIdentity, writeIdentity, type Identity } from "../src/identity-file.ts";
+
 type Work = { readonly started: () => number };
 
 async function folder(): Promise<string> {
@@ -84,6 +86,22 @@ describe("a manager's part", () => {
     await first[Symbol.asyncDispose]();
     await rm(join(directory, "raft"), { recursive: true });
     expect(await founded(directory)).toBe(clusterId);
+  });
+
+  it("keeps what a later program wrote to its identity, and does not take it for damaged", async () => {
+    const directory = await folder();
+    const path = join(directory, "identity.json");
+    const later: Identity & { readonly zone: string } = {
+      clusterId: "c1",
+      managerId: "m1",
+      phase: "founding",
+      zone: "attic",
+    };
+    await writeIdentity(path, later);
+    expect(await founded(directory)).toBe("c1");
+    expect(await readIdentity(path)).toEqual({ ...later, phase: "member" });
+    await writeFile(path, (await readFile(path, "utf8")).replace("attic", "cellar"));
+    expect((await open(directory)).part).toMatchObject({ error: { code: "MEMBERSHIP_IDENTITY_DAMAGED" } });
   });
 
   it("is locked where the log of its cluster is missing, and founds no new one", async () => {
