@@ -1,5 +1,6 @@
 /** Every level from `minLevel` on is read, as its fixtures say; what is above is refused by name; nothing unknown is lost. */
 import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 
 import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
@@ -22,11 +23,11 @@ import { identityKey, stateKey } from "../../src/storage/keys.ts";
 import { seal, unseal } from "../../src/storage/record.ts";
 import { programs } from "../../src/testing/simulation/programs.ts";
 import { KeyValueMachine, put } from "../node/key-value-machine.ts";
-import { expectedDirectory, readFixtures, restoreDirectory } from "./fixtures.ts";
-import { asJson, makeSamples, readDirectory, readSample } from "./samples.ts";
+import { expectedDirectory, readFixtures, restoreDirectory } from "../fixtures/fixtures.ts";
+import { asJson, makeSamples, readDirectory, readSample } from "../fixtures/samples.ts";
 
 test("there are fixtures of every level that this program reads, and of no other", async () => {
-  const folders = (await readdir(import.meta.dirname)).filter((name) => name.startsWith("level-"));
+  const folders = (await readdir(join(import.meta.dirname, "../fixtures"))).filter((name) => name.startsWith("level-"));
   const expected = Array.from(
     { length: levels.level - levels.minLevel + 1 },
     (_, at) => `level-${levels.minLevel + at}`,
