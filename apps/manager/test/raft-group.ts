@@ -52,13 +52,13 @@ export class Manager {
       led: Promise.resolve(),
       ended: node.done,
     };
-    const { barrier } = leadershipOf({ part: { kind: "member", member } });
+    const leadership = leadershipOf({ part: { kind: "member", member } });
     this.pipeline = createPipeline({
       services,
       clock,
       random,
       leadership: {
-        barrier,
+        barrier: () => leadership.barrier(),
         route: () => {
           const { leader, isLeader } = node.leadership();
           if (isLeader) return { kind: "here" };

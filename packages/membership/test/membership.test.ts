@@ -193,15 +193,15 @@ describe("the barrier of reads", () => {
   it("is passed by a lone manager without a write to its disk, and is none where there is no member", async () => {
     const metrics = new RecordingMetrics();
     const membership = await open(await folder(), metrics);
-    const { barrier } = leadershipOf(membership);
-    expect(barrier()).toBeUndefined();
+    const leadership = leadershipOf(membership);
+    expect(leadership.barrier()).toBeUndefined();
     await membership.found(async () => undefined);
     const { store } = memberOf(membership.part);
     await until("it has written its own row", () => store.view().list("managers").length === 1);
     const writes = (): unknown => metrics.values.get("warren_raft_log_writes_total");
     const before = writes();
     expect(before).toBeGreaterThan(0);
-    for (let n = 0; n < 100; n++) await barrier();
+    for (let n = 0; n < 100; n++) await leadership.barrier();
     expect(writes()).toBe(before);
   });
 });

@@ -193,7 +193,7 @@ describe("observers", () => {
     const { id } = follower.node;
     await startMember(network, id, { bootstrap: members, tags: { version: "2" } }, { disk: follower.disk });
     await until("the one that was upgraded says so", () => tags.get(id)?.["version"] === "2");
-    expect([...tags.values()].map((each) => each?.["version"]).sort()).toEqual(["1", "2"]);
+    expect(new Set([...tags.values()].map((each) => each?.["version"]))).toEqual(new Set(["1", "2"]));
   });
 
   test("of refusals are called with the reason, and one that throws harms nobody", async () => {
