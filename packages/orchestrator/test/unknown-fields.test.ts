@@ -1,6 +1,6 @@
 /** What a later program wrote into an object stays there, whatever the loops of this one make of the object. */
 import { NodeSpec_Availability } from "@warren/api";
-import type { TableName, Transaction } from "@warren/store";
+import type { Transaction } from "@warren/store";
 import { expect, test } from "vitest";
 
 import { SimulatedCluster } from "./simulated-cluster.ts";
@@ -72,7 +72,7 @@ test("a service that is created, updated, moved, scaled and deleted loses nothin
   const mark = async (): Promise<void> => {
     await world.store.update((tx: Transaction) => {
       for (const table of tables)
-        for (const object of tx.list(table)) tx.update(table as TableName, marked(object) as never);
+        for (const object of tx.list(table)) tx.update(table, marked(object) as never);
     });
     await world.settle();
   };
