@@ -71,8 +71,7 @@ test("a service that is created, updated, moved, scaled and deleted loses nothin
   })();
   const mark = async (): Promise<void> => {
     await world.store.update((tx: Transaction) => {
-      for (const table of tables)
-        for (const object of tx.list(table)) tx.update(table, marked(object) as never);
+      for (const table of tables) for (const object of tx.list(table)) tx.update(table, marked(object) as never);
     });
     await world.settle();
   };
