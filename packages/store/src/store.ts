@@ -214,9 +214,16 @@ export class Store {
         if (unconfirmed.length > 0) void this.#runBehindBarrier(unconfirmed.map(({ pending }) => pending));
         continue;
       }
-      const command = encodeCommand(head, writes.values());
+      let command: Uint8Array;
+      try {
+        command = encodeCommand(head, writes.values());
+      } catch (error) {
+        // A value that no message can have, as a number beyond its field, is a bug of one caller: the others go on.
+        limit = this.#split(ran, error);
+        continue;
+      }
       if (command.length > this.#options.maxCommandBytes) {
-        limit = this.#split(ran, command.length);
+        limit = this.#split(ran, tooLarge(command.length, this.#options.maxCommandBytes));
         continue;
       }
       try {
@@ -296,14 +303,12 @@ export class Store {
     this.#waiting.unshift(...again);
   }
 
-  /** The command is too large: half as many updates are tried next. A single one is refused. */
-  #split(ran: readonly FinishedRun[], bytes: number): number {
-    const limit = this.#options.maxCommandBytes;
+  /** There is no such command: half as many updates are tried next, and a single one is refused with this error. */
+  #split(ran: readonly FinishedRun[], error: unknown): number {
     const [first] = ran;
     assert(first !== undefined, "a command without updates");
     if (ran.length === 1) {
-      const text = `the transaction has ${bytes} bytes, and a command at most ${limit}: write less in one transaction`;
-      this.#fail(first.pending, new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text));
+      this.#fail(first.pending, error);
       return this.#options.maxUpdatesPerCommand;
     }
     this.#waiting.unshift(...ran.map(({ pending }) => pending));
@@ -327,6 +332,11 @@ export class Store {
     this.#metrics.updates.add(1, { result: StoreError.is(error) ? error.code : "error" });
     pending.reject(error);
   }
+}
+
+function tooLarge(bytes: number, limit: number): StoreError {
+  const text = `the transaction has ${bytes} bytes, and a command at most ${limit}: write less in one transaction`;
+  return new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text);
 }
 
 const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
