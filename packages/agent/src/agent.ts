@@ -22,6 +22,7 @@ import { Images } from "./images.ts";
 import { KeptRuns } from "./kept-runs.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { Leases } from "./leases.ts";
+import { defaultGraceMs } from "./run.ts";
 import { Limiter } from "./limiter.ts";
 import { LocalRecord, type NodeRecord } from "./local-record.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
@@ -121,6 +122,8 @@ export class Agent implements AsyncDisposable {
   readonly #kept: KeptRuns;
   /** Resolves when the node's id is on disk; no session begins before, as a crash would make another id. */
   readonly #identified = Promise.withResolvers<void>();
+  readonly #goingDown = new AbortController();
+  readonly #adoption = Promise.withResolvers<void>();
   #node: NodeRecord;
   #adopted = false;
 
@@ -182,6 +185,7 @@ export class Agent implements AsyncDisposable {
       reporter,
       starts: new Limiter(options.parallelStarts),
       probes: dependencies.probes ?? nodeProbes,
+      goingDown: this.#goingDown.signal,
     };
     this.#leases = new Leases(this.#env, (controller) => this.#control(controller));
     this.#kept = new KeptRuns(
@@ -244,6 +248,22 @@ export class Agent implements AsyncDisposable {
     }));
   }
 
+  /**
+   * The machine goes down: every run leaves the balancer and ends by its stop signal and its own grace, all at the same
+   * time, and none starts any more. It is no failure of theirs, and their leases stay held: the worker of the next boot
+   * goes on with them. Resolves when all that is on disk.
+   *
+   * @param announce is called first, with how long it takes at most, ms, by the longest grace of what runs
+   */
+  async endWithMachine(announce: (mostMs: number) => Promise<void>): Promise<void> {
+    const { signal } = this.#work;
+    this.#goingDown.abort(new DOMException("the machine goes down", "AbortError"));
+    await abortable(this.#adoption.promise, signal);
+    await announce(this.#longestStopMs);
+    await abortable(this.#leases.atRest(), signal);
+    await this.#record.durable(signal);
+  }
+
   /** Leaves all tasks as they are. */
   async close(): Promise<void> {
     await this.#work.close();
@@ -252,6 +272,16 @@ export class Agent implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** From the decision to end all that runs to the last SIGKILL, ms. */
+  get #longestStopMs(): number {
+    const { leaveMs, balancerWaitMs } = this.#options;
+    const runs = [...this.#record.runs.values()].filter(
+      ({ id }) => this.#env.containers.get(id)?.state.kind === "running",
+    );
+    const graces = runs.map(({ local }) => local.graceMs ?? defaultGraceMs);
+    return graces.length === 0 ? 0 : leaveMs + 2 * balancerWaitMs + Math.max(...graces);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -314,6 +344,7 @@ export class Agent implements AsyncDisposable {
     );
     this.#leases.begin();
     this.#adopted = true;
+    this.#adoption.resolve();
     images.released(signal);
     this.#kept.collect(signal);
     log.info("adopted what an earlier worker left", { leases: this.#record.leases.size, orphans: orphans.length });

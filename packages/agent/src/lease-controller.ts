@@ -36,6 +36,7 @@ export interface LeaseContext {
  * I1 Only the worker that made a run starts it. Run (0, 1) is made only in the life that received the offer; all others
  *    are (life, n). So no id is used twice, even after the disk was set back.
  * I2 That a lease is releasing is on disk before its run is stopped, and is never reverted.
+ * I3 When the machine goes down the run is stopped and the lease stays held: the next boot's worker goes on with it.
  */
 export class LeaseController {
   readonly key: string;
@@ -45,6 +46,7 @@ export class LeaseController {
   /** Aborted when the lease is to be released. */
   readonly #release = new AbortController();
   readonly #dropped: Backoff;
+  readonly #atRest = Promise.withResolvers<void>();
   #current: Run | undefined;
   #runsOfLife = 0;
   #firstUsed = false;
@@ -56,6 +58,11 @@ export class LeaseController {
     this.#context = context;
     this.#log = env.log.child({ lease: key });
     this.#dropped = new Backoff(env.random);
+  }
+
+  /** Resolves when its last run has ended, because it is released or the machine goes down. */
+  get atRest(): Promise<void> {
+    return this.#atRest.promise;
   }
 
   /** The present run. */
@@ -77,6 +84,8 @@ export class LeaseController {
       await this.#runUntilReleased(closing);
       await this.#stop(closing);
     }
+    this.#atRest.resolve();
+    if (this.#lease.local.stage !== "released") await abortable(new Promise<never>(() => undefined), closing); // I3
     reporter.push(this.key);
     await this.#context.changes.until(() => this.#context.isForgotten(this.key) || undefined, closing);
     record.deleteLease(this.key);
@@ -109,9 +118,10 @@ export class LeaseController {
     await this.#trim(closing);
   }
 
-  /** Run after run, until the lease is to be released. */
+  /** Run after run, until the lease is to be released or the machine goes down. */
   async #runUntilReleased(closing: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([closing, this.#release.signal]);
+    const { goingDown } = this.#env;
+    const signal = AbortSignal.any([closing, this.#release.signal, goingDown]);
     try {
       for (;;) {
         signal.throwIfAborted();
@@ -122,7 +132,7 @@ export class LeaseController {
       }
     } catch (error) {
       closing.throwIfAborted();
-      if (!this.#release.signal.aborted) throw error;
+      if (!this.#release.signal.aborted && !goingDown.aborted) throw error;
     }
   }
 
@@ -151,14 +161,17 @@ export class LeaseController {
     await run.conclude(() => this.#policyKnown(closing), count, closing);
   }
 
-  /** L7: an end is counted by restart policy and record. Resolves when both are known, or the lease is released. */
+  /**
+   * L7: an end is counted by restart policy and record. Resolves when both are known, the lease is released, or the
+   * machine goes down.
+   */
   async #policyKnown(closing: AbortSignal): Promise<void> {
     const isKnown = (): true | undefined => {
       const { restart, recordLost } = this.#lease.local;
       return (recordLost !== true && (this.#service ?? restart) !== undefined) || undefined;
     };
     try {
-      await this.#context.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal]));
+      await this.#context.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal, this.#env.goingDown]));
     } catch {
       closing.throwIfAborted();
     }
@@ -271,12 +284,16 @@ export class LeaseController {
     }
   }
 
-  /** Removes the lease from names and balancer, waits until all nodes have done so, then stops the run (L8). */
+  /**
+   * Removes the lease from names and balancer, waits until all nodes have done so, then stops the run (L8). The lease is
+   * released then, unless it is the machine that goes down (I3).
+   */
   async #stop(closing: AbortSignal): Promise<void> {
     const { record, clock, endpoints, options } = this.#env;
+    const isReleased = this.#release.signal.aborted;
     const run = this.#current;
     if (run !== undefined) {
-      run.stop();
+      if (isReleased) run.stop();
       if (run.runs && endpoints.drain(this.key)) {
         await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing);
         await delay(clock, options.leaveMs, closing);
@@ -286,6 +303,7 @@ export class LeaseController {
       this.#current = undefined;
     }
     endpoints.forget(this.key);
+    if (!isReleased) return;
     record.setLease(this.key, { stage: "released" });
     this.#context.changes.notify();
     this.#log.info("released");

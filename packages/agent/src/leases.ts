@@ -56,6 +56,11 @@ export class Leases implements LeaseContext {
     return this.#controllers.size;
   }
 
+  /** Resolves when no lease has a run any more, once the machine goes down. */
+  async atRest(): Promise<void> {
+    await Promise.all(Array.from(this.#controllers.values(), ({ atRest }) => atRest));
+  }
+
   desired(key: string): DesiredState {
     const { record } = this.#env;
     const { local } = record.lease(key);

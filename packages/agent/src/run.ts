@@ -21,7 +21,7 @@ import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
 
 /** Default of `stop_grace_ms`: from the stop signal to SIGKILL, ms. */
-const defaultGraceMs = 10_000;
+export const defaultGraceMs = 10_000;
 
 /** Durations in wall and boot time that differ by more than this show that the wall clock was set, ms. */
 const clockSetMs = 5_000;
@@ -62,6 +62,8 @@ export class Run {
   #mayExist = false;
   /** It was killed after its grace. */
   #outlivedGrace = false;
+  /** It had not ended when its machine began to go down. */
+  #stoppedWithMachine = false;
 
   /** @param id of a run in the record, whose lease is there too */
   constructor(env: NodeEnvironment, id: string) {
@@ -198,6 +200,8 @@ export class Run {
     closing: AbortSignal,
   ): Promise<void> {
     if (!this.ended) {
+      // A run that had ended by itself before keeps its own outcome.
+      this.#stoppedWithMachine = this.#env.goingDown.aborted && (this.runs || !this.#ran);
       const { ran, exit } = await this.#end(closing);
       await policyKnown();
       this.#finish(ran, exit, count);
@@ -460,7 +464,16 @@ export class Run {
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
     const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultGraceMs) : undefined;
     const earlierBoot = this.#ofEarlierBoot;
-    const outcome = outcomeOf({ memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, exit, outlivedGraceMs });
+    const outcome = outcomeOf({
+      memoryLimitBytes,
+      verdict,
+      stopRequested,
+      ran,
+      earlierBoot,
+      goingDown: this.#stoppedWithMachine,
+      exit,
+      outlivedGraceMs,
+    });
     const at = new Date(clock.now());
     const container = { ...(this.status.container ?? noContainer), pid: 0 };
     // The end and its count are written together.

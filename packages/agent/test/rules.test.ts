@@ -632,3 +632,90 @@ describe("L15: a node that the cluster has removed", () => {
     }
   });
 });
+
+describe("L7: when the machine goes down", () => {
+  test("runs leave the balancer, end by their own grace, none starts, and none of it is a failure of theirs", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+    const signals: string[] = [];
+    world.machine.program = (process) =>
+      process.onSignal((signal) => {
+        signals.push(`${signal} while ${world.network.serving("svc").length} serve`);
+        if (signals.length === 1) process.exit(7);
+      });
+    await world.start();
+    const [first, second] = [
+      world.give("svc.1"),
+      world.give("svc.2", { spec: { container: { stopGraceMs: 30_000 } } }),
+    ];
+    const third = world.offer("svc.3");
+    await world.untilRunning(first, second);
+    await world.untilState(third.task, TaskState.READY);
+
+    const begin = world.clock.monotonic();
+    let mostMs = 0;
+    let isDown = false;
+    const down = world.agent.endWithMachine(async (ms) => void (mostMs = ms)).then(() => (isDown = true));
+    world.hold(third);
+    await world.until("it may go down", () => isDown);
+    await down;
+    expect(world.running()).toEqual([]);
+    expect(signals).toEqual(["SIGTERM while 0 serve", "SIGTERM while 0 serve"]);
+    const tookMs = world.clock.monotonic() - begin;
+    expect(tookMs).toBeGreaterThan(30_000);
+    expect(tookMs).toBeLessThan(mostMs);
+    expect(mostMs).toBeLessThan(60_000);
+    const stopped = { state: TaskState.SHUTDOWN, code: "AGENT_MACHINE_STOPPED" };
+    expect(world.manager.statuses.get(first.task)).toMatchObject({
+      ...stopped,
+      message: "stopped as its machine went down, with exit code 7",
+      container: { exitCode: 7 },
+    });
+    expect(world.manager.statuses.get(second.task)).toMatchObject({
+      ...stopped,
+      message: "stopped as its machine went down, and killed after its grace of 30 s",
+    });
+
+    world.powerCut();
+    world.manager.disconnect();
+    await world.start();
+    await world.until("all run again", () => world.running().length === 3);
+    world.manager.reconnect();
+    for (const given of [first, second, third]) {
+      await world.until("it is known", () => world.report(given)?.record?.runs !== undefined);
+      expect(world.report(given)).toMatchObject({ record: { failures: 0, restarts: 0, rejections: 0 } });
+      expect(world.report(given)?.settled).toBe("");
+    }
+  });
+
+  test("a worker that has only just begun first takes up what runs, then ends it", async () => {
+    await using world = new World();
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.kill();
+    await world.start({ wait: false });
+    let isDown = false;
+    const down = world.agent.endWithMachine(() => Promise.resolve()).then(() => (isDown = true));
+    await world.until("it may go down", () => isDown);
+    await down;
+    expect(world.running()).toEqual([]);
+    expect(world.calls("kill", given.task)).toBe(1);
+  });
+
+  test("a run that had failed before, and waits for what it counts for, has failed", async () => {
+    await using world = new World();
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.machine.exit(given.task, 3);
+    await world.untilState(given.task, TaskState.FAILED);
+    let isDown = false;
+    const down = world.agent.endWithMachine(() => Promise.resolve()).then(() => (isDown = true));
+    await world.until("it may go down", () => isDown);
+    await down;
+    await world.pass(10_000);
+    expect(world.running()).toEqual([]);
+    expect(world.manager.statuses.get(given.task)).toMatchObject({ state: TaskState.FAILED });
+  });
+});

@@ -68,7 +68,7 @@ export async function openConsensus(
     const transport = new MemoryNetwork().transport();
     const bootstrap = [{ id: memberId, address: "" }];
     const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap, tags });
-    await applied(node);
+    await applied(node, log);
     return node;
   } catch (cause) {
     const refused = levelRefusal(cause);
@@ -103,12 +103,19 @@ export function checkOneLevel(raft: Levels, program: Levels): void {
 }
 
 /** Resolves once all acknowledged entries are applied; rejects with what ended the member, if that did. */
-async function applied(node: RaftNode): Promise<void> {
-  try {
-    await node.read();
-  } catch (error) {
-    await node.close();
-    throw (await node.done) ?? error;
+export async function applied(node: Pick<RaftNode, "read" | "close" | "done">, log: Logger): Promise<void> {
+  for (;;) {
+    try {
+      return void (await node.read());
+    } catch (error) {
+      // The log was read; there is only no leader yet, as on a slow machine, or a busy disk at boot.
+      if (RaftError.is(error, "RAFT_READ_TIMEOUT") || RaftError.is(error, "RAFT_LEADER_CHANGED")) {
+        log.warn("still waits for a leader, to have all that was acknowledged", { error });
+        continue;
+      }
+      await node.close();
+      throw (await node.done) ?? error;
+    }
   }
 }
 

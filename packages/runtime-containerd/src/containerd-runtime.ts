@@ -139,7 +139,12 @@ class ContainerdRuntime implements Runtime {
       { platform: this.#platform, mirrors: options.mirrors ?? {} },
     );
     this.#pieces = new ContainerPieces(
-      { connection: this.#connection, program: this.#program, cgroups: this.#cgroups },
+      {
+        connection: this.#connection,
+        program: this.#program,
+        cgroups: this.#cgroups,
+        ociRuntime: () => (this.#ociRuntime ??= ociRuntime()),
+      },
       {
         namespace: this.#namespace,
         runDir: this.#runDir,

@@ -131,7 +131,7 @@ const socketLimitMs = 10_000;
  *
  * @param runDir of one that ran before, whose socket may have been taken away
  */
-async function answered<T>(
+export async function answered<T>(
   ask: () => Promise<T>,
   started: Started,
   deadline: AbortSignal,
@@ -139,11 +139,16 @@ async function answered<T>(
 ): Promise<T> {
   const over = endOf(started);
   const late = AbortSignal.timeout(socketLimitMs);
+  let wasLate = false;
   for (;;) {
     try {
       return await ask();
     } catch (error) {
-      if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
+      // A slow machine's manager may need longer to found its cluster than a call waits: asked again, it says that it is
+      // at it, and then what it has.
+      const isLate: boolean = ApiError.is(error, "API_DEADLINE") || (wasLate && ApiError.is(error, "API_ABORTED"));
+      wasLate ||= isLate;
+      if (!isLate && !ApiError.is(error, "API_UNAVAILABLE")) throw error;
       if (over.aborted) throw new CommandFailed(`the manager has ended: see ${logOf(started)}`);
       if (runDir !== undefined && late.aborted && !existsSync(`${runDir}/manager.sock`))
         throw new CommandFailed(
