@@ -60,7 +60,15 @@ export class ImageResolver {
     signal: AbortSignal,
   ): Promise<string | undefined> {
     try {
-      return (await this.#dependencies.relay.image(idOf(node), { image, auth }, signal)).digest;
+      const { digest, fromStoreSince } = await this.#dependencies.relay.image(idOf(node), { image, auth }, signal);
+      if (fromStoreSince !== "")
+        this.#log.warn("an image's digest is that of the copy on a node, not the registry's", {
+          node: nodeName(node),
+          image,
+          digest,
+          why: fromStoreSince,
+        });
+      return digest;
     } catch (error) {
       signal.throwIfAborted();
       if (!ApiError.is(error)) throw error;

@@ -18,7 +18,7 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { isActive, isReady, remaining, stateSince } from "./reading.ts";
+import { isActive, isReady, remainingWall, stateSince } from "./reading.ts";
 import {
   hostPortsNow,
   hostPortsOf,
@@ -203,7 +203,7 @@ export class SchedulerMirror {
     const now = this.#deps.clock.now();
     const avoided = new Map<string, number[]>();
     for (const task of view.find("tasks", "service", slot.serviceId)) {
-      const leftMs = remaining(stateSince(task, now), avoidMs, now);
+      const leftMs = remainingWall(stateSince(task, now), avoidMs, now);
       if (!hasFailed(task) || task.versionId !== idOf(version) || leftMs === 0) continue;
       avoided.set(task.nodeId, [...(avoided.get(task.nodeId) ?? []), leftMs]);
     }

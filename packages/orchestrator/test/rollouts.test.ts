@@ -481,3 +481,46 @@ test("a rollout ends though its tasks never run all at once, as each ends after 
   expect(world.service("web").updateStatus!.state).toBe(State.COMPLETED);
   await world.stopLeading();
 });
+
+describe("after a rollback that followed by itself", () => {
+  test("the status says what the other version died of, until the next update", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 2, { update: { failureAction: Action.ROLLBACK } });
+    await completed(world);
+    world.behaviours.set("app:2", "crash");
+    await world.setImage("web", "app:2");
+    await world.advance(60_000);
+    const cause = {
+      cause: expect.stringMatching(
+        /^1 of 2 slots failed with the new version: in web\.[12] the task [0-9a-z]{25} failed with exit code 1$/,
+      ),
+      failedSlot: { key: { $case: "number" } },
+      failedEnd: { exitCode: 1, rejected: false },
+    };
+    const rolledBack = { state: State.ROLLED_BACK, fromVersionId: "web-v2", versionId: "web-v1" };
+    expect(world.service("web").updateStatus).toMatchObject({ ...rolledBack, ...cause });
+    // Drains, moves and scaling are no updates.
+    await world.scale("web", 3);
+    await world.setAvailability("edge-1", Availability.DRAIN);
+    await world.advance(60_000);
+    expect(world.service("web").updateStatus).toMatchObject({ ...rolledBack, ...cause });
+    await world.setImage("web", "app:3");
+    expect(world.service("web").updateStatus).toMatchObject({ cause: "", failedSlot: undefined, failedEnd: undefined });
+    await world.stopLeading();
+  });
+
+  test("a version that could not be placed has a cause and no slot that failed", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1, { update: { failureAction: Action.ROLLBACK, progressDeadlineMs: 30_000 } });
+    await completed(world);
+    await world.update("web", (spec) => {
+      spec.task!.container!.image = "app:2";
+      spec.task!.placement = { constraints: ["node.labels.zone == south"], maxReplicasPerNode: 0 };
+    });
+    await world.advance(60_000);
+    const status = world.service("web").updateStatus!;
+    expect(status).toMatchObject({ state: State.ROLLED_BACK, failedSlot: undefined, failedEnd: undefined });
+    expect(status.cause).toMatch(/^no progress for 30 s: web\.1: waits for a node: /);
+    await world.stopLeading();
+  });
+});

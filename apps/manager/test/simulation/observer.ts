@@ -10,7 +10,7 @@ import {
   type Lease,
   type Slot,
 } from "@warren/api";
-import { currentLease, isStanding, leaseKey, mayRun, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import { currentLease, isStanding, leaseKey, mayRun, recordOf, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { FakeProcess } from "@warren/runtime/testing";
 import type { FakeClock } from "@warren/std/testing";
 import type { View } from "@warren/store";
@@ -205,7 +205,7 @@ export class Observer {
     const node = view.get("nodes", current.nodeId);
     const mayStay =
       node?.status?.state !== NodeStatus_State.DOWN && node?.spec?.availability !== NodeSpec_Availability.DRAIN;
-    const { failures = 0, rejections = 0 } = slot.record ?? {};
+    const { failures = 0, rejections = 0 } = recordOf(current) ?? {};
     if (mayStay && node !== undefined && failures < 3 && rejections < 3)
       this.broken(
         `L6: ${leaseKey(slot.meta?.id ?? "", lease.epoch)} is to replace one that may stay on ${current.nodeId}`,
