@@ -62,7 +62,8 @@ test("L9: a lease that is held goes on from what the slot's runs have counted by
   await using world = new World();
   await world.start();
   const late = "registry.example/late:1";
-  const counts = (fields: Partial<SlotRecord>): SlotRecord => SlotRecord.fromPartial({ bootId: "elsewhere", ...fields });
+  const counts = (fields: Partial<SlotRecord>): SlotRecord =>
+    SlotRecord.fromPartial({ bootId: "elsewhere", ...fields });
   const initialRecord = counts({ runs: 2, restarts: 1, windowMs: 1_000 });
   const given = world.offer("svc.1", { spec: { container: { image: late } }, initialRecord });
   await world.until("it was rejected twice", () => (world.report(given)?.record?.rejections ?? 0) >= 2);

@@ -225,7 +225,10 @@ function* ofLeases(view: View, slot: Slot, newest: Task): Iterable<Reason> {
     yield about(newest, `its node starts it again by itself, after a wait of ${Math.ceil(waitMs / 1_000)} s`, "");
   if (lease === undefined || !isStanding(lease) || isRunning(newest)) return;
   if (lease.cause !== "" && currentLease(slot) !== lease && currentLease(slot) !== undefined)
-    yield { ...about(newest, `is to take the place of the task before it: ${lease.cause}`, ""), at: newest.meta?.createdAt };
+    yield {
+      ...about(newest, `is to take the place of the task before it: ${lease.cause}`, ""),
+      at: newest.meta?.createdAt,
+    };
   // L2: on one node the worker waits by itself.
   if (lease.state !== LeaseState.OFFERED && lease.after === undefined) return;
   for (const before of slot.leases) {

@@ -98,19 +98,16 @@ function slotWaits(view: View, { slot, newest, history }: Place): string {
 type Counts = Pick<ServiceSummary, "desired" | "running" | "updated" | "settled" | "completed">;
 
 /** What somebody has to know first, in a few words. */
-function statusText(
-  view: View,
-  service: Service,
-  counts: Counts,
-  places: readonly Place[],
-  someRun: boolean,
-): string {
+function statusText(view: View, service: Service, counts: Counts, places: readonly Place[], someRun: boolean): string {
   const { desired, running, updated, settled, completed } = counts;
   if (desired === 0) return someRun ? "stopping" : "scaled to 0";
   const state = currentUpdate(service)?.state;
   if (state === UpdateStatus_State.PAUSED) return "update paused";
   if (state === UpdateStatus_State.ROLLBACK_PAUSED) return "rollback paused";
-  const trouble = troubleText(view, places.filter(({ slot, runs }) => !runs && !isSettled(slot)));
+  const trouble = troubleText(
+    view,
+    places.filter(({ slot, runs }) => !runs && !isSettled(slot)),
+  );
   if (trouble !== "") return trouble;
   if (state === UpdateStatus_State.UPDATING) return `updating ${updated}/${desired}`;
   if (state === UpdateStatus_State.ROLLING_BACK) return `rolling back ${updated}/${desired}`;

@@ -163,9 +163,7 @@ describe("why", () => {
     const nodeId = await addNode(world, "edge-1", NodeStatus_State.DOWN);
     await addTask(world, { serviceId, nodeId, status: { state: TaskState.PREPARING, at: at(1), message: "pulling" } });
     const { reasons } = await world.client.services.explain({ ref: "web" });
-    expect(reasons.map(({ text }) => text)).toContain(
-      "its node edge-1 is down; it was preparing",
-    );
+    expect(reasons.map(({ text }) => text)).toContain("its node edge-1 is down; it was preparing");
     expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(
       "task web.1 waits: its node edge-1 is down",
     );

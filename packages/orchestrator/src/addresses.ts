@@ -91,7 +91,5 @@ interface Holder {
 /** How long the lease's address is not free yet, ms; infinite while it is not released. */
 function restOf(lease: Lease | undefined, at: Moment): number {
   if (lease === undefined) return 0;
-  return lease.state === LeaseState.RELEASED
-    ? remaining(lease.since, addressRestMs, at)
-    : Number.POSITIVE_INFINITY;
+  return lease.state === LeaseState.RELEASED ? remaining(lease.since, addressRestMs, at) : Number.POSITIVE_INFINITY;
 }

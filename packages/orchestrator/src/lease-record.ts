@@ -11,11 +11,7 @@ import { sameMake } from "./settings.ts";
  * The record with which `lease` is offered: that of the slot's runs, with the rejections of what was tried last. Another
  * version counts from the beginning, but for the runs.
  */
-export function recordFor(
-  { leases }: Slot,
-  lease: Lease,
-  versionOf: (id: string) => Version | undefined,
-): SlotRecord {
+export function recordFor({ leases }: Slot, lease: Lease, versionOf: (id: string) => Version | undefined): SlotRecord {
   const earlier = leases.filter((each) => each.nodeId !== "" && !sameEpoch(each.epoch, lease.epoch));
   const isSame = (each: Lease | undefined): each is Lease =>
     each !== undefined && sameMake(versionOf(each.versionId), versionOf(lease.versionId));

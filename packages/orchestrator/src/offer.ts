@@ -1,14 +1,7 @@
 /**
  * A scheduler's decision becomes an offer, or the reason why there is none.
  */
-import {
-  LeaseState,
-  TaskState,
-  type Lease,
-  type PendingExplanation,
-  type Slot,
-  type Task,
-} from "@warren/api";
+import { LeaseState, TaskState, type Lease, type PendingExplanation, type Slot, type Task } from "@warren/api";
 import { firstRun, idOf, mayRun, parseLeaseKey, sameEpoch, taskIdOf } from "@warren/api/model";
 import type { Decision } from "@warren/scheduler";
 import type { Transaction, View } from "@warren/store";

@@ -101,7 +101,8 @@ export function decideRollout(input: RolloutInput): Rollout {
   const failed = standings.filter(({ failure }) => failure !== undefined);
   const tolerated = (settingsOf(service)?.maxFailureRatio ?? 0) * standings.length;
   const goesOn = continues(service);
-  if (failed.length > tolerated && !goesOn) return stop(input, status, failureText(failed, standings.length), failed[0]?.failure);
+  if (failed.length > tolerated && !goesOn)
+    return stop(input, status, failureText(failed, standings.length), failed[0]?.failure);
 
   const open = standings.filter(({ kind }) => kind !== "stable");
   if (open.length === 0) return finish(input, status, "every task was replaced");
@@ -333,8 +334,7 @@ function failureOf(reading: SlotReading, service: Service, since: number): Versi
     const end = endOf(task, recordOf(lease)?.lastEnd);
     if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
       continue;
-    if (end.rejected || end.ranMs <= monitorMs + probeMs(service, end))
-      return found(end, `the task ${end.taskId}`);
+    if (end.rejected || end.ranMs <= monitorMs + probeMs(service, end)) return found(end, `the task ${end.taskId}`);
   }
   return undefined;
 }

@@ -19,7 +19,15 @@ import {
   type Task,
   type Version,
 } from "@warren/api";
-import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, recordOf, slotIdOf } from "@warren/api/model";
+import {
+  compareSlotKeys,
+  currentLease,
+  idOf,
+  incomingLease,
+  numberedSlot,
+  recordOf,
+  slotIdOf,
+} from "@warren/api/model";
 import type { ConstrainedNode } from "@warren/scheduler";
 import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";

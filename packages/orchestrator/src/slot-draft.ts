@@ -4,7 +4,16 @@
  * L1: a slot has at most one current and one incoming lease; as leases stand inside their slot, each write of one writes
  * the slot, and a decision on an old state is a stale write.
  */
-import { LeaseState, TaskState, type Epoch, type Lease, type Slot, type Task, type TaskStatus, type Version } from "@warren/api";
+import {
+  LeaseState,
+  TaskState,
+  type Epoch,
+  type Lease,
+  type Slot,
+  type Task,
+  type TaskStatus,
+  type Version,
+} from "@warren/api";
 import { firstRun, hasEnded, idOf, incomingLease, isStanding, mayRun, sameEpoch, taskIdOf } from "@warren/api/model";
 import { assert } from "@warren/std";
 import { withCounts } from "./lease-record.ts";
@@ -139,7 +148,9 @@ export class SlotDraft {
     const served = leases.some(({ state }) => state === LeaseState.HELD);
     const last = served || !wanted ? undefined : leases.findLast(({ wasHeld }) => wasHeld);
     const isTrying = wanted && (retryAt !== undefined || incomingLease(this.#slot) !== undefined);
-    const tried = isTrying ? leases.findLast(({ state, nodeId }) => state === LeaseState.RELEASED && nodeId !== "") : undefined;
+    const tried = isTrying
+      ? leases.findLast(({ state, nodeId }) => state === LeaseState.RELEASED && nodeId !== "")
+      : undefined;
     const isKept = (lease: Lease): boolean =>
       lease.state !== LeaseState.RELEASED || lease === last || lease === tried || restOf(lease) > 0;
     const kept = leases.filter(isKept);

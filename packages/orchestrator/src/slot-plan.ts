@@ -10,15 +10,7 @@ import type { Plan } from "./writes.ts";
 import { progressDeadline, remaining, remainingOfDelay, remainingWall, stateSince, type Moment } from "./reading.ts";
 import { sameMake, settingsOf } from "./settings.ts";
 import { addressRestMs, holdGate, SlotDraft, statusAt } from "./slot-draft.ts";
-import {
-  endedLease,
-  failuresToMove,
-  hasFailed,
-  isFailing,
-  isPrepared,
-  runs,
-  type SlotReading,
-} from "./slots.ts";
+import { endedLease, failuresToMove, hasFailed, isFailing, isPrepared, runs, type SlotReading } from "./slots.ts";
 
 /** What all decisions on a service's slots share. */
 export interface ServicePass {

@@ -89,7 +89,8 @@ function lastHeld({ leases }: Slot): Lease | undefined {
  */
 export function isFailing(reading: SlotReading, lease: Lease, now: number): boolean {
   const task = reading.taskOf(lease);
-  if (task !== undefined && isRunning(task) && remainingWall(stateSince(task, now), shortRunMs, now) === 0) return false;
+  if (task !== undefined && isRunning(task) && remainingWall(stateSince(task, now), shortRunMs, now) === 0)
+    return false;
   const record = recordOf(lease) ?? emptyRecord();
   const before = lease.initialRecord ?? emptyRecord();
   const failed = record.failures >= failuresToMove && record.runs - before.runs >= failuresToMove;

@@ -157,7 +157,8 @@ test("L15: the subnet of a removed node is the last to be allocated again, and n
     tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: "gone" }, subnet: "10.77.0.0/24" }));
   });
   const now = clock.now();
-  const subnet = (at: number): unknown => new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), momentAt(at));
+  const subnet = (at: number): unknown =>
+    new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), momentAt(at));
   expect(subnet(now)).toMatchObject({ value: "10.77.1.0/24" });
   await store.update((tx) => tx.create("nodes", Node.fromPartial({ meta: { id: "m" }, subnet: "10.77.1.0/24" })));
   const short = subnet(now) as { readonly inMs: number };

@@ -201,7 +201,9 @@ describe("L5: progress deadline", () => {
     );
     expect(world.running("web").map(({ meta }) => meta!.id)).toEqual([old.meta!.id]);
     const event = world.view.list("events").findLast(({ action }) => action === "given-up")!;
-    expect(event.message).toBe("it did not run within 60 s: the task is preparing; the task that it was to replace stays");
+    expect(event.message).toBe(
+      "it did not run within 60 s: the task is preparing; the task that it was to replace stays",
+    );
     // After a back-off: none is offered before.
     const { retryAt } = world.slot("web", 1)!;
     expect(retryAt!.getTime()).toBeGreaterThan(world.clock.now());
@@ -278,7 +280,9 @@ describe("L9: a lease that keeps failing", () => {
     await world.create("web", 2, { task: { restart: { delayMs: 1_000 } } });
     await world.advance(30_000);
     expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-2", "edge-2"]);
-    const moved = world.slots("web").find(({ leases }) => leases.some(({ cause }) => cause.startsWith("the slot moves")))!;
+    const moved = world
+      .slots("web")
+      .find(({ leases }) => leases.some(({ cause }) => cause.startsWith("the slot moves")))!;
     expect(moved.leases.at(-1)).toMatchObject({
       cause: "the slot moves, since it failed there 3 times in a row",
       initialRecord: { failures: 3, restarts: 3 },

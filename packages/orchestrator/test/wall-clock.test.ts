@@ -63,7 +63,11 @@ describe.each(cases)("a wall clock that is set %s", (_what, stepMs, nextLeader) 
     await world.create("web", 2, { update: { monitorMs: 60_000 } });
     await world.advance(70_000);
     await world.setImage("web", "app:2");
-    const images = (): string[] => world.running("web").map((task) => world.image(task)).toSorted();
+    const images = (): string[] =>
+      world
+        .running("web")
+        .map((task) => world.image(task))
+        .toSorted();
     expect(images()).toEqual(["app:1", "app:2"]);
     await world.advance(10_000);
     await set(world, stepMs, nextLeader);
@@ -106,7 +110,8 @@ describe.each(cases)("a wall clock that is set %s", (_what, stepMs, nextLeader) 
     const [old] = world.running("web");
     world.behaviours.set("app:1", "stall");
     await world.setAvailability(old!.nodeId, Availability.DRAIN);
-    const offered = (): unknown => world.slot("web", 1)!.leases.find(({ state }) => state === LeaseState.OFFERED)?.epoch;
+    const offered = (): unknown =>
+      world.slot("web", 1)!.leases.find(({ state }) => state === LeaseState.OFFERED)?.epoch;
     const first = offered();
     expect(first).toBeDefined();
     await world.advance(300_000);
