@@ -19,7 +19,7 @@ import {
 import { hasEnded, isRunning, recordOf, sameEpoch, slotName, stateOf } from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
 import { progressDeadline, remaining, remainingOfDelay, replicasOf, stateSince, type Moment } from "./reading.ts";
-import { isRollingBack, isStartFirst, noCause, rollbackTarget, settingsOf, statusOf, withVersion } from "./settings.ts";
+import { isRollingBack, isStartFirst, noCause, rollbackTarget, sameMake, settingsOf, statusOf, withVersion } from "./settings.ts";
 import { othersThatMayRun, runs, type SlotReading } from "./slots.ts";
 
 export const defaultMonitorMs = 5_000;
@@ -62,6 +62,7 @@ export interface VersionFailure {
 export interface RolloutInput {
   readonly service: Service;
   readonly wanted: Version;
+  readonly versionOf: (id: string) => Version | undefined;
   /** Of the slots that stay. */
   readonly readings: readonly SlotReading[];
   readonly at: Moment;
@@ -89,6 +90,12 @@ export function monitorOf(service: Service): number {
 
 export function decideRollout(input: RolloutInput): Rollout {
   const { service, readings } = input;
+  const carried = carriedOver(input);
+  if (carried !== undefined) {
+    const rollout = decideRollout({ ...input, service: { ...service, updateStatus: carried } });
+    if (rollout.kind === "roll-back" || rollout.changes?.updateStatus !== undefined) return rollout;
+    return { ...rollout, changes: { ...rollout.changes, updateStatus: carried } };
+  }
   const phase = phaseOf(service);
   if (phase === "paused") return { kind: "paused", turn: new Set() };
   if (phase === "none") return begin(input);
@@ -115,6 +122,16 @@ export function decideRollout(input: RolloutInput): Rollout {
     return stop(input, { ...status, blocked, progressAt }, `no progress for ${durationText(deadlineMs)}${cause}`);
   }
   return roll(service, standings, { ...status, blocked, progressAt }, leftMs);
+}
+
+/**
+ * The update that is under way, where the wanted version has become another one with the same containers, as by an edit of
+ * the placement: it goes on, with what it has replaced and what has failed.
+ */
+function carriedOver({ service, wanted, versionOf }: RolloutInput): UpdateStatus | undefined {
+  const { updateStatus, versionId } = service;
+  if (updateStatus?.state !== State.UPDATING || updateStatus.versionId === versionId) return undefined;
+  return sameMake(versionOf(updateStatus.versionId), wanted) ? { ...updateStatus, versionId } : undefined;
 }
 
 /** How far a slot is on the way to the wanted version. */
@@ -185,17 +202,21 @@ function leadOf(reading: SlotReading): Lease | undefined {
 }
 
 function begin(input: RolloutInput): Rollout {
-  const { service, readings, at, index } = input;
+  const { service, readings, at, index, wanted, versionOf } = input;
   const outdated = readings.some(({ upToDate, leading }) => !upToDate && leading !== undefined);
   const isNew = service.updateStatus?.versionId !== service.versionId;
-  if (outdated) {
+  const [completed = ""] = service.completedVersionIds;
+  const isDone = !outdated && sameMake(versionOf(completed), wanted);
+  // What is there already, but was never seen to run well, is watched as if it had just been replaced.
+  const isUnwatched = isNew && !isDone && (completed !== "" || service.updateStatus !== undefined);
+  if (outdated || isUnwatched) {
     const status = started(input);
     const standings = readings.map((reading) => standing(reading, input, index));
     return { ...roll(service, standings, status, progressDeadline(settingsOf(service))), announced: status };
   }
-  if (isNew && service.completedVersionIds.length > 0 && service.completedVersionIds[0] !== service.versionId)
+  if (isNew && isDone && completed !== service.versionId)
     return finish(input, started(input), "no task had to be replaced");
-  if (service.completedVersionIds[0] === service.versionId) return { kind: "none", turn: new Set() };
+  if (completed === service.versionId) return { kind: "none", turn: new Set() };
   return firstCompletion(
     service,
     readings.map((reading) => standing(reading, input, 0)),

@@ -108,7 +108,14 @@ function planSlots(plan: Plan, service: Service, wanted: Version, situation: Ser
   }
 
   const kept = readings.filter(({ slot }) => !removed.has(slot));
-  const rollout = decideRollout({ service, wanted, readings: kept, at, index: epoch.index });
+  const rollout = decideRollout({
+    service,
+    wanted,
+    versionOf: sources.versionOf,
+    readings: kept,
+    at,
+    index: epoch.index,
+  });
   if (rollout.kind === "roll-back") return rollBack(plan, service, rollout, sources);
   recordRollout(plan, service, rollout);
 

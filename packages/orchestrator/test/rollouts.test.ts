@@ -524,3 +524,63 @@ describe("after a rollback that followed by itself", () => {
     await world.stopLeading();
   });
 });
+
+describe("an edit that leaves the containers as they are, as of the placement", () => {
+  const place = (world: SimulatedCluster): Promise<void> =>
+    world.update("web", (spec) => void (spec.task!.placement = { constraints: [], maxReplicasPerNode: 5 }));
+
+  test("in the middle of an update: it goes on, and what fails then is rolled back", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 2, { update: { failureAction: Action.ROLLBACK } });
+    await completed(world);
+    await world.setImage("web", "app:2");
+    await world.advance(7_000);
+    expect(images(world)).toEqual(["app:2", "app:2"]);
+    const { startedAt, sinceIndex } = world.service("web").updateStatus!;
+    await place(world);
+    expect(world.service("web")).toMatchObject({
+      versionId: "web-v3",
+      completedVersionIds: ["web-v1"],
+      updateStatus: { state: State.UPDATING, versionId: "web-v3", startedAt, sinceIndex },
+    });
+    await world.end(world.running("web")[1]!, { ranMs: 3_000 });
+    expect(world.service("web").versionId).toBe("web-v1");
+    await world.advance(30_000);
+    expect(images(world)).toEqual(["app:1", "app:1"]);
+    expect(world.service("web").completedVersionIds).toEqual(["web-v1"]);
+    await world.stopLeading();
+  });
+
+  test("of a version that failed: it does not count as completed", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1, { update: { progressDeadlineMs: 60_000 } });
+    await completed(world);
+    world.behaviours.set("app:2", "crash");
+    await world.setImage("web", "app:2");
+    await world.advance(10_000);
+    expect(world.service("web").updateStatus!.state).toBe(State.PAUSED);
+    await place(world);
+    await world.advance(30_000);
+    expect(world.service("web").completedVersionIds).toEqual(["web-v1"]);
+    await world.advance(40_000);
+    expect(world.service("web").updateStatus).toMatchObject({ state: State.PAUSED, versionId: "web-v3" });
+    world.behaviours.clear();
+    await world.update("web", (spec) => void (spec.task!.placement = { constraints: [], maxReplicasPerNode: 6 }));
+    await world.advance(60_000);
+    expect(world.service("web").updateStatus).toMatchObject({ state: State.COMPLETED, versionId: "web-v4" });
+    expect(world.service("web").completedVersionIds).toEqual(["web-v4", "web-v1"]);
+    await world.stopLeading();
+  });
+
+  test("of a version that completed: nothing had to be replaced", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1);
+    await completed(world);
+    await place(world);
+    expect(world.service("web")).toMatchObject({
+      completedVersionIds: ["web-v2", "web-v1"],
+      updateStatus: { state: State.COMPLETED, message: "no task had to be replaced" },
+    });
+    await world.stopLeading();
+  });
+});
