@@ -19,7 +19,16 @@ import {
 import { hasEnded, isRunning, recordOf, sameEpoch, slotName, stateOf } from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
 import { progressDeadline, remaining, remainingOfDelay, replicasOf, stateSince, type Moment } from "./reading.ts";
-import { isRollingBack, isStartFirst, noCause, rollbackTarget, sameMake, settingsOf, statusOf, withVersion } from "./settings.ts";
+import {
+  isRollingBack,
+  isStartFirst,
+  noCause,
+  rollbackTarget,
+  sameMake,
+  settingsOf,
+  statusOf,
+  withVersion,
+} from "./settings.ts";
 import { othersThatMayRun, runs, type SlotReading } from "./slots.ts";
 
 export const defaultMonitorMs = 5_000;

@@ -147,7 +147,12 @@ export async function perform(world: SimulatedCluster, operation: Operation): Pr
         id,
         (spec) => {
           const others = spec.ports.filter(({ mode }) => mode !== PortSpec_Mode.HOST);
-          const own = { target: 90, published: 9_000 + operation.service.charCodeAt(0), protocol: PortSpec_Protocol.TCP, mode: PortSpec_Mode.HOST };
+          const own = {
+            target: 90,
+            published: 9_000 + operation.service.charCodeAt(0),
+            protocol: PortSpec_Protocol.TCP,
+            mode: PortSpec_Mode.HOST,
+          };
           spec.ports = operation.isOn ? [...others, own] : others;
         },
         false,
@@ -252,7 +257,10 @@ export function isCrowded(service: Service): boolean {
 /** How many tasks of a service its nodes take, once all is calm. */
 function room({ spec }: Service): number {
   const { constraints = [], maxReplicasPerNode = 0 } = spec!.task!.placement ?? {};
-  const each = Math.min(maxReplicasPerNode || Number.POSITIVE_INFINITY, takesPort(spec!) ? 1 : Number.POSITIVE_INFINITY);
+  const each = Math.min(
+    maxReplicasPerNode || Number.POSITIVE_INFINITY,
+    takesPort(spec!) ? 1 : Number.POSITIVE_INFINITY,
+  );
   return each * (constraints.length === 0 ? nodes.length : 1);
 }
 
@@ -323,7 +331,11 @@ export function watchSlots(world: SimulatedCluster, everDown: ReadonlySet<string
       const onNode = new Set(leases.map(({ nodeId }) => nodeId));
       if (onNode.size < leases.length && !everStartFirst.has(leases[0]!.lease.serviceId))
         throw new Error(`${slotId} runs ${leases.length} containers on ${[...onNode].join()}`);
-      if (leases.length > 1 && !everStartFirst.has(leases[0]!.lease.serviceId) && !leases.some(({ nodeId }) => everDown.has(nodeId)))
+      if (
+        leases.length > 1 &&
+        !everStartFirst.has(leases[0]!.lease.serviceId) &&
+        !leases.some(({ nodeId }) => everDown.has(nodeId))
+      )
         throw new Error(`${slotId} runs ${leases.length} containers: ${leases.map(({ nodeId }) => nodeId).join()}`);
     }
   };

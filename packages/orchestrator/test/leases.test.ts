@@ -303,6 +303,23 @@ describe("L9: a lease that keeps failing", () => {
     await world.stopLeading();
   });
 
+  test("where it has failed on each node it stays for the back-off, however many tasks it has lost since", async () => {
+    const world = await SimulatedCluster.start(2);
+    world.behaviours.set("app:1", "crash");
+    await world.create("web", 1, { task: { restart: { delayMs: 1_000 } } });
+    const leases = new Set<number>();
+    world.onStep = () => {
+      for (const { epoch, wasHeld } of world.slot("web", 1)!.leases) if (wasHeld) leases.add(epoch!.index);
+    };
+    await world.advance(290_000);
+    expect(leases.size).toBe(2);
+    // Then where it failed first, and after that where it failed next.
+    await world.advance(60_000);
+    expect(leases.size).toBeGreaterThanOrEqual(3);
+    expect(leases.size).toBeLessThanOrEqual(4);
+    await world.stopLeading();
+  });
+
   test("the move is dropped when the old one runs before the new one is ready", async () => {
     const world = await SimulatedCluster.start(1);
     world.behaviours.set("app:1", "crash");

@@ -137,6 +137,24 @@ describe.each(cases)("a wall clock that is set %s", (_what, stepMs, nextLeader) 
   });
 });
 
+test("L9: a wall clock that is set lets no move go to a node where the version has just failed", async () => {
+  for (const stepMs of [hourMs, -hourMs]) {
+    const world = await SimulatedCluster.start(2);
+    world.behaviours.set("app:1", "crash");
+    await world.create("web", 1, { task: { restart: { delayMs: 1_000 } } });
+    await world.advance(60_000);
+    const offers = (): number => world.slot("web", 1)!.leases.filter(({ nodeId }) => nodeId !== "").length;
+    const waits = (): string => world.tasks("web").find(({ nodeId }) => nodeId === "")?.status?.message ?? "";
+    expect(waits()).toContain("failed there lately");
+    const before = offers();
+    await set(world, stepMs, false);
+    await world.advance(120_000);
+    expect(offers()).toBeLessThanOrEqual(before);
+    expect(waits()).toContain("failed there lately");
+    await world.stopLeading();
+  }
+});
+
 test("a back-off lasts as long where the wall clock is set in a term, and no longer for the next leader", async () => {
   for (const stepMs of [hourMs, -hourMs, -20_000]) {
     const world = await SimulatedCluster.start(2);
