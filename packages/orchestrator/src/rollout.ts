@@ -121,7 +121,7 @@ export function decideRollout(input: RolloutInput): Rollout {
     return stop(input, status, failureText(failed, standings.length), failed[0]?.failure);
 
   const open = standings.filter(({ kind }) => kind !== "stable");
-  if (open.length === 0) return finish(input, status, "every task was replaced");
+  if (open.length === 0) return finish(input, status, replacedText(standings));
   const blocked = blockedText(standings);
   const progressAt = progressOf(status, standings, input.at.now);
   const deadlineMs = progressDeadline(settingsOf(service));
@@ -212,7 +212,7 @@ function leadOf(reading: SlotReading): Lease | undefined {
 
 function begin(input: RolloutInput): Rollout {
   const { service, readings, at, index, wanted, versionOf } = input;
-  const outdated = readings.some(({ upToDate, leading }) => !upToDate && leading !== undefined);
+  const outdated = readings.some(isOutdated);
   const isNew = service.updateStatus?.versionId !== service.versionId;
   const [completed = ""] = service.completedVersionIds;
   const isDone = !outdated && sameMake(versionOf(completed), wanted);
@@ -310,7 +310,19 @@ function finish({ service, at }: RolloutInput, status: UpdateStatus, message: st
   return { kind: "none", turn: new Set(), changes: { updateStatus: ended, completedVersionIds }, announced: ended };
 }
 
-function started({ service, at, index }: RolloutInput): UpdateStatus {
+/** It runs, is to run, or ran last what another version has. */
+function isOutdated({ upToDate, leading }: SlotReading): boolean {
+  return !upToDate && leading !== undefined;
+}
+
+/** How many of the service's tasks the update replaced. */
+function replacedText(standings: readonly Standing[]): string {
+  const count = standings.filter(({ replaced }) => replaced).length;
+  if (count === 0) return "no task had to be replaced";
+  return count === standings.length ? "every task was replaced" : `replaced ${count} of ${standings.length} tasks`;
+}
+
+function started({ service, at, index, readings }: RolloutInput): UpdateStatus {
   const { parallelism = defaultParallelism } = settingsOf(service) ?? {};
   const pace = parallelism === 0 ? "all tasks at once" : `${parallelism} at a time`;
   const order = isStartFirst(service)
@@ -320,7 +332,9 @@ function started({ service, at, index }: RolloutInput): UpdateStatus {
     state: State.UPDATING,
     startedAt: new Date(at.now),
     completedAt: undefined,
-    message: `replacing ${pace}, ${order}`,
+    message: readings.some(isOutdated)
+      ? `replacing ${pace}, ${order}`
+      : "nothing has to be replaced; watching what runs",
     versionId: service.versionId,
     fromVersionId: service.recentVersionIds.find((id) => id !== service.versionId) ?? "",
     rollback: false,

@@ -499,6 +499,7 @@ describe("after a rollback that followed by itself", () => {
     };
     const rolledBack = { state: State.ROLLED_BACK, fromVersionId: "web-v2", versionId: "web-v1" };
     expect(world.service("web").updateStatus).toMatchObject({ ...rolledBack, ...cause });
+    expect(world.service("web").updateStatus!.message).toBe("replaced 1 of 2 tasks");
     // Drains, moves and scaling are no updates.
     await world.scale("web", 3);
     await world.setAvailability("edge-1", Availability.DRAIN);
@@ -560,6 +561,7 @@ describe("an edit that leaves the containers as they are, as of the placement", 
     await world.advance(10_000);
     expect(world.service("web").updateStatus!.state).toBe(State.PAUSED);
     await place(world);
+    expect(world.service("web").updateStatus!.message).toBe("nothing has to be replaced; watching what runs");
     await world.advance(30_000);
     expect(world.service("web").completedVersionIds).toEqual(["web-v1"]);
     await world.advance(40_000);
