@@ -43,7 +43,7 @@ export interface ReportOutcome {
 }
 
 /** A lease as its node has it, and no manager. */
-export type UnknownLease = Pick<LeaseReport, "slotId" | "epoch" | "versionId" | "address">;
+type UnknownLease = Pick<LeaseReport, "slotId" | "epoch" | "versionId" | "address">;
 
 /** Of all parts of one request. */
 export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {

@@ -59,7 +59,7 @@ export type Rollout =
     };
 
 /** An end of the new version that counts against it. */
-export interface VersionFailure {
+interface VersionFailure {
   readonly key: SlotKey | undefined;
   /** `web.1` */
   readonly slot: string;

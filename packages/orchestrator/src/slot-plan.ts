@@ -35,7 +35,7 @@ export interface ServicePass {
 
 /** A slot that is wanted. @param turn the rollout replaces what leads by the wanted version now */
 export function planSlot(pass: ServicePass, reading: SlotReading, turn: boolean): void {
-  const { plan, now } = pass;
+  const { plan } = pass;
   const draft = new SlotDraft(plan, reading.slot, reading.tasks);
   for (const lease of reading.slot.leases) {
     const where = reading.displacementOf(lease);
