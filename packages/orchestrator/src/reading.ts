@@ -75,12 +75,17 @@ export interface Moment {
  * not come early.
  */
 export function remaining(since: number | Date | undefined, delayMs: number, at: Moment): number {
-  return since === undefined ? 0 : Math.max(remainingWall(since, delayMs, at.now), delayMs - at.steadyMs, 0);
+  return since === undefined ? 0 : whole(remainingWall(since, delayMs, at.now), delayMs - at.steadyMs);
 }
 
 /** As `remaining`, of a wait that only delays a further try: it begins again with a step, but not with a term. */
 export function remainingOfDelay(since: number | Date | undefined, delayMs: number, at: Moment): number {
-  return since === undefined ? 0 : Math.max(remainingWall(since, delayMs, at.now), delayMs - at.sinceStepMs, 0);
+  return since === undefined ? 0 : whole(remainingWall(since, delayMs, at.now), delayMs - at.sinceStepMs);
+}
+
+/** The longer of two waits, rounded up: a timer of a fraction of a millisecond may not move a monotonic clock on. */
+function whole(oneMs: number, otherMs: number): number {
+  return Math.ceil(Math.max(oneMs, otherMs, 0));
 }
 
 /**

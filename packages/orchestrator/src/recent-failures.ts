@@ -34,7 +34,7 @@ export class RecentFailures {
     const nodes = this.#failures.get(serviceId)?.get(versionId) ?? new Map<string, readonly number[]>();
     return [...nodes]
       .filter(([, times]) => times.length >= failuresToMove)
-      .map(([nodeId, [first = 0]]) => ({ nodeId, leftMs: first + avoidMs - now }))
+      .map(([nodeId, [first = 0]]) => ({ nodeId, leftMs: Math.ceil(first + avoidMs - now) }))
       .filter(({ leftMs }) => leftMs > 0);
   }
 

@@ -186,6 +186,11 @@ test("a back-off lasts as long where the wall clock is set in a term, and no lon
   await world.stopLeading();
 });
 
+test("a wait that is all but over is a whole millisecond, which moves every clock on", () => {
+  const at = { now: 1e12, steadyMs: 9_999.999_999_999, sinceStepMs: 9_999.999_999_999 };
+  expect([remaining(0, 10_000, at), remainingOfDelay(0, 10_000, at)]).toEqual([1, 1]);
+});
+
 test("waits by a clock that goes on, that is set, and of a leader that is new", () => {
   const clock = new FakeClock();
   const steps = new ClockSteps(clock);
