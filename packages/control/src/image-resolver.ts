@@ -60,13 +60,13 @@ export class ImageResolver {
     signal: AbortSignal,
   ): Promise<string | undefined> {
     try {
-      const { digest, fromStoreSince } = await this.#dependencies.relay.image(idOf(node), { image, auth }, signal);
-      if (fromStoreSince !== "")
+      const { digest, localReason } = await this.#dependencies.relay.image(idOf(node), { image, auth }, signal);
+      if (localReason !== "")
         this.#log.warn("an image's digest is that of the copy on a node, not the registry's", {
           node: nodeName(node),
           image,
           digest,
-          why: fromStoreSince,
+          why: localReason,
         });
       return digest;
     } catch (error) {

@@ -292,7 +292,7 @@ describe("update", () => {
     relay.images.set(nodeId, async ({ image }) => {
       expect(image).toBe("nginx:1");
       asked += 1;
-      return { digest, fromStoreSince: "" };
+      return { digest, localReason: "" };
     });
     const digestOf = (service: Service): string | undefined =>
       store.view().get("versions", service.versionId)?.imageDigest;
@@ -313,7 +313,7 @@ describe("update", () => {
     const world = await control();
     const nodeId = await addNode(world, "a");
     const digest = `sha256:${"a".repeat(64)}`;
-    world.relay.images.set(nodeId, () => Promise.resolve({ digest, fromStoreSince: "the registry is away" }));
+    world.relay.images.set(nodeId, () => Promise.resolve({ digest, localReason: "the registry is away" }));
     await world.client.services.create({ spec: web() });
     const said = world.log.records.find(({ event }) => event.includes("copy on a node"));
     expect(said?.fields).toMatchObject({ node: "a", image: "nginx:1", digest, why: "the registry is away" });
