@@ -5,6 +5,7 @@ import {
   LeaseReport_State,
   LeaseState,
   RestartPolicy_Condition,
+  SlotRecord,
   TaskState,
   type AssignmentKind,
 } from "@warren/api";
@@ -55,6 +56,34 @@ test("L3: without `after` two leases of a slot run side by side", async () => {
   const next = world.give("svc.1");
   await world.untilRunning(old, next);
   expect(world.running("svc.1")).toHaveLength(2);
+});
+
+test("L9: a lease that is held goes on from what the slot's runs have counted by then, and from its own rejections", async () => {
+  await using world = new World();
+  await world.start();
+  const late = "registry.example/late:1";
+  const counts = (fields: Partial<SlotRecord>): SlotRecord =>
+    SlotRecord.fromPartial({ bootId: "elsewhere", ...fields });
+  const initialRecord = counts({ runs: 2, restarts: 1, windowMs: 1_000 });
+  const given = world.offer("svc.1", { spec: { container: { image: late } }, initialRecord });
+  await world.until("it was rejected twice", () => (world.report(given)?.record?.rejections ?? 0) >= 2);
+  world.machine.publish(late);
+  await world.until("a run is ready", () => world.report(given)?.runs.at(-1)?.status?.state === TaskState.READY);
+  const { rejections = 0 } = world.report(given)?.record ?? {};
+  const before = counts({ runs: 9, restarts: 4, windowMs: 7_000, failures: 3, shortRuns: 2 });
+  world.manager.lease({ ...given.lease, state: LeaseState.HELD, initialRecord: before });
+  await world.until("it runs", () => world.running("svc.1").length === 1);
+  const isTold = (): boolean => world.report(given)?.record?.runs === 10;
+  await world.until("the run is counted", isTold);
+  expect(world.report(given)?.record).toMatchObject({ restarts: 4, failures: 3, shortRuns: 2, rejections });
+  expect(world.report(given)?.record?.windowMs).toBeGreaterThanOrEqual(7_000);
+  expect(world.report(given)?.record?.windowMs).toBeLessThan(12_000);
+  // Held is held: the same said again, as after a lost message, changes nothing.
+  world.kill();
+  await world.start();
+  world.manager.lease({ ...given.lease, state: LeaseState.HELD, initialRecord: counts({ runs: 50 }) });
+  await world.pass(5_000);
+  expect(world.report(given)?.record).toMatchObject({ runs: 10, restarts: 4 });
 });
 
 test("L4: a release that was acknowledged is not reverted", async () => {

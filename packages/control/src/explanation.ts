@@ -17,21 +17,25 @@ import {
   type Service,
   type Slot,
   type Task,
+  type UpdateStatus,
 } from "@warren/api";
 import {
   compareSlotKeys,
   compareTasks,
+  currentLease,
   hasEnded,
   isRunning,
+  isStanding,
   mayRun,
   newestTask,
+  recordOf,
   stateOf,
   taskStateText,
 } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf, nodeName, serviceName, taskName } from "./access.ts";
 import { currentUpdate, replicasOf, summarize } from "./summary.ts";
-import { endText, isWanted, leaseOf, runsAsWanted, waitingText, waitsForNode } from "./task-reading.ts";
+import { endText, isWanted, isNodeDown, leaseOf, serves, waitingText, waitsForNode } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
 const mostReasons = 100;
@@ -47,7 +51,7 @@ export function explainService(view: View, service: Service): ExplainResponse {
     const history = tasks.get(idOf(slot)) ?? [];
     const newest = newestTask(history);
     const isMoving = slot.wanted && newest !== undefined && waitsForNode(newest);
-    if (isMoving || !history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
+    if (isMoving || !history.some((task) => serves(view, task)) || history.some(endedBadly))
       reasons.push(...ofSlot(view, slot, history));
   }
   return {
@@ -78,6 +82,7 @@ export function explainTask(view: View, task: Task): ExplainResponse {
 function taskText(view: View, task: Task, where: string): string {
   if (hasEnded(task)) return `${endText(task)}${where}`;
   if (!isWanted(view, task)) return `is ${taskStateText(stateOf(task))}${where} and told to stop`;
+  if (isRunning(task) && isNodeDown(nodeOf(view, task))) return `ran${where}, which is down`;
   return isRunning(task) ? `runs${where}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
 }
 
@@ -133,7 +138,7 @@ function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> 
   });
   const { updateStatus: update, meta } = service;
   if (update !== undefined && update.versionId === service.versionId) {
-    const text = updateText(update.state, update.message);
+    const text = updateText(update);
     yield aboutService(update.completedAt ?? update.startedAt, text, updateRemedy(update.state, serviceName(service)));
   }
   if (slots.length === 0 && replicasOf(service) > 0)
@@ -158,7 +163,7 @@ function* ofNodes(view: View, serviceId: string, withTasks: ReadonlySet<string>)
   }
 }
 
-function updateText(state: UpdateStatus_State, message: string): string {
+function updateText({ state, message, cause }: UpdateStatus): string {
   const words: Readonly<Record<UpdateStatus_State, string>> = {
     [UpdateStatus_State.UNSPECIFIED]: "update",
     [UpdateStatus_State.UPDATING]: "an update is under way",
@@ -170,7 +175,9 @@ function updateText(state: UpdateStatus_State, message: string): string {
   };
   // A paused one's message says that it is, for those who read it alone.
   const why = message.replace(/^paused, /, "");
-  return why === "" ? words[state] : `${words[state]}: ${why}`;
+  const text = why === "" ? words[state] : `${words[state]}: ${why}`;
+  // While it rolls back its message has the cause.
+  return cause === "" || message.includes(cause) ? text : `${text}; it was rolled back since ${cause}`;
 }
 
 function updateRemedy(state: UpdateStatus_State, name: string): string {
@@ -191,18 +198,19 @@ function* ofSlot(view: View, slot: Slot | undefined, history: readonly Task[]): 
   if (slot !== undefined) yield* ofLeases(view, slot, newest);
   if (hasEnded(newest)) return;
   const node = nodeOf(view, newest);
-  if (isRunning(newest)) {
+  if (isRunning(newest) && !isNodeDown(node)) {
     yield about(newest, `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`, "");
     return;
   }
-  yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(newest, node));
-  if (node !== undefined && node.status?.state === NodeStatus_State.DOWN) {
-    const text = `its node ${nodeName(node)} is down${node.status.message === "" ? "" : `: ${node.status.message}`}`;
-    yield {
-      ...about(newest, text, "bring the node back, or wait: the task is replaced elsewhere"),
-      at: node.status.at,
-    };
+  if (!isNodeDown(node)) {
+    yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(newest, node));
+    return;
   }
+  const last = isRunning(newest) ? "it ran when last heard of" : `it was ${taskStateText(stateOf(newest))}`;
+  yield {
+    ...about(newest, `${waitingText(newest, node)}; ${last}`, "bring the node back, or wait: it is replaced elsewhere"),
+    at: node?.status?.at,
+  };
 }
 
 /** What the slot's leases wait for, beyond what its newest task says. */
@@ -211,15 +219,22 @@ function* ofLeases(view: View, slot: Slot, newest: Task): Iterable<Reason> {
     const text = `is tried again at ${slot.retryAt.toISOString()}: back-off after what happened before`;
     yield { ...about(newest, text, ""), at: slot.retryAt };
   }
-  const waitMs = slot.record?.waitMs ?? 0;
-  if (hasEnded(newest) && leaseOf(view, newest)?.state === LeaseState.HELD && waitMs > 0 && slot.settled === "")
+  const lease = leaseOf(view, newest);
+  const waitMs = recordOf(lease)?.waitMs ?? 0;
+  if (hasEnded(newest) && lease?.state === LeaseState.HELD && waitMs > 0 && slot.settled === "")
     yield about(newest, `its node starts it again by itself, after a wait of ${Math.ceil(waitMs / 1_000)} s`, "");
-  const incoming = slot.leases.findLast(({ state }) => state === LeaseState.OFFERED);
-  if (incoming === undefined) return;
-  for (const lease of slot.leases) {
-    if (lease === incoming || !mayRun(lease) || lease.state !== LeaseState.RELEASING) continue;
-    const text = `waits for ${leaseNode(view, lease)} to say that the task before it is gone`;
-    yield { ...about(newest, text, "see that node: warren node list"), at: lease.since };
+  if (lease === undefined || !isStanding(lease) || isRunning(newest)) return;
+  if (lease.cause !== "" && currentLease(slot) !== lease && currentLease(slot) !== undefined)
+    yield {
+      ...about(newest, `is to take the place of the task before it: ${lease.cause}`, ""),
+      at: newest.meta?.createdAt,
+    };
+  // L2: on one node the worker waits by itself.
+  if (lease.state !== LeaseState.OFFERED && lease.after === undefined) return;
+  for (const before of slot.leases) {
+    if (before === lease || !mayRun(before) || before.state !== LeaseState.RELEASING) continue;
+    const text = `waits for ${leaseNode(view, before)} to say that the task before it is gone`;
+    yield { ...about(newest, text, "see that node: warren node list"), at: before.since };
   }
 }
 

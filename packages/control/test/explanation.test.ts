@@ -1,4 +1,4 @@
-import { LeaseState, NodeStatus_State, SlotRecord, TaskState, UpdateStatus_State, type Service } from "@warren/api";
+import { LeaseState, NodeStatus_State, TaskState, UpdateStatus, UpdateStatus_State, type Service } from "@warren/api";
 import { numberedSlot } from "@warren/api/model";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, web, type Control } from "./fixture.ts";
@@ -163,9 +163,75 @@ describe("why", () => {
     const nodeId = await addNode(world, "edge-1", NodeStatus_State.DOWN);
     await addTask(world, { serviceId, nodeId, status: { state: TaskState.PREPARING, at: at(1), message: "pulling" } });
     const { reasons } = await world.client.services.explain({ ref: "web" });
-    expect(reasons.map(({ text }) => text)).toContain("its node edge-1 is down");
+    expect(reasons.map(({ text }) => text)).toContain("its node edge-1 is down; it was preparing");
     expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(
-      "task web.1 waits: preparing on edge-1: pulling",
+      "task web.1 waits: its node edge-1 is down",
+    );
+  });
+
+  it("a task that ran on a node that is down is not said to run", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    const nodeId = await addNode(world, "edge-1", NodeStatus_State.DOWN);
+    await addTask(world, { serviceId, nodeId, status: { state: TaskState.RUNNING, at: at(1) } });
+    const { summary, reasons } = await world.client.services.explain({ ref: "web" });
+    expect(summary).toBe("service web runs 0 of 1; slot 1: its node edge-1 is down");
+    expect(reasons).toMatchObject([
+      {
+        text: "its node edge-1 is down; it ran when last heard of",
+        remedy: "bring the node back, or wait: it is replaced elsewhere",
+      },
+    ]);
+    expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(
+      "task web.1 ran on edge-1, which is down",
+    );
+  });
+
+  it("a service that was rolled back: what the other version died of, until the next update", async () => {
+    const world = await control();
+    const { client, store } = world;
+    const serviceId = await service(world, 1);
+    await addTask(world, { serviceId, status: { state: TaskState.RUNNING, at: at(1) } });
+    const cause = "1 of 1 slot failed with the new version: in web.1 the task abc failed with exit code 3";
+    await store.update((tx) => {
+      const found = tx.resolve("services", serviceId);
+      const updateStatus = UpdateStatus.fromPartial({
+        state: UpdateStatus_State.ROLLED_BACK,
+        message: "every task was replaced",
+        versionId: found.versionId,
+        rollback: true,
+        cause,
+        failedSlot: numberedSlot(1),
+        failedEnd: { taskId: "abc", exitCode: 3 },
+      });
+      tx.update("services", { ...found, updateStatus });
+    });
+    const texts = async (): Promise<string[]> =>
+      (await client.services.explain({ ref: "web" })).reasons.map(({ text }) => text);
+    const why = `the service was rolled back: every task was replaced; it was rolled back since ${cause}`;
+    expect(await texts()).toContain(why);
+    // Neither a label nor another number of tasks is an update.
+    const { spec, specVersion } = await client.services.get({ ref: "web" });
+    await client.services.update({ ref: "web", specVersion, spec: { ...spec, labels: { tier: "front" } } });
+    await client.services.scale({ ref: "web", replicas: 2 });
+    expect(await texts()).toContain(why);
+    const again = await client.services.get({ ref: "web" });
+    if (again.spec?.task?.container === undefined) throw new Error("it has a container");
+    again.spec.task.container.env = { LEVEL: "debug" };
+    await client.services.update({ ref: "web", specVersion: again.specVersion, spec: again.spec });
+    expect(await texts()).not.toContain(why);
+  });
+
+  it("a task that is to move: for what", async () => {
+    const world = await control();
+    const serviceId = await service(world, 1);
+    await addTask(world, { serviceId, status: { state: TaskState.RUNNING, at: at(1) } });
+    const pending = { state: TaskState.PENDING, at: at(2), message: "waits for a node" };
+    const leaseFields = { cause: "the slot moves, since edge-1 is drained" };
+    await addTask(world, { serviceId, epoch: 2, status: pending, leaseFields });
+    const { reasons } = await world.client.services.explain({ ref: "web" });
+    expect(reasons.map(({ text }) => text)).toContain(
+      "is to take the place of the task before it: the slot moves, since edge-1 is drained",
     );
   });
 
@@ -189,10 +255,11 @@ describe("why", () => {
     const world = await control();
     const serviceId = await service(world, 1);
     const container = { exitCode: 3 };
-    const slotFields = { record: SlotRecord.fromPartial({ failures: 4 }) };
-    await addTask(world, { serviceId, status: { state: TaskState.FAILED, at: at(1), message: "boom", container } });
+    const leaseFields = { record: { failures: 4 } };
+    const failed = { state: TaskState.FAILED, at: at(1), message: "boom", container };
+    await addTask(world, { serviceId, status: failed, leaseFields });
     const pending = { state: TaskState.PENDING, at: at(2), message: "waits for a node" };
-    await addTask(world, { serviceId, epoch: 2, status: pending, slotFields });
+    await addTask(world, { serviceId, epoch: 2, status: pending });
     const { summary } = await world.client.services.explain({ ref: "web" });
     expect(summary).toBe("service web runs 0 of 1; slot 1: failed with exit code 3: boom, 4 times in a row");
   });
@@ -225,6 +292,9 @@ describe("why", () => {
       blocked: "",
       progressAt: undefined,
       sinceIndex: 0,
+      cause: "",
+      failedSlot: undefined,
+      failedEnd: undefined,
     };
     await store.update((tx) => {
       const [found] = tx.find("services", "name", "web") as [Service];

@@ -99,6 +99,7 @@ export async function control(options: { readonly empty?: boolean; readonly cloc
     initCluster,
     relay,
     version: "1.2.3",
+    log,
     clock: options.clock ?? systemClock,
     random: systemRandom,
   });
@@ -177,6 +178,7 @@ export interface TestTask {
   readonly versionId?: string;
   /** @default WANTED while the task is pending, else HELD */
   readonly lease?: LeaseState;
+  readonly leaseFields?: Parameters<typeof Lease.fromPartial>[0];
   readonly slotFields?: Partial<Slot>;
   readonly status?: PartialTask["status"];
 }
@@ -190,7 +192,14 @@ export async function addTask({ store }: Control, given: TestTask): Promise<stri
   return store.update((tx) => {
     const versionId = given.versionId ?? tx.get("services", serviceId)?.versionId ?? "";
     const known = tx.get("slots", slotId);
-    const lease = Lease.fromPartial({ epoch, versionId, state, nodeId, wasHeld: state >= LeaseState.HELD });
+    const lease = Lease.fromPartial({
+      epoch,
+      versionId,
+      state,
+      nodeId,
+      wasHeld: state >= LeaseState.HELD,
+      ...given.leaseFields,
+    });
     const others = (known?.leases ?? []).filter((each) => !sameEpoch(each.epoch, epoch));
     const leases = [...others, lease].sort((a, b) => (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0));
     if (known === undefined)

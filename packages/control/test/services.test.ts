@@ -3,16 +3,16 @@ import {
   PortSpec_Mode,
   PortSpec_Protocol,
   LeaseState,
+  NodeStatus_State,
   Service,
-  SlotRecord,
   TaskState,
   UpdateConfig_Order,
   UpdateStatus,
   UpdateStatus_State,
   Version,
   type ServiceSpec,
-  type Slot,
 } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, faults, web, type TestTask } from "./fixture.ts";
 
@@ -309,6 +309,16 @@ describe("update", () => {
     expect(events.at(-1)?.message).toContain(`image ${digest} in place of ${first}`);
   });
 
+  it("logs that a digest is a node's, where the registry did not say", async () => {
+    const world = await control();
+    const nodeId = await addNode(world, "a");
+    const digest = `sha256:${"a".repeat(64)}`;
+    world.relay.images.set(nodeId, () => Promise.resolve({ digest, localReason: "the registry is away" }));
+    await world.client.services.create({ spec: web() });
+    const said = world.log.records.find(({ event }) => event.includes("copy on a node"));
+    expect(said?.fields).toMatchObject({ node: "a", image: "nginx:1", digest, why: "the registry is away" });
+  });
+
   it("is taken where no node can say what the tag means: the first that runs it settles that", async () => {
     const world = await control();
     await addNode(world, "a");
@@ -485,13 +495,17 @@ describe("the status in a few words", () => {
   const running = { state: TaskState.RUNNING };
   const two = { mode: { $case: "replicated" as const, value: { replicas: 2 } } };
   const settled = { settled: "its restart condition is none" };
-  const record = (failures: number): Slot["record"] => SlotRecord.fromPartial({ failures });
   const put = (world: World, serviceId: string, rest: Omit<TestTask, "serviceId">): Promise<string> =>
     addTask(world, { serviceId, ...rest });
-  const update = async ({ store }: World, id: string, state: UpdateStatus_State): Promise<void> => {
+  const update = async (
+    { store }: World,
+    id: string,
+    state: UpdateStatus_State,
+    fields: Parameters<typeof UpdateStatus.fromPartial>[0] = {},
+  ): Promise<void> => {
     await store.update((tx) => {
       const service = tx.get("services", id) as Service;
-      const updateStatus = UpdateStatus.fromPartial({ state, versionId: service.versionId });
+      const updateStatus = UpdateStatus.fromPartial({ ...fields, state, versionId: service.versionId });
       tx.update("services", { ...service, updateStatus });
     });
   };
@@ -517,6 +531,31 @@ describe("the status in a few words", () => {
       },
     ],
     [
+      "rolled back: web.2 exit code 3",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+        const failed = { cause: "1 failed", failedSlot: numberedSlot(2), failedEnd: { exitCode: 3 } };
+        await update(world, id, UpdateStatus_State.ROLLED_BACK, failed);
+      },
+    ],
+    [
+      "rolled back: no progress",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+        await update(world, id, UpdateStatus_State.ROLLED_BACK, { cause: "no progress for 10 min" });
+      },
+    ],
+    [
+      "node down: edge-1",
+      async (world, id) => {
+        const [here, away] = [await addNode(world, "edge-2"), await addNode(world, "edge-1", NodeStatus_State.DOWN)];
+        await put(world, id, { slot: 1, nodeId: here, status: running });
+        await put(world, id, { slot: 2, nodeId: away, status: running });
+        const { summary } = await world.client.services.get({ ref: "web" });
+        expect(summary).toMatchObject({ running: 1, updated: 1, waiting: "slot 2: its node edge-1 is down" });
+      },
+    ],
+    [
       "updating 1/2",
       async (world, id) => {
         const older = Version.fromPartial({ serviceId: id, number: 0, make: "older" });
@@ -529,13 +568,13 @@ describe("the status in a few words", () => {
     [
       "update paused",
       async (world, id) => {
-        await put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(9) } });
+        await put(world, id, { status: { state: TaskState.FAILED }, leaseFields: { record: { failures: 9 } } });
         await update(world, id, UpdateStatus_State.PAUSED);
       },
     ],
     [
       "crash-looping 12 ×",
-      (world, id) => put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(12) } }),
+      (world, id) => put(world, id, { status: { state: TaskState.FAILED }, leaseFields: { record: { failures: 12 } } }),
     ],
     [
       "can't start: no such image",

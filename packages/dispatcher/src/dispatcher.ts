@@ -47,6 +47,9 @@ export interface DispatcherDependencies {
   readonly metrics?: Metrics;
 }
 
+/** Leases of another history that a line of the log names. */
+const loggedLeases = 10;
+
 /** State of one term that this manager leads. */
 interface Leadership {
   readonly term: StoreTerm;
@@ -180,15 +183,24 @@ export class Dispatcher {
     const { stored, stale, refused, records, unknown } = joined(outcomes);
     // L10: leases of this history that the state lacks are gone. L14: of other histories nothing is known.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
+    const kept = unknown.filter(({ epoch }) => !isOfThisHistory(store, epoch));
     assignments.removeLeases(
       nodeId,
       gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)),
     );
-    const kept = unknown.length - gone.length;
-    const counts = { stored, stale, refused: refused.length, removed: gone.length, kept };
+    const counts = { stored, stale, refused: refused.length, removed: gone.length, kept: kept.length };
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });
     for (const { why } of refused) this.#log.warn("a report is refused", { node: nodeId, why });
-    if (kept > 0) this.#log.warn("leases of another history are kept as unknown", { node: nodeId, leases: kept });
+    if (kept.length > 0)
+      this.#log.warn("leases of another history are kept as unknown", {
+        node: nodeId,
+        leases: kept.length,
+        first: kept.slice(0, loggedLeases).map(({ slotId, epoch, versionId, address }) => ({
+          lease: leaseKey(slotId, epoch),
+          version: versionId,
+          address,
+        })),
+      });
     return { refused: [...refused], records: [...records] };
   }
 

@@ -18,7 +18,8 @@
  *
  * Leases and nodes meet:
  * - `scheduling-loop.ts`  wanted leases get a node; `scheduler-mirror.ts` the scheduler, kept as the store is;
- *                         `scheduling-input.ts` its input; `offer.ts` what becomes of its decisions
+ *                         `scheduling-input.ts` its input; `recent-failures.ts` nodes that moves avoid; `offer.ts`
+ *                         what becomes of its decisions
  * - `node-loop.ts`        subnets of nodes, leases of nodes that are gone
  * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `next-free.ts`
  *

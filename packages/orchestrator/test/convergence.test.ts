@@ -19,7 +19,7 @@ test(
           const everDown = new Set<string>();
           watchSlots(world, everDown);
           for (const operation of operations) {
-            if (operation.do === "off" || operation.do === "cut") everDown.add(operation.node);
+            if (["off", "cut", "hang"].includes(operation.do) && "node" in operation) everDown.add(operation.node);
             await taken(() => perform(world, operation));
           }
           await calm(world);

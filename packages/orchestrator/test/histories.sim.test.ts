@@ -16,7 +16,7 @@ test("in a thousand histories with cut links, reboots and managers that die, L1,
         const everDown = new Set<string>();
         watchSlots(world, everDown);
         for (const operation of operations) {
-          if (operation.do === "off" || operation.do === "cut") everDown.add(operation.node);
+          if (["off", "cut", "hang"].includes(operation.do) && "node" in operation) everDown.add(operation.node);
           await taken(() => perform(world, operation));
         }
         await calm(world);

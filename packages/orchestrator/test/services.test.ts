@@ -289,7 +289,11 @@ test("however many slots a service has and whatever befell them, each command of
   for (const slot of world.slots("web")) {
     await world.store.update((tx) => {
       const found = tx.resolve("slots", slot.meta!.id);
-      tx.update("slots", { ...found, record: { ...found.record!, firstFailure: end, lastEnd: end } });
+      const leases = found.leases.map((lease) => ({
+        ...lease,
+        record: { ...lease.record!, firstFailure: end, lastEnd: end },
+      }));
+      tx.update("slots", { ...found, leases });
     });
   }
   expect(world.slots("web").reduce((sum, slot) => sum + Slot.encode(slot).finish().length, 0)).toBeGreaterThan(200_000);

@@ -15,5 +15,13 @@ export {
   steadyRunMs,
   type NextRun,
 } from "./next-run.ts";
-export { adoptRecord, emptyRecord, recordAt, recordStart, remainingWait, windowElapsed } from "./record.ts";
+export {
+  adoptRecord,
+  emptyRecord,
+  recordAt,
+  recordStart,
+  remainingWait,
+  windowElapsed,
+  withRunCounts,
+} from "./record.ts";
 export { durationText, endText } from "./text.ts";

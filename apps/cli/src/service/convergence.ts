@@ -150,7 +150,7 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
     return { kind: "waiting", text: why === undefined ? text : `${text}; ${why}` };
   }
   if (updating && update?.state === UpdateStatus_State.ROLLED_BACK)
-    return { kind: "stopped", text: `${text}; rolled back: ${update.message}` };
+    return { kind: "stopped", text: `${text}; rolled back: ${update.cause || update.message}` };
   const failed = settled.find((task) => stateOf(task) !== TaskState.COMPLETE);
   if (failed !== undefined) {
     const why = `${slotName(failed)} ${endText(failed)} and is not started again, since ${failed.settled}`;
