@@ -1,10 +1,5 @@
-/** Cases of contracts, for any test runner: each fails by a throw. */
+/** What cases of contracts check by: each throws where it does not hold. */
 import { isDeepStrictEqual, inspect } from "node:util";
-
-export interface ContractCase<T> {
-  readonly title: string;
-  readonly run: (subject: T) => Promise<void>;
-}
 
 /** @throws Error unless `condition` holds */
 export function check(condition: boolean, what: string): void {

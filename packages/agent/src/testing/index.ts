@@ -11,7 +11,6 @@ export { FakeManager, type OpenRelay } from "./fake-manager.ts";
 export { FakeNetwork } from "./fake-network.ts";
 export { FakeProbes } from "./fake-probes.ts";
 export { MemoryDisk } from "./memory-state.ts";
-export type { ContractCase } from "./contract.ts";
 export { agentStateContract, type StateUnderTest } from "./state-contract.ts";
 export { taskNetworkContract, type NetworkUnderTest } from "./network-contract.ts";
 export { sessionContract, type SessionUnderTest } from "./session-contract.ts";

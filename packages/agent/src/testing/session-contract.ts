@@ -1,6 +1,7 @@
 import { AssignmentsMessage_Type, LeaseReport_State, type RelayUp } from "@warren/api";
 import type { Session } from "../seams.ts";
-import { check, equal, rejects, type ContractCase } from "./contract.ts";
+import type { ContractCase } from "@warren/std/testing";
+import { check, equal, rejects } from "./contract.ts";
 import type { FakeManager } from "./fake-manager.ts";
 
 /** A way to a manager that a case has for itself. */

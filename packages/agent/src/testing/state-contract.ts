@@ -1,5 +1,6 @@
 import type { AgentState } from "../seams.ts";
-import { check, equal, type ContractCase } from "./contract.ts";
+import type { ContractCase } from "@warren/std/testing";
+import { check, equal } from "./contract.ts";
 
 /** A place for an agent's state, which outlives what is opened on it. */
 export interface StateUnderTest {

@@ -6,7 +6,6 @@
  *   seams, as cases for any test runner
  */
 export { filledMessages } from "./filled.ts";
-export type { ContractCase } from "./contract.ts";
 export { leaderConnectionContract, type LeaderUnderTest } from "./leader-connection-contract.ts";
 export { directoryContract, type DirectoryUnderTest } from "./directory-contract.ts";
 export { credentialSourceContract, type CredentialSourceUnderTest } from "./credential-source-contract.ts";

@@ -6,7 +6,7 @@
  * - `simulation/`         a cluster in a seed: production's code on simulated machines, with faults, clients and a judge
  */
 export { makeAuthority, makeCertificate, readCertificate } from "./certificates.ts";
-export { storageContract, type ContractCase } from "./storage-contract.ts";
+export { storageContract } from "./storage-contract.ts";
 export {
   checkLinearizable,
   encodeAction,
