@@ -11,8 +11,7 @@
  * - `assignment-stream.ts` one node's stream: order, chain, batches, resumption by digest
  * - `report.ts`            what a node may report of a lease; `store-report.ts` writes it
  * - `testing/`             memoryDispatcher, as `@warren/dispatcher/testing`
- * - `relays.ts`            Relay: logs, execs, measurements and images of a node
+ * - `relays.ts`            the Relay of `@warren/api`: logs, execs, measurements and images of a node
  */
 export { Dispatcher, type DispatcherDependencies } from "./dispatcher.ts";
 export type { DispatcherOptions } from "./options.ts";
-export type { Relay } from "./relays.ts";

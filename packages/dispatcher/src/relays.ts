@@ -3,46 +3,12 @@
  * and what it sends there goes to the caller as fast as the caller takes it. When either end has gone the other ends.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
-import {
-  ApiError,
-  type ExecOpen,
-  type ExecRequest,
-  type ExecResponse,
-  type LogLines,
-  type RelayDown,
-  type RelayImage,
-  type RelayImageAnswer,
-  type RelayLogs,
-  type RelayRequest,
-  type RelayStats,
-  type RelayUp,
-  type StatsResponse,
-} from "@warren/api";
+import { ApiError, type ExecRequest, type Relay, type RelayDown, type RelayRequest, type RelayUp } from "@warren/api";
 
 import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
-
-/**
- * What is asked of a node on behalf of a caller, of any run of a lease that the node still has. All throw ApiError:
- * `API_UNAVAILABLE` if the node can't be reached or goes away, and what the node itself answers. They end when `signal`
- * is aborted, or when their reader leaves.
- */
-export interface Relay {
-  /** Lines of tasks, by their ids. */
-  logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
-  /** `request.ref` is a task's id; `input` is all that the caller sends after it. */
-  exec(
-    nodeId: string,
-    request: ExecOpen,
-    input: AsyncIterable<ExecRequest>,
-    signal: AbortSignal,
-  ): AsyncIterable<ExecResponse>;
-  stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
-  /** What an image reference leads to on that node. */
-  image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
-}
 
 export interface RelaysDependencies {
   readonly clock: Clock;
