@@ -80,7 +80,7 @@ describe("a start that fails closes the storage and the transport", () => {
         startRaftNode(
           {
             ...dependencies,
-            transport: { ...dependencies.transport, start: () => Promise.reject(new Error("no port")) },
+            transport: Object.assign(dependencies.transport, { start: () => Promise.reject(new Error("no port")) }),
           },
           alone,
         ),
@@ -112,16 +112,13 @@ describe("a start that fails closes the storage and the transport", () => {
   test("and a signal that is aborted during the start ends the member", async () => {
     const made = await make();
     const abort = new AbortController();
-    const transport: Transport = {
-      ...made.dependencies.transport,
-      start: async (handler) => {
-        abort.abort(new Error("not any more"));
-        await made.dependencies.transport.start(handler);
-      },
+    const { transport } = made.dependencies;
+    const begin = transport.start.bind(transport);
+    transport.start = async (handler) => {
+      abort.abort(new Error("not any more"));
+      await begin(handler);
     };
-    await expect(startRaftNode({ ...made.dependencies, transport }, alone, { signal: abort.signal })).rejects.toThrow(
-      "not any more",
-    );
+    await expect(startRaftNode(made.dependencies, alone, { signal: abort.signal })).rejects.toThrow("not any more");
     expect(made.closed.sort()).toEqual(["storage", "transport"]);
   });
 

@@ -101,7 +101,8 @@ test("a leader takes no proposal from a peer that it would not take from its own
 });
 
 test("sizes that the transport can't carry are no options", async () => {
-  const carries = (maxMessageBytes: number): Transport => ({ ...new MemoryNetwork().transport(), maxMessageBytes });
+  const carries = (maxMessageBytes: number): Transport =>
+    Object.assign(new MemoryNetwork().transport(), { maxMessageBytes });
   for (const option of ["maxProposalBytes", "maxAppendBytes"]) {
     const options = { maxProposalBytes: 1_024, maxAppendBytes: 1_024, [option]: 2 * 1024 * 1024 };
     await expect(start(1, carries(2 * 1024 * 1024), options)).rejects.toMatchObject({
