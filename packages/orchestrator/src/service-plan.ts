@@ -19,7 +19,15 @@ import {
   type Task,
   type Version,
 } from "@warren/api";
-import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, slotIdOf } from "@warren/api/model";
+import {
+  compareSlotKeys,
+  currentLease,
+  defaultStopGraceMs,
+  idOf,
+  incomingLease,
+  numberedSlot,
+  slotIdOf,
+} from "@warren/api/model";
 import type { ConstrainedNode } from "@warren/scheduler";
 import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";
@@ -33,9 +41,6 @@ import { resize } from "./scaling.ts";
 import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
 import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";
 import { readSlot, type SlotReading, type SlotSources } from "./slots.ts";
-
-/** From the stop signal to SIGKILL, ms, where the spec names none. */
-const defaultStopGraceMs = 10_000;
 
 export interface ServiceSituation {
   readonly serviceId: string;
