@@ -121,10 +121,8 @@ const defaults: RuntimeSpec = {
 
 /** What the runtime is told; the wire's form lies between, as all that a manager assigns is in it. */
 async function asked(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1", { spec: { container: container ?? {}, resources: resources ?? {} } });
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1", { spec: { container: container ?? {}, resources: resources ?? {} } });
   const spec = world.machine.containers.get(given.task)?.spec;
   const { "warren.node": node, "warren.task": task, ...labels } = spec?.labels ?? {};
   expect(node).toBe(world.agent.nodeId);

@@ -210,8 +210,7 @@ test("a runtime that is away makes no task unhealthy", async () => {
 });
 
 test("a health check without a probe fails its task", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec: { container: { healthCheck: { intervalMs: 1_000 } } } });
   await world.untilState(t1.task, TaskState.REJECTED);
   expect(world.manager.statuses.get(t1.task)?.code).toBe("AGENT_SPEC_INVALID");

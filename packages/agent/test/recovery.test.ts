@@ -1,10 +1,9 @@
 import { Endpoint, LeaseReport_State, TaskState } from "@warren/api";
 import { expect, test } from "vitest";
-import { World } from "./fakes/world.ts";
+import { ignoresSignals, World } from "./fakes/world.ts";
 
 test("running tasks are adopted after kill -9: not restarted, and never out of the balancer", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = [1, 2, 3].map((slot) => world.give(`svc.${slot}`));
   await world.untilRunning(...given);
   await world.pass(1_000);
@@ -24,8 +23,7 @@ test("running tasks are adopted after kill -9: not restarted, and never out of t
 });
 
 test("what ended while the worker was away is reported with its exit code, without a manager at first", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   const t2 = world.give("svc.2");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -62,8 +60,7 @@ test("with no manager the last known assignments go on, with the last known endp
 });
 
 test.each(["kept", "lost"])("a task's own upstreams outlive the worker, its record %s", async (record) => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec: { container: { dns: { servers: ["9.9.9.9"] } } } });
   await world.untilState(t1.task, TaskState.RUNNING);
   expect(world.network.attached.get(t1.task)?.nameServers).toEqual(["9.9.9.9"]);
@@ -101,7 +98,7 @@ test("orphans of a killed worker go: containers, half-made ones, attachments", a
 
 test("a stop that a kill cut short goes on, and is reported as what it was", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -117,7 +114,7 @@ test("an unhealthy task whose stop a kill cut short is reported as unhealthy", a
   await using world = new World();
   let healthy = true;
   world.probes = { http: () => Promise.resolve(healthy ? 200 : 500), tcp: () => Promise.resolve() };
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
   const healthCheck = { probe: { $case: "http" as const, value: { port: 80 } }, intervalMs: 1_000, retries: 2 };
   const t1 = world.give("svc.1", { spec: { container: { healthCheck } } });
@@ -154,8 +151,7 @@ test("a task that was healthy is taken to be so by the next worker, and fails by
 });
 
 test("an end that can't be written is reported all the same, after a while", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const pulls = world.machine.hold("pull");
   const t1 = world.give("svc.1", { spec: { container: { image: "registry.example/none:1" } } });
   await world.until("it is asked for", () => pulls.waiting === 1);
@@ -176,8 +172,7 @@ test("an end that can't be written is reported all the same, after a while", asy
 });
 
 test("an interface that is gone is made again with the same address", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.kill();
@@ -188,8 +183,7 @@ test("an interface that is gone is made again with the same address", async () =
 });
 
 test("a worker that lost its record finds its leases by their containers, and ends none of them (L12)", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   const t2 = world.offer("svc.2");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -215,10 +209,8 @@ test("a worker that lost its record finds its leases by their containers, and en
 });
 
 test("of a run that is found by its container address, beginning and length are known (L12)", async () => {
-  await using world = new World();
-  await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await using world = await World.started();
+  const t1 = await world.run("svc.1");
   const { address, startedAt, containerId } = world.manager.statuses.get(t1.task)?.container ?? {};
   expect(address).toBe(t1.lease.address);
   await world.pass(20_000);
@@ -238,8 +230,7 @@ test("of a run that is found by its container address, beginning and length are 
 });
 
 test("of a record that was set back, which then has more runs of a lease than it keeps, each is taken up (L12)", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.give("svc.1");
   const endRuns = async (count: number): Promise<void> => {
     for (let ended = 0; ended < count; ended += 1) {
@@ -263,10 +254,8 @@ test("of a record that was set back, which then has more runs of a lease than it
 });
 
 test("containers of another node, which this machine was before, go on until managers have spoken, and then end", async () => {
-  await using world = new World();
-  await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await using world = await World.started();
+  const t1 = await world.run("svc.1");
   world.kill();
   const { nodeId } = world.manager;
   world.disk.entries.clear();
@@ -308,8 +297,7 @@ test("to close the worker stops no task and leaves no timer", async () => {
 });
 
 test("what was written down and not reported is reported by the next worker, though nothing changes any more", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.offer("svc.1");
   await world.untilState(t1.task, TaskState.READY);
   world.manager.refuseReports = true;
@@ -323,8 +311,7 @@ test("what was written down and not reported is reported by the next worker, tho
 });
 
 test("what a killed worker had not reported yet is reported by the next", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.refuseReports = true;
@@ -339,8 +326,7 @@ test("what a killed worker had not reported yet is reported by the next", async 
 });
 
 test("a full disk starts nothing new, and what runs goes on; then the start goes on too", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.disk.failures = 1_000_000;

@@ -322,8 +322,7 @@ test("stats are of the tasks that run", async () => {
 });
 
 test("more relays than are allowed are refused; those that end make room; a session's end ends its relays", async () => {
-  await using world = new World({ maxRelays: 2 });
-  await world.start();
+  await using world = await World.started({ maxRelays: 2 });
   const { task: a } = world.give("svc.1");
   await world.untilState(a, TaskState.RUNNING);
   const first = await relay(world, logs([a], { follow: true }));

@@ -10,14 +10,13 @@ import {
 } from "@warren/api";
 import { encodeAssigned } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
-import { World } from "./fakes/world.ts";
+import { ignoresSignals, World } from "./fakes/world.ts";
 
 test("L2: the next lease of a slot waits for the last one here, also after a restart of the worker without a manager", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const old = world.give("svc.1");
-  await world.untilRunning(old);
+  const old = await world.run("svc.1");
   const next = world.offer("svc.1", { after: old.epoch });
   await world.untilState(next.task, TaskState.READY);
   world.manager.lease({ ...old.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });
@@ -33,10 +32,9 @@ test("L2: the next lease of a slot waits for the last one here, also after a res
 
 test("L2: a lease that follows one which never ran waits for the one before that, too", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const first = world.give("svc.1");
-  await world.untilRunning(first);
+  const first = await world.run("svc.1");
   const second = world.offer("svc.1", { after: first.epoch });
   world.manager.lease({ ...first.lease, state: LeaseState.RELEASING }, { ...second.lease, state: LeaseState.HELD });
   const third = world.make("svc.1", { after: second.epoch });
@@ -49,8 +47,7 @@ test("L2: a lease that follows one which never ran waits for the one before that
 });
 
 test("L3: without an order between them two leases of a slot run side by side", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const old = world.give("svc.1");
   const next = world.give("svc.1");
   await world.untilRunning(old, next);
@@ -58,10 +55,8 @@ test("L3: without an order between them two leases of a slot run side by side", 
 });
 
 test("L4: a release that was acknowledged is not taken back", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.release(given);
   await world.until("it is acknowledged", () => world.report(given)?.state === LeaseReport_State.RELEASING);
   world.hold(given);
@@ -72,10 +67,9 @@ test("L4: a release that was acknowledged is not taken back", async () => {
 
 test("L4: a release that was acknowledged is carried out by the next worker, though it was taken back meanwhile", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  const t1 = await world.run("svc.1");
   world.release(t1);
   await world.until("it is acknowledged", () => world.report(t1)?.state === LeaseReport_State.RELEASING);
   world.hold(t1);
@@ -87,8 +81,7 @@ test("L4: a release that was acknowledged is carried out by the next worker, tho
 });
 
 test("L4: an offer that is withdrawn is released, and nothing of it is left", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   await world.untilState(given.task, TaskState.READY);
   world.release(given);
@@ -102,8 +95,7 @@ test("L4: an offer that is withdrawn is released, and nothing of it is left", as
 });
 
 test("L6: run (0, 1) is only of the life that received the offer", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   await world.untilState(given.task, TaskState.READY);
   world.kill();
@@ -124,8 +116,7 @@ test("L6: run (0, 1) is only of the life that received the offer", async () => {
 });
 
 test("L6: what arrives as held has run (0, 1) only if it was offered to this life", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const mine = world.make("svc.1");
   const before = world.make("svc.2");
   world.manager.lease({ ...mine.lease, state: LeaseState.HELD });
@@ -180,8 +171,7 @@ test("L7: a power cut is no failure and uses up no attempt: a service without re
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   for (let times = 0; times < 3; times += 1) {
     world.powerCut(3_600_000);
     world.manager.disconnect();
@@ -203,8 +193,7 @@ test("L7: a run that failed before the machine went down has failed", async () =
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.machine.exit(given.task, 1);
   await world.untilState(given.task, TaskState.FAILED);
   world.powerCut();
@@ -218,8 +207,7 @@ test("L7: waits are boot time: a wrong wall clock changes none, a killed worker 
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 60_000 } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.machine.exit(given.task, 1);
   const ended = world.clock.monotonic();
   await world.untilState(given.task, TaskState.FAILED);
@@ -248,8 +236,7 @@ test.each([-1, 1])(
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { delayMs: 100 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     await world.pass(20_000);
     world.clock.jump(days * 86_400_000);
     world.machine.exit(given.task, 1);
@@ -292,8 +279,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 100 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     await world.pass(20_000);
     world.manager.disconnect();
     forget(world);
@@ -311,8 +297,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { delayMs: 10_000, maxAttempts: 3, windowMs: 600_000 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     for (let restarts = 1; restarts <= 2; restarts += 1) {
       world.machine.exit(world.running()[0] ?? "", 1);
       await world.until("it runs again", () => world.running().length === 1);
@@ -337,8 +322,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     world.machine.exit(given.task, 1);
     await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
     forget(world);
@@ -377,12 +361,10 @@ test("L10: a report is bounded, whatever happened since the last one", async () 
 });
 
 test("L10: a report that is refused, as another node has the lease, is named once and holds up no other", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.manager.refusedSlots.add("svc.1");
   const theirs = world.give("svc.1");
-  const ours = world.give("svc.2");
-  await world.untilRunning(ours);
+  await world.run("svc.2");
   expect(world.report(theirs)).toBeUndefined();
   await world.pass(1_000);
   const { length } = world.manager.batches;
@@ -395,10 +377,8 @@ test("L10: a report that is refused, as another node has the lease, is named onc
 });
 
 test("L12: what a lost record does not hold is not started before a complete answer came, and then it is", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.kill();
   // What was written last is gone, with it whatever it said.
   world.disk.entries.delete(`lease/${given.key}/record`);
@@ -413,10 +393,8 @@ test("L12: what a lost record does not hold is not started before a complete ans
 });
 
 test("L13: a hello names the last point that was obeyed; an equal or later one is obeyed, an empty answer too", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   expect(world.manager.request?.obeyed).toBeUndefined();
   world.kill();
   const point = world.manager.pointNow();
@@ -445,10 +423,8 @@ test.each([
   ],
   ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
 ])("L13, L14: %s is not obeyed, and is named", async (_what, change, why) => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   const { point } = world.manager;
   const before = structuredClone(point);
@@ -470,10 +446,8 @@ test.each([
 });
 
 test("L13: assignments of a leader that was deposed meanwhile are not obeyed", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.point.version -= 5;
   world.manager.unassign("lease", given.key);
   await world.pass(1_000);
@@ -486,8 +460,7 @@ test("L13: what was reported to a manager that has lost history is reported agai
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   world.manager.historyLost = "it was set back";
   world.manager.reconnect();
@@ -502,8 +475,7 @@ test("L13: what was reported to a manager that has lost history is reported agai
 });
 
 test("L13: a manager that has lost history gives the node no other subnet", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.until("the network is open", () => world.network.settings !== undefined);
   world.manager.disconnect();
   world.manager.historyLost = "it was set back";
@@ -519,8 +491,7 @@ test("L13: a manager that has lost history gives the node no other subnet", asyn
 });
 
 test("L14: of an earlier incarnation nothing stops or starts until the present one has named it", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const runs = world.give("svc.1");
   const ends = world.give("svc.2");
   const offered = world.offer("svc.3");
@@ -555,10 +526,8 @@ test("L14: of an earlier incarnation nothing stops or starts until the present o
 });
 
 test("L14: what the present incarnation holds unchanged goes on under it", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   world.manager.point.incarnation = { counter: 2, id: "restored" };
   world.manager.reconnect();
@@ -568,8 +537,7 @@ test("L14: what the present incarnation holds unchanged goes on under it", async
 });
 
 test("kinds and fields of a later level outlive a restart, and cost nothing when a session resumes", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   const later = Buffer.from([0xfa, 0x3f, 2, 1, 2]); // field 1023, two bytes
   const bytes = Buffer.concat([encodeAssigned("lease", { ...given.lease, state: LeaseState.HELD }), later]);
@@ -593,8 +561,7 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
 
 describe("L15: a node that the cluster has removed", () => {
   test("ends what it runs, starts nothing again, and says why", async () => {
-    await using world = new World();
-    await world.start();
+    await using world = await World.started();
     const [t1, t2] = [world.give("svc.1"), world.offer("svc.2")];
     await world.untilRunning(t1);
     world.manager.removed = "node edge-1 was removed";
@@ -616,10 +583,8 @@ describe("L15: a node that the cluster has removed", () => {
   });
 
   test("hears that from managers of its own history only", async () => {
-    await using world = new World();
-    await world.start();
-    const t1 = world.give("svc.1");
-    await world.untilRunning(t1);
+    await using world = await World.started();
+    const t1 = await world.run("svc.1");
     await world.pass(1_000);
     world.manager.removed = "node edge-1 was removed";
     for (const lost of ["a part of the history was lost", ""]) {
