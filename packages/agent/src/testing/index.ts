@@ -13,5 +13,5 @@ export { FakeProbes } from "./fake-probes.ts";
 export { MemoryDisk } from "./memory-state.ts";
 export { agentStateContract, type StateUnderTest } from "./state-contract.ts";
 export { taskNetworkContract, type NetworkUnderTest } from "./network-contract.ts";
-export { sessionContract, type SessionUnderTest } from "./session-contract.ts";
+export { sessionContract, type ManagerUnderTest, type SessionUnderTest } from "./session-contract.ts";
 export { probeTransportContract, type ProbesUnderTest } from "./probe-contract.ts";
