@@ -6,6 +6,7 @@
  *   interfaces, as cases for any test runner; `contract.ts` is a case of any seam's
  * - `until.ts`           waiting for a condition
  * - `test-seed.ts`       the seed of what tests draw
+ * - `seed-threads.ts`    very many seeds, on threads
  * - `readme-example.ts`  runs the example of a README
  */
 export { FakeClock } from "./fake-clock.ts";
@@ -18,5 +19,6 @@ export { randomContract } from "./random-contract.ts";
 export { loggerContract, type LoggerUnderTest } from "./logger-contract.ts";
 export { metricsContract, type MetricsUnderTest } from "./metrics-contract.ts";
 export { runReadmeExample, type ReadmeExample } from "./readme-example.ts";
+export { runSeeds, serveSeeds, type SeedRange } from "./seed-threads.ts";
 export { testSeed } from "./test-seed.ts";
 export { until } from "./until.ts";
