@@ -18,6 +18,7 @@ export {
   readHistory,
   simulate,
   SimulatedCluster,
+  troubles,
   Violation,
   writeHistory,
   type Action,
