@@ -26,11 +26,10 @@ function recordingLogger(level: LogLevel = "info") {
 
 test.each(loggerContract)("pino as a Logger $title", ({ run }) => {
   const { lines, log } = recordingLogger("debug");
-  const recordOf = ({ level, time: _, msg, ...fields }: Record<string, unknown>): LogRecord => ({
-    level: level as LogRecord["level"],
-    event: msg as string,
-    fields,
-  });
+  const recordOf = ({ level, time, msg, ...fields }: Record<string, unknown>): LogRecord => {
+    expect(time).toBeTypeOf("number");
+    return { level: level as LogRecord["level"], event: msg as string, fields };
+  };
   return run({ log, records: () => lines.map(recordOf) });
 });
 

@@ -9,7 +9,9 @@ export function runSeeds(
   each: (result: SeedResult) => void,
 ): Promise<void> {
   const options = kinds === undefined ? {} : { kinds };
-  return runOnThreads(new URL("seed-worker.ts", import.meta.url), range, options, each);
+  return runOnThreads(new URL("seed-worker.ts", import.meta.url), range, options, (result) =>
+    each(result as SeedResult),
+  );
 }
 
 /** How a seed is run again. */

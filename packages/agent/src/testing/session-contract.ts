@@ -173,13 +173,8 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
       end.abort(new Error("the worker ends"));
       await last;
       const { signal } = new AbortController();
-      await rejects(
-        session
-          .assignments({ ...request, sessionId: "other" }, signal)
-          [Symbol.asyncIterator]()
-          .next(),
-        "assignments of another session",
-      );
+      const others = session.assignments({ ...request, sessionId: "other" }, signal);
+      await rejects(Array.fromAsync(others), "assignments of another session");
     },
   },
   {

@@ -32,9 +32,7 @@ const open = ExecOpen.create({ ref: "t1", command: ["sh"] });
 const never = new AbortController().signal;
 const hangs = (): Promise<never> => new Promise(() => undefined);
 /** A caller who has nothing to say, and does not go. */
-const silence = async function* (): AsyncGenerator<ExecRequest, void, void> {
-  await hangs();
-} satisfies () => AsyncIterable<ExecRequest>;
+const silence: AsyncIterable<ExecRequest> = { [Symbol.asyncIterator]: () => ({ next: hangs }) };
 
 async function failsWith(code: ApiCode, what: string, work: Promise<unknown>): Promise<ApiError> {
   const error = await work.then(
@@ -73,7 +71,7 @@ function waiting(): { readonly node: RelayedNode; readonly signals: AbortSignal[
 function calls(relay: Relay, nodeId: string, signal: AbortSignal): readonly (readonly [string, Promise<unknown>])[] {
   return [
     ["logs", Array.fromAsync(relay.logs(nodeId, wanted, signal))],
-    ["exec", Array.fromAsync(relay.exec(nodeId, open, silence(), signal))],
+    ["exec", Array.fromAsync(relay.exec(nodeId, open, silence, signal))],
     ["stats", relay.stats(nodeId, RelayStats.create({ taskIds: ["t1"] }), signal)],
     ["image", relay.image(nodeId, RelayImage.create({ image: "nginx" }), signal)],
   ];

@@ -122,7 +122,15 @@ export const transportContract: readonly ContractCase<TransportUnderTest>[] = [
       await connected(one, three);
       const sent = (to: NodeId, data: Uint8Array): Message =>
         message("MsgApp", {
-          ...{ from: 1, to, term: 2, logTerm: 1, index: 4, commit: 3, vote: 0, rejectHint: 9, reject: true },
+          from: 1,
+          to,
+          term: 2,
+          logTerm: 1,
+          index: 4,
+          commit: 3,
+          vote: 0,
+          rejectHint: 9,
+          reject: true,
           context: Buffer.from([0, 255]),
           entries: [{ term: 2, index: 5, type: "EntryNormal", data }],
         });

@@ -66,7 +66,10 @@ export async function startMember(
 }
 
 /** For a member whose peers the test plays. */
-export function playedPeers(): { readonly transport: Transport; receive(...messages: readonly Message[]): void } {
+export function playedPeers(): {
+  readonly transport: Transport;
+  readonly receive: (...messages: readonly Message[]) => void;
+} {
   let handler: TransportHandler | undefined;
   return {
     transport: {

@@ -26,7 +26,9 @@ export function runSeeds(
   { plan = {}, ...range }: SeedRange & { readonly plan?: Partial<Plan> },
   each: (result: SeedResult) => void,
 ): Promise<void> {
-  return runOnThreads(new URL("seed-worker.ts", import.meta.url), range, { plan }, each);
+  return runOnThreads(new URL("seed-worker.ts", import.meta.url), range, { plan }, (result) =>
+    each(result as SeedResult),
+  );
 }
 
 /** How a seed is run again. */

@@ -83,14 +83,14 @@ describe.each(transportContract)("a transport $title", ({ run }) => {
     const observer = { unreadable: ignored, sent: ignored, delivered: ignored };
     const network = new SimulatedNetwork(scheduler, seededRandom(1), observer);
     network.weather = weather;
-    let over = false;
+    const state = { over: false };
     const work = ran(
       { transport: async () => network.transport(new Process()), address: (id) => `member-${id}` },
       run,
-    ).finally(() => (over = true));
+    ).finally(() => (state.over = true));
     const time = async (): Promise<void> => {
-      while (!over) {
-        await scheduler.run(scheduler.nowMs + 1, () => over);
+      while (!state.over) {
+        await scheduler.run(scheduler.nowMs + 1, () => state.over);
         await new Promise(setImmediate);
       }
     };

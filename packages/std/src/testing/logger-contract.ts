@@ -1,4 +1,5 @@
 /** What every `Logger` that keeps its lines must do. */
+import { isDeepStrictEqual } from "node:util";
 import { assert } from "../error.ts";
 import type { Logger } from "../log.ts";
 import type { ContractCase } from "./contract.ts";
@@ -13,9 +14,8 @@ export interface LoggerUnderTest {
 function isLast({ records }: LoggerUnderTest, level: LogRecord["level"], event: string, fields: object): void {
   const last = records().at(-1);
   assert(last?.level === level && last.event === event, `the last line is ${level} "${event}"`);
-  const actual = JSON.stringify(Object.entries(last.fields).toSorted());
-  const wanted = JSON.stringify(Object.entries(fields).toSorted());
-  assert(actual === wanted, `its fields are ${wanted}, not ${actual}`);
+  const [actual, wanted] = [JSON.stringify(last.fields), JSON.stringify(fields)];
+  assert(isDeepStrictEqual({ ...last.fields }, fields), `its fields are ${wanted}, not ${actual}`);
 }
 
 export const loggerContract: readonly ContractCase<LoggerUnderTest>[] = [

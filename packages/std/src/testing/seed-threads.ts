@@ -7,11 +7,11 @@ export interface SeedRange {
   readonly workers: number;
 }
 
-interface Share<Options> {
+interface Share {
   readonly first: number;
   readonly end: number;
   readonly step: number;
-  readonly options: Options;
+  readonly options: object;
 }
 
 /**
@@ -20,15 +20,15 @@ interface Share<Options> {
  * @param script a thread's program, which calls `serveSeeds` with a function from a seed and `options` to a result
  * @throws what a thread ends with
  */
-export async function runSeeds<Options, Result>(
+export async function runSeeds(
   script: URL,
   { from, count, workers }: SeedRange,
-  options: Options,
-  each: (result: Result) => void,
+  options: object,
+  each: (result: unknown) => void,
 ): Promise<void> {
   const run = (first: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      const share: Share<Options> = { first, end: from + count, step: workers, options };
+      const share: Share = { first, end: from + count, step: workers, options };
       const worker = new Worker(script, { workerData: share, execArgv: ["--conditions=warren-source"] });
       worker.on("message", each);
       worker.on("error", reject);
@@ -38,12 +38,10 @@ export async function runSeeds<Options, Result>(
 }
 
 /** A thread of `runSeeds`: its share of the seeds, one after the other. */
-export async function serveSeeds<Options, Result>(
-  run: (seed: number, options: Options) => Promise<Result>,
-): Promise<void> {
-  const { first, end, step, options } = workerData as Share<Options>;
+export async function serveSeeds(run: (seed: number, options: never) => Promise<unknown>): Promise<void> {
+  const { first, end, step, options } = workerData as Share;
   for (let seed = first; seed < end; seed += step) {
-    const result = await run(seed, options);
+    const result = await run(seed, options as never);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port has no origin
     parentPort?.postMessage(result);
   }
