@@ -1,6 +1,6 @@
 /**
- * Relays from a caller of the API to a node: the node's session carries the request, the node opens a stream for it,
- * and what it sends there goes to the caller as fast as the caller takes it. When either end has gone the other ends.
+ * Relays from a caller of the API to a node. The request goes in the node's session; the node opens a stream for it,
+ * whose messages go to the caller as fast as the caller reads. When one side ends, the other ends too.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
 import { ApiError, type ExecRequest, type Relay, type RelayDown, type RelayRequest, type RelayUp } from "@warren/api";
@@ -30,7 +30,7 @@ export class Relays {
     this.#options = options;
   }
 
-  /** What the node answers. */
+  /** Sends a request to a node and returns the node's messages. */
   async *call(
     nodeId: string,
     what: What,
@@ -71,7 +71,7 @@ export class Relays {
     }
   }
 
-  /** The node's stream for a relay; what it is sent. @throws ApiError `API_NOT_FOUND` if nobody waits for it */
+  /** The messages for the node, on its stream of a relay. @throws ApiError `API_NOT_FOUND` if the relay is over */
   serve(
     relayId: string,
     nodeId: string,
@@ -112,7 +112,7 @@ class RelayCall {
     return abortable(this.#opened.promise, this.#over.signal);
   }
 
-  /** The node's messages, each read when the one before has been taken. */
+  /** The node's messages; each is read after the caller has taken the one before. */
   async *answers(up: AsyncIterator<RelayUp>): AsyncGenerator<Up, void, void> {
     for (;;) {
       const next = await abortable(this.#next(up), this.#over.signal);
@@ -120,7 +120,7 @@ class RelayCall {
       const { message } = next.value;
       if (message?.$case === "done") return;
       if (message?.$case === "failure") throw refusedByNode(this.nodeId, message.value);
-      // A newer worker may send what is not known here.
+      // Undefined: a message of a later level.
       if (message !== undefined) yield message;
     }
   }
@@ -133,7 +133,7 @@ class RelayCall {
     }
   }
 
-  /** What the caller sends, then the end. */
+  /** The caller's messages, then `end`. */
   async *serve(signal: AbortSignal): AsyncGenerator<RelayDown, void, void> {
     const lost = (): void => this.end(cutOff(this.nodeId));
     signal.addEventListener("abort", lost, { once: true });
@@ -149,7 +149,7 @@ class RelayCall {
     }
   }
 
-  /** What the caller sends, until it has sent all or the relay is over. */
+  /** The caller's messages, until they end or the relay is over. */
   async *#sent(input: AsyncIterable<ExecRequest>): AsyncGenerator<RelayDown, void, void> {
     const iterator = input[Symbol.asyncIterator]();
     try {
@@ -159,7 +159,7 @@ class RelayCall {
         yield { message: { $case: "exec", value: next.value } };
       }
     } catch (error) {
-      // The caller's stream broke, which ends the relay; or that is over already.
+      // The caller's stream broke, which ends the relay; or the relay is over already.
       this.end(ApiError.is(error) ? error : callerGone());
     }
   }

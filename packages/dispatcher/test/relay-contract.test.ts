@@ -63,7 +63,7 @@ test.each(relayContract)("the dispatcher's relay $title", async ({ run }) => {
     async connect(node) {
       const id = nodeId((nodes += 1));
       const end = new AbortController();
-      const request = { nodeId: id, description: description(id), obeyed: undefined };
+      const request = { nodeId: id, description: description(id), lastApplied: undefined };
       const messages = h.dispatcher.handlers.session(request, context(end.signal, id))[Symbol.asyncIterator]();
       const first = await messages.next();
       const sessionId = first.done === true ? "" : first.value.sessionId;

@@ -1,4 +1,4 @@
-/** What cases of contracts check by: each throws where it does not hold. */
+/** Checks of contracts: each throws if it fails. */
 import { isDeepStrictEqual, inspect } from "node:util";
 
 /** @throws Error unless `condition` holds */
@@ -18,7 +18,7 @@ export async function rejects(promise: Promise<unknown>, what: string): Promise<
     await promise;
     resolved = true;
   } catch {
-    // As it should.
+    // Expected.
   }
   check(!resolved, `${what} fails`);
 }

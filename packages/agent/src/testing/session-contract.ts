@@ -46,7 +46,7 @@ interface Opened {
 async function opened({ session, manager: { nodeId } }: SessionUnderTest): Promise<Opened> {
   const end = new AbortController();
   const description = NodeDescription.fromPartial({ hostname: "edge-1", os: "linux", level: 1, minLevel: 1 });
-  const request = { nodeId, description, obeyed: undefined };
+  const request = { nodeId, description, lastApplied: undefined };
   const messages = session.open(request, end.signal)[Symbol.asyncIterator]();
   const first = await messages.next();
   check(first.done !== true, "a session begins with a message");

@@ -91,7 +91,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
           return StatsResponse.fromPartial({ stats: taskIds.map((taskId) => ({ taskId })) });
         },
         async image({ image }) {
-          return { digest: `sha256:of ${image}`, fromStoreSince: "" };
+          return { digest: `sha256:of ${image}`, localReason: "" };
         },
       });
       const other = await connect({
