@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config";
  */
 const conditions = ["warren-source", "node", "import", "default"];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions } } };
+const setupFiles = ["tools/property-seed.ts"];
 
 export default defineConfig({
   test: {
@@ -20,6 +21,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: "unit",
+          setupFiles,
           include: ["{packages,apps}/*/test/**/*.test.ts", "tools/machine/test/*.test.ts"],
           exclude: ["**/*.{cluster,sim}.test.ts", "**/node_modules/**"],
           // READMEs' examples are processes of their own, and a machine may be busy.
@@ -28,7 +30,12 @@ export default defineConfig({
       },
       {
         ...shared,
-        test: { name: "simulation", include: ["{packages,apps}/*/test/**/*.sim.test.ts"], testTimeout: 600_000 },
+        test: {
+          name: "simulation",
+          setupFiles,
+          include: ["{packages,apps}/*/test/**/*.sim.test.ts"],
+          testTimeout: 600_000,
+        },
       },
       {
         ...shared,

@@ -1,5 +1,5 @@
 import type { NodeDescription, SessionMessage, TaskStatus } from "@warren/api";
-import { isRunning, level, minLevel } from "@warren/api/model";
+import { defaultStopGraceMs, isRunning, level, minLevel } from "@warren/api/model";
 import type { Runtime } from "@warren/runtime";
 import {
   abortable,
@@ -22,7 +22,6 @@ import { Images } from "./images.ts";
 import { KeptRuns } from "./kept-runs.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { Leases } from "./leases.ts";
-import { defaultGraceMs } from "./run.ts";
 import { Limiter } from "./limiter.ts";
 import { LocalRecord, type NodeRecord } from "./local-record.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
@@ -280,7 +279,7 @@ export class Agent implements AsyncDisposable {
     const runs = [...this.#record.runs.values()].filter(
       ({ id }) => this.#env.containers.get(id)?.state.kind === "running",
     );
-    const graces = runs.map(({ local }) => local.graceMs ?? defaultGraceMs);
+    const graces = runs.map(({ local }) => local.graceMs ?? defaultStopGraceMs);
     return graces.length === 0 ? 0 : leaveMs + 2 * balancerWaitMs + Math.max(...graces);
   }
 

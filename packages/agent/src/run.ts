@@ -1,5 +1,5 @@
 import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
-import { hasEnded, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
+import { defaultStopGraceMs, hasEnded, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
 import {
   RuntimeError,
   parseReference,
@@ -19,9 +19,6 @@ import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./o
 import { probeOf } from "./probes.ts";
 import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
-
-/** Default of `stop_grace_ms`: from the stop signal to SIGKILL, ms. */
-export const defaultGraceMs = 10_000;
 
 /** Durations in wall and boot time that differ by more than this show that the wall clock was set, ms. */
 const clockSetMs = 5_000;
@@ -422,7 +419,7 @@ export class Run {
       if (!(await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing)))
         this.#log.warn("is stopped, but may still be in the balancer");
       await this.#kill(undefined, closing);
-      const graceMs = this.local.graceMs ?? defaultGraceMs;
+      const graceMs = this.local.graceMs ?? defaultStopGraceMs;
       if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing)))
         await this.#kill("KILL", closing);
       await containers.ended(this.id, closing);
@@ -462,7 +459,7 @@ export class Run {
     const { record, reporter, clock, metrics } = this.#env;
     const { verdict, stopRequested = false } = this.local;
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
-    const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultGraceMs) : undefined;
+    const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultStopGraceMs) : undefined;
     const earlierBoot = this.#ofEarlierBoot;
     const outcome = outcomeOf({
       memoryLimitBytes,

@@ -26,8 +26,7 @@ test("a settled lease keeps its image; an image that is used again is kept", asy
   await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  const t1 = await world.run("svc.1");
   world.machine.exit(t1.task, 0);
   await world.untilState(t1.task, TaskState.COMPLETE);
   await world.pass(120_000);
@@ -35,8 +34,7 @@ test("a settled lease keeps its image; an image that is used again is kept", asy
   world.manager.unassign("lease", t1.key);
   world.manager.unassign("version", t1.lease.versionId);
   await world.pass(30_000);
-  const t2 = world.give("svc.1");
-  await world.untilRunning(t2);
+  await world.run("svc.1");
   await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
 });
@@ -45,8 +43,7 @@ test("a version with an image digest runs that image, wherever its tag leads now
   await using world = new World();
   const { digest } = world.machine.publish(image);
   await world.start();
-  const given = world.give("svc.1", { imageDigest: digest });
-  await world.untilRunning(given);
+  const given = await world.run("svc.1", { imageDigest: digest });
   expect(world.manager.statuses.get(given.task)?.container?.imageDigest).toBe(digest);
   const { digest: next } = world.machine.publish(image, { digest: `sha256:${"2".repeat(64)}` });
   expect(next).not.toBe(digest);
@@ -56,8 +53,7 @@ test("a version with an image digest runs that image, wherever its tag leads now
   expect(world.report(given)?.runs.map(({ status }) => status?.container?.imageDigest)).toEqual([digest, digest]);
   expect(world.report(given)?.imageDigest).toBe(digest);
   // Without a digest the registry resolves the tag.
-  const other = world.give("svc.2");
-  await world.untilRunning(other);
+  const other = await world.run("svc.2");
   expect(world.manager.statuses.get(other.task)?.container?.imageDigest).toBe(next);
 });
 
@@ -76,8 +72,7 @@ test("a pull that does not fit on the disk removes unused images at once, and is
   await world.start();
   await world.until("it is connected", () => world.manager.connected);
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await world.run("svc.1");
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
   world.machine.publish("registry.example/big:1");
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
@@ -143,8 +138,7 @@ test.each(["pull", "create"] as const)(
       return full ? new RuntimeError({ code: "RUNTIME_DISK_FULL" }, "no space left on device") : undefined;
     };
     world.machine.publish("registry.example/new:1");
-    const next = world.give("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
-    await world.untilRunning(next);
+    await world.run("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
     expect([...world.machine.images.keys()].toSorted()).toEqual(["registry.example/new:1", image]);
     // Running containers, and the newest run of each lease, are kept.
     expect(world.running("svc.2")).toHaveLength(1);

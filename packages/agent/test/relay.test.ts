@@ -322,8 +322,7 @@ test("stats are of running tasks only", async () => {
 });
 
 test("relays beyond the limit are refused; ended ones make room; a session's end ends its relays", async () => {
-  await using world = new World({ maxRelays: 2 });
-  await world.start();
+  await using world = await World.started({ maxRelays: 2 });
   const { task: a } = world.give("svc.1");
   await world.untilState(a, TaskState.RUNNING);
   const first = await relay(world, logs([a], { follow: true }));

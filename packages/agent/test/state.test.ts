@@ -264,8 +264,7 @@ async function afterHarm(
     };
     let state = await start();
     await world.until("it is connected", () => world.manager.connected);
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     const before = world.agent.nodeId;
     await world.agent.close();
     await state.close();
@@ -355,8 +354,7 @@ test("a damaged record without its identity is refused with the remedy", () =>
   }));
 
 test("identity and record of different nodes are refused", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.pass(500);
   await world.agent.close();
   world.kill();

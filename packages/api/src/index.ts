@@ -4,6 +4,7 @@
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: the failures of calls
  * - `status.ts`  errors as statuses and as records in messages, and back
+ * - `relay.ts`   Relay: what a manager asks of a node on behalf of a caller
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
@@ -38,6 +39,7 @@ export {
   type FieldViolation,
   type PreconditionViolation,
 } from "./errors.ts";
+export type { Relay } from "./relay.ts";
 export type {
   MessageType,
   MethodDefinition,

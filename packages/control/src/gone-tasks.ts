@@ -1,9 +1,16 @@
 /** Tasks that the cluster has forgotten, of which a node may still keep the log. */
-import { ApiError, NodeStatus_State, ObjectKind, type LogLines, type LogsRequest, type Node } from "@warren/api";
+import {
+  ApiError,
+  NodeStatus_State,
+  ObjectKind,
+  type LogLines,
+  type LogsRequest,
+  type Node,
+  type Relay,
+} from "@warren/api";
 import type { View } from "@warren/store";
 import { idOf } from "./access.ts";
 import { mergeByTime } from "./log-merge.ts";
-import type { Relay } from "./relay.ts";
 
 /** A whole id: 25 digits of base 36. */
 const taskId = /^[0-9a-z]{25}$/;

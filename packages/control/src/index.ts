@@ -1,7 +1,7 @@
 /**
  * The API's services on the store: `controlServices` for the server of a manager.
  *
- * - `dependencies.ts`      ControlDependencies; `relay.ts` Relay, the way to the nodes
+ * - `dependencies.ts`      ControlDependencies, with the way to the nodes
  * - `clusters.ts`          Clusters, createCluster
  * - `services.ts`          Services; `service-admission.ts` what only the cluster's state tells of a spec
  * - `tasks.ts`             Tasks; `logs.ts`, `log-merge.ts`, `log-follow.ts` lines of many tasks as one stream
@@ -30,7 +30,6 @@ import { tasks } from "./tasks.ts";
 export { createCluster } from "./clusters.ts";
 export type { ControlDependencies } from "./dependencies.ts";
 export { limits } from "./limits.ts";
-export type { Relay } from "./relay.ts";
 
 /** Clusters, Services, Tasks, Nodes, Networks, Registries and Events, for `startServer`. */
 export function controlServices(dependencies: ControlDependencies): readonly BoundService[] {

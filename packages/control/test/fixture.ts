@@ -13,67 +13,23 @@ import {
   Task,
   TaskState,
   type Cluster,
-  type ExecOpen,
-  type ExecRequest,
-  type ExecResponse,
   type LogLine,
   type LogLines,
-  type RelayImage,
-  type RelayImageAnswer,
-  type RelayLogs,
-  type RelayStats,
-  type StatsResponse,
 } from "@warren/api";
 import { numberedSlot, sameEpoch, slotIdOf, taskIdOf } from "@warren/api/model";
 import { checkClusterSpec } from "@warren/api/spec";
 import { connect, type ApiClient } from "@warren/api/client";
 import { startServer } from "@warren/api/server";
-import { controlServices, createCluster, type Relay } from "@warren/control";
+import { controlServices, createCluster } from "@warren/control";
 import { systemClock, systemRandom, type Clock } from "@warren/std";
 import { RecordingLogger } from "@warren/std/testing";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import type { Store } from "@warren/store";
 import { expect, onTestFinished } from "vitest";
+import { FakeRelay } from "./fake-relay.ts";
 
 export type PartialSpec = Parameters<typeof ServiceSpec.fromPartial>[0];
 type PartialTask = Parameters<typeof Task.fromPartial>[0];
-
-/** Nodes that answer as told: lines, execs and figures by node id. A node that is not named has no session. */
-export class FakeRelay implements Relay {
-  readonly lines = new Map<string, (request: RelayLogs, signal: AbortSignal) => AsyncIterable<LogLines>>();
-  readonly asked: { readonly nodeId: string; readonly request: RelayLogs }[] = [];
-  readonly execs = new Map<
-    string,
-    (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
-  >();
-  readonly images = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
-  readonly figures = new Map<string, (request: RelayStats, signal: AbortSignal) => Promise<StatsResponse>>();
-
-  async *logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncGenerator<LogLines, void, void> {
-    this.asked.push({ nodeId, request });
-    yield* (this.lines.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-  async *exec(
-    nodeId: string,
-    open: ExecOpen,
-    input: AsyncIterable<ExecRequest>,
-    signal: AbortSignal,
-  ): AsyncGenerator<ExecResponse, void, void> {
-    yield* (this.execs.get(nodeId) ?? noSession(nodeId))(open, input, signal);
-  }
-  async stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse> {
-    return (this.figures.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-  async image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer> {
-    return (this.images.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-}
-
-function noSession(nodeId: string): () => never {
-  return () => {
-    throw new ApiError({ code: "API_UNAVAILABLE" }, `node ${nodeId} has no session`);
-  };
-}
 
 export interface Control extends MemoryStore {
   readonly client: ApiClient;

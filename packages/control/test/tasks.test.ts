@@ -386,8 +386,10 @@ describe("exec", () => {
     world.relay.execs.set(nodes[0] ?? "", async function* (given, input): AsyncGenerator<ExecResponse> {
       opened = given;
       yield { message: { $case: "started", value: true } };
-      for await (const { message } of input)
+      for await (const { message } of input) {
         if (message?.$case === "stdin") yield { message: { $case: "stdout", value: message.value } };
+        if (message?.$case === "stdinEnd") break;
+      }
       yield { message: { $case: "exitCode", value: 7 } };
     });
     const answers = await Array.fromAsync(
@@ -395,6 +397,7 @@ describe("exec", () => {
         (async function* () {
           yield open({ tty: true });
           yield { message: { $case: "stdin" as const, value: Buffer.from("hi") } };
+          yield { message: { $case: "stdinEnd" as const, value: true } };
         })(),
       ),
     );

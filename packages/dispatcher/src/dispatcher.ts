@@ -16,6 +16,7 @@ import type {
   HeartbeatRequest,
   HeartbeatResponse,
   LeaseReport,
+  Relay,
   RelayDown,
   RelayUp,
   ReportRequest,
@@ -34,7 +35,7 @@ import { isOfThisHistory } from "./history.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { checkDescription, register } from "./node-status.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
-import { relayOf, Relays, type Relay } from "./relays.ts";
+import { relayOf, Relays } from "./relays.ts";
 import { batchesOf, checkReports } from "./report.ts";
 import { Sessions } from "./sessions.ts";
 import { joined, storeReports, type ReportOutcome } from "./store-report.ts";

@@ -3,45 +3,12 @@
  * whose messages go to the caller as fast as the caller reads. When one side ends, the other ends too.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
-import {
-  ApiError,
-  type ExecOpen,
-  type ExecRequest,
-  type ExecResponse,
-  type LogLines,
-  type RelayDown,
-  type RelayImage,
-  type RelayImageAnswer,
-  type RelayLogs,
-  type RelayRequest,
-  type RelayStats,
-  type RelayUp,
-  type StatsResponse,
-} from "@warren/api";
+import { ApiError, type ExecRequest, type Relay, type RelayDown, type RelayRequest, type RelayUp } from "@warren/api";
 
 import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
-
-/**
- * Calls to a node for a caller, about any run that the node still has. All throw ApiError: `API_UNAVAILABLE` if the
- * node can't be reached or disconnects, else the node's own error. They end when `signal` aborts or the reader stops.
- */
-export interface Relay {
-  /** Log lines of tasks, by their ids. */
-  logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
-  /** @param request `ref` is a task's id. @param input the caller's later messages */
-  exec(
-    nodeId: string,
-    request: ExecOpen,
-    input: AsyncIterable<ExecRequest>,
-    signal: AbortSignal,
-  ): AsyncIterable<ExecResponse>;
-  stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
-  /** The digest that the node resolves an image reference to. */
-  image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
-}
 
 export interface RelaysDependencies {
   readonly clock: Clock;

@@ -30,4 +30,3 @@ export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } f
 export type { StoreAccess } from "./control-loop.ts";
 export type { OrchestratorOptions } from "./options.ts";
 export { OrchestratorError, type OrchestratorFailure } from "./errors.ts";
-export { defaultMonitorMs, defaultParallelism } from "./rollout.ts";

@@ -3,7 +3,7 @@
  */
 export { planService, type ServiceSituation } from "./service-plan.ts";
 export type { Plan } from "./writes.ts";
-export { defaultMonitorMs, defaultParallelism, phaseOf } from "./rollout.ts";
+export { phaseOf } from "./rollout.ts";
 export { defaultProgressDeadlineMs } from "./reading.ts";
 export {
   isRollingBack,

@@ -16,7 +16,18 @@ import {
   type UpdateStatus,
   type Version,
 } from "@warren/api";
-import { hasEnded, isRunning, recordOf, sameEpoch, slotName, stateOf } from "@warren/api/model";
+import {
+  defaultImageProbe,
+  defaultMonitorMs,
+  defaultParallelism,
+  hasEnded,
+  isRunning,
+  probeTimes,
+  recordOf,
+  sameEpoch,
+  slotName,
+  stateOf,
+} from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
 import { progressDeadline, remaining, remainingOfDelay, replicasOf, stateSince, type Moment } from "./reading.ts";
 import {
@@ -30,15 +41,6 @@ import {
   withVersion,
 } from "./settings.ts";
 import { othersThatMayRun, runs, type SlotReading } from "./slots.ts";
-
-export const defaultMonitorMs = 5_000;
-export const defaultParallelism = 1;
-
-/** What a health check takes to call a task unhealthy, where its spec is silent. */
-const defaultProbe = { intervalMs: 10_000, timeoutMs: 5_000, retries: 3 } as const;
-
-/** The same of an image's own check, by Docker's defaults, ms. */
-const imageProbeMs = 3 * (30_000 + 30_000);
 
 export type Rollout =
   /** `turn`: slots to replace now. `changes`: to be stored with the service. `wakeInMs`: when time alone moves it on. */
@@ -400,9 +402,9 @@ function endOf(task: Task, lastEnd: RunEnd | undefined): RunEnd {
 function probeMs({ spec }: Service, { code }: RunEnd): number {
   const check = spec?.task?.container?.healthCheck;
   // Of an image's own check only the node knows the times.
-  if (check === undefined) return code === "AGENT_UNHEALTHY" ? imageProbeMs : 0;
-  const probe = (check.intervalMs || defaultProbe.intervalMs) + (check.timeoutMs || defaultProbe.timeoutMs);
-  return check.startPeriodMs + probe * (check.retries || defaultProbe.retries);
+  if (check === undefined && code !== "AGENT_UNHEALTHY") return 0;
+  const times = check === undefined ? defaultImageProbe : probeTimes(check);
+  return times.startPeriodMs + times.retries * (times.intervalMs + times.timeoutMs);
 }
 
 function failureText(failed: readonly Standing[], total: number): string {

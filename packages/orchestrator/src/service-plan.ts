@@ -22,6 +22,7 @@ import {
 import {
   compareSlotKeys,
   currentLease,
+  defaultStopGraceMs,
   idOf,
   incomingLease,
   numberedSlot,
@@ -41,9 +42,6 @@ import { resize } from "./scaling.ts";
 import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
 import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";
 import { readSlot, type SlotReading, type SlotSources } from "./slots.ts";
-
-/** From the stop signal to SIGKILL, ms, where the spec names none. */
-const defaultStopGraceMs = 10_000;
 
 export interface ServiceSituation {
   readonly serviceId: string;

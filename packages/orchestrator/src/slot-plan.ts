@@ -2,8 +2,17 @@
  * What one pass does to one slot: at most one step of each of its leases, which the next pass follows up.
  */
 import { LeaseState, TaskState, type Lease, type Service, type Slot, type Task, type Version } from "@warren/api";
-import { hasEnded, idOf, mayRun, recordOf, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
-import { defaultRestartDelayMs, durationText, endText, rejectionDelayMs, shortRunMs } from "@warren/slot";
+import {
+  defaultRestartDelayMs,
+  hasEnded,
+  idOf,
+  mayRun,
+  recordOf,
+  sameEpoch,
+  stateOf,
+  taskStateText,
+} from "@warren/api/model";
+import { durationText, endText, rejectionDelayMs, shortRunMs } from "@warren/slot";
 import type { Random } from "@warren/std";
 import { trimTasks } from "./history.ts";
 import type { Plan } from "./writes.ts";

@@ -82,7 +82,7 @@ export const always: fc.Arbitrary<Operation>[] = [
   fc.record({ do: fc.constant("steps" as const), count: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ do: fc.constant("advance" as const), ms: fc.constantFrom(1, 1_000, 5_000, 40_000) }),
 ];
-export const troubles: fc.Arbitrary<Operation>[] = [
+const troubles: fc.Arbitrary<Operation>[] = [
   fc.record({ do: fc.constantFrom("off" as const, "cut" as const, "up" as const, "reboot" as const), node }),
   fc.record({
     do: fc.constant("behave" as const),
@@ -218,7 +218,7 @@ export async function perform(world: SimulatedCluster, operation: Operation): Pr
 }
 
 /** False if the store did not take it, or took it and could not say so. */
-export async function taken(work: () => Promise<void>): Promise<boolean> {
+async function taken(work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
     return true;
@@ -306,7 +306,7 @@ export function checkEnd(world: SimulatedCluster): void {
  * L1: at most one current and one incoming lease. L2: no stop-first slot runs two containers, where no node was ever
  * given up. L8: no two leases that may have a container have one address.
  */
-export function watchSlots(world: SimulatedCluster, everDown: ReadonlySet<string>): void {
+function watchSlots(world: SimulatedCluster, everDown: ReadonlySet<string>): void {
   const everStartFirst = new Set<string>();
   world.onStep = () => {
     const { view } = world;
@@ -339,4 +339,36 @@ export function watchSlots(world: SimulatedCluster, everDown: ReadonlySet<string
         throw new Error(`${slotId} runs ${leases.length} containers: ${leases.map(({ nodeId }) => nodeId).join()}`);
     }
   };
+}
+
+export interface HistoryOptions {
+  /** Of each history. */
+  readonly mostOperations: number;
+  readonly histories: number;
+}
+
+/** Histories with cut links, reboots and managers that die: what must hold does throughout, and the end is what was asked for. */
+export async function checkHistories({ mostOperations, histories }: HistoryOptions): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.oneof(...always, ...troubles), { maxLength: mostOperations, size: "max" }),
+      fc.constantFrom(1, 2, 7, Number.POSITIVE_INFINITY),
+      fc.nat(),
+      async (operations, writesOfALife, seed) => {
+        const world = await SimulatedCluster.start(nodes.length, { seed });
+        world.writesOfALife = writesOfALife;
+        await world.restart();
+        const everDown = new Set<string>();
+        watchSlots(world, everDown);
+        for (const operation of operations) {
+          if (["off", "cut", "hang"].includes(operation.do) && "node" in operation) everDown.add(operation.node);
+          await taken(() => perform(world, operation));
+        }
+        await calm(world);
+        checkEnd(world);
+        await world.stopLeading();
+      },
+    ),
+    { numRuns: histories },
+  );
 }

@@ -6,7 +6,6 @@
  * - `text.ts`     ends of runs and durations, for people
  */
 export {
-  defaultRestartDelayMs,
   isFailure,
   nextRun,
   rejectionDelayMs,

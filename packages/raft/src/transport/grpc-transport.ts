@@ -107,6 +107,7 @@ class GrpcTransportOfMember implements GrpcTransport {
   private readonly peers = new Map<number, Peer>();
   private handler: TransportHandler | undefined;
   private server: GrpcServer | undefined;
+  private closed = false;
 
   constructor(options: ResolvedOptions) {
     this.options = options;
@@ -157,6 +158,7 @@ class GrpcTransportOfMember implements GrpcTransport {
   }
 
   setPeers(members: readonly Member[]): void {
+    if (this.closed) return;
     for (const [id, peer] of this.peers) {
       if (members.some((member) => member.id === id && member.address === peer.address)) continue;
       peer.close();
@@ -183,6 +185,8 @@ class GrpcTransportOfMember implements GrpcTransport {
   }
 
   async close(): Promise<void> {
+    this.closed = true;
+    this.handler = undefined;
     for (const peer of this.peers.values()) peer.close();
     this.peers.clear();
     this.server?.close();
@@ -359,9 +363,10 @@ class Peer {
     const { handler } = this;
     if (handler === undefined) throw unreachable(this.id);
     const { clock, snapshotBytesPerSecond: bytesPerSecond } = this.options;
-    const connection = this.dial();
-    this.snapshots.add(connection);
+    let connection: Connection | undefined;
     try {
+      connection = this.dial();
+      this.snapshots.add(connection);
       const call = connection.call(paths.snapshot, this.metadata(handler));
       const sender = new SnapshotSender(call, { clock, bytesPerSecond });
       for (const head of [handler.encode([message]), announcement(snapshot)]) call.write(head, () => undefined);
@@ -371,8 +376,8 @@ class Peer {
     } catch (error) {
       throw unreachable(this.id, error);
     } finally {
-      this.snapshots.delete(connection);
-      connection.close();
+      if (connection !== undefined) this.snapshots.delete(connection);
+      connection?.close();
     }
   }
 

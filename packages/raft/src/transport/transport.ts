@@ -67,7 +67,8 @@ export interface TransportHandler {
 
 /**
  * Carries messages between members. May lose, delay, repeat and reorder them; never alters one, and never repeats a
- * `MsgProp`, which would be applied twice.
+ * `MsgProp`, which would be applied twice. A peer's process is admitted before anything of it is handed on, each anew; one
+ * that is refused, or whose admission failed, is asked again.
  */
 export interface Transport {
   start(handler: TransportHandler): Promise<void>;
@@ -85,7 +86,10 @@ export interface Transport {
   /**
    * Streams what the peer lacks of a snapshot behind its `MsgSnap`, keeping no chunk once it asks for the next; resolves
    * when the peer has it.
+   *
+   * @throws RaftError `RAFT_PEER_UNREACHABLE` where it does not get it, whatever the reason, which is the cause
    */
   sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void>;
+  /** Abrupt: what is on its way may be lost, snapshots fail, and the handler is not called any more. Idempotent. */
   close(): Promise<void>;
 }

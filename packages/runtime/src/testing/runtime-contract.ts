@@ -1,15 +1,10 @@
 /** The contract of `Runtime`: cases for any test runner, each of which throws if it fails. */
 import { assert, systemBootClock } from "@warren/std";
-import { until } from "@warren/std/testing";
+import { until, type ContractCase } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
 import type { ContainerEvent, ContainerState, ExecStreams, ExitStatus, LogLine, Runtime } from "../runtime.ts";
 import type { Program } from "./program.ts";
-
-export interface ContractCase<T> {
-  readonly title: string;
-  run(subject: T): Promise<void>;
-}
 
 /** A machine with a runtime, for one case or many; a case removes its containers and expects none of its ids. */
 export interface RuntimeUnderTest {
