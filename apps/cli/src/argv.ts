@@ -21,6 +21,8 @@ const others: Readonly<Record<string, string>> = {
   logs: "service logs",
   exec: "task exec",
   scale: "service scale",
+  restart: "service restart",
+  wait: "service wait",
   "node delete": "node remove",
   "service remove": "service delete",
   "network remove": "network delete",

@@ -26,6 +26,15 @@ const output = {
 export const outputFlag = { output: Flags.string({ ...output, default: "table" }) };
 /** The same for one object in full, which a table has no room for. */
 export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }) };
+/** The flag of commands that answer people in sentences. */
+export const textFlag = {
+  output: Flags.string({
+    char: "o",
+    description: "Format for programs (default: text for people)",
+    options: ["json", "yaml"],
+    helpGroup: "GLOBAL",
+  }),
+};
 
 /** The flag of every command that waits for what it began. */
 export const waitFlags = {

@@ -1,6 +1,14 @@
 import { ApiError, type Cluster, type Network, type Node, type Service, type Task } from "@warren/api";
 import { isRunning, newestTask, parseSlotKey, slotIdOf } from "@warren/api/model";
-import { StoreError, type Store, type TableName, type Tables, type Transaction, type View } from "@warren/store";
+import {
+  StoreError,
+  type Store,
+  type TableName,
+  type Tables,
+  type Transaction,
+  type UpdateOptions,
+  type View,
+} from "@warren/store";
 import type { ControlDependencies } from "./dependencies.ts";
 import { field, fromStore, noCluster, notFound } from "./failures.ts";
 import { limits } from "./limits.ts";
@@ -28,13 +36,13 @@ export class Access {
    * One transaction. `signal` keeps what is cut off before it is proposed from being done at all; later it is done as a
    * whole.
    */
-  async update<R>(signal: AbortSignal, work: (tx: Transaction) => R): Promise<R> {
+  async update<R>(signal: AbortSignal, work: (tx: Transaction) => R, options: UpdateOptions = {}): Promise<R> {
     const store = this.store();
     try {
       return await store.update((tx) => {
         signal.throwIfAborted();
         return work(tx);
-      });
+      }, options);
     } catch (error) {
       throw fromStore(error);
     }

@@ -9,6 +9,7 @@
  * - `networks.ts`          Networks
  * - `registries.ts`        Registries
  * - `events.ts`            Events
+ * - `update-plan.ts`       what an update would do
  * - `versions.ts`          what tasks are made from; `image-resolver.ts` what an image's tag means
  * - `explanation.ts`       why a service or a task is as it is
  * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-reading.ts` one task

@@ -167,9 +167,26 @@ function leadOf(reading: SlotReading): Lease | undefined {
   return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
 }
 
+/** It has a task, or had one, and not of the wanted version. */
+export function isOutdated({ upToDate, leading }: SlotReading): boolean {
+  return !upToDate && leading !== undefined;
+}
+
+/**
+ * How a rollout that replaces `count` tasks goes: its batches, and how long it takes at least, ms. Each batch is watched
+ * before the next one and before the end; where failures change nothing, only the last one is.
+ */
+export function paceOf(service: Service, count: number): { readonly batches: number; readonly leastMs: number } {
+  const { parallelism = defaultParallelism, delayMs = 0 } = settingsOf(service) ?? {};
+  const batches = count === 0 ? 0 : parallelism === 0 ? 1 : Math.ceil(count / parallelism);
+  if (batches === 0) return { batches, leastMs: 0 };
+  const gateMs = Math.max(delayMs, continues(service) ? 0 : monitorOf(service));
+  return { batches, leastMs: (batches - 1) * gateMs + Math.max(delayMs, monitorOf(service)) };
+}
+
 function begin(input: RolloutInput): Rollout {
   const { service, readings, now, index } = input;
-  const outdated = readings.some(({ upToDate, leading }) => !upToDate && leading !== undefined);
+  const outdated = readings.some(isOutdated);
   const isNew = service.updateStatus?.versionId !== service.versionId;
   if (outdated) {
     const status = started(input);

@@ -152,7 +152,11 @@ function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | 
   };
 }
 
-function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
+/** How the slots stand towards a version that is wanted. */
+export function sourcesOf(
+  wanted: Version,
+  situation: Pick<ServiceSituation, "versions" | "slots" | "nodeOf" | "roleOf" | "downGraceMs" | "now" | "steadyMs">,
+): SlotSources {
   const { versions, slots, nodeOf, roleOf, downGraceMs, now, steadyMs } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
@@ -264,7 +268,7 @@ function rollBack(
   plan.again = true;
 }
 
-function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
+export function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
   const grouped = Map.groupBy(tasks, ({ slotId }) => slotId);
   return (slot) => grouped.get(idOf(slot)) ?? [];
 }

@@ -41,6 +41,8 @@ export interface StoreTerm {
 export interface UpdateOptions {
   /** The term that the caller works in; in any other, nothing is written. @default the term at the time of the call */
   readonly term?: number;
+  /** Nothing of what `work` writes is proposed: its result is what it would be. @default false */
+  readonly dryRun?: boolean;
 }
 
 /** A call of `update` that has not ended. */
@@ -48,6 +50,7 @@ interface Pending {
   /** The term at the time of the call; undefined if there was none. */
   readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
+  readonly dryRun: boolean;
   readonly sinceMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -171,6 +174,7 @@ export class Store {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     this.#waiting.push({
       work,
+      dryRun: options.dryRun ?? false,
       term: options.term ?? this.term?.term,
       sinceMs: this.#clock.monotonic(),
       resolve: resolve as (value: unknown) => void,
@@ -238,7 +242,7 @@ export class Store {
         deferred.push(pending);
         continue;
       }
-      if (outcome.kind === "value") {
+      if (outcome.kind === "value" && !pending.dryRun) {
         for (const write of tx.writes) writes.add(write);
         state = after;
       }

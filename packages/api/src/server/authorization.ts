@@ -48,8 +48,12 @@ allow(ServicesDefinition, {
   get: read,
   list: read,
   update: write,
+  // A node resolves the image.
+  planUpdate: relayed,
+  restart: write,
   scale: write,
   rollback: write,
+  history: read,
   delete: write,
   explain: read,
 });
