@@ -1,4 +1,7 @@
-/** A day's work: restarts, versions, waits. */
+/** A day's work: restarts, versions, waits; what nodes have. */
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
@@ -83,3 +86,103 @@ test("a wait ends when the tasks run, fails as the update does, and in time", as
   expect((await machine.warren("service", "wait", "late", "nix")).stderr).toContain('no service "nix"');
   await machine.ok("service", "delete", "late");
 }, 120_000);
+
+test("volumes are listed with what uses them, and deleted once nothing does", async () => {
+  const mount = [
+    "--mount",
+    "type=volume,src=data,dst=/data",
+    "--",
+    "sh",
+    "-c",
+    "echo kept > /data/x; exec sleep 1000000",
+  ];
+  await machine.ok("service", "create", "db", "--image", image, ...quick, ...mount);
+  const node = (await machine.ok("node", "ls", "-q")).trim();
+  expect(await machine.ok("volume", "ls")).toMatch(
+    new RegExp(`^NAME +NODE +AGE +USED BY\ndata +${node} +\\d+s +db\n$`),
+  );
+  expect(await machine.ok("volume", "ls", "--columns", "name,used by")).toBe("NAME  USED BY\ndata  db\n");
+  const path = join(machine.dataDir, "worker/volumes/data");
+  expect(JSON.parse(await machine.ok("volume", "inspect", "data", "-o", "json"))).toMatchObject({
+    volumes: [{ name: "data", path, services: ["db"] }],
+  });
+  expect(await readFile(join(path, "x"), "utf8")).toBe("kept\n");
+  const used = await machine.warren("volume", "rm", "data");
+  expect(used.code).toBe(1);
+  expect(used.stderr).toContain('volume "data" is mounted by tasks of db; delete the service');
+  await machine.ok("service", "delete", "db");
+  await until(
+    "nothing uses it",
+    async () => (await machine.ok("volume", "ls", "--columns", "USED BY")).trim() === "USED BY",
+  );
+  expect(await machine.ok("volume", "rm", "data", "--node", node)).toBe("data\n");
+  expect(await machine.ok("volume", "ls", "-q")).toBe("");
+  expect((await machine.warren("volume", "inspect", "data")).stderr).toContain('there is no volume "data"');
+  expect((await machine.warren("volume", "rm", "data")).stderr).toContain('there is no volume "data"');
+}, 60_000);
+
+test("images are listed with their size and what uses them; those that nothing uses go at once", async () => {
+  const other = await machine.push("day-other:1", {
+    config: { Cmd: ["sleep", "1000000"], StopSignal: "SIGKILL", Env: ["OTHER=1"] },
+  });
+  await machine.ok("service", "create", "one", "--image", image, ...quick);
+  await machine.ok("service", "create", "two", "--image", other, "--label", "x=y", ...quick);
+  const list = await machine.ok("images", "-o", "wide");
+  expect(list).toMatch(/day:1.* [\d.]+ MiB +one .* sha256:[0-9a-f]{64}$/m);
+  expect(list).toMatch(/day-other:1.* two /);
+  await machine.ok("service", "delete", "two");
+  await until("its image is used by none", async () => !(await machine.ok("images")).includes("two"));
+  // Its task's log is kept, and with it the image.
+  expect((await machine.warren("image", "prune")).stderr).toBe("0 images removed\n");
+  expect(await machine.ok("images")).toContain("day-other:1");
+  await machine.ok("service", "delete", "one");
+}, 60_000);
+
+test("a watched list is shown again at a change", async () => {
+  const child = machine.spawn("service", "ls", "--watch", "--columns", "NAME,STATUS");
+  let stdout = "";
+  child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()));
+  await until("it is shown", () => stdout.includes("STATUS"), 20_000);
+  expect(stdout).not.toContain("seen");
+  await machine.ok("service", "create", "seen", "--image", image, ...quick);
+  await until("the change is shown", () => /seen +running/.test(stdout), 20_000);
+  child.kill("SIGINT");
+  const [code] = (await once(child, "close")) as [number];
+  expect(code).toBe(0);
+  await machine.ok("service", "delete", "seen");
+}, 60_000);
+
+test("run shows what a task prints, ends with its exit code, and leaves nothing with --rm", async () => {
+  const done = await machine.warren(
+    "run",
+    "--rm",
+    "-e",
+    "WHO=me",
+    image,
+    "sh",
+    "-c",
+    "echo hello $WHO; echo oops >&2; exit 7",
+  );
+  expect(done).toMatchObject({ code: 7, stdout: "hello me\n" });
+  expect(done.stderr).toContain("oops\n");
+  expect(await machine.ok("service", "ls", "-q")).toBe("");
+
+  const kept = await machine.warren("run", "--name", "once", image, "echo", "kept");
+  expect(kept).toMatchObject({ code: 0, stdout: "kept\n" });
+  expect(await machine.ok("logs", "once")).toContain("kept");
+  await machine.ok("service", "delete", "once");
+
+  const missing = await machine.warren("run", "--rm", `${image}-nix`, "true");
+  expect(missing.code).toBe(125);
+  expect(missing.stderr).toMatch(/^error: run-[0-9a-f]{8} rejected: /m);
+  const refused = await machine.warren("run", "--restart-condition", "any", image);
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("not started again") as string });
+
+  const child = machine.spawn("run", "--rm", "--name", "long", image, "sh", "-c", "echo begun; sleep 1000000");
+  let stdout = "";
+  child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()));
+  await until("it prints", () => stdout === "begun\n", 20_000);
+  child.kill("SIGINT");
+  expect((await once(child, "close"))[0]).toBe(130);
+  expect(await machine.ok("service", "ls", "-q")).toBe("");
+}, 90_000);

@@ -69,7 +69,8 @@ test("the history has a line for each version, with what changed since the one b
     row(version(2, { container: { image: "nginx:2" } }), { completed: true, running: 2 }),
     row(version(1, { container: { image: "nginx:1" } }), { completed: true }),
   ];
-  expect(table(versions, historyColumns(versions, taskJson, 60_000))).toBe(
+  const columns = historyColumns(versions, taskJson, 60_000).filter(({ wide = false }) => !wide);
+  expect(table(versions, columns)).toBe(
     [
       "VERSION  CREATED  RUNNING  STATUS                  IMAGE    CHANGED",
       "3        1m ago   1        current, not completed  nginx:2  restart",

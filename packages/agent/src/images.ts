@@ -95,11 +95,16 @@ export class Images {
     } catch (error) {
       if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
       const containers = await this.#removeEnded(signal);
-      const images = await this.#removeUnused(0);
+      const { length: images } = await this.#removeUnused(0);
       this.#log.warn("the disk was full: removed what was kept for its log, or unused", { containers, images });
       if (containers + images === 0) throw error;
       return work();
     }
+  }
+
+  /** Removes what no task uses now, however long it has been so. */
+  prune(): Promise<readonly Image[]> {
+    return this.#removeUnused(0);
   }
 
   /** A task that used an image is gone: looks now, and again when what is unused has been so for long enough. */
@@ -140,8 +145,8 @@ export class Images {
     };
   }
 
-  /** Removes what has been unused for so long; gives how many. */
-  async #removeUnused(graceMs: number): Promise<number> {
+  /** Removes what has been unused for so long; resolves with it. */
+  async #removeUnused(graceMs: number): Promise<readonly Image[]> {
     const now = this.#clock.monotonic();
     const versions = [...this.#inUse()];
     const digests = new Set(versions.map(({ imageDigest }) => imageDigest));
@@ -154,13 +159,13 @@ export class Images {
     for (const ref of this.#unusedSince.keys()) if (used.has(ref) || !refs.has(ref)) this.#unusedSince.delete(ref);
     for (const ref of refs) if (!used.has(ref) && !this.#unusedSince.has(ref)) this.#unusedSince.set(ref, now);
     const due = [...this.#unusedSince].filter(([, since]) => now - since >= graceMs).map(([ref]) => ref);
-    if (due.length === 0) return 0;
+    if (due.length === 0) return [];
     const keep = new Set([...refs, ...used].filter((ref) => !due.includes(ref)));
     const removed = await this.#runtime.removeUnusedImages(keep);
     // What the runtime keeps although no task here uses it is looked at again in good time, not at once.
     for (const ref of due) this.#unusedSince.delete(ref);
     if (removed.length > 0) this.#log.info("removed unused images", { images: removed.map(({ ref }) => ref) });
-    return removed.length;
+    return removed;
   }
 
   async #pullOnce(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {

@@ -25,8 +25,8 @@
  * - `lease-reporter.ts`   reports of leases that no manager has stored yet
  * - `local-record.ts`     the durable record; `record-entry.ts` one entry, `level-state.ts` AgentState on LevelDB
  * - `identity.ts`         the node's id; `machine.ts` the same for the manager beside it
- * - `relay-server.ts`     logs, execs, stats and images for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
- *                         `relay-image.ts`, on `relay.ts`
+ * - `relay-server.ts`     what callers want of this node: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
+ *                         `relay-image.ts`, `relay-images.ts`, `relay-volumes.ts`, on `relay.ts`
  * - `limiter.ts`, `waiting.ts`  bounded concurrency, and waits that end with a signal
  */
 export { startAgent, type Agent, type AgentDependencies, type TaskView } from "./agent.ts";

@@ -11,14 +11,16 @@ import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
+import { relayImages, relayPruneImages } from "./relay-images.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
+import { relayDeleteVolume, relayVolumes } from "./relay-volumes.ts";
 import type { Relay, RelayDependencies } from "./relay.ts";
 
 /** Messages that wait for the manager or for a process, of one relay. */
 const waitingMessages = 4;
 
-/** Serves what callers of the API want of this node: logs, execs, measurements, image references. */
+/** Serves what callers of the API want of this node: logs, execs, measurements, image references, volumes, images. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -79,6 +81,14 @@ export class RelayServer {
         return relayStats(this.#dependencies, what.value, relay, signal);
       case "image":
         return relayImage(this.#dependencies, what.value, relay, signal);
+      case "volumes":
+        return relayVolumes(this.#dependencies, relay);
+      case "deleteVolume":
+        return relayDeleteVolume(this.#dependencies, what.value);
+      case "images":
+        return relayImages(this.#dependencies, relay);
+      case "pruneImages":
+        return relayPruneImages(this.#dependencies, relay);
       case undefined:
         throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know what is asked", {
           remedy: "upgrade it",

@@ -1,6 +1,8 @@
 /** What the server of relays and its contents share. */
-import { ApiError, type ExecRequest, type RelayUp } from "@warren/api";
+import { ApiError, type ExecRequest, type RelayUp, type Version } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
+import type { Images } from "./images.ts";
+import type { Volumes } from "./volumes.ts";
 import type { Clock, Logger } from "@warren/std";
 import type { Containers } from "./containers.ts";
 import type { RunRecord } from "./local-record.ts";
@@ -16,7 +18,22 @@ export interface RelayDependencies {
   /** Runs of this node by their tasks' ids, ended ones that are kept included. */
   readonly runs: () => ReadonlyMap<string, RunRecord>;
   /** Resolves when the task has a container, with false if it never will. */
+  readonly volumes: Pick<Volumes, "list" | "delete">;
+  readonly images: Pick<Images, "prune">;
+  /** Versions of the leases that are assigned to the node, each with its service's name. */
+  readonly inUse: () => Iterable<VersionInUse>;
   readonly hasContainer: (taskId: string, signal: AbortSignal) => Promise<boolean>;
+}
+
+export interface VersionInUse {
+  readonly version: Version;
+  readonly serviceName: string;
+}
+
+/** Names of the services with a version of which `matches` holds, in order. */
+export function servicesThat(inUse: Iterable<VersionInUse>, matches: (version: Version) => boolean): string[] {
+  const names = [...inUse].filter(({ version }) => matches(version)).map(({ serviceName }) => serviceName);
+  return [...new Set(names)].sort();
 }
 
 /** What a relay's content is given to work with. */

@@ -10,7 +10,7 @@ import {
   type View,
 } from "@warren/store";
 import type { ControlDependencies } from "./dependencies.ts";
-import { field, fromStore, noCluster, notFound } from "./failures.ts";
+import { field, fromStore, mustBeFew, noCluster, notFound } from "./failures.ts";
 import { limits } from "./limits.ts";
 
 /** The store as the services use it: there is a cluster, failures are in the caller's terms. */
@@ -86,6 +86,13 @@ export function resolve<T extends TableName>(view: View, table: T, ref: string, 
 export function checkRef(ref: string, path: string): void {
   if (ref === "") throw field(path, "is missing: give a name, an id or the beginning of one");
   if (ref.length > limits.refCharacters) throw field(path, `is longer than ${limits.refCharacters} characters`);
+}
+
+/** Ids of the nodes that a request names, each once; of all where it names none. */
+export function nodesOf(view: View, refs: readonly string[], path: string = "nodes"): ReadonlySet<string> {
+  mustBeFew(path, refs.length);
+  if (refs.length === 0) return new Set(view.list("nodes").map(idOf));
+  return new Set(refs.map((ref, i) => idOf(resolve(view, "nodes", ref, `${path}[${i}]`))));
 }
 
 /** By id, unique id prefix, or `SERVICE.SLOT` for the one that runs in that slot, or else the newest there. */

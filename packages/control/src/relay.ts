@@ -3,11 +3,16 @@ import type {
   ExecRequest,
   ExecResponse,
   LogLines,
+  NodeImage,
+  PortForwardOpen,
+  PortForwardRequest,
+  PortForwardResponse,
   RelayImage,
   RelayImageAnswer,
   RelayLogs,
   RelayStats,
   StatsResponse,
+  Volume,
 } from "@warren/api";
 
 /**
@@ -27,7 +32,19 @@ export interface Relay {
     input: AsyncIterable<ExecRequest>,
     signal: AbortSignal,
   ): AsyncIterable<ExecResponse>;
+  /** The same of a connection to a port. */
+  portForward(
+    nodeId: string,
+    open: PortForwardOpen,
+    input: AsyncIterable<PortForwardRequest>,
+    signal: AbortSignal,
+  ): AsyncIterable<PortForwardResponse>;
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
   /** What an image reference leads to, as that node sees it. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
+  volumes(nodeId: string, signal: AbortSignal): Promise<readonly Volume[]>;
+  deleteVolume(nodeId: string, name: string, signal: AbortSignal): Promise<void>;
+  images(nodeId: string, signal: AbortSignal): Promise<readonly NodeImage[]>;
+  /** Resolves with the images that were removed. */
+  pruneImages(nodeId: string, signal: AbortSignal): Promise<readonly NodeImage[]>;
 }

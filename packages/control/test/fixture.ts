@@ -12,6 +12,8 @@ import {
   Slot,
   Task,
   TaskState,
+  NodeImage,
+  Volume,
   type Cluster,
   type ExecOpen,
   type ExecRequest,
@@ -46,7 +48,12 @@ export class FakeRelay implements Relay {
     string,
     (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
   >();
-  readonly images = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
+  readonly resolutions = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
+  /** Names of volumes by node; one that is deleted goes. */
+  readonly held = new Map<string, Set<string>>();
+  /** References of images by node; those of `unused` go with a pruning. */
+  readonly stored = new Map<string, Set<string>>();
+  readonly unused = new Set<string>();
   readonly figures = new Map<string, (request: RelayStats, signal: AbortSignal) => Promise<StatsResponse>>();
 
   async *logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncGenerator<LogLines, void, void> {
@@ -64,8 +71,25 @@ export class FakeRelay implements Relay {
   async stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse> {
     return (this.figures.get(nodeId) ?? noSession(nodeId))(request, signal);
   }
+  async volumes(nodeId: string): Promise<readonly Volume[]> {
+    const names = this.held.get(nodeId) ?? noSession(nodeId)();
+    return [...names].map((name) => Volume.fromPartial({ name, nodeId }));
+  }
+  async deleteVolume(nodeId: string, name: string): Promise<void> {
+    (this.held.get(nodeId) ?? noSession(nodeId)()).delete(name);
+  }
+  async images(nodeId: string): Promise<readonly NodeImage[]> {
+    const refs = this.stored.get(nodeId) ?? noSession(nodeId)();
+    return [...refs].map((ref) => NodeImage.fromPartial({ ref, nodeId }));
+  }
+  async pruneImages(nodeId: string): Promise<readonly NodeImage[]> {
+    const refs = this.stored.get(nodeId) ?? noSession(nodeId)();
+    const removed = [...refs].filter((ref) => this.unused.has(ref));
+    for (const ref of removed) refs.delete(ref);
+    return removed.map((ref) => NodeImage.fromPartial({ ref, nodeId }));
+  }
   async image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer> {
-    return (this.images.get(nodeId) ?? noSession(nodeId))(request, signal);
+    return (this.resolutions.get(nodeId) ?? noSession(nodeId))(request, signal);
   }
 }
 

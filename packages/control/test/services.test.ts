@@ -254,7 +254,10 @@ describe("restart", () => {
     const { client, store, relay } = world;
     const nodeId = await addNode(world, "a");
     let asked = 0;
-    relay.images.set(nodeId, async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, fromStoreSince: "" }));
+    relay.resolutions.set(
+      nodeId,
+      async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, fromStoreSince: "" }),
+    );
     const created = await client.services.create({ spec: web({ labels: { a: "b" } }) });
     const restarted = await client.services.restart({ ref: "web" });
     expect(restarted).toMatchObject({ specVersion: 2, lastVersionNumber: 2 });
@@ -371,7 +374,7 @@ describe("update", () => {
     const nodeId = await addNode(world, "a");
     let digest = `sha256:${"a".repeat(64)}`;
     let asked = 0;
-    relay.images.set(nodeId, async ({ image }) => {
+    relay.resolutions.set(nodeId, async ({ image }) => {
       expect(image).toBe("nginx:1");
       asked += 1;
       return { digest, fromStoreSince: "" };

@@ -1,9 +1,12 @@
 import {
   ApiError,
   ExecOpen,
+  NodeImage,
+  RelayFailure,
   RelayImage,
   RelayLogs,
   RelayStats,
+  Volume,
   type ExecRequest,
   type LogLines,
   type RelayDown,
@@ -381,4 +384,32 @@ describe("an image", () => {
     new NodeSide(h, worker, (await asked(worker)).relayId).end("ended");
     expect(ApiError.is(await answer, "API_UNAVAILABLE")).toBe(true);
   });
+});
+
+test("volumes and images are asked of the node, a deletion has no answer but its end", async () => {
+  await using h = await harness();
+  const worker = await h.worker("a");
+  const { relay } = h.dispatcher;
+  const { signal } = new AbortController();
+  let count = 0;
+  const node = async (what: string): Promise<NodeSide> => {
+    const request = await asked(worker, (count += 1));
+    expect(request.what?.$case).toBe(what);
+    return new NodeSide(h, worker, request.relayId);
+  };
+  const volumes = relay.volumes(a, signal);
+  const listing = await node("volumes");
+  listing.send({ $case: "volumes", value: { volumes: [Volume.fromPartial({ name: "db" })], unreachableNodes: [] } });
+  expect(await volumes).toMatchObject([{ name: "db" }]);
+  const deletion = relay.deleteVolume(a, "db", signal);
+  (await node("deleteVolume")).end("ended");
+  await deletion;
+  const refused = relay.deleteVolume(a, "db", signal).catch((error: unknown) => error);
+  const failing = await node("deleteVolume");
+  failing.send({ $case: "failure", value: RelayFailure.fromPartial({ code: "API_PRECONDITION", message: "in use" }) });
+  expect(ApiError.is(await refused, "API_PRECONDITION")).toBe(true);
+  const images = relay.pruneImages(a, signal);
+  const pruning = await node("pruneImages");
+  pruning.send({ $case: "images", value: { images: [NodeImage.fromPartial({ ref: "r" })], unreachableNodes: [] } });
+  expect(await images).toMatchObject([{ ref: "r" }]);
 });

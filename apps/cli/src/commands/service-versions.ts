@@ -3,11 +3,12 @@ import { Flags } from "@oclif/core";
 import { ServiceHistoryResponse, TaskSpec, type ServiceVersion } from "@warren/api";
 import type { Column } from "../output.ts";
 import { toJson } from "../json.ts";
+import { listFlags } from "../list-output.ts";
 import { serviceArg } from "../service-arg.ts";
 import { changeLine, changesText, versionChanges } from "../service/version-changes.ts";
 import { mostCount, UnitError } from "../units.ts";
 import { timeText } from "../views.ts";
-import { CommandFailed, outputFlag, textFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, textFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 import { ServiceCommand } from "./service-change.ts";
 
 export class ServiceRestart extends ServiceCommand {
@@ -31,14 +32,14 @@ export class ServiceHistory extends WarrenCommand {
     "Kept are the last 10 versions that were asked for, and the last 10 that completed their update. 'service rollback SERVICE --to N' returns to one.";
   static override examples = ["<%= config.bin %> service history web", "<%= config.bin %> service rollback web --to 3"];
   static override args = serviceArg;
-  static override flags = outputFlag;
+  static override flags = listFlags;
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ServiceHistory);
     const client = await this.connect(flags.host);
     const answer = await client.services.history({ ref: args.service });
     const { toJson: taskJson } = await import("@warren/api/json");
-    await this.print(flags.output, {
+    await this.printList(flags, {
       rows: answer.versions,
       columns: historyColumns(answer.versions, (task) => taskJson(TaskSpec, task), Date.now()),
       name: ({ version }) => String(version?.number ?? 0),
@@ -66,6 +67,7 @@ export function historyColumns(
     { title: "STATUS", value: statusText },
     { title: "IMAGE", value: ({ version }) => version?.task?.container?.image ?? "" },
     { title: "CHANGED", value: changes },
+    { title: "DIGEST", value: ({ version }) => version?.imageDigest ?? "", wide: true },
   ];
 }
 

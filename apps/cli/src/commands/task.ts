@@ -1,15 +1,16 @@
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ListTasksResponse, Task, TaskState, type Service } from "@warren/api";
+import { ApiError, ListTasksResponse, ObjectKind, Task, TaskState, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { toJson } from "../json.ts";
 import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
+import { watchedListFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseEnvironment } from "../service/env-file.ts";
 import { UnitError } from "../units.ts";
 import { taskColumns } from "../views.ts";
-import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, inspectFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "../hostnames.ts";
 
 const taskArg = {
@@ -19,7 +20,7 @@ const taskArg = {
 export class TaskList extends WarrenCommand {
   static override summary = "List tasks, and the last ones that ended.";
   static override flags = {
-    ...outputFlag,
+    ...watchedListFlags,
     service: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
@@ -38,15 +39,17 @@ export class TaskList extends WarrenCommand {
     const { flags } = await this.parse(TaskList);
     const client = await this.connect(flags.host);
     const filter = { services: flags.service ?? [], nodes: flags.node ?? [] };
-    const tasks = await pages(
-      (page) => client.tasks.list({ page, ...filter }),
-      (answer) => answer.tasks,
-    );
-    await this.print(flags.output, {
-      rows: tasks,
-      columns: taskColumns(Date.now(), await hostnames(client)),
-      name: ({ meta }) => meta?.id ?? "",
-      json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+    await this.showList(client, flags, [ObjectKind.TASK], async () => {
+      const tasks = await pages(
+        (page) => client.tasks.list({ page, ...filter }),
+        (answer) => answer.tasks,
+      );
+      return {
+        rows: tasks,
+        columns: taskColumns(Date.now(), await hostnames(client)),
+        name: ({ meta }) => meta?.id ?? "",
+        json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+      };
     });
   }
 }

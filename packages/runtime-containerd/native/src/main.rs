@@ -2,9 +2,11 @@
 //!
 //! - `log`    writes a container's log: containerd starts one beside each container (`binary://`)
 //! - `init`   is a container's first process: forwards signals and reaps orphans
+//! - `connect` is one connection to a port of a container, over its standard streams
 //! - `serve`  does a worker's operations on namespaces, mounts and pipes, one process per worker (`netns`, `image`,
 //!   `fill`, `fifo`)
 
+mod connect;
 mod fifo;
 mod fill;
 mod image;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: warren-runtime init -- COMMAND [ARG…]
        warren-runtime serve   (started by a worker)
+       warren-runtime connect NETNS PORT   (started by a worker)
        warren-runtime directory PATH file-bytes N files N [tty 1]   (started by a containerd shim)";
 
 fn main() -> ExitCode {
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["init", "--", command @ ..] if !command.is_empty() => return init::run(command),
         ["serve"] => serve::run(),
+        ["connect", netns, port] => connect::run(netns, port),
         // The shim passes the parameters of its URI as pairs, in any order.
         pairs if !pairs.is_empty() && pairs.len() % 2 == 0 => match log::Options::parse(pairs) {
             Some(options) => log::run(&options),

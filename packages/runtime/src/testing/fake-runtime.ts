@@ -115,7 +115,7 @@ export class FakeRuntime implements Runtime {
     const { platforms: [platform] = [], config } = this.machine.content(image?.digest ?? "") ?? {};
     if (image === undefined || platform === undefined || config === undefined)
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
-    return { ...image, platform, config };
+    return { ...image, platform, config, sizeBytes: JSON.stringify(config).length };
   }
 
   async images(): Promise<readonly Image[]> {

@@ -486,6 +486,7 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       const local = await runtime.inspectImage(resolved.pinned);
       assert(local.digest === resolved.digest, "it is looked at here");
       assert(JSON.stringify(local.config) === JSON.stringify(resolved.config), "with the same configuration");
+      assert(local.sizeBytes > 0, "and its size is known");
       await runtime.create({ id: "c-pinned", image: resolved.pinned, command: subject.program([{ do: "run" }]) });
       await runtime.remove("c-pinned");
       assert(
