@@ -24,6 +24,7 @@ export const commandTable: Readonly<Record<string, Load>> = {
   "node:pause": async () => (await import("./commands/node.ts")).NodePause,
   "node:remove": async () => (await import("./commands/node.ts")).NodeRemove,
   "node:update": async () => (await import("./commands/node.ts")).NodeUpdate,
+  "port-forward": async () => (await import("./commands/port-forward.ts")).PortForward,
   "registry:list": async () => (await import("./commands/registry.ts")).RegistryList,
   "registry:login": async () => (await import("./commands/registry.ts")).RegistryLogin,
   "registry:logout": async () => (await import("./commands/registry.ts")).RegistryLogout,

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "@warren/std/testing";
+import { fetchText } from "./caller.ts";
 import { Machine } from "./machine.ts";
 
 let machine: Machine;
@@ -186,3 +187,31 @@ test("run shows what a task prints, ends with its exit code, and leaves nothing 
   expect((await once(child, "close"))[0]).toBe(130);
   expect(await machine.ok("service", "ls", "-q")).toBe("");
 }, 90_000);
+
+test("a port of a task is reached from here, on its own loopback, published or not", async () => {
+  // On loopback alone, which no packet from outside the container reaches.
+  const serve = "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 127.0.0.1:80 -h /www";
+  await machine.ok("service", "create", "page", "--image", image, ...quick, "--", "sh", "-c", serve);
+  const child = machine.spawn("port-forward", "page", ":80");
+  let [stdout, stderr] = ["", ""];
+  child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()));
+  child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
+  await until("it listens", () => stdout.includes("->"), 20_000);
+  expect(stderr).toBe("in page.1\n");
+  const [, port] = /^127\.0\.0\.1:(\d+) -> 80 -> page\.1\n$/.exec(stdout) ?? [];
+  const pages = await Promise.all([1, 2, 3].map(() => fetchText(`http://127.0.0.1:${port}/`)));
+  expect(pages).toEqual(["hello\n", "hello\n", "hello\n"]);
+  child.kill("SIGINT");
+  expect((await once(child, "close"))[0]).toBe(0);
+
+  const closed = machine.spawn("port-forward", "page.1", ":81");
+  let [opened, said] = ["", ""];
+  closed.stdout?.on("data", (data: Buffer) => (opened += data.toString()));
+  closed.stderr?.on("data", (data: Buffer) => (said += data.toString()));
+  await until("it listens", () => opened.includes("->"), 20_000);
+  await expect(fetchText(`http://127.0.0.1:${/:(\d+) /.exec(opened)?.[1]}/`)).rejects.toThrow();
+  await until("it is said", () => said.includes("nothing listens on port 81 of the task"), 20_000);
+  closed.kill("SIGTERM");
+  await once(closed, "close");
+  await machine.ok("service", "delete", "page");
+}, 60_000);

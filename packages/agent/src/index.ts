@@ -26,7 +26,7 @@
  * - `local-record.ts`     the durable record; `record-entry.ts` one entry, `level-state.ts` AgentState on LevelDB
  * - `identity.ts`         the node's id; `machine.ts` the same for the manager beside it
  * - `relay-server.ts`     what callers want of this node: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
- *                         `relay-image.ts`, `relay-images.ts`, `relay-volumes.ts`, on `relay.ts`
+ *                         `relay-image.ts`, `relay-images.ts`, `relay-port-forward.ts`, `relay-volumes.ts`, on `relay.ts`
  * - `limiter.ts`, `waiting.ts`  bounded concurrency, and waits that end with a signal
  */
 export { startAgent, type Agent, type AgentDependencies, type TaskView } from "./agent.ts";

@@ -3,7 +3,6 @@ import {
   apiFailureOf,
   type ApiCode,
   type ApiFailureRecord,
-  type ExecRequest,
   type RelayRequest,
   type RelayUp,
 } from "@warren/api";
@@ -13,14 +12,15 @@ import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
 import { relayImages, relayPruneImages } from "./relay-images.ts";
 import { relayLogs } from "./relay-logs.ts";
+import { relayPortForward } from "./relay-port-forward.ts";
 import { relayStats } from "./relay-stats.ts";
 import { relayDeleteVolume, relayVolumes } from "./relay-volumes.ts";
-import type { Relay, RelayDependencies } from "./relay.ts";
+import type { Relay, RelayDependencies, RelayReceived } from "./relay.ts";
 
 /** Messages that wait for the manager or for a process, of one relay. */
 const waitingMessages = 4;
 
-/** Serves what callers of the API want of this node: logs, execs, measurements, image references, volumes, images. */
+/** Serves what callers of the API want of this node: logs, execs, connections, measurements, image references, volumes, images. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -36,7 +36,7 @@ export class RelayServer {
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
     const up = new Channel<RelayUp>(waitingMessages);
-    const down = new Channel<ExecRequest>(waitingMessages);
+    const down = new Channel<RelayReceived>(waitingMessages);
     const { nodeId, session } = this.#dependencies;
     this.#serving += 1;
     const content = (async (): Promise<void> => {
@@ -56,7 +56,7 @@ export class RelayServer {
     try {
       for await (const { message } of session.relay(up, both)) {
         if (message?.$case === "end") break;
-        if (message?.$case === "exec") await down.send(message.value);
+        if (message !== undefined) await down.send(message);
       }
     } finally {
       over.abort(new DOMException("the caller has gone", "AbortError"));
@@ -87,6 +87,8 @@ export class RelayServer {
         return relayDeleteVolume(this.#dependencies, what.value);
       case "images":
         return relayImages(this.#dependencies, relay);
+      case "portForward":
+        return relayPortForward(this.#dependencies, what.value, relay, signal);
       case "pruneImages":
         return relayPruneImages(this.#dependencies, relay);
       case undefined:

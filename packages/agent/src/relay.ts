@@ -1,5 +1,5 @@
 /** What the server of relays and its contents share. */
-import { ApiError, type ExecRequest, type RelayUp, type Version } from "@warren/api";
+import { ApiError, precondition, type RelayDown, type RelayUp, type Version } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Images } from "./images.ts";
 import type { Volumes } from "./volumes.ts";
@@ -40,8 +40,17 @@ export function servicesThat(inUse: Iterable<VersionInUse>, matches: (version: V
 export interface Relay {
   /** Resolves when there is room for more. */
   send(message: NonNullable<RelayUp["message"]>): Promise<void>;
-  /** Of an exec: what its caller sends. Ends with the caller. */
-  readonly received: AsyncIterable<ExecRequest>;
+  /** Of an exec and a connection: what its caller sends. Ends with the caller. */
+  readonly received: AsyncIterable<RelayReceived>;
+}
+
+export type RelayReceived = Exclude<NonNullable<RelayDown["message"]>, { $case: "end" }>;
+
+/** @throws ApiError where the task is not on this node, or does not run */
+export function mustRun({ runs, containers }: Pick<RelayDependencies, "runs" | "containers">, ref: string): void {
+  if (!runs().has(ref)) throw taskNotFound(ref, `task ${ref} is not on this node`);
+  if (containers.get(ref)?.state.kind !== "running")
+    throw precondition([{ type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` }]);
 }
 
 /** Refuses a request for a task that is not on this node, or has no log or process here any more. */

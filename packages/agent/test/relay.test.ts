@@ -1,7 +1,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LeaseReport_State, RestartPolicy_Condition, TaskState, type RelayUp } from "@warren/api";
+import {
+  LeaseReport_State,
+  RestartPolicy_Condition,
+  TaskState,
+  type PortForwardRequest,
+  type RelayUp,
+} from "@warren/api";
 import { until } from "@warren/std/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { numberedSlot } from "@warren/api/model";
@@ -375,6 +381,48 @@ test("an image reference is resolved by this node's registries, and what was tak
   const missing = await ask("registry.example/none:1");
   await missing.ended;
   expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
+});
+
+describe("a forwarded port", () => {
+  const forward = (ref: string, port: number): What => ({ $case: "portForward", value: { ref, port } });
+  const received = (up: readonly RelayUp[]): string[] =>
+    up.flatMap(({ message }) => {
+      const inner = message?.$case === "portForward" ? message.value.message : undefined;
+      return inner === undefined ? [] : [inner.$case === "data" ? inner.value.toString() : inner.$case];
+    });
+
+  test("is a connection to the container, both ways, until its side ends", async () => {
+    const world = new World();
+    await using _ = world;
+    world.machine.program = (process) => process.listen(80, ({ readable, writable }) => void readable.pipeTo(writable));
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    const { up, down, ended } = await relay(world, forward(given.task, 80));
+    const send = (message: NonNullable<PortForwardRequest["message"]>): void =>
+      void down.push({ message: { $case: "portForward", value: { message } } });
+    send({ $case: "data", value: Buffer.from("ping") });
+    await world.until("it comes back", () => received(up).length === 2);
+    send({ $case: "dataEnd", value: true });
+    await ended;
+    expect(received(up)).toEqual(["connected", "ping"]);
+    expect(up.at(-1)?.message?.$case).toBe("done");
+  });
+
+  test("where nothing listens, or nothing runs, is refused", async () => {
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
+    const closed = await relay(world, forward(a, 81));
+    await closed.ended;
+    expect(failure(closed.up)).toMatchObject({
+      code: "API_PRECONDITION",
+      message: expect.stringContaining("nothing listens on port 81 of the task") as string,
+    });
+    const missing = await relay(world, forward("none", 80));
+    await missing.ended;
+    expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
+  });
 });
 
 describe("what a node has", () => {

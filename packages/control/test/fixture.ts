@@ -20,6 +20,9 @@ import {
   type ExecResponse,
   type LogLine,
   type LogLines,
+  type PortForwardOpen,
+  type PortForwardRequest,
+  type PortForwardResponse,
   type RelayImage,
   type RelayImageAnswer,
   type RelayLogs,
@@ -49,6 +52,10 @@ export class FakeRelay implements Relay {
     (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
   >();
   readonly resolutions = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
+  readonly connections = new Map<
+    string,
+    (open: PortForwardOpen, input: AsyncIterable<PortForwardRequest>) => AsyncIterable<PortForwardResponse>
+  >();
   /** Names of volumes by node; one that is deleted goes. */
   readonly held = new Map<string, Set<string>>();
   /** References of images by node; those of `unused` go with a pruning. */
@@ -70,6 +77,13 @@ export class FakeRelay implements Relay {
   }
   async stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse> {
     return (this.figures.get(nodeId) ?? noSession(nodeId))(request, signal);
+  }
+  async *portForward(
+    nodeId: string,
+    open: PortForwardOpen,
+    input: AsyncIterable<PortForwardRequest>,
+  ): AsyncGenerator<PortForwardResponse, void, void> {
+    yield* (this.connections.get(nodeId) ?? noSession(nodeId))(open, input);
   }
   async volumes(nodeId: string): Promise<readonly Volume[]> {
     const names = this.held.get(nodeId) ?? noSession(nodeId)();

@@ -1,6 +1,7 @@
 import {
   ApiError,
   ExecOpen,
+  PortForwardOpen,
   NodeImage,
   RelayFailure,
   RelayImage,
@@ -9,6 +10,7 @@ import {
   Volume,
   type ExecRequest,
   type LogLines,
+  type PortForwardRequest,
   type RelayDown,
   type RelayRequest,
   type RelayUp,
@@ -412,4 +414,25 @@ test("volumes and images are asked of the node, a deletion has no answer but its
   const pruning = await node("pruneImages");
   pruning.send({ $case: "images", value: { images: [NodeImage.fromPartial({ ref: "r" })], unreachableNodes: [] } });
   expect(await images).toMatchObject([{ ref: "r" }]);
+});
+
+test("a forwarded port carries what both sides send, and ends with the node's side", async () => {
+  await using h = await harness();
+  const worker = await h.worker("a");
+  const data = (text: string) => ({ message: { $case: "data" as const, value: Buffer.from(text) } });
+  const input = (async function* (): AsyncGenerator<PortForwardRequest> {
+    yield data("ping");
+    yield { message: { $case: "dataEnd", value: true } };
+  })();
+  const open = PortForwardOpen.create({ ref: "t1", port: 80 });
+  const caller = new Reading((signal) => h.dispatcher.relay.portForward(a, open, input, signal));
+  const { relayId, what } = await asked(worker);
+  expect(what).toMatchObject({ $case: "portForward", value: { ref: "t1", port: 80 } });
+  const node = new NodeSide(h, worker, relayId);
+  await until("the node has it", () => node.down.values.length === 2);
+  expect(node.down.values.map(({ message }) => message?.$case)).toEqual(["portForward", "portForward"]);
+  node.send({ $case: "portForward", value: data("pong") });
+  node.end("ended");
+  expect(await caller.ended).toBe("ended");
+  expect(caller.values).toEqual([data("pong")]);
 });

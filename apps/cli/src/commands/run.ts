@@ -71,16 +71,20 @@ export class Run extends WarrenCommand {
   }
 
   /** Shows what the task prints. @returns its exit code */
-  async #attend(client: ApiClient, id: string, name: string, interrupted: AbortSignal): Promise<number> {
-    const begun = await firstTask(client, id, interrupted);
-    if (begun === undefined) return exitInterrupted;
-    const ref = begun.meta?.id ?? "";
-    if (stateOf(begun) !== TaskState.REJECTED) {
+  async #attend(client: ApiClient, service: string, name: string, interrupted: AbortSignal): Promise<number> {
+    let output: Promise<void> | undefined;
+    const show = (task: Task): void => {
       const flags = { follow: true, timestamps: false, "no-names": true };
-      await followLogs(client, ref, flags, interrupted);
-    }
+      output ??= followLogs(client, task.meta?.id ?? "", flags, interrupted);
+      // Awaited with the task's end, or not at all where the way to the manager breaks.
+      output.catch(() => undefined);
+    };
+    const ended = await endedTask(client, service, show, interrupted);
+    if (ended === undefined) return exitInterrupted;
+    if (stateOf(ended) !== TaskState.REJECTED) show(ended);
+    await output;
     if (interrupted.aborted) return exitInterrupted;
-    const { status } = await client.tasks.get({ ref });
+    const { status } = ended;
     const code = status?.container?.exitCode;
     if (status?.container?.oomKilled === true) process.stderr.write(`${name} ran out of memory and was killed\n`);
     if (code !== undefined) return code;
@@ -92,8 +96,17 @@ export class Run extends WarrenCommand {
   }
 }
 
-/** The service's task once it runs, or has ended. What it waits for is said meanwhile. Undefined: interrupted. */
-async function firstTask(client: ApiClient, service: string, interrupted: AbortSignal): Promise<Task | undefined> {
+/**
+ * The service's task once it has ended. What it waits for is said meanwhile. Undefined: interrupted.
+ *
+ * @param onStarted called while it runs
+ */
+async function endedTask(
+  client: ApiClient,
+  service: string,
+  onStarted: (task: Task) => void,
+  interrupted: AbortSignal,
+): Promise<Task | undefined> {
   const over = new AbortController();
   const signal = AbortSignal.any([interrupted, over.signal]);
   let said = "";
@@ -102,8 +115,9 @@ async function firstTask(client: ApiClient, service: string, interrupted: AbortS
       const object = message?.$case === "change" ? message.value.object : undefined;
       if (object?.$case !== "task") continue;
       const task = object.value;
+      if (hasEnded(task)) return task;
       const state = stateOf(task);
-      if (state >= TaskState.STARTING || hasEnded(task)) return task;
+      if (state >= TaskState.STARTING) onStarted(task);
       const waits = state === TaskState.PENDING ? printable(task.status?.message ?? "") : "";
       if (waits !== "" && waits !== said) process.stderr.write(`waits: ${waits}\n`);
       said = waits;
