@@ -67,8 +67,9 @@ export function previewUpdate(input: PreviewInput): UpdatePreview {
   };
 }
 
-function mustLeave({ leading, displacementOf }: SlotReading): boolean {
-  return leading !== undefined && displacementOf(leading).kind === "must-go";
+function mustLeave(reading: SlotReading): boolean {
+  const { leading } = reading;
+  return leading !== undefined && reading.displacementOf(leading).kind === "must-go";
 }
 
 function keysOf(readings: readonly SlotReading[]): SlotKey[] {

@@ -49,7 +49,7 @@ export class Run extends WarrenCommand {
     const given = restart.find((name) => (flags as Readonly<Record<string, unknown>>)[name] !== undefined);
     if (given !== undefined) throw new UnitError(`--${given}: what 'run' starts is not started again: leave it out`);
     const client = await this.connect(flags.host);
-    const name = (flags.name as string | undefined) ?? `run-${randomBytes(4).toString("hex")}`;
+    const name = flags.name ?? `run-${randomBytes(4).toString("hex")}`;
     const blank = ServiceSpec.fromPartial({
       name,
       mode: { $case: "replicated", value: { replicas: 1 } },

@@ -50,9 +50,9 @@ function nameOf(entry: unknown): string {
 function valueText(field: string, value: unknown): string {
   if (Array.isArray(value)) return value.map(String).join(" ");
   const amount = Number(value);
-  if (/Bytes$/.test(field)) return formatBytes(amount);
-  if (/Ms$/.test(field)) return formatDuration(amount);
-  if (/Nanos$/.test(field)) return String(amount / 1e9);
+  if (field.endsWith("Bytes")) return formatBytes(amount);
+  if (field.endsWith("Ms")) return formatDuration(amount);
+  if (field.endsWith("Nanos")) return String(amount / 1e9);
   return String(value);
 }
 

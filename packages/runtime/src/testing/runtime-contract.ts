@@ -433,7 +433,7 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
           if (RuntimeError.is(error, "RUNTIME_PORT_CLOSED")) return undefined;
           throw error;
         });
-      const opened = async (): Promise<Connection> => (await until("it listens", attempt)) as Connection;
+      const opened = (): Promise<Connection> => until("it listens", attempt);
       const first = await opened();
       const sent = new Blob([Buffer.alloc(300_000, "x")]).stream().pipeTo(first.writable);
       const back = collector();
