@@ -79,6 +79,8 @@ const ofRun: Readonly<Record<string, string>> = {
   "-i": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
   "-it": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
   "--interactive": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
+  "--restart-condition": "what 'run' starts is not started again",
+  "--restart": "what 'run' starts is not started again",
   "-d": "a service runs on by itself: warren service create NAME --image IMAGE",
   "--detach": "a service runs on by itself: warren service create NAME --image IMAGE",
 };

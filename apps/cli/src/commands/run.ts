@@ -14,13 +14,16 @@ import {
   serviceFlags,
 } from "../service/service-flags.ts";
 import { splitAtCommand } from "../service/split-run.ts";
-import { UnitError } from "../units.ts";
 import { CommandFailed, WarrenCommand } from "../warren-command.ts";
 
 /** Docker's, for a container that could not be made. */
 const exitNotStarted = 125;
 /** 128 + SIGINT. */
 const exitInterrupted = 130;
+
+/** Flags that mean nothing for a task that is neither started again nor updated. */
+const isForLongLife = (name: string): boolean => /^(restart|update|rollback)-/.test(name);
+const taskFlags = Object.fromEntries(Object.entries(serviceFlags).filter(([name]) => !isForLongLife(name)));
 
 export class Run extends WarrenCommand {
   static override summary = "Run one task of an image to its end, and exit with its exit code.";
@@ -34,7 +37,7 @@ export class Run extends WarrenCommand {
   static override strict = false;
   static override args = { image: Args.string({ required: true, description: "Image to run, such as nginx:1.27" }) };
   static override flags = {
-    ...serviceFlags,
+    ...taskFlags,
     ...noHealthcheckFlag,
     rm: Flags.boolean({ description: "Delete the service once its task has ended" }),
     name: Flags.string({ description: "Name of the service (default: run- and a random word)", helpValue: "NAME" }),
@@ -45,9 +48,6 @@ export class Run extends WarrenCommand {
   async run(): Promise<void> {
     const { own, command } = splitAtCommand(this.argv, { ...Run.baseFlags, ...Run.flags });
     const { args, flags } = await this.parse(Run, own);
-    const restart = ["restart-condition", "restart-delay", "restart-max-attempts", "restart-window"];
-    const given = restart.find((name) => (flags as Readonly<Record<string, unknown>>)[name] !== undefined);
-    if (given !== undefined) throw new UnitError(`--${given}: what 'run' starts is not started again: leave it out`);
     const client = await this.connect(flags.host);
     const name = flags.name ?? `run-${randomBytes(4).toString("hex")}`;
     const blank = ServiceSpec.fromPartial({
