@@ -1,4 +1,4 @@
-/** What the server of relays and its contents share. */
+/** Types of the relay server and of the requests that it serves. */
 import { ApiError, precondition, type RelayDown, type RelayUp, type Version } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Images } from "./images.ts";
@@ -15,7 +15,7 @@ export interface RelayDependencies {
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodeId: string;
-  /** Runs of this node by their tasks' ids, ended ones that are kept included. */
+  /** Runs of this node by task id, kept ended ones included. */
   readonly runs: () => ReadonlyMap<string, RunRecord>;
   /** Resolves when the task has a container, with false if it never will. */
   readonly volumes: Pick<Volumes, "list" | "delete">;
@@ -36,11 +36,11 @@ export function servicesThat(inUse: Iterable<VersionInUse>, matches: (version: V
   return [...new Set(names)].sort();
 }
 
-/** What a relay's content is given to work with. */
+/** The stream of one relay. */
 export interface Relay {
-  /** Resolves when there is room for more. */
+  /** Resolves when the queue has room. */
   send(message: NonNullable<RelayUp["message"]>): Promise<void>;
-  /** Of an exec and a connection: what its caller sends. Ends with the caller. */
+  /** The caller's messages of an exec or a connection. Ends when the caller disconnects. */
   readonly received: AsyncIterable<RelayReceived>;
 }
 
@@ -53,7 +53,7 @@ export function mustRun({ runs, containers }: Pick<RelayDependencies, "runs" | "
     throw precondition([{ type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` }]);
 }
 
-/** Refuses a request for a task that is not on this node, or has no log or process here any more. */
+/** The task is not on this node, or its log or process is gone. */
 export function taskNotFound(ref: string, message: string): ApiError {
   return new ApiError({ code: "API_NOT_FOUND", kind: "task", ref }, message);
 }

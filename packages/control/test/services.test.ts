@@ -377,7 +377,7 @@ describe("update", () => {
     relay.resolutions.set(nodeId, async ({ image }) => {
       expect(image).toBe("nginx:1");
       asked += 1;
-      return { digest, fromStoreSince: "" };
+      return { digest, localReason: "" };
     });
     const digestOf = (service: Service): string | undefined =>
       store.view().get("versions", service.versionId)?.imageDigest;
