@@ -256,7 +256,7 @@ describe("restart", () => {
     let asked = 0;
     relay.resolutions.set(
       nodeId,
-      async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, fromStoreSince: "" }),
+      async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, localReason: "" }),
     );
     const created = await client.services.create({ spec: web({ labels: { a: "b" } }) });
     const restarted = await client.services.restart({ ref: "web" });
