@@ -254,10 +254,7 @@ describe("restart", () => {
     const { client, store, relay } = world;
     const nodeId = await addNode(world, "a");
     let asked = 0;
-    relay.resolutions.set(
-      nodeId,
-      async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, localReason: "" }),
-    );
+    relay.resolutions.set(nodeId, async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, localReason: "" }));
     const created = await client.services.create({ spec: web({ labels: { a: "b" } }) });
     const restarted = await client.services.restart({ ref: "web" });
     expect(restarted).toMatchObject({ specVersion: 2, lastVersionNumber: 2 });
