@@ -175,6 +175,22 @@ test("a dry run reads its own writes, proposes nothing, and is refused as the re
   await expect(store.update(create, { dryRun: true })).rejects.toMatchObject({ failure: { code: "STORE_NAME_TAKEN" } });
 });
 
+test("a transaction with a value that no message can have is refused, and the transactions around it are not", async () => {
+  const { store, proposer } = memoryStore();
+  const release = proposer.hold();
+  const fits = Array.from({ length: 5 }, (_, n) => store.update((tx) => tx.create("networks", network(`n${n}`))));
+  const broken = store.update((tx) => {
+    // A bug of a caller: the field has no sign.
+    const mode = { $case: "replicated", value: { replicas: -1 } } as const;
+    tx.create("services", Service.create({ spec: { name: "broken", mode } }));
+  });
+  release();
+  await expect(broken).rejects.toThrow();
+  await Promise.all(fits);
+  expect(store.view().list("networks")).toHaveLength(5);
+  await store.update((tx) => tx.create("networks", network("later")));
+});
+
 describe("names", () => {
   test("are unique among services, networks and registries", async () => {
     const { store } = memoryStore();
