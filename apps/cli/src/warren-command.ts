@@ -1,8 +1,9 @@
 import { dirname } from "node:path";
 import { Command, Errors, Flags } from "@oclif/core";
 import { WarrenError } from "@warren/std";
-import { ApiError } from "@warren/api";
+import { ApiError, type ObjectKind } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import type { ListFlags } from "./list-output.ts";
 import { violationText, type FieldWords } from "./field-words.ts";
 import { unknownFlagText } from "./unknown-flags.ts";
 import { formats, render, type Format, type Printable } from "./output.ts";
@@ -26,6 +27,15 @@ const output = {
 export const outputFlag = { output: Flags.string({ ...output, default: "table" }) };
 /** The same for one object in full, which a table has no room for. */
 export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }) };
+/** The flag of commands that answer people in sentences. */
+export const textFlag = {
+  output: Flags.string({
+    char: "o",
+    description: "Format for programs (default: text for people)",
+    options: ["json", "yaml"],
+    helpGroup: "GLOBAL",
+  }),
+};
 
 /** The flag of every command that waits for what it began. */
 export const waitFlags = {
@@ -84,6 +94,24 @@ export abstract class WarrenCommand extends Command {
 
   protected async print<T>(format: string, printable: Printable<T>): Promise<void> {
     const text = await render(format as Format, printable);
+    if (text !== "") process.stdout.write(`${text}\n`);
+  }
+
+  /** The same; with `--watch` again after every change of these kinds of objects. */
+  protected async showList<T>(
+    client: ApiClient,
+    flags: ListFlags & { readonly watch: boolean },
+    kinds: readonly ObjectKind[],
+    read: () => Promise<Printable<T>>,
+  ): Promise<void> {
+    if (!flags.watch) return this.printList(flags, await read());
+    const { listText, showAgain } = await import("./list-output.ts");
+    await showAgain(client, kinds, async () => listText(flags, await read()), this.interrupted);
+  }
+
+  protected async printList<T>(flags: ListFlags, list: Printable<T>): Promise<void> {
+    const { listText } = await import("./list-output.ts");
+    const text = await listText(flags, list);
     if (text !== "") process.stdout.write(`${text}\n`);
   }
 

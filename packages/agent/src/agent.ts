@@ -28,6 +28,7 @@ import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { resolveOptions, type AgentOptions, type ResolvedOptions } from "./options.ts";
 import { nodeProbes } from "./probes.ts";
+import type { VersionInUse } from "./relay.ts";
 import { RelayServer } from "./relay-server.ts";
 import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskNetwork } from "./seams.ts";
 import { SessionLoop } from "./session-loop.ts";
@@ -200,6 +201,9 @@ export class Agent implements AsyncDisposable {
         log,
         nodeId: node.id,
         runs: () => record.runs,
+        volumes: this.#env.volumes,
+        images: this.#env.images,
+        inUse: () => this.#inUse(),
         hasContainer: async (id, ending) => this.#hasContainer(id, ending),
       },
       options.maxRelays,
@@ -382,6 +386,12 @@ export class Agent implements AsyncDisposable {
     this.#node = { ...this.#node, clusterId, ...(network !== undefined && { network }) };
     this.#record.setNode(this.#node);
     if (network !== undefined) this.#openNetwork(network);
+  }
+
+  *#inUse(): Generator<VersionInUse, void, void> {
+    const { assigned } = this.#record;
+    for (const version of assigned.of("version").values())
+      yield { version, serviceName: assigned.of("service").get(version.serviceId)?.name ?? version.serviceId };
   }
 
   async #hasContainer(id: string, signal: AbortSignal): Promise<boolean> {

@@ -95,11 +95,16 @@ export class Images {
     } catch (error) {
       if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
       const containers = await this.#removeEnded(signal);
-      const images = await this.#removeUnused(0);
+      const { length: images } = await this.#removeUnused(0);
       this.#log.warn("the disk was full: removed what was kept for its log, or unused", { containers, images });
       if (containers + images === 0) throw error;
       return work();
     }
+  }
+
+  /** Removes what no task uses now, however long it has been so. */
+  prune(): Promise<readonly Image[]> {
+    return this.#removeUnused(0);
   }
 
   /** Call when a task that used an image is gone: collects now, and again when the grace of unused images is over. */
@@ -140,8 +145,8 @@ export class Images {
     };
   }
 
-  /** Removes images that were unused for `graceMs`; returns their number. */
-  async #removeUnused(graceMs: number): Promise<number> {
+  /** Removes images that were unused for `graceMs`; resolves with them. */
+  async #removeUnused(graceMs: number): Promise<readonly Image[]> {
     const now = this.#clock.monotonic();
     const versions = [...this.#inUse()];
     const digests = new Set(versions.map(({ imageDigest }) => imageDigest));
@@ -154,13 +159,13 @@ export class Images {
     for (const ref of this.#unusedSince.keys()) if (used.has(ref) || !refs.has(ref)) this.#unusedSince.delete(ref);
     for (const ref of refs) if (!used.has(ref) && !this.#unusedSince.has(ref)) this.#unusedSince.set(ref, now);
     const due = [...this.#unusedSince].filter(([, since]) => now - since >= graceMs).map(([ref]) => ref);
-    if (due.length === 0) return 0;
+    if (due.length === 0) return [];
     const keep = new Set([...refs, ...used].filter((ref) => !due.includes(ref)));
     const removed = await this.#runtime.removeUnusedImages(keep);
     // An image that the runtime does not remove gets a new grace, so that it is not tried again at once.
     for (const ref of due) this.#unusedSince.delete(ref);
     if (removed.length > 0) this.#log.info("removed unused images", { images: removed.map(({ ref }) => ref) });
-    return removed.length;
+    return removed;
   }
 
   async #pullOnce(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {

@@ -23,6 +23,8 @@ export * from "./generated/warren/v1/meta.ts";
 export * from "./generated/warren/v1/network.ts";
 export * from "./generated/warren/v1/node.ts";
 export * from "./generated/warren/v1/registry.ts";
+export * from "./generated/warren/v1/image.ts";
+export * from "./generated/warren/v1/volume.ts";
 export * from "./generated/warren/v1/service.ts";
 export * from "./generated/warren/v1/slot.ts";
 export * from "./generated/warren/v1/store.ts";

@@ -1,5 +1,16 @@
+import type { NodeImage } from "./generated/warren/v1/image.ts";
+import type { Volume } from "./generated/warren/v1/volume.ts";
 import type { RelayImage, RelayImageAnswer, RelayLogs, RelayStats } from "./generated/warren/v1/dispatcher.ts";
-import type { ExecOpen, ExecRequest, ExecResponse, LogLines, StatsResponse } from "./generated/warren/v1/task.ts";
+import type {
+  ExecOpen,
+  ExecRequest,
+  ExecResponse,
+  LogLines,
+  PortForwardOpen,
+  PortForwardRequest,
+  PortForwardResponse,
+  StatsResponse,
+} from "./generated/warren/v1/task.ts";
 
 /**
  * What a manager asks of a node on behalf of a caller: of the runs that the node still has, and of what it reaches.
@@ -22,7 +33,21 @@ export interface Relay {
     input: AsyncIterable<ExecRequest>,
     signal: AbortSignal,
   ): AsyncIterable<ExecResponse>;
+  /** One connection to a port of a task. `open.ref` is the task's id, `input` what the caller sends after `open`. */
+  portForward(
+    nodeId: string,
+    open: PortForwardOpen,
+    input: AsyncIterable<PortForwardRequest>,
+    signal: AbortSignal,
+  ): AsyncIterable<PortForwardResponse>;
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
   /** What an image reference leads to, as that node sees it. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
+  /** The node's named volumes. */
+  volumes(nodeId: string, signal: AbortSignal): Promise<readonly Volume[]>;
+  deleteVolume(nodeId: string, name: string, signal: AbortSignal): Promise<void>;
+  /** The node's images. */
+  images(nodeId: string, signal: AbortSignal): Promise<readonly NodeImage[]>;
+  /** Removes the node's unused images, and resolves with those. */
+  pruneImages(nodeId: string, signal: AbortSignal): Promise<readonly NodeImage[]>;
 }

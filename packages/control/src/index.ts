@@ -8,7 +8,9 @@
  * - `nodes.ts`             Nodes
  * - `networks.ts`          Networks
  * - `registries.ts`        Registries
+ * - `volumes.ts`, `images.ts` Volumes, Images; `node-answers.ts` one question to many nodes
  * - `events.ts`            Events
+ * - `update-plan.ts`       what an update would do
  * - `versions.ts`          what tasks are made from; `image-resolver.ts` what an image's tag means
  * - `explanation.ts`       why a service or a task is as it is
  * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-reading.ts` one task
@@ -21,17 +23,20 @@ import { Access } from "./access.ts";
 import { clusters } from "./clusters.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { events } from "./events.ts";
+import { images } from "./images.ts";
 import { networks } from "./networks.ts";
 import { nodes } from "./nodes.ts";
 import { registries } from "./registries.ts";
 import { services } from "./services.ts";
 import { tasks } from "./tasks.ts";
 
+import { volumes } from "./volumes.ts";
+
 export { createCluster } from "./clusters.ts";
 export type { ControlDependencies } from "./dependencies.ts";
 export { limits } from "./limits.ts";
 
-/** Clusters, Services, Tasks, Nodes, Networks, Registries and Events, for `startServer`. */
+/** Clusters, Services, Tasks, Nodes, Networks, Registries, Volumes, Images and Events, for `startServer`. */
 export function controlServices(dependencies: ControlDependencies): readonly BoundService[] {
   const access = new Access(dependencies.store);
   return [
@@ -41,6 +46,8 @@ export function controlServices(dependencies: ControlDependencies): readonly Bou
     nodes(access),
     networks(access),
     registries(access),
+    volumes(access, dependencies),
+    images(access, dependencies),
     events(access),
   ];
 }

@@ -1,21 +1,47 @@
-import { ApiError, apiFailureOf, errorOfApiFailure, type ExecRequest, type Relay } from "@warren/api";
+import { ApiError, apiFailureOf, errorOfApiFailure, NodeImage, Volume, type Relay } from "@warren/api";
 import type { RelayedNode } from "@warren/api/testing";
 import { abortable, Channel } from "@warren/std";
 
 type Call<Method extends keyof Relay> = Parameters<Relay[Method]>;
+
+/** What a node answers of its volumes and images. */
+export type StoredThings = Pick<RelayedNode, "volumes" | "deleteVolume" | "images" | "pruneImages">;
+
+/** Volumes and images of a node, in memory; `unused` images go with a pruning. */
+export function storedThings(
+  nodeId: string,
+  held: { readonly volumes?: Set<string>; readonly images?: Set<string>; readonly unused?: ReadonlySet<string> },
+): StoredThings {
+  const { volumes = new Set(), images = new Set(), unused = new Set() } = held;
+  const imagesOf = (refs: Iterable<string>): NodeImage[] =>
+    [...refs].map((ref) => NodeImage.fromPartial({ ref, nodeId }));
+  return {
+    volumes: async () => [...volumes].map((name) => Volume.fromPartial({ name, nodeId })),
+    deleteVolume: async (name) => void volumes.delete(name),
+    images: async () => imagesOf(images),
+    async pruneImages() {
+      const removed = [...images].filter((ref) => unused.has(ref));
+      for (const ref of removed) images.delete(ref);
+      return imagesOf(removed);
+    },
+  };
+}
 
 /** Nodes in memory: what each answers relays with, by its id. One that answers nothing has no session. */
 export class FakeRelay implements Relay {
   readonly lines = new Map<string, RelayedNode["logs"]>();
   readonly execs = new Map<string, RelayedNode["exec"]>();
   readonly figures = new Map<string, RelayedNode["stats"]>();
-  readonly images = new Map<string, RelayedNode["image"]>();
+  readonly resolutions = new Map<string, RelayedNode["image"]>();
+  readonly connections = new Map<string, RelayedNode["portForward"]>();
+  readonly stores = new Map<string, StoredThings>();
   /** Requests for logs, in order. */
   readonly asked: { readonly nodeId: string; readonly request: Call<"logs">[1] }[] = [];
   readonly #sessions = new Map<string, AbortController>();
 
   disconnect(nodeId: string): void {
-    for (const answers of [this.lines, this.execs, this.figures, this.images]) answers.delete(nodeId);
+    const { lines, execs, figures, resolutions, connections, stores } = this;
+    for (const answers of [lines, execs, figures, resolutions, connections, stores]) answers.delete(nodeId);
     this.#sessions.get(nodeId)?.abort();
     this.#sessions.delete(nodeId);
   }
@@ -36,7 +62,29 @@ export class FakeRelay implements Relay {
   }
 
   image(...[nodeId, request, signal]: Call<"image">): ReturnType<Relay["image"]> {
-    return this.#one(nodeId, signal, (over) => answerOf(this.images, nodeId)(request, over));
+    return this.#one(nodeId, signal, (over) => answerOf(this.resolutions, nodeId)(request, over));
+  }
+
+  portForward(...[nodeId, open, input, signal]: Call<"portForward">): ReturnType<Relay["portForward"]> {
+    return this.#stream(nodeId, signal, (over, fail) =>
+      answerOf(this.connections, nodeId)(open, openEnded(input, over, fail), over),
+    );
+  }
+
+  volumes(...[nodeId, signal]: Call<"volumes">): ReturnType<Relay["volumes"]> {
+    return this.#one(nodeId, signal, (over) => answerOf(this.stores, nodeId).volumes(over));
+  }
+
+  deleteVolume(...[nodeId, name, signal]: Call<"deleteVolume">): ReturnType<Relay["deleteVolume"]> {
+    return this.#one(nodeId, signal, (over) => answerOf(this.stores, nodeId).deleteVolume(name, over));
+  }
+
+  images(...[nodeId, signal]: Call<"images">): ReturnType<Relay["images"]> {
+    return this.#one(nodeId, signal, (over) => answerOf(this.stores, nodeId).images(over));
+  }
+
+  pruneImages(...[nodeId, signal]: Call<"pruneImages">): ReturnType<Relay["pruneImages"]> {
+    return this.#one(nodeId, signal, (over) => answerOf(this.stores, nodeId).pruneImages(over));
   }
 
   async #one<T>(nodeId: string, signal: AbortSignal, ask: (over: AbortSignal) => Promise<T>): Promise<T> {
@@ -79,12 +127,8 @@ export class FakeRelay implements Relay {
 }
 
 /** What the caller sends, up to the end of the call: that the caller sends no more is not the end of it. */
-function openEnded(
-  input: AsyncIterable<ExecRequest>,
-  over: AbortSignal,
-  fail: (error: Error) => void,
-): AsyncIterable<ExecRequest> {
-  const channel = new Channel<ExecRequest>();
+function openEnded<T>(input: AsyncIterable<T>, over: AbortSignal, fail: (error: Error) => void): AsyncIterable<T> {
+  const channel = new Channel<T>();
   over.addEventListener("abort", () => channel.close(), { once: true });
   const pass = async (): Promise<void> => {
     for await (const message of input) await channel.send(message, over);

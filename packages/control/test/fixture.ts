@@ -12,6 +12,8 @@ import {
   Slot,
   Task,
   TaskState,
+  NodeImage,
+  Volume,
   type Cluster,
   type LogLine,
   type LogLines,

@@ -1,4 +1,7 @@
 import {
+  type PortForwardOpen,
+  type PortForwardRequest,
+  type PortForwardResponse,
   ApiError,
   TaskState,
   type ExecOpen,
@@ -513,3 +516,41 @@ describe("stats", () => {
     expect(await faults(ids(Array.from({ length: 1_001 }, () => "web")))).toEqual(["refs"]);
   });
 });
+
+describe("a forwarded port", () => {
+  const open = (ref: string, port: number) => ({ message: { $case: "open" as const, value: { ref, port } } });
+  const data = (text: string) => ({ message: { $case: "data" as const, value: Buffer.from(text) } });
+
+  it("goes to the node of a task that runs, by its id, both ways", async () => {
+    const world = await control();
+    const { tasks, nodes } = await placed(world, ["a"]);
+    let opened: PortForwardOpen | undefined;
+    world.relay.connections.set(nodes[0] ?? "", async function* (given, input): AsyncGenerator<PortForwardResponse> {
+      opened = given;
+      yield { message: { $case: "connected", value: true } };
+      for await (const { message } of input) {
+        if (message?.$case === "dataEnd") return;
+        if (message?.$case === "data") yield { message: { $case: "data", value: message.value } };
+      }
+    });
+    const sent = [open("web.1", 80), data("hi"), { message: { $case: "dataEnd" as const, value: true } }];
+    const answers = await Array.fromAsync(world.client.tasks.portForward(iterable(sent)));
+    expect(opened).toMatchObject({ ref: tasks[0], port: 80 });
+    expect(answers.map(({ message }) => message?.value.toString())).toEqual(["true", "hi"]);
+  });
+
+  it("is refused without open, for a port that is none, and for a task that does not run", async () => {
+    const world = await control();
+    await placed(world, ["a"]);
+    const ask = (...sent: Parameters<typeof iterable<PortForwardRequest>>[0]) =>
+      Array.fromAsync(world.client.tasks.portForward(iterable(sent)));
+    expect(await faults(ask(data("x")))).toEqual(["open"]);
+    expect(await faults(ask(open("web.1", 0)))).toEqual(["open.port"]);
+    expect(await faults(ask(open("web.1", 65_536)))).toEqual(["open.port"]);
+    expect((await failure(ask(open("web.9", 80)))).code).toBe("API_NOT_FOUND");
+  });
+});
+
+async function* iterable<T>(values: readonly T[]): AsyncGenerator<T, void, void> {
+  yield* values;
+}

@@ -1,5 +1,5 @@
 /** The contract of `Relay`, on a dispatcher and a node's end of its streams. */
-import { apiFailureOf, type ExecRequest, type RelayRequest, type RelayUp } from "@warren/api";
+import { apiFailureOf, type ExecRequest, type PortForwardRequest, type RelayRequest, type RelayUp } from "@warren/api";
 import { relayContract, type RelayedNode } from "@warren/api/testing";
 import { Channel } from "@warren/std";
 import { test } from "vitest";
@@ -12,17 +12,27 @@ type Up = NonNullable<RelayUp["message"]>;
 async function* answers(
   node: Partial<RelayedNode>,
   { what }: RelayRequest,
-  input: AsyncIterable<ExecRequest>,
+  input: { readonly exec: AsyncIterable<ExecRequest>; readonly port: AsyncIterable<PortForwardRequest> },
   signal: AbortSignal,
 ): AsyncGenerator<Up, void, void> {
   if (what?.$case === "logs" && node.logs !== undefined)
     for await (const value of node.logs(what.value, signal)) yield { $case: "logs", value };
   else if (what?.$case === "exec" && node.exec !== undefined)
-    for await (const value of node.exec(what.value, input, signal)) yield { $case: "exec", value };
+    for await (const value of node.exec(what.value, input.exec, signal)) yield { $case: "exec", value };
   else if (what?.$case === "stats" && node.stats !== undefined)
     yield { $case: "stats", value: await node.stats(what.value, signal) };
   else if (what?.$case === "image" && node.image !== undefined)
     yield { $case: "image", value: await node.image(what.value, signal) };
+  else if (what?.$case === "portForward" && node.portForward !== undefined)
+    for await (const value of node.portForward(what.value, input.port, signal)) yield { $case: "portForward", value };
+  else if (what?.$case === "volumes" && node.volumes !== undefined)
+    yield { $case: "volumes", value: { volumes: [...(await node.volumes(signal))], unreachableNodes: [] } };
+  else if (what?.$case === "deleteVolume" && node.deleteVolume !== undefined)
+    await node.deleteVolume(what.value.name, signal);
+  else if (what?.$case === "images" && node.images !== undefined)
+    yield { $case: "images", value: { images: [...(await node.images(signal))], unreachableNodes: [] } };
+  else if (what?.$case === "pruneImages" && node.pruneImages !== undefined)
+    yield { $case: "images", value: { images: [...(await node.pruneImages(signal))], unreachableNodes: [] } };
 }
 
 /** A node's stream for one request. */
@@ -33,7 +43,7 @@ async function serve(
   { id, sessionId }: { readonly id: string; readonly sessionId: string },
 ): Promise<void> {
   const over = new AbortController();
-  const input = new Channel<ExecRequest>();
+  const input = { exec: new Channel<ExecRequest>(), port: new Channel<PortForwardRequest>() };
   async function* up(): AsyncGenerator<RelayUp, void, void> {
     yield { message: { $case: "open", value: { nodeId: id, sessionId, relayId: request.relayId } } };
     try {
@@ -46,11 +56,13 @@ async function serve(
   try {
     for await (const { message } of dispatcher.handlers.relay(up(), context(over.signal, id))) {
       if (message?.$case === "end") return;
-      if (message?.$case === "exec") await input.send(message.value);
+      if (message?.$case === "exec") await input.exec.send(message.value);
+      if (message?.$case === "portForward") await input.port.send(message.value);
     }
   } finally {
     over.abort();
-    input.close();
+    input.exec.close();
+    input.port.close();
   }
 }
 

@@ -14,6 +14,7 @@
  * - `rollout.ts`          rolling updates and rollbacks; `settings.ts` which version and which settings hold
  * - `displacement.ts`     whether a lease may stay on its node
  * - `history.ts`          which tasks and versions are kept
+ * - `update-preview.ts`   what an update would do
  * - `start-first.ts`      updates that could never place their new task
  *
  * Leases and nodes meet:

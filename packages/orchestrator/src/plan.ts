@@ -18,3 +18,4 @@ export { releaseSlackMs } from "./displacement.ts";
 export { roleOf } from "./scheduling-input.ts";
 export { addressRestMs } from "./slot-draft.ts";
 export { startFirstObstacle, type Obstacle } from "./start-first.ts";
+export { previewUpdate, type PreviewInput, type UpdatePreview } from "./update-preview.ts";

@@ -212,6 +212,23 @@ function leadOf(reading: SlotReading): Lease | undefined {
   return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
 }
 
+/** It runs, is to run, or ran last what another version has. */
+export function isOutdated({ upToDate, leading }: SlotReading): boolean {
+  return !upToDate && leading !== undefined;
+}
+
+/**
+ * How a rollout that replaces `count` tasks goes: its batches, and how long it takes at least, ms. Each batch is watched
+ * before the next one and before the end; where failures change nothing, only the last one is.
+ */
+export function paceOf(service: Service, count: number): { readonly batches: number; readonly leastMs: number } {
+  const { parallelism = defaultParallelism, delayMs = 0 } = settingsOf(service) ?? {};
+  const batches = count === 0 ? 0 : parallelism === 0 ? 1 : Math.ceil(count / parallelism);
+  if (batches === 0) return { batches, leastMs: 0 };
+  const gateMs = Math.max(delayMs, continues(service) ? 0 : monitorOf(service));
+  return { batches, leastMs: (batches - 1) * gateMs + Math.max(delayMs, monitorOf(service)) };
+}
+
 function begin(input: RolloutInput): Rollout {
   const { service, readings, at, index, wanted, versionOf } = input;
   const outdated = readings.some(isOutdated);
@@ -310,11 +327,6 @@ function finish({ service, at }: RolloutInput, status: UpdateStatus, message: st
   };
   const completedVersionIds = withVersion(service.completedVersionIds, service.versionId);
   return { kind: "none", turn: new Set(), changes: { updateStatus: ended, completedVersionIds }, announced: ended };
-}
-
-/** It runs, is to run, or ran last what another version has. */
-function isOutdated({ upToDate, leading }: SlotReading): boolean {
-  return !upToDate && leading !== undefined;
 }
 
 /** How many of the service's tasks the update replaced. */

@@ -164,7 +164,11 @@ function begunAnew({ leases }: Slot): Pick<Slot, "settled" | "leases"> {
   };
 }
 
-function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
+/** How the slots stand towards a version that is wanted. */
+export function sourcesOf(
+  wanted: Version,
+  situation: Pick<ServiceSituation, "versions" | "slots" | "nodeOf" | "roleOf" | "downGraceMs" | "at">,
+): SlotSources {
   const { versions, slots, nodeOf, roleOf, downGraceMs, at } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
@@ -281,7 +285,7 @@ function rollBack(
   plan.again = true;
 }
 
-function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
+export function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
   const grouped = Map.groupBy(tasks, ({ slotId }) => slotId);
   return (slot) => grouped.get(idOf(slot)) ?? [];
 }

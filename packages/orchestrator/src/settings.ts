@@ -11,8 +11,8 @@ import {
 } from "@warren/api";
 import { idOf } from "@warren/api/model";
 
-/** How many ids `recent_version_ids` and `completed_version_ids` keep. */
-const keptVersions = 5;
+/** How many ids `recent_version_ids` and `completed_version_ids` keep: as many as Kubernetes' `revisionHistoryLimit`. */
+const keptVersions = 10;
 
 /** The stored status, if it speaks of the version that is wanted now. */
 export function statusOf(service: Service): UpdateStatus | undefined {

@@ -64,7 +64,7 @@ function apply(service: Service, edit: Edit, expected: Expected): Service {
     }
     case "completes": {
       const state = expected.rollsBack ? State.ROLLED_BACK : State.COMPLETED;
-      expected.completed = [expected.wanted, ...expected.completed.filter((id) => id !== expected.wanted)].slice(0, 5);
+      expected.completed = [expected.wanted, ...expected.completed.filter((id) => id !== expected.wanted)].slice(0, 10);
       const { rollsBack } = expected;
       expected.rollsBack = false;
       return {

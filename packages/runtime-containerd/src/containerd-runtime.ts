@@ -41,12 +41,14 @@ import {
   type ResolvedImage,
   type Runtime,
   type RuntimeInfo,
+  type Connection as ContainerConnection,
 } from "@warren/runtime";
 import { Cgroups } from "./cgroup.ts";
 import { Connection, unless } from "./connection.ts";
 import { ContainerLog } from "./container-log.ts";
 import { ContainerPieces, bootId, bootLabel, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
+import { connectTo } from "./container-connection.ts";
 import { startExec } from "./exec-process.ts";
 import { Container, ContainersService } from "./generated/containerd/containers.ts";
 import { NamespacesService } from "./generated/containerd/namespaces.ts";
@@ -389,6 +391,13 @@ class ContainerdRuntime implements Runtime {
         this.#log.debug("a process that was given up did not start", { id, error });
     });
     return abortable(starting, signal);
+  }
+
+  async connect(id: string, port: number, signal?: AbortSignal): Promise<ContainerConnection> {
+    signal?.throwIfAborted();
+    await this.#running(id);
+    const { netnsPath } = this.#pieces.directory(id);
+    return connectTo(this.#program.path, { id, netnsPath, port }, signal);
   }
 
   /** Who a user is in a container that runs, whose files may change while they are read. */

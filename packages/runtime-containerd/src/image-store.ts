@@ -37,6 +37,7 @@ export interface UnpackedImage {
 
 interface KnownImage extends Omit<UnpackedImage, "ref"> {
   readonly platform: Platform;
+  readonly sizeBytes: number;
 }
 
 /** On an image's record: the digest of its manifest for this machine. */
@@ -211,7 +212,7 @@ export class ImageStore {
   async inspect(ref: string): Promise<LocalImage> {
     const { full } = parseReference(ref);
     const { image, known } = await this.#here(full);
-    return { ...image, platform: known.platform, config: known.config };
+    return { ...image, platform: known.platform, config: known.config, sizeBytes: known.sizeBytes };
   }
 
   /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it was not pulled */
@@ -239,7 +240,8 @@ export class ImageStore {
     const { manifest } = manifestOf(parseDocument(full, await this.#content.read(manifestDigest)));
     const description = parseConfig(full, await this.#content.read(manifest.config.digest));
     const { config, diffIds, platform = this.#options.platform } = description;
-    const known = { config, platform, chainId: chainIds(diffIds).at(-1) ?? "" };
+    const sizeBytes = [manifest.config, ...manifest.layers].reduce((sum, { size }) => sum + size, 0);
+    const known = { config, platform, chainId: chainIds(diffIds).at(-1) ?? "", sizeBytes };
     const [oldest] = this.#known.keys();
     if (oldest !== undefined && this.#known.size >= rememberedImages) this.#known.delete(oldest);
     this.#known.set(manifestDigest, known);

@@ -41,6 +41,8 @@ export interface StoreTerm {
 export interface UpdateOptions {
   /** The term that the caller works in; in any other, nothing is written. @default the term at the time of the call */
   readonly term?: number;
+  /** Nothing of what `work` writes is proposed: its result is what it would be. @default false */
+  readonly dryRun?: boolean;
   /**
    * Whether an outcome that wrote nothing, a value or what `work` threw, is linearizable as well: it is then of a state
    * that has all that any manager had acknowledged before the call, at the cost of the barrier of a read. What is written
@@ -54,6 +56,7 @@ interface Pending {
   /** The term at the time of the call; undefined if there was none. */
   readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
+  readonly dryRun: boolean;
   /** Whether it passes the barrier before it is given an outcome that wrote nothing. */
   awaitsBarrier: boolean;
   readonly sinceMs: number;
@@ -185,6 +188,7 @@ export class Store {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     this.#waiting.push({
       work,
+      dryRun: options.dryRun ?? false,
       term: options.term ?? this.term?.term,
       awaitsBarrier: options.linearizable ?? false,
       sinceMs: this.#clock.monotonic(),
@@ -281,7 +285,7 @@ export class Store {
         deferred.push(pending);
         continue;
       }
-      if (outcome.kind === "value") {
+      if (outcome.kind === "value" && !pending.dryRun) {
         for (const write of tx.writes) writes.add(write);
         state = after;
       }

@@ -1,10 +1,11 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNetworksResponse, Network } from "@warren/api";
 import { toJson } from "../json.ts";
+import { listFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 
 const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
 
@@ -33,7 +34,7 @@ export class NetworkCreate extends WarrenCommand {
 
 export class NetworkList extends WarrenCommand {
   static override summary = "List networks.";
-  static override flags = outputFlag;
+  static override flags = listFlags;
 
   async run(): Promise<void> {
     const { flags } = await this.parse(NetworkList);
@@ -42,7 +43,7 @@ export class NetworkList extends WarrenCommand {
       (page) => client.networks.list({ page }),
       (answer) => answer.networks,
     );
-    await this.print(flags.output, {
+    await this.printList(flags, {
       rows: networks,
       columns: networkColumns,
       name: ({ spec }) => spec?.name ?? "",

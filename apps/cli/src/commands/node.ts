@@ -1,28 +1,32 @@
 import { Args, Flags } from "@oclif/core";
-import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, type Task } from "@warren/api";
+import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, ObjectKind, type Task } from "@warren/api";
 import { toJson } from "../json.ts";
 import { hasEnded } from "@warren/api/model";
 import { listNodes } from "../hostnames.ts";
+import { watchedListFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { UnitError } from "../units.ts";
 import { nodeColumns, shortId } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 
 const nodeArg = { node: Args.string({ required: true, description: "Host name, id or unique beginning of an id" }) };
 
 export class NodeList extends WarrenCommand {
   static override summary = "List nodes.";
-  static override flags = outputFlag;
+  static override flags = watchedListFlags;
 
   async run(): Promise<void> {
     const { flags } = await this.parse(NodeList);
-    const nodes = await listNodes(await this.connect(flags.host));
-    await this.print(flags.output, {
-      rows: nodes,
-      columns: nodeColumns,
-      name: ({ description }) => description?.hostname ?? "",
-      json: () => toJson(ListNodesResponse, { nodes, nextPageToken: "" }),
+    const client = await this.connect(flags.host);
+    await this.showList(client, flags, [ObjectKind.NODE], async () => {
+      const nodes = await listNodes(client);
+      return {
+        rows: nodes,
+        columns: nodeColumns,
+        name: ({ description }) => description?.hostname ?? "",
+        json: () => toJson(ListNodesResponse, { nodes, nextPageToken: "" }),
+      };
     });
   }
 }

@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 import { Args, Flags } from "@oclif/core";
 import { ListRegistriesResponse } from "@warren/api";
 import { toJson } from "../json.ts";
+import { listFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { UnitError } from "../units.ts";
 import { registryColumns } from "../views.ts";
-import { outputFlag, WarrenCommand } from "../warren-command.ts";
+import { WarrenCommand } from "../warren-command.ts";
 
 const registryArg = {
   registry: Args.string({
@@ -57,7 +58,7 @@ export class RegistryLogout extends WarrenCommand {
 
 export class RegistryList extends WarrenCommand {
   static override summary = "List the registries with a stored login.";
-  static override flags = outputFlag;
+  static override flags = listFlags;
 
   async run(): Promise<void> {
     const { flags } = await this.parse(RegistryList);
@@ -66,7 +67,7 @@ export class RegistryList extends WarrenCommand {
       (page) => client.registries.list({ page }),
       (answer) => answer.registries,
     );
-    await this.print(flags.output, {
+    await this.printList(flags, {
       rows: registries,
       columns: registryColumns,
       name: ({ registry }) => registry,

@@ -1,11 +1,13 @@
 /** Commands that change services, and wait until it is done. */
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ServiceSpec, type Service } from "@warren/api";
+import { ApiError, ServiceSpec, UpdatePlan, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { toJson } from "../json.ts";
 import { printable } from "../output.ts";
 import { progressOutput } from "../progress-output.ts";
 import { serviceArg } from "../service-arg.ts";
-import { deletion, follow } from "../service/convergence.ts";
+import { deletion, follow, type FollowOptions } from "../service/convergence.ts";
+import { planLines } from "../service/update-plan.ts";
 import {
   applyServiceFlags,
   commonServiceFlags,
@@ -15,12 +17,14 @@ import {
   serviceFlags,
 } from "../service/service-flags.ts";
 import { longestTimerMs, mostCount, parseDuration, UnitError, wholeNumber } from "../units.ts";
-import { CommandFailed, waitFlags, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, textFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 interface WaitFlags {
   readonly host: string;
   readonly detach: boolean;
   readonly timeout: string;
+  /** How much of the time is over. @default 0 */
+  readonly spentMs?: number;
 }
 
 /** Lines of a task that ended which are shown with its end. */
@@ -39,18 +43,25 @@ async function lastLines(client: ApiClient, taskId: string): Promise<readonly st
   return found;
 }
 
-abstract class ServiceCommand extends WarrenCommand {
+/** A command that changes a service and waits until its tasks are as asked for. */
+export abstract class ServiceCommand extends WarrenCommand {
   /** Shows progress until the service is as wanted. @throws CommandFailed where it stops, goes, or takes too long */
-  protected async converge(service: Service, flags: WaitFlags): Promise<void> {
+  protected async converge(
+    service: Service,
+    flags: WaitFlags,
+    options: Pick<FollowOptions, "judge"> = {},
+  ): Promise<void> {
     const id = service.meta?.id ?? "";
     if (flags.detach) return;
     const client = await this.connect(flags.host);
-    const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
+    const timeoutMs = parseDuration(flags.timeout, longestTimerMs);
+    const late = AbortSignal.timeout(Math.max(0, Math.round(timeoutMs - (flags.spentMs ?? 0))));
     // The watch ends with the judgement, though the next message may be awaited.
     const over = new AbortController();
     const signal = AbortSignal.any([late, this.interrupted, over.signal]);
     const name = service.spec?.name ?? id;
     const last = await follow(client.events.watch({ service: id }, { signal }), progressOutput(), {
+      ...options,
       lastLines: ({ meta }) => lastLines(client, meta?.id ?? ""),
     }).catch((error: unknown) => {
       if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
@@ -126,6 +137,7 @@ export class ServiceUpdate extends ServiceCommand {
     "<%= config.bin %> service update web --image nginx:1.29",
     "<%= config.bin %> service update web --env LEVEL=debug --limit-memory 256m",
     "<%= config.bin %> service update web --publish-rm 80 -p 8081:80",
+    "<%= config.bin %> service update web --image nginx:1.29 --dry-run",
   ];
   static override args = serviceArg;
   static override flags = {
@@ -134,6 +146,10 @@ export class ServiceUpdate extends ServiceCommand {
     ...noHealthcheckFlag,
     replicas: Flags.integer({ description: "How many tasks", min: 0, max: mostCount, helpValue: "N" }),
     force: Flags.boolean({ description: "Replace all tasks even if nothing changes" }),
+    "dry-run": Flags.boolean({
+      description: "Show which tasks would be replaced and how long it takes; change nothing",
+    }),
+    ...textFlag,
     ...waitFlags,
   };
 
@@ -143,6 +159,7 @@ export class ServiceUpdate extends ServiceCommand {
     "env-rm",
     "publish-rm",
     "force",
+    "dry-run",
     "detach",
     "timeout",
   ];
@@ -151,6 +168,7 @@ export class ServiceUpdate extends ServiceCommand {
   async run(): Promise<void> {
     const { own, rest } = this.splitArgv();
     const { args, flags } = await this.parse(ServiceUpdate, own);
+    if (flags.output !== undefined && !flags["dry-run"]) throw new UnitError("-o is for --dry-run: leave it out");
     const client = await this.connect(flags.host);
     const before = await client.services.get({ ref: args.service });
     const spec = applyServiceFlags(before.spec ?? ServiceSpec.create({}), flags, rest);
@@ -159,9 +177,17 @@ export class ServiceUpdate extends ServiceCommand {
     const ref = before.meta?.id ?? args.service;
     // The image was named, so that its tag is looked up again, though it may be the same.
     const resolveImage = "image" in flags;
-    const service = await client.services.update({ ref, specVersion: before.specVersion, spec, resolveImage });
+    const request = { ref, specVersion: before.specVersion, spec, resolveImage };
+    if (flags["dry-run"]) return this.#showPlan(spec.name, await client.services.planUpdate(request), flags.output);
+    const service = await client.services.update(request);
     this.printId(service);
     await this.converge(service, flags);
+  }
+
+  async #showPlan(name: string, plan: UpdatePlan, output: string | undefined): Promise<void> {
+    if (output !== undefined)
+      return this.print(output, { rows: [], columns: [], name: () => "", json: () => toJson(UpdatePlan, plan) });
+    process.stdout.write(`${planLines(name, plan).join("\n")}\n`);
   }
 }
 

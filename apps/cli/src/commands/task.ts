@@ -1,15 +1,15 @@
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ListTasksResponse, Task, TaskState, type Service } from "@warren/api";
-import type { ApiClient } from "@warren/api/client";
+import { ListTasksResponse, ObjectKind, Task } from "@warren/api";
 import { toJson } from "../json.ts";
-import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
+import { watchedListFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseEnvironment } from "../service/env-file.ts";
+import { taskOf } from "../task-target.ts";
 import { UnitError } from "../units.ts";
 import { taskColumns } from "../views.ts";
-import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "../hostnames.ts";
 
 const taskArg = {
@@ -19,7 +19,7 @@ const taskArg = {
 export class TaskList extends WarrenCommand {
   static override summary = "List tasks, and the last ones that ended.";
   static override flags = {
-    ...outputFlag,
+    ...watchedListFlags,
     service: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
@@ -38,15 +38,17 @@ export class TaskList extends WarrenCommand {
     const { flags } = await this.parse(TaskList);
     const client = await this.connect(flags.host);
     const filter = { services: flags.service ?? [], nodes: flags.node ?? [] };
-    const tasks = await pages(
-      (page) => client.tasks.list({ page, ...filter }),
-      (answer) => answer.tasks,
-    );
-    await this.print(flags.output, {
-      rows: tasks,
-      columns: taskColumns(Date.now(), await hostnames(client)),
-      name: ({ meta }) => meta?.id ?? "",
-      json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+    await this.showList(client, flags, [ObjectKind.TASK], async () => {
+      const tasks = await pages(
+        (page) => client.tasks.list({ page, ...filter }),
+        (answer) => answer.tasks,
+      );
+      return {
+        rows: tasks,
+        columns: taskColumns(Date.now(), await hostnames(client)),
+        name: ({ meta }) => meta?.id ?? "",
+        json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+      };
     });
   }
 }
@@ -121,7 +123,7 @@ export class TaskExec extends WarrenCommand {
     }
     const client = await this.connect(flags.host);
     const exitCode = await runExec(client, {
-      ref: await execTarget(client, args.task),
+      ref: (await taskOf(client, args.task)).id,
       command,
       env: Object.fromEntries((flags.env ?? []).map((text) => parseEnvironment(text, process.env))),
       user: flags.user ?? "",
@@ -154,27 +156,4 @@ export function splitExec(argv: readonly string[]): { readonly own: string[]; re
     if (isFlag && valueFlags.has(word) && at + 1 < argv.length) own.push(argv[(at += 1)] ?? "");
   }
   return { own, command: argv.slice(at === dashes ? at + 1 : at) };
-}
-
-/** A task by what was typed: itself, or one of the service's that runs. */
-async function execTarget(client: ApiClient, ref: string): Promise<string> {
-  if (ref.includes(".")) return ref;
-  let service: Service;
-  try {
-    service = await client.services.get({ ref });
-  } catch (error) {
-    // It may be a task's id.
-    if (ApiError.is(error, "API_NOT_FOUND")) return ref;
-    throw error;
-  }
-  const tasks = await pages(
-    (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
-    (answer) => answer.tasks,
-  );
-  const [first] = tasks
-    .filter((task) => task.current && task.desiredState <= TaskState.RUNNING && isRunning(task))
-    .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
-  if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
-  process.stderr.write(`in ${slotName(first)}\n`);
-  return first.meta?.id ?? "";
 }

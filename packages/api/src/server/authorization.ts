@@ -2,11 +2,13 @@ import { ApiError } from "../errors.ts";
 import { ClustersDefinition } from "../generated/warren/v1/cluster.ts";
 import { DispatcherDefinition } from "../generated/warren/v1/dispatcher.ts";
 import { EventsDefinition } from "../generated/warren/v1/event.ts";
+import { ImagesDefinition } from "../generated/warren/v1/image.ts";
 import { NetworksDefinition } from "../generated/warren/v1/network.ts";
 import { NodesDefinition } from "../generated/warren/v1/node.ts";
 import { RegistriesDefinition } from "../generated/warren/v1/registry.ts";
 import { ServicesDefinition } from "../generated/warren/v1/service.ts";
 import { TasksDefinition } from "../generated/warren/v1/task.ts";
+import { VolumesDefinition } from "../generated/warren/v1/volume.ts";
 import { HealthDefinition } from "../generated/grpc/health/v1/health.ts";
 import { ServerReflectionDefinition } from "../generated/grpc/reflection/v1/reflection.ts";
 import type { Identity, Role } from "../identity.ts";
@@ -57,15 +59,21 @@ allow(ServicesDefinition, {
   get: read,
   list: read,
   update: readAndWrite,
+  // A node resolves the image.
+  planUpdate: relayed,
+  restart: write,
   scale: write,
   rollback: write,
+  history: read,
   delete: write,
   explain: read,
 });
-allow(TasksDefinition, { get: read, list: read, logs: relayed, exec: relayed, stats: relayed });
+allow(TasksDefinition, { get: read, list: read, logs: relayed, exec: relayed, portForward: relayed, stats: relayed });
 allow(NodesDefinition, { get: read, list: read, update: write, remove: write });
 allow(NetworksDefinition, { create: write, get: read, list: read, delete: write });
 allow(RegistriesDefinition, { login: write, list: read, logout: write });
+allow(VolumesDefinition, { list: relayed, delete: relayed });
+allow(ImagesDefinition, { list: relayed, prune: relayed });
 allow(EventsDefinition, { list: read, follow: read, watch: read });
 allow(DispatcherDefinition, {
   session,

@@ -70,6 +70,7 @@ export const leaderConnectionContract: readonly ContractCase<LeaderUnderTest>[] 
         list: unused,
         logs: unused,
         stats: unused,
+        portForward: unused,
         async *exec(requests) {
           for await (const { message } of requests)
             if (message?.$case === "stdin") yield { message: { $case: "stdout" as const, value: message.value } };

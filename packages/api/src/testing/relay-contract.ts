@@ -3,7 +3,17 @@ import { assert } from "@warren/std";
 import { until, type ContractCase } from "@warren/std/testing";
 import { ApiError, type ApiCode } from "../errors.ts";
 import { RelayImage, RelayLogs, RelayStats } from "../generated/warren/v1/dispatcher.ts";
-import { ExecOpen, ExecRequest, LogLines, StatsResponse, type ExecResponse } from "../generated/warren/v1/task.ts";
+import { NodeImage } from "../generated/warren/v1/image.ts";
+import {
+  ExecOpen,
+  ExecRequest,
+  LogLines,
+  PortForwardOpen,
+  StatsResponse,
+  type ExecResponse,
+  type PortForwardResponse,
+} from "../generated/warren/v1/task.ts";
+import { Volume } from "../generated/warren/v1/volume.ts";
 import type { Relay } from "../relay.ts";
 
 /** What a node answers a relay with. `signal` is aborted when its work is not wanted any more. */
@@ -28,11 +38,13 @@ const lines = (text: string): LogLines => LogLines.fromPartial({ lines: [{ line:
 const textOf = ({ lines: [line] }: LogLines): string => Buffer.from(line?.line ?? "").toString();
 const typed = (text: string): ExecRequest => ({ message: { $case: "stdin", value: Buffer.from(text) } });
 const printed = (text: string): ExecResponse => ({ message: { $case: "stdout", value: Buffer.from(text) } });
+const received = (text: string): PortForwardResponse => ({ message: { $case: "data", value: Buffer.from(text) } });
+const portOpen = PortForwardOpen.create({ ref: "t1", port: 80 });
 const open = ExecOpen.create({ ref: "t1", command: ["sh"] });
 const never = new AbortController().signal;
 const hangs = (): Promise<never> => new Promise(() => undefined);
 /** A caller who has nothing to say, and does not go. */
-const silence: AsyncIterable<ExecRequest> = { [Symbol.asyncIterator]: () => ({ next: hangs }) };
+const silence: AsyncIterable<never> = { [Symbol.asyncIterator]: () => ({ next: hangs }) };
 
 async function failsWith(code: ApiCode, what: string, work: Promise<unknown>): Promise<ApiError> {
   const error = await work.then(
@@ -61,19 +73,32 @@ function waiting(): { readonly node: RelayedNode; readonly signals: AbortSignal[
         yield printed("first");
         await begun(signal);
       },
+      async *portForward(_open, _input, signal) {
+        yield received("first");
+        await begun(signal);
+      },
       stats: (_request, signal) => begun(signal),
       image: (_request, signal) => begun(signal),
+      volumes: begun,
+      deleteVolume: (_name, signal) => begun(signal),
+      images: begun,
+      pruneImages: begun,
     },
   };
 }
 
-/** Each of the four calls, read to its end. */
+/** Each of the calls, read to its end. */
 function calls(relay: Relay, nodeId: string, signal: AbortSignal): readonly (readonly [string, Promise<unknown>])[] {
   return [
     ["logs", Array.fromAsync(relay.logs(nodeId, wanted, signal))],
     ["exec", Array.fromAsync(relay.exec(nodeId, open, silence, signal))],
+    ["portForward", Array.fromAsync(relay.portForward(nodeId, portOpen, silence, signal))],
     ["stats", relay.stats(nodeId, RelayStats.create({ taskIds: ["t1"] }), signal)],
     ["image", relay.image(nodeId, RelayImage.create({ image: "nginx" }), signal)],
+    ["volumes", relay.volumes(nodeId, signal)],
+    ["deleteVolume", relay.deleteVolume(nodeId, "data", signal)],
+    ["images", relay.images(nodeId, signal)],
+    ["pruneImages", relay.pruneImages(nodeId, signal)],
   ];
 }
 
@@ -82,6 +107,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
     title: "carries what is asked to the node that was named, and its answers back in order, to their end",
     async run({ relay, connect }) {
       const asked: unknown[] = [];
+      const held = ["data", "more"];
       const { nodeId } = await connect({
         async *logs(request) {
           asked.push(request.taskIds, request.follow);
@@ -93,6 +119,12 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
         async image({ image }) {
           return { digest: `sha256:of ${image}`, localReason: "" };
         },
+        volumes: async () => held.map((name) => Volume.fromPartial({ name })),
+        async deleteVolume(name) {
+          held.splice(held.indexOf(name), 1);
+        },
+        images: async () => [NodeImage.fromPartial({ ref: "one" }), NodeImage.fromPartial({ ref: "two" })],
+        pruneImages: async () => [NodeImage.fromPartial({ ref: "two" })],
       });
       const other = await connect({
         async *logs() {
@@ -111,6 +143,11 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
       assert(stats.map(({ taskId }) => taskId).join() === "t7", "measurements are one answer");
       const { digest } = await relay.image(nodeId, RelayImage.create({ image: "nginx:1" }), never);
       assert(digest === "sha256:of nginx:1", "so is an image's digest");
+      assert((await relay.volumes(nodeId, never)).map(({ name }) => name).join() === "data,more", "so are volumes");
+      await relay.deleteVolume(nodeId, "data", never);
+      assert((await relay.volumes(nodeId, never)).map(({ name }) => name).join() === "more", "one was deleted");
+      assert((await relay.images(nodeId, never)).map(({ ref }) => ref).join() === "one,two", "so are images");
+      assert((await relay.pruneImages(nodeId, never)).map(({ ref }) => ref).join() === "two", "and those that go");
     },
   },
   {
@@ -218,7 +255,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
       const { nodeId, disconnect } = await connect(node);
       const begun = calls(relay, nodeId, never);
       for (const [, call] of begun) call.catch(() => undefined);
-      await until("all are under way", () => signals.length === 4);
+      await until("all are under way", () => signals.length === begun.length);
       disconnect();
       for (const [name, call] of begun) await failsWith("API_UNAVAILABLE", name, call);
       await until("the node's work ends", () => signals.every(({ aborted }) => aborted));
@@ -233,7 +270,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
       const caller = new AbortController();
       const begun = calls(relay, nodeId, caller.signal);
       for (const [, call] of begun) call.catch(() => undefined);
-      await until("all are under way", () => signals.length === 4);
+      await until("all are under way", () => signals.length === begun.length);
       caller.abort(new Error("the caller has gone"));
       for (const [name, call] of begun) await failsWith("API_CANCELLED", name, call);
       await until("the node's work ends", () => signals.every(({ aborted }) => aborted));
@@ -244,7 +281,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
         );
         assert(failed, `${name} fails`);
       }
-      assert(signals.length === 4, "the node is not asked");
+      assert(signals.length === begun.length, "the node is not asked");
     },
   },
   {

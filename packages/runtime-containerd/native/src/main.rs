@@ -3,9 +3,11 @@
 //! - `log`    writes a container's log: containerd starts one beside each container (`binary://`)
 //! - `tmpfs-modes` sets the permissions of a container's tmpfs mounts, where runc does not
 //! - `init`   is a container's first process: forwards signals and reaps orphans
+//! - `connect` is one connection to a port of a container, over its standard streams
 //! - `serve`  does a worker's operations on namespaces, mounts and pipes, one process per worker (`netns`, `image`,
 //!   `fill`, `fifo`)
 
+mod connect;
 mod fifo;
 mod fill;
 mod image;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: warren-runtime init -- COMMAND [ARG…]
        warren-runtime tmpfs-modes OCTAL PATH…   (started by runc, in the container's root)
        warren-runtime serve   (started by a worker)
+       warren-runtime connect NETNS PORT   (started by a worker)
        warren-runtime directory PATH file-bytes N files N [tty 1]   (started by a containerd shim)";
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["init", "--", command @ ..] if !command.is_empty() => return init::run(command),
         ["serve"] => serve::run(),
         ["tmpfs-modes", pairs @ ..] if pairs.len() % 2 == 0 => tmpfs::set_modes(".", pairs),
+        ["connect", netns, port] => connect::run(netns, port),
         // The shim passes the parameters of its URI as pairs, in any order.
         pairs if !pairs.is_empty() && pairs.len() % 2 == 0 => match log::Options::parse(pairs) {
             Some(options) => log::run(&options),

@@ -31,6 +31,7 @@ export type RuntimeCall =
   | "list"
   | "collectOrphans"
   | "exec"
+  | "connect"
   | "logs"
   | "stats"
   | "purge";

@@ -5,6 +5,7 @@ import { parseReference, pinReference } from "../reference.ts";
 import type { Image, LocalImage, PulledImage, ResolvedImage } from "../image.ts";
 import type {
   ContainerEvent,
+  Connection,
   ContainerStats,
   ContainerStatus,
   ExecProcess,
@@ -115,7 +116,7 @@ export class FakeRuntime implements Runtime {
     const { platforms: [platform] = [], config } = this.machine.content(image?.digest ?? "") ?? {};
     if (image === undefined || platform === undefined || config === undefined)
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
-    return { ...image, platform, config };
+    return { ...image, platform, config, sizeBytes: JSON.stringify(config).length };
   }
 
   async images(): Promise<readonly Image[]> {
@@ -264,6 +265,21 @@ export class FakeRuntime implements Runtime {
       resize: async (columns, rows) => process.resize(columns, rows),
       signal: async (name) => process.signal(name),
     };
+  }
+
+  async connect(id: string, port: number, signal?: AbortSignal): Promise<Connection> {
+    await this.#enter("connect", id, signal);
+    const container = this.#container(id);
+    if (container.state.kind !== "running") throw wrongState(container);
+    const accept = container.process?.listeners.get(port);
+    if (accept === undefined)
+      throw new RuntimeError({ code: "RUNTIME_PORT_CLOSED", id, port }, `nothing listens on port ${port} of ${id}`);
+    const [out, back] = [new TransformStream<Uint8Array, Uint8Array>(), new TransformStream<Uint8Array, Uint8Array>()];
+    accept({ readable: out.readable, writable: back.writable });
+    signal?.addEventListener("abort", () => void out.writable.abort(signal.reason).catch(() => undefined), {
+      once: true,
+    });
+    return { readable: back.readable, writable: out.writable };
   }
 
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, void> {

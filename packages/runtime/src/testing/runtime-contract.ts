@@ -3,7 +3,15 @@ import { assert, systemBootClock } from "@warren/std";
 import { until, type ContractCase } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
-import type { ContainerEvent, ContainerState, ExecStreams, ExitStatus, LogLine, Runtime } from "../runtime.ts";
+import type {
+  Connection,
+  ContainerEvent,
+  ContainerState,
+  ExecStreams,
+  ExitStatus,
+  LogLine,
+  Runtime,
+} from "../runtime.ts";
 import type { Program } from "./program.ts";
 
 /** A machine with a runtime, for one case or many; a case removes its containers and expects none of its ids. */
@@ -409,6 +417,33 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.kill("c-exec-2", "KILL");
     assert((await second.exit).code !== 0, "the container's end is its end");
   }),
+  caseOf(
+    "a connection reaches a port of the container, carries both directions, and ends with either side",
+    async (rig) => {
+      const port = 4_711;
+      await rig.start("c-port", [{ do: "echo-port", port }, { do: "run" }]);
+      const abort = new AbortController();
+      const attempt = (): Promise<Connection | undefined> =>
+        rig.runtime.connect("c-port", port, abort.signal).catch((error: unknown) => {
+          if (RuntimeError.is(error, "RUNTIME_PORT_CLOSED")) return undefined;
+          throw error;
+        });
+      const opened = (): Promise<Connection> => until("it listens", attempt);
+      const first = await opened();
+      const sent = new Blob([Buffer.alloc(300_000, "x")]).stream().pipeTo(first.writable);
+      const back = collector();
+      await first.readable.pipeTo(back.stream);
+      await sent;
+      assert(back.text() === "x".repeat(300_000), "what is sent comes back, and its end with it");
+      const second = await opened();
+      abort.abort(new Error("given up"));
+      await second.readable.cancel().catch(() => undefined);
+      assert((await code(rig.runtime.connect("c-port", port + 1))) === "RUNTIME_PORT_CLOSED", "nothing listens there");
+      await rig.runtime.remove("c-port");
+      await rig.create("c-port-still", [{ do: "run" }]);
+      assert((await code(rig.runtime.connect("c-port-still", port))) === "RUNTIME_WRONG_STATE", "it must run");
+    },
+  ),
   caseOf("a process whose caller aborts is ended, before its start and after", async (rig) => {
     await rig.start("c-given-up", [{ do: "run" }]);
     const args = rig.subject.program([{ do: "print", text: "ready" }, { do: "run" }]);
@@ -481,6 +516,7 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       const local = await runtime.inspectImage(resolved.pinned);
       assert(local.digest === resolved.digest, "it is looked at here");
       assert(JSON.stringify(local.config) === JSON.stringify(resolved.config), "with the same configuration");
+      assert(local.sizeBytes > 0, "and its size is known");
       await runtime.create({ id: "c-pinned", image: resolved.pinned, command: subject.program([{ do: "run" }]) });
       await runtime.remove("c-pinned");
       assert(
