@@ -90,6 +90,7 @@ function servicesOf(membership: Membership<Dispatcher>, base: Base, version: str
         exec: (...call) => dispatcher().relay.exec(...call),
         stats: (...call) => dispatcher().relay.stats(...call),
         image: (...call) => dispatcher().relay.image(...call),
+        login: (...call) => dispatcher().relay.login(...call),
       },
       version,
       clock,

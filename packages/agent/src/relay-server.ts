@@ -11,6 +11,7 @@ import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
+import { relayLogin } from "./relay-login.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
 import type { Relay, RelayDependencies } from "./relay.ts";
@@ -18,7 +19,7 @@ import type { Relay, RelayDependencies } from "./relay.ts";
 /** Messages that wait for the manager or for a process, of one relay. */
 const waitingMessages = 4;
 
-/** Serves what callers of the API want of this node: logs, execs, measurements, image references. */
+/** Serves what callers of the API want of this node: logs, execs, measurements, image references, logins at registries. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -79,6 +80,8 @@ export class RelayServer {
         return relayStats(this.#dependencies, what.value, relay, signal);
       case "image":
         return relayImage(this.#dependencies, what.value, relay, signal);
+      case "registryLogin":
+        return relayLogin(this.#dependencies, what.value, relay, signal);
       case undefined:
         throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know what is asked", {
           remedy: "upgrade it",

@@ -14,6 +14,7 @@ import { runtimeSpec } from "./container-spec.ts";
 import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
 import { healthOf, watchHealth, type ProbeOutcome } from "./health.ts";
+import type { OnProgress } from "./images.ts";
 import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
@@ -25,6 +26,8 @@ const defaultGraceMs = 10_000;
 
 /** Wall and boot time of a run differ by its start, and by more only where the wall clock was set, ms. */
 const clockSetMs = 5_000;
+/** Between two reports of how far a pull is: a fifth of the time that it has taken, within these bounds. */
+const pullReportMs = { least: 1_000, most: 10_000 };
 
 /** What a run is made from. */
 export interface RunMaterial {
@@ -257,7 +260,7 @@ export class Run {
     const asked = spec?.image ?? "";
     this.#advance(TaskState.PREPARING, `pulling ${asked}`);
     const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
-      images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
+      images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal, this.#pullReports()),
     );
     record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
     const { healthcheck } = await this.#configOf(image.ref, signal);
@@ -283,6 +286,20 @@ export class Run {
     );
     this.#update({ imageDigest: image.digest, containerId: container.id });
     return container;
+  }
+
+  /** Takes how far a pull is, and reports it from time to time: each report is written to disk, here and by managers. */
+  #pullReports(): OnProgress {
+    const { clock, record, reporter } = this.#env;
+    const begun = clock.monotonic();
+    let dueMs = begun + pullReportMs.least;
+    return ({ doneBytes, totalBytes }) => {
+      const now = clock.monotonic();
+      if (now < dueMs || this.ended) return;
+      dueMs = now + Math.min(pullReportMs.most, Math.max(pullReportMs.least, (now - begun) / 5));
+      record.setStatus(this.id, { ...this.status, pull: { doneBytes, totalBytes } });
+      reporter.push(this.#lease);
+    };
   }
 
   /** The login that the spec names, else what is stored for the image's registry. */
@@ -515,7 +532,13 @@ export class Run {
   /** Enters a state before the end, if it lies ahead, and reports it. */
   #advance(state: TaskState, message: string): void {
     if (state <= this.status.state) return; // I4
-    this.#env.record.setStatus(this.id, { ...this.status, state, message, at: new Date(this.#env.clock.now()) });
+    this.#env.record.setStatus(this.id, {
+      ...this.status,
+      state,
+      message,
+      at: new Date(this.#env.clock.now()),
+      pull: undefined,
+    });
     this.#env.reporter.push(this.#lease);
     this.#changes.notify();
     this.#log.debug("task state", { state: taskStateText(state) });
@@ -525,7 +548,12 @@ export class Run {
   #update(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.status.message): void {
     if (this.ended) return;
     const before = this.status.container ?? noContainer;
-    this.#env.record.setStatus(this.id, { ...this.status, message, container: { ...before, ...container } });
+    this.#env.record.setStatus(this.id, {
+      ...this.status,
+      message,
+      container: { ...before, ...container },
+      pull: undefined,
+    });
     this.#env.reporter.push(this.#lease);
     this.#changes.notify();
   }

@@ -151,3 +151,23 @@ test.each(["pull", "create"] as const)(
     expect(world.machine.containers.size).toBe(2);
   },
 );
+
+test("how far a pull is, is reported for each task that waits for it, from time to time, and no longer once it has run", async () => {
+  await using world = new World();
+  const hold = world.machine.hold("pull");
+  await world.start();
+  const tasks = [world.give("svc.1").task, world.give("svc.2").task];
+  await world.until("it pulls", () => hold.waiting === 1 && world.machine.pulling.size === 1);
+  const pulls = (): unknown[] => tasks.map((task) => world.manager.statuses.get(task)?.pull);
+  world.machine.pulled({ doneBytes: 1, totalBytes: 9 });
+  await world.pass(1_000);
+  expect(pulls()).toEqual([undefined, undefined]);
+  world.machine.pulled({ doneBytes: 2, totalBytes: 9 });
+  world.machine.pulled({ doneBytes: 3, totalBytes: 9 });
+  const reported = { doneBytes: 2, totalBytes: 9 };
+  await world.until("it is reported", () => pulls().every((pull) => pull !== undefined));
+  expect(pulls()).toEqual([expect.objectContaining(reported), expect.objectContaining(reported)]);
+  hold.release();
+  for (const task of tasks) await world.untilState(task, TaskState.RUNNING);
+  expect(pulls()).toEqual([undefined, undefined]);
+});

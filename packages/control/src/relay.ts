@@ -3,6 +3,7 @@ import type {
   ExecRequest,
   ExecResponse,
   LogLines,
+  RegistryLogin,
   RelayImage,
   RelayImageAnswer,
   RelayLogs,
@@ -30,4 +31,6 @@ export interface Relay {
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
   /** What an image reference leads to, as that node sees it. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
+  /** Whether a registry accepted the login, as that node reaches it; false where it asks for none. */
+  login(nodeId: string, request: RegistryLogin, signal: AbortSignal): Promise<boolean>;
 }

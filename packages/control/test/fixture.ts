@@ -18,6 +18,7 @@ import {
   type ExecResponse,
   type LogLine,
   type LogLines,
+  type RegistryLogin,
   type RelayImage,
   type RelayImageAnswer,
   type RelayLogs,
@@ -47,6 +48,7 @@ export class FakeRelay implements Relay {
     (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
   >();
   readonly images = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
+  readonly logins = new Map<string, (request: RegistryLogin, signal: AbortSignal) => Promise<boolean>>();
   readonly figures = new Map<string, (request: RelayStats, signal: AbortSignal) => Promise<StatsResponse>>();
 
   async *logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncGenerator<LogLines, void, void> {
@@ -66,6 +68,9 @@ export class FakeRelay implements Relay {
   }
   async image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer> {
     return (this.images.get(nodeId) ?? noSession(nodeId))(request, signal);
+  }
+  async login(nodeId: string, request: RegistryLogin, signal: AbortSignal): Promise<boolean> {
+    return (this.logins.get(nodeId) ?? noSession(nodeId))(request, signal);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   type ExecResponse,
   type LogLines,
   type RelayDown,
+  type RegistryLogin,
   type RelayImage,
   type RelayImageAnswer,
   type RelayLogs,
@@ -42,6 +43,8 @@ export interface Relay {
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
   /** What an image reference leads to on that node. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
+  /** Whether a registry accepted the login; false where it asks for none. */
+  login(nodeId: string, request: RegistryLogin, signal: AbortSignal): Promise<boolean>;
 }
 
 export interface RelaysDependencies {
@@ -218,6 +221,11 @@ export function relayOf(relays: () => Relays): Relay {
       for await (const up of relays().call(nodeId, { $case: "image", value: request }, signal))
         if (up.$case === "image") return up.value;
       throw nodeUnreachable(nodeId, "it ended without the image's digest");
+    },
+    async login(nodeId, request, signal) {
+      for await (const up of relays().call(nodeId, { $case: "registryLogin", value: request }, signal))
+        if (up.$case === "loginAccepted") return up.value;
+      throw nodeUnreachable(nodeId, "it ended without the registry's answer");
     },
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { errorText, silentLogger, systemClock, type Clock, type Logger } from "@warren/std";
-import { RuntimeError, type Reference, type RegistryAuth } from "@warren/runtime";
+import { parseReference, RuntimeError, type Reference, type RegistryAuth } from "@warren/runtime";
 import {
   acceptedTypes,
   documentBytes,
@@ -139,6 +139,25 @@ export class Registry {
   }
 }
 
+/**
+ * Asks the base of a registry's API with a login, as a client that logs in does. Resolves with false where the registry
+ * asks for none.
+ *
+ * @throws RuntimeError `RUNTIME_REGISTRY_UNAUTHORIZED` where it is refused
+ */
+export async function checkLogin(
+  registry: string,
+  auth: RegistryAuth,
+  options: Pick<RegistryOptions, "fetch" | "clock"> = {},
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const { fetch: fetcher = fetch, clock = systemClock } = options;
+  const name = parseReference(`${registry}/any`).registry;
+  const base = { registry: name, repository: "", tag: undefined, digest: undefined, selector: "", full: "its API" };
+  const endpoint = new Endpoint(base, originOf(name), auth, { fetch: fetcher, clock });
+  return endpoint.asksForLogin(signal);
+}
+
 /** One place that speaks the protocol. */
 class Endpoint {
   /** As people name it. */
@@ -157,6 +176,13 @@ class Endpoint {
     const { host } = this.#base;
     // Docker's registry is asked at another name than images have.
     this.host = host === dockerHost ? ref.registry : host;
+  }
+
+  /** Whether it challenges a request, which is then answered with the login. */
+  async asksForLogin(signal?: AbortSignal): Promise<boolean> {
+    const answer = await this.#get("", {}, signal);
+    answer.drop();
+    return this.#authorization !== undefined;
   }
 
   async document(
@@ -238,7 +264,9 @@ class Endpoint {
     // R2
     if (realm === null || !isAsSafe(realm, this.#base))
       throw this.#failed(401, `${this.host} names no token server that can be used: ${shown(parameters.get("realm"))}`);
-    realm.searchParams.set("scope", parameters.get("scope") ?? `repository:${this.#ref.repository}:pull`);
+    const { repository } = this.#ref;
+    const scope = parameters.get("scope") ?? (repository === "" ? undefined : `repository:${repository}:pull`);
+    if (scope !== undefined) realm.searchParams.set("scope", scope);
     const service = parameters.get("service");
     if (service !== undefined) realm.searchParams.set("service", service);
     const login = basicLogin(this.#auth);
