@@ -2,9 +2,10 @@
 import { once } from "node:events";
 import { styleText } from "node:util";
 import { Flags } from "@oclif/core";
-import type { LogLine } from "@warren/api";
+import { ApiError, type LogLine } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { slotNumber } from "@warren/api/model";
+import { printable } from "./output.ts";
 import { parseMoment, UnitError } from "./units.ts";
 import { taskName } from "./views.ts";
 
@@ -47,6 +48,22 @@ export async function followLogs(
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+}
+
+/** Lines of a task that ended which are shown with its end. */
+const lastLineCount = 5;
+
+/** What a task wrote last; nothing where its node can't say it soon. */
+export async function lastLines(client: ApiClient, taskId: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  try {
+    const request = { ref: taskId, tail: lastLineCount };
+    for await (const { lines } of client.tasks.logs(request, { signal: AbortSignal.timeout(2_000) }))
+      found.push(...lines.map(({ line }) => printable(line.toString())));
+  } catch (error) {
+    if (!ApiError.is(error)) throw error;
+  }
+  return found;
 }
 
 /** Docker's: a number, or `all`. @throws UnitError */

@@ -74,7 +74,14 @@ describe("a node that comes", () => {
           context(new AbortController().signal, a),
         ),
       );
-    const condition = { code: "PORT_IN_USE", subject: "80/tcp", message: "taken", remedy: "another", everyTask: false };
+    const condition = {
+      code: "PORT_IN_USE",
+      subject: "80/tcp",
+      message: "taken",
+      remedy: "another",
+      command: "",
+      everyTask: false,
+    };
     const conditions = [{ ...condition, command: "", serviceIds: [], since: undefined }];
     await report(description("edge-1", { conditions }));
     expect(h.store.view().get("nodes", a)).toMatchObject({

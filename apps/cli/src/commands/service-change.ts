@@ -2,6 +2,8 @@
 import { Args, Flags } from "@oclif/core";
 import { ApiError, ServiceSpec, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import { listNodes } from "../hostnames.ts";
+import { lastLines } from "../logs.ts";
 import { printable } from "../output.ts";
 import { progressOutput } from "../progress-output.ts";
 import { serviceArg } from "../service-arg.ts";
@@ -23,20 +25,18 @@ interface WaitFlags {
   readonly timeout: string;
 }
 
-/** Lines of a task that ended which are shown with its end. */
-const lastLineCount = 5;
-
-/** What a task wrote last; nothing where its node can't say it soon. */
-async function lastLines(client: ApiClient, taskId: string): Promise<readonly string[]> {
-  const found: string[] = [];
-  try {
-    const request = { ref: taskId, tail: lastLineCount };
-    for await (const { lines } of client.tasks.logs(request, { signal: AbortSignal.timeout(2_000) }))
-      found.push(...lines.map(({ line }) => printable(line.toString())));
-  } catch (error) {
-    if (!ApiError.is(error)) throw error;
-  }
-  return found;
+/** What nodes say of the service's published ports: its tasks run, and nothing else tells that nobody reaches them. */
+async function portWarnings(client: ApiClient, { meta, spec }: Service): Promise<string> {
+  if ((spec?.ports ?? []).length === 0) return "";
+  const nodes = await listNodes(client);
+  return nodes
+    .flatMap(({ description }) => description?.conditions ?? [])
+    .filter(({ code, serviceIds }) => code.startsWith("PORT_") && serviceIds.includes(meta?.id ?? ""))
+    .map(({ message, remedy, command }) => {
+      const shown = command === "" ? "" : `  ${command}\n`;
+      return `warning: ${printable(message)}; ${printable(remedy)}\n${shown}`;
+    })
+    .join("");
 }
 
 abstract class ServiceCommand extends WarrenCommand {
@@ -61,6 +61,7 @@ abstract class ServiceCommand extends WarrenCommand {
     over.abort();
     switch (last.kind) {
       case "converged":
+        process.stderr.write(await portWarnings(client, service));
         return;
       case "gone":
       case "stopped":
