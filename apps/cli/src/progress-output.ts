@@ -34,7 +34,20 @@ export interface LineOutput {
 
 /** An answer that takes the place of the one before it. */
 export function lineOutput(stream: NodeJS.WriteStream): LineOutput {
-  if (!stream.isTTY) return { show: (text) => void stream.write(`${text}\n`), end: () => undefined };
-  const update = createLogUpdate(stream);
-  return { show: (text) => update(text), end: () => update.done() };
+  let last: string | undefined;
+  const update = stream.isTTY ? createLogUpdate(stream) : undefined;
+  return {
+    show(text) {
+      if (text === last) return;
+      last = text;
+      if (update === undefined) stream.write(`${text}\n`);
+      else update(text);
+    },
+    end: () => update?.done(),
+  };
+}
+
+/** Progress that is one line, on stderr. */
+export function progressLine(): LineOutput {
+  return lineOutput(process.stderr);
 }

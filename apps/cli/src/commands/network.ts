@@ -4,7 +4,7 @@ import { toJson } from "../json.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
 const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
 
@@ -78,6 +78,10 @@ export class NetworkDelete extends WarrenCommand {
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(NetworkDelete);
     const client = await this.connect(flags.host);
-    for (const ref of argv as string[]) await client.networks.delete({ ref });
+    const failed = await this.each([...new Set(argv as string[])], String, async (ref) => {
+      await client.networks.delete({ ref });
+      process.stderr.write(`${ref}: deleted\n`);
+    });
+    if (failed > 0) throw new CommandFailed(`${failed} of ${argv.length} could not be deleted`);
   }
 }

@@ -1,10 +1,13 @@
 /** Commands that change services, and wait until it is done. */
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ServiceSpec, type Service } from "@warren/api";
+import { ApiError, ServiceSpec, type Service, type Task } from "@warren/api";
+import { hasEnded } from "@warren/api/model";
 import type { ApiClient } from "@warren/api/client";
+import { volumesOf } from "../drain.ts";
 import { listNodes } from "../hostnames.ts";
 import { lastLines } from "../logs.ts";
 import { printable } from "../output.ts";
+import { pages } from "../pages.ts";
 import { progressOutput } from "../progress-output.ts";
 import { serviceArg } from "../service-arg.ts";
 import { deletion, follow } from "../service/convergence.ts";
@@ -228,28 +231,65 @@ export class ServiceDelete extends ServiceCommand {
   static override strict = false;
   static override usage = "service delete SERVICE…";
   static override args = serviceArg;
-  static override flags = waitFlags;
+  static override flags = {
+    "dry-run": Flags.boolean({ description: "Say what would end, and change nothing" }),
+    ...waitFlags,
+  };
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(ServiceDelete);
     const client = await this.connect(flags.host);
-    const services: Service[] = [];
-    for (const ref of argv as string[]) {
+    const found = new Map<string, { readonly service: Service; readonly live: readonly Task[] }>();
+    const unknown = await this.each(argv as string[], String, async (ref) => {
       const service = await client.services.get({ ref });
+      const id = service.meta?.id ?? "";
+      const tasks = await pages(
+        (page) => client.tasks.list({ page, services: [id] }),
+        (answer) => answer.tasks,
+      );
       // Named twice, it is deleted once.
-      if (!services.some(({ meta }) => meta?.id === service.meta?.id)) services.push(service);
-    }
-    for (const { meta } of services) await client.services.delete({ ref: meta?.id ?? "" });
-    if (flags.detach) return;
-    for (const { meta, spec } of services) {
-      const late = AbortSignal.timeout(parseDuration(flags.timeout, longestTimerMs));
-      const signal = AbortSignal.any([late, this.interrupted]);
-      const watch = client.events.watch({ service: meta?.id ?? "" }, { signal });
-      const last = await follow(watch, progressOutput(), { judge: deletion(spec?.name ?? "") });
-      if (last.kind === "gone") continue;
-      // Its name leads nowhere any more, but its tasks are still listed.
-      const why = late.aborted ? `not done after ${flags.timeout}` : "no longer watched";
-      throw new CommandFailed(`${last.text}; ${why}, but it goes on: see 'warren task list'`);
+      found.set(id, { service, live: tasks.filter((task) => task.current && !hasEnded(task)) });
+      if (!flags["dry-run"]) await client.services.delete({ ref: id });
+    });
+    if (flags["dry-run"])
+      for (const { service, live } of found.values()) process.stdout.write(`${deletionPlan(service, live)}\n`);
+    else await this.#wait(client, found, flags);
+    if (unknown > 0) throw new CommandFailed(`${unknown} of ${argv.length} could not be deleted`);
+  }
+
+  async #wait(
+    client: ApiClient,
+    deleted: ReadonlyMap<string, { readonly service: Service; readonly live: readonly Task[] }>,
+    { detach, timeout }: WaitFlags,
+  ): Promise<void> {
+    for (const [id, { service, live }] of deleted) {
+      const name = service.spec?.name ?? "";
+      if (detach) process.stderr.write(`${name}: deleted; its tasks are stopping\n`);
+      else await this.#gone(client, id, name, timeout);
+      const volumes = volumesOf(live);
+      if (volumes.length > 0) process.stderr.write(`volumes stay where the tasks ran: ${volumes.join(", ")}\n`);
     }
   }
+
+  /** Shows progress until its tasks are gone. @throws CommandFailed */
+  async #gone(client: ApiClient, id: string, name: string, timeout: string): Promise<void> {
+    const late = AbortSignal.timeout(parseDuration(timeout, longestTimerMs));
+    const signal = AbortSignal.any([late, this.interrupted]);
+    const watch = client.events.watch({ service: id }, { signal });
+    const last = await follow(watch, progressOutput(), { judge: deletion(name) });
+    if (last.kind === "gone") return;
+    // Its name leads nowhere any more, but its tasks are still listed.
+    const why = late.aborted ? `not done after ${timeout}` : "no longer watched";
+    throw new CommandFailed(`${last.text}; ${why}, but it goes on: see 'warren task list'`);
+  }
+}
+
+/** What would end with a service. Pure. */
+export function deletionPlan({ spec, endpoint }: Service, live: readonly Task[]): string {
+  const ports = (endpoint?.ports ?? spec?.ports ?? []).map(({ published }) => published).filter((port) => port !== 0);
+  const count = `${live.length} task${live.length === 1 ? "" : "s"} would stop`;
+  const free = ports.length === 0 ? "" : `, port${ports.length === 1 ? "" : "s"} ${ports.join(", ")} would be free`;
+  const volumes = volumesOf(live);
+  const stay = volumes.length === 0 ? "" : `; volumes would stay: ${volumes.join(", ")}`;
+  return `${spec?.name ?? ""}: ${count}${free}${stay}`;
 }

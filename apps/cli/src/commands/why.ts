@@ -36,6 +36,7 @@ export class Why extends WarrenCommand {
     const { args, flags } = await this.parse(Why);
     const client = await this.connect(flags.host);
     const show = async (answer: ExplainResponse): Promise<string> => {
+      if (flags.output === "json" && flags.follow) return JSON.stringify(await toJson(ExplainResponse, answer));
       if (flags.output !== "table") return render(flags.output as Format, printableOf(answer));
       return (flags.all ? whyAllText : whyText)(await viewOf(client, answer, flags.timestamps));
     };
