@@ -20,6 +20,8 @@ export async function askSecretly(question: string): Promise<string> {
 }
 
 async function answerTo(question: string, output: NodeJS.WritableStream): Promise<string> {
+  // A question before this one has let go of it.
+  process.stdin.ref();
   const reader = createInterface({ input: process.stdin, output, terminal: true });
   const given = new AbortController();
   const giveUp = (): void => given.abort();

@@ -15,7 +15,7 @@ import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
 import { healthOf, watchHealth, type ProbeOutcome } from "./health.ts";
 import type { OnProgress } from "./images.ts";
-import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
+import type { LeaseLocal, LocalRecord, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
 import { resolverOf } from "./resolver.ts";
@@ -260,7 +260,7 @@ export class Run {
     const asked = spec?.image ?? "";
     this.#advance(TaskState.PREPARING, `pulling ${asked}`);
     const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
-      images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal, this.#pullReports()),
+      images.obtain(asked, version.imageDigest, registryAuthOf(record, version), signal, this.#pullReports()),
     );
     record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
     const { healthcheck } = await this.#configOf(image.ref, signal);
@@ -300,13 +300,6 @@ export class Run {
       record.setStatus(this.id, { ...this.status, pull: { doneBytes, totalBytes } });
       reporter.push(this.#lease);
     };
-  }
-
-  /** The login that the spec names, else what is stored for the image's registry. */
-  #registryAuth(version: Version): RegistryAuth | undefined {
-    const name = version.task?.registryLogin ?? "";
-    const registry = name === "" ? parseReference(version.task?.container?.image ?? "").registry : name;
-    return this.#env.record.assigned.of("registry").get(registry)?.auth;
   }
 
   async #attach(netnsPath: string, networks: readonly string[], signal: AbortSignal): Promise<void> {
@@ -557,6 +550,16 @@ export class Run {
     this.#env.reporter.push(this.#lease);
     this.#changes.notify();
   }
+}
+
+/** The login that the spec names, else what is stored for the image's registry. */
+export function registryAuthOf(
+  { assigned }: Pick<LocalRecord, "assigned">,
+  { task }: Version,
+): RegistryAuth | undefined {
+  const name = task?.registryLogin ?? "";
+  const registry = name === "" ? parseReference(task?.container?.image ?? "").registry : name;
+  return assigned.of("registry").get(registry)?.auth;
 }
 
 export const noContainer: NonNullable<TaskStatus["container"]> = {

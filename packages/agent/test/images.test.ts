@@ -171,3 +171,26 @@ test("how far a pull is, is reported for each task that waits for it, from time 
   for (const task of tasks) await world.untilState(task, TaskState.RUNNING);
   expect(pulls()).toEqual([undefined, undefined]);
 });
+
+test("a task that was refused its image is tried again as soon as there is another login, and not before its time without", async () => {
+  await using world = new World();
+  const auth = { username: "me", password: "secret" };
+  world.machine.publish("registry.example/private:1", { auth });
+  await world.start();
+  const restart = { delayMs: 600_000 };
+  const given = world.give("svc.1", { spec: { container: { image: "registry.example/private:1" }, restart } });
+  await world.untilState(given.task, TaskState.REJECTED);
+  const runs = (): number =>
+    [...world.machine.containers.values()].filter(({ state }) => state.kind === "running").length;
+  world.manager.assign("registry", "registry.example", {
+    registry: "registry.example",
+    auth: { ...auth, password: "wrong" },
+  });
+  const pulls = (): number => world.machine.calls.filter(({ call }) => call === "pull").length;
+  await world.until("it is tried with that", () => pulls() === 2);
+  expect(runs()).toBe(0);
+  world.manager.assign("registry", "other.example", { registry: "other.example", auth });
+  world.manager.assign("registry", "registry.example", { registry: "registry.example", auth });
+  await world.until("it runs", () => runs() === 1);
+  expect(pulls()).toBe(3);
+});
