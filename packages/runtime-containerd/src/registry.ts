@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { errorText, silentLogger, systemClock, type Clock, type Logger } from "@warren/std";
+import { errorText, networkFault, silentLogger, systemClock, type Clock, type Logger } from "@warren/std";
 import { parseReference, RuntimeError, type Reference, type RegistryAuth } from "@warren/runtime";
 import {
   acceptedTypes,
@@ -362,10 +362,18 @@ class Endpoint {
   #unreachable(error: unknown, host: string): RuntimeError {
     return new RuntimeError(
       { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: this.host },
-      `${host === dockerHost ? this.host : host} can't be reached: ${shown(errorText(error))}`,
+      `${host === dockerHost ? this.host : host} can't be reached: ${faultText(error)}`,
       { cause: error },
     );
   }
+}
+
+/** In words, where the fault is known; else as it was said, without what says nothing. */
+function faultText(error: unknown): string {
+  const codes: string[] = [];
+  for (let each = error; each instanceof Error; each = each.cause)
+    codes.push((each as NodeJS.ErrnoException).code ?? "", each.message);
+  return networkFault(codes.join(" ")) ?? shown(errorText(error).replace(/^fetch failed: /, ""));
 }
 
 /** Why a server was cut off. */

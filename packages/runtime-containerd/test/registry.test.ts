@@ -195,3 +195,22 @@ test("a login is checked by basic authentication, and one that a registry does n
   expect(open.asked).toEqual(["https://registry-1.docker.io/v2/"]);
   expect(shown).toBe("");
 });
+
+test.each([
+  ["ECONNREFUSED", "nothing listens there"],
+  ["ENOTFOUND", "there is no such host"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is not trusted on this machine"],
+])("a registry that can't be reached is said in words, not as %s", async (code, text) => {
+  const fetcher: typeof fetch = () =>
+    Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error(`connect ${code}`), { code }) }));
+  const asked = new Registry(parseReference("r.test/x"), { fetch: fetcher }).manifest("latest");
+  await expect(asked).rejects.toMatchObject({
+    code: "RUNTIME_REGISTRY_UNREACHABLE",
+    message: `r.test can't be reached: ${text}`,
+  });
+});
+
+test("a port that fetch refuses is said in words", async () => {
+  const asked = new Registry(parseReference("127.0.0.1:6000/x")).manifest("latest");
+  await expect(asked).rejects.toThrow("127.0.0.1:6000 can't be reached: its port is one that web clients refuse");
+});

@@ -164,6 +164,8 @@ function port(text: string): number {
 /** `0`, which is none, or a size from `least` up. */
 function memory(text: string, least: number): number {
   const bytes = parseBytes(text);
+  if (bytes > limits.mostMemoryBytes)
+    throw new UnitError(`'${text}' is too much (most ${formatBytes(limits.mostMemoryBytes)})`);
   if (bytes === 0 || bytes >= least) return bytes;
   const guess = /^\d+$/.test(text) ? `; did you mean ${text}m?` : "";
   throw new UnitError(`'${text}' is too little (least ${formatBytes(least)}, or 0 for none)${guess}`);
@@ -171,6 +173,8 @@ function memory(text: string, least: number): number {
 
 function processors(text: string, least: number): number {
   const nanos = parseCpus(text);
+  if (nanos > limits.mostCpuNanos)
+    throw new UnitError(`'${text}' is too much (most ${limits.mostCpuNanos / 1e9} processors)`);
   if (nanos === 0 || nanos >= least) return nanos;
   throw new UnitError(`'${text}' is too little (least ${least / 1e9} of a processor, or 0 for none)`);
 }
@@ -392,14 +396,14 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     value: "CPUS",
     group: "RESOURCES",
     field: "task.resources.cpu_reservation_nanos",
-    set: ({ resources }, value) => void (resources.cpuReservationNanos = parseCpus(value)),
+    set: ({ resources }, value) => void (resources.cpuReservationNanos = processors(value, 1)),
   },
   "reserve-memory": {
     help: "Memory reserved on the node; a task waits until a node has it free",
     value: "SIZE",
     group: "RESOURCES",
     field: "task.resources.memory_reservation_bytes",
-    set: ({ resources }, value) => void (resources.memoryReservationBytes = parseBytes(value)),
+    set: ({ resources }, value) => void (resources.memoryReservationBytes = memory(value, 1)),
   },
   ulimit: {
     help: "Limit of each process, such as nofile=1024:4096",
