@@ -1,5 +1,4 @@
 /** What the command line says is in people's words: no field of the API, no code of gRPC or of the kernel. */
-import type { Command } from "@oclif/core";
 import { ApiError, ServiceSpec } from "@warren/api";
 import { checkServiceSpec } from "@warren/api/spec";
 import { describe, expect, test } from "vitest";
@@ -35,7 +34,8 @@ function faultsOf(text: string): readonly string[] {
 
 describe("help", () => {
   test.for(Object.keys(commandTable))("%s", async (id) => {
-    const command = (await commandTable[id]?.()) as Command.Class;
+    const command = await commandTable[id]?.();
+    if (command === undefined) throw new Error(`${id} is in the table`);
     const texts = [
       command.summary,
       command.description,

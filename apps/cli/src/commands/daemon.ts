@@ -48,7 +48,7 @@ function checkMirror(text: string): void {
   if (registry === "") throw fault("it names no registry");
   const url = URL.parse(/^https?:\/\//.test(place) ? place : `https://${place}`);
   if (url === null || url.hostname === "") throw fault("the mirror is not a URL or HOST[:PORT]");
-  const isLoopback = url.hostname === "localhost" || url.hostname === "[::1]" || /^127\./.test(url.hostname);
+  const isLoopback = url.hostname === "localhost" || url.hostname === "[::1]" || url.hostname.startsWith("127.");
   if (url.protocol === "http:" && !isLoopback) throw fault("plain HTTP is for this machine's own address alone");
 }
 

@@ -6,11 +6,13 @@ import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
 import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
 
-const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
+const networkArg = {
+  network: Args.string({ required: true, description: "Name or id; the first characters of an id are enough" }),
+};
 
 export class NetworkCreate extends WarrenCommand {
   static override summary = "Create a network: only tasks that share one can reach each other.";
-  static override args = { name: Args.string({ required: true }) };
+  static override args = { name: Args.string({ required: true, description: "Name of the network" }) };
   static override flags = {
     label: Flags.string({
       char: "l",

@@ -11,7 +11,9 @@ import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
 import { nodeColumns } from "../views.ts";
 import { CommandFailed, inspectFlag, outputFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 
-const nodeArg = { node: Args.string({ required: true, description: "Host name, id or unique beginning of an id" }) };
+const nodeArg = {
+  node: Args.string({ required: true, description: "Host name or id; the first characters of an id are enough" }),
+};
 
 export class NodeList extends WarrenCommand {
   static override summary = "List nodes.";
@@ -165,7 +167,7 @@ export class NodeUpdate extends NodeChange {
     "label-rm": Flags.string({
       multiple: true,
       multipleNonGreedy: true,
-      description: "Take away a label",
+      description: "Remove a label",
       helpValue: "KEY",
     }),
   };
@@ -178,7 +180,7 @@ export class NodeUpdate extends NodeChange {
     if (added.length + gone.length === 0) throw new UnitError("nothing to change: give --label or --label-rm");
     await this.change(flags.host, args.node, ({ labels }) => {
       for (const key of gone) {
-        if (!Object.hasOwn(labels, key)) throw new UnitError(`--label-rm: the node has no '${key}' to take away`);
+        if (!Object.hasOwn(labels, key)) throw new UnitError(`--label-rm: the node has no label '${key}'`);
         delete labels[key];
       }
       Object.assign(labels, Object.fromEntries(added));

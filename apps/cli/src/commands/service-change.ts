@@ -58,7 +58,7 @@ abstract class ServiceCommand extends WarrenCommand {
     }).catch((error: unknown) => {
       if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
       throw new CommandFailed(
-        `${error.message}; what was asked for is kept and goes on: 'warren why ${name}' tells more`,
+        `${error.message}; the change is stored and goes on: 'warren why ${name}' says how far it is`,
       );
     });
     over.abort();
@@ -124,7 +124,7 @@ export class ServiceCreate extends ServiceCommand {
 export class ServiceUpdate extends ServiceCommand {
   static override summary = "Change a service and wait until its tasks are replaced.";
   static override description =
-    "Flags that are given replace what there is, or add to it by key; all else stays. NAME-rm flags take away.";
+    "A flag replaces what the service has; one that may be repeated adds to it. Everything else stays. Flags that end in -rm remove.";
   static override usage = "service update SERVICE [FLAGS] [-- ARGUMENT…]";
   static override examples = [
     "<%= config.bin %> service update web --image nginx:1.29",

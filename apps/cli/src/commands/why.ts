@@ -51,7 +51,7 @@ export class Why extends WarrenCommand {
     try {
       for await (const next of explanations(client, args.ref, answer, this.interrupted)) {
         // Times go on by themselves, so what is compared has none.
-        const key = JSON.stringify(toJson(ExplainResponse, next));
+        const key = JSON.stringify(await toJson(ExplainResponse, next));
         if (key !== before) output.show(await show(next));
         before = key;
       }

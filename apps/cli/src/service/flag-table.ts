@@ -267,7 +267,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => void (container.command = splitWords(value)),
   },
   env: {
-    help: "Environment variable; NAME alone passes on the value from here",
+    help: "Environment variable; NAME alone takes its value from this shell",
     value: "NAME=VALUE",
     char: "e",
     multiple: true,
@@ -355,7 +355,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => void (container.stopSignal = value),
   },
   "stop-grace": {
-    help: "Time from the stop signal to SIGKILL (default 10s)",
+    help: "Grace period: time to end after the stop signal, before it is killed (default 10s)",
     value: "DURATION",
     group: "CONTAINER",
     field: "task.container.stop_grace_ms",
@@ -369,7 +369,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ task }, value) => void (task.registryLogin = value),
   },
   "limit-cpu": {
-    help: "Most processor time, such as 0.5; 0 for no limit (default 0)",
+    help: "Most processor time, in processors: 0.5 is half of one; 0 for no limit (default 0)",
     value: "CPUS",
     group: "RESOURCES",
     common: true,
@@ -414,7 +414,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => put(container.ulimits, parseUlimit(value), ({ name }) => name),
   },
   "cap-add": {
-    help: "Linux capability to have besides the default ones; ALL for all",
+    help: "Linux capability to add to the default ones; ALL for all",
     value: "CAPABILITY",
     multiple: true,
     group: "SAFETY",
@@ -422,7 +422,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: (draft, value) => addCapability(draft, draft.container.capabilityAdd, value, "--cap-add"),
   },
   "cap-drop": {
-    help: "Linux capability to take away; ALL for all",
+    help: "Linux capability to drop; ALL for all",
     value: "CAPABILITY",
     multiple: true,
     group: "SAFETY",

@@ -39,7 +39,7 @@ export const removalFlags: AnyFlags = Object.fromEntries(
   Object.entries(removals).map(([name, { help, value }]) => [
     name,
     Flags.string({
-      description: `Take away ${help}`,
+      description: `Remove ${help}`,
       helpGroup: "REMOVAL",
       helpValue: value,
       multiple: true,
@@ -101,7 +101,7 @@ export function applyServiceFlags(
   for (const [name, { take }] of Object.entries(removals)) {
     for (const key of given(name)) {
       naming(name, key, () => {
-        if (!take(draft, key)) throw new UnitError(`the service has no '${key}' to take away`);
+        if (!take(draft, key)) throw new UnitError(`the service has no '${key}'`);
       });
     }
   }
