@@ -60,7 +60,7 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, type ProcessUser } from "./oci-spec.ts";
 import { defaultRunDir, defaultSystemAddress, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
-import { endForgottenShims } from "./orphan-processes.ts";
+import { containerOfShim, shimsOf, signalProcess } from "./orphan-processes.ts";
 import { machinePlatform } from "./platform.ts";
 import { processStartMs } from "./process-start.ts";
 import { processUser, readUserTables } from "./process-user.ts";
@@ -335,7 +335,7 @@ class ContainerdRuntime implements Runtime {
     await this.#endForeignExecs();
     const kept = new Set([...keep, ...(await this.list()).map(({ id }) => id)]);
     const isKept = (id: string): boolean => kept.has(id) || this.#byId.has(id);
-    await endForgottenShims(this.#address, this.#namespace, isKept);
+    await this.#endForgottenShims();
     await this.#cgroups.removeLeftovers(this.#cgroupParent, isKept);
     // Nothing of ours is left to have one.
     if (kept.size === 0 && this.#byId.size === 0)
@@ -346,8 +346,13 @@ class ContainerdRuntime implements Runtime {
   async *events(signal: AbortSignal): AsyncGenerator<ContainerEvent, void, void> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     for await (const event of taskEvents(this.#connection, this.#namespace, ended)) {
-      if (event.kind === "subscribed") yield { kind: "lost" };
-      else if (event.kind !== "exited") yield event;
+      if (event.kind === "subscribed") {
+        // containerd may have been away, and have taken up fewer shims than it had started.
+        this.#endForgottenShims().catch((error: unknown) =>
+          this.#log.debug("shims that containerd forgot may be left", { error }),
+        );
+        yield { kind: "lost" };
+      } else if (event.kind !== "exited") yield event;
       else yield { kind: "exited", id: event.id, exit: await this.#ended(event.id, event.code, event.at) };
     }
   }
@@ -458,6 +463,26 @@ class ContainerdRuntime implements Runtime {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /**
+   * Ends shims without a task. containerd forgets a shim that it had just started when it was killed; such a one waits
+   * for ever, and its logger with it.
+   */
+  async #endForgottenShims(): Promise<void> {
+    const of = [this.#address, this.#namespace] as const;
+    const [shims, { tasks }] = [await shimsOf(...of), await this.#connection.unary(TasksService.list, { filter: "" })];
+    const listed = new Set(tasks.map(({ id }) => id));
+    const ending = shims
+      .filter(({ id }) => !listed.has(id))
+      .map(({ pid, id }) =>
+        // In the container's turn, in which it is not being started; by then another process may have the number.
+        this.#byId.run(id, async () => {
+          if ((await this.#task(id)) === undefined && (await containerOfShim(pid, ...of)) === id)
+            signalProcess(pid, "SIGKILL");
+        }),
+      );
+    await Promise.all(ending);
   }
 
   async #endTask(id: string): Promise<void> {
