@@ -151,6 +151,7 @@ export async function checkLogin(
   options: Pick<RegistryOptions, "fetch" | "clock"> = {},
   signal?: AbortSignal,
 ): Promise<boolean> {
+  signal?.throwIfAborted();
   const { fetch: fetcher = fetch, clock = systemClock } = options;
   const name = parseReference(`${registry}/any`).registry;
   const base = { registry: name, repository: "", tag: undefined, digest: undefined, selector: "", full: "its API" };

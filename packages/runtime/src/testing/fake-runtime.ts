@@ -91,8 +91,9 @@ export class FakeRuntime implements Runtime {
 
   /** As the images of the registry have it. */
   async checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
-    await this.#enter("checkLogin", registry, signal);
-    const logins = this.machine.logins(registry);
+    const { registry: name } = parseReference(`${registry}/any`);
+    await this.#enter("checkLogin", name, signal);
+    const logins = this.machine.logins(name);
     const isKnown = logins.some(({ username, password }) => username === auth.username && password === auth.password);
     if (logins.length > 0 && !isKnown)
       throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} refuses the login`);
