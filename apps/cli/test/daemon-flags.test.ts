@@ -64,25 +64,13 @@ describe("what a daemon would not start with is refused where its flags are read
   });
 
   test("and what it starts with is taken", async () => {
-    const words = [
-      "--image-grace",
-      "2h",
-      "--log-grace",
-      "0",
-      "--metrics-addr",
-      "[::1]:0",
-      "--dns-upstream",
-      "192.0.2.1",
-    ];
-    const more = [
-      "--dns-upstream",
-      "[2001:db8::1]:53",
-      "--registry-mirror",
-      "r.test=http://127.0.0.1:5000/v",
-      "--metrics-addr",
-      "[::1]:0",
-    ];
-    await parse("worker", [...words, ...more, "--registry-mirror", "docker.io=https://mirror.example"]);
+    await parse("worker", [
+      ...["--image-grace", "2h", "--log-grace", "0", "--metrics-addr", "[::1]:0"],
+      ...["--dns-upstream", "192.0.2.1", "--dns-upstream", "[2001:db8::1]:53"],
+      ...["--registry-mirror", "docker.io=https://mirror.example"],
+      ...["--registry-mirror", "r.test=http://127.0.0.1:5000/v"],
+    ]);
+    await parse("manager", ["--metrics-addr", "off"]);
   });
 });
 
