@@ -31,15 +31,22 @@ export function whyText(view: WhyView): string {
   const ordered = current.toSorted((a, b) => Number(a.taskId !== "") - Number(b.taskId !== ""));
   const causes = grouped(ordered, answer).filter((cause) => !isIn(answer.summary, cause));
   const blocks = causes.map((cause) => causeText(view, cause));
-  const told = lastLines.length === 0 ? [] : [["It wrote last:", ...lastLines.map((line) => `  ${line}`)].join("\n")];
+  const wrote =
+    lastLines.length === 0 ? [] : [[writerText(answer), ...lastLines.map((line) => `  ${line}`)].join("\n")];
   const history = answer.reasons.length - current.length;
   return [
     headline.join("\n"),
     ...blocks,
-    ...told,
+    ...wrote,
     ...helpText(view, ordered),
     ...(history === 0 ? [] : [`${history} earlier event${history === 1 ? "" : "s"}: add --all`]),
   ].join("\n\n");
+}
+
+function writerText(answer: ExplainResponse): string {
+  const reason = answer.reasons.find(({ taskId }) => taskId === answer.logTaskId);
+  const [name = "it"] = reason === undefined ? [] : namesOf(reason, answer);
+  return `${name} wrote last:`;
 }
 
 /** The whole of it, the newest first, each with all that would help. */

@@ -109,7 +109,7 @@ test.each([80, 140])(
     const { lines } = screen;
     expect(longest(lines)).toBeLessThanOrEqual(columns);
     expect(lines[0]).toMatch(/^service crash runs 0 of 1/);
-    expect(lines).toContain("It wrote last:");
+    expect(lines).toContain("crash.1 wrote last:");
     expect(lines).toContain("  the disk is on fire");
     const commands = lines.filter((line) => line.startsWith("  warren "));
     expect(commands).toHaveLength(1);

@@ -25,7 +25,7 @@ const crashing = {
       taskId: `t${slot}`,
       slot: numberedSlot(slot),
       text: "failed with exit code 3 on edge-1",
-      remedy: "see what it wrote",
+      remedy: "read its whole log",
       command: "warren task logs 2kq0c8n6x1m3t5v7z9b4d6f8h",
     })),
     { at: at(20), taskId: "t0", slot: numberedSlot(1), text: "failed with exit code 3 on edge-1", past: true },
@@ -44,10 +44,10 @@ test.each([80, 140])("why fits %i columns: headline, causes, last words, one com
   expect(text.split("\n")).toEqual(
     expect.arrayContaining([
       "web.1, web.2, web.3, 17s ago: failed with exit code 3 on edge-1",
-      "It wrote last:",
+      "web.3 wrote last:",
       "  listening",
       "  Error: no such table",
-      "See what it wrote",
+      "Read its whole log",
       "  warren task logs 2kq0c8n6x1m3t5v7z9b4d6f8h",
       "1 earlier event: add --all",
     ]),
@@ -84,7 +84,7 @@ test("a service that runs as asked for is one line; all of its history has the n
     taskId: `t${run}`,
     slot: numberedSlot(1),
     text: `failed with exit code ${run}`,
-    remedy: "see what it wrote",
+    remedy: "read its whole log",
     command: `warren task logs t${run}`,
     past: true,
   }));
@@ -95,11 +95,11 @@ test("a service that runs as asked for is one line; all of its history has the n
     summary,
     "",
     "web.1, 1m ago: failed with exit code 2",
-    "  see what it wrote",
+    "  read its whole log",
     "    warren task logs t2",
     "",
     "web.1, 1m ago: failed with exit code 1",
-    "  see what it wrote",
+    "  read its whole log",
     "    warren task logs t1",
   ]);
 });

@@ -48,7 +48,7 @@ export function endRemedy(view: View, task: Task): Remedy {
       text: "see whether the command is in the image and may be run",
       command: `warren service inspect ${task.serviceName}`,
     };
-  return { text: "see what it wrote", command: `warren task logs ${idOf(task)}` };
+  return { text: "read its whole log", command: `warren task logs ${idOf(task)}` };
 }
 
 const texts: Readonly<Record<string, string>> = {

@@ -99,7 +99,7 @@ describe("why", () => {
       .view()
       .list("tasks")
       .find(({ run }) => run === 5)?.meta?.id;
-    expect(reasons[2]).toMatchObject({ remedy: "see what it wrote", command: `warren task logs ${newest}` });
+    expect(reasons[2]).toMatchObject({ remedy: "read its whole log", command: `warren task logs ${newest}` });
     expect((await world.client.services.explain({ ref: "web" })).logTaskId).toBe(newest);
     expect(reasons[3]).toMatchObject({ taskId: waiting, slot: numberedSlot(1), at: at(9) });
   });
@@ -141,7 +141,7 @@ describe("why", () => {
     expect(reasons[1]?.remedy).toContain("in the image");
     expect(reasons[2]?.text).toContain("no further task follows: it was restarted 3 times");
     expect(reasons[2]).toMatchObject({
-      remedy: "see what it wrote; then try again",
+      remedy: "read its whole log; then try again",
       command: "warren service update web --force",
     });
   });
