@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { Testbed, TestbedError, type Victim } from "@warren/testbed";
 
 const usage = `usage: tools/testbed COMMAND
@@ -16,7 +17,9 @@ containerd on the default socket. A switch joins them, and one registry serves a
   run HOST -- CMD…           run a program in a host; 'warren' is the checkout's
   cut A B [--one-way]        nothing passes between A and B any more (one way: from A to B)
   cut A                      nothing passes between A and all else, the registry included
-  heal                       all passes again
+  slow A B [--delay DURATION] [--rate BITS] [--loss PERCENT]
+                             each way: 20ms later, 64k, 1m or 10m bit/s at most, so many frames lost; no longer as said before
+  heal                       all passes again, at once
   kill HOST DAEMON           end a manager, worker or containerd as a crash does
   start HOST DAEMON          start it again, with the flags that it had
   pause HOST DAEMON          freeze it: it keeps its connections, and does nothing
@@ -68,6 +71,17 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<num
     else await bed.isolate(a);
     return undefined;
   },
+  async slow([a = "", b = "", ...rest]) {
+    const options = { delay: { type: "string" }, rate: { type: "string" }, loss: { type: "string" } } as const;
+    const { values } = parsed(() => parseArgs({ args: [...rest], options }));
+    const how = {
+      delayMs: quantity(values.delay ?? "0ms", { ms: 1, s: 1_000 }),
+      rate: quantity(values.rate ?? "0", { "": 1, k: 1e3, m: 1e6, g: 1e9 }),
+      loss: quantity(values.loss ?? "0", { "": 0.01, "%": 0.01 }),
+    };
+    await (await Testbed.open(folder)).slow(a, b, how);
+    return undefined;
+  },
   async heal() {
     await (await Testbed.open(folder)).heal();
     return undefined;
@@ -88,6 +102,23 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<num
     return undefined;
   },
 };
+
+function parsed<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** A number with a unit. @param units what one of each is */
+function quantity(text: string, units: Readonly<Record<string, number>>): number {
+  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)(\D*)$/.exec(text) ?? [];
+  const factor = units[unit];
+  if (number === "" || factor === undefined)
+    throw new UsageError(`"${text}" is not a number with one of these after it: ${Object.keys(units).join(" ")}`);
+  return Number(number) * factor;
+}
 
 function onDaemon(verb: "kill" | "start" | "pause" | "resume"): (args: readonly string[]) => Promise<undefined> {
   return async ([name = "", daemon = ""]) => {

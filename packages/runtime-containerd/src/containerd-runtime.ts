@@ -66,7 +66,7 @@ import { processStartMs } from "./process-start.ts";
 import { processUser, readUserTables } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
-/** How long a process that nobody waits for any more may take to begin, ms. */
+/** How long the process of an aborted exec may take to start, ms. */
 const stuckMs = 5_000;
 /** Nine waits that add up to about five seconds. */
 const endTries = 10;
@@ -283,7 +283,7 @@ class ContainerdRuntime implements Runtime {
     const record = await this.#recordOf(id);
     // What a label says is no reason that a container can't be stopped.
     const number = given ?? stopSignalNumber(undefined, record.labels[stopSignalLabel]);
-    // With `all` runc thaws what somebody has frozen, in which no signal would arrive.
+    // With `all` runc thaws a frozen container, in which no signal would arrive.
     const all = number === constants.signals.SIGKILL;
     await unless(
       this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all }),
@@ -383,7 +383,7 @@ class ContainerdRuntime implements Runtime {
     const starting = startExec(around, spec, streams, signal);
     starting.then(({ exit }) => exit.then(forget, forget), forget);
     if (signal === undefined) return starting;
-    // One that is given up while it starts ends itself as soon as it has.
+    // An exec that is aborted while it starts is ended as soon as it has started.
     starting.catch((error: unknown) => {
       if (signal.aborted && error !== signal.reason)
         this.#log.debug("a process that was given up did not start", { id, error });
@@ -512,7 +512,7 @@ class ContainerdRuntime implements Runtime {
     await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
   }
 
-  /** Processes that an earlier worker started beside containers' first: nobody reads them any more. */
+  /** Execs that an earlier worker started: their output has no reader any more. */
   async #endForeignExecs(): Promise<void> {
     const folder = join(this.#runDir, "execs");
     for (const name of await namesIn(folder)) {
@@ -644,7 +644,7 @@ async function ociRuntime(): Promise<Pick<RuntimeInfo, "ociRuntime">> {
     const [, build] = /^commit: (.*)$/m.exec(stdout) ?? [];
     return version === undefined ? {} : { ociRuntime: `runc ${version}${build === undefined ? "" : ` (${build})`}` };
   } catch {
-    return {}; // another runtime, or nobody may ask; containers say it when they don't start
+    return {}; // another runtime, or no permission; containers that don't start have the error
   }
 }
 

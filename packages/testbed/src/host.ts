@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { until } from "@warren/std/testing";
 import { TestbedError } from "./errors.ts";
 import { end, enter, gone, holderOf, processesOf, startDetached, startHolder, type Holder } from "./namespaces.ts";
-import type { NetworkSwitch } from "./network-switch.ts";
+import type { NetworkSwitch, Slow } from "./network-switch.ts";
 import type { Daemon, HostState } from "./state.ts";
 
 const victims = ["manager", "worker", "containerd"] as const;
@@ -23,6 +23,8 @@ export interface HostContext {
   readonly programs: string;
   /** PEM file with the registry's certificate. */
   readonly trusted: string;
+  /** How slow the host's frames are, each to or from another one. */
+  readonly slow: (name: string) => readonly Slow[];
   /** Writes down what has changed. */
   readonly save: (name: string, state: HostState) => Promise<void>;
 }
@@ -114,6 +116,16 @@ export class Host {
     await this.#save({ address });
   }
 
+  /** Has a wire as slow as the test bed says now. */
+  async rewire(): Promise<void> {
+    const { slow, network } = this.#context;
+    const { holder, wire } = this.#state;
+    const rules = slow(this.name);
+    if (holder === undefined || (rules.length === 0 && wire === undefined)) return;
+    const log = join(this.#folder, "wire.log");
+    await this.#save({ wire: await network.wire(this.name, holder, rules, wire, log) });
+  }
+
   /** Every process is killed at once, and all but the disk is gone. */
   async powerOff(): Promise<void> {
     const holder = this.#powered();
@@ -132,10 +144,11 @@ export class Host {
     await mkdir(disk, { recursive: true });
     const script = fileURLToPath(new URL("host.sh", import.meta.url));
     const args = [this.name, disk, this.address, this.cgroup];
-    const said = await startHolder(["sh", script, ...args], join(this.#folder, "host.log"));
-    const holder = await holderOf(Number(said.split(" ")[1]));
+    const { line } = await startHolder(["sh", script, ...args], join(this.#folder, "host.log"));
+    const holder = await holderOf(Number(line.split(" ")[1]));
     await this.#save({ holder });
     await network.plug(this.name, holder, this.address);
+    await this.rewire();
     await this.#startContainerd();
     const daemons = this.#state.stopped.filter(({ name }) => name !== "containerd");
     for (const daemon of daemons) await this.#startDaemon(daemon);

@@ -3,7 +3,7 @@
  *
  * - `testbed.ts`  Testbed: makes the hosts, the switch and the registry, and removes them
  * - `host.ts`     Host: runs programs in it, ends and freezes daemons, cuts its power
- * - `network-switch.ts`  the switch: ports, and which of them hear each other
+ * - `network-switch.ts`  the switch: ports, which of them hear each other, and slow wires
  * - `namespaces.ts`  processes that hold namespaces
  * - `state.ts`    what is known of a test bed between two commands
  */

@@ -5,7 +5,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { until } from "@warren/std/testing";
 import { TestbedError } from "./errors.ts";
 
-/** A process whose end frees the namespaces that it made. */
+/** A process that goes on between two commands, as one that holds namespaces. */
 export interface Holder {
   readonly pid: number;
   /** When it began, in the kernel's ticks since boot: another process may get its number. */
@@ -15,7 +15,7 @@ export interface Holder {
 /** @throws TestbedError where the process has ended */
 export async function holderOf(pid: number): Promise<Holder> {
   const startedAt = await startOf(pid);
-  if (startedAt === undefined) throw new TestbedError(`process ${pid}, which was to hold namespaces, has ended`);
+  if (startedAt === undefined) throw new TestbedError(`process ${pid} of the test bed has ended`);
   return { pid, startedAt };
 }
 
@@ -57,8 +57,11 @@ export async function startDetached(command: readonly string[], logPath: string,
   child.unref();
 }
 
-/** Starts a holder that writes one line when it is ready, and gives that. What it says besides goes to the file. */
-export async function startHolder(command: readonly string[], logPath: string): Promise<string> {
+/** Starts a process that writes one line when it is ready. What it says besides goes to the file. */
+export async function startHolder(
+  command: readonly string[],
+  logPath: string,
+): Promise<{ readonly holder: Holder; readonly line: string }> {
   const log = openSync(logPath, "a");
   const [program = "", ...args] = command;
   const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", log], cwd: "/" });
@@ -75,7 +78,7 @@ export async function startHolder(command: readonly string[], logPath: string): 
   });
   stdout?.destroy();
   child.unref();
-  if (line !== undefined) return line;
+  if (line !== undefined && child.pid !== undefined) return { holder: await holderOf(child.pid), line };
   const why = (await readFile(logPath, "utf8")).trim().split("\n").at(-1);
   throw new TestbedError(`${command.join(" ")} ended before it was ready: ${why}`);
 }

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { pushImage, type ImageContents } from "@warren/runtime-containerd/testing";
 import { until } from "@warren/std/testing";
-import { enter, holderOf, output, startHolder, type Holder } from "./namespaces.ts";
+import { enter, output, startHolder, type Holder } from "./namespaces.ts";
 import { switchAddress } from "./network-switch.ts";
 
 /** As hosts know it, by their `/etc/hosts`. */
@@ -32,9 +32,8 @@ export async function startSharedRegistry(folder: string, network: Holder): Prom
   const config = join(home, "shared.yml");
   const tls = `  tls:\n    certificate: ${certificateOf(folder)}\n    key: ${key}\n`;
   await writeFile(config, `${configOf(folder, `${switchAddress}:5000`)}${tls}`);
-  const serve = `echo $$; exec docker-registry serve ${config} >/dev/null 2>>${join(home, "log")}`;
-  const said = await startHolder([...enter(network, ["net"]), "sh", "-c", serve], join(home, "log"));
-  return holderOf(Number(said));
+  const serve = `echo ready; exec docker-registry serve ${config} >/dev/null 2>>${join(home, "log")}`;
+  return (await startHolder([...enter(network, ["net"]), "sh", "-c", serve], join(home, "log"))).holder;
 }
 
 /** Makes a busybox image with these contents in the registry. */

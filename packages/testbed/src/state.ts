@@ -1,7 +1,7 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Holder } from "./namespaces.ts";
-import type { Cut } from "./network-switch.ts";
+import type { Cut, Slow } from "./network-switch.ts";
 
 /** A daemon that ran, as it can be started again. */
 export interface Daemon {
@@ -14,6 +14,8 @@ export interface HostState {
   readonly address: string;
   /** Undefined while it has no power. */
   readonly holder: Holder | undefined;
+  /** Between it and the switch, where what it sends or gets is slowed. */
+  readonly wire: Holder | undefined;
   /** What starts with the host, since it ran when its power was cut; and what was killed since. */
   readonly stopped: readonly Daemon[];
 }
@@ -24,6 +26,7 @@ export interface State {
   readonly switch: Holder;
   readonly registry: Holder;
   readonly cuts: readonly Cut[];
+  readonly slow: readonly Slow[];
 }
 
 function fileOf(folder: string): string {

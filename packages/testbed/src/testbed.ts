@@ -6,7 +6,7 @@ import { removeCgroups } from "./cgroups.ts";
 import { TestbedError } from "./errors.ts";
 import { Host, type HostContext } from "./host.ts";
 import { end, type Holder } from "./namespaces.ts";
-import { addressOf, mostHosts, NetworkSwitch, type Cut } from "./network-switch.ts";
+import { addressOf, mostHosts, NetworkSwitch, type Cut, type Slow } from "./network-switch.ts";
 import { answeringImage, certificateOf, push, registryName, startSharedRegistry } from "./registry.ts";
 import { readState, writeState, type HostState, type State } from "./state.ts";
 
@@ -35,6 +35,7 @@ export class Testbed implements AsyncDisposable {
       folder,
       programs: programsOf(folder),
       trusted: certificateOf(folder),
+      slow: (name) => this.#state.slow.filter(({ a }) => a === name),
       save: (name, host) => this.#saveHost(name, host),
     };
     for (const [name, host] of Object.entries(state.hosts)) this.#hosts.set(name, new Host(name, host, context));
@@ -61,9 +62,10 @@ export class Testbed implements AsyncDisposable {
     }
     const names = Array.from({ length: hosts }, (_, n) => [
       `h${n + 1}`,
-      { address: addressOf(n + 1), holder: undefined, stopped: [] },
+      { address: addressOf(n + 1), holder: undefined, wire: undefined, stopped: [] },
     ]);
-    const state = { hosts: Object.fromEntries(names) as State["hosts"], switch: network.holder, registry, cuts: [] };
+    const links = { cuts: [], slow: [] };
+    const state = { hosts: Object.fromEntries(names) as State["hosts"], switch: network.holder, registry, ...links };
     const bed = new Testbed(folder, state);
     try {
       await writeState(folder, state);
@@ -120,15 +122,34 @@ export class Testbed implements AsyncDisposable {
     ]);
   }
 
-  /** All passes again. */
+  /**
+   * Frames between two hosts are late, few or lost from now on, as said and no longer as said before.
+   *
+   * @throws TestbedError where a number can't be
+   */
+  async slow(a: string, b: string, how: Omit<Slow, "a" | "b">): Promise<void> {
+    const { delayMs = 0, rate = 0, loss = 0 } = how;
+    const fits = delayMs >= 0 && delayMs <= 60_000 && rate >= 0 && rate <= 1e12 && loss >= 0 && loss <= 1;
+    if (!fits) throw new TestbedError("a delay is 0 to 60 s, a rate up to 1 Tbit/s, a loss 0 to 1");
+    const [one, other] = [this.host(a), this.host(b)];
+    const others = this.#state.slow.filter((each) => !isBetween(each, a, b));
+    await this.#save({ slow: [...others, { a, b, ...how }] });
+    // The other one's wire may have had the rule until now.
+    await one.rewire();
+    await other.rewire();
+  }
+
+  /** All passes again, at once. */
   async heal(): Promise<void> {
     await this.#network.cut([]);
-    await this.#save({ cuts: [] });
+    await this.#save({ cuts: [], slow: [] });
+    for (const host of this.hosts) await host.rewire();
   }
 
   /** Ends all that it has, and removes it. */
   async down(): Promise<void> {
-    for (const { holder } of Object.values(this.#state.hosts)) if (holder !== undefined) await end(holder);
+    for (const { holder, wire } of Object.values(this.#state.hosts))
+      for (const each of [holder, wire]) if (each !== undefined) await end(each);
     await end(this.#state.registry);
     await end(this.#state.switch);
     for (const { cgroup } of this.#hosts.values()) await removeCgroups(cgroup);
@@ -169,4 +190,8 @@ const checkoutProgram = join(import.meta.dirname, "../../../apps/cli/bin/warren.
 
 function programsOf(folder: string): string {
   return join(folder, "bin");
+}
+
+function isBetween({ a, b }: Slow, one: string, other: string): boolean {
+  return (a === one && b === other) || (a === other && b === one);
 }
