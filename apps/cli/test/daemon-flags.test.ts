@@ -64,12 +64,11 @@ describe("what a daemon would not start with is refused where its flags are read
   });
 
   test("and what it starts with is taken", async () => {
-    await parse("worker", [
-      ...["--image-grace", "2h", "--log-grace", "0", "--metrics-addr", "[::1]:0"],
-      ...["--dns-upstream", "192.0.2.1", "--dns-upstream", "[2001:db8::1]:53"],
-      ...["--registry-mirror", "docker.io=https://mirror.example"],
-      ...["--registry-mirror", "r.test=http://127.0.0.1:5000/v"],
-    ]);
+    const times = "--image-grace 2h --log-grace 0 --metrics-addr [::1]:0";
+    const servers = "--dns-upstream 192.0.2.1 --dns-upstream [2001:db8::1]:53";
+    const mirrors =
+      "--registry-mirror docker.io=https://mirror.example --registry-mirror r.test=http://127.0.0.1:5000/v";
+    await parse("worker", `${times} ${servers} ${mirrors}`.split(" "));
     await parse("manager", ["--metrics-addr", "off"]);
   });
 });
