@@ -17,7 +17,7 @@ import {
   writePidFile,
 } from "@warren/daemon";
 import type { Dispatcher } from "@warren/dispatcher";
-import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
+import { bindToMember, leadershipOf, Membership, memberOf, removeMembership } from "@warren/membership";
 import { aborted, errorText, systemClock, systemRandom } from "@warren/std";
 import type { ManagerOptions } from "./options.ts";
 import { joinParts, type Base } from "./parts.ts";
@@ -51,7 +51,7 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   );
   const services = servicesOf(membership, base, options.version);
   const server = await startServer(
-    { services, localNodeId, ...base },
+    { services, localNodeId, leadership: leadershipOf(membership), ...base },
     { socketPath: join(options.runDir, "manager.sock") },
   );
   resources.defer(() => server.drain({ graceMs: drainMs }));

@@ -20,21 +20,25 @@ export class Access {
     return store;
   }
 
+  /** The state as applied here. Calls that decide by it come behind the barrier of linearizable reads. */
   view(): View {
     return this.store().view();
   }
 
   /**
-   * One transaction. `signal` keeps what is cut off before it is proposed from being done at all; later it is done as a
-   * whole.
+   * One transaction; what it refuses and what it finds done already is linearizable too. `signal` keeps what is cut off
+   * before it is proposed from being done at all; later it is done as a whole.
    */
   async update<R>(signal: AbortSignal, work: (tx: Transaction) => R): Promise<R> {
     const store = this.store();
     try {
-      return await store.update((tx) => {
-        signal.throwIfAborted();
-        return work(tx);
-      });
+      return await store.update(
+        (tx) => {
+          signal.throwIfAborted();
+          return work(tx);
+        },
+        { linearizable: true },
+      );
     } catch (error) {
       throw fromStore(error);
     }

@@ -191,9 +191,10 @@ function updateText(before: string | undefined, now: string): string {
 function scaleService(tx: Transaction, ref: string, replicas: number): string {
   const service = resolve(tx, "services", ref);
   const { spec } = service;
-  const before = spec?.mode?.$case === "replicated" ? spec.mode.value.replicas : 0;
+  const replicated = spec?.mode?.$case === "replicated" ? spec.mode.value : { replicas: 0 };
+  const before = replicated.replicas;
   if (spec === undefined || before === replicas) return idOf(service);
-  const mode = { $case: "replicated", value: { replicas } } as const;
+  const mode = { $case: "replicated", value: { ...replicated, replicas } } as const;
   tx.update("services", { ...service, spec: { ...spec, mode }, specVersion: service.specVersion + 1 });
   emit(tx, service, "scaled", `scaled from ${before} to ${replicas}`);
   return idOf(service);

@@ -1,15 +1,19 @@
 /** This manager's member of the Raft group, with its log on disk. */
 import { mkdir, readdir } from "node:fs/promises";
+import { level, minLevel } from "@warren/api/model";
 import {
+  levels,
   MemoryNetwork,
   openFileDisk,
   openLogStorage,
   RaftError,
   startRaftNode,
   type RaftNode,
+  type Levels,
   type StateMachine,
+  type Tags,
 } from "@warren/raft";
-import { errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { assert, errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
 import { StoreError } from "@warren/store";
 import { MembershipError } from "./errors.ts";
 import type { Identity } from "./identity-file.ts";
@@ -43,8 +47,9 @@ export async function hasLog(directory: string): Promise<boolean> {
 export async function openConsensus(
   { clock, random, log, metrics, fsm }: ConsensusDependencies,
   directory: string,
-  { clusterId, phase }: Identity,
+  { clusterId, phase, tags }: Identity & { readonly tags: Tags },
 ): Promise<RaftNode> {
+  checkOneLevel(levels, { level, minLevel });
   if (phase === "member" && !(await hasLog(directory))) {
     throw new MembershipError(
       { code: "MEMBERSHIP_LOG_MISSING", path: directory },
@@ -62,7 +67,7 @@ export async function openConsensus(
     // A group of one sends no messages, so its transport connects to no peer.
     const transport = new MemoryNetwork().transport();
     const bootstrap = [{ id: memberId, address: "" }];
-    const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap });
+    const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap, tags });
     await applied(node);
     return node;
   } catch (cause) {
@@ -83,6 +88,18 @@ export async function openConsensus(
       { cause },
     );
   }
+}
+
+/**
+ * Raft writes at the level that the cluster's state has, so a level is one integer for all formats: a program that had
+ * another range for Raft's could raise the one and not the other.
+ */
+export function checkOneLevel(raft: Levels, program: Levels): void {
+  const text = ({ minLevel, level }: Levels): string => `levels ${minLevel} to ${level}`;
+  assert(
+    raft.level === program.level && raft.minLevel === program.minLevel,
+    `this program reads ${text(program)}, and its Raft ${text(raft)}`,
+  );
 }
 
 /** Resolves once all acknowledged entries are applied; rejects with what ended the member, if that did. */

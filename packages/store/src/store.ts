@@ -41,6 +41,12 @@ export interface StoreTerm {
 export interface UpdateOptions {
   /** The term that the caller works in; in any other, nothing is written. @default the term at the time of the call */
   readonly term?: number;
+  /**
+   * Whether an outcome that wrote nothing, a value or what `work` threw, is linearizable as well: it is then of a state
+   * that has all that any manager had acknowledged before the call, at the cost of the barrier of a read. What is written
+   * always is. @default false
+   */
+  readonly linearizable?: boolean;
 }
 
 /** A call of `update` that has not ended. */
@@ -48,6 +54,8 @@ interface Pending {
   /** The term at the time of the call; undefined if there was none. */
   readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
+  /** Whether it passes the barrier before it is given an outcome that wrote nothing. */
+  awaitsBarrier: boolean;
   readonly sinceMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -99,8 +107,13 @@ export class Store {
 
   /** A view that has every command that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
   async read(): Promise<View> {
-    await this.#proposer.read();
+    await this.barrier();
     return this.view();
+  }
+
+  /** Resolves once `view()` has every command that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
+  barrier(): Promise<void> {
+    return this.#proposer.read();
   }
 
   /** The point of this manager's state in the cluster's history. */
@@ -165,24 +178,29 @@ export class Store {
    *
    * A call belongs to the term in which it was made: in a later one nothing is written.
    *
-   * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`
+   * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`; with
+   *   `linearizable` those of `Proposer.read` too
    */
   update<R>(work: (tx: Transaction) => R, options: UpdateOptions = {}): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     this.#waiting.push({
       work,
       term: options.term ?? this.term?.term,
+      awaitsBarrier: options.linearizable ?? false,
       sinceMs: this.#clock.monotonic(),
       resolve: resolve as (value: unknown) => void,
       reject,
       attempts: 0,
     });
-    if (!this.#committing) {
-      this.#committing = true;
-      // After the other calls of this turn of the event loop, so that they share the command.
-      queueMicrotask(() => void this.#commit());
-    }
+    this.#wake();
     return promise;
+  }
+
+  #wake(): void {
+    if (this.#committing) return;
+    this.#committing = true;
+    // After the other calls of this turn of the event loop, so that they share the command.
+    queueMicrotask(() => void this.#commit());
   }
 
   async #commit(): Promise<void> {
@@ -191,7 +209,9 @@ export class Store {
       const { ran, writes, head } = this.#run(limit);
       limit = this.#options.maxUpdatesPerCommand;
       if (writes.size === 0) {
-        this.#deliver(ran);
+        const unconfirmed = ran.filter(isUnconfirmed);
+        this.#deliver(ran.filter((run) => !isUnconfirmed(run)));
+        if (unconfirmed.length > 0) void this.#runBehindBarrier(unconfirmed.map(({ pending }) => pending));
         continue;
       }
       const command = encodeCommand(head, writes.values());
@@ -208,6 +228,22 @@ export class Store {
       }
     }
     this.#committing = false;
+  }
+
+  /**
+   * Runs updates again once the barrier is passed. A state that was read before it may lack what a later leader, of which
+   * this manager has not heard, has acknowledged.
+   */
+  async #runBehindBarrier(updates: readonly Pending[]): Promise<void> {
+    try {
+      await this.barrier();
+    } catch (error) {
+      for (const pending of updates) this.#fail(pending, error);
+      return;
+    }
+    for (const pending of updates) pending.awaitsBarrier = false;
+    this.#waiting.push(...updates);
+    this.#wake();
   }
 
   /** Runs pending updates, as many as fit one command. */
@@ -301,6 +337,11 @@ const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
   [StoreConflict_Kind.NAME_TAKEN]: "name-taken",
   [StoreConflict_Kind.OVERTAKEN]: "overtaken",
 };
+
+/** Whether an outcome that wrote nothing may be of a state that is not current. A refusal to write is of this manager alone. */
+function isUnconfirmed({ pending, outcome }: FinishedRun): boolean {
+  return pending.awaitsBarrier && !(outcome.kind === "error" && StoreError.is(outcome.error, "STORE_NOT_LEADER"));
+}
 
 function attempt(work: Pending["work"], tx: StoreTransaction): FinishedRun["outcome"] {
   try {

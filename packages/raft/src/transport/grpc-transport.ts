@@ -30,7 +30,16 @@ import { unreachable } from "./memory-transport.ts";
 import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
 import { SnapshotSender, storedReply } from "./snapshot-sender.ts";
 import { messageBytes } from "./wire.ts";
-import type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
+import {
+  maxTagsBytes,
+  tagsProblem,
+  type Hello,
+  type Member,
+  type PeerRefusal,
+  type Tags,
+  type Transport,
+  type TransportHandler,
+} from "./transport.ts";
 
 export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. Left out: it serves the sockets that `accept` is given, and no other. */
@@ -196,6 +205,7 @@ class GrpcTransportOfMember implements GrpcTransport {
       level: Number(metadata("warren-raft-level")),
       activeLevel: Number(metadata("warren-raft-active-level")),
       address: metadata("warren-raft-address") || undefined,
+      tags: readTags(metadata("warren-raft-tags")),
     };
     const name = this.options.certificateName(peer.from);
     const unnamed = notNamed(socket, name);
@@ -204,6 +214,9 @@ class GrpcTransportOfMember implements GrpcTransport {
     return why === undefined ? peer.from : refuse(why);
   }
 }
+
+/** Characters of tags in a header, where each byte may take three. */
+const maxTagsText = 3 * maxTagsBytes;
 
 /** A follower hands these on in their sender's name. */
 const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadIndex", "MsgTransferLeader"]);
@@ -421,6 +434,18 @@ class Peer {
       "warren-raft-to": String(this.id),
       "warren-raft-incarnation": hello.incarnation,
       ...(hello.address === undefined ? {} : { "warren-raft-address": hello.address }),
+      ...(hello.tags === undefined ? {} : { "warren-raft-tags": encodeURIComponent(JSON.stringify(hello.tags)) }),
     };
+  }
+}
+
+/** A peer's tags; none where they are no texts: they are the program's, and no reason to refuse a member. */
+function readTags(text: string): Tags | undefined {
+  if (text === "" || text.length > maxTagsText) return undefined;
+  try {
+    const value: unknown = JSON.parse(decodeURIComponent(text));
+    return tagsProblem(value) === undefined ? (value as Tags) : undefined;
+  } catch {
+    return undefined;
   }
 }

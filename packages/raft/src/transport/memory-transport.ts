@@ -9,18 +9,19 @@ export class MemoryNetwork {
 
   transport(): Transport {
     let self: TransportHandler | undefined;
-    let admitted = new Map<number, Promise<string | undefined>>();
+    /** By the run of the other member: one that was started again is greeted again. */
+    let admitted = new Map<TransportHandler, Promise<string | undefined>>();
     const peer = async (to: number): Promise<TransportHandler | undefined> => {
       const target = this.handlers.get(to);
       if (self === undefined || target === undefined || !this.reaches(self.hello.from, to)) return undefined;
-      let answer = admitted.get(to);
-      if (answer === undefined) admitted.set(to, (answer = target.admit(self.hello)));
+      let answer = admitted.get(target);
+      if (answer === undefined) admitted.set(target, (answer = target.admit(self.hello)));
       const why = await answer;
       if (why === undefined) return target;
       target.refused({ peer: self.hello.from, by: "here", why });
       self?.refused({ peer: to, by: "there", why });
       // Asked again with the next message.
-      if (admitted.get(to) === answer) admitted.delete(to);
+      if (admitted.get(target) === answer) admitted.delete(target);
       return undefined;
     };
     return {

@@ -8,6 +8,20 @@ export interface Member {
   readonly address: string;
 }
 
+/** What a member says of itself to the others, for the program around them: names and short texts. */
+export type Tags = Readonly<Record<string, string>>;
+
+/** Bytes of all tags of a member, as JSON: they travel with each connection. */
+export const maxTagsBytes = 1_024;
+
+/** What is wrong with tags, if anything. */
+export function tagsProblem(tags: unknown): string | undefined {
+  if (typeof tags !== "object" || tags === null || Array.isArray(tags)) return "is no object";
+  for (const [name, value] of Object.entries(tags)) if (typeof value !== "string") return `has no text under ${name}`;
+  const bytes = Buffer.byteLength(JSON.stringify(tags));
+  return bytes > maxTagsBytes ? `has ${bytes} bytes as JSON, and ${maxTagsBytes} are the most` : undefined;
+}
+
 /** Who a connection is from; checked before anything of it is read. */
 export interface Hello {
   readonly clusterId: string;
@@ -19,6 +33,7 @@ export interface Hello {
   readonly activeLevel: number;
   /** Where others find the sender, once it knows itself; a member that joins answers there. */
   readonly address?: string | undefined;
+  readonly tags?: Tags | undefined;
 }
 
 /** One side's refusal to speak with the other. */
