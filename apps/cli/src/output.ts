@@ -104,6 +104,31 @@ function fitted(lines: readonly (readonly string[])[], width: number): number[] 
   return widths;
 }
 
+export interface WrapOptions {
+  /** Undefined: one line. */
+  readonly columns: number | undefined;
+  /** Before every line. @default nothing */
+  readonly indent?: string;
+  /** Before every line but the first. @default nothing */
+  readonly hanging?: string;
+}
+
+/** Lines of whole words that fit; a word that is longer than a line has one of its own. */
+export function wrapped(text: string, { columns, indent = "", hanging = "" }: WrapOptions): string[] {
+  const lines: string[] = [];
+  let line = indent;
+  let isEmpty = true;
+  for (const word of text.split(" ")) {
+    if (!isEmpty && columns !== undefined && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      [line, isEmpty] = [indent + hanging, true];
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, line];
+}
+
 /** One line that a terminal can't be steered by. */
 export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, (char) => (char === "\n" ? " " : JSON.stringify(char).slice(1, -1)));

@@ -131,24 +131,52 @@ export abstract class WarrenCommand extends Command {
       error = new UnitError(unknownFlagText(unknown, this.id ?? "", Object.keys({ ...own.flags, ...own.baseFlags })));
     }
     const usage = error instanceof UnitError || error instanceof Errors.CLIError;
-    // What is not one of ours is a bug, and its stack is what its finder can report.
-    const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
-    const remedy = (error as { remedy?: string }).remedy ?? "";
-    const isVerbose = this.argv.includes("--verbose");
-    const { fieldWords } = this.constructor as typeof WarrenCommand;
-    const text =
-      ApiError.is(error, "API_INVALID") && error.failure.violations.length > 0
-        ? violationText(error.failure.violations, fieldWords)
-        : expected
-          ? failureText(error, isVerbose)
-              .replace(/^Parsing (--\S+) \n\t/, "$1: ")
-              .replace(/\nSee more help with --help$/, "")
-          : (error.stack ?? error.message);
-    process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
+    process.stderr.write(`error: ${this.#lineOf(error)}\n`);
     const ended = (error as { code?: string }).code === "API_UNAVAILABLE" ? await this.#howManagerEnded() : undefined;
     if (ended !== undefined) process.stderr.write(`${ended}\n`);
     if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
     return this.exit(usage ? exitUsage : exitFailed);
+  }
+
+  /** What, why and what to do. */
+  #lineOf(error: unknown): string {
+    const usage = error instanceof UnitError || error instanceof Errors.CLIError;
+    // What is not one of ours is a bug, and its stack is what its finder can report.
+    const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
+    if (!expected) return error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const { remedy = "" } = error as { remedy?: string };
+    const { fieldWords } = this.constructor as typeof WarrenCommand;
+    const text =
+      ApiError.is(error, "API_INVALID") && error.failure.violations.length > 0
+        ? violationText(error.failure.violations, fieldWords)
+        : failureText(error, this.argv.includes("--verbose"))
+            .replace(/^Parsing (--\S+) \n\t/, "$1: ")
+            .replace(/\nSee more help with --help$/, "");
+    return `${text}${remedy === "" ? "" : `; ${remedy}`}`;
+  }
+
+  /**
+   * Does `work` to each, one after the other, also after a failure, which is reported by its name.
+   *
+   * @returns how many failed
+   * @throws unknown the failure, where there is one item, or it would be that of all
+   */
+  protected async each<T>(
+    items: readonly T[],
+    nameOf: (item: T) => string,
+    work: (item: T) => Promise<void>,
+  ): Promise<number> {
+    let failed = 0;
+    for (const item of items) {
+      try {
+        await work(item);
+      } catch (error) {
+        if (items.length === 1 || ApiError.is(error, "API_UNAVAILABLE")) throw error;
+        failed += 1;
+        process.stderr.write(`error: ${nameOf(item)}: ${this.#lineOf(error)}\n`);
+      }
+    }
+    return failed;
   }
 
   /** Undefined where it runs, or did not end by itself. */

@@ -95,6 +95,7 @@ function servicesOf(membership: Membership<Dispatcher>, base: Base, version: str
         deleteVolume: (...call) => dispatcher().relay.deleteVolume(...call),
         images: (...call) => dispatcher().relay.images(...call),
         pruneImages: (...call) => dispatcher().relay.pruneImages(...call),
+        login: (...call) => dispatcher().relay.login(...call),
       },
       version,
       clock,

@@ -5,6 +5,7 @@ import {
   RuntimeError,
   type Image,
   type ImageConfig,
+  type PullProgress,
   type RegistryAuth,
   type Runtime,
 } from "@warren/runtime";
@@ -13,10 +14,13 @@ import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 /** Image configurations that are cached. */
 const rememberedConfigs = 256;
 
+export type OnProgress = (progress: PullProgress) => void;
+
 interface Pull {
   readonly image: Promise<Image>;
   readonly abort: AbortController;
-  waiters: number;
+  /** One for each that waits. */
+  readonly waiters: Set<OnProgress>;
 }
 
 /**
@@ -63,8 +67,14 @@ export class Images {
    *
    * @param digest the version's image digest; empty: not known yet
    */
-  async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
-    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
+  async obtain(
+    ref: string,
+    digest: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress = () => undefined,
+  ): Promise<Image> {
+    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal, onProgress);
   }
 
   /** The configuration of an image that is on this node. */
@@ -81,8 +91,13 @@ export class Images {
   }
 
   /** Pulls an image. */
-  pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
-    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal));
+  pull(
+    ref: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress = () => undefined,
+  ): Promise<Image> {
+    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal, onProgress));
   }
 
   /**
@@ -168,15 +183,22 @@ export class Images {
     return removed;
   }
 
-  async #pullOnce(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+  async #pullOnce(
+    ref: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress,
+  ): Promise<Image> {
+    // Of its own, though two may have given the same function.
+    const waiter: OnProgress = (progress) => onProgress(progress);
     const key = auth === undefined ? ref : `${ref} ${auth.username} ${auth.password}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, ref, auth);
-    pull.waiters += 1;
+    pull.waiters.add(waiter);
     try {
       return await abortable(pull.image, signal);
     } finally {
-      pull.waiters -= 1;
-      if (pull.waiters === 0) {
+      pull.waiters.delete(waiter);
+      if (pull.waiters.size === 0) {
         // This pull is over or being aborted; a later call begins another.
         if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
         pull.abort.abort(new DOMException("no task waits for the image any more", "AbortError"));
@@ -186,8 +208,12 @@ export class Images {
 
   #begin(key: string, ref: string, auth: RegistryAuth | undefined): Pull {
     const abort = new AbortController();
-    const image = this.#runtime.pull(ref, { signal: abort.signal, ...(auth !== undefined && { auth }) });
-    const pull: Pull = { image, abort, waiters: 0 };
+    const waiters = new Set<OnProgress>();
+    const onProgress: OnProgress = (progress) => {
+      for (const waiter of waiters) waiter(progress);
+    };
+    const image = this.#runtime.pull(ref, { signal: abort.signal, onProgress, ...(auth !== undefined && { auth }) });
+    const pull: Pull = { image, abort, waiters };
     this.#pulls.set(key, pull);
     const forget = (): void => {
       if (this.#pulls.get(key) === pull) this.#pulls.delete(key);

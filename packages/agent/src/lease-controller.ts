@@ -1,10 +1,11 @@
-import { TaskState, type TaskStatus } from "@warren/api";
+import { isDeepStrictEqual } from "node:util";
+import { TaskState, type RegistryAuth, type TaskStatus } from "@warren/api";
 import { firstRun, serviceOfSlot, taskIdOf, type RunKey } from "@warren/api/model";
 import { nextRun, recordAt, remainingWait } from "@warren/slot";
 import { abortable, Backoff, Changes, delay, type Logger } from "@warren/std";
 import type { NodeEnvironment } from "./environment.ts";
 import type { LeaseRecord, RunRecord } from "./local-record.ts";
-import { Run, type Conclusion, type RunMaterial } from "./run.ts";
+import { registryAuthOf, Run, type Conclusion, type RunMaterial } from "./run.ts";
 import { within } from "./waiting.ts";
 
 /** What the managers want of a lease. */
@@ -50,6 +51,8 @@ export class LeaseController {
   #current: Run | undefined;
   #runsOfLife = 0;
   #firstUsed = false;
+  /** What the image was pulled with last; undefined: this worker has not tried. */
+  #tried: { readonly login: RegistryAuth | undefined } | undefined;
 
   /** @param key of a lease in the record */
   constructor(env: NodeEnvironment, context: LeaseContext, key: string) {
@@ -141,6 +144,7 @@ export class LeaseController {
     try {
       if (run.isOfThisLife) {
         const material = await this.#material(signal);
+        this.#tried = { login: this.#login };
         await run.prepare(material, signal);
         await this.#mayStart(signal);
         await run.start(signal);
@@ -202,7 +206,7 @@ export class LeaseController {
     await this.#context.changes.until(() => (this.#context.desired(this.key) === "unknown" ? undefined : true), signal);
     const { lastEnd } = this.#lease.record;
     // A rejected run's successor waits before its preparation; every other prepares first and then waits to start.
-    if (lastEnd?.rejected === true) await this.#waitOut(signal);
+    if (lastEnd?.rejected === true) await this.#waitOutOrLogin(signal);
     const { version } = await this.#material(signal);
     const runKey = this.#nextKey();
     const id = taskIdOf(this.#lease.local.slotId, this.#lease.local.epoch, runKey);
@@ -255,6 +259,27 @@ export class LeaseController {
       if (waitMs <= 0) return;
       await delay(clock, waitMs, signal);
     }
+  }
+
+  /** As `#waitOut`; another login than was tried last ends the wait, since what was refused may be had with it. */
+  async #waitOutOrLogin(signal: AbortSignal): Promise<void> {
+    const tried = this.#tried ?? { login: this.#login };
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const isAnother = (): true | undefined => (isDeepStrictEqual(this.#login, tried.login) ? undefined : true);
+    try {
+      await Promise.race([this.#waitOut(either), this.#context.changes.until(isAnother, either)]);
+    } finally {
+      over.abort(new DOMException("the wait is over", "AbortError"));
+    }
+    const { record, boot } = this.#env;
+    if (isAnother() === true) record.setSlotRecord(this.key, { ...recordAt(this.#lease.record, boot()), waitMs: 0 });
+  }
+
+  /** With which its image is pulled. */
+  get #login(): RegistryAuth | undefined {
+    const version = this.#version;
+    return version === undefined ? undefined : registryAuthOf(this.#env.record, version);
   }
 
   get #service(): { readonly name: string; readonly restart: Parameters<typeof nextRun>[0] } | undefined {

@@ -11,6 +11,7 @@ import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
 import { relayImages, relayPruneImages } from "./relay-images.ts";
+import { relayLogin } from "./relay-login.ts";
 import { relayLogs } from "./relay-logs.ts";
 import { relayPortForward } from "./relay-port-forward.ts";
 import { relayStats } from "./relay-stats.ts";
@@ -20,7 +21,7 @@ import type { Relay, RelayDependencies, RelayReceived } from "./relay.ts";
 /** Messages of one relay that are queued in each direction. */
 const waitingMessages = 4;
 
-/** Serves requests of the API's callers to this node: logs, execs, connections, measurements, images, volumes. */
+/** Serves requests of the API's callers to this node: logs, execs, connections, measurements, images, volumes, logins. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -94,6 +95,8 @@ export class RelayServer {
         return relayPortForward(this.#dependencies, what.value, relay, signal);
       case "pruneImages":
         return relayPruneImages(this.#dependencies, relay);
+      case "registryLogin":
+        return relayLogin(this.#dependencies, what.value, relay, signal);
       case undefined:
         throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know this request", {
           remedy: "upgrade it",

@@ -145,3 +145,46 @@ test.each(["pull", "create"] as const)(
     expect(world.machine.containers.size).toBe(2);
   },
 );
+
+test("how far a pull is, is reported for each task that waits for it, from time to time, and no longer once it has run", async () => {
+  await using world = new World();
+  const hold = world.machine.hold("pull");
+  await world.start();
+  const tasks = [world.give("svc.1").task, world.give("svc.2").task];
+  await world.until("it pulls", () => hold.waiting === 1 && world.machine.pulling.size === 1);
+  const pulls = (): unknown[] => tasks.map((task) => world.manager.statuses.get(task)?.pull);
+  world.machine.pulled({ doneBytes: 1, totalBytes: 9 });
+  await world.pass(1_000);
+  expect(pulls()).toEqual([undefined, undefined]);
+  world.machine.pulled({ doneBytes: 2, totalBytes: 9 });
+  world.machine.pulled({ doneBytes: 3, totalBytes: 9 });
+  const reported = { doneBytes: 2, totalBytes: 9 };
+  await world.until("it is reported", () => pulls().every((pull) => pull !== undefined));
+  expect(pulls()).toEqual([expect.objectContaining(reported), expect.objectContaining(reported)]);
+  hold.release();
+  for (const task of tasks) await world.untilState(task, TaskState.RUNNING);
+  expect(pulls()).toEqual([undefined, undefined]);
+});
+
+test("a task that was refused its image is tried again as soon as there is another login, and not before its time without", async () => {
+  await using world = new World();
+  const auth = { username: "me", password: "secret" };
+  world.machine.publish("registry.example/private:1", { auth });
+  await world.start();
+  const restart = { delayMs: 600_000 };
+  const given = world.give("svc.1", { spec: { container: { image: "registry.example/private:1" }, restart } });
+  await world.untilState(given.task, TaskState.REJECTED);
+  const runs = (): number =>
+    [...world.machine.containers.values()].filter(({ state }) => state.kind === "running").length;
+  world.manager.assign("registry", "registry.example", {
+    registry: "registry.example",
+    auth: { ...auth, password: "wrong" },
+  });
+  const pulls = (): number => world.machine.calls.filter(({ call }) => call === "pull").length;
+  await world.until("it is tried with that", () => pulls() === 2);
+  expect(runs()).toBe(0);
+  world.manager.assign("registry", "other.example", { registry: "other.example", auth });
+  world.manager.assign("registry", "registry.example", { registry: "registry.example", auth });
+  await world.until("it runs", () => runs() === 1);
+  expect(pulls()).toBe(3);
+});

@@ -494,3 +494,20 @@ test("the log of a forgotten lease can still be read for a time", async () => {
   await ended;
   expect(lines(up)).toEqual([`${a} last words`]);
 });
+
+test("a registry is asked whether it accepts a login, and its refusal is the answer", async () => {
+  await using rig = await running(1);
+  const { world } = rig;
+  world.machine.publish("registry.example/private:1", { auth: { username: "me", password: "secret" } });
+  const ask = async (password: string): Promise<OpenRelay> => {
+    const auth = { username: "me", password };
+    const asked = await relay(world, { $case: "registryLogin", value: { registry: "registry.example", auth } });
+    await asked.ended;
+    return asked;
+  };
+  expect((await ask("secret")).up.map(({ message }) => message)).toContainEqual({
+    $case: "loginAccepted",
+    value: true,
+  });
+  expect(failure((await ask("wrong")).up)).toMatchObject({ code: "API_DENIED" });
+});

@@ -1,6 +1,12 @@
 import type { NodeImage } from "./generated/warren/v1/image.ts";
 import type { Volume } from "./generated/warren/v1/volume.ts";
-import type { RelayImage, RelayImageAnswer, RelayLogs, RelayStats } from "./generated/warren/v1/dispatcher.ts";
+import type {
+  RegistryLogin,
+  RelayImage,
+  RelayImageAnswer,
+  RelayLogs,
+  RelayStats,
+} from "./generated/warren/v1/dispatcher.ts";
 import type {
   ExecOpen,
   ExecRequest,
@@ -43,6 +49,8 @@ export interface Relay {
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
   /** What an image reference leads to, as that node sees it. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
+  /** Whether a registry accepted the login, as that node reaches it; false where it asks for none. */
+  login(nodeId: string, request: RegistryLogin, signal: AbortSignal): Promise<boolean>;
   /** The node's named volumes. */
   volumes(nodeId: string, signal: AbortSignal): Promise<readonly Volume[]>;
   deleteVolume(nodeId: string, name: string, signal: AbortSignal): Promise<void>;

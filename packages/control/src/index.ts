@@ -7,12 +7,13 @@
  * - `tasks.ts`             Tasks; `logs.ts`, `log-merge.ts`, `log-follow.ts` lines of many tasks as one stream
  * - `nodes.ts`             Nodes
  * - `networks.ts`          Networks
- * - `registries.ts`        Registries
+ * - `registries.ts`        Registries; `login-check.ts` what a registry says of a login
  * - `volumes.ts`, `images.ts` Volumes, Images; `node-answers.ts` one question to many nodes
  * - `events.ts`            Events
  * - `update-plan.ts`       what an update would do
  * - `versions.ts`          what tasks are made from; `image-resolver.ts` what an image's tag means
- * - `explanation.ts`       why a service or a task is as it is
+ * - `explanation.ts`       why a service or a task is as it is; `node-explanation.ts` a node, a network or a port;
+ *                          `remedies.ts` what would help
  * - `summary.ts`           how many of a service's tasks run, and why others wait; `task-reading.ts` one task
  * - `access.ts`            references, and the store in the caller's terms; `failures.ts` those terms
  * - `pages.ts`             parts of a list; `limits.ts` how much there may be
@@ -45,7 +46,7 @@ export function controlServices(dependencies: ControlDependencies): readonly Bou
     tasks(access, dependencies),
     nodes(access),
     networks(access),
-    registries(access),
+    registries(access, dependencies),
     volumes(access, dependencies),
     images(access, dependencies),
     events(access),

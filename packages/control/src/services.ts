@@ -16,9 +16,9 @@ import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { roleOf, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
 import type { Transaction, View } from "@warren/store";
-import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
+import { Access, idOf, resolve, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
-import { explainService, explainTask } from "./explanation.ts";
+import { explain } from "./node-explanation.ts";
 import { field, mustBeFew, nameTaken, stale, tooMany } from "./failures.ts";
 import { ImageResolver } from "./image-resolver.ts";
 import { limits } from "./limits.ts";
@@ -107,11 +107,7 @@ export function services(access: Access, dependencies: ControlDependencies): Bou
       return { id };
     },
 
-    explain({ ref }) {
-      const view = access.view();
-      const found = resolveServiceOrTask(view, ref);
-      return found.kind === "service" ? explainService(view, found.service) : explainTask(view, found.task);
-    },
+    explain: ({ ref }) => explain(access.view(), ref),
   });
 }
 

@@ -34,14 +34,15 @@ export class FakeRelay implements Relay {
   readonly figures = new Map<string, RelayedNode["stats"]>();
   readonly resolutions = new Map<string, RelayedNode["image"]>();
   readonly connections = new Map<string, RelayedNode["portForward"]>();
+  readonly logins = new Map<string, RelayedNode["login"]>();
   readonly stores = new Map<string, StoredThings>();
   /** Requests for logs, in order. */
   readonly asked: { readonly nodeId: string; readonly request: Call<"logs">[1] }[] = [];
   readonly #sessions = new Map<string, AbortController>();
 
   disconnect(nodeId: string): void {
-    const { lines, execs, figures, resolutions, connections, stores } = this;
-    for (const answers of [lines, execs, figures, resolutions, connections, stores]) answers.delete(nodeId);
+    const { lines, execs, figures, resolutions, connections, logins, stores } = this;
+    for (const answers of [lines, execs, figures, resolutions, connections, logins, stores]) answers.delete(nodeId);
     this.#sessions.get(nodeId)?.abort();
     this.#sessions.delete(nodeId);
   }
@@ -69,6 +70,10 @@ export class FakeRelay implements Relay {
     return this.#stream(nodeId, signal, (over, fail) =>
       answerOf(this.connections, nodeId)(open, openEnded(input, over, fail), over),
     );
+  }
+
+  login(...[nodeId, request, signal]: Call<"login">): ReturnType<Relay["login"]> {
+    return this.#one(nodeId, signal, (over) => answerOf(this.logins, nodeId)(request, over));
   }
 
   volumes(...[nodeId, signal]: Call<"volumes">): ReturnType<Relay["volumes"]> {

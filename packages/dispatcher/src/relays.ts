@@ -213,6 +213,10 @@ export function relayOf(relays: () => Relays): Relay {
       const what: What = { $case: "image", value: request };
       return answer(nodeId, what, (up) => (up.$case === "image" ? up.value : undefined), signal);
     },
+    login(nodeId, request, signal) {
+      const what: What = { $case: "registryLogin", value: request };
+      return answer(nodeId, what, (up) => (up.$case === "loginAccepted" ? up.value : undefined), signal);
+    },
     volumes(nodeId, signal) {
       const what: What = { $case: "volumes", value: {} };
       return answer(nodeId, what, (up) => (up.$case === "volumes" ? up.value.volumes : undefined), signal);

@@ -25,6 +25,8 @@ async function* answers(
     yield { $case: "image", value: await node.image(what.value, signal) };
   else if (what?.$case === "portForward" && node.portForward !== undefined)
     for await (const value of node.portForward(what.value, input.port, signal)) yield { $case: "portForward", value };
+  else if (what?.$case === "registryLogin" && node.login !== undefined)
+    yield { $case: "loginAccepted", value: await node.login(what.value, signal) };
   else if (what?.$case === "volumes" && node.volumes !== undefined)
     yield { $case: "volumes", value: { volumes: [...(await node.volumes(signal))], unreachableNodes: [] } };
   else if (what?.$case === "deleteVolume" && node.deleteVolume !== undefined)

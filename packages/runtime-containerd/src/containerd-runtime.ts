@@ -36,6 +36,7 @@ import {
   type LogOptions,
   type Platform,
   type PullOptions,
+  type RegistryAuth,
   type PulledImage,
   type ResolveOptions,
   type ResolvedImage,
@@ -188,6 +189,10 @@ class ContainerdRuntime implements Runtime {
 
   resolveImage(ref: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
     return this.#images.resolve(ref, options);
+  }
+
+  checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
+    return this.#images.checkLogin(registry, auth, signal);
   }
 
   pull(ref: string, options: PullOptions = {}): Promise<PulledImage> {

@@ -175,6 +175,12 @@ export interface Runtime extends AsyncDisposable {
    */
   resolveImage(ref: string, options?: ResolveOptions): Promise<ResolvedImage>;
   /**
+   * Asks a registry, and no mirror of it, whether it accepts a login; false where it asks for none.
+   *
+   * @throws RuntimeError `RUNTIME_REGISTRY_UNAUTHORIZED` where it refuses the login
+   */
+  checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean>;
+  /**
    * Pulls an image for this machine's platform. A local image is used: without a request where `ref` has its digest,
    * whatever name it was pulled by, else where the registry fails in any way. An aborted pull leaves nothing running.
    */

@@ -74,7 +74,7 @@ export class Run extends WarrenCommand {
   async #attend(client: ApiClient, service: string, name: string, interrupted: AbortSignal): Promise<number> {
     let output: Promise<void> | undefined;
     const show = (task: Task): void => {
-      const flags = { follow: true, timestamps: false, "no-names": true };
+      const flags = { follow: true, timestamps: false, "no-names": true, previous: false, all: false };
       output ??= followLogs(client, task.meta?.id ?? "", flags, interrupted);
       // Awaited with the task's end, or not at all where the way to the manager breaks.
       output.catch(() => undefined);

@@ -94,7 +94,7 @@ export class ServiceTasks extends WarrenCommand {
 }
 
 export class ServiceLogs extends WarrenCommand {
-  static override summary = "Print the logs of a service's tasks.";
+  static override summary = "Print the logs of a service's current tasks, or of one task.";
   static override args = serviceArg;
   static override flags = logFlags;
 

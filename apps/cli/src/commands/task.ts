@@ -13,7 +13,10 @@ import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "../hostnames.ts";
 
 const taskArg = {
-  task: Args.string({ required: true, description: "SERVICE.SLOT such as web.1, id or unique beginning of an id" }),
+  task: Args.string({
+    required: true,
+    description: "Task as SERVICE.SLOT (web.1 is the first of service web), or its id",
+  }),
 };
 
 export class TaskList extends WarrenCommand {
@@ -85,7 +88,7 @@ export class TaskLogs extends WarrenCommand {
 export class TaskExec extends WarrenCommand {
   static override summary = "Run a command in a task's container; exit with its exit code.";
   static override usage = "task exec [-it] [FLAGS] TASK|SERVICE COMMAND…";
-  static override description = "Of a service, a task that runs is taken, and its name is said.";
+  static override description = "Given a service, it takes one of its running tasks and says which.";
   static override examples = ["<%= config.bin %> task exec -it web.1 sh", "<%= config.bin %> exec web ls -l /"];
   static override strict = false;
   static override args = taskArg;
@@ -96,7 +99,7 @@ export class TaskExec extends WarrenCommand {
       char: "e",
       multiple: true,
       multipleNonGreedy: true,
-      description: "Environment variable; NAME alone passes on the value from here",
+      description: "Environment variable; NAME alone takes its value from this shell",
       helpValue: "NAME=VALUE",
     }),
     user: Flags.string({

@@ -2,7 +2,7 @@
 import { assert } from "@warren/std";
 import { until, type ContractCase } from "@warren/std/testing";
 import { ApiError, type ApiCode } from "../errors.ts";
-import { RelayImage, RelayLogs, RelayStats } from "../generated/warren/v1/dispatcher.ts";
+import { RegistryLogin, RelayImage, RelayLogs, RelayStats } from "../generated/warren/v1/dispatcher.ts";
 import { NodeImage } from "../generated/warren/v1/image.ts";
 import {
   ExecOpen,
@@ -79,6 +79,7 @@ function waiting(): { readonly node: RelayedNode; readonly signals: AbortSignal[
       },
       stats: (_request, signal) => begun(signal),
       image: (_request, signal) => begun(signal),
+      login: (_request, signal) => begun(signal),
       volumes: begun,
       deleteVolume: (_name, signal) => begun(signal),
       images: begun,
@@ -95,6 +96,7 @@ function calls(relay: Relay, nodeId: string, signal: AbortSignal): readonly (rea
     ["portForward", Array.fromAsync(relay.portForward(nodeId, portOpen, silence, signal))],
     ["stats", relay.stats(nodeId, RelayStats.create({ taskIds: ["t1"] }), signal)],
     ["image", relay.image(nodeId, RelayImage.create({ image: "nginx" }), signal)],
+    ["login", relay.login(nodeId, RegistryLogin.create({ registry: "r.example" }), signal)],
     ["volumes", relay.volumes(nodeId, signal)],
     ["deleteVolume", relay.deleteVolume(nodeId, "data", signal)],
     ["images", relay.images(nodeId, signal)],
@@ -119,6 +121,7 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
         async image({ image }) {
           return { digest: `sha256:of ${image}`, localReason: "" };
         },
+        login: async ({ registry }) => registry === "open.example",
         volumes: async () => held.map((name) => Volume.fromPartial({ name })),
         async deleteVolume(name) {
           held.splice(held.indexOf(name), 1);
@@ -143,6 +146,11 @@ export const relayContract: readonly ContractCase<RelayUnderTest>[] = [
       assert(stats.map(({ taskId }) => taskId).join() === "t7", "measurements are one answer");
       const { digest } = await relay.image(nodeId, RelayImage.create({ image: "nginx:1" }), never);
       assert(digest === "sha256:of nginx:1", "so is an image's digest");
+      for (const [registry, accepts] of [
+        ["open.example", true],
+        ["other.example", false],
+      ] as const)
+        assert((await relay.login(nodeId, RegistryLogin.create({ registry }), never)) === accepts, "so is a login");
       assert((await relay.volumes(nodeId, never)).map(({ name }) => name).join() === "data,more", "so are volumes");
       await relay.deleteVolume(nodeId, "data", never);
       assert((await relay.volumes(nodeId, never)).map(({ name }) => name).join() === "more", "one was deleted");

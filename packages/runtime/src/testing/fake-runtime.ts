@@ -15,6 +15,8 @@ import type {
   LogLine,
   LogOptions,
   PullOptions,
+  PullProgress,
+  RegistryAuth,
   ResolveOptions,
   Runtime,
   RuntimeInfo,
@@ -70,6 +72,8 @@ export class FakeRuntime implements Runtime {
       this.machine.images.set(full, present);
       return { ...present, source: { kind: "local" } };
     }
+    const report = (progress: PullProgress): void => options.onProgress?.(progress);
+    this.machine.pulling.add(report);
     try {
       await this.#enter("pull", full, options.signal);
       const image = { ...this.#published(full, options).image, ref: full };
@@ -81,7 +85,20 @@ export class FakeRuntime implements Runtime {
       if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
       this.machine.images.set(full, { ref: full, digest: here.digest });
       return { ref: full, digest: here.digest, source: { kind: "local", because: error } };
+    } finally {
+      this.machine.pulling.delete(report);
     }
+  }
+
+  /** As the images of the registry have it. */
+  async checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
+    const { registry: name } = parseReference(`${registry}/any`);
+    await this.#enter("checkLogin", name, signal);
+    const logins = this.machine.logins(name);
+    const isKnown = logins.some(({ username, password }) => username === auth.username && password === auth.password);
+    if (logins.length > 0 && !isKnown)
+      throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} refuses the login`);
+    return logins.length > 0;
   }
 
   /** The local image of the name, or of its digest under any name. */

@@ -3,6 +3,7 @@ import { assert, systemBootClock } from "@warren/std";
 import { until, type ContractCase } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
+import { parseReference } from "../reference.ts";
 import type {
   Connection,
   ContainerEvent,
@@ -543,6 +544,16 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       await runtime.removeUnusedImages(new Set([subject.image]));
     },
   ),
+  caseOf("a login is checked at its registry, and what is no registry is refused", async ({ runtime, subject }) => {
+    const auth = { username: "me", password: "secret" };
+    const { registry } = parseReference(subject.image);
+    assert(!(await runtime.checkLogin(registry, auth)), "one that gives to everybody asks for none");
+    const wrong = await runtime.checkLogin("not a registry", auth).catch((error: unknown) => error);
+    assert(RuntimeError.is(wrong, "RUNTIME_REFERENCE_INVALID"), "a name that can't be a registry's has its code");
+    const given = AbortSignal.abort(new Error("given up"));
+    const aborted = await runtime.checkLogin(registry, auth, given).catch((error: unknown) => error);
+    assert((aborted as Error).message === "given up", "one that is given up rejects with the reason");
+  }),
   caseOf("unused images are removed; used and kept ones stay", async (rig) => {
     const { runtime, subject } = rig;
     await runtime.pull(subject.otherImage);
