@@ -1,11 +1,21 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { NetlinkError, toNetlinkError } from "./errors.ts";
-import type { Change, Datagram, Netlink, RulesChange, Watch } from "./types.ts";
+import type { Change, Datagram, Netlink, NetworkChange, RulesChange, Watch } from "./types.ts";
+
+/** The change that failed of several; its reason is that of an error of the addon. */
+interface FailedChange {
+  readonly at: number;
+  readonly reason: string;
+}
 
 type Native = {
-  [Name in Exclude<keyof Netlink, "watch" | "watchRules" | "writeSysctls" | "exchange">]: Netlink[Name];
+  [Name in Exclude<
+    keyof Netlink,
+    "netns" | "changeAll" | "watch" | "watchRules" | "writeSysctls" | "exchange"
+  >]: Netlink[Name];
 } & {
+  changeAll(changes: readonly NetworkChange[]): Promise<FailedChange | null>;
   exchange(datagram: Omit<Datagram, "payload"> & { readonly payload: number[] }): Promise<boolean>;
   writeSysctls(values: { name: string; value: string }[]): Promise<void>;
   watch(groups: readonly string[], listener: (change: never) => void): { close(): void };
@@ -14,6 +24,7 @@ type Native = {
 interface Addon {
   readonly Handle: new (netns?: string) => Native;
   createNetns(path: string): Promise<void>;
+  changeNetns(path: string, changes: readonly NetworkChange[]): Promise<FailedChange | null>;
   deleteNetns(path: string): Promise<void>;
   isNetns(path: string): Promise<boolean>;
   listNetns(folder: string): Promise<string[]>;
@@ -47,6 +58,25 @@ async function translated<T>(doing: string, call: () => Promise<T>): Promise<T> 
   }
 }
 
+async function changed(
+  where: string,
+  changes: readonly NetworkChange[],
+  call: () => Promise<FailedChange | null>,
+): Promise<void> {
+  if (changes.length === 0) return;
+  const failed = await translated(`change the network of ${where}`, call);
+  const change = failed === null ? undefined : changes[failed.at];
+  if (failed !== null && change !== undefined) throw toNetlinkError(changeText(change), new Error(failed.reason));
+}
+
+/** What the change does, for an error. */
+function changeText(change: NetworkChange): string {
+  if ("veth" in change) return `create veth ${change.veth.name}`;
+  if ("route" in change) return `set the route to ${change.route.destination}`;
+  if ("sysctl" in change) return `write ${change.sysctl}`;
+  return "address" in change ? `add ${change.address} to ${change.link}` : `change link ${change.link}`;
+}
+
 /**
  * The network of the namespace at `netns`, or of this process. It holds one socket, which is closed when it is garbage
  * collected.
@@ -78,7 +108,14 @@ export function openNetlink(netns?: string): Netlink {
     last = next.catch(() => undefined);
     return next;
   };
+  const where = netns ?? "/proc/self/ns/net";
   return {
+    netns: where,
+    changeAll(changes) {
+      const next = last.then(() => changed(where, changes, () => native.changeAll(changes)));
+      last = next.catch(() => undefined);
+      return next;
+    },
     links: () => queued("list links", () => native.links()),
     link: (name) => queued(`look for link ${name}`, async () => (await native.link(name)) ?? undefined),
     createVeth: (spec) => queued(`create veth ${spec.name}`, () => native.createVeth(spec)),
@@ -109,6 +146,15 @@ export function openNetlink(netns?: string): Netlink {
 /** Creates a namespace that lives as long as the mount at `path`, whose folder must exist. `EEXIST` if there is one. */
 export function createNetns(path: string): Promise<void> {
   return translated(`create namespace ${path}`, () => addon().createNetns(path));
+}
+
+/**
+ * As `Netlink.changeAll`, of the namespace at `path`, which nothing else is asked of: it holds no socket afterwards.
+ *
+ * @throws NetlinkError `ENOENT` (no such namespace), `EPERM`, and those of the changes
+ */
+export function changeNetns(path: string, changes: readonly NetworkChange[]): Promise<void> {
+  return changed(path, changes, () => addon().changeNetns(path, changes));
 }
 
 /** Unmounts and removes `path`; the namespace ends with its last process. No error if nothing is there. */

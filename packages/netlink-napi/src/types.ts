@@ -65,6 +65,17 @@ export interface RouteSpec {
   readonly kind?: RouteKind;
 }
 
+/** One change of several that are made in one call. */
+export type NetworkChange =
+  | { readonly veth: VethSpec }
+  | { readonly link: string; readonly change: LinkChange }
+  /** Adds the address to the link, as `addAddress` does. */
+  | { readonly link: string; readonly address: string }
+  /** As `putRoute`. */
+  | { readonly route: RouteSpec }
+  /** Writes the value if it differs from the present one. With `ifPresent`, not where the kernel has no such sysctl. */
+  | { readonly sysctl: string; readonly value: string; readonly ifPresent?: boolean };
+
 /** Which tracked IPv4 flows to end: those that meet every condition that is set. */
 export interface FlowFilter {
   /** IP protocol number: 17 is UDP. */
@@ -126,6 +137,13 @@ export interface Datagram {
 
 /** The network of one namespace. All methods reject with `NetlinkError`. */
 export interface Netlink {
+  /** Path of its namespace: `/proc/self/ns/net` for this process's own. */
+  readonly netns: string;
+  /**
+   * Makes changes in order, in one call instead of one each. The first that fails ends it and is named in the error;
+   * those before it stay.
+   */
+  changeAll(changes: readonly NetworkChange[]): Promise<void>;
   links(): Promise<Link[]>;
   link(name: string): Promise<Link | undefined>;
   createVeth(spec: VethSpec): Promise<void>;

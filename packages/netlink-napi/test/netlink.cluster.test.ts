@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   NetlinkError,
+  changeNetns,
   createNetns,
   deleteNetns,
   isNetns,
@@ -51,6 +52,35 @@ describe("links", () => {
     await expect(host.netlink.addAddress("a", "10.0.0.300/8")).rejects.toMatchObject({ code: "EINVAL" });
     expect(() => openNetlink("/nowhere")).toThrow(expect.objectContaining({ code: "ENOENT" }));
   });
+});
+
+test("several changes are made in one call, in order, up to the first that fails, which the error names", async () => {
+  const { netlink } = host;
+  const other = await lab.host("other");
+  await changeNetns(other.path, [
+    { sysctl: "net/ipv4/conf/default/accept_redirects", value: "0" },
+    { veth: { name: "eth0", peerName: "near", peerNetns: netlink.netns, mtu: 1_420 } },
+    { link: "eth0", address: "10.1.0.2/32" },
+    { link: "eth0", change: { up: true } },
+    { route: { destination: "169.254.1.1", link: "eth0" } },
+  ]);
+  const [near, far] = [await netlink.link("near"), await other.netlink.link("eth0")];
+  expect(far).toMatchObject({ mtu: 1_420, up: true, peerIndex: near!.index });
+  expect(await other.netlink.readSysctl("net/ipv4/conf/eth0/accept_redirects")).toBe("0");
+  expect(await other.netlink.routes()).toMatchObject([{ destination: "169.254.1.1/32", linkIndex: far!.index }]);
+  const failed = netlink.changeAll([
+    { sysctl: "net/ipv4/conf/near/no_such", value: "1", ifPresent: true },
+    { link: "near", address: "10.1.0.1/32" },
+    { link: "none", change: { up: true } },
+    { link: "near", change: { alias: "never" } },
+  ]);
+  await expect(failed).rejects.toMatchObject({ code: "ENODEV", message: expect.stringContaining("change link none") });
+  expect((await netlink.addresses()).map(({ address }) => address)).toContain("10.1.0.1/32");
+  expect((await netlink.link("near"))?.alias).toBeUndefined();
+  await expect(netlink.changeAll([{ sysctl: "net/ipv4/conf/near/no_such", value: "1" }])).rejects.toMatchObject({
+    code: "ENOENT",
+  });
+  await expect(changeNetns("/nowhere", [{ link: "lo", change: { up: true } }])).rejects.toMatchObject({ code: "ENOENT" });
 });
 
 test("addresses and routes, once set, are listed, set again without harm, and removed", async () => {
