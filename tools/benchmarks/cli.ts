@@ -32,7 +32,11 @@ const commands: Readonly<Record<string, readonly string[]>> = {
 async function processorMs(args: readonly string[]): Promise<number> {
   const words = ["-c", 'TIMEFORMAT="%U %S"; time "$@" 2>&1 >/dev/null', "bash", process.execPath, ...args];
   const { stderr } = await run("bash", words, { env: machine.env });
-  return stderr.trim().split(" ").map(Number).reduce((sum, seconds) => sum + seconds * 1_000, 0);
+  return stderr
+    .trim()
+    .split(" ")
+    .map(Number)
+    .reduce((sum, seconds) => sum + seconds * 1_000, 0);
 }
 
 const took = new Map<string, number[]>();

@@ -64,7 +64,9 @@ function bringBenchmarks(tree: string): string {
   rmSync(to, { recursive: true, force: true });
   cpSync(from, to, { recursive: true });
   for (const file of readdirSync(from).filter((name) => name.endsWith(".ts"))) {
-    for (const [, path = ""] of readFileSync(join(from, file), "utf8").matchAll(/from "\.\.\/\.\.\/(apps\/.+\/test\/.+)"/g)) {
+    for (const [, path = ""] of readFileSync(join(from, file), "utf8").matchAll(
+      /from "\.\.\/\.\.\/(apps\/.+\/test\/.+)"/g,
+    )) {
       if (!existsSync(join(tree, path))) copyFileSync(join(root, path), join(tree, path));
     }
   }

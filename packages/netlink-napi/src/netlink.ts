@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { NetlinkError, toNetlinkError } from "./errors.ts";
-import type { Change, Datagram, Netlink, NetworkChange, RulesChange, Watch } from "./types.ts";
+import type { Change, Datagram, FlowFilter, Netlink, NetworkChange, RulesChange, Watch } from "./types.ts";
 
 /** The change that failed of several; its reason is that of an error of the addon. */
 interface FailedChange {
@@ -10,12 +10,16 @@ interface FailedChange {
 }
 
 type Native = {
-  [Name in Exclude<
-    keyof Netlink,
-    "netns" | "changeAll" | "watch" | "watchRules" | "writeSysctls" | "exchange"
-  >]: Netlink[Name];
+  [
+    Name in Exclude<
+      keyof Netlink,
+      "netns" | "changeAll" | "deleteFlows" | "watch" | "watchRules" | "writeSysctls" | "exchange"
+    >
+  ]: Netlink[Name];
 } & {
   changeAll(changes: readonly NetworkChange[]): Promise<FailedChange | null>;
+  /** Of each group of filters, how many flows it ended. */
+  deleteFlows(groups: readonly (readonly FlowFilter[])[]): Promise<number[]>;
   exchange(datagram: Omit<Datagram, "payload"> & { readonly payload: number[] }): Promise<boolean>;
   writeSysctls(values: { name: string; value: string }[]): Promise<void>;
   watch(groups: readonly string[], listener: (change: never) => void): { close(): void };
@@ -108,6 +112,22 @@ export function openNetlink(netns?: string): Netlink {
     last = next.catch(() => undefined);
     return next;
   };
+  let round: Promise<unknown> = Promise.resolve();
+  /** The round through the kernel's flows that has not begun. */
+  let nextRound: { readonly groups: (readonly FlowFilter[])[]; readonly counts: Promise<number[]> } | undefined;
+  const joinRound = async (filters: readonly FlowFilter[]): Promise<number> => {
+    if (nextRound === undefined) {
+      const groups: (readonly FlowFilter[])[] = [];
+      const counts = round.then(() => {
+        nextRound = undefined;
+        return native.deleteFlows(groups);
+      });
+      round = counts.catch(() => undefined);
+      nextRound = { groups, counts };
+    }
+    const at = nextRound.groups.push(filters) - 1;
+    return (await nextRound.counts)[at] ?? 0;
+  };
   const where = netns ?? "/proc/self/ns/net";
   return {
     netns: where,
@@ -132,7 +152,7 @@ export function openNetlink(netns?: string): Netlink {
       translated(`write ${Object.keys(values).join(", ")}`, () =>
         native.writeSysctls(Object.entries(values).map(([name, value]) => ({ name, value }))),
       ),
-    deleteFlows: (filters) => translated("end flows", () => native.deleteFlows(filters)),
+    deleteFlows: (filters) => translated("end flows", () => joinRound(filters)),
     exchange: (datagram) =>
       translated(`send to ${datagram.address} port ${datagram.port}`, () =>
         native.exchange({ ...datagram, payload: [...datagram.payload] }),

@@ -95,6 +95,9 @@ export interface FlowFilter {
   readonly answeredOutside?: string;
   /** Except flows that are answered by one of these addresses. */
   readonly exceptAnsweredBy?: readonly string[];
+  /** Only flows with an end (see `end`) within this subnet that is none of `exceptEnds`. */
+  readonly endWithin?: string;
+  readonly exceptEnds?: readonly string[];
 }
 
 /** A change, after it happened. After `lost` some notifications were missed: read everything again. */
@@ -164,7 +167,10 @@ export interface Netlink {
   readSysctl(name: string): Promise<string>;
   /** Writes, in order, each value that differs from the present one. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
-  /** Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. */
+  /**
+   * Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. The
+   * kernel takes milliseconds to go through its table, so calls that come meanwhile share the next round, and its error.
+   */
   deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
   /**
    * Sends a datagram, every 200 ms until it is answered; whether it was, in time. Rejects with what it was refused by:

@@ -80,7 +80,9 @@ test("several changes are made in one call, in order, up to the first that fails
   await expect(netlink.changeAll([{ sysctl: "net/ipv4/conf/near/no_such", value: "1" }])).rejects.toMatchObject({
     code: "ENOENT",
   });
-  await expect(changeNetns("/nowhere", [{ link: "lo", change: { up: true } }])).rejects.toMatchObject({ code: "ENOENT" });
+  await expect(changeNetns("/nowhere", [{ link: "lo", change: { up: true } }])).rejects.toMatchObject({
+    code: "ENOENT",
+  });
 });
 
 test("addresses and routes, once set, are listed, set again without harm, and removed", async () => {
@@ -211,9 +213,19 @@ chain nat { type nat hook output priority -100; ip daddr 10.9.0.1 udp dport 5000
   expect(await host.send("10.3.0.2", 5_000, 7_000)).toMatchObject({ name: "other" });
   expect(await host.send("10.9.0.1", 5_000, 7_002)).toMatchObject({ name: "other" });
   expect(await other.send("10.3.0.1", 6_000, 7_001)).toMatchObject({ name: "host" });
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.9" }])).toBe(0);
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(3);
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(0);
+  const { netlink } = host;
+  const ends = ["10.3.0.1", "10.3.0.2"];
+  expect(
+    await netlink.deleteFlows([{ endWithin: "10.3.0.0/24", exceptEnds: ends }, { endWithin: "10.4.0.0/16" }]),
+  ).toBe(0);
+  // Calls at once share a round, and each has its own count.
+  const atOnce = [
+    { end: "10.3.0.9" },
+    { endWithin: "10.3.0.0/24", exceptEnds: ["10.3.0.1"] },
+    { destination: "10.3.0.1" },
+  ];
+  expect(await Promise.all(atOnce.map((filter) => netlink.deleteFlows([filter])))).toEqual([0, 3, 1]);
+  expect(await netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(0);
 });
 
 test("200 requests at once each get their own answer", async () => {

@@ -180,12 +180,12 @@ impl Handle {
     }
 
     #[napi]
-    pub fn delete_flows(&self, filters: Vec<FlowFilter>) -> AsyncTask<Job<u32>> {
+    pub fn delete_flows(&self, groups: Vec<Vec<FlowFilter>>) -> AsyncTask<Job<Vec<u32>>> {
         let (socket, netns) = (self.socket.clone(), self.netns.clone());
         job(move || {
-            let by_local = filters.iter().any(|filter| filter.to_local == Some(true));
+            let by_local = groups.iter().flatten().any(|filter| filter.to_local == Some(true));
             let local = if by_local { objects::local_addresses(&socket)? } else { Vec::new() };
-            netfilter::delete_flows(netns.as_deref(), &filters, local)
+            netfilter::delete_flows(netns.as_deref(), &groups, local)
         })
     }
 
