@@ -119,7 +119,7 @@ class Worker {
   async open(): Promise<AssignmentsMessage> {
     const { nodeId } = this;
     const description = NodeDescription.create({ hostname: nodeId, level: 1, minLevel: 1 });
-    const request = { nodeId, description, obeyed: undefined };
+    const request = { nodeId, description, lastApplied: undefined };
     const session = dispatcher.handlers.session(request, contextOf(nodeId))[Symbol.asyncIterator]();
     this.sessionId = ((await session.next()) as IteratorYieldResult<{ sessionId: string }>).value.sessionId;
     return this.assignments();

@@ -130,7 +130,7 @@ for (let n = 0; n < nodes; n += 1) {
   const identity = { name: nodeId, nodeId, roles: ["worker" as const] };
   const context = { signal: stop.signal, identity, path: "" };
   const description = NodeDescription.create({ hostname: `host-${n}`, level: 1, minLevel: 1 });
-  const request = { nodeId, description, obeyed: undefined };
+  const request = { nodeId, description, lastApplied: undefined };
   const session = dispatcher.handlers.session(request, context)[Symbol.asyncIterator]();
   const { sessionId } = ((await session.next()) as IteratorYieldResult<{ sessionId: string }>).value;
   const held = { nodeId, sessionId, held: Buffer.alloc(0) };

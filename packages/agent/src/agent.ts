@@ -51,13 +51,13 @@ export interface AgentDependencies {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics?: Metrics;
-  /** What other parts of the worker have noticed, for managers. @default nothing */
+  /** Conditions that other parts of the worker report to managers. @default none */
   readonly conditions?: NodeConditions;
   /** @default `nodeProbes` */
   readonly probes?: ProbeTransport;
 }
 
-/** A task of this node, as it is now: a run of one of its leases. */
+/** A task of this node: a run of one of its leases. */
 export interface TaskView {
   readonly id: string;
   readonly serviceName: string;
@@ -66,9 +66,9 @@ export interface TaskView {
 }
 
 /**
- * Starts the worker's side of a node: takes up what an earlier process left, keeps the leases that it has alive, and
- * keeps a session with a manager. Resolves when the record is read; what the record says goes on from there, with a
- * manager or without, and waits for a runtime that is away.
+ * Starts the worker's side of a node: adopts what an earlier process left, runs the node's leases, and keeps a session
+ * with a manager. Resolves when the record is read. The recorded leases then go on with or without a manager, once the
+ * runtime answers.
  *
  * `signal` is as `close()`.
  *
@@ -88,7 +88,7 @@ export async function startAgent(
   return new Agent(dependencies, resolved, record, node, signal);
 }
 
-/** The node's id, of which identity and record each keep a copy; undefined on a machine that was never a node. */
+/** The node's id, which the identity file and the record each hold; undefined on a machine that was never a node. */
 function identify({ nodeId, lost }: AgentState, record: LocalRecord): string | undefined {
   const recorded = record.node?.id;
   if (nodeId !== undefined && recorded !== undefined && nodeId !== recorded)
@@ -105,7 +105,7 @@ function identify({ nodeId, lost }: AgentState, record: LocalRecord): string | u
   return id;
 }
 
-/** The worker's side of a node. Tasks outlive it: to close it stops none. */
+/** The worker's side of a node. Tasks outlive it: `close()` stops none. */
 export class Agent implements AsyncDisposable {
   readonly nodeId: string;
   readonly #state: AgentState;
@@ -119,7 +119,7 @@ export class Agent implements AsyncDisposable {
   readonly #work: TaskGroup;
   readonly #leases: Leases;
   readonly #kept: KeptRuns;
-  /** An id that is not on disk could be another one after a crash: no session begins before. */
+  /** Resolves when the node's id is on disk; no session begins before, as a crash would make another id. */
   readonly #identified = Promise.withResolvers<void>();
   #node: NodeRecord;
   #adopted = false;
@@ -207,13 +207,13 @@ export class Agent implements AsyncDisposable {
         nodeId: node.id,
         reporter,
         reportAll: () => this.#leases.reportAll(),
-        obeyed: () => record.obeyed,
+        lastApplied: () => record.lastApplied,
         held: () => assigned.held(),
         describe: (ending) => this.#describe(ending),
-        described: this.#conditions.changes,
+        descriptionChanges: this.#conditions.changes,
         onNode: (message) => this.#takeNode(message),
-        onAssignments: (message) => this.#leases.obey(message),
-        onRemoved: (point) => this.#leases.obeyRemoval(point),
+        onAssignments: (message) => this.#leases.apply(message),
+        onRemoved: (point) => this.#leases.applyRemoval(point),
         onRelay: (request, sessionId, ending) => relays.serve(request, sessionId, ending),
       },
       options.managerTimeoutMs,
@@ -230,7 +230,7 @@ export class Agent implements AsyncDisposable {
     return this.#loop.connected;
   }
 
-  /** Whether what an earlier process left is taken up. */
+  /** Whether everything that an earlier process left is adopted. */
   get adopted(): boolean {
     return this.#adopted;
   }
@@ -263,7 +263,7 @@ export class Agent implements AsyncDisposable {
     });
     this.#work.run("identity", (ending) => this.#keepIdentity(ending));
     const settings = this.#node.network;
-    // Where the record has lost something, only the containers know of their interfaces.
+    // Of a damaged record, interfaces are only known once the containers are listed.
     if (this.#record.incomplete) await containers.listed(signal);
     else if (settings !== undefined) this.#openNetwork(settings);
     await this.#adopt(signal);
@@ -273,14 +273,14 @@ export class Agent implements AsyncDisposable {
   }
 
   async #keepIdentity(signal: AbortSignal): Promise<void> {
-    // The record first: it may say more than the identity does, never less.
+    // The record first: its count of openings must never be behind the identity's.
     await this.#record.durable(signal);
     const keep = (): Promise<void> => this.#state.identify(this.nodeId, this.#record.opened);
     await persistently(this.#env, "keeping the node's id", signal, keep, () => true);
     this.#identified.resolve();
   }
 
-  /** What was in use goes on being so, in the first rules that are applied too. */
+  /** Puts the leases that were in use into the balancer's first rules. */
   #preload(): void {
     for (const { status, local } of this.#record.runs.values()) {
       const lease = this.#record.leases.get(local.lease)?.local;
@@ -295,7 +295,7 @@ export class Agent implements AsyncDisposable {
     this.#work.run("network", (ending) => this.#env.network.open(settings, expected, ending));
   }
 
-  /** Takes up what an earlier process left: containers of leases go on, and pieces of others go. */
+  /** Adopts what an earlier process left: containers of leases go on, and all others are removed. */
   async #adopt(signal: AbortSignal): Promise<void> {
     const { containers, images, log } = this.#env;
     await containers.listed(signal);
@@ -304,7 +304,7 @@ export class Agent implements AsyncDisposable {
     const collect = (): Promise<readonly string[]> => this.#runtime.collectOrphans(keep);
     const orphans = await persistently(this.#env, "removing orphans", signal, collect, () => true);
     for (const id of orphans) containers.forget(id);
-    // A piece of a container that is in the record may have gone too: what is left is looked at again.
+    // Incomplete containers of recorded runs may be removed too, so the list is read again.
     await persistently(
       this.#env,
       "listing containers",
@@ -316,13 +316,13 @@ export class Agent implements AsyncDisposable {
     this.#adopted = true;
     images.released(signal);
     this.#kept.collect(signal);
-    log.info("took up what was there", { leases: this.#record.leases.size, orphans: orphans.length });
+    log.info("adopted what an earlier worker left", { leases: this.#record.leases.size, orphans: orphans.length });
   }
 
   #control(controller: Parameters<ConstructorParameters<typeof Leases>[1]>[0]): void {
     this.#work.run(`lease ${controller.key}`, async (ending) => {
       this.#metrics.leases.set(this.#leases.size);
-      // A fault of ours in one lease ends neither the worker nor the lease: it is taken up as after a restart.
+      // A bug that one lease runs into ends neither worker nor lease: its controller starts again, as after a restart.
       await persistently(
         this.#env,
         `lease ${controller.key}`,
@@ -342,7 +342,7 @@ export class Agent implements AsyncDisposable {
     this.#record.writeLevel(message.level === 0 ? level : message.level);
     const nodeSubnet = node?.subnet ?? "";
     const known = this.#node.network;
-    // A node that just joined has no subnet before the managers have found it one.
+    // A node that just joined has no subnet until the managers allocate one.
     const network = nodeSubnet === "" ? known : { nodeSubnet, taskPool, vipPool };
     const same =
       known?.nodeSubnet === network?.nodeSubnet &&

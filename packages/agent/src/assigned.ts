@@ -1,6 +1,6 @@
 /**
- * What this node is assigned: objects by kind and key, kept as the bytes that came, so that kinds and fields of a later
- * level survive, and decoded for use here.
+ * The objects that are assigned to this node, by kind and key. They are decoded for use here, and their bytes are kept
+ * as received, so that kinds and fields of a later level survive.
  */
 import type { AssignmentKind } from "@warren/api";
 import { assignmentDigest, decodeAssigned, kindName, type AssignedKind, type AssignedObjects } from "@warren/api/model";
@@ -22,7 +22,7 @@ export class Assigned {
     endpoint: new Map(),
     backend: new Map(),
   };
-  /** By digest, in hex: what a session resumes by. */
+  /** By digest, in hex, for the resumption of a session. */
   readonly #byDigest = new Map<string, { readonly kind: AssignmentKind; readonly key: string }>();
   readonly #digests = new Map<string, string>();
 
@@ -60,7 +60,7 @@ export class Assigned {
     if (name !== undefined) this.#decoded[name].delete(key);
   }
 
-  /** Digests of all that is held, in ascending order, one after the other. */
+  /** Digests of all objects, in ascending order. */
   held(): Buffer {
     return Buffer.from([...this.#byDigest.keys()].toSorted().join(""), "hex");
   }

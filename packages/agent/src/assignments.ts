@@ -1,26 +1,26 @@
 import { AssignmentsMessage_Type, type AssignmentKind, type AssignmentsMessage } from "@warren/api";
 import { assignmentDigestBytes } from "@warren/api/model";
 
-/** What a message changed. */
+/** The changes of a message. */
 export interface AssignmentDelta {
-  /** The message tells of all there is: what is held and not named by it stays assigned. */
+  /** The message covers all assignments: a held object that it does not name stays assigned. */
   readonly complete: boolean;
   readonly changes: readonly {
     readonly kind: AssignmentKind;
     readonly key: string;
-    /** Undefined: it is no longer assigned. */
+    /** Undefined: the object is no longer assigned. */
     readonly bytes: Uint8Array | undefined;
   }[];
 }
 
-/** Follows the chain of one stream of assignments. Pure. */
+/** Checks the chain of one stream of assignments. Pure. */
 export class AssignmentChain {
   #position: string | undefined;
 
   /**
-   * What `message` changes. Undefined if it does not follow on the one before: the stream is to be opened again.
+   * The changes of `message`. Undefined if it does not follow its predecessor: the stream must be opened again.
    *
-   * @param find the held object of a digest
+   * @param find the held object with a digest
    */
   follow(
     message: AssignmentsMessage,
@@ -34,7 +34,7 @@ export class AssignmentChain {
       complete,
       changes: [
         ...message.changes.map(({ kind, key, object }) => ({ kind, key, bytes: object })),
-        // One that came anew in the same message was not dropped by it: its digest is another.
+        // A dropped digest whose object the same message replaces is no removal.
         ...dropped
           .filter((each) => each !== undefined)
           .filter(({ kind, key }) => !message.changes.some((change) => change.kind === kind && change.key === key))

@@ -1,13 +1,13 @@
 import type { NodeCondition } from "@warren/api";
 import { Changes, type Clock, type Logger } from "@warren/std";
 
-/** Something that is not as it should be on this node, as `NodeCondition` has it. */
+/** A fault of this node: see `NodeCondition` in `proto/`. */
 export interface Condition {
   readonly code: string;
-  /** Which of its code. @default there is one */
+  /** Distinguishes conditions of one code. @default "" */
   readonly subject?: string;
   readonly message: string;
-  /** A command, where one mends it. */
+  /** What the operator should do; a command where there is one. */
   readonly remedy: string;
   /** Services that it concerns. @default none */
   readonly serviceIds?: readonly string[];
@@ -15,14 +15,14 @@ export interface Condition {
   readonly everyTask?: boolean;
 }
 
-/** Conditions that a manager takes of one node, and the most that it takes of each of their parts. */
+/** The manager's limits: conditions of a node, characters of a text, services of a condition. */
 const most = 64;
 const mostCharacters = 1_000;
 const mostServices = 64;
 
 /**
- * What is not as it should be on this node, by the part of the worker that noticed it. Managers hear of each change, and
- * of all of it at the start of a session.
+ * The conditions of this node, by the part of the worker that reports them. They are sent to managers at the start of a
+ * session and after each change.
  */
 export class NodeConditions {
   readonly changes: Changes = new Changes();
@@ -35,7 +35,7 @@ export class NodeConditions {
     this.#log = log;
   }
 
-  /** All that `source` has noticed and that holds now. One that held before keeps the time since when it has. */
+  /** Replaces all conditions of `source`. One that was there before keeps its `since`. */
   set(source: string, conditions: readonly Condition[]): void {
     const before = new Map((this.#bySource.get(source) ?? []).map((each) => [keyOf(each), each]));
     const now = new Date(this.#clock.now());
@@ -52,7 +52,7 @@ export class NodeConditions {
     this.changes.notify();
   }
 
-  /** As many as a manager takes. */
+  /** All conditions, up to the manager's limit. */
   all(): NodeCondition[] {
     return [...this.#bySource.values()].flat().slice(0, most);
   }

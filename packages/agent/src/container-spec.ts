@@ -19,8 +19,8 @@ export interface SpecContext {
 }
 
 /**
- * A run as the runtime is to make it. Every field of the spec arrives, is the agent's own (`stop_grace_ms`,
- * `health_check`), or is refused. What a container can't have is refused by the runtime, by the same names of fields.
+ * The runtime's spec of a run. Every field of the task's spec is passed on, is handled by the agent (`stop_grace_ms`,
+ * `health_check`), or is refused. The runtime refuses values that a container can't have, by the same names of fields.
  *
  * @throws AgentError `AGENT_SPEC_INVALID`
  */
@@ -56,11 +56,11 @@ export function runtimeSpec(task: TaskSpec | undefined, context: SpecContext): R
     logRotation,
     ...rest
   } = spec;
-  // A field that proto/ gains does not compile until it is dealt with here.
+  // A new field in proto/ does not compile until it is handled here.
   rest satisfies Record<string, never>;
   for (const key of Object.keys(labels))
     if (key.startsWith(labelPrefix))
-      throw specInvalid(`container.labels["${key}"]`, `names in ${labelPrefix} are ours`);
+      throw specInvalid(`container.labels["${key}"]`, `names that begin with ${labelPrefix} are reserved`);
   if (healthCheck !== undefined && healthCheck.probe === undefined)
     throw specInvalid("container.health_check", "has no probe: give http, tcp or exec");
   return {

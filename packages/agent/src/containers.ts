@@ -2,7 +2,7 @@ import type { ContainerEvent, ContainerStatus, ExitStatus, Runtime } from "@warr
 import { Backoff, Changes, delay, type Clock, type Logger, type Random } from "@warren/std";
 import { isUnavailable } from "./waiting.ts";
 
-/** A container has ended; `exit` is undefined where nobody knows how. */
+/** The end of a container; `exit` is undefined if its exit status is not known. */
 export interface Ending {
   readonly exit: ExitStatus | undefined;
 }
@@ -10,8 +10,8 @@ export interface Ending {
 const rank = { created: 0, running: 1, exited: 2, unknown: 3 } as const;
 
 /**
- * The state of each of this node's containers, by the runtime's events. A container only moves forward, so an answer
- * that comes late never takes back what an event has shown.
+ * The state of each container of this node, from the runtime's events and lists. A state only moves forward, so a late
+ * list never reverts an event.
  */
 export class Containers {
   readonly #runtime: Pick<Runtime, "events" | "list">;
@@ -31,12 +31,12 @@ export class Containers {
     return [...this.#known.values()];
   }
 
-  /** Resolves when the runtime has listed all there is once. */
+  /** Resolves when the runtime has listed its containers once. */
   async listed(signal: AbortSignal): Promise<void> {
     await this.#changes.until(() => (this.#listed ? true : undefined), signal);
   }
 
-  /** Takes note of a container that was made or found. */
+  /** Adds a container, or its newer state. */
   put(status: ContainerStatus): ContainerStatus {
     const known = this.#known.get(status.id);
     const newer = known === undefined || rank[status.state.kind] >= rank[known.state.kind] ? status : known;
@@ -50,7 +50,7 @@ export class Containers {
     this.#changes.notify();
   }
 
-  /** Resolves with its process id once it is known to run. */
+  /** Resolves with the process id once the container runs. */
   async running(id: string, signal: AbortSignal): Promise<number> {
     return this.#changes.until(() => {
       const state = this.#known.get(id)?.state;
@@ -58,7 +58,7 @@ export class Containers {
     }, signal);
   }
 
-  /** Resolves when it has ended, at once if it had, or is gone. */
+  /** Resolves when the container has ended or is gone. */
   async ended(id: string, signal: AbortSignal): Promise<Ending> {
     return this.#changes.until(() => {
       const state = this.#known.get(id)?.state;
@@ -67,19 +67,19 @@ export class Containers {
     }, signal);
   }
 
-  /** Looks for itself, where an event may have been missed. */
+  /** Lists the runtime's containers, as an event may have been missed. */
   async refresh(): Promise<void> {
     const before = new Set(this.#known.keys());
     const listed = await this.#runtime.list();
     for (const status of listed) this.put(status);
     const there = new Set(listed.map(({ id }) => id));
-    // Only what was there before the question can be missing from the answer.
+    // A container that was added since the call is not missing.
     for (const id of before) if (!there.has(id)) this.#known.delete(id);
     this.#listed = true;
     this.#changes.notify();
   }
 
-  /** Follows the runtime's events until the signal aborts, through any absence of the runtime. */
+  /** Follows the runtime's events until the signal aborts; reconnects with back-off. */
   async run(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
@@ -111,7 +111,7 @@ export class Containers {
         this.put({ ...known, state: { kind: "exited", exit: event.exit } });
         break;
       case "oom":
-        // The exit says it.
+        // The exit status has it too.
         break;
       default:
         event satisfies never;

@@ -2,40 +2,43 @@ import type { Backend, Endpoint } from "@warren/api";
 import { keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
 import { ipv4Text, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import type { NodeBackend, NodeEndpoint } from "./seams.ts";
-import { GatheredWork } from "./waiting.ts";
+import { CoalescedWork } from "./waiting.ts";
 
-/** How long the flows to another node's task outlive the end of its lease, ms: it ends them by its own grace meanwhile. */
+/**
+ * Open flows to another node's task are kept this long after its backend was removed, ms; its own node may end them
+ * earlier.
+ */
 export const remoteDrainMs = 60_000;
 
-/** Of a lease whose weight no manager has named yet. */
+/** Weight of a lease until a manager has sent one. */
 const defaultWeight = 100;
 
-/** A lease of this node, as its balancer sees it. */
+/** A lease of this node in its own balancer. */
 export interface LocalBackend {
   readonly slotId: string;
   readonly address: string;
-  /** Being stopped: it keeps the connections that it has. */
+  /** It gets no new connections, and keeps its open ones. */
   readonly draining: boolean;
-  /** Of its last probes, from 1 (healthy) down to 0. */
+  /** From its last probes: 1 (healthy) down to 0. */
   readonly health: number;
 }
 
 export interface EndpointInputs {
   readonly nodeId: string;
   readonly endpoints: ReadonlyMap<string, Endpoint>;
-  /** As managers say, of all nodes. */
+  /** Of all nodes, as assigned. */
   readonly backends: ReadonlyMap<string, Backend>;
-  /** Of this node, by its own knowledge. */
+  /** Of this node, from its own state. */
   readonly local: ReadonlyMap<string, LocalBackend>;
-  /** Weight that managers wished for leases of this node, last known. */
-  readonly wishes: ReadonlyMap<string, number>;
-  /** Other nodes' backends that were removed a short while ago. */
+  /** The last assigned weight of each lease of this node. */
+  readonly managerWeights: ReadonlyMap<string, number>;
+  /** Other nodes' backends that were removed less than `remoteDrainMs` ago. */
   readonly leaving: ReadonlyMap<string, Backend>;
 }
 
-/** What managers say of other nodes' leases, and this node of its own, whatever the managers say of those. Pure. */
+/** Merges the assigned backends of other nodes with this node's own state of its leases. Pure. */
 export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
-  const { nodeId, endpoints, backends, local, wishes, leaving } = inputs;
+  const { nodeId, endpoints, backends, local, managerWeights, leaving } = inputs;
   const byService = new Map<string, NodeBackend[]>();
   const add = (slotId: string, backend: Omit<NodeBackend, "slot">): void => {
     const service = serviceOfSlot(slotId);
@@ -52,7 +55,7 @@ export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
   for (const [key, backend] of backends) addRemote(key, backend, false);
   for (const [key, backend] of leaving) if (!backends.has(key)) addRemote(key, backend, true);
   for (const [key, { slotId, address, draining, health }] of local) {
-    const weight = draining ? 0 : loweredWeight(wishes.get(key) ?? defaultWeight, health);
+    const weight = draining ? 0 : loweredWeight(managerWeights.get(key) ?? defaultWeight, health);
     add(slotId, { key, nodeId, address, weight, draining });
   }
   return [...endpoints.values()].map(({ serviceId, name, vip, ports, networks }) => ({
@@ -65,20 +68,20 @@ export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
   }));
 }
 
-/** The manager's wish, lowered by health and never raised; one that is in use keeps at least a little of a wish above 0. */
-export function loweredWeight(wish: number, health: number): number {
-  return wish === 0 ? 0 : Math.max(1, Math.round(wish * Math.min(1, Math.max(0, health))));
+/** The manager's weight, lowered by health and never raised: at least 1, unless the manager's is 0. */
+export function loweredWeight(managerWeight: number, health: number): number {
+  return managerWeight === 0 ? 0 : Math.max(1, Math.round(managerWeight * Math.min(1, Math.max(0, health))));
 }
 
-/** Shared with the local record, which changes them. */
+/** Read-only views of the local record's maps. */
 export interface AssignedEndpoints {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly backends: ReadonlyMap<string, Backend>;
 }
 
 /**
- * Keeps the node's balancer and names at the newest state: one application is under way at a time, the newest state is
- * next, and those between are skipped.
+ * Applies the newest state to the node's balancer and names. One update runs at a time; the next one applies the newest
+ * state and skips those in between.
  */
 export class EndpointTable {
   readonly #nodeId: string;
@@ -86,9 +89,9 @@ export class EndpointTable {
   readonly #assigned: AssignedEndpoints;
   readonly #apply: (endpoints: readonly NodeEndpoint[]) => Promise<void>;
   readonly #local = new Map<string, LocalBackend>();
-  readonly #wishes = new Map<string, number>();
+  readonly #managerWeights = new Map<string, number>();
   readonly #leaving = new Map<string, { readonly backend: Backend; readonly timer: Timer }>();
-  readonly #work = new GatheredWork();
+  readonly #work = new CoalescedWork();
 
   constructor(
     nodeId: string,
@@ -100,24 +103,24 @@ export class EndpointTable {
     this.#clock = clock;
     this.#assigned = assigned;
     this.#apply = apply;
-    for (const [key, backend] of assigned.backends) this.#noteWish(key, backend);
-    // What is there at the start is applied too.
-    this.#work.ask();
+    for (const [key, backend] of assigned.backends) this.#noteManagerWeight(key, backend);
+    // The first state is applied too.
+    this.#work.request();
   }
 
-  /** The assigned endpoints are other than before. */
+  /** The assigned endpoints have changed. */
   changed(): void {
-    this.#work.ask();
+    this.#work.request();
   }
 
-  /** A backend came, or its weight is another. */
+  /** A backend was added, or its weight has changed. */
   assigned(key: string, backend: Backend): void {
     this.#stay(key);
-    this.#noteWish(key, backend);
+    this.#noteManagerWeight(key, backend);
     this.changed();
   }
 
-  /** A backend is no longer assigned. Another node's keeps its connections for a while, and gets no new ones. */
+  /** A backend is no longer assigned. Another node's drains for `remoteDrainMs`. */
   removed(key: string, backend: Backend): void {
     if (backend.nodeId !== this.#nodeId) {
       this.#stay(key);
@@ -130,7 +133,7 @@ export class EndpointTable {
     this.changed();
   }
 
-  /** Puts a lease of this node in, or changes how it stands. */
+  /** Adds or changes a lease of this node. */
   set(key: string, backend: LocalBackend): void {
     this.#local.set(key, backend);
     this.changed();
@@ -141,7 +144,7 @@ export class EndpointTable {
     if (backend !== undefined && backend.health !== health) this.set(key, { ...backend, health });
   }
 
-  /** Takes a lease of this node out for new connections; false if it is not in. */
+  /** Drains a lease of this node; false if it is not in the table. */
   drain(key: string): boolean {
     const backend = this.#local.get(key);
     if (backend !== undefined && !backend.draining) this.set(key, { ...backend, draining: true });
@@ -152,13 +155,13 @@ export class EndpointTable {
     if (this.#local.delete(key)) this.changed();
   }
 
-  /** The lease is released. */
+  /** Removes a lease of this node that is released. */
   forget(key: string): void {
     this.delete(key);
-    this.#wishes.delete(key);
+    this.#managerWeights.delete(key);
   }
 
-  /** Resolves when what is so now, or something newer, is applied. */
+  /** Resolves when the present state or a newer one is applied. */
   applied(signal: AbortSignal): Promise<void> {
     return this.#work.done(signal);
   }
@@ -184,13 +187,13 @@ export class EndpointTable {
       endpoints,
       backends,
       local: this.#local,
-      wishes: this.#wishes,
+      managerWeights: this.#managerWeights,
       leaving,
     });
   }
 
-  #noteWish(key: string, { nodeId, weight }: Backend): void {
-    if (nodeId === this.#nodeId) this.#wishes.set(key, weight);
+  #noteManagerWeight(key: string, { nodeId, weight }: Backend): void {
+    if (nodeId === this.#nodeId) this.#managerWeights.set(key, weight);
   }
 
   #stay(key: string): void {

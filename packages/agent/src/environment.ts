@@ -12,10 +12,10 @@ import type { ResolvedOptions } from "./options.ts";
 import type { ProbeTransport } from "./seams.ts";
 import type { Volumes } from "./volumes.ts";
 
-/** What the controllers of leases share. */
+/** Dependencies that all lease controllers share. */
 export interface NodeEnvironment {
   readonly nodeId: string;
-  /** A random number of this worker's time, from its start to its end: names the runs that it starts (L6). */
+  /** A random number, drawn at the worker's start, that is part of the ids of its runs (L6). */
   readonly life: number;
   readonly options: ResolvedOptions;
   readonly clock: Clock;

@@ -1,33 +1,33 @@
 import { WarrenError } from "@warren/std";
 
-/** What can go wrong on a worker beside its runtime and its network, which have errors of their own. */
+/** Failures of a worker, without those of its runtime and its network, which have their own classes. */
 export type AgentFailure =
   | { readonly code: "AGENT_OPTIONS_INVALID"; readonly option: string }
-  /** The task asks for what can't be; the field as in `TaskSpec`. */
+  /** The spec is not valid; `field` is named as in `TaskSpec`. */
   | { readonly code: "AGENT_SPEC_INVALID"; readonly field: string }
-  /** What a bind mount names is not on this node. */
+  /** The source of a bind mount is not on this node. */
   | { readonly code: "AGENT_BIND_MISSING"; readonly path: string }
   | { readonly code: "AGENT_VOLUME_FAILED"; readonly volume: string }
   /** The interface of a task could not be made. */
   | { readonly code: "AGENT_NETWORK_FAILED"; readonly address: string }
-  /** Its container ended, or the runtime lost sight of it, and how it ended is not known. */
+  /** The container is gone, or its state is unknown to the runtime, so its exit status is not known. */
   | { readonly code: "AGENT_CONTAINER_LOST" }
-  /** The machine went down under it. */
+  /** The machine went down while the task ran. */
   | { readonly code: "AGENT_MACHINE_RESTARTED" }
-  /** It was prepared and never started, by a worker that has ended meanwhile. */
+  /** The run was prepared by an earlier worker, which ended before it started it. */
   | { readonly code: "AGENT_NOT_STARTED" }
   | { readonly code: "AGENT_UNHEALTHY"; readonly failures: number }
-  /** A manager did not answer in time, or ended a stream that should last. */
+  /** A manager did not answer in time, or ended a session. */
   | { readonly code: "AGENT_SESSION_FAILED" }
-  /** A manager is of another history than the one that this node has obeyed, or behind it. */
+  /** The manager's history lacks the point that this node applied last. */
   | { readonly code: "AGENT_HISTORY_REFUSED" }
   /** The managers have removed this node from the cluster. */
   | { readonly code: "AGENT_NODE_REMOVED" }
-  /** A version of another level wrote the record. */
+  /** The record has a level that this version can't read. */
   | { readonly code: "AGENT_RECORD_UNREADABLE"; readonly key: string; readonly level: number }
-  /** There is a record without the id of the node that it is of. */
+  /** The record, or what is left of it, has no node id, and the identity file is lost. */
   | { readonly code: "AGENT_IDENTITY_LOST" }
-  /** Identity and record are of two nodes. */
+  /** The identity file and the record have different node ids. */
   | { readonly code: "AGENT_IDENTITY_CONFLICT"; readonly nodeId: string; readonly recorded: string };
 
 export class AgentError extends WarrenError<AgentFailure> {}

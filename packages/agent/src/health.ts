@@ -12,18 +12,18 @@ export interface HealthTimes {
   readonly startPeriodMs: number;
 }
 
-/** What is to be probed, and when. */
+/** The health check of a task, with its times. */
 export interface WantedHealth {
-  /** With a probe. */
+  /** It has a probe. */
   readonly check: HealthCheck;
   readonly times: HealthTimes;
-  /** The image asks for it, and not the spec. */
+  /** It is the image's (HEALTHCHECK), not the spec's. */
   readonly ofImage: boolean;
 }
 
 /**
- * A spec's check wins over the image's, as a whole; `none` of either is none. The times that an image leaves out are
- * Docker's; its `startIntervalMs` has no use here, as probes come faster until one has passed.
+ * The spec's check replaces the image's as a whole; `none` in the one that applies means no check. Times that an image
+ * leaves out are Docker's. Its `startIntervalMs` is ignored, as probes come faster anyway until one has passed.
  */
 export function healthOf(
   asked: HealthCheck | undefined,
@@ -48,11 +48,11 @@ export function healthTimes(check: HealthCheck): HealthTimes {
 }
 
 /**
- * What the outcomes of probes say of a task. Pure; times are ms since the task's start.
+ * The health of a task from its probes' outcomes. Pure; times are ms since the task's start.
  *
- * Until one has passed, probes come faster than the interval, so that a task which is soon ready is soon in use. Those
- * do not count more often than once an interval, nor before the start period is over: a task has at least
- * `startPeriodMs`, and `retries` intervals, to become healthy.
+ * Until a probe has passed, probes come faster than the interval, so that a ready task is in use soon. Their failures
+ * count at most once an interval, and not before the start period is over: a task has at least `startPeriodMs`, and
+ * `retries` intervals, to become healthy.
  */
 export class HealthTracker {
   readonly #times: HealthTimes;
@@ -61,14 +61,14 @@ export class HealthTracker {
   #countedAtMs: number;
   #gapMs = firstGapMs;
 
-  /** `passed`: it was healthy before this worker started. */
+  /** @param passed the task was healthy before this worker started */
   constructor(times: HealthTimes, passed: boolean) {
     this.#times = times;
     this.#passed = passed;
     this.#countedAtMs = Math.max(0, times.startPeriodMs - times.intervalMs);
   }
 
-  /** Failures in a row that count. */
+  /** Consecutive failures that count. */
   get failures(): number {
     return this.#failures;
   }
@@ -99,18 +99,18 @@ export class HealthTracker {
 
 export interface ProbeOutcome {
   readonly healthy: boolean;
-  /** Of a failure: why. */
+  /** Why it failed; empty if it passed. */
   readonly reason: string;
-  /** Failures in a row that count, this one included. */
+  /** Consecutive failures that count, this one included. */
   readonly failures: number;
 }
 
-/** Thrown by a probe that could not be made, which says nothing of the task. */
+/** Thrown when a probe could not run, so that its outcome says nothing about the task. */
 export class ProbeSkipped extends Error {}
 
 export interface HealthWatch {
   readonly times: HealthTimes;
-  /** Rejects where the task is not healthy, with the reason. Ends at the signal. */
+  /** Rejects with the reason if the task is not healthy. Ends when the signal aborts. */
   readonly probe: (signal: AbortSignal) => Promise<void>;
   /** How long the task has run, ms. */
   readonly startedMsAgo: number;
@@ -118,7 +118,7 @@ export interface HealthWatch {
   readonly onOutcome: (outcome: ProbeOutcome) => void;
 }
 
-/** Probes until the task is unhealthy; resolves with why. Rejects when the signal aborts. */
+/** Probes until the task is unhealthy; resolves with the reason. Rejects when the signal aborts. */
 export async function watchHealth(
   clock: Clock,
   watch: HealthWatch,
@@ -138,7 +138,7 @@ export async function watchHealth(
   }
 }
 
-/** Undefined where nothing was learnt. */
+/** Undefined if the probe could not run. */
 async function probeOnce(
   clock: Clock,
   watch: HealthWatch,

@@ -2,16 +2,16 @@ import { open, readFile, rename, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { openEntry, sealEntry } from "./record-entry.ts";
 
-/** Which node a machine is. */
+/** The node id of a machine, in a file beside the worker's record. */
 export interface Identity {
   readonly nodeId: string;
-  /** How often the record was opened: one that says less has lost what was written since. */
+  /** How often the record was opened. A record with a lower count has lost its last writes. */
   readonly opened: number;
 }
 
 const level = 1;
 
-/** Undefined where there is none, or none that is whole. */
+/** Undefined if the file is missing or damaged. */
 export async function readIdentity(path: string): Promise<Identity | undefined> {
   let bytes: Buffer;
   try {
@@ -23,7 +23,7 @@ export async function readIdentity(path: string): Promise<Identity | undefined> 
   return identityIn(bytes);
 }
 
-/** Where the identity of the record in `directory` is. */
+/** Path of the identity file of the record in `directory`. */
 export function identityPathOf(directory: string): string {
   return `${directory}.identity`;
 }
@@ -39,7 +39,7 @@ function identityIn(bytes: Uint8Array): Identity | undefined {
   return JSON.parse(Buffer.from(entry.body).toString()) as Identity;
 }
 
-/** On disk as a whole, or not at all, when it resolves. */
+/** Writes the file atomically; it is on disk when this resolves. */
 export async function writeIdentity(path: string, identity: Identity): Promise<void> {
   const { bytes } = sealEntry("identity", level, Buffer.from(JSON.stringify(identity)));
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });

@@ -10,7 +10,7 @@ import {
 } from "@warren/runtime";
 import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 
-/** Images whose configuration is remembered. */
+/** Image configurations that are cached. */
 const rememberedConfigs = 256;
 
 interface Pull {
@@ -20,21 +20,21 @@ interface Pull {
 }
 
 /**
- * Images of this node: pulled once for all that wait for the same, and removed when no task has used them for a while.
- * Collection follows the end of a task's use; nothing looks for work.
+ * Images of this node. Concurrent pulls of one image are one pull; an image that no assigned version has used for the
+ * grace is removed. Collection starts when a lease or run ends, and again when the grace is over.
  */
 export class Images {
   readonly #runtime: Pick<Runtime, "pull" | "inspectImage" | "images" | "removeUnusedImages">;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #graceMs: number;
-  /** Of the leases that are assigned. */
+  /** Versions that are assigned. */
   readonly #inUse: () => Iterable<Version>;
   readonly #removeEnded: (signal: AbortSignal) => Promise<number>;
-  /** Configurations by digest, in the order of use. */
+  /** Configurations by digest, in the order of their reading. */
   readonly #configs = new Map<string, ImageConfig>();
   readonly #pulls = new Map<string, Pull>();
-  /** When a collection first found the image unused, in monotonic time, by full reference. */
+  /** By full reference: when a collection first found the image unused, in monotonic time. */
   readonly #unusedSince = new Map<string, number>();
   #timer: Timer | undefined;
   #collecting: Promise<void> = Promise.resolve();
@@ -58,36 +58,36 @@ export class Images {
   }
 
   /**
-   * The image that a version is of, as it is on this node. One that is here is used, whatever its registry says; a registry
-   * is asked what the reference leads to only for a version whose image is not settled.
+   * The image of a version. An image with the version's digest that is on this node is used without its registry; the
+   * registry resolves the reference only if the version has no digest yet.
    *
-   * @param digest what the reference led to when the version was made; empty: not known
+   * @param digest the version's image digest; empty: not known yet
    */
   async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
     return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
   }
 
-  /** What an image that is here says of itself. */
+  /** The configuration of an image that is on this node. */
   async configOf(ref: string): Promise<ImageConfig> {
     const { digest } = parseReference(ref);
     const known = digest === undefined ? undefined : this.#configs.get(digest);
     if (known !== undefined) return known;
     const image = await this.#runtime.inspectImage(ref);
-    // What a tag leads to may be another image tomorrow.
+    // Only a digest always names the same image.
     if (digest !== undefined) this.#configs.set(digest, image.config);
     const [oldest] = this.#configs.keys();
     if (this.#configs.size > rememberedConfigs && oldest !== undefined) this.#configs.delete(oldest);
     return image.config;
   }
 
-  /** Brings an image. */
+  /** Pulls an image. */
   pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
     return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal));
   }
 
   /**
-   * Does what needs room on the runtime's disk. Where there is none, ended containers that are kept for their logs go, and
-   * all images that nothing uses then; if that was anything, it is tried once more.
+   * Runs `work`, which needs room on the runtime's disk. If the disk is full, removes ended containers that are kept
+   * for their logs, and unused images, and tries once more.
    */
   async withRoom<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     try {
@@ -102,7 +102,7 @@ export class Images {
     }
   }
 
-  /** A task that used an image is gone: looks now, and again when what is unused has been so for long enough. */
+  /** Call when a task that used an image is gone: collects now, and again when the grace of unused images is over. */
   released(signal: AbortSignal): void {
     if (signal.aborted) return;
     // One after the other; a failure is logged, and the next event tries again.
@@ -140,7 +140,7 @@ export class Images {
     };
   }
 
-  /** Removes what has been unused for so long; gives how many. */
+  /** Removes images that were unused for `graceMs`; returns their number. */
   async #removeUnused(graceMs: number): Promise<number> {
     const now = this.#clock.monotonic();
     const versions = [...this.#inUse()];
@@ -157,7 +157,7 @@ export class Images {
     if (due.length === 0) return 0;
     const keep = new Set([...refs, ...used].filter((ref) => !due.includes(ref)));
     const removed = await this.#runtime.removeUnusedImages(keep);
-    // What the runtime keeps although no task here uses it is looked at again in good time, not at once.
+    // An image that the runtime does not remove gets a new grace, so that it is not tried again at once.
     for (const ref of due) this.#unusedSince.delete(ref);
     if (removed.length > 0) this.#log.info("removed unused images", { images: removed.map(({ ref }) => ref) });
     return removed.length;
@@ -172,9 +172,9 @@ export class Images {
     } finally {
       pull.waiters -= 1;
       if (pull.waiters === 0) {
-        // The next to ask begins anew, since this one is over or being ended.
+        // This pull is over or being aborted; a later call begins another.
         if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
-        pull.abort.abort(new DOMException("nobody waits for the image any more", "AbortError"));
+        pull.abort.abort(new DOMException("no task waits for the image any more", "AbortError"));
       }
     }
   }
@@ -187,13 +187,13 @@ export class Images {
     const forget = (): void => {
       if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
     };
-    // Its waiters learn of it from `image` itself.
+    // A failure reaches the waiters through `image`.
     image.then(forget, forget);
     return pull;
   }
 }
 
-/** A key of a pull begins with the reference; one that can't be read is used by nobody. */
+/** The full reference in a pull's key; one that can't be parsed is returned as it is. */
 function fullReference(key: string): string {
   const [ref = ""] = key.split(" ");
   try {

@@ -4,7 +4,7 @@ import type { Containers } from "./containers.ts";
 import type { LocalRecord, RunRecord } from "./local-record.ts";
 import { persistently } from "./waiting.ts";
 
-/** Runs of forgotten leases that a node keeps at most. */
+/** Most runs of forgotten leases that a node keeps. */
 const most = 100;
 
 export interface KeptRunsDependencies {
@@ -14,13 +14,13 @@ export interface KeptRunsDependencies {
   readonly random: Random;
   readonly log: Logger;
   readonly record: LocalRecord;
-  /** A container is gone, and its image with it may be unused. */
+  /** Called after a container was removed, whose image may be unused now. */
   readonly removed: () => void;
 }
 
 /**
- * Runs whose lease is forgotten: their containers stay for a while, for their logs, and what has no container goes at
- * once. The node keeps the newest, `most` of them.
+ * Runs whose lease is forgotten. Their containers are kept for a time, for their logs; runs without a container are
+ * removed at once. At most the newest `most` are kept.
  */
 export class KeptRuns {
   readonly #dependencies: KeptRunsDependencies;
@@ -35,13 +35,13 @@ export class KeptRuns {
     this.#keepMs = keepMs;
   }
 
-  /** A lease was forgotten: looks now, and again when what is kept has been so for long enough. */
+  /** Call when a lease was forgotten: removes what is due now, and again later when more is due. */
   collect(signal: AbortSignal): void {
     // One after the other; a failure is logged, and the next event tries again.
     this.#collecting = this.#collecting.then(() => this.#collect(signal));
   }
 
-  /** Removes all ended containers but that of each lease's newest run, and how many they were; their logs are lost. */
+  /** Removes all ended containers but that of each lease's newest run, with their logs. Returns their number. */
   async free(signal: AbortSignal): Promise<number> {
     const { record, containers } = this.#dependencies;
     const newest = new Set([...record.leases.keys()].map((lease) => record.runsOf(lease).at(-1)?.id));

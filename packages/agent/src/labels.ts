@@ -1,8 +1,8 @@
-/** What a container says of itself, so that its lease can be rebuilt where the record was lost (L12). Pure. */
+/** Labels of a container, from which its lease and run are rebuilt if the record was lost (L12). Pure. */
 import type { Epoch, Incarnation } from "@warren/api";
 import { epochText, keyOfSlot, parseEpoch, serviceOfSlot, slotKeyText, taskIdOf } from "@warren/api/model";
 
-/** What our own labels of containers begin with; a service's own can't. */
+/** Prefix of Warren's own labels; refused in a service's labels. */
 export const labelPrefix = "warren.";
 
 export interface RunLabels {
@@ -14,14 +14,14 @@ export interface RunLabels {
   readonly run: number;
   readonly versionId: string;
   readonly address: string;
-  /** Ids. */
+  /** Ids of networks. */
   readonly networks: readonly string[];
-  /** Upstreams of its own. */
+  /** Upstreams of the task's DNS queries; empty: the node's. */
   readonly nameServers: readonly string[];
   readonly nodeId: string;
-  /** Of the machine, when the container was made. */
+  /** The machine's boot id when the container was created. */
   readonly bootId: string;
-  /** Of the cluster, when the lease was last named by it. */
+  /** The incarnation that last assigned the lease, when the container was created. */
   readonly incarnation: Incarnation | undefined;
 }
 
@@ -46,7 +46,7 @@ export function labelsOf(run: RunLabels): Record<string, string> {
   return Object.fromEntries(Object.entries(labels).map(([name, value]) => [labelPrefix + name, value]));
 }
 
-/** Undefined for a container that no run of a lease is. */
+/** Undefined for a container that is no run of a lease. */
 export function parseLabels(containerId: string, labels: Readonly<Record<string, string>>): RunLabels | undefined {
   const of = (name: string): string => labels[labelPrefix + name] ?? "";
   const epoch = parseEpoch(of("epoch"));
@@ -54,7 +54,7 @@ export function parseLabels(containerId: string, labels: Readonly<Record<string,
   const [life, run] = [Number(of("life")), Number(of("run"))];
   if (epoch === undefined || keyOfSlot(slotId) === undefined) return undefined;
   if (!Number.isSafeInteger(life) || !Number.isSafeInteger(run) || run < 1) return undefined;
-  // The id follows from the rest: labels that were tampered with, or are another's, do not fit it.
+  // The id is a digest of the rest, so changed or copied labels do not match it.
   if (taskIdOf(slotId, epoch, { life, run }) !== containerId) return undefined;
   return {
     taskId: containerId,

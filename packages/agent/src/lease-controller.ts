@@ -7,9 +7,9 @@ import type { LeaseRecord, RunRecord } from "./local-record.ts";
 import { Run, type Conclusion, type RunMaterial } from "./run.ts";
 import { within } from "./waiting.ts";
 
-/** What the managers want of a lease, as far as this node may obey. */
-export type Wish =
-  /** Nothing is known, or may be obeyed: what runs goes on, and nothing starts (L12, L14). */
+/** What the managers want of a lease. */
+export type DesiredState =
+  /** Not known, or not to be applied: what runs goes on, and nothing starts (L12, L14). */
   | "unknown"
   /** To be prepared. */
   | "offered"
@@ -18,29 +18,29 @@ export type Wish =
   /** To be stopped, or no longer assigned. */
   | "released";
 
-/** What a controller asks of the other leases of its node. */
-export interface LeaseSurroundings {
-  wish(key: string): Wish;
-  /** Whether a lease that was held for its slot here has ended, so that this one may take over (L2). */
+/** What a controller needs from outside its lease. */
+export interface LeaseContext {
+  desired(key: string): DesiredState;
+  /** Whether all earlier leases of its slot that were held on this node are released (L2). */
   mayFollow(key: string): boolean;
-  /** Something that `wish` or `mayFollow` depends on has changed. */
+  /** Notified when a result of the other methods may have changed. */
   readonly changes: Changes;
-  /** Whether a manager has asked for this lease by now, or ever will again. */
+  /** Whether the record can drop the released lease: it is unassigned, and its release stored or of no interest. */
   isForgotten(key: string): boolean;
 }
 
 /**
- * Keeps one lease alive: prepares it while it is offered, has run after run while it is held, by the rules of `slot`,
- * connected or not (L6), and ends it when it is released.
+ * Controls one lease, with or without a manager (L6): prepares a run while the lease is offered; starts run after run,
+ * by the rules of `slot`, while it is held; stops the run when it is released.
  *
- * I1 A run is started by the worker that made it. Run (0, 1) is made only in the life that received the offer; every
- *    other is (life, n), so that no disk, old or new, names one twice.
- * I2 That a lease is releasing is on disk before anything of it ends, and is not taken back.
+ * I1 Only the worker that made a run starts it. Run (0, 1) is made only in the life that received the offer; all others
+ *    are (life, n). So no id is used twice, even after the disk was set back.
+ * I2 That a lease is releasing is on disk before its run is stopped, and is never reverted.
  */
 export class LeaseController {
   readonly key: string;
   readonly #env: NodeEnvironment;
-  readonly #around: LeaseSurroundings;
+  readonly #context: LeaseContext;
   readonly #log: Logger;
   /** Aborted when the lease is to be released. */
   readonly #release = new AbortController();
@@ -49,36 +49,36 @@ export class LeaseController {
   #runsOfLife = 0;
   #firstUsed = false;
 
-  /** The lease is in the record. */
-  constructor(env: NodeEnvironment, around: LeaseSurroundings, key: string) {
+  /** @param key of a lease in the record */
+  constructor(env: NodeEnvironment, context: LeaseContext, key: string) {
     this.key = key;
     this.#env = env;
-    this.#around = around;
+    this.#context = context;
     this.#log = env.log.child({ lease: key });
     this.#dropped = new Backoff(env.random);
   }
 
-  /** The run that it has now. */
+  /** The present run. */
   get current(): Run | undefined {
     return this.#current;
   }
 
-  /** Looks at what the managers want now. */
-  look(): void {
-    if (this.#lease.local.stage !== undefined || this.#around.wish(this.key) === "released") this.#beginRelease();
+  /** Begins the release if the managers want it now. */
+  reconcile(): void {
+    if (this.#lease.local.stage !== undefined || this.#context.desired(this.key) === "released") this.#beginRelease();
   }
 
-  /** Resolves when nothing of the lease is left to do. Rejects when `closing` aborts, and leaves the lease as it is. */
+  /** Resolves when the lease is forgotten. Rejects when `closing` aborts, and leaves the lease as it is. */
   async run(closing: AbortSignal): Promise<void> {
     const { record, reporter } = this.#env;
-    this.look();
+    this.reconcile();
     if (this.#lease.local.stage !== "released") {
-      await this.#takeUp(closing);
-      await this.#live(closing);
+      await this.#adoptRuns(closing);
+      await this.#runUntilReleased(closing);
       await this.#stop(closing);
     }
     reporter.push(this.key);
-    await this.#around.changes.until(() => this.#around.isForgotten(this.key) || undefined, closing);
+    await this.#context.changes.until(() => this.#context.isForgotten(this.key) || undefined, closing);
     record.deleteLease(this.key);
     reporter.drop(this.key);
   }
@@ -97,12 +97,12 @@ export class LeaseController {
     this.#release.abort(new DOMException(`lease ${this.key} is released`, "AbortError"));
   }
 
-  /** Of the runs that an earlier worker left, the newest goes on if it runs; all others end. */
-  async #takeUp(closing: AbortSignal): Promise<void> {
+  /** Adopts the newest run that an earlier worker left, if it runs; concludes all others. */
+  async #adoptRuns(closing: AbortSignal): Promise<void> {
     const runs = this.#env.record.runsOf(this.key).map(({ id }) => new Run(this.#env, id));
     const newest = runs.at(-1);
     for (const run of runs) {
-      run.judgeLeft();
+      run.dropUnstarted();
       if (run === newest && !run.ended && run.local.verdict === undefined) this.#current = run;
       else await this.#conclude(run, closing);
     }
@@ -110,14 +110,14 @@ export class LeaseController {
   }
 
   /** Run after run, until the lease is to be released. */
-  async #live(closing: AbortSignal): Promise<void> {
+  async #runUntilReleased(closing: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([closing, this.#release.signal]);
     try {
       for (;;) {
         signal.throwIfAborted();
         if (this.#lease.local.settled !== undefined) await abortable(new Promise<never>(() => undefined), signal);
         this.#current ??= await this.#makeRun(signal);
-        await this.#lead(this.#current, signal, closing);
+        await this.#runToEnd(this.#current, signal, closing);
         this.#current = undefined;
       }
     } catch (error) {
@@ -126,16 +126,16 @@ export class LeaseController {
     }
   }
 
-  /** One run, to its end. */
-  async #lead(run: Run, signal: AbortSignal, closing: AbortSignal): Promise<void> {
+  /** One run, from its preparation to its conclusion. */
+  async #runToEnd(run: Run, signal: AbortSignal, closing: AbortSignal): Promise<void> {
     try {
       if (run.isOfThisLife) {
         const material = await this.#material(signal);
         await run.prepare(material, signal);
         await this.#mayStart(signal);
         await run.start(signal);
-        await run.attend(material.version, signal);
-      } else await run.attend(this.#version, signal);
+        await run.monitor(material.version, signal);
+      } else await run.monitor(this.#version, signal);
     } catch (error) {
       signal.throwIfAborted();
       run.fail(error);
@@ -148,45 +148,47 @@ export class LeaseController {
     const count = (conclusion: Conclusion): void => {
       if (this.#isCounted(run)) this.#count(conclusion);
     };
-    await run.conclude(() => this.#judgeable(closing), count, closing);
+    await run.conclude(() => this.#policyKnown(closing), count, closing);
   }
 
-  /** L7: an end counts by the slot's policy and its record: it waits until both are known, or the lease is released. */
-  async #judgeable(closing: AbortSignal): Promise<void> {
+  /** L7: an end is counted by restart policy and record. Resolves when both are known, or the lease is released. */
+  async #policyKnown(closing: AbortSignal): Promise<void> {
     const isKnown = (): true | undefined => {
       const { restart, recordLost } = this.#lease.local;
       return (recordLost !== true && (this.#service ?? restart) !== undefined) || undefined;
     };
     try {
-      await this.#around.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal]));
+      await this.#context.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal]));
     } catch {
       closing.throwIfAborted();
     }
   }
 
-  /** L12: of runs that were found by their containers all but the newest had been counted, and that one perhaps. */
+  /**
+   * L12: a run that was rebuilt from its container was counted before, unless it is the newest and not the last end.
+   */
   #isCounted(run: Run): boolean {
     if (run.local.found !== true) return true;
     const isNewest = this.#env.record.runsOf(this.key).at(-1)?.id === run.id;
     return isNewest && this.#lease.record.lastEnd?.taskId !== run.id;
   }
 
-  /** What is known of the version that a lease is of. */
+  /** The lease's version; undefined while it is not assigned. */
   get #version(): RunMaterial["version"] | undefined {
     return this.#env.record.assigned.of("version").get(this.#lease.local.versionId);
   }
 
-  /** Resolves when all that a run is made from is there. */
+  /** Resolves when everything that a run is made from is assigned. */
   async #material(signal: AbortSignal): Promise<RunMaterial> {
-    const version = await this.#around.changes.until(() => this.#version, signal);
+    const version = await this.#context.changes.until(() => this.#version, signal);
     return { version };
   }
 
   async #makeRun(signal: AbortSignal): Promise<Run> {
     const { record, boot, clock } = this.#env;
-    await this.#around.changes.until(() => (this.#around.wish(this.key) === "unknown" ? undefined : true), signal);
+    await this.#context.changes.until(() => (this.#context.desired(this.key) === "unknown" ? undefined : true), signal);
     const { lastEnd } = this.#lease.record;
-    // What could not be prepared is not prepared again before its time; what has run is, while it waits for its start.
+    // A rejected run's successor waits before its preparation; every other prepares first and then waits to start.
     if (lastEnd?.rejected === true) await this.#waitOut(signal);
     const { version } = await this.#material(signal);
     const runKey = this.#nextKey();
@@ -218,9 +220,9 @@ export class LeaseController {
     return { life: this.#env.life, run: this.#runsOfLife };
   }
 
-  /** Resolves when the lease is held, its turn has come, and the wait after its last run is over. */
+  /** Resolves when the lease is held, its predecessors are released, and the wait after its last run is over. */
   async #mayStart(signal: AbortSignal): Promise<void> {
-    const { changes } = this.#around;
+    const { changes } = this.#context;
     for (;;) {
       await changes.until(() => (this.#isItsTurn ? true : undefined), signal);
       await this.#waitOut(signal);
@@ -229,10 +231,10 @@ export class LeaseController {
   }
 
   get #isItsTurn(): boolean {
-    return this.#around.wish(this.key) === "held" && this.#around.mayFollow(this.key);
+    return this.#context.desired(this.key) === "held" && this.#context.mayFollow(this.key);
   }
 
-  /** L7: by boot time, so that sleep counts and a wrong wall clock does not. */
+  /** L7: waits in boot time, which includes sleep and ignores the wall clock. */
   async #waitOut(signal: AbortSignal): Promise<void> {
     const { clock, boot } = this.#env;
     for (;;) {
@@ -246,7 +248,7 @@ export class LeaseController {
     return this.#env.record.assigned.of("service").get(serviceOfSlot(this.#lease.local.slotId));
   }
 
-  /** What a run's end means for the slot. */
+  /** Counts a run's end in the slot's record. */
   #count({ end, kind }: Conclusion): void {
     const { record, boot, random } = this.#env;
     const before = this.#lease.record;
@@ -255,7 +257,7 @@ export class LeaseController {
       return;
     }
     if (kind === "dropped") {
-      // What it waited for is waited for on; and a runtime that keeps losing containers is not hurried.
+      // A wait that is under way goes on; back-off slows down a runtime that keeps losing containers.
       const now = recordAt(before, boot());
       record.setSlotRecord(this.key, { ...now, waitMs: Math.max(now.waitMs, Math.round(this.#dropped.next())) });
       return;
@@ -269,7 +271,7 @@ export class LeaseController {
     }
   }
 
-  /** Out of names and balancer; then, once no node leads there any more, the run ends (L8). */
+  /** Removes the lease from names and balancer, waits until all nodes have done so, then stops the run (L8). */
   async #stop(closing: AbortSignal): Promise<void> {
     const { record, clock, endpoints, options } = this.#env;
     const run = this.#current;
@@ -285,11 +287,11 @@ export class LeaseController {
     }
     endpoints.forget(this.key);
     record.setLease(this.key, { stage: "released" });
-    this.#around.changes.notify();
+    this.#context.changes.notify();
     this.#log.info("released");
   }
 
-  /** Of the runs that have ended the last few stay, for their logs. */
+  /** Removes ended runs but the last `keptRuns`, which are kept for their logs. */
   async #trim(closing: AbortSignal): Promise<void> {
     const { record, options } = this.#env;
     const old = record.runsOf(this.key).slice(0, -options.keptRuns);

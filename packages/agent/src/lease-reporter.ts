@@ -6,23 +6,23 @@ import { within } from "./waiting.ts";
 /** Reports in one request; a request of gRPC holds 4 MiB, and a report is a few kB (L10). */
 const batchReports = 200;
 
-/** Runs that a report has. */
+/** Runs in a report. */
 const reportedRuns = 5;
 
-/** The longest that a report is kept back because what it says can't be written down, ms. */
+/** The longest that a report waits for the record to be written, ms. */
 const writeWaitMs = 5_000;
 
 /**
- * What managers have yet to hear of this node's leases: of each the newest state, resent until it is acknowledged.
+ * Leases whose state is to be reported: the newest state of each, sent again until a manager has stored it.
  *
- * What is reported is on disk before, so that the next worker says the same and goes on from there; but a disk that can't
- * be written for a while keeps no report back.
+ * A state is on disk before it is reported, so that the next worker reports nothing else; but a disk that can't be
+ * written delays a report by `writeWaitMs` at most.
  */
 export class LeaseReporter {
   readonly #record: LocalRecord;
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** Lease to a count that grows with each change. */
+  /** By lease key: the count of its last change. */
   readonly #waiting = new Map<string, number>();
   readonly #changes = new Changes();
   readonly #acknowledged: (key: string, report: LeaseReport) => void;
@@ -30,8 +30,8 @@ export class LeaseReporter {
   #count = 0;
 
   /**
-   * @param acknowledged a manager has stored this report
-   * @param known a manager has said what the record was that this node has lost
+   * @param acknowledged called when a manager has stored a report
+   * @param known called with a record that this node has lost and a manager has
    */
   constructor(
     { record, clock, log }: { readonly record: LocalRecord; readonly clock: Clock; readonly log: Logger },
@@ -49,23 +49,23 @@ export class LeaseReporter {
     return this.#waiting.size;
   }
 
-  /** The lease has changed. */
+  /** Call when a lease has changed: it is reported. */
   push(key: string): void {
     if (this.#record.leases.get(key)?.local.foreign === true) return;
-    // Deleted first, so that the order is that of the changes.
+    // Deleted first, so that the map is in the order of changes.
     this.#waiting.delete(key);
     this.#waiting.set(key, (this.#count += 1));
     this.#changes.notify();
   }
 
-  /** The lease is forgotten. */
+  /** Call when a lease is forgotten: it is no longer reported. */
   drop(key: string): void {
     this.#waiting.delete(key);
   }
 
   /**
-   * Sends what waits and what comes, one batch at a time, until the signal aborts or `send` fails; what was not
-   * acknowledged then waits for the next call.
+   * Sends reports, one batch at a time, until the signal aborts or `send` fails. Reports that were not acknowledged
+   * wait for the next call.
    */
   async run(send: (reports: LeaseReport[]) => Promise<ReportResponse>, signal: AbortSignal): Promise<void> {
     for (;;) {
@@ -75,7 +75,7 @@ export class LeaseReporter {
       if (!(await within(this.#clock, writeWaitMs, this.#record.durable(signal), signal)))
         this.#log.warn("leases are reported although their state is not on disk");
       const { refused, records } = await send(reports.filter((report) => report !== undefined));
-      // L10: another node has the lease. This one keeps it as it is assigned, and says the same only if it changes.
+      // L10: another node has the lease. This node goes on as assigned, and reports again only after a change.
       for (const { slotId, why } of refused)
         this.#log.error("a manager refuses the report of a lease", { slotId, why });
       batch.forEach(([key, count], index) => {
@@ -88,7 +88,7 @@ export class LeaseReporter {
   }
 }
 
-/** What a node has of one lease; undefined if it has nothing. Bounded: counts, two ends and the last few runs (L10). */
+/** The report of a lease; undefined if it is forgotten. Bounded: counts, two ends and the last few runs (L10). */
 function reportOf(record: LocalRecord, key: string): LeaseReport | undefined {
   const lease = record.leases.get(key);
   if (lease === undefined) return undefined;

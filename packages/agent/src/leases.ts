@@ -17,27 +17,27 @@ import { Changes } from "@warren/std";
 import { AssignmentChain } from "./assignments.ts";
 import type { NodeEnvironment } from "./environment.ts";
 import { parseLabels, type RunLabels } from "./labels.ts";
-import { LeaseController, type LeaseSurroundings, type Wish } from "./lease-controller.ts";
-import { judgePoint, sameIncarnation } from "./points.ts";
+import { LeaseController, type LeaseContext, type DesiredState } from "./lease-controller.ts";
+import { checkPoint, sameIncarnation } from "./points.ts";
 import { noContainer } from "./run.ts";
 import type { TaskAttachment } from "./seams.ts";
 
 /**
- * The leases of this node: what managers say of them, and the controllers that carry it out.
+ * The leases of this node: applies the managers' assignments, and has a controller for each lease.
  *
- * I1 Nothing is taken for an orphan until a complete answer came; a container whose lease is not in the record brings it
- *    back by its labels (L12).
- * I2 Of an earlier incarnation of the cluster nothing stops or starts until the present one has named it (L14).
+ * I1 No lease is released for not being assigned before a COMPLETE message was applied; a lease that the record lacks
+ *    is rebuilt from its container's labels (L12).
+ * I2 A lease of an earlier incarnation neither stops nor starts until the present incarnation has assigned it (L14).
  */
-export class Leases implements LeaseSurroundings {
+export class Leases implements LeaseContext {
   readonly changes: Changes = new Changes();
   readonly #env: NodeEnvironment;
   readonly #controllers = new Map<string, LeaseController>();
   readonly #start: (controller: LeaseController) => void;
   readonly #chain = new AssignmentChain();
-  /** A manager has told of all that is assigned, in this worker's life. */
+  /** This worker has applied a COMPLETE message, or the node's removal. */
   #answered = false;
-  /** The cluster has removed this node. */
+  /** The node was removed from the cluster. */
   #removed = false;
   /** Leases whose release managers have acknowledged. */
   readonly #acknowledged = new Set<string>();
@@ -56,21 +56,21 @@ export class Leases implements LeaseSurroundings {
     return this.#controllers.size;
   }
 
-  wish(key: string): Wish {
+  desired(key: string): DesiredState {
     const { record } = this.#env;
     const { local } = record.lease(key);
     const assigned = record.assigned.of("lease").get(key);
     if (this.#isEarlier(local.incarnation)) return "unknown"; // I2
     if (assigned === undefined) return this.#answered ? "released" : "unknown"; // I1
     if (assigned.state === LeaseState.RELEASING) return "released";
-    // Of a record that has lost something nobody knows what it has lost: it starts nothing until managers have spoken.
+    // A damaged record may lack a release, so nothing starts before a COMPLETE message.
     if ((record.incomplete && !this.#answered) || local.recordLost === true) return "unknown";
     return assigned.state === LeaseState.HELD ? "held" : "offered";
   }
 
   /**
-   * L2: the hand-over from one lease of a slot to the next on the same node is made here, connected or not. Its
-   * predecessor may itself wait for an older one, so all older ones that were held are to be released.
+   * L2: on one node, a slot's next lease starts after its predecessor is released, connected or not. The predecessor
+   * may never have started itself, so all older leases that were held must be released too.
    */
   mayFollow(key: string): boolean {
     const { record } = this.#env;
@@ -90,14 +90,14 @@ export class Leases implements LeaseSurroundings {
     return this.#removed || record.lease(key).local.foreign === true || this.#acknowledged.has(key);
   }
 
-  /** A manager has stored a report. */
+  /** Call when a manager has stored a report with this state. */
   acknowledged(key: string, state: LeaseReport_State): void {
     if (state !== LeaseReport_State.RELEASED) return;
     this.#acknowledged.add(key);
     this.changes.notify();
   }
 
-  /** L12: a manager says how the slot's record was, which this node has lost. */
+  /** L12: takes over the slot's record from a manager, as this node has lost its own. */
   adopt({ slotId, epoch, record: known, settled }: KnownRecord): void {
     const { record, boot, reporter } = this.#env;
     const key = leaseKey(slotId, epoch);
@@ -109,7 +109,7 @@ export class Leases implements LeaseSurroundings {
     this.changes.notify();
   }
 
-  /** Brings back into the record what only its containers speak of (I1). */
+  /** Adds leases and runs to the record that only containers know (I1). */
   rebuild(containers: readonly ContainerStatus[]): void {
     const found = containers
       .filter((container) => this.#isUnknown(container))
@@ -119,12 +119,12 @@ export class Leases implements LeaseSurroundings {
     for (const each of found) this.#rebuild(each);
   }
 
-  /** Managers may not know what was reported. */
+  /** Reports all leases again. */
   reportAll(): void {
     for (const key of this.#env.record.leases.keys()) this.#env.reporter.push(key);
   }
 
-  /** Takes up what an earlier worker left. What it had reported is not known, so all of it is reported. */
+  /** Starts the controllers of recorded leases, and reports all, as the record does not say what was reported. */
   begin(): void {
     for (const key of this.#env.record.leases.keys()) {
       this.#env.reporter.push(key);
@@ -132,7 +132,7 @@ export class Leases implements LeaseSurroundings {
     }
   }
 
-  /** The interfaces that tasks have, and may have still. */
+  /** The interfaces that recorded runs may have. */
   attachments(): TaskAttachment[] {
     const { record } = this.#env;
     return [...record.runs.values()].flatMap(({ id, local: { lease, netnsPath } }) => {
@@ -144,51 +144,51 @@ export class Leases implements LeaseSurroundings {
     });
   }
 
-  /** Obeys a message. False: it does not follow on the one before, or may not be obeyed; all is to be asked for again. */
-  obey(message: AssignmentsMessage): boolean {
+  /** Applies a message. False: it is stale, or does not follow its predecessor, so the stream must be opened again. */
+  apply(message: AssignmentsMessage): boolean {
     const { record, log } = this.#env;
-    const judgement = judgePoint(record.obeyed, message.point);
-    if (judgement.kind !== "obey") {
-      log.warn("assignments of a manager are not obeyed", { why: judgement.why });
+    const check = checkPoint(record.lastApplied, message.point);
+    if (check.kind !== "accepted") {
+      log.warn("a manager's assignments are not applied", { why: check.why });
       return false;
     }
     const delta = this.#chain.follow(message, (digest) => record.assigned.find(digest));
     if (delta === undefined) return false;
     const incarnation = message.point?.incarnation;
-    const isLater = !sameIncarnation(record.obeyed?.incarnation, incarnation);
+    const isLater = !sameIncarnation(record.lastApplied?.incarnation, incarnation);
     for (const { kind, key, bytes } of delta.changes)
       if (bytes === undefined) this.#remove(kind, key);
       else this.#set(kind, key, bytes, incarnation);
-    if (message.point !== undefined) record.setObeyed(message.point);
+    if (message.point !== undefined) record.setLastApplied(message.point);
     if (delta.complete) this.#complete(delta.changes, incarnation);
     this.changes.notify();
     for (const [key, controller] of this.#controllers) {
-      controller.look();
-      // L14: a history that goes back does not know what this node has.
+      controller.reconcile();
+      // L14: a restored history may lack this node's leases.
       if (isLater) this.#env.reporter.push(key);
     }
     return true;
   }
 
-  /** L15: the node was removed: all of its leases are released, and no manager waits for a report of them. */
-  obeyRemoval(point: Point | undefined): void {
+  /** L15: the node was removed: releases all leases; no manager stores reports of them any more. */
+  applyRemoval(point: Point | undefined): void {
     const { record } = this.#env;
     this.#answered = true;
     this.#removed = true;
-    if (point !== undefined) record.setObeyed(point);
+    if (point !== undefined) record.setLastApplied(point);
     for (const name of ["lease", "endpoint", "backend"] as const)
       for (const key of record.assigned.of(name).keys()) this.#remove(assignedKinds[name].kind, key);
     this.changes.notify();
-    for (const controller of this.#controllers.values()) controller.look();
+    for (const controller of this.#controllers.values()) controller.reconcile();
   }
 
-  /** What is held and was not named is as this incarnation has it. */
+  /** After a COMPLETE message: held leases that it does not name are assigned by this incarnation too. */
   #complete(changes: readonly { readonly key: string }[], incarnation: Incarnation | undefined): void {
     const { record } = this.#env;
     this.#answered = true;
     const named = new Set(changes.map(({ key }) => key));
     for (const key of record.assigned.of("lease").keys())
-      // Of one that was not named, the record may have lost what this node knew.
+      // The record may have lost the local part of an assigned lease.
       if (!record.leases.has(key)) this.#setLease(key, incarnation);
       else if (!named.has(key)) this.#confirm(key, incarnation);
   }
@@ -209,7 +209,7 @@ export class Leases implements LeaseSurroundings {
     }
   }
 
-  /** A lease that is no longer assigned is released, but for one of an earlier incarnation (I2): see `wish`. */
+  /** Unassigns an object. A lease is then released, unless it is of an earlier incarnation (I2): see `desired`. */
   #remove(kind: AssignmentKind, key: string): void {
     const { record, endpoints } = this.#env;
     const name = kindName(kind);
@@ -233,7 +233,7 @@ export class Leases implements LeaseSurroundings {
       this.#confirm(key, incarnation);
       this.#control(key);
     } else this.#confirm(key, incarnation);
-    // Whoever names a lease may not know how it is.
+    // The manager that assigns a lease may not know its state.
     reporter.push(key);
   }
 
@@ -241,13 +241,13 @@ export class Leases implements LeaseSurroundings {
     const { record } = this.#env;
     const assigned = record.assigned.of("lease").get(key) as AssignedLease;
     const { local } = record.lease(key);
-    // An offer was never held, whatever a lost record had to be rebuilt to.
+    // An offered lease was never held, even if it was rebuilt as held.
     const held = assigned.state === LeaseState.HELD || (local.held === true && assigned.state !== LeaseState.OFFERED);
     if ((local.held ?? false) === held && sameIncarnation(local.incarnation, incarnation)) return;
     record.setLease(key, { incarnation, held: held || undefined });
   }
 
-  /** A run that ends while the service is not known is judged by what was known of it last. */
+  /** Keeps the restart policy, for ends of runs while the service is not assigned. */
   #keepRestart(serviceId: string): void {
     const { record } = this.#env;
     const restart = record.assigned.of("service").get(serviceId)?.restart;
@@ -256,8 +256,10 @@ export class Leases implements LeaseSurroundings {
   }
 
   #isEarlier(incarnation: Incarnation | undefined): boolean {
-    const { obeyed } = this.#env.record;
-    return incarnation !== undefined && obeyed !== undefined && !sameIncarnation(incarnation, obeyed.incarnation);
+    const { lastApplied } = this.#env.record;
+    return (
+      incarnation !== undefined && lastApplied !== undefined && !sameIncarnation(incarnation, lastApplied.incarnation)
+    );
   }
 
   #control(key: string): void {
@@ -267,17 +269,17 @@ export class Leases implements LeaseSurroundings {
     this.#start(controller);
   }
 
-  /** The controller has come to its end. */
+  /** Call when a controller has ended. */
   ended(controller: LeaseController): void {
     this.#controllers.delete(controller.key);
     this.#acknowledged.delete(controller.key);
     this.changes.notify();
-    // It may have been assigned anew in that moment.
+    // The lease may have been assigned again meanwhile.
     if (this.#env.record.assigned.of("lease").has(controller.key))
-      this.#setLease(controller.key, this.#env.record.obeyed?.incarnation);
+      this.#setLease(controller.key, this.#env.record.lastApplied?.incarnation);
   }
 
-  /** Whether the record lacks the run, or the lease of one that is not over. */
+  /** Whether the record lacks the run, or the lease of a run that may not have ended. */
   #isUnknown({ id, state }: ContainerStatus): boolean {
     const { record } = this.#env;
     const run = record.runs.get(id);
@@ -331,13 +333,13 @@ export class Leases implements LeaseSurroundings {
       {
         state: state.kind === "created" ? TaskState.READY : TaskState.RUNNING,
         at: new Date(clock.now()),
-        message: "found by its container, as the record did not have it",
+        message: "rebuilt from its container, as the worker's record lacked it",
         code: "",
         container: { ...noContainer, containerId: labels.taskId, address: foreign ? "" : address, startedAt },
         pending: undefined,
       },
     );
-    this.#env.log.warn("a run that the record did not have was found by its container", {
+    this.#env.log.warn("a run that the record lacked was rebuilt from its container", {
       task: labels.taskId,
       lease: key,
       ...(foreign && { node: labels.nodeId }),
@@ -350,7 +352,7 @@ interface Found {
   readonly labels: RunLabels;
 }
 
-/** The newer the larger: what runs is the newest of its lease. */
+/** Sort key, larger for newer runs: a running one is the newest of its lease. */
 function age({ state }: ContainerStatus): number {
   switch (state.kind) {
     case "exited":

@@ -7,14 +7,13 @@ import { identityPathOf, readIdentity, writeIdentity, type Identity } from "./id
 import type { AgentState } from "./seams.ts";
 
 /**
- * The local record's place on disk: LevelDB in `directory`, and the node's identity in `directory.identity` beside it;
- * both are made, readable by their owner alone, if they are not there. The record holds registries' passwords as the
- * manager gave them.
+ * Opens the record's storage: LevelDB in `directory`, and the node's identity in `directory.identity` beside it. Both
+ * are created if they are missing, readable by their owner alone: the record holds passwords of registries.
  *
- * A LevelDB that can't be opened is set aside, under a name that says so, and a new one takes its place: all that it
- * holds can be had again.
+ * A LevelDB that can't be read is renamed to `directory.damaged-N`, and a new one is created, as its content can be
+ * fetched again.
  *
- * @throws Error where another process has it open
+ * @throws Error if another process has it open
  */
 export async function openLevelState(directory: string): Promise<AgentState> {
   await mkdir(dirname(directory), { recursive: true, mode: 0o700 });
@@ -30,7 +29,7 @@ export async function openLevelState(directory: string): Promise<AgentState> {
       return new Map(await level.iterator().all());
     },
     async write(changes) {
-      // After a write that failed, as on a full disk, LevelDB takes none before it is opened again.
+      // After a failed write, as on a full disk, LevelDB accepts no write until it is opened again.
       if (level.status !== "open") await level.open({ createIfMissing: false });
       try {
         await level.batch(
@@ -58,7 +57,7 @@ async function openOrSetAside(
     return { level: await openLevel(directory, true), lost };
   }
   try {
-    // LevelDB takes a folder without CURRENT for an empty one, and begins anew over what is there.
+    // LevelDB treats a folder without CURRENT as empty, and would overwrite its files.
     if (!there.includes("CURRENT")) throw new Error("its file CURRENT is missing");
     const level = await openLevel(directory, false);
     try {

@@ -1,4 +1,4 @@
-/** Lets so many pieces of work run at once; the others wait, the longest first. */
+/** Runs at most `limit` pieces of work at once; the others wait in order. */
 export class Limiter {
   readonly #limit: number;
   #running = 0;
@@ -8,7 +8,7 @@ export class Limiter {
     this.#limit = limit;
   }
 
-  /** Rejects with the signal's reason if that aborts before the work has begun. */
+  /** Rejects with the signal's reason if the signal has aborted when the work's turn comes. */
   async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#running += 1;
@@ -16,7 +16,7 @@ export class Limiter {
       signal.throwIfAborted();
       return await work();
     } finally {
-      // The place goes to the next, or is free.
+      // The next one takes over the place.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running -= 1;
       else next();

@@ -14,41 +14,41 @@ import { Assigned } from "./assigned.ts";
 import { AgentError } from "./errors.ts";
 import { EntrySum, openEntry, sealEntry } from "./record-entry.ts";
 import type { AgentState, NetworkSettings } from "./seams.ts";
-import { GatheredWork } from "./waiting.ts";
+import { CoalescedWork } from "./waiting.ts";
 
-/** Why this worker ends a run, or never ran it. Written before the run is touched, so that it outlives a crash. */
+/** Why this worker stops a run, or never started it. On disk before the run is stopped, so that it survives a crash. */
 export interface Verdict {
   readonly kind: "failed" | "rejected" | "dropped";
   readonly code: string;
   readonly message: string;
 }
 
-/** What only this node knows of a lease. Fields of a later level are kept. */
+/** A lease's local state. Fields of a later level are kept. */
 export interface LeaseLocal {
   readonly slotId: string;
   readonly epoch: Epoch;
   readonly versionId: string;
   readonly address: string;
-  /** Of the cluster, when the lease was last named by it. */
+  /** The incarnation that last assigned the lease. */
   readonly incarnation?: Incarnation;
-  /** The life of this worker that received the offer: run (0, 1) is that life's alone (L6). */
+  /** The life that received the offer; only that life makes run (0, 1) (L6). */
   readonly offeredLife?: number;
-  /** It was HELD once. */
+  /** The lease has been HELD. */
   readonly held?: boolean;
-  /** Why its rules allow no further run. */
+  /** Why the rules allow no further run. */
   readonly settled?: string;
-  /** `releasing`: acknowledged, and not taken back from then on. `released`: nothing of it runs, and its flows are gone. */
+  /** `releasing`: acknowledged, and never reverted. `released`: its container is gone and its flows are removed. */
   readonly stage?: "releasing" | "released";
   readonly imageDigest?: string;
-  /** As last known. */
+  /** The service's policy, as last assigned. */
   readonly restart?: RestartPolicy;
-  /** Ids of networks, as they were when the last run was attached. */
+  /** Ids of the networks that the last run was attached to. */
   readonly networks?: readonly string[];
-  /** Upstreams of its task's own, as `TaskAttachment` has them; undefined: none. */
+  /** As in `TaskAttachment`; undefined: none. */
   readonly nameServers?: readonly string[];
-  /** The slot's record was lost: nothing counts and nothing starts before managers have said how it was. */
+  /** The slot's record was lost: no end is counted and no run starts before a manager has sent the record. */
   readonly recordLost?: boolean;
-  /** Of another node, which this machine was before: no manager hears of it from this one, and nothing leads to it. */
+  /** The lease is of another node, which this machine was before: it is neither reported nor balanced. */
   readonly foreign?: boolean;
 }
 
@@ -57,29 +57,29 @@ export interface LeaseRecord {
   record: SlotRecord;
 }
 
-/** What only this node knows of a run. Fields of a later level are kept. */
+/** A run's local state. Fields of a later level are kept. */
 export interface RunLocal {
-  /** Its key. */
+  /** The lease's key. */
   readonly lease: string;
-  /** Of the lease; it outlives it. */
+  /** The lease's slot, which is needed after the lease is forgotten. */
   readonly slotId: string;
   readonly life: number;
   readonly run: number;
-  /** When it was made, in the order of all runs of this node. */
+  /** Position in the order in which this node made its runs. */
   readonly order: number;
   readonly serviceName: string;
   readonly image: string;
   readonly graceMs?: number;
   readonly memoryLimitBytes?: number;
   readonly netnsPath?: string;
-  /** Of the image that it was made from; undefined: it says nothing. */
+  /** HEALTHCHECK of the run's image; undefined: it has none. */
   readonly imageHealthcheck?: ImageHealthcheck;
   readonly verdict?: Verdict;
-  /** The record did not have it: it was found by its container. */
+  /** The record lacked the run; it was rebuilt from its container. */
   readonly found?: boolean;
-  /** Told to stop by the manager. */
-  readonly told?: boolean;
-  /** The boot in which it started, and when. */
+  /** The run is stopped because its lease is released. */
+  readonly stopRequested?: boolean;
+  /** Boot id and boot time of its start. */
   readonly bootId?: string;
   readonly startedMs?: number;
 }
@@ -93,11 +93,11 @@ export interface RunRecord {
 export interface NodeRecord {
   readonly id: string;
   readonly clusterId?: string;
-  /** Undefined until a manager has told. */
+  /** Undefined until a manager has sent it. */
   readonly network?: NetworkSettings;
 }
 
-/** Levels that are read, and the highest that is written. */
+/** Levels that can be read: `minLevel` to `level`, which is also the highest that is written. */
 export interface RecordLevels {
   readonly level: number;
   readonly minLevel: number;
@@ -110,33 +110,34 @@ interface MetaEntry {
 }
 
 /**
- * What a worker must know when it starts again without a manager: its id and network, what it is assigned, and how far
- * each lease and run was. Held in memory, written behind.
+ * Everything that a worker needs to start again without a manager: its id and network, its assignments, and the state
+ * of each lease and run. Held in memory, written behind.
  *
- * I1 Writes are taken up in the order of the calls, those that wait as one; `durable()` resolves when all that was
- *    asked for before it is on disk.
- * I2 A write that fails is tried again until it succeeds, as nothing is lost while this process lives.
- * I3 Each entry has a checksum, and each write one over all entries: an entry that is damaged, missing or older than the
- *    rest is noticed. All of them can be had again, from the managers or from the containers' labels.
+ * I1 Changes are written in the order of the calls, those that wait together; `durable()` resolves when all earlier
+ *    changes are on disk.
+ * I2 A failed write is tried again until it succeeds; memory holds its changes until then.
+ * I3 Each entry has a checksum, and each write stores the sum over all entries, so that an entry that is damaged,
+ *    missing or older than the rest is detected. Entries can be fetched again from managers or rebuilt from containers'
+ *    labels.
  */
 export class LocalRecord {
   readonly assigned: Assigned = new Assigned();
   readonly leases: Map<string, LeaseRecord> = new Map();
   readonly runs: Map<string, RunRecord> = new Map();
-  /** What of it was damaged or missing when it was loaded, for people. */
+  /** Descriptions, for people, of what was damaged or missing when the record was loaded. */
   readonly damage: string[] = [];
   readonly #state: AgentState;
   readonly #levels: RecordLevels;
   #node: NodeRecord | undefined;
-  #obeyed: Point | undefined;
+  #lastApplied: Point | undefined;
   #opened: number;
   #writtenLevel: number;
-  /** What waits to be written, by key; undefined: to be removed. */
+  /** Changes that are not written yet, by key; undefined: a removal. */
   #waiting = new Map<string, Uint8Array | undefined>();
-  /** Sum of each entry that is or will be on disk. */
+  /** Checksum of each entry. */
   readonly #sums = new Map<string, number>();
   readonly #all = new EntrySum();
-  readonly #work = new GatheredWork();
+  readonly #work = new CoalescedWork();
   #order = 0;
 
   private constructor(state: AgentState, levels: RecordLevels) {
@@ -147,9 +148,9 @@ export class LocalRecord {
   }
 
   /**
-   * Reads what is there, and sets aside what is damaged.
+   * Reads the record, and drops damaged entries.
    *
-   * @throws AgentError `AGENT_RECORD_UNREADABLE`: a later version wrote it
+   * @throws AgentError `AGENT_RECORD_UNREADABLE` for a level that this version can't read
    */
   static async load(
     state: AgentState,
@@ -174,7 +175,7 @@ export class LocalRecord {
     return record;
   }
 
-  /** Whether some of what was written before is not here. */
+  /** Whether a part of the record was lost. */
   get incomplete(): boolean {
     return this.damage.length > 0;
   }
@@ -183,17 +184,17 @@ export class LocalRecord {
     return this.#node;
   }
 
-  /** The last point of the cluster's history that was obeyed. */
-  get obeyed(): Point | undefined {
-    return this.#obeyed;
+  /** The last point of the cluster's history whose assignments were applied. */
+  get lastApplied(): Point | undefined {
+    return this.#lastApplied;
   }
 
-  /** How often the record was opened; this time is included once `begin` was called. */
+  /** How often the record was opened; `begin` counts this time. */
   get opened(): number {
     return this.#opened;
   }
 
-  /** What is written from now on is for readers of this level, the cluster's, at most. */
+  /** Sets the level of later writes: the cluster's, within the levels of this version. */
   writeLevel(level: number): void {
     this.#writtenLevel = Math.min(Math.max(level, this.#levels.minLevel), this.#levels.level);
   }
@@ -203,15 +204,15 @@ export class LocalRecord {
     this.#put("node", json(node));
   }
 
-  setObeyed(point: Point): void {
-    this.#obeyed = point;
-    this.#put("obeyed", Point.encode(point).finish());
+  setLastApplied(point: Point): void {
+    this.#lastApplied = point;
+    this.#put("last-applied", Point.encode(point).finish());
   }
 
-  /** Begins this worker's time with the record: what it writes is known from what earlier ones wrote. */
+  /** Counts this opening, which distinguishes this worker's writes from those of earlier ones. */
   begin(): void {
     this.#opened += 1;
-    this.#work.ask();
+    this.#work.request();
   }
 
   /** False if the bytes are no message of their kind; they are kept all the same. */
@@ -233,7 +234,7 @@ export class LocalRecord {
     return key;
   }
 
-  /** Changes what is named and leaves the rest; undefined takes a field away. */
+  /** Changes the given fields; undefined removes a field. */
   setLease(key: string, change: { readonly [K in keyof LeaseLocal]?: LeaseLocal[K] | undefined }): void {
     const lease = this.lease(key);
     lease.local = changed(lease.local, change);
@@ -293,12 +294,12 @@ export class LocalRecord {
       .toSorted((a, b) => a.local.order - b.local.order);
   }
 
-  /** Resolves when all that was set so far is on disk. */
+  /** Resolves when all changes so far are on disk. */
   durable(signal: AbortSignal): Promise<void> {
     return this.#work.done(signal);
   }
 
-  /** Writes what waits, until the signal aborts. */
+  /** Writes changes until the signal aborts. */
   write(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     signal: AbortSignal,
@@ -315,7 +316,7 @@ export class LocalRecord {
     try {
       await this.#state.write([...batch].map(([key, value]) => ({ key, value })));
     } catch (error) {
-      // I2: what came later for the same key goes before what failed.
+      // I2: a later change of the same key replaces the failed one.
       this.#waiting = new Map([...batch, ...this.#waiting]);
       throw error;
     }
@@ -329,7 +330,7 @@ export class LocalRecord {
       this.#count(key, sum);
       this.#waiting.set(key, bytes);
     }
-    this.#work.ask();
+    this.#work.request();
   }
 
   #count(key: string, sum: number): void {
@@ -363,7 +364,7 @@ export class LocalRecord {
       this.damage.push("some of it is missing");
     else if (meta.opened < opened) this.damage.push("what was written last is missing");
     this.#opened = Math.max(opened, meta?.opened ?? 0);
-    // What is one half of a lease or a run is none.
+    // A lease or run of which one entry is missing is dropped, or its slot record is fetched again.
     for (const [key, { local }] of this.leases)
       if (leaseKey(local.slotId, local.epoch) !== key) this.#drop(`lease "${key}"`, () => this.deleteLease(key));
       else if (!this.#sums.has(`lease/${key}/record`))
@@ -379,12 +380,12 @@ export class LocalRecord {
   #read(key: string, body: Uint8Array): void {
     const [kind, ...rest] = key.split("/");
     if (kind === "node") this.#node = parse(body) as NodeRecord;
-    else if (kind === "obeyed") this.#obeyed = Point.decode(body);
+    else if (kind === "last-applied") this.#lastApplied = Point.decode(body);
     else if (kind === "assigned")
       this.assigned.set({ kind: Number(rest[0]) as AssignmentKind, key: rest.slice(1).join("/"), bytes: body });
     else if (kind === "lease") this.#readLease(rest.slice(0, -1).join("/"), rest.at(-1), body);
     else if (kind === "run") this.#readRun(rest[0] ?? "", rest[1], body);
-    // An entry of a later level: it stays as it is.
+    // Other kinds are of a later level, and are kept.
   }
 
   #readLease(key: string, part: string | undefined, body: Uint8Array): void {
@@ -426,7 +427,7 @@ function wrongLevel(key: string, found: number, { level, minLevel }: RecordLevel
   );
 }
 
-/** The node's network as a worker that ran on this record knew it; for who takes its traces away. */
+/** The network that a worker last stored in this record, for a program that removes what the worker left. */
 export async function recordedNetwork(state: AgentState): Promise<NetworkSettings | undefined> {
   return (await LocalRecord.load(state)).node?.network;
 }

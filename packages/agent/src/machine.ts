@@ -1,10 +1,10 @@
-/** Which node this machine's worker is, for the manager beside it; as `@warren/agent/machine`. */
+/** The node id of the worker on this machine, for the manager beside it; as `@warren/agent/machine`. */
 import { readFileSync, statSync } from "node:fs";
 import { nodeIdIn, identityPathOf } from "./identity.ts";
 
 /**
- * Reads the id as the worker last wrote it; undefined before its first start. Asked at each call of the local socket, so
- * the file is read again only when it is another.
+ * Returns a function that reads the id as the worker last wrote it; undefined before its first start. It is called for
+ * each call on the local socket, so it reads the file again only when it has changed.
  *
  * @param recordDirectory the worker's `openLevelState` directory
  */

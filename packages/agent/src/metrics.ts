@@ -4,9 +4,9 @@ export interface AgentMetrics {
   /** 1 while a manager is connected. */
   readonly connected: Gauge;
   readonly leases: Gauge;
-  /** By the state that tasks ended in. */
+  /** By the state of the ended task. */
   readonly ended: Counter;
-  /** From the assignment to RUNNING. */
+  /** From the assignment of a task to RUNNING. */
   readonly startSeconds: Histogram;
   readonly probeFailures: Counter;
 }

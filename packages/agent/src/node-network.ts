@@ -3,7 +3,7 @@ import { Changes, type Clock, type Logger, type Random } from "@warren/std";
 import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "./seams.ts";
 import { persistently } from "./waiting.ts";
 
-/** The node's network, from when it is open: who asks sooner waits. */
+/** The node's network. Calls wait until it is open. */
 export class NodeNetwork {
   readonly #network: TaskNetwork;
   readonly #dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger };
@@ -24,8 +24,8 @@ export class NodeNetwork {
   }
 
   /**
-   * Opens it, however often that takes. Settings that come later are for the next start of this worker, since tasks
-   * run by these.
+   * Opens the network, with retries. Later settings that differ are only logged: they take effect at the worker's next
+   * start, since running tasks use the first ones.
    */
   async open(settings: NetworkSettings, expected: readonly TaskAttachment[], signal: AbortSignal): Promise<void> {
     if (this.#state.kind !== "unopened") {
@@ -35,7 +35,7 @@ export class NodeNetwork {
       return;
     }
     this.#state = { kind: "opening", settings };
-    // Those of another node, which this machine was before, go: they have no place in this one's subnet.
+    // Interfaces of another node, which this machine was before, are removed: they are not in this node's subnet.
     const subnet = new BlockList();
     const [first = "", prefix] = settings.nodeSubnet.split("/");
     subnet.addSubnet(first, Number(prefix));
@@ -46,7 +46,7 @@ export class NodeNetwork {
     this.#changes.notify();
   }
 
-  /** Resolves when it is open, with the tasks whose interfaces were there. */
+  /** Resolves when the network is open, with the ids of tasks whose interfaces were adopted. */
   opened(signal: AbortSignal): Promise<ReadonlySet<string>> {
     return this.#changes.until(() => (this.#state.kind === "open" ? this.#state.adopted : undefined), signal);
   }
@@ -56,7 +56,7 @@ export class NodeNetwork {
     await this.#network.attach(task);
   }
 
-  /** Takes interface and flows away, however often that takes. */
+  /** Removes interface and flows, with retries. */
   async detach(taskId: string, address: string, signal: AbortSignal): Promise<void> {
     await this.opened(signal);
     const detach = (): Promise<void> => this.#network.detach(taskId, address);

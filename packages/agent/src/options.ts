@@ -3,32 +3,32 @@ import { AgentError } from "./errors.ts";
 export interface AgentOptions {
   /** Named volumes are folders in `volumes/` below this. */
   readonly dataDir: string;
-  /** As nodes are listed by. */
+  /** The node's name in lists. */
   readonly hostname: string;
-  /** Of Warren, reported to the manager. */
+  /** Warren's version, reported to managers. */
   readonly version: string;
-  /** The node's name server, as its containers reach it. @default ["169.254.1.1"] */
+  /** Addresses of the node's name server, as containers reach it. @default ["169.254.1.1"] */
   readonly nameServers?: readonly string[];
-  /** Of the names that it knows. @default "warren" */
+  /** Domain of the cluster's names. @default "warren" */
   readonly domain?: string;
-  /** Containers that are made or started at once. More is not faster on the machines this was measured on. @default 8 */
+  /** Containers that are created or started at once; more were not faster where it was measured. @default 8 */
   readonly parallelStarts?: number;
-  /** An image that no task has used for so long is removed, ms. @default 3600000 */
+  /** An image that no assigned version has used for this long is removed, ms. @default 3600000 */
   readonly imageGraceMs?: number;
   /**
-   * From when a lease has left names and balancer here until its stop signal, ms: the names' time to live, at most 1 s, and
-   * the time that a change takes to reach every other node (L8). @default 2000
+   * From a lease's removal from names and balancer to its stop signal, ms: the names' time to live, at most 1 s, and
+   * the time that the change takes to reach every other node (L8). @default 2000
    */
   readonly leaveMs?: number;
   /** Runs that are kept of each lease, with their logs, the newest included. @default 5 */
   readonly keptRuns?: number;
-  /** How long the logs of a lease's runs outlive it, ms. @default 3600000 */
+  /** How long containers and logs of a forgotten lease are kept, ms. @default 3600000 */
   readonly keepEndedMs?: number;
-  /** The longest that a task's start or stop waits for the balancer, ms; past it the task goes on. @default 5000 */
+  /** The longest that a task's start or stop waits for the balancer, ms; it goes on after that. @default 5000 */
   readonly balancerWaitMs?: number;
-  /** A manager that leaves a call unanswered for so long is taken to be gone, ms. @default 5000 */
+  /** A manager that does not answer a call within this time is treated as disconnected, ms. @default 5000 */
   readonly managerTimeoutMs?: number;
-  /** Logs, execs and measurements served at once; more are refused. @default 64 */
+  /** Relays that are served at once; more are refused. @default 64 */
   readonly maxRelays?: number;
 }
 

@@ -4,7 +4,7 @@ import { WarrenError, errorText } from "@warren/std";
 import { AgentError } from "./errors.ts";
 import type { Verdict } from "./local-record.ts";
 
-/** Characters of a message that are kept and reported: reports are bounded whatever a program or a registry says (L10). */
+/** Characters of a message that are kept and reported: bounds reports (L10). */
 const messageLength = 1_000;
 
 /** How a run ended, as it is reported. */
@@ -17,28 +17,28 @@ export interface Outcome {
 export interface Ended {
   /** 0: none. */
   readonly memoryLimitBytes: number;
-  /** This worker ended it, or could not run it. */
+  /** Set if this worker ended the run, or could not start it. */
   readonly verdict: Verdict | undefined;
-  /** It was ended because its lease is released. */
-  readonly told: boolean;
+  /** It was stopped because its lease is released. */
+  readonly stopRequested: boolean;
   /** Its process has run. */
   readonly ran: boolean;
   /** It started in a boot of the machine that has ended. */
   readonly earlierBoot: boolean;
-  /** Undefined where it never ran, or its end is not known. */
+  /** Undefined if it never ran, or its exit status is not known. */
   readonly exit: ExitStatus | undefined;
-  /** The grace, ms, that passed without its end, so that it was killed. */
+  /** Set if it outlived this grace, ms, and was killed. */
   readonly outlivedGraceMs?: number | undefined;
 }
 
-/** From all that is known of a run's end to what is reported of it. Pure. */
+/** The reported outcome of a run. Pure. */
 export function outcomeOf(ended: Ended): Outcome {
-  const { memoryLimitBytes, verdict, told, ran, earlierBoot, exit, outlivedGraceMs } = ended;
+  const { memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, exit, outlivedGraceMs } = ended;
   if (verdict !== undefined) return { state: stateOf(verdict), message: verdict.message, code: verdict.code };
-  if (told) {
+  if (stopRequested) {
     return { state: TaskState.SHUTDOWN, message: stopText(ran, exit, outlivedGraceMs), code: "" };
   }
-  // L7: whatever its exit was, the machine may have caused it.
+  // L7: the machine's end may have caused any exit status.
   if (earlierBoot)
     return {
       state: TaskState.SHUTDOWN,
@@ -63,13 +63,13 @@ export function outcomeOf(ended: Ended): Outcome {
 }
 
 function stopText(ran: boolean, exit: ExitStatus | undefined, outlivedGraceMs: number | undefined): string {
-  if (!ran) return "told to stop before it ran";
+  if (!ran) return "stopped before it ran";
   if (outlivedGraceMs !== undefined)
     return `killed: did not stop within ${outlivedGraceMs / 1_000} s of its stop signal`;
-  return `stopped as told${exit === undefined ? "" : `, with exit code ${exit.code}`}`;
+  return `stopped on request${exit === undefined ? "" : `, with exit code ${exit.code}`}`;
 }
 
-/** Whether the machine, or the end of a worker on it, ended the run: no failure of the run. */
+/** Whether the machine or the end of a worker ended the run, which is no failure of the run. */
 export function isByMachine({ code }: Outcome): boolean {
   return code === "AGENT_MACHINE_RESTARTED" || code === "AGENT_NOT_STARTED";
 }
@@ -87,7 +87,7 @@ function stateOf({ kind }: Verdict): TaskState {
   }
 }
 
-/** What an error says of a run: one that never ran is rejected. */
+/** The verdict on a run after an error: a run that never ran is rejected. */
 export function verdictOf(error: unknown, ran: boolean): Verdict {
   const code = WarrenError.is(error) ? error.code : "AGENT_INTERNAL";
   const message = errorText(error).replaceAll(/\s*\n\s*/g, " ");
@@ -101,7 +101,7 @@ export function verdictOf(error: unknown, ran: boolean): Verdict {
 function containerLost(): AgentError {
   return new AgentError(
     { code: "AGENT_CONTAINER_LOST" },
-    "its container is gone, or the runtime lost sight of it, so how it ended is not known",
+    "its container is gone, or its state is unknown to the runtime, so its exit status is not known",
   );
 }
 

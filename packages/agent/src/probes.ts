@@ -5,8 +5,8 @@ import { RuntimeError, type Runtime } from "@warren/runtime";
 import { ProbeSkipped } from "./health.ts";
 import type { ProbeTransport } from "./seams.ts";
 
-/** Bytes of a failed probe's output that are told. */
-const toldBytes = 200;
+/** Bytes of a failed probe's output that are reported. */
+const outputBytes = 200;
 
 /** HTTP and TCP from this process. */
 export const nodeProbes: ProbeTransport = {
@@ -66,7 +66,7 @@ export function probeOf(
     }
     case "none":
     case undefined:
-      throw new Error("assertion failed: a health check without a probe is refused, or none is made, before");
+      throw new Error("assertion failed: a health check has a probe");
     default:
       return probe satisfies never;
   }
@@ -78,26 +78,26 @@ async function execProbe(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  let told = Buffer.alloc(0);
+  let output = Buffer.alloc(0);
   const keep = (): WritableStream<Uint8Array> =>
     new WritableStream({
       write: (chunk) => {
-        told = Buffer.concat([told, chunk]).subarray(0, toldBytes);
+        output = Buffer.concat([output, chunk]).subarray(0, outputBytes);
       },
     });
-  // Ended by its signal, with all that it has started, whether it has begun or not.
+  // The signal ends the process, with its children, also one that is about to start.
   try {
     const process = await runtime.exec(containerId, { args }, { stdout: keep(), stderr: keep() }, signal);
     const { code } = await process.exit;
-    if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(told)}`);
+    if (code !== 0) throw new Error(`${args[0] ?? ""} exits with ${code}${tail(output)}`);
   } catch (error) {
     if (RuntimeError.is(error, "RUNTIME_UNAVAILABLE") || RuntimeError.is(error, "RUNTIME_WRONG_STATE"))
-      throw new ProbeSkipped("the runtime can't be asked", { cause: error });
+      throw new ProbeSkipped("the runtime can't run the probe", { cause: error });
     throw error;
   }
 }
 
-function tail(told: Buffer): string {
-  const text = told.toString("utf8").trim().replaceAll(/\s+/g, " ");
+function tail(output: Buffer): string {
+  const text = output.toString("utf8").trim().replaceAll(/\s+/g, " ");
   return text === "" ? "" : `: ${text}`;
 }

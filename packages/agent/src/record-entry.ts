@@ -1,8 +1,8 @@
 /**
  * One entry of the local record as it is on disk: `level (1 byte) | CRC-32 (4 bytes) | body`.
  *
- * The checksum covers key, level and body, so that an entry which is damaged, cut off or under another's key is told
- * from one that is right. Pure.
+ * The checksum covers key, level and body, so that an entry that is damaged, cut short or under another key is
+ * detected. Pure.
  */
 import { crc32 } from "node:zlib";
 
@@ -38,7 +38,7 @@ function checksum(key: string, level: number, body: Uint8Array): number {
   return crc32(body, crc32(Buffer.from([level]), crc32(`${key}\0`)));
 }
 
-/** A sum over all entries that does not depend on their order: what is missing, or older than the rest, shows in it. */
+/** A sum over all entries, in any order: it differs if an entry is missing or older than the rest. */
 export class EntrySum {
   count: number = 0;
   sum: number = 0;

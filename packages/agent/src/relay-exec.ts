@@ -4,10 +4,10 @@ import { taskNotFound, type Relay, type RelayDependencies } from "./relay.ts";
 import { abortable } from "@warren/std";
 import { within } from "./waiting.ts";
 
-/** From SIGHUP, which tells a process that its caller has gone, to SIGKILL, ms. */
+/** From SIGHUP, sent when the caller has gone, to SIGKILL, ms. */
 const hangupGraceMs = 5_000;
 
-/** Runs a process in a task's container for a caller far away. `open.ref` is the task's id. */
+/** Runs a process in a task's container for a remote caller. `open.ref` is the task's id. */
 export async function relayExec(
   { runtime, runs, containers, clock }: RelayDependencies,
   open: ExecOpen,
@@ -36,7 +36,7 @@ export async function relayExec(
   );
   const exit = process.exit;
   const input = takeInput(process, open, relay.received, stdin.writable.getWriter());
-  // Awaited below, unless the way to the caller breaks first.
+  // Awaited below, unless the stream to the caller fails first.
   const ended = Promise.race([exit, input.then(() => exit)]);
   ended.catch(() => undefined);
   try {
@@ -49,14 +49,14 @@ export async function relayExec(
   }
 }
 
-/** Until the caller has no more to say. What comes too late for the process is dropped. */
+/** Passes the caller's messages to the process until they end. Messages after the process's end are dropped. */
 async function takeInput(
   process: ExecProcess,
   { tty, size }: ExecOpen,
   received: AsyncIterable<ExecRequest>,
   stdin: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<void> {
-  // A process that has ended takes nothing, which is no fault.
+  // A process that has ended accepts no input, which is no error.
   const late = (): undefined => undefined;
   stdin.closed.catch(late);
   if (tty && size !== undefined) await process.resize(size.columns, size.rows);

@@ -2,7 +2,7 @@ import type { RelayImage } from "@warren/api";
 import { errorText } from "@warren/std";
 import type { Relay, RelayDependencies } from "./relay.ts";
 
-/** Sends what an image reference leads to, by this node's registries and the login that came with the question. */
+/** Sends the digest that this node resolves an image reference to, with the request's login. */
 export async function relayImage(
   { runtime }: RelayDependencies,
   { image, auth }: RelayImage,
@@ -11,6 +11,6 @@ export async function relayImage(
 ): Promise<void> {
   const { digest, source } = await runtime.resolveImage(image, { signal, ...(auth !== undefined && { auth }) });
   const because = source.kind === "local" ? source.because : undefined;
-  const fromStoreSince = because === undefined ? "" : errorText(because);
-  await relay.send({ $case: "image", value: { digest, fromStoreSince } });
+  const localReason = because === undefined ? "" : errorText(because);
+  await relay.send({ $case: "image", value: { digest, localReason } });
 }

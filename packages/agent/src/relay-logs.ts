@@ -7,7 +7,7 @@ import { taskNotFound, type Relay, type RelayDependencies } from "./relay.ts";
 
 /** Lines in one message. */
 const batchLines = 256;
-/** How long those of other tasks wait for one that may come later in time, ms. Past it a log is taken to be caught up. */
+/** How long a followed line waits for earlier lines of other tasks, ms. */
 const mergeWaitMs = 100;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -17,7 +17,7 @@ interface TaskLine {
   readonly line: LogLine;
 }
 
-/** Sends the lines of some tasks by time, and with `follow` goes on with those that come. */
+/** Sends the log lines of tasks in the order of time; with `follow`, new lines too. */
 export async function relayLogs(
   dependencies: RelayDependencies,
   { taskIds, follow, since, tail }: RelayLogs,
@@ -36,7 +36,7 @@ export async function relayLogs(
   const sources = runs.map((run) => linesOf(dependencies, run, options, signal));
   const waiting: ApiLine[] = [];
   let sending = Promise.resolve();
-  // The first failure of a sending; who waits for it is the next line, or the end.
+  // The first failed sending; thrown at the end.
   let failure: { readonly error: unknown } | undefined;
   const flush = async (): Promise<void> => {
     while (waiting.length > 0) await relay.send({ $case: "logs", value: { lines: waiting.splice(0, batchLines) } });
@@ -58,8 +58,8 @@ export async function relayLogs(
       slot: keyOfSlot(run.local.slotId),
       nodeId: dependencies.nodeId,
     });
-    // What comes in one turn of the loop, or while a message is on its way, goes together; a reader that is slow holds
-    // up the reading.
+    // Lines of one turn of the event loop, or that come while a message is sent, share a message. A slow caller slows
+    // the reading.
     if (waiting.length === 1)
       sending = sending
         .then(nextTurn)

@@ -15,10 +15,10 @@ import { relayLogs } from "./relay-logs.ts";
 import { relayStats } from "./relay-stats.ts";
 import type { Relay, RelayDependencies } from "./relay.ts";
 
-/** Messages that wait for the manager or for a process, of one relay. */
+/** Messages of one relay that are queued in each direction. */
 const waitingMessages = 4;
 
-/** Serves what callers of the API want of this node: logs, execs, measurements, image references. */
+/** Serves requests of the API's callers to this node: logs, execs, measurements, image digests. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -29,7 +29,10 @@ export class RelayServer {
     this.#limit = limit;
   }
 
-  /** Serves one request until all has been sent, the caller has gone or `signal` aborts. Fails where the way to the manager does. */
+  /**
+   * Serves one request until it is done, the caller disconnects or `signal` aborts. Rejects if the stream to the
+   * manager fails.
+   */
   async serve(request: RelayRequest, sessionId: string, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
@@ -80,7 +83,7 @@ export class RelayServer {
       case "image":
         return relayImage(this.#dependencies, what.value, relay, signal);
       case undefined:
-        throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know what is asked", {
+        throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know this request", {
           remedy: "upgrade it",
         });
       default:
@@ -93,7 +96,7 @@ async function sendAll(up: Channel<RelayUp>, message: NonNullable<RelayUp["messa
   await up.send({ message });
 }
 
-/** What the caller gets: a code of the API, and as its reason the code where it failed. */
+/** The failure for the caller: a code of the API, and the original code as its reason. */
 function failureOf(error: unknown): { -readonly [K in keyof ApiFailureRecord]: ApiFailureRecord[K] } {
   if (!RuntimeError.is(error)) return apiFailureOf(error);
   const { code: reason, ...rest } = error.failure;

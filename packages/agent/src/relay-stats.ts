@@ -8,7 +8,7 @@ import type { Relay, RelayDependencies } from "./relay.ts";
 /** Containers measured at once. */
 const parallel = 8;
 
-/** Measures tasks now. Those that do not run are left out. */
+/** Measures running tasks. */
 export async function relayStats(
   { runtime, containers, runs, clock, nodeId }: RelayDependencies,
   { taskIds }: RelayStats,
@@ -36,7 +36,7 @@ export async function relayStats(
         writeBytes: Number(stats.writeBytes),
       };
     } catch (error) {
-      // It ended between the question and the answer.
+      // The task ended meanwhile.
       if (RuntimeError.is(error, "RUNTIME_WRONG_STATE") || RuntimeError.is(error, "RUNTIME_NOT_FOUND"))
         return undefined;
       throw error;

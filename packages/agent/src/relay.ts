@@ -1,4 +1,4 @@
-/** What the server of relays and its contents share. */
+/** Types of the relay server and of the requests that it serves. */
 import { ApiError, type ExecRequest, type RelayUp } from "@warren/api";
 import type { Runtime } from "@warren/runtime";
 import type { Clock, Logger } from "@warren/std";
@@ -13,21 +13,21 @@ export interface RelayDependencies {
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodeId: string;
-  /** Runs of this node by their tasks' ids, ended ones that are kept included. */
+  /** Runs of this node by task id, kept ended ones included. */
   readonly runs: () => ReadonlyMap<string, RunRecord>;
   /** Resolves when the task has a container, with false if it never will. */
   readonly hasContainer: (taskId: string, signal: AbortSignal) => Promise<boolean>;
 }
 
-/** What a relay's content is given to work with. */
+/** The stream of one relay. */
 export interface Relay {
-  /** Resolves when there is room for more. */
+  /** Resolves when the queue has room. */
   send(message: NonNullable<RelayUp["message"]>): Promise<void>;
-  /** Of an exec: what its caller sends. Ends with the caller. */
+  /** The caller's messages of an exec. Ends when the caller disconnects. */
   readonly received: AsyncIterable<ExecRequest>;
 }
 
-/** Refuses a request for a task that is not on this node, or has no log or process here any more. */
+/** The task is not on this node, or its log or process is gone. */
 export function taskNotFound(ref: string, message: string): ApiError {
   return new ApiError({ code: "API_NOT_FOUND", kind: "task", ref }, message);
 }

@@ -1,4 +1,4 @@
-/** A container's name servers, and the upstreams of its questions. Pure. */
+/** A container's `resolv.conf`, and the upstreams of its queries. Pure. */
 import { BlockList, isIPv6 } from "node:net";
 import type { DnsConfig } from "@warren/api";
 import type { Dns } from "@warren/runtime";
@@ -7,7 +7,10 @@ import { specInvalid } from "./errors.ts";
 export interface Resolver {
   /** The container's `resolv.conf`. */
   readonly dns: Dns;
-  /** Where the node's name server asks for this task what is no name of the cluster's; empty: where it asks for all. */
+  /**
+   * Servers to which the node's name server forwards this task's queries for names outside the cluster; empty: the
+   * node's.
+   */
   readonly upstreams: readonly string[];
 }
 
@@ -16,9 +19,9 @@ loopback.addSubnet("127.0.0.0", 8);
 loopback.addAddress("::1", "ipv6");
 
 /**
- * A task that is in a network asks the node's name server, whatever its spec says: given servers are where that one asks
- * next, and the cluster's own domain is searched before given ones, so that no answer from there hides a name of ours.
- * A task in no network asks the servers that its spec names.
+ * A task on a network always queries the node's name server, which forwards to the spec's servers. The cluster's domain
+ * is searched before the spec's domains, so that their answers hide no name of the cluster. A task on no network
+ * queries the spec's servers directly.
  *
  * @param own the node's name servers, and the domain of the names that they know
  * @throws AgentError `AGENT_SPEC_INVALID`

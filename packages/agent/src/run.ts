@@ -20,20 +20,20 @@ import { probeOf } from "./probes.ts";
 import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
 
-/** From the stop signal to SIGKILL where the task does not say, ms. */
+/** Default of `stop_grace_ms`: from the stop signal to SIGKILL, ms. */
 const defaultGraceMs = 10_000;
 
-/** Wall and boot time of a run differ by its start, and by more only where the wall clock was set, ms. */
+/** Durations in wall and boot time that differ by more than this show that the wall clock was set, ms. */
 const clockSetMs = 5_000;
 
-/** What a run is made from. */
+/** The assigned objects that a run is made from. */
 export interface RunMaterial {
   readonly version: Version;
 }
 
 /**
- * How a run ended, for the rules of its slot: by itself or by its machine, because its lease is released, or dropped
- * before it was started, which says nothing of the slot.
+ * The end of a run, for the slot's record. `ended`: by itself or by its machine; `released`: its lease is released;
+ * `dropped`: it was never started, which does not count.
  */
 export interface Conclusion {
   readonly end: RunEnd;
@@ -41,14 +41,14 @@ export interface Conclusion {
 }
 
 /**
- * One run of a container under a lease, from wherever an earlier worker left it to its end. The container's id is the
+ * One run of a container under a lease, made by this worker or adopted from an earlier one. The container's id is the
  * task's.
  *
- * I1 A process starts only once its lease, its address and that it is to start are on disk: the next worker adopts it,
- *    and starts none that an earlier one made (L6).
- * I2 What ends a run is on disk before the run is touched, so that the next worker reports the same reason.
- * I3 A run is in the balancer only between its first health and the decision to end it.
- * I4 The state that is reported only moves forward.
+ * I1 A process starts only after its lease, its address and state STARTING are on disk: the next worker adopts it, and
+ *    starts no run that an earlier worker made (L6).
+ * I2 The reason for a stop is on disk before the stop begins, so that the next worker reports the same reason.
+ * I3 A run gets new connections only from its first healthy state to the decision to stop it.
+ * I4 The reported state only moves forward.
  */
 export class Run {
   readonly id: string;
@@ -56,14 +56,14 @@ export class Run {
   readonly #lease: string;
   readonly #log: Logger;
   readonly #changes = new Changes();
-  /** When this worker began with it, in monotonic time. */
+  /** When this object was created, in monotonic time. */
   readonly #since: number;
-  /** The runtime was asked for a container, whatever came of it. */
+  /** A call to create the container was made, so it may exist. */
   #mayExist = false;
-  /** Its grace passed, and it was killed. */
+  /** It was killed after its grace. */
   #outlivedGrace = false;
 
-  /** The run and its lease are in the record. */
+  /** @param id of a run in the record, whose lease is there too */
   constructor(env: NodeEnvironment, id: string) {
     this.#env = env;
     this.id = id;
@@ -86,7 +86,7 @@ export class Run {
     return hasEnded({ status: this.status });
   }
 
-  /** Whether it is of this worker's life: no other starts it. */
+  /** Whether this worker's life made the run; only that life starts it. */
   get isOfThisLife(): boolean {
     const { life } = this.local;
     return life === this.#env.life || (life === 0 && this.#leaseLocal.offeredLife === this.#env.life);
@@ -97,7 +97,7 @@ export class Run {
     return this.#env.containers.get(this.id)?.state.kind === "running";
   }
 
-  /** Resolves when it has a container, with false if it ended without. */
+  /** Resolves when the container exists, with false if the run ended without one. */
   hasContainer(signal: AbortSignal): Promise<boolean> {
     return this.#changes.until(() => {
       if (this.#env.containers.get(this.id) !== undefined) return true;
@@ -105,16 +105,16 @@ export class Run {
     }, signal);
   }
 
-  /** What is known of a run that an earlier worker left: nothing that is not running any more is begun again. */
-  judgeLeft(): void {
-    if (!this.isOfThisLife && this.local.verdict === undefined && this.local.told !== true && !this.ended) {
+  /** Sets a verdict on a run that an earlier worker prepared and never started. */
+  dropUnstarted(): void {
+    if (!this.isOfThisLife && this.local.verdict === undefined && this.local.stopRequested !== true && !this.ended) {
       const state = this.#env.containers.get(this.id)?.state.kind;
       const begun = state === "running" || state === "exited" || this.#seenRunning;
       if (!begun) this.#setVerdict(notStarted("the worker restarted before it was started"));
     }
   }
 
-  /** Image, container, interface: whatever of it is not there yet. */
+  /** Pulls the image, creates the container and attaches the interface, as far as they are missing. */
   async prepare({ version }: RunMaterial, signal: AbortSignal): Promise<void> {
     const { containers } = this.#env;
     signal.throwIfAborted();
@@ -126,7 +126,7 @@ export class Run {
     this.#advance(TaskState.READY, "ready to start");
   }
 
-  /** Starts its process, which nobody else ever does. */
+  /** Starts the process. */
   async start(signal: AbortSignal): Promise<void> {
     const { containers, record, runtime, starts, boot } = this.#env;
     const now = boot();
@@ -139,7 +139,7 @@ export class Run {
         try {
           await runtime.start(this.id);
         } catch (error) {
-          // An earlier call that seemed to fail had started it.
+          // An earlier call whose outcome was unknown had started it.
           if (!RuntimeError.is(error, "RUNTIME_WRONG_STATE")) throw error;
           await containers.refresh();
           if (containers.get(this.id)?.state.kind === "created") throw error;
@@ -152,11 +152,11 @@ export class Run {
   }
 
   /**
-   * While it runs: probes it and keeps it in use. Resolves when it has ended by itself; throws if it is unhealthy.
+   * Probes the run and keeps it in the balancer. Resolves when it has ended by itself; throws if it is unhealthy.
    *
-   * @param version undefined where it is not known, as the record was lost: nothing is probed
+   * @param version undefined after a loss of the record: nothing is probed
    */
-  async attend(version: Version | undefined, signal: AbortSignal): Promise<void> {
+  async monitor(version: Version | undefined, signal: AbortSignal): Promise<void> {
     const { containers } = this.#env;
     if (containers.get(this.id)?.state.kind !== "running" && !this.isOfThisLife) return;
     if (containers.get(this.id)?.state.kind === "exited") return;
@@ -165,7 +165,7 @@ export class Run {
     const both = AbortSignal.any([signal, over.signal]);
     const work = [this.#followPid(both), this.#attachLeft(version, both).then(() => this.#keepInUse(version, both))];
     try {
-      // The work never ends a healthy run's wait, but its failure does.
+      // Only a failure of the work ends the wait.
       const failure = Promise.all(work).then(() => new Promise<never>(() => undefined));
       await Promise.race([containers.ended(this.id, both), failure]);
     } finally {
@@ -174,31 +174,32 @@ export class Run {
     }
   }
 
-  /** Why this worker ends it, before it is touched. */
+  /** Records the reason for which this worker will stop the run (I2). */
   fail(error: unknown): void {
     this.#setVerdict(error);
   }
 
-  /** It is to end because its lease is released. */
+  /** Records that the run is stopped because its lease is released (I2). */
   stop(): void {
-    if (this.local.verdict === undefined && this.local.told !== true) this.#env.record.setRun(this.id, { told: true });
+    if (this.local.verdict === undefined && this.local.stopRequested !== true)
+      this.#env.record.setRun(this.id, { stopRequested: true });
   }
 
   /**
-   * Ends it, if it has not ended: out of the balancer, stop signal, grace, SIGKILL, interface and flows gone, whatever
-   * of it is still needed. Its container stays if it has run, for its log.
+   * Stops the run if it has not ended (balancer, stop signal, grace, SIGKILL), stores its end, and removes interface
+   * and flows. A container that has run is kept for its log.
    *
-   * @param judgeable resolves when what its end means can be said
-   * @param count takes its end into the slot's record, in the same write
+   * @param policyKnown resolves when the end can be counted
+   * @param count counts the end in the slot's record, in the same write as the end
    */
   async conclude(
-    judgeable: () => Promise<void>,
+    policyKnown: () => Promise<void>,
     count: (conclusion: Conclusion) => void,
     closing: AbortSignal,
   ): Promise<void> {
     if (!this.ended) {
       const { ran, exit } = await this.#end(closing);
-      await judgeable();
+      await policyKnown();
       this.#finish(ran, exit, count);
     }
     await this.#detach(closing);
@@ -224,7 +225,7 @@ export class Run {
     return this.#env.record.lease(this.#lease).local;
   }
 
-  /** Whether it was ever reported that its process runs. */
+  /** Whether the record says that its process has run. */
   get #seenRunning(): boolean {
     const { state, container } = this.status;
     return state >= TaskState.RUNNING || container?.startedAt !== undefined;
@@ -236,7 +237,7 @@ export class Run {
     return state === undefined || state.kind === "unknown" ? this.#seenRunning : state.kind !== "created";
   }
 
-  /** Of an earlier boot of the machine than this one. */
+  /** Whether it started in an earlier boot of the machine. */
   get #ofEarlierBoot(): boolean {
     const { bootId } = this.local;
     return bootId !== undefined && bootId !== this.#env.boot().bootId && !this.runs;
@@ -272,7 +273,7 @@ export class Run {
         try {
           return containers.put(await images.withRoom(signal, () => this.#env.runtime.create(made)));
         } catch (error) {
-          // An earlier call that seemed to fail had made it.
+          // An earlier call whose outcome was unknown had created it.
           if (!RuntimeError.is(error, "RUNTIME_ALREADY_EXISTS")) throw error;
           log.info("the container was there already", { task: this.id });
           const there = (await this.#env.runtime.list()).find(({ id }) => id === this.id);
@@ -285,7 +286,7 @@ export class Run {
     return container;
   }
 
-  /** The login that the spec names, else what is stored for the image's registry. */
+  /** The stored login of the registry that the spec names, else of the image's registry. */
   #registryAuth(version: Version): RegistryAuth | undefined {
     const name = version.task?.registryLogin ?? "";
     const registry = name === "" ? parseReference(version.task?.container?.image ?? "").registry : name;
@@ -297,7 +298,7 @@ export class Run {
     const { address, nameServers = [] } = this.#leaseLocal;
     const adopted = await network.opened(signal);
     if (this.local.netnsPath !== undefined && adopted.has(this.id)) return this.#noteAddress();
-    // Before the call: the next worker knows that there may be something to take back.
+    // Before the call, so that the next worker knows that the interface may exist.
     record.setRun(this.id, { netnsPath });
     try {
       await network.attach({ id: this.id, address, networks, nameServers, netnsPath }, signal);
@@ -319,7 +320,7 @@ export class Run {
     if (this.status.container?.address !== address) this.#update({ address });
   }
 
-  /** A run that an earlier worker started, and whose interface is gone, gets it again. */
+  /** Attaches the interface of an adopted run again if it is gone. */
   async #attachLeft(version: Version | undefined, signal: AbortSignal): Promise<void> {
     const container = this.#env.containers.get(this.id);
     if (this.isOfThisLife || container?.state.kind !== "running") return;
@@ -331,9 +332,9 @@ export class Run {
     if (this.status.container?.pid !== pid) this.#update({ pid });
   }
 
-  /** In use once it is healthy. Throws when it no longer is. */
+  /** Puts the run into the balancer once it is healthy. Throws when it is unhealthy. */
   async #keepInUse(version: Version | undefined, signal: AbortSignal): Promise<void> {
-    // Where its version is not known, as the record was lost, nothing is probed.
+    // Without its version, after a loss of the record, nothing is probed.
     const wanted = version && healthOf(version.task?.container?.healthCheck, this.local.imageHealthcheck);
     if (wanted === undefined) return this.#enterUse(signal, "running");
     const { check, times, ofImage } = wanted;
@@ -375,10 +376,10 @@ export class Run {
     const now = this.#env.boot();
     const startedAt = this.status.container?.startedAt?.getTime();
     const most = bootId === now.bootId && startedMs !== undefined ? now.elapsedMs - startedMs : undefined;
-    // A wall clock that did not go on as boot time did was set meanwhile, and says nothing of the run (L7).
+    // A wall clock that was set meanwhile is ignored (L7).
     const wallMs = startedAt === undefined ? undefined : this.#env.clock.now() - startedAt;
     const wasSet = most !== undefined && wallMs !== undefined && Math.abs(wallMs - most) > clockSetMs;
-    // Of one that ended while no worker looked, the wall clock of its end is all there is; boot time bounds it.
+    // An end while no worker ran has only its wall time; boot time bounds the result.
     const byWall = exit === undefined || startedAt === undefined || wasSet ? undefined : exit.finishedAt - startedAt;
     return Math.max(0, Math.min(most ?? byWall ?? 0, byWall ?? most ?? 0));
   }
@@ -395,13 +396,13 @@ export class Run {
     if (this.status.container?.health !== health || this.status.message !== message) this.#update({ health }, message);
   }
 
-  /** Into the balancer here, and only then reported: who reads RUNNING reaches it. */
+  /** Puts the run into this node's balancer, and then reports RUNNING, so that a RUNNING task can be reached. */
   async #enterUse(signal: AbortSignal, message: string): Promise<void> {
     const { endpoints, clock, options, metrics } = this.#env;
     const { slotId, address } = this.#leaseLocal;
     endpoints.set(this.#lease, { slotId, address, draining: false, health: 1 });
     if (!(await within(clock, options.balancerWaitMs, endpoints.applied(signal), signal)))
-      this.#log.warn("runs, but the balancer does not know it yet");
+      this.#log.warn("runs, but is not in the balancer yet");
     if (this.status.state >= TaskState.RUNNING) return;
     this.#advance(TaskState.RUNNING, message);
     metrics.startSeconds.observe((clock.monotonic() - this.#since) / 1_000);
@@ -410,12 +411,12 @@ export class Run {
   async #end(closing: AbortSignal): Promise<{ readonly ran: boolean; readonly exit: ExitStatus | undefined }> {
     const { containers, endpoints, record, clock, options } = this.#env;
     if (this.runs) {
-      // I3. An unhealthy run is no use to those who are connected either.
+      // I3. An unhealthy run loses its open connections too.
       if (this.local.verdict === undefined) endpoints.drain(this.#lease);
       else endpoints.delete(this.#lease);
       await record.durable(closing); // I2
       if (!(await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing)))
-        this.#log.warn("is stopped although the balancer may still know it");
+        this.#log.warn("is stopped, but may still be in the balancer");
       await this.#kill(undefined, closing);
       const graceMs = this.local.graceMs ?? defaultGraceMs;
       if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing)))
@@ -428,8 +429,7 @@ export class Run {
   }
 
   /**
-   * A stop signal that the runtime refuses to send, as it is none that it knows, keeps nobody from SIGKILL (the grace
-   * passes all the same).
+   * Sends a signal. An unknown stop signal, which the runtime refuses, is only logged: SIGKILL follows after the grace.
    */
   async #kill(signal: "KILL" | undefined, closing: AbortSignal): Promise<void> {
     const { containers, runtime } = this.#env;
@@ -456,14 +456,14 @@ export class Run {
 
   #finish(ran: boolean, exit: ExitStatus | undefined, count: (conclusion: Conclusion) => void): void {
     const { record, reporter, clock, metrics } = this.#env;
-    const { verdict, told = false } = this.local;
+    const { verdict, stopRequested = false } = this.local;
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
     const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultGraceMs) : undefined;
     const earlierBoot = this.#ofEarlierBoot;
-    const outcome = outcomeOf({ memoryLimitBytes, verdict, told, ran, earlierBoot, exit, outlivedGraceMs });
+    const outcome = outcomeOf({ memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, exit, outlivedGraceMs });
     const at = new Date(clock.now());
     const container = { ...(this.status.container ?? noContainer), pid: 0 };
-    // The end and what it counts for go to disk together.
+    // The end and its count are written together.
     record.setStatus(this.id, {
       ...this.status,
       ...outcome,
@@ -478,7 +478,7 @@ export class Run {
         ...(outcome.code === "AGENT_UNHEALTHY" && { health: Health.UNHEALTHY }),
       },
     });
-    const released = told && verdict === undefined;
+    const released = stopRequested && verdict === undefined;
     const kind = verdict?.kind === "dropped" ? "dropped" : released ? "released" : "ended";
     count({ end: this.#endOf(outcome, exit, at), kind });
     this.#changes.notify();
@@ -503,7 +503,7 @@ export class Run {
     };
   }
 
-  /** Interface and flows go, once the end of the run is on disk (L8). */
+  /** Removes interface and flows once the end of the run is on disk (L8). */
   async #detach(closing: AbortSignal): Promise<void> {
     const { record, network } = this.#env;
     if (this.local.netnsPath === undefined) return;
@@ -512,7 +512,7 @@ export class Run {
     record.setRun(this.id, { netnsPath: undefined });
   }
 
-  /** Enters a state before the end, if it lies ahead, and reports it. */
+  /** Moves forward to a state before the end, and reports it. */
   #advance(state: TaskState, message: string): void {
     if (state <= this.status.state) return; // I4
     this.#env.record.setStatus(this.id, { ...this.status, state, message, at: new Date(this.#env.clock.now()) });
@@ -521,7 +521,7 @@ export class Run {
     this.#log.debug("task state", { state: taskStateText(state) });
   }
 
-  /** Reports more of the same state. */
+  /** Reports more details of the same state. */
   #update(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.status.message): void {
     if (this.ended) return;
     const before = this.status.container ?? noContainer;

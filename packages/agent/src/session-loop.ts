@@ -11,28 +11,28 @@ import { Backoff, delay, TaskGroup, type Changes, type Clock, type Logger, type 
 import { AgentError } from "./errors.ts";
 import type { LeaseReporter } from "./lease-reporter.ts";
 import type { AgentMetrics } from "./metrics.ts";
-import { judgePoint } from "./points.ts";
+import { checkPoint } from "./points.ts";
 import type { Session } from "./seams.ts";
 
 export interface SessionHandlers {
   readonly nodeId: string;
   readonly describe: (signal: AbortSignal) => Promise<NodeDescription>;
-  /** What it describes has changed. */
-  readonly described: Changes;
+  /** Notified when the description has changed. */
+  readonly descriptionChanges: Changes;
   readonly reporter: LeaseReporter;
-  /** All that managers were told is to be told again. */
+  /** Reports all leases again. */
   readonly reportAll: () => void;
-  /** The last point of the cluster's history that was obeyed. */
-  readonly obeyed: () => Point | undefined;
-  /** Digests of what is assigned, in ascending order. */
+  /** The last point of the cluster's history whose assignments were applied. */
+  readonly lastApplied: () => Point | undefined;
+  /** Digests of the assigned objects, in ascending order. */
   readonly held: () => Buffer;
-  /** Each message of a session, the first included. */
+  /** Called with each message that carries the node, unless the manager has lost history. */
   readonly onNode: (message: SessionMessage) => void;
-  /** False: the message does not follow on the one before, or is not obeyed, and the stream is opened again. */
+  /** Applies a message. False: it is stale or does not follow its predecessor, and the stream is opened again. */
   readonly onAssignments: (message: AssignmentsMessage) => boolean;
-  /** L15: the cluster has removed this node, at that point of its history. */
+  /** L15: the node was removed from the cluster, as of that point of its history. */
   readonly onRemoved: (point: Point | undefined) => void;
-  /** Serves a request until it or the signal ends; fails only where the way to the manager does. */
+  /** Serves a relay until it ends or the signal aborts; rejects only if its stream to the manager fails. */
   readonly onRelay: (request: RelayRequest, sessionId: string, signal: AbortSignal) => Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export class SessionLoop {
   readonly #handlers: SessionHandlers;
   readonly #timeoutMs: number;
   #connected = false;
-  /** The last manager was one that has lost a part of the history. */
+  /** The last session's manager sent `historyLost`. */
   #wasLost = false;
 
   constructor(dependencies: SessionLoopDependencies, handlers: SessionHandlers, timeoutMs: number) {
@@ -85,16 +85,16 @@ export class SessionLoop {
   /** One session, until any part of it fails or the manager ends it. */
   async #session(signal: AbortSignal, stable: () => void): Promise<void> {
     const { session } = this.#dependencies;
-    const { nodeId, describe, described, obeyed } = this.#handlers;
-    const seen = described.count;
+    const { nodeId, describe, descriptionChanges, lastApplied } = this.#handlers;
+    const seen = descriptionChanges.count;
     const description = await describe(signal);
-    const messages = session.open({ nodeId, description, obeyed: obeyed() }, signal)[Symbol.asyncIterator]();
+    const messages = session.open({ nodeId, description, lastApplied: lastApplied() }, signal)[Symbol.asyncIterator]();
     const first = await this.#inTime("registering the node", signal, () => messages.next());
     if (first.done === true) throw sessionFailed("the manager ended the session before it began");
     const { sessionId, historyLost } = first.value;
-    this.#judge(first.value);
+    this.#checkHistory(first.value);
     if (first.value.removed !== "" && historyLost === "") throw this.#removed(first.value);
-    // L13: what was told to a manager set back is not known to the others.
+    // L13: other managers lack what was reported to one that had lost history.
     if (historyLost === "" && this.#wasLost) this.#handlers.reportAll();
     this.#wasLost = historyLost !== "";
     this.#setConnected(true);
@@ -102,7 +102,7 @@ export class SessionLoop {
     const broken = Promise.withResolvers<never>();
     await using parts = new TaskGroup((_name, error) => broken.reject(error), signal);
     parts.run("heartbeat", (ending) => this.#heartbeat(sessionId, stable, ending));
-    // L13: a manager that has lost a part of the history refuses them, and hears of the node all the same.
+    // L13: a manager that has lost history sends none, and gets the node's heartbeats and reports all the same.
     if (historyLost === "") parts.run("assignments", (ending) => this.#assignments(sessionId, ending));
     parts.run("description", (ending) => this.#describeAgain(sessionId, seen, ending));
     parts.run("reports", (ending) =>
@@ -113,28 +113,28 @@ export class SessionLoop {
     );
     const reading = (async (): Promise<void> => {
       for (let next: IteratorResult<SessionMessage, unknown> = first; next.done !== true; next = await messages.next())
-        this.#take(next.value, parts);
+        this.#handle(next.value, parts);
     })();
     await Promise.race([reading, broken.promise]);
   }
 
-  /** L13, L14: a manager of another history, or behind this node, is left. */
-  #judge({ point, historyLost }: SessionMessage): void {
-    const judgement = judgePoint(this.#handlers.obeyed(), point);
-    if (judgement.kind !== "obey")
-      throw new AgentError({ code: "AGENT_HISTORY_REFUSED" }, `the manager is not obeyed: ${judgement.why}`);
+  /** L13, L14: throws if the manager is of another history, or behind this node. */
+  #checkHistory({ point, historyLost }: SessionMessage): void {
+    const check = checkPoint(this.#handlers.lastApplied(), point);
+    if (check.kind !== "accepted")
+      throw new AgentError({ code: "AGENT_HISTORY_REFUSED" }, `the manager's session is refused: ${check.why}`);
     if (historyLost !== "") this.#dependencies.log.error("the manager sends no assignments", { why: historyLost });
   }
 
-  /** L15: nothing of this node's is assigned any more. */
+  /** L15: releases all leases, and returns the error that ends the session. */
   #removed({ point, removed }: SessionMessage): AgentError {
     this.#handlers.onRemoved(point);
-    this.#dependencies.log.error("this node is none of the cluster's any more", { why: removed });
+    this.#dependencies.log.error("this node was removed from the cluster", { why: removed });
     return new AgentError({ code: "AGENT_NODE_REMOVED" }, removed);
   }
 
-  #take(message: SessionMessage, parts: TaskGroup): void {
-    // L13: nor is anything else of a manager that has lost a part of the history taken up.
+  #handle(message: SessionMessage, parts: TaskGroup): void {
+    // L13: settings of a manager that has lost history are ignored.
     if (message.node !== undefined && message.historyLost === "") this.#handlers.onNode(message);
     const { relay } = message;
     if (relay === undefined) return;
@@ -142,7 +142,7 @@ export class SessionLoop {
       try {
         await this.#handlers.onRelay(relay, message.sessionId, ending);
       } catch (error) {
-        // Its caller hears of it; the session has its own ways of knowing.
+        // The relay's caller gets an error; the session goes on.
         if (!ending.aborted) this.#dependencies.log.warn("a relay broke off", { relay: relay.relayId, error });
       }
     });
@@ -155,7 +155,7 @@ export class SessionLoop {
       const { periodMs } = await this.#inTime("heartbeat", signal, (inTime) =>
         session.heartbeat({ nodeId, sessionId }, inTime),
       );
-      // Not by the first: two workers with one id that end each other's sessions get that far.
+      // Not after the first: two workers with one id, which end each other's sessions, get that far.
       if (beats === 1) stable();
       await delay(clock, periodMs, signal);
     }
@@ -168,7 +168,7 @@ export class SessionLoop {
     for (;;) {
       for await (const message of session.assignments({ nodeId, sessionId, held: held() }, signal)) {
         if (!onAssignments(message)) {
-          log.warn("an assignment was missed or not obeyed: all are asked for again");
+          log.warn("assignments were missed or refused: opens the stream again");
           break;
         }
         backoff.reset();
@@ -177,12 +177,12 @@ export class SessionLoop {
     }
   }
 
-  /** @param seen changes that the session began with */
+  /** Reports the description after each change. @param seen the count of changes that the session began with */
   async #describeAgain(sessionId: string, seen: number, signal: AbortSignal): Promise<void> {
-    const { describe, described } = this.#handlers;
+    const { describe, descriptionChanges } = this.#handlers;
     for (let known = seen; ;) {
-      await described.after(known, signal);
-      known = described.count;
+      await descriptionChanges.after(known, signal);
+      known = descriptionChanges.count;
       await this.#report(sessionId, { leases: [], description: await describe(signal) }, signal);
     }
   }
@@ -197,7 +197,7 @@ export class SessionLoop {
     return this.#inTime("reporting", signal, (inTime) => session.report({ nodeId, sessionId, ...report }, inTime));
   }
 
-  /** Fails where the manager does not answer in time. */
+  /** Rejects if the manager does not answer in time. */
   async #inTime<T>(what: string, signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const late = new AbortController();
     const timeout = Promise.withResolvers<never>();

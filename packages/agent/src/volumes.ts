@@ -5,10 +5,10 @@ import type { Mount as RuntimeMount } from "@warren/runtime";
 import { AgentError, specInvalid } from "./errors.ts";
 
 const nameGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-/** Permissions of a tmpfs that asks for none: as /tmp. */
+/** Default permissions of a tmpfs, as of /tmp. */
 const tmpfsMode = 0o1777;
 
-/** Named volumes of this node, as folders. They stay when their services go. */
+/** Named volumes of this node, as folders. They are kept when their services are deleted. */
 export class Volumes {
   readonly #directory: string;
 
@@ -17,7 +17,7 @@ export class Volumes {
   }
 
   /**
-   * What the runtime is to mount. A named volume is made at its first use; what a bind mount names must be there.
+   * The runtime's mounts. A named volume is created at its first use; the source of a bind mount must exist.
    *
    * @throws AgentError `AGENT_BIND_MISSING`, `AGENT_VOLUME_FAILED`, `AGENT_SPEC_INVALID`
    */
@@ -30,7 +30,7 @@ export class Volumes {
           resolved.push({ kind: "bind", source: source.value.path, target, readOnly });
           break;
         case "volume":
-          // Filled from the image at its first use, and its owner with it.
+          // `fill`: while it is empty it gets the image's files there, with owner and mode.
           resolved.push({ kind: "bind", source: await this.#volume(source.value.name), target, readOnly, fill: true });
           break;
         case "tmpfs":
@@ -67,9 +67,9 @@ export class Volumes {
     if (!nameGrammar.test(name)) throw specInvalid("container.mounts", `"${name}" is no name of a volume`);
     const path = join(this.#directory, name);
     try {
-      // Only root passes the folder above, so that what is open below is open in containers alone.
+      // Only root can enter the parent folder, so a volume's open permissions matter in containers only.
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-      // Containers of any user can write, as nobody can know here which one will. A mode of mkdir is cut by the umask.
+      // A container may run as any user. By chmod, as the umask limits mkdir's mode.
       if ((await mkdir(path, { recursive: true })) !== undefined) await chmod(path, 0o777);
     } catch (cause) {
       throw new AgentError({ code: "AGENT_VOLUME_FAILED", volume: name }, `volume "${name}" can't be made`, { cause });

@@ -1,7 +1,7 @@
 import { RuntimeError } from "@warren/runtime";
 import { abortable, Backoff, Changes, delay, type Clock, type Logger, type Random } from "@warren/std";
 
-/** True if `promise` resolved within `limitMs`. Rejects as it does, or when `signal` aborts. */
+/** True if `promise` resolves within `limitMs`. Rejects if `promise` does, or when `signal` aborts. */
 export async function within(
   clock: Clock,
   limitMs: number,
@@ -21,26 +21,26 @@ export async function within(
 }
 
 /**
- * Work of which one run does all that was asked for before it: one run at a time, and tried again, with back-off, until it
- * succeeds.
+ * Coalesces requests for the same work: one run of it serves all requests before its start. Runs do not overlap, and a
+ * failed one is tried again with back-off.
  */
-export class GatheredWork {
+export class CoalescedWork {
   readonly #changes = new Changes();
-  #asked = 0;
+  #requested = 0;
   #done = 0;
 
-  ask(): void {
-    this.#asked += 1;
+  request(): void {
+    this.#requested += 1;
     this.#changes.notify();
   }
 
-  /** Resolves when all that was asked for so far is done. */
+  /** Resolves when all requests so far are done. */
   async done(signal: AbortSignal): Promise<void> {
-    const asked = this.#asked;
-    await this.#changes.until(() => (this.#done >= asked ? true : undefined), signal);
+    const requested = this.#requested;
+    await this.#changes.until(() => (this.#done >= requested ? true : undefined), signal);
   }
 
-  /** Does the work when it is asked for, until the signal aborts. @param failed what the log says if it fails */
+  /** Runs the work for requests until the signal aborts. @param failed log message of a failed run */
   async run(
     dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
     failed: string,
@@ -49,11 +49,11 @@ export class GatheredWork {
   ): Promise<void> {
     const backoff = new Backoff(dependencies.random);
     for (;;) {
-      await this.#changes.until(() => (this.#done < this.#asked ? true : undefined), signal);
-      const asked = this.#asked;
+      await this.#changes.until(() => (this.#done < this.#requested ? true : undefined), signal);
+      const requested = this.#requested;
       try {
         await work();
-        this.#done = asked;
+        this.#done = requested;
         this.#changes.notify();
         backoff.reset();
       } catch (error) {
@@ -65,12 +65,12 @@ export class GatheredWork {
   }
 }
 
-/** The runtime could not be asked, so what came of the call is not known: ask again. */
+/** The runtime did not answer, so the outcome of the call is unknown: repeat it. */
 export function isUnavailable(error: unknown): boolean {
   return RuntimeError.is(error, "RUNTIME_UNAVAILABLE");
 }
 
-/** Does `work` again, with back-off, for as long as it fails in a way that is worth another try. */
+/** Runs `work`, and again with back-off while `again` holds for its error. */
 export async function persistently<T>(
   dependencies: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
   what: string,

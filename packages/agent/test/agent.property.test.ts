@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { World, type GivenLease, type LeaseInput } from "./fakes/world.ts";
 
-/** What a run's process does, named by its arguments. */
+/** Behaviours of a run's process, selected by its arguments. */
 type Behaviour = "run" | "deaf" | "exit" | "fail" | "sick";
 
 type Step =
@@ -80,7 +80,7 @@ interface Made extends GivenLease {
   readonly behaviour: Behaviour;
 }
 
-/** What a test watches while it goes on. */
+/** Violations that are watched for during a run. */
 interface Watched {
   readonly starts: Map<string, number>;
   /** Processes of one slot that ran at once. */
@@ -136,7 +136,7 @@ async function apply(world: World, step: Step, made: Made[]): Promise<void> {
     case "replace": {
       if (chosen === undefined || state !== LeaseState.HELD) return;
       const next = world.make(chosen.slotId, { spec: specOf("run", made.length), after: chosen.epoch });
-      // As a manager does it: one transaction, so one message.
+      // As a manager does: one transaction, so one message.
       manager.lease({ ...chosen.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });
       made.push({ ...next, slotId: chosen.slotId, behaviour: "run" });
       return;
@@ -202,7 +202,7 @@ async function apply(world: World, step: Step, made: Made[]): Promise<void> {
   }
 }
 
-/** Whether all is as the manager asked, and nothing else is there. */
+/** Whether the node has exactly what the manager assigned. */
 function problems(world: World, made: readonly Made[]): string[] {
   const { manager, network } = world;
   const found: string[] = [];
@@ -227,7 +227,7 @@ function problems(world: World, made: readonly Made[]): string[] {
     const state = held ? LeaseReport_State.HELD : LeaseReport_State.OFFERED;
     expectThat(report?.state === state, `${key} is reported as ${report?.state ?? "nothing"}`);
     const last = report?.runs.at(-1)?.status?.state;
-    // What ends again and again is at any point of that.
+    // A run that ends again and again may be in any state.
     if (held && behaviour !== "run" && behaviour !== "deaf") continue;
     expectThat(running.length === (held ? 1 : 0), `${key} has ${running.length} processes`);
     expectThat(attached.length === 1, `${key} has ${attached.length} interfaces`);
@@ -242,7 +242,7 @@ function problems(world: World, made: readonly Made[]): string[] {
   return found;
 }
 
-test("whatever is assigned and whatever breaks, the end is what was asked for, and no slot runs twice", async () => {
+test("after any assignments and faults the node has what is assigned, and no slot ran twice", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(), async (steps, seed) => {
       await using world = new World({ keepEndedMs: 20_000 }, seed);

@@ -11,7 +11,7 @@ const port = (subject: string): { code: string; subject: string; message: string
   remedy: "publish another",
 });
 
-test("a condition keeps the time since when it holds, and its end is one", () => {
+test("a condition keeps its `since`; its end is a change", () => {
   const clock = new FakeClock();
   const log = new RecordingLogger();
   const conditions = new NodeConditions({ clock, log });
@@ -39,7 +39,7 @@ test("a condition keeps the time since when it holds, and its end is one", () =>
   ]);
 });
 
-test("a manager is sent no more than it takes", () => {
+test("no more conditions are sent than a manager accepts", () => {
   const conditions = new NodeConditions({ clock: new FakeClock(), log: new RecordingLogger() });
   const serviceIds = Array.from({ length: 100 }, (_, i) => `service-${i}`);
   const many = Array.from({ length: 100 }, (_, i) => ({ ...port(`${i}`), message: "x".repeat(5_000), serviceIds }));
@@ -49,7 +49,7 @@ test("a manager is sent no more than it takes", () => {
   expect(conditions.all()[0]?.serviceIds).toHaveLength(64);
 });
 
-test("managers hear of a node's conditions when a session begins, and of each change in it", async () => {
+test("conditions are sent when a session begins, and after each change", async () => {
   await using world = new World();
   world.conditions.set("ports", [port("80/tcp")]);
   await world.start();

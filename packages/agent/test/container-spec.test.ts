@@ -26,7 +26,7 @@ const ours = {
   "warren.name-servers": "",
 };
 
-/** What is asked for, and what the runtime is then asked for beside the defaults. */
+/** Fields of the task's spec, and the expected fields of the runtime's, beside the defaults. */
 const fields: readonly (readonly [
   field: keyof ContainerSpec | keyof Resources,
   given: Given,
@@ -119,7 +119,7 @@ const defaults: RuntimeSpec = {
   log: { fileBytes: 10 * 2 ** 20, files: 5 },
 };
 
-/** What the runtime is told; the wire's form lies between, as all that a manager assigns is in it. */
+/** The runtime's spec, from a task's spec that was encoded and decoded as on the wire. */
 async function asked(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
   await using world = new World();
   await world.start();
@@ -133,16 +133,16 @@ async function asked(container: Given, resources: Limits): Promise<RuntimeSpec |
   return spec && { ...spec, id: "", labels };
 }
 
-test.each(fields)("%s arrives", async (_field, container, resources, expected) => {
+test.each(fields)("%s reaches the runtime", async (_field, container, resources, expected) => {
   expect(await asked(container, resources)).toEqual({ ...defaults, labels: ours, ...expected });
 });
 
-test("labels arrive beside ours", async () => {
+test("labels reach the runtime, beside Warren's own", async () => {
   const spec = await asked({ labels: { a: "b" } }, {});
   expect(spec?.labels).toEqual({ a: "b", ...ours });
 });
 
-test("every field is in the table, or is the agent's own", () => {
+test("every field is in the table, or is handled by the agent", () => {
   const table = new Set<string>(fields.map(([field]) => field));
   const elsewhere = ["labels", "stopGraceMs", "healthCheck", "_unknownFields"];
   const all = [...Object.keys(ContainerSpec.create()), ...Object.keys(Resources.create())];

@@ -140,7 +140,7 @@ test("a real run is probed, and ended with its lease, its exit code reported", a
   expect(node.manager.statuses.get(given.task)?.container?.exitCode).toBe(0);
 });
 
-test("a real run that ends, or runs out of memory, is reported as such, and its log is there to read", async () => {
+test("a real run that ends, or runs out of memory, is reported as such, and its log can be read", async () => {
   await using node = new Node();
   node.service(RestartPolicy_Condition.NONE);
   await node.start();
@@ -160,7 +160,7 @@ test("a real run that ends, or runs out of memory, is reported as such, and its 
   expect(lines.map(({ line }) => line.toString())).toEqual(["last words"]);
 });
 
-test("with no manager a real run follows the one that ended, and its lease is found again without a record", async () => {
+test("without a manager a real run is restarted, and its lease is rebuilt without a record", async () => {
   await using node = new Node();
   node.service(RestartPolicy_Condition.ANY);
   await node.start();
@@ -182,7 +182,7 @@ test("with no manager a real run follows the one that ended, and its lease is fo
   expect(await runs()).toBe(second);
 });
 
-test("killed at any moment, again and again, it leaves what was asked for and restarts nothing", async () => {
+test("a worker that is killed at any moment, again and again, ends with what was assigned and restarts nothing", async () => {
   await using node = new Node();
   node.service(RestartPolicy_Condition.ANY);
   const random = seededRandom(3);

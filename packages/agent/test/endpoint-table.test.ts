@@ -25,7 +25,7 @@ const own = (slotId: string, more: Partial<LocalBackend> = {}): LocalBackend => 
 });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("of its own leases a node goes by itself, of others by the managers", () => {
+test("a node uses its own state for its own leases, and the assigned backends for others", () => {
   const merged = mergeEndpoints({
     nodeId: "here",
     endpoints: new Map([
@@ -44,7 +44,7 @@ test("of its own leases a node goes by itself, of others by the managers", () =>
       ["a.2/7-4", own("a.2", { draining: true })],
       ["stray.1/7-5", own("stray.1")],
     ]),
-    wishes: new Map([["a.1/7-1", 30]]),
+    managerWeights: new Map([["a.1/7-1", 30]]),
     leaving: new Map([["a.3/7-6", backend("there", 6)]]),
   });
   expect(merged.map(({ serviceId, backends }) => [serviceId, backends])).toEqual([
@@ -61,7 +61,7 @@ test("of its own leases a node goes by itself, of others by the managers", () =>
   ]);
 });
 
-test("health lowers the manager's wish and never raises it", () => {
+test("health lowers the manager's weight and never raises it", () => {
   expect([1, 0.66, 0.33, 0, 2].map((health) => loweredWeight(100, health))).toEqual([100, 66, 33, 1, 100]);
   expect(loweredWeight(0, 1)).toBe(0);
 });
@@ -128,7 +128,7 @@ test("a remote backend that is removed keeps its flows for a minute, unless it c
   expect(clock.pending).toBe(0);
 });
 
-test("what a manager wished for a lease of this node holds while its backend is away", async () => {
+test("the last assigned weight of a lease of this node holds while its backend is unassigned", async () => {
   await using one = rig();
   const { table, backends, last, end } = one;
   backends.set("a.1/7-1", backend("here", 1, 20));
@@ -149,7 +149,7 @@ test("what a manager wished for a lease of this node holds while its backend is 
   expect(last().map(({ weight }) => weight)).toEqual([20, 50]);
 });
 
-test("one application is under way at a time, the newest state is next, those between are skipped", async () => {
+test("one update runs at a time, the newest state is next, those in between are skipped", async () => {
   const gates: (() => void)[] = [];
   await using one = rig(() => new Promise<void>((resolve) => gates.push(resolve)));
   const { table, applied, end } = one;
@@ -167,7 +167,7 @@ test("one application is under way at a time, the newest state is next, those be
   expect(gates).toEqual([]);
 });
 
-test("an application that fails is logged and tried again with the newest state", async () => {
+test("a failed update is logged and tried again with the newest state", async () => {
   let failures = 2;
   await using one = rig(async () => {
     await Promise.resolve();

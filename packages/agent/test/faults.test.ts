@@ -1,4 +1,4 @@
-/** Whatever fails, and whenever the worker is told to end: nothing ends it by an error that nobody owns. */
+/** Any call may fail, and the worker may be closed at any moment: no error is left unhandled. */
 import { LeaseReport_State, LeaseState } from "@warren/api";
 import { RuntimeError } from "@warren/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -41,7 +41,7 @@ const steps = async (world: World): Promise<void> => {
   for (let n = 0; n < 3; n += 1) await turn();
 };
 
-/** What the script calls, and how often. */
+/** The calls of the script, with their counts. */
 async function calls(): Promise<Map<string, number>> {
   await using world = new World({ leaveMs: 500, keepEndedMs: 500 });
   const counts = new Map<string, number>();
@@ -54,7 +54,7 @@ async function calls(): Promise<Map<string, number>> {
   return counts;
 }
 
-test("each call of each seam fails, whichever time: the worker lives on, and gets where it was to get", async () => {
+test("after a failure of any one call of any seam the worker goes on, and reaches the same end", async () => {
   const errors: readonly (() => Error)[] = [
     () => new Error("scripted"),
     () => new RuntimeError({ code: "RUNTIME_UNAVAILABLE" }, "scripted"),
@@ -69,7 +69,7 @@ test("each call of each seam fails, whichever time: the worker lives on, and get
         await using world = new World({ leaveMs: 500, keepEndedMs: 500 });
         let seen = 0;
         world.fault = (each) => (each === call && seen++ === nth ? error() : undefined);
-        // Of the first reading of the record somebody is told at once.
+        // A failure of the first read of the record rejects startAgent.
         if (call === "state.load") {
           await expect(world.start()).rejects.toThrow("scripted");
           continue;
@@ -96,7 +96,7 @@ test("each call of each seam fails, whichever time: the worker lives on, and get
       }
 }, 120_000);
 
-test("told to end at any moment, a stop in flight among them, it ends, and leaves no timer and no error", async () => {
+test("a worker that is closed at any moment, also during a stop, leaves no timer and no error", async () => {
   for (let moment = 0; moment < 80; moment += 1) {
     const world = new World({ leaveMs: 500 });
     await world.start();

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 
 const run = promisify(execFile);
 
-test("a record that could not be written for want of room is written once there is room, and whole", async () => {
+test("a record that could not be written on a full disk is written completely once there is room", async () => {
   const disk = await mkdtemp(join(tmpdir(), "warren-full-"));
   await run("mount", ["-t", "tmpfs", "-o", "size=6m", "warren-test", disk]);
   try {

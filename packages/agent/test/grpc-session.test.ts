@@ -32,7 +32,7 @@ const lease: AssignedLease = {
   offeredLife: 0,
 };
 
-test("over gRPC on a socket: a task runs, its log comes back, and a manager that is away is found again", async () => {
+test("over gRPC on a socket a task runs, its log can be read, and a manager that was away is reconnected", async () => {
   await using resources = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "warren-agent-"));
   resources.defer(() => rm(folder, { recursive: true }));

@@ -6,7 +6,7 @@ import { image, World } from "./fakes/world.ts";
 
 const times = { intervalMs: 1_000, timeoutMs: 500, retries: 3, startPeriodMs: 5_000 };
 
-/** Plays failures with the gaps that the tracker asks for; gives when it became unhealthy. */
+/** Records failures with the tracker's gaps; returns when it became unhealthy. */
 function unhealthyAt(tracker: HealthTracker, atMs = 0): number {
   for (let now = atMs; now < 1_000_000; now += tracker.nextGapMs()) {
     tracker.record(false, now);
@@ -133,7 +133,7 @@ test("a probe that gets no answer in time has failed", async () => {
   expect(world.manager.statuses.get(t1.task)?.message).toBe("unhealthy: a probe failed: no answer within 700 ms");
 });
 
-test("a task that never becomes healthy fails when its time for that is over", async () => {
+test("a task that never becomes healthy fails after its start period and retries", async () => {
   await using world = new World();
   world.probes = { http: () => Promise.resolve(500), tcp: () => Promise.resolve() };
   await world.start();
@@ -194,7 +194,7 @@ test("an exec probe runs in the container; its output is reported, and one that 
   expect(killed).toEqual(["137", "137"]);
 });
 
-test("a runtime that is away makes no task unhealthy", async () => {
+test("a runtime that does not answer makes no task unhealthy", async () => {
   await using world = new World();
   world.machine.program = (process) => void (process.exec !== undefined && process.exit(0));
   await world.start();
@@ -248,7 +248,7 @@ describe("an image's health check", () => {
     expect(healthOf(asked, image)).toBeUndefined();
   });
 
-  test("is made before the task counts as running, and by the next worker", async () => {
+  test("is probed before the task counts as running, and by the next worker too", async () => {
     await using world = new World();
     let code = 1;
     world.machine.publish(image, { config: { healthcheck: { ...ofImage, intervalMs: 1_000, retries: 2 } } });

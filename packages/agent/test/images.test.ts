@@ -22,7 +22,7 @@ test("an image is removed when no task has used it for a while, and not before",
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
 });
 
-test("a lease that has settled keeps its image; one that comes back into use is left alone", async () => {
+test("a settled lease keeps its image; an image that is used again is kept", async () => {
   await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
@@ -41,7 +41,7 @@ test("a lease that has settled keeps its image; one that comes back into use is 
   expect(world.machine.images.size).toBe(1);
 });
 
-test("a version whose image is settled is run from it, whatever its tag leads to by now, and asks no registry again", async () => {
+test("a version with an image digest runs that image, wherever its tag leads now, and asks no registry again", async () => {
   await using world = new World();
   const { digest } = world.machine.publish(image);
   await world.start();
@@ -55,13 +55,13 @@ test("a version whose image is settled is run from it, whatever its tag leads to
   await world.until("it is reported", () => world.report(given)?.runs.at(-1)?.status?.state === TaskState.RUNNING);
   expect(world.report(given)?.runs.map(({ status }) => status?.container?.imageDigest)).toEqual([digest, digest]);
   expect(world.report(given)?.imageDigest).toBe(digest);
-  // A tag that is not settled follows the registry.
+  // Without a digest the registry resolves the tag.
   const other = world.give("svc.2");
   await world.untilRunning(other);
   expect(world.manager.statuses.get(other.task)?.container?.imageDigest).toBe(next);
 });
 
-test("images that nobody uses when the worker starts are collected too", async () => {
+test("images that are unused when the worker starts are collected too", async () => {
   await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
   await world.start();
@@ -70,7 +70,7 @@ test("images that nobody uses when the worker starts are collected too", async (
   expect(world.machine.images.size).toBe(0);
 });
 
-test("a pull that does not fit removes what is unused, at once, and is tried once more", async () => {
+test("a pull that does not fit on the disk removes unused images at once, and is tried once more", async () => {
   await using world = new World();
   world.machine.images.set("registry.example/old:1", { ref: "registry.example/old:1", digest: "sha256:0" });
   await world.start();
@@ -86,7 +86,7 @@ test("a pull that does not fit removes what is unused, at once, and is tried onc
   expect(world.manager.statuses.get(t2.task)?.code).toBe("RUNTIME_DISK_FULL");
 });
 
-test("a pull goes on while anyone waits for it, and ends with the last who does", async () => {
+test("a pull goes on while a task waits for it, and is aborted with the last one", async () => {
   const machine = new FakeMachine();
   machine.publish("registry.example/a:1");
   const runtime = new FakeRuntime(machine);
@@ -146,7 +146,7 @@ test.each(["pull", "create"] as const)(
     const next = world.give("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
     await world.untilRunning(next);
     expect([...world.machine.images.keys()].toSorted()).toEqual(["registry.example/new:1", image]);
-    // What runs, and the newest run of each lease, stays.
+    // Running containers, and the newest run of each lease, are kept.
     expect(world.running("svc.2")).toHaveLength(1);
     expect(world.machine.containers.size).toBe(2);
   },

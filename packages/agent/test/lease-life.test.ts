@@ -44,7 +44,7 @@ test("a released lease leaves names and balancer, then its run is stopped, and i
   expect(world.running()).toEqual([]);
 });
 
-test("with no manager run follows run, by the rules of slot, with the same address (L6, L8)", async () => {
+test("without a manager runs are restarted by the rules of slot, with the same address (L6, L8)", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 
 import { identityPathOf, writeIdentity } from "../src/identity.ts";
 
-test("a machine is the node that its worker last wrote, none before that, and none if that is damaged", async () => {
+test("a machine's node is the last written identity; undefined before the first, and if it is damaged", async () => {
   const folder = await mkdtemp(join(tmpdir(), "warren-machine-"));
   try {
     const record = join(folder, "worker", "record");

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { NodeNetwork } from "../src/node-network.ts";
 import type { TaskAttachment, TaskNetwork } from "../src/seams.ts";
 
-test("interfaces of another node, which this machine was before, are not expected: the network would never open", async () => {
+test("interfaces of another node, which this machine was before, are not adopted, or the network would never open", async () => {
   const expected: (readonly TaskAttachment[])[] = [];
   const network: TaskNetwork = {
     open: async (_settings, attachments) => {

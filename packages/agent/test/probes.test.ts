@@ -52,7 +52,7 @@ test.each(probeTransportContract)("the node's own probes: $title", async ({ run 
   await run(servers);
 });
 
-/** Servers that are played. */
+/** Scripted servers. */
 function played(): ProbesUnderTest {
   const transport = new FakeProbes();
   const connected = Promise.withResolvers<void>();
@@ -80,9 +80,9 @@ function played(): ProbesUnderTest {
   };
 }
 
-test.each(probeTransportContract)("probes that are played: $title", ({ run }) => run(played()));
+test.each(probeTransportContract)("scripted probes: $title", ({ run }) => run(played()));
 
-test("a contract case fails where a transport does otherwise", async () => {
+test("a contract case fails for a wrong transport", async () => {
   const [first] = probeTransportContract;
   await using servers = new Servers();
   const wrong = { http: () => Promise.resolve(200), tcp: () => Promise.resolve() };

@@ -23,7 +23,7 @@ test("running tasks are adopted after kill -9: not restarted, and never out of t
   expect(world.manager.regressions).toBe(0);
 });
 
-test("what ended while the worker was away is reported with its exit code, without a manager at first", async () => {
+test("a task that ended while the worker was away is reported with its exit code, also if no manager answers at first", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -44,7 +44,7 @@ test("what ended while the worker was away is reported with its exit code, witho
   expect(world.calls("start")).toBe(2);
 });
 
-test("with no manager the last known assignments go on, with the last known endpoints", async () => {
+test("without a manager the recorded assignments go on, with the recorded endpoints", async () => {
   await using world = new World();
   world.manager.assign("endpoint", "far", Endpoint.fromPartial({ serviceId: "far", vip: "10.96.0.2" }));
   world.manager.assign("backend", "far.1/7-1", { address: 0x0a4d0202, nodeId: "other", weight: 100 });
@@ -61,7 +61,7 @@ test("with no manager the last known assignments go on, with the last known endp
   expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
 });
 
-test.each(["kept", "lost"])("a task's own upstreams outlive the worker, its record %s", async (record) => {
+test.each(["kept", "lost"])("a task's own DNS upstreams outlive the worker, its record %s", async (record) => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1", { spec: { container: { dns: { servers: ["9.9.9.9"] } } } });
@@ -76,7 +76,7 @@ test.each(["kept", "lost"])("a task's own upstreams outlive the worker, its reco
   expect(expected).toEqual(["9.9.9.9"]);
 });
 
-test("orphans of a killed worker go: containers, half-made ones, attachments", async () => {
+test("orphans of a killed worker are removed: containers, incomplete ones, attachments", async () => {
   await using world = new World();
   const starts = world.machine.hold("start");
   await world.start();
@@ -99,7 +99,7 @@ test("orphans of a killed worker go: containers, half-made ones, attachments", a
   expect(world.network.attached.size).toBe(0);
 });
 
-test("a stop that a kill cut short goes on, and is reported as what it was", async () => {
+test("a stop that was interrupted by a kill goes on, and is reported with its reason", async () => {
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => undefined);
   await world.start();
@@ -113,7 +113,7 @@ test("a stop that a kill cut short goes on, and is reported as what it was", asy
   expect(world.manager.statuses.get(t1.task)?.container?.exitCode).toBe(137);
 });
 
-test("an unhealthy task whose stop a kill cut short is reported as unhealthy", async () => {
+test("an unhealthy task whose stop was interrupted by a kill is reported as unhealthy", async () => {
   await using world = new World();
   let healthy = true;
   world.probes = { http: () => Promise.resolve(healthy ? 200 : 500), tcp: () => Promise.resolve() };
@@ -133,7 +133,7 @@ test("an unhealthy task whose stop a kill cut short is reported as unhealthy", a
   });
 });
 
-test("a task that was healthy is taken to be so by the next worker, and fails by the usual count", async () => {
+test("a healthy task counts as healthy for the next worker, and fails after the usual retries", async () => {
   await using world = new World();
   let healthy = true;
   world.probes = { http: () => Promise.resolve(healthy ? 200 : 500), tcp: () => Promise.resolve() };
@@ -153,7 +153,7 @@ test("a task that was healthy is taken to be so by the next worker, and fails by
   expect(world.state(t1.task)).toBe(TaskState.FAILED);
 });
 
-test("an end that can't be written is reported all the same, after a while", async () => {
+test("an end that can't be written is still reported, after a delay", async () => {
   await using world = new World();
   await world.start();
   const pulls = world.machine.hold("pull");
@@ -170,12 +170,12 @@ test("an end that can't be written is reported all the same, after a while", asy
   await world.start();
   await world.until("it is adopted", () => world.agent.adopted && world.manager.connected);
   await world.pass(20_000);
-  // What was not written down, the next worker does not know: it goes on with a run of its own.
+  // The next worker lacks the end that was not written, and makes a run of its own.
   await world.until("another run runs", () => world.running("svc.1").length === 1);
   expect(world.running("svc.1")).not.toEqual([t1.task]);
 });
 
-test("an interface that is gone is made again with the same address", async () => {
+test("a missing interface is created again with the same address", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -187,7 +187,7 @@ test("an interface that is gone is made again with the same address", async () =
   expect(world.calls("start")).toBe(1);
 });
 
-test("a worker that lost its record finds its leases by their containers, and ends none of them (L12)", async () => {
+test("a worker that lost its record rebuilds its leases from their containers, and ends none of them (L12)", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -214,7 +214,7 @@ test("a worker that lost its record finds its leases by their containers, and en
   await world.until("it serves", () => world.network.serving("svc").length === 2);
 });
 
-test("of a run that is found by its container address, beginning and length are known (L12)", async () => {
+test("a run that is rebuilt from its container has address, start and duration (L12)", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -237,7 +237,7 @@ test("of a run that is found by its container address, beginning and length are 
   expect(world.report(t1)?.record?.lastEnd?.ranMs).toBeGreaterThan(39_000);
 });
 
-test("of a record that was set back, which then has more runs of a lease than it keeps, each is taken up (L12)", async () => {
+test("a record that was set back, with more runs of a lease than are kept, has each run concluded (L12)", async () => {
   await using world = new World();
   await world.start();
   world.give("svc.1");
@@ -262,7 +262,7 @@ test("of a record that was set back, which then has more runs of a lease than it
   expect(world.running("svc.1")).toEqual(before);
 });
 
-test("containers of another node, which this machine was before, go on until managers have spoken, and then end", async () => {
+test("containers of another node, which this machine was before, go on until a COMPLETE message, and then end", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -279,7 +279,7 @@ test("containers of another node, which this machine was before, go on until man
   await world.pass(60_000);
   expect(world.manager.nodeId).not.toBe(nodeId);
   expect(world.running()).toEqual([t1.task]);
-  // Its address belongs to the other node, which may have given it to another task.
+  // Its address belongs to the other node, and may be another task's.
   expect(world.network.serving("svc")).toEqual([]);
   expect(world.network.attached.size).toBe(0);
   world.manager.mute = false;
@@ -290,7 +290,7 @@ test("containers of another node, which this machine was before, go on until man
   expect(world.manager.reports.size).toBe(0);
 });
 
-test("to close the worker stops no task and leaves no timer", async () => {
+test("closing the worker stops no task and leaves no timer", async () => {
   const world = new World({ keepEndedMs: 60_000 });
   await world.start();
   const t1 = world.give("svc.1");
@@ -307,7 +307,7 @@ test("to close the worker stops no task and leaves no timer", async () => {
   expect(world.manager.connected).toBe(false);
 });
 
-test("what was written down and not reported is reported by the next worker, though nothing changes any more", async () => {
+test("a written state that was not reported is reported by the next worker, also without a further change", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.offer("svc.1");
@@ -322,7 +322,7 @@ test("what was written down and not reported is reported by the next worker, tho
   await world.untilRunning(t1);
 });
 
-test("what a killed worker had not reported yet is reported by the next", async () => {
+test("an end that a killed worker had not reported is reported by the next", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -338,7 +338,7 @@ test("what a killed worker had not reported yet is reported by the next", async 
   expect(world.manager.statuses.get(t1.task)?.container?.exitCode).toBe(4);
 });
 
-test("a full disk starts nothing new, and what runs goes on; then the start goes on too", async () => {
+test("on a full disk nothing new starts and running tasks go on; with room the start goes on too", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");

@@ -4,7 +4,7 @@ import { numberedSlot } from "@warren/api/model";
 import type { OpenRelay } from "../src/testing/index.ts";
 import { image, World, type GivenLease } from "./fakes/world.ts";
 
-/** A world in which so many tasks run, and never again once they have ended. */
+/** A world with `count` running tasks, which are not restarted. */
 async function running(count: number): Promise<{ world: World; ids: string[]; given: GivenLease[] } & AsyncDisposable> {
   const world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
@@ -46,7 +46,7 @@ const failure = (up: readonly RelayUp[]): unknown => {
 };
 
 describe("logs", () => {
-  test("of several tasks are sent by time, with all that is known of a line", async () => {
+  test("of several tasks are sent in the order of time, with every field of a line", async () => {
     await using rig = await running(2);
     const { world } = rig;
     const [a = "", b = ""] = rig.ids;
@@ -74,7 +74,7 @@ describe("logs", () => {
     expect(sent[2]?.at?.getTime()).toBe(world.clock.now() - 4);
   });
 
-  test("keep to since and tail, of each task", async () => {
+  test("respect since and tail, for each task", async () => {
     await using rig = await running(2);
     const { world } = rig;
     const [a = "", b = ""] = rig.ids;
@@ -90,7 +90,7 @@ describe("logs", () => {
     expect(lines(since.up)).toEqual([`${a} 3`, `${a} 4`]);
   });
 
-  test("go on as they are written, until the caller goes", async () => {
+  test("are followed until the caller disconnects", async () => {
     await using rig = await running(2);
     const { world } = rig;
     const [a = "", b = ""] = rig.ids;
@@ -105,7 +105,7 @@ describe("logs", () => {
     expect(lines(up)).toEqual([`${a} before`, `${b} after`]);
   });
 
-  test("of a task that has yet to start are waited for; they end with it, and are kept when it has ended", async () => {
+  test("of a task that has not started are waited for; they end with it, and can be read after its end", async () => {
     await using world = new World();
     const pulls = world.machine.hold("pull");
     await world.start();
@@ -123,7 +123,7 @@ describe("logs", () => {
     expect(lines(later.up)).toEqual([`${a} hello`]);
   });
 
-  test("of tasks that are not here are refused", async () => {
+  test("of tasks that are not on this node are refused", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const { up, ended } = await relay(world, logs(["x"]));
@@ -131,7 +131,7 @@ describe("logs", () => {
     expect(failure(up)).toMatchObject({ code: "API_NOT_FOUND", reason: "API_NOT_FOUND", fields: { kind: "task" } });
   });
 
-  test("of a hundred thousand lines arrive whole and in order, in messages of many", async () => {
+  test("of a hundred thousand lines arrive complete and in order, many in a message", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const [a = ""] = rig.ids;
@@ -146,7 +146,7 @@ describe("logs", () => {
     expect(up.length).toBeLessThan(count / 100);
   }, 60_000);
 
-  test("whose reading fails are refused as failed", async () => {
+  test("that can't be read are refused with the failure", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const [a = ""] = rig.ids;
@@ -156,7 +156,7 @@ describe("logs", () => {
     expect(failure(up)).toMatchObject({ code: "API_UNAVAILABLE" });
   });
 
-  test("that have nothing for a while hold up no other", async () => {
+  test("without new lines do not delay those of other tasks", async () => {
     await using rig = await running(2);
     const { world } = rig;
     const [quiet = "", busy = ""] = rig.ids;
@@ -189,7 +189,7 @@ const outputs = (up: readonly RelayUp[]): unknown[] =>
   });
 
 describe("exec", () => {
-  test("starts a process, carries what it reads and writes, and reports how it ended", async () => {
+  test("starts a process, carries its input and output, and reports its exit code", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const [a = ""] = rig.ids;
@@ -240,7 +240,7 @@ describe("exec", () => {
     expect(outputs(up).at(-1)).toEqual(["exitCode", 130]);
   });
 
-  test("ends with its caller: hung up, and killed if it does not heed that", async () => {
+  test("ends with its caller: by SIGHUP, and by SIGKILL if it ignores that", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const [a = ""] = rig.ids;
@@ -269,7 +269,7 @@ describe("exec", () => {
     expect(failure(up)).toMatchObject({ code });
   });
 
-  test("of what can't be started is refused with the reason; a signal that is none too", async () => {
+  test("of a program that can't be started is refused with the reason, and so is an unknown signal", async () => {
     await using rig = await running(1);
     const { world } = rig;
     const [a = ""] = rig.ids;
@@ -284,7 +284,7 @@ describe("exec", () => {
   });
 });
 
-test("stats are of the tasks that run", async () => {
+test("stats are of running tasks only", async () => {
   await using rig = await running(3);
   const { world } = rig;
   const [a = "", b = "", c = ""] = rig.ids;
@@ -321,7 +321,7 @@ test("stats are of the tasks that run", async () => {
   expect(of(one)).toHaveLength(1);
 });
 
-test("more relays than are allowed are refused; those that end make room; a session's end ends its relays", async () => {
+test("relays beyond the limit are refused; ended ones make room; a session's end ends its relays", async () => {
   await using world = new World({ maxRelays: 2 });
   await world.start();
   const { task: a } = world.give("svc.1");
@@ -341,7 +341,7 @@ test("more relays than are allowed are refused; those that end make room; a sess
   await Promise.all([second.ended, fourth.ended]);
 });
 
-test("what a worker does not know is refused, not ignored", async () => {
+test("an unknown request is refused, not ignored", async () => {
   await using rig = await running(1);
   const { world } = rig;
   world.manager.relay({ relayId: "odd", what: undefined });
@@ -352,7 +352,7 @@ test("what a worker does not know is refused, not ignored", async () => {
   });
 });
 
-test("an image reference is resolved by this node's registries, and what was taken from here says why", async () => {
+test("an image reference is resolved by this node's registries; a local result has the reason", async () => {
   await using rig = await running(1);
   const { world } = rig;
   const { digest } = world.machine.publish("registry.example/app:2");
@@ -362,18 +362,18 @@ test("an image reference is resolved by this node's registries, and what was tak
     relay(world, { $case: "image", value: { image: ref, auth: undefined } });
   const first = await ask("registry.example/app:2");
   await first.ended;
-  expect(answers(first)).toMatchObject([{ digest, fromStoreSince: "" }]);
+  expect(answers(first)).toMatchObject([{ digest, localReason: "" }]);
   world.machine.fail("resolveImage", { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: "registry.example" });
   const here = await ask(image);
   await here.ended;
   expect(answers(here)).toMatchObject([{ digest: world.machine.publish(image).digest }]);
-  expect((answers(here)[0] as { fromStoreSince: string }).fromStoreSince).not.toBe("");
+  expect((answers(here)[0] as { localReason: string }).localReason).not.toBe("");
   const missing = await ask("registry.example/none:1");
   await missing.ended;
   expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
 });
 
-test("of a lease that is forgotten the log can be read for a while", async () => {
+test("the log of a forgotten lease can still be read for a time", async () => {
   await using rig = await running(1);
   const { world } = rig;
   const [a = ""] = rig.ids;

@@ -8,7 +8,7 @@ const of = (
   networks: readonly string[] = ["net"],
 ): Resolver => resolverOf(asked && DnsConfig.fromPartial(asked), networks, own);
 
-test("given servers are where our own asks next, and never in its place", () => {
+test("a spec's servers are upstreams of the node's name server, and never replace it", () => {
   const asked = { servers: ["9.9.9.9", "2620:fe::fe"], options: ["ndots:2"] };
   expect(of(asked)).toEqual({
     dns: { servers: ["169.254.1.1"], search: [], options: ["ndots:2"] },
@@ -16,14 +16,14 @@ test("given servers are where our own asks next, and never in its place", () => 
   });
 });
 
-test("our domain is searched before given ones, whose servers may answer anything", () => {
+test("the cluster's domain is searched before a spec's domains", () => {
   expect(of({ search: ["lan", "example.org"] }).dns.search).toEqual(["warren", "lan", "example.org"]);
   expect(of({ search: ["."] }).dns.search).toEqual(["."]);
   expect(of({ search: [".", "lan"] }).dns.search).toEqual(["warren", "lan"]);
   expect(of(undefined)).toEqual({ dns: { servers: ["169.254.1.1"], search: [], options: [] }, upstreams: [] });
 });
 
-test("a task in no network asks whom it names, and knows no names of ours to lose", () => {
+test("a task on no network queries its spec's servers", () => {
   expect(of({ servers: ["9.9.9.9"], search: ["lan"], options: ["use-vc"] }, [])).toEqual({
     dns: { servers: ["9.9.9.9"], search: ["lan"], options: ["use-vc"] },
     upstreams: [],
@@ -32,6 +32,9 @@ test("a task in no network asks whom it names, and knows no names of ours to los
   expect(of(undefined, []).dns.servers).toEqual(["169.254.1.1"]);
 });
 
-test.each(["127.0.0.53", "127.0.0.1", "::1"])("%s is within the container, where our server can't ask", (server) => {
-  expect(() => of({ servers: ["9.9.9.9", server] })).toThrow(/container\.dns\.servers: .* within the container/);
-});
+test.each(["127.0.0.53", "127.0.0.1", "::1"])(
+  "%s is refused: the node's name server can't reach the container's loopback",
+  (server) => {
+    expect(() => of({ servers: ["9.9.9.9", server] })).toThrow(/container\.dns\.servers: .* within the container/);
+  },
+);

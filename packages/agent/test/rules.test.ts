@@ -1,4 +1,4 @@
-/** The rules of slots, leases and runs, as far as a worker keeps them: each test names its rule. */
+/** The rules of slots, leases and runs that bind a worker: each test names its rule. */
 import {
   AssignedLease,
   LeaseReport,
@@ -12,7 +12,7 @@ import { encodeAssigned } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 import { World } from "./fakes/world.ts";
 
-test("L2: the next lease of a slot waits for the last one here, also after a restart of the worker without a manager", async () => {
+test("L2: the next lease of a slot waits for the last one on this node, also after a restart of the worker without a manager", async () => {
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => undefined);
   await world.start();
@@ -31,7 +31,7 @@ test("L2: the next lease of a slot waits for the last one here, also after a res
   expect(world.running("svc.1")).toHaveLength(1);
 });
 
-test("L2: a lease that follows one which never ran waits for the one before that, too", async () => {
+test("L2: a lease whose predecessor never ran waits for the predecessor's predecessor too", async () => {
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => undefined);
   await world.start();
@@ -48,7 +48,7 @@ test("L2: a lease that follows one which never ran waits for the one before that
   expect(world.running("svc.1")).toHaveLength(1);
 });
 
-test("L3: without an order between them two leases of a slot run side by side", async () => {
+test("L3: without `after` two leases of a slot run side by side", async () => {
   await using world = new World();
   await world.start();
   const old = world.give("svc.1");
@@ -57,7 +57,7 @@ test("L3: without an order between them two leases of a slot run side by side", 
   expect(world.running("svc.1")).toHaveLength(2);
 });
 
-test("L4: a release that was acknowledged is not taken back", async () => {
+test("L4: a release that was acknowledged is not reverted", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
@@ -70,7 +70,7 @@ test("L4: a release that was acknowledged is not taken back", async () => {
   expect(world.calls("start")).toBe(1);
 });
 
-test("L4: a release that was acknowledged is carried out by the next worker, though it was taken back meanwhile", async () => {
+test("L4: a release that was acknowledged is completed by the next worker, also if it was reverted meanwhile", async () => {
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => undefined);
   await world.start();
@@ -86,7 +86,7 @@ test("L4: a release that was acknowledged is carried out by the next worker, tho
   expect(world.calls("start")).toBe(1);
 });
 
-test("L4: an offer that is withdrawn is released, and nothing of it is left", async () => {
+test("L4: a withdrawn offer is released, and nothing of it is left", async () => {
   await using world = new World();
   await world.start();
   const given = world.offer("svc.1");
@@ -97,11 +97,11 @@ test("L4: an offer that is withdrawn is released, and nothing of it is left", as
   expect(world.network.attached.size).toBe(0);
   expect(world.manager.statuses.get(given.task)).toMatchObject({
     state: TaskState.SHUTDOWN,
-    message: "told to stop before it ran",
+    message: "stopped before it ran",
   });
 });
 
-test("L6: run (0, 1) is only of the life that received the offer", async () => {
+test("L6: only the life that received the offer makes run (0, 1)", async () => {
   await using world = new World();
   await world.start();
   const given = world.offer("svc.1");
@@ -123,7 +123,7 @@ test("L6: run (0, 1) is only of the life that received the offer", async () => {
   expect(world.report(given)?.record).toMatchObject({ failures: 0, restarts: 0, rejections: 0 });
 });
 
-test("L6: what arrives as held has run (0, 1) only if it was offered to this life", async () => {
+test("L6: a lease that arrives as held has run (0, 1) only if it was offered to this life", async () => {
   await using world = new World();
   await world.start();
   const mine = world.make("svc.1");
@@ -158,7 +158,7 @@ test("L6: a disk that is set back makes no id twice", async () => {
   expect([...starts.values()].every((count) => count === 1)).toBe(true);
 });
 
-test("L6: with a manager or without, what runs when is the same", async () => {
+test("L6: runs start at the same times with and without a manager", async () => {
   const times = async (connected: boolean): Promise<number[]> => {
     await using world = new World();
     const starts: number[] = [];
@@ -176,7 +176,7 @@ test("L6: with a manager or without, what runs when is the same", async () => {
   expect(await times(false)).toEqual(await times(true));
 });
 
-test("L7: a power cut is no failure and uses up no attempt: a service without restarts comes back", async () => {
+test("L7: a power cut is no failure and uses up no attempt: a service without restarts runs again", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
@@ -214,7 +214,7 @@ test("L7: a run that failed before the machine went down has failed", async () =
   expect(world.report(given)?.state).toBe(LeaseReport_State.SETTLED);
 });
 
-test("L7: waits are boot time: a wrong wall clock changes none, a killed worker none, and a reboot ends it", async () => {
+test("L7: waits are in boot time: neither a wrong wall clock nor a killed worker changes one; a reboot ends it", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 60_000 } });
   await world.start();
@@ -288,7 +288,7 @@ describe("L12: a lease whose record was lost", () => {
     world.disk.entries.clear();
   };
 
-  test("does not judge an end before its policy is known", async () => {
+  test("counts no end before its restart policy is known", async () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 100 } });
     await world.start();
@@ -307,7 +307,7 @@ describe("L12: a lease whose record was lost", () => {
     expect(world.report(given)?.settled).toBe("it completed, and its restart policy is on-failure");
   });
 
-  test("goes on from what managers were told: earlier runs that are found count once, and waits are kept", async () => {
+  test("goes on from the reported record: earlier runs count once, and waits are kept", async () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { delayMs: 10_000, maxAttempts: 3, windowMs: 600_000 } });
     await world.start();
@@ -324,7 +324,7 @@ describe("L12: a lease whose record was lost", () => {
     forget(world);
     await world.start();
     await world.pass(4_000);
-    // Of ten seconds six have passed.
+    // Six of ten seconds have passed.
     expect(world.running()).toEqual([]);
     await world.pass(5_000);
     expect(world.running()).toHaveLength(1);
@@ -333,7 +333,7 @@ describe("L12: a lease whose record was lost", () => {
     await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
   });
 
-  test("starts nothing again that managers know to be settled", async () => {
+  test("stays settled if managers have it as settled", async () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
     await world.start();
@@ -371,12 +371,12 @@ test("L10: a report is bounded, whatever happened since the last one", async () 
   expect(report.runs.length).toBeLessThanOrEqual(5);
   expect(LeaseReport.encode(report).finish().length).toBeLessThan(4_000);
   expect(report.record?.firstFailure?.taskId).toBe(given.task);
-  // What the node keeps is bounded too.
+  // The node's record is bounded too.
   expect(world.agent.tasks().length).toBeLessThanOrEqual(6);
   expect(world.machine.containers.size).toBeLessThanOrEqual(6);
 });
 
-test("L10: a report that is refused, as another node has the lease, is named once and holds up no other", async () => {
+test("L10: a report that is refused, as another node has the lease, is logged once and delays no other", async () => {
   await using world = new World();
   await world.start();
   world.manager.refusedSlots.add("svc.1");
@@ -394,13 +394,13 @@ test("L10: a report that is refused, as another node has the lease, is named onc
   await world.until("it is forgotten", () => world.running().length === 1);
 });
 
-test("L12: what a lost record does not hold is not started before a complete answer came, and then it is", async () => {
+test("L12: with a damaged record nothing starts before a COMPLETE message, and all does after it", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
   await world.untilRunning(given);
   world.kill();
-  // What was written last is gone, with it whatever it said.
+  // The last write is lost.
   world.disk.entries.delete(`lease/${given.key}/record`);
   world.machine.exit(given.task, 1);
   world.manager.disconnect();
@@ -412,16 +412,16 @@ test("L12: what a lost record does not hold is not started before a complete ans
   await world.until("it runs again", () => world.running("svc.1").length === 1);
 });
 
-test("L13: a hello names the last point that was obeyed; an equal or later one is obeyed, an empty answer too", async () => {
+test("L13: a session names the last applied point; equal or later points are applied, also with no assignments", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
   await world.untilRunning(given);
-  expect(world.manager.request?.obeyed).toBeUndefined();
+  expect(world.manager.request?.lastApplied).toBeUndefined();
   world.kill();
   const point = world.manager.pointNow();
   await world.start();
-  expect(world.manager.request?.obeyed).toMatchObject(point);
+  expect(world.manager.request?.lastApplied).toMatchObject(point);
   // A leader of a later term, at the same version.
   world.manager.disconnect();
   world.manager.point.reign = 8;
@@ -441,10 +441,10 @@ test.each([
   [
     "a lower incarnation",
     { counter: -1 },
-    "it is of incarnation 0 of the cluster, and this node has obeyed incarnation 1",
+    "it is of incarnation 0 of the cluster, and this node has applied incarnation 1",
   ],
   ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
-])("L13, L14: %s is not obeyed, and is named", async (_what, change, why) => {
+])("L13, L14: %s is not applied, and is logged", async (_what, change, why) => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
@@ -466,10 +466,10 @@ test.each([
   expect(world.running()).toEqual([given.task]);
   expect(world.manager.completes).toHaveLength(completes);
   Object.assign(point, before);
-  await world.until("it is obeyed", () => world.running().length === 0);
+  await world.until("it is applied", () => world.running().length === 0);
 });
 
-test("L13: assignments of a leader that was deposed meanwhile are not obeyed", async () => {
+test("L13: assignments of a leader that was deposed meanwhile are not applied", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
@@ -479,10 +479,10 @@ test("L13: assignments of a leader that was deposed meanwhile are not obeyed", a
   await world.pass(1_000);
   expect(world.running()).toEqual([given.task]);
   world.manager.point.version += 5;
-  await world.until("the next word is obeyed", () => world.running().length === 0);
+  await world.until("the next message is applied", () => world.running().length === 0);
 });
 
-test("L13: what was reported to a manager that has lost history is reported again to the next one that has it", async () => {
+test("L13: states that were reported to a manager without the history are reported again to the next one with it", async () => {
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
@@ -501,7 +501,7 @@ test("L13: what was reported to a manager that has lost history is reported agai
   await world.untilState(given.task, TaskState.FAILED);
 });
 
-test("L13: a manager that has lost history gives the node no other subnet", async () => {
+test("L13: a subnet from a manager that has lost history is ignored", async () => {
   await using world = new World();
   await world.start();
   await world.until("the network is open", () => world.network.settings !== undefined);
@@ -518,7 +518,7 @@ test("L13: a manager that has lost history gives the node no other subnet", asyn
   expect(world.network.settings?.nodeSubnet).toBe("10.77.1.0/24");
 });
 
-test("L14: of an earlier incarnation nothing stops or starts until the present one has named it", async () => {
+test("L14: a lease of an earlier incarnation neither stops nor starts until the present one has assigned it", async () => {
   await using world = new World();
   await world.start();
   const runs = world.give("svc.1");
@@ -527,7 +527,7 @@ test("L14: of an earlier incarnation nothing stops or starts until the present o
   await world.untilRunning(runs, ends);
   await world.untilState(offered.task, TaskState.READY);
   world.manager.disconnect();
-  // A cluster restored from a backup of before these leases, which knows nothing of them.
+  // A cluster that was restored from a backup without these leases.
   world.manager.point.incarnation = { counter: 2, id: "restored" };
   world.manager.point.version = 1;
   for (const { key } of [runs, ends, offered]) {
@@ -545,7 +545,7 @@ test("L14: of an earlier incarnation nothing stops or starts until the present o
   expect(world.running()).toEqual([runs.task]);
   expect(world.calls("kill")).toBe(0);
   expect(world.report(runs)?.state).toBe(LeaseReport_State.HELD);
-  // Reconciled: one is to go on, one to end.
+  // Reconciled: one lease goes on, one ends.
   world.manager.lease({ ...ends.lease, state: LeaseState.HELD });
   await world.until("it runs again", () => world.running("svc.2").length === 1);
   world.manager.lease({ ...runs.lease, state: LeaseState.RELEASING });
@@ -554,7 +554,7 @@ test("L14: of an earlier incarnation nothing stops or starts until the present o
   await world.until("the offer runs", () => world.running("svc.3").length === 1);
 });
 
-test("L14: what the present incarnation holds unchanged goes on under it", async () => {
+test("L14: a lease that the present incarnation has unchanged goes on under it", async () => {
   await using world = new World();
   await world.start();
   const given = world.give("svc.1");
@@ -567,7 +567,7 @@ test("L14: what the present incarnation holds unchanged goes on under it", async
   await world.until("it runs again", () => world.running("svc.1").length === 1);
 });
 
-test("kinds and fields of a later level outlive a restart, and cost nothing when a session resumes", async () => {
+test("kinds and fields of a later level survive a restart, and are not sent again when a session resumes", async () => {
   await using world = new World();
   await world.start();
   const given = world.offer("svc.1");
@@ -592,7 +592,7 @@ test("kinds and fields of a later level outlive a restart, and cost nothing when
 });
 
 describe("L15: a node that the cluster has removed", () => {
-  test("ends what it runs, starts nothing again, and says why", async () => {
+  test("ends its tasks, starts nothing again, and logs why", async () => {
     await using world = new World();
     await world.start();
     const [t1, t2] = [world.give("svc.1"), world.offer("svc.2")];
@@ -615,7 +615,7 @@ describe("L15: a node that the cluster has removed", () => {
     expect(world.running()).toEqual([]);
   });
 
-  test("hears that from managers of its own history only", async () => {
+  test("accepts its removal from managers of its own history only", async () => {
     await using world = new World();
     await world.start();
     const t1 = world.give("svc.1");

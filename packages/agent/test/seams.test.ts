@@ -1,4 +1,4 @@
-/** The contracts of the seams, on the fakes and on what needs nothing but a folder. */
+/** The contracts of the seams, on the fakes and on implementations that need only a folder. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -19,7 +19,7 @@ test("reports are kept until a manager has stored them, the newest of each lease
   expect(world.manager.batches).toEqual([20]);
 });
 
-test("a manager that is away is tried again with back-off, from 100 ms to 8 s", async () => {
+test("a manager that does not answer is tried again with back-off, from 100 ms to 8 s", async () => {
   await using world = new World();
   world.manager.disconnect();
   await world.start();
@@ -34,7 +34,7 @@ test("a manager that is away is tried again with back-off, from 100 ms to 8 s", 
   expect(world.metrics.values.get("warren_agent_connected")).toBe(1);
 });
 
-test("after a session that lasted the next comes soon; after one that did not, with back-off", async () => {
+test("after a session that lasted the next is opened soon; after a short one with back-off", async () => {
   await using world = new World();
   world.manager.disconnect();
   await world.start();
@@ -53,7 +53,7 @@ test("after a session that lasted the next comes soon; after one that did not, w
   expect(world.manager.connected).toBe(true);
 });
 
-test("heartbeats come as often as the manager says", async () => {
+test("heartbeats have the manager's period", async () => {
   await using world = new World();
   world.manager.periodMs = 2_000;
   await world.start();
@@ -63,7 +63,7 @@ test("heartbeats come as often as the manager says", async () => {
   expect(world.manager.sessions).toBe(1);
 });
 
-test("a manager that answers no heartbeat is left, and another session opened", async () => {
+test("after a heartbeat without an answer another session is opened", async () => {
   await using world = new World();
   await world.start();
   await world.until("it is connected", () => world.manager.heartbeats === 1);
@@ -74,13 +74,13 @@ test("a manager that answers no heartbeat is left, and another session opened", 
   await world.until("it beats", () => world.manager.heartbeats >= 2);
 });
 
-test("a missed link of the chain asks for all again, and what was missed is made good", async () => {
+test("after a missed message the stream is opened again, and brings the missed changes", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   const t2 = world.make("svc.2");
-  world.manager.assignUnheard("lease", t2.key, t2.lease);
+  world.manager.assignLost("lease", t2.key, t2.lease);
   await world.pass(1_000);
   expect(world.report(t2)).toBeUndefined();
   world.give("svc.3");
@@ -89,7 +89,7 @@ test("a missed link of the chain asks for all again, and what was missed is made
   expect(world.manager.sessions).toBe(1);
 });
 
-test("what a manager's full answer drops is removed", async () => {
+test("objects that a COMPLETE message drops are removed", async () => {
   await using world = new World({ keepEndedMs: 10_000 });
   await world.start();
   const t1 = world.give("svc.1");
@@ -105,11 +105,11 @@ test("what a manager's full answer drops is removed", async () => {
   world.manager.reconnect();
   await world.until("it is gone", () => world.agent.tasks().length === 0);
   const left = (): string => [...world.disk.entries.keys()].toSorted().join();
-  await world.until("its record is gone", () => left() === "meta,node,obeyed");
+  await world.until("its record is gone", () => left() === "last-applied,meta,node");
   expect(world.network.endpoints).toEqual([]);
 });
 
-test("the node's id is made once and kept; its network is taken up when the manager knows it", async () => {
+test("the node's id is made once and kept; its network is opened when a manager sends it", async () => {
   await using world = new World();
   world.manager.subnet = "";
   await world.start();
@@ -131,7 +131,7 @@ test("the node's id is made once and kept; its network is taken up when the mana
   expect(world.agent.nodeId).toBe(id);
 });
 
-test("another subnet is for the next start: tasks that run keep their addresses", async () => {
+test("another subnet takes effect at the next start: running tasks keep their addresses", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");

@@ -41,7 +41,7 @@ test("record and identity on disk are for their owner alone", () =>
     await state.close();
   }));
 
-test("a record that another worker has open is not taken for damaged", () =>
+test("a record that another process has open does not count as damaged", () =>
   inFolder(async (folder) => {
     const state = await openLevelState(join(folder, "record"));
     await state.write([{ key: "a", value: bytes("1") }]);
@@ -57,7 +57,7 @@ const lease: LeaseRecord = {
 const key = "svc.1/7-1";
 const run = { lease: key, slotId: "svc.1", life: 5, run: 1, serviceName: "web", image: "i" };
 
-/** Does `work` with a record, and resolves when all of it is on disk. */
+/** Runs `work` with a record, and resolves when its changes are on disk. */
 async function withRecord(state: AgentState, work: (record: LocalRecord) => void): Promise<void> {
   const record = await LocalRecord.load(state);
   const end = new AbortController();
@@ -70,13 +70,13 @@ async function withRecord(state: AgentState, work: (record: LocalRecord) => void
   await state.identify(record.node?.id ?? "", record.opened);
 }
 
-test("a record that is loaded again says what was said to it, with kinds and fields that it does not know", async () => {
+test("a record that is loaded again has all entries, with unknown kinds and fields", async () => {
   const disk = new MemoryDisk(random);
   const network = { nodeSubnet: "10.77.1.0/24", taskPool: "10.77.0.0/16", vipPool: "10.96.0.0/16" };
   const unknownField = Buffer.from([0xfa, 0x3f, 2, 1, 2]);
   await withRecord(disk.open(), (record) => {
     record.setNode({ id: "n", network });
-    record.setObeyed(Point.fromPartial({ reign: 3, version: 9 }));
+    record.setLastApplied(Point.fromPartial({ reign: 3, version: 9 }));
     record.assign(99 as AssignmentKind, "a/b", unknownField);
     const ofALaterLevel = { ofALaterLevel: { kept: true } };
     record.addLease({ ...lease, local: { ...lease.local, ...ofALaterLevel } });
@@ -98,7 +98,7 @@ test("a record that is loaded again says what was said to it, with kinds and fie
   const again = await LocalRecord.load(disk.open());
   expect(again.damage).toEqual([]);
   expect(again.node).toEqual({ id: "n", network });
-  expect(again.obeyed).toMatchObject({ reign: 3, version: 9 });
+  expect(again.lastApplied).toMatchObject({ reign: 3, version: 9 });
   expect([...again.leases.keys()]).toEqual([key]);
   expect(again.lease(key).local).toEqual({ ...lease.local, held: true, ofALaterLevel: { kept: true } });
   expect(Buffer.from(SlotRecord.encode(again.lease(key).record).finish()).includes(unknownField)).toBe(true);
@@ -124,7 +124,7 @@ test.each(levels)("a record of level %i is read whole", async (each) => {
     expect(record.assigned.of(kind).size, kind).toBeGreaterThan(0);
 });
 
-test("what this level writes is what is kept of it: `tools/fixtures agent` after a change of the format", async () => {
+test("entries of this level equal its fixtures: `tools/fixtures agent` after a change of the format", async () => {
   const path = join(import.meta.dirname, `fixtures/level-${level}/record.txt`);
   expect(textOf(await writeRecord())).toBe(await readFile(path, "utf8"));
 });
@@ -151,7 +151,7 @@ test("a write that fails is logged and tried again, and durable() waits for it",
   await running;
 });
 
-test("a record of another level is refused with what to do; one of the range is read", async () => {
+test("a record of another level is refused with the remedy; one within the range is read", async () => {
   const disk = new MemoryDisk(random);
   await withRecord(disk.open(), (record) => record.setNode({ id: "n" }));
   await expect(LocalRecord.load(disk.open(), { level: 3, minLevel: 2 })).rejects.toMatchObject({
@@ -161,7 +161,7 @@ test("a record of another level is refused with what to do; one of the range is 
   expect((await LocalRecord.load(disk.open(), { level: 2, minLevel: 1 })).node?.id).toBe("n");
 });
 
-test("a worker of a later level writes what the cluster's level can read", async () => {
+test("a worker of a later level writes entries of the cluster's level", async () => {
   const disk = new MemoryDisk(random);
   const levels = { level: 2, minLevel: 1 };
   const record = await LocalRecord.load(disk.open(), levels);
@@ -179,13 +179,13 @@ test("a worker of a later level writes what the cluster's level can read", async
   await running;
 });
 
-describe("what is damaged is noticed, and the rest is kept", () => {
+describe("damage is detected, and the rest is kept", () => {
   const write = (disk: MemoryDisk): Promise<void> =>
     withRecord(disk.open(), (record) => {
       record.setNode({ id: "n" });
       record.addLease(lease);
       record.addRun("t", run, TaskStatus.create());
-      record.setObeyed(Point.fromPartial({ version: 9 }));
+      record.setLastApplied(Point.fromPartial({ version: 9 }));
     });
 
   test("every bit of every entry", async () => {
@@ -204,7 +204,7 @@ describe("what is damaged is noticed, and the rest is kept", () => {
     }
   });
 
-  test("every entry that is gone, cut short or under another's key", async () => {
+  test("every entry that is missing, cut short or under another key", async () => {
     const disk = new MemoryDisk(random);
     await write(disk);
     for (const [name, value] of disk.entries) {
@@ -232,7 +232,7 @@ describe("what is damaged is noticed, and the rest is kept", () => {
   });
 });
 
-/** A node with one lease, its record in LevelDB, and what becomes of it after `harm` to one of its files. */
+/** A node with one lease and its record in LevelDB, started again after `harm` to one of its files. */
 async function afterHarm(
   harm: (path: string) => Promise<void>,
   pick: (files: string[]) => string,
@@ -324,7 +324,7 @@ describe.each(harms)("a file of the record that is %s", (_how, harm) => {
   );
 });
 
-test("a record without its identity, and damaged beyond that, is refused with what to do", () =>
+test("a damaged record without its identity is refused with the remedy", () =>
   inFolder(async (folder) => {
     await using world = new World();
     world.place = await openLevelState(join(folder, "record"));
@@ -339,11 +339,11 @@ test("a record without its identity, and damaged beyond that, is refused with wh
     await expect(world.start()).rejects.toMatchObject({ code: "AGENT_IDENTITY_LOST" });
     await world.place.close();
     world.kill();
-    // It was set aside, not written over.
+    // It was set aside, not overwritten.
     expect(await readdir(folder)).toContain("record.damaged-1");
   }));
 
-test("identity and record of two nodes are refused", async () => {
+test("identity and record of different nodes are refused", async () => {
   await using world = new World();
   await world.start();
   await world.pass(500);

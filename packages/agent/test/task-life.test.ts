@@ -30,7 +30,7 @@ test("an assigned task goes through all states to RUNNING, is attached and balan
   });
 });
 
-test("a task waits in READY, created and attached, until it is wanted to run", async () => {
+test("a task waits in READY, created and attached, until its lease is held", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.offer("svc.1");
@@ -81,7 +81,7 @@ test("a task that runs out of memory is reported as such, with its limit", async
   expect(status?.container).toMatchObject({ exitCode: 137, oomKilled: true });
 });
 
-test("a container that the runtime loses sight of fails its task and is removed", async () => {
+test("a container whose state is unknown to the runtime fails its task and is removed", async () => {
   await using world = new World();
   await world.start();
   const t1 = world.give("svc.1");
@@ -115,7 +115,7 @@ test.each([
   expect(world.network.attached.size).toBe(0);
 });
 
-test("a task whose network can't be made is rejected with the reason, and its container is removed", async () => {
+test("a task whose interface can't be created is rejected with the reason, and its container is removed", async () => {
   await using world = new World();
   await world.start();
   world.network.failures.push({ call: "attach", message: "all addresses are in use" });
@@ -137,7 +137,7 @@ test("a program that can't be started rejects its task", async () => {
   expect(world.network.attached.size).toBe(0);
 });
 
-test("a container that the runtime loses in its start is made again as another run, which is no failure", async () => {
+test("a container that the runtime loses during its start is replaced by another run, which is no failure", async () => {
   await using world = new World();
   const starts = world.machine.hold("start");
   await world.start();
@@ -193,7 +193,7 @@ test("an image is pulled with the login of its registry, or with the one that it
   });
   const t4 = world.give("svc.4", { spec: { ...spec, registryLogin: "other.example" } });
   await world.untilState(t4.task, TaskState.REJECTED);
-  // What is here is used, whatever the registry says.
+  // A local image is used, whatever the registry answers.
   const t5 = world.give("svc.5", { spec });
   await world.untilState(t5.task, TaskState.RUNNING);
   world.manager.unassign("registry", "private.example");
@@ -204,7 +204,7 @@ test("an image is pulled with the login of its registry, or with the one that it
   await world.untilState(t7.task, TaskState.REJECTED);
 });
 
-test("a task that is told to stop leaves the balancer, then gets its signal, and ends as SHUTDOWN", async () => {
+test("a task whose lease is released leaves the balancer, then gets its stop signal, and ends as SHUTDOWN", async () => {
   await using world = new World({ keepEndedMs: 5_000 });
   const seen: { readonly signal: string; readonly serving: string[]; readonly draining: number }[] = [];
   world.machine.program = (process) =>
@@ -223,14 +223,17 @@ test("a task that is told to stop leaves the balancer, then gets its signal, and
   world.release(t1);
   await world.untilState(t1.task, TaskState.SHUTDOWN);
   expect(seen).toEqual([{ signal: "SIGQUIT", serving: [], draining: 1 }]);
-  expect(world.manager.statuses.get(t1.task)).toMatchObject({ message: "stopped as told, with exit code 0", code: "" });
+  expect(world.manager.statuses.get(t1.task)).toMatchObject({
+    message: "stopped on request, with exit code 0",
+    code: "",
+  });
   await world.until("it is detached", () => !world.network.attached.has(t1.task));
   expect(world.network.endpoints.flatMap((endpoint) => endpoint.backends)).toEqual([]);
   expect(world.machine.containers.get(t1.task)?.state.kind).toBe("exited");
   await world.until("its log is gone", () => !world.machine.containers.has(t1.task));
 });
 
-test("a task that does not heed its signal is killed when its grace is over, not sooner", async () => {
+test("a task that ignores its stop signal is killed when its grace is over, not before", async () => {
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => undefined);
   await world.start();
@@ -246,7 +249,7 @@ test("a task that does not heed its signal is killed when its grace is over, not
   expect(world.manager.statuses.get(t1.task)?.message).toBe("killed: did not stop within 3 s of its stop signal");
 });
 
-test("a task is stopped although the balancer can't be set, after a while", async () => {
+test("a task is stopped after a delay if the balancer can't be set", async () => {
   await using world = new World({ balancerWaitMs: 2_000 });
   await world.start();
   const t1 = world.give("svc.1");
@@ -260,7 +263,7 @@ test("a task is stopped although the balancer can't be set, after a while", asyn
   held.resolve();
 });
 
-test("a task is reported to run only once the balancer has it, or can't be set for a while", async () => {
+test("a task is reported as RUNNING only once the balancer has it, or after a delay if it can't be set", async () => {
   await using world = new World({ balancerWaitMs: 2_000 });
   await world.start();
   await world.until("the balancer is set", () => world.network.history.length > 0);
@@ -274,7 +277,7 @@ test("a task is reported to run only once the balancer has it, or can't be set f
   held.resolve();
 });
 
-test("what is told to stop before it runs never runs", async () => {
+test("a task whose lease is released before it runs never runs", async () => {
   await using world = new World();
   const pulls = world.machine.hold("pull");
   await world.start();
@@ -282,7 +285,7 @@ test("what is told to stop before it runs never runs", async () => {
   await world.until("it is pulling", () => pulls.waiting === 1);
   world.release(t1);
   await world.untilState(t1.task, TaskState.SHUTDOWN);
-  expect(world.manager.statuses.get(t1.task)?.message).toBe("told to stop before it ran");
+  expect(world.manager.statuses.get(t1.task)?.message).toBe("stopped before it ran");
   const creates = world.machine.hold("create");
   pulls.release();
   const t2 = world.give("svc.1");
@@ -294,7 +297,7 @@ test("what is told to stop before it runs never runs", async () => {
   expect(world.machine.containers.size).toBe(0);
 });
 
-test("a lease that is unassigned while it runs is stopped with its grace, and then all of it goes", async () => {
+test("a lease that is unassigned while it runs is stopped with its grace, and then removed", async () => {
   await using world = new World({ keepEndedMs: 10_000 });
   await world.start();
   const t1 = world.give("svc.1");
@@ -309,7 +312,7 @@ test("a lease that is unassigned while it runs is stopped with its grace, and th
   );
 });
 
-test("thirty tasks pull their image once, and at most eight containers are made at once", async () => {
+test("thirty tasks share one pull, and at most eight containers are created at once", async () => {
   await using world = new World();
   const pulls = world.machine.hold("pull");
   const creates = world.machine.hold("create");
@@ -329,7 +332,7 @@ test("thirty tasks pull their image once, and at most eight containers are made 
   expect(world.metrics.observations.get("warren_agent_task_start_seconds")).toHaveLength(30);
 });
 
-test("a runtime that is away is waited for, and what it did unheard is not done again", async () => {
+test("a runtime that does not answer is waited for, and its completed calls are not repeated", async () => {
   await using world = new World();
   world.machine.disconnect();
   await world.start();

@@ -15,7 +15,7 @@ const volume = (name: string): Mount[] => [
   Mount.fromPartial({ source: { $case: "volume", value: { name } }, target: "/data" }),
 ];
 
-test("a named volume is a folder, made at its first use, writable to the container's user and to nobody outside", async () => {
+test("a named volume is a folder, created at its first use, writable in containers and closed to other users", async () => {
   const volumes = new Volumes(folder);
   const [mount] = await volumes.resolve(volume("db"));
   const path = join(folder, "volumes", "db");
@@ -29,7 +29,7 @@ test.each(["", "..", "a/b", "-x"])('"%s" is no name of a volume', async (name) =
   await expect(new Volumes(folder).resolve(volume(name))).rejects.toMatchObject({ code: "AGENT_SPEC_INVALID" });
 });
 
-test("what can't be made or is not there is refused with the reason", async () => {
+test("a volume that can't be created and a missing bind source are refused with the reason", async () => {
   const bind = Mount.fromPartial({ source: { $case: "bind", value: { path: `${folder}/none` } }, target: "/b" });
   await expect(new Volumes(folder).resolve([bind])).rejects.toMatchObject({
     failure: { code: "AGENT_BIND_MISSING", path: `${folder}/none` },

@@ -292,7 +292,7 @@ describe("update", () => {
     relay.images.set(nodeId, async ({ image }) => {
       expect(image).toBe("nginx:1");
       asked += 1;
-      return { digest, fromStoreSince: "" };
+      return { digest, localReason: "" };
     });
     const digestOf = (service: Service): string | undefined =>
       store.view().get("versions", service.versionId)?.imageDigest;

@@ -43,7 +43,7 @@ export class Ballast {
     return this.#held;
   }
 
-  /** Gives the room back to the disk. True if there was any; false where it was given up before. */
+  /** Frees the reserved space. True if there was any; false if it was freed before. */
   async giveUp(): Promise<boolean> {
     await this.#laying;
     if (!this.#held) return false;

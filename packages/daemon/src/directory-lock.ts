@@ -71,7 +71,7 @@ function nameHolder(directory: string): void {
   try {
     writeFileSync(path, `${process.pid}\n`, { mode: 0o600 });
   } catch {
-    rmSync(path, { force: true }); // An earlier holder's id, or half of ours, would be false.
+    rmSync(path, { force: true }); // An earlier holder's id, or a part of this one's, would be wrong.
   }
 }
 

@@ -2,8 +2,8 @@ import type { AssignmentChange, AssignmentKind } from "@warren/api";
 import { assignedKinds, assignmentDigest, type AssignedKind } from "@warren/api/model";
 
 /**
- * An object as nodes are sent it: an AssignmentChange, which the messages of all streams share. A hundred nodes with ten
- * thousand objects each would otherwise be a million changes.
+ * An encoded object. It is an AssignmentChange, which the messages of all streams share: a hundred nodes with ten
+ * thousand objects each would otherwise need a million changes.
  */
 export class AssignedObject implements AssignmentChange {
   readonly kind: AssignmentKind;
@@ -17,7 +17,7 @@ export class AssignedObject implements AssignmentChange {
     this.object = Buffer.from(object.buffer, object.byteOffset, object.byteLength);
   }
 
-  /** As `assignmentDigest` has it, in hex. */
+  /** Its `assignmentDigest`, in hex. */
   get digest(): string {
     this.#digest ??= assignmentDigest(this.kind, this.key, this.object).toString("hex");
     return this.#digest;

@@ -1,13 +1,13 @@
 /**
- * Keeps what each node is assigned as the state changes, by reference counts: equal to `assignmentsOf` at any time.
+ * Keeps the objects of each node by reference counts as the state changes: always equal to `assignmentsOf`.
  *
- * An object is read once for all nodes that have it. When its needs change, those nodes get and lose what it no longer
- * or newly needs; an object that a node needs no more, by whatever way, is removed from that node.
+ * An object is read once for all nodes that have it. When its needs change, its nodes get the new objects and release
+ * the old ones; an object that a node no longer needs is removed from that node.
  *
- * G1: a node is counted by an object once for each way that leads there: being a root, or a need of one that it has.
- * G2: a backend is needed by its endpoint only, so the nodes of the endpoint are its nodes, and are not counted twice.
- *     Ten thousand backends on a hundred nodes would be a million counts.
- * G3: every step compares the newest state with what was known, so that a change may be seen twice, or late.
+ * G1: an object counts, for each node, its references: one if it is a root, and one from each object that needs it.
+ * G2: only its endpoint needs a backend, so a backend has no counts of its own: its nodes are the endpoint's. Ten
+ *     thousand backends on a hundred nodes would be a million counts.
+ * G3: every step compares the newest state with the graph, so a change may be followed twice, or late.
  */
 import { serviceOfSlot, type AssignedKind } from "@warren/api/model";
 import type { View } from "@warren/store";
@@ -26,10 +26,10 @@ import {
   type ObjectRef,
 } from "./objects.ts";
 
-/** A node's stream, as the graph sees it. */
+/** The stream of one node. */
 export interface Holder {
   readonly nodeId: string;
-  /** The object is there or has changed. `isNew`: the holder did not have it. */
+  /** The object was added (`isNew`) or has changed. */
   set(object: AssignedObject, isNew: boolean): void;
   removed(object: AssignedObject): void;
 }
@@ -40,11 +40,11 @@ interface Entry {
   readonly kind: ObjectKind;
   readonly key: string;
   object: AssignedObject | undefined;
-  /** All but backends. */
+  /** Without backends (G2). */
   needs: ReadonlySet<ObjectRef>;
-  /** Of an endpoint: its backends that are there (G2). */
+  /** Of an endpoint: its backends (G2). */
   readonly backends: Map<ObjectRef, AssignedObject>;
-  /** With the number of ways that lead to it (G1). */
+  /** With the number of references (G1). */
   readonly holders: Map<Holder, number>;
 }
 
@@ -55,7 +55,7 @@ export class AssignmentGraph {
   /** The groups that each service's endpoint was found in. */
   readonly #groups = new Map<string, readonly ObjectRef[]>();
 
-  /** From now on the holder is called with what changes of all that its node is assigned; not with what there is. */
+  /** Adds a holder. It is called back for later changes, not for the objects that its node has now: see `objectsOf`. */
   open(view: View, holder: Holder): void {
     const roots = new Map<string, readonly ObjectRef[]>();
     this.#roots.set(holder, roots);
@@ -64,7 +64,7 @@ export class AssignmentGraph {
       if (ref !== ingress) this.#refreshRoots(view, holder, slotOf(ref), false);
   }
 
-  /** All that the holder's node is assigned. */
+  /** All objects of the holder's node. */
   objectsOf(holder: Holder): AssignedObject[] {
     const found: AssignedObject[] = [];
     const seen = new Set<ObjectRef>();
@@ -80,7 +80,7 @@ export class AssignmentGraph {
     return found;
   }
 
-  /** Forgets the holder, without a word to it. */
+  /** Removes a holder; it is not called back. */
   close(holder: Holder): void {
     const roots = this.#roots.get(holder);
     if (roots === undefined) return;
@@ -95,7 +95,7 @@ export class AssignmentGraph {
       for (const slotId of slots.get(holder.nodeId) ?? []) this.#refreshRoots(view, holder, slotId);
   }
 
-  /** Looks at everything again. */
+  /** Compares the whole graph with the state. */
   resync(view: View): void {
     for (const { meta } of view.list("services")) this.#refreshGroups(view, meta?.id ?? "");
     for (const serviceId of this.#groups.keys()) this.#refreshGroups(view, serviceId);
@@ -175,13 +175,13 @@ export class AssignmentGraph {
     }
     if (kind === "endpoint") this.#refreshGroups(view, key);
     const entry = this.#entries.get(ref);
-    // What a group needs is known by its services, one by one.
+    // A group's needs are changed one service at a time: #refreshGroups.
     if (entry === undefined || isGroup(kind)) return;
     const { object, needs } = read(view, ref);
     const isOther = (object === undefined) !== (entry.object === undefined);
     this.#setObject(entry, object);
     this.#setNeeds(view, entry, new Set(needs.filter((need) => !isBackend(need))));
-    // Backends change one by one; all of them come and go with their endpoint.
+    // All backends of an endpoint come and go with it.
     if (isOther)
       for (const backend of new Set([...entry.backends.keys(), ...needs.filter(isBackend)]))
         this.#refreshBackend(view, backend);

@@ -1,8 +1,7 @@
 /**
- * One stream of assignments: a COMPLETE message, then INCREMENTAL ones, each naming the one that it follows upon.
+ * One stream of assignments: a COMPLETE message, then INCREMENTAL ones, each of which names its predecessor.
  *
- * Changes that come while the worker does not read are gathered, the newest of each object; so a slow worker costs no
- * more than what there is.
+ * While the worker does not read, only the newest change of each object is kept, so a slow worker costs bounded memory.
  */
 import { Changes, type Clock, type Timer } from "@warren/std";
 import {
@@ -23,18 +22,18 @@ export type StreamOptions = Required<Pick<DispatcherOptions, "batchChanges" | "b
 
 export interface StreamDependencies {
   readonly clock: Clock;
-  /** The point of history that a message is sent at (L13): never before what the message speaks of. */
+  /** The present point of history, which each message carries (L13): at or after the state of its changes. */
   readonly point: () => Point;
-  /** All that the node is assigned. */
+  /** All objects of the node. */
   readonly assigned: (holder: Holder) => Iterable<AssignedObject>;
 }
 
 const none = Buffer.alloc(0);
 
-/** A change that was not sent. */
+/** A change that is not sent yet. */
 interface Pending {
   readonly change: AssignmentChange;
-  /** The worker was sent nothing of it yet, so that its going need not be sent. */
+  /** The worker does not have the object, so that its removal need not be sent. */
   readonly isNew: boolean;
 }
 
@@ -57,7 +56,7 @@ export class AssignmentStream implements Holder {
   readonly #options: StreamOptions;
   readonly #ended = new AbortController();
   readonly #pending = new Map<string, Pending>();
-  /** Undefined once the COMPLETE message was made: from then on changes are gathered. */
+  /** Undefined once the COMPLETE message was made: changes are kept from then on. */
   #held: ReadonlySet<string> | undefined;
   #urgent = false;
   #sentMs = Number.NEGATIVE_INFINITY;
@@ -65,7 +64,7 @@ export class AssignmentStream implements Holder {
   readonly #changes = new Changes();
   #timer: Timer | undefined;
 
-  /** @param held digests of what the worker has, in hex */
+  /** @param held digests of the worker's objects, in hex */
   constructor(nodeId: string, held: ReadonlySet<string>, dependencies: StreamDependencies, options: StreamOptions) {
     this.nodeId = nodeId;
     this.#held = held;
@@ -75,7 +74,7 @@ export class AssignmentStream implements Holder {
     this.#options = options;
   }
 
-  /** Aborted when it has ended. */
+  /** Aborted when the stream has ended. */
   get signal(): AbortSignal {
     return this.#ended.signal;
   }
@@ -89,22 +88,22 @@ export class AssignmentStream implements Holder {
   removed(assigned: AssignedObject): void {
     if (this.#held !== undefined) return;
     if (this.#pending.get(placeOf(assigned))?.isNew === true) this.#pending.delete(placeOf(assigned));
-    else this.#put({ change: removalOf(assigned), isNew: false }, leavesSoon(assigned.kind));
+    else this.#put({ change: removalOf(assigned), isNew: false }, isUrgentRemoval(assigned.kind));
   }
 
-  /** Sends the removal of a lease that the worker should not have, whether or not it was sent it here (L10). */
+  /** Sends the removal of a lease, also of one that this stream never sent (L10). */
   removeLease(key: string): void {
     const change = removalOf({ kind: AssignmentKind.LEASE, key });
     if (!this.#pending.has(placeOf(change))) this.#put({ change, isNew: false }, true);
   }
 
-  /** `messages` throws this. */
+  /** Ends the stream: `messages` throws `error`. */
   end(error: Error): void {
     this.#timer?.cancel();
     this.#ended.abort(error);
   }
 
-  /** To be read once; what was changed before its first message is read is in that. */
+  /** May be read once. The first message includes all changes until it is read. */
   async *messages(): AsyncGenerator<AssignmentsMessage, void, void> {
     this.#ended.signal.throwIfAborted();
     yield this.#complete();
@@ -115,7 +114,7 @@ export class AssignmentStream implements Holder {
     }
   }
 
-  /** What differs from what the worker holds (L12: the worker knows by it that there is nothing else). */
+  /** The difference to what the worker holds. The worker then knows that it holds all of its assignments (L12). */
   #complete(): AssignmentsMessage {
     const dropped = new Set(this.#held);
     this.#held = undefined;
@@ -140,7 +139,7 @@ export class AssignmentStream implements Holder {
   #take(limit: number): AssignmentChange[] {
     const taken = inSendingOrder(Array.from(this.#pending.values(), ({ change }) => change)).slice(0, limit);
     for (const change of taken) this.#pending.delete(placeOf(change));
-    // What is left was due as well.
+    // The rest was due as well.
     this.#urgent &&= this.#pending.size > 0;
     if (this.#pending.size > 0) this.#sentMs = Number.NEGATIVE_INFINITY;
     return taken;
@@ -168,8 +167,8 @@ export class AssignmentStream implements Holder {
   }
 }
 
-/** A lease or a backend that goes: it must be known before the task stops. */
-function leavesSoon(kind: AssignmentKind): boolean {
+/** The removal of a lease or a backend must arrive before the task stops. */
+function isUrgentRemoval(kind: AssignmentKind): boolean {
   return kind === AssignmentKind.LEASE || kind === AssignmentKind.BACKEND;
 }
 

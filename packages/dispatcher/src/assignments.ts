@@ -1,4 +1,4 @@
-/** Follows the state and hands each node's stream what changed for it. */
+/** Follows the state, and passes each node's stream the changes of its objects. */
 import type { StoreChange, View } from "@warren/store";
 
 import { AssignmentGraph } from "./assignment-graph.ts";
@@ -17,9 +17,9 @@ export class Assignments {
   }
 
   /**
-   * A new stream for a node, which replaces the one it has. `end` it when its reader has gone.
+   * Opens a stream for a node, and ends the node's earlier one with `replaced`. The caller ends it.
    *
-   * @param held digests of what the worker has, in hex
+   * @param held digests of the worker's objects, in hex
    */
   open(view: View, nodeId: string, held: ReadonlySet<string>, replaced: Error): AssignmentStream {
     this.#streams.get(nodeId)?.end(replaced);
@@ -33,7 +33,7 @@ export class Assignments {
     return stream;
   }
 
-  /** Sends a node the removal of leases that it should not have. */
+  /** Sends a node the removal of leases that are gone (L10). */
   removeLeases(nodeId: string, keys: readonly string[]): void {
     const stream = this.#streams.get(nodeId);
     for (const key of keys) stream?.removeLease(key);
@@ -44,12 +44,12 @@ export class Assignments {
     for (const stream of this.#streams.values()) stream.end(error);
   }
 
-  /** Looks at everything again. */
+  /** Compares everything with the state. */
   resync(view: View): void {
     this.#graph.resync(view);
   }
 
-  /** `view` is the newest; it may be ahead of the changes. */
+  /** @param view the newest state, which may be ahead of `changes` */
   follow(view: View, changes: readonly StoreChange[]): void {
     this.#graph.follow(view, dirtyOf(view, changes));
   }

@@ -1,11 +1,11 @@
-/** Which objects may have changed with the state, and whose leases. Pure. */
+/** Which assigned objects, and which nodes' leases, a change of the state may concern. Pure. */
 import { NodeStatus_State, type Node, type Slot } from "@warren/api";
 import { idOf, isRunning, leaseKey } from "@warren/api/model";
 import type { StoreChange, View } from "@warren/store";
 
 import type { ObjectRef } from "./objects.ts";
 
-/** What is to be looked at again. */
+/** Objects and slots to be read again. */
 export interface Dirty {
   readonly refs: Set<ObjectRef>;
   /** Ids of slots that have or had a lease on a node, by node. */
@@ -35,7 +35,7 @@ function mark(view: View, change: StoreChange, dirty: Dirty): void {
       return;
     case "versions":
       refs.add(`version/${idOf(change.object)}`);
-      // The networks of a version stay.
+      // A version's networks never change.
       if (change.kind !== "update") refs.add(`endpoint/${change.object.serviceId}`);
       return;
     case "nodes":

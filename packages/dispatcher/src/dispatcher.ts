@@ -47,30 +47,30 @@ export interface DispatcherDependencies {
   readonly metrics?: Metrics;
 }
 
-/** What lives as long as a term that this manager leads. */
-interface Lead {
+/** State of one term that this manager leads. */
+interface Leadership {
   readonly term: StoreTerm;
   readonly signal: AbortSignal;
   readonly sessions: Sessions;
   readonly assignments: Assignments;
   readonly relays: Relays;
-  /** Resolves when the nodes that were there have been marked; no session is taken before. */
+  /** Resolves when the stored nodes are marked as unknown; no session is accepted before. */
   readonly started: PromiseWithResolvers<void>;
 }
 
 /**
- * The manager's side of node sessions. It serves while `run` runs, which is for a term that this manager leads;
- * otherwise every call is refused with `API_UNAVAILABLE`, so that the worker tries another manager.
+ * The manager's side of node sessions. It serves only while `run` runs, for a term that this manager leads. Outside it
+ * every call fails with `API_UNAVAILABLE`, so that the worker tries another manager.
  */
 export class Dispatcher {
   readonly #dependencies: DispatcherDependencies;
   readonly #options: Required<DispatcherOptions>;
   readonly #log: Logger;
   readonly #metrics: DispatcherMetrics;
-  #lead: Lead | undefined;
+  #lead: Leadership | undefined;
   /** For `bind(DispatcherDefinition, …)` of `@warren/api/server`. */
   readonly handlers: Handlers<DispatcherDefinition>;
-  /** What `@warren/control` asks of nodes on behalf of its callers. */
+  /** Calls to nodes, which `@warren/control` makes for its callers. */
   readonly relay: Relay;
 
   /** @throws RangeError for options out of range */
@@ -107,7 +107,7 @@ export class Dispatcher {
     const assignments = new Assignments({ clock, point: () => store.point() }, this.#options);
     const started = Promise.withResolvers<void>();
     started.promise.catch(() => undefined); // Also rejected when no session waits for it.
-    const lead: Lead = { term, signal: group.signal, sessions, assignments, relays, started };
+    const lead: Leadership = { term, signal: group.signal, sessions, assignments, relays, started };
     this.#lead = lead;
     try {
       await sessions.start(group.signal);
@@ -125,8 +125,8 @@ export class Dispatcher {
     }
   }
 
-  /** Follows the state from a new snapshot; returns when that must be taken again, or the term is over. */
-  async #follow({ term, signal, sessions, assignments, started }: Lead): Promise<void> {
+  /** Follows the state from a new snapshot. Returns when a new snapshot is needed, or the term is over. */
+  async #follow({ term, signal, sessions, assignments, started }: Leadership): Promise<void> {
     const { store } = this.#dependencies;
     const { changes } = store.watch({ signal });
     assignments.resync(store.view());
@@ -134,14 +134,14 @@ export class Dispatcher {
     started.resolve();
     try {
       for await (const batch of changes) {
-        // L13: what another leader decided is not sent by this one.
+        // L13: a deposed leader does not send the decisions of its successor.
         if (store.term?.reign !== term.reign) return;
         assignments.follow(store.view(), batch.changes);
         sessions.follow(batch.changes);
       }
     } catch (error) {
       if (!StoreError.is(error, "STORE_WATCH_LAGGED")) throw error;
-      this.#log.warn("fell behind the state; looks at all of it again");
+      this.#log.warn("fell behind the changes of the state; resyncs all of it");
     }
   }
 
@@ -167,7 +167,7 @@ export class Dispatcher {
     checkReports(leases);
     if (description !== undefined) checkDescription(description);
     const session = sessions.find(nodeId, sessionId);
-    // Those of many nodes that come while the log is written are written together: see Store.update.
+    // Reports of several nodes that arrive during a log write share the next one: see Store.update.
     const work = (batch: readonly LeaseReport[], isFirst: boolean) => {
       return (tx: Transaction): ReportOutcome => {
         if (session.signal.aborted) throw session.signal.reason;
@@ -178,7 +178,7 @@ export class Dispatcher {
     };
     const outcomes = await Promise.all(batchesOf(leases).map((batch, index) => store.update(work(batch, index === 0))));
     const { stored, stale, refused, records, unknown } = joined(outcomes);
-    // L10: the managers know that these are gone. L14: of another history's leases they know nothing.
+    // L10: leases of this history that the state lacks are gone. L14: of other histories nothing is known.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
     assignments.removeLeases(
       nodeId,
@@ -231,8 +231,8 @@ export class Dispatcher {
     yield* relays.serve(relayId, nodeId, up, context.signal);
   }
 
-  /** A deposed leader refuses, even before its `run` has noticed. */
-  #leading(): Lead {
+  /** @throws ApiError `API_UNAVAILABLE` on a deposed leader, even before its `run` has returned */
+  #leading(): Leadership {
     const lead = this.#lead;
     if (lead === undefined || this.#dependencies.store.term?.reign !== lead.term.reign) throw notLeading();
     return lead;

@@ -1,4 +1,4 @@
-/** What calls are refused with. Codes are the API's; how they become statuses only `@warren/api` knows. */
+/** Errors of the dispatcher's calls. Codes are the API's; only `@warren/api` maps them to gRPC statuses. */
 import { ApiError, errorOfApiFailure, invalid, precondition, type RelayFailure } from "@warren/api";
 
 export function notLeading(): ApiError {
@@ -33,8 +33,8 @@ export function nodeRemoved(nodeId: string): ApiError {
   });
 }
 
-export function silent(nodeId: string): ApiError {
-  return new ApiError({ code: "API_ABORTED" }, `node ${nodeId} was not heard of for too long`);
+export function noHeartbeat(nodeId: string): ApiError {
+  return new ApiError({ code: "API_ABORTED" }, `node ${nodeId} sent no heartbeat for too long`);
 }
 
 export function sessionUnknown(nodeId: string, sessionId: string): ApiError {
@@ -60,7 +60,7 @@ export function callerGone(): ApiError {
 export function relayUnknown(relayId: string): ApiError {
   return new ApiError(
     { code: "API_NOT_FOUND", kind: "relay", ref: relayId },
-    `nobody waits for relay ${relayId} any more`,
+    `relay ${relayId} has ended, or never began`,
   );
 }
 
@@ -75,20 +75,20 @@ export function wrong(field: string, description: string): ApiError {
 }
 
 export function cutOff(nodeId: string, cause?: unknown): ApiError {
-  return nodeUnreachable(nodeId, "it went away in the middle", cause);
+  return nodeUnreachable(nodeId, "its stream broke off", cause);
 }
 
 export function levelRefused(description: string, remedy: string): ApiError {
   return precondition([{ type: "LEVEL", subject: "node", description }], remedy);
 }
 
-/** L13: what a manager that has lost a part of its history would assign is not to be obeyed. */
+/** L13: a manager that has lost a part of its history sends no assignments. */
 export function noAssignments(nodeId: string, historyFault: string): ApiError {
   const description = `node ${nodeId} is sent no assignments: ${historyFault}`;
   return precondition([{ type: "HISTORY_LOST", subject: `node/${nodeId}`, description }]);
 }
 
-/** What the node itself answers a relay with instead. A code that is not known here is `API_INTERNAL`, with it as reason. */
+/** A failure that the node reports in a relay; an unknown code becomes `API_INTERNAL` with that code as reason. */
 export function refusedByNode(nodeId: string, { code, message, remedy, reason, fields }: RelayFailure): ApiError {
   return errorOfApiFailure({ code, message: `node ${nodeId}: ${message}`, remedy, reason, fields });
 }

@@ -1,17 +1,17 @@
-/** Old news can't undo new: whether this manager's history goes on from what a node has obeyed (L13, L14). */
+/** Whether the point that a node last applied is in this manager's history (L13, L14). */
 import type { Epoch, Incarnation, Point } from "@warren/api";
 import type { Store } from "@warren/store";
 
 /**
- * Why a node that has obeyed `obeyed` is sent no assignments; empty: it is. To be asked after `store.read()`.
+ * Why a node whose last applied point is `lastApplied` gets no assignments. Empty: it gets them. Call it after
+ * `store.read()`.
  *
- * A manager that was set back, or is of another cluster, knows less than the node: obeyed by it, its assignments would
- * stop what the lost part of the history had started.
+ * A manager that was set back, or is of another cluster, lacks leases of the node, so its assignments would stop them.
  */
-export function historyFault(store: Pick<Store, "view" | "knows">, obeyed: Point | undefined): string {
-  if (obeyed === undefined || store.knows(obeyed)) return "";
+export function historyFault(store: Pick<Store, "view" | "knows">, lastApplied: Point | undefined): string {
+  if (lastApplied === undefined || store.knows(lastApplied)) return "";
   const mine = store.view().cluster?.incarnation;
-  const [ours, theirs] = [mine?.counter ?? 0, obeyed.incarnation?.counter ?? 0];
+  const [ours, theirs] = [mine?.counter ?? 0, lastApplied.incarnation?.counter ?? 0];
   if (theirs < ours)
     return (
       `it was last assigned leases in incarnation ${theirs} of the cluster, and the managers are in ${ours}, as the ` +
@@ -19,21 +19,21 @@ export function historyFault(store: Pick<Store, "view" | "knows">, obeyed: Point
     );
   if (theirs > ours)
     return (
-      `it has obeyed incarnation ${theirs} of the cluster, and this manager is in ${ours}: it was set back, or has the ` +
-      `disk of an earlier time; take it away, or restore it from the other managers`
+      `it has applied assignments of incarnation ${theirs} of the cluster, and this manager is in ${ours}: its disk was set ` +
+      `back; remove this manager, or restore it from the others`
     );
-  if (!sameIncarnation(mine, obeyed.incarnation))
+  if (!sameIncarnation(mine, lastApplied.incarnation))
     return (
-      `it has obeyed another history with the same counter: incarnation ${theirs} is ${obeyed.incarnation?.id ?? ""} ` +
+      `it has applied another history with the same counter: incarnation ${theirs} is ${lastApplied.incarnation?.id ?? ""} ` +
       `there and ${mine?.id ?? ""} here; remove the node from one of the two clusters`
     );
   return (
-    `it has obeyed version ${obeyed.version} of reign ${obeyed.reign.toString(36)}, which is not in this manager's ` +
+    `it has applied version ${lastApplied.version} of reign ${lastApplied.reign.toString(36)}, which is not in this manager's ` +
     `history: a part of the history was lost; recover the cluster from the manager or the backup that has it`
   );
 }
 
-/** Whether the managers' history has gone through `epoch`, so that they know what became of a lease of it. */
+/** Whether `epoch` is in this history: a lease of it that the state lacks was then released. */
 export function isOfThisHistory(store: Pick<Store, "view" | "knows">, epoch: Epoch | undefined): boolean {
   if (epoch === undefined) return false;
   return store.knows({ incarnation: store.view().cluster?.incarnation, reign: epoch.reign, version: epoch.index });

@@ -17,10 +17,10 @@ export function dispatcherMetrics(metrics: Metrics): DispatcherMetrics {
   });
   return {
     sessions: metrics.gauge(named("sessions", "Nodes that have a session with this manager.")),
-    nodesDown: metrics.counter(named("nodes_down_total", "Nodes that were set down for their silence.")),
+    nodesDown: metrics.counter(named("nodes_down_total", "Nodes that were set down after missed heartbeats.")),
     assignmentMessages: metrics.counter(named("assignment_messages_total", "Messages of assignments sent.", ["type"])),
     assignmentChanges: metrics.counter(named("assignment_changes_total", "Changes in those messages.")),
-    reports: metrics.counter(named("lease_reports_total", "Reports of leases, by what became of them.", ["result"])),
+    reports: metrics.counter(named("lease_reports_total", "Reports of leases, by result.", ["result"])),
     relays: metrics.gauge(named("relays", "Relays to nodes that are open now.")),
   };
 }

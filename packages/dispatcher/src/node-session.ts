@@ -2,22 +2,22 @@ import { AsyncQueue } from "@warren/std";
 import type { Node, Point, SessionMessage } from "@warren/api";
 import { isDeepStrictEqual } from "node:util";
 
-import { isHere } from "./node-status.ts";
+import { isRegistered } from "./node-status.ts";
 
-/** What is the same in every message of a session. */
+/** The fields that every message of a session repeats. */
 export type SessionHead = Pick<
   SessionMessage,
   "sessionId" | "clusterId" | "taskPool" | "vipPool" | "level" | "historyLost" | "removed"
 >;
 
-/** Messages that may wait for a worker that does not read. */
+/** Messages that are queued for a worker that does not read. */
 const maxWaiting = 1_000;
 
-/** A node's session, from its request until it ends for whatever reason. */
+/** One session of a node. */
 export class NodeSession {
   readonly id: string;
   readonly nodeId: string;
-  /** Why the node is sent no assignments; empty: it is. */
+  /** Why the node gets no assignments. Empty: it gets them. */
   readonly historyFault: string;
   readonly #ended = new AbortController();
   readonly #messages = new AsyncQueue<Partial<SessionMessage>>(maxWaiting);
@@ -29,19 +29,19 @@ export class NodeSession {
     this.historyFault = historyFault;
   }
 
-  /** Aborted when it has ended; the reason says why. */
+  /** Aborted when the session has ended, with the reason. */
   get signal(): AbortSignal {
     return this.#ended.signal;
   }
 
-  /** Whether its node is stored as here and was sent how. */
+  /** Whether the node is registered and was sent its stored state. */
   get isOpen(): boolean {
     return this.#node !== undefined && !this.signal.aborted;
   }
 
-  /** Whether the node is stored as this session has it. */
+  /** Whether `node` is stored as registered by this session. */
   isStored(node: Node): boolean {
-    return isHere(node, this.historyFault);
+    return isRegistered(node, this.historyFault);
   }
 
   end(error: Error): void {
@@ -49,12 +49,12 @@ export class NodeSession {
     this.#ended.abort(error);
   }
 
-  /** Sends a message; false if too many wait. */
+  /** Sends a message; false if the queue is full. */
   send(message: Partial<SessionMessage>): boolean {
     return this.#messages.push(message);
   }
 
-  /** Sends how the node is stored, if what concerns it has changed; false if too many messages wait. */
+  /** Sends the stored node if its spec, subnet or description has changed; false if the queue is full. */
   sendNode(node: Node): boolean {
     const before = this.#node;
     this.#node = node;
@@ -62,7 +62,7 @@ export class NodeSession {
     return same || this.send({ node });
   }
 
-  /** To be read once. Throws what `end` was given. */
+  /** May be read once. Throws the error of `end`. */
   async *messages(head: SessionHead, point: () => Point): AsyncGenerator<SessionMessage, void, void> {
     for await (const message of this.#messages)
       yield { node: undefined, relay: undefined, ...head, point: point(), ...message };

@@ -1,4 +1,4 @@
-/** What is stored of a node as it comes, is silent and goes; each is a step of a transaction. */
+/** The stored status of a node, which changes as it registers, misses heartbeats or is removed. */
 import { Node, NodeDescription, NodeSpec, NodeStatus_State, ObjectKind, type SessionRequest } from "@warren/api";
 import { level, minLevel } from "@warren/api/model";
 import type { Transaction, View } from "@warren/store";
@@ -8,7 +8,7 @@ import { levelRefused, nodeRemoved, wrong } from "./errors.ts";
 const idForm = /^[0-9a-z]{25}$/;
 const maxText = 255;
 
-/** Conditions of a node that are stored, and characters of each text of one. */
+/** Limits of a node's conditions: how many, characters of each text, services of each. */
 const mostConditions = 64;
 const maxConditionText = 1_000;
 const mostServices = 64;
@@ -45,7 +45,7 @@ export function checkDescription(description: NodeDescription): void {
 }
 
 /**
- * The level that the node is spoken to in: the cluster's active one, or its own if that is lower (L20).
+ * The level of messages to the node: the cluster's active level, or the node's highest if that is lower (L20).
  *
  * @throws ApiError `API_PRECONDITION`, naming the node
  */
@@ -66,9 +66,9 @@ export function spokenLevel(nodeId: string, description: NodeDescription, active
 }
 
 /**
- * The node is here and describes itself. Writes nothing if that is what is stored.
+ * Stores the node as registered, with its description. Writes nothing if that is stored already.
  *
- * @param historyFault why it is sent no assignments; it is then here, and gets no tasks. Empty: it is ready
+ * @param historyFault why the node gets no assignments; it is then stored as unknown. Empty: it is stored as ready
  * @throws ApiError `API_ABORTED` if it was removed (L15)
  */
 export function register(
@@ -78,7 +78,7 @@ export function register(
   historyFault: string,
   now: Date,
 ): void {
-  const status = { state: stateHere(historyFault), message: historyFault, at: now };
+  const status = { state: registeredState(historyFault), message: historyFault, at: now };
   const node = tx.get("nodes", nodeId);
   if (removalOf(tx, nodeId) !== "") throw nodeRemoved(nodeId);
   if (node === undefined) {
@@ -86,7 +86,7 @@ export function register(
     tx.create("nodes", Node.create({ meta, spec: NodeSpec.create(), description, status }));
     emit(tx, nodeId, description.hostname, "created", "joined the cluster");
   } else {
-    const same = isHere(node, historyFault);
+    const same = isRegistered(node, historyFault);
     if (same && sameDescription(node.description, description)) return;
     tx.update("nodes", { ...node, description, status: same ? node.status : status });
     if (node.status?.state === NodeStatus_State.DOWN && historyFault === "")
@@ -97,28 +97,28 @@ export function register(
     emit(tx, nodeId, description.hostname, "history-lost", `gets no assignments: ${historyFault}`);
 }
 
-/** L15: why a node is none of the cluster any more; empty if it was never removed. */
+/** L15: when the node was removed from the cluster, and what to do. Empty: it was not removed. */
 export function removalOf(view: View, nodeId: string): string {
   const removed = view.get("removedNodes", nodeId);
   if (removed === undefined) return "";
   const at = removed.meta?.createdAt?.toISOString() ?? "";
   return (
-    `node ${removed.hostname} (${nodeId}) was removed from the cluster at ${at}, and what it ran is no longer its own; ` +
+    `node ${removed.hostname} (${nodeId}) was removed from the cluster at ${at}, and its leases were released; ` +
     `to use the machine again, remove its worker's data folder: it joins as a new node`
   );
 }
 
-/** Whether the node is stored as one that has a session. */
-export function isHere({ status }: Node, historyFault: string): boolean {
-  return status?.state === stateHere(historyFault) && (historyFault === "" || status.message === historyFault);
+/** Whether the node is stored as registered, with this fault. */
+export function isRegistered({ status }: Node, historyFault: string): boolean {
+  return status?.state === registeredState(historyFault) && (historyFault === "" || status.message === historyFault);
 }
 
-/** A node of another history is unknown: it gets no tasks, and those that it runs are not moved away. */
-function stateHere(historyFault: string): NodeStatus_State {
+/** A node of another history is stored as unknown: it gets no new tasks, and its tasks are not moved away. */
+function registeredState(historyFault: string): NodeStatus_State {
   return historyFault === "" ? NodeStatus_State.READY : NodeStatus_State.UNKNOWN;
 }
 
-/** A manager begins a term and has yet to hear from these nodes; of those that were there, the ids. */
+/** At the start of a term: sets nodes that are not down to unknown, and returns their ids. */
 export function setUnknown(tx: Transaction, nodeIds: readonly string[], now: Date): readonly string[] {
   const expected: string[] = [];
   for (const nodeId of nodeIds) {
@@ -127,14 +127,14 @@ export function setUnknown(tx: Transaction, nodeIds: readonly string[], now: Dat
     if (node === undefined || state === NodeStatus_State.DOWN) continue;
     expected.push(nodeId);
     if (state === NodeStatus_State.UNKNOWN) continue;
-    const message = "not heard of since a manager took the lead";
+    const message = "has not registered with the new leader yet";
     tx.update("nodes", { ...node, status: { state: NodeStatus_State.UNKNOWN, message, at: now } });
   }
   return expected;
 }
 
-/** The node has been silent for too long; false if it was down or gone already. */
-export function fallSilent(tx: Transaction, nodeId: string, silentMs: number, now: Date): boolean {
+/** Sets a node down that missed its heartbeats. False if it was down or removed already. */
+export function setDown(tx: Transaction, nodeId: string, silentMs: number, now: Date): boolean {
   const node = tx.get("nodes", nodeId);
   if (node === undefined || node.status?.state === NodeStatus_State.DOWN) return false;
   const message = `no heartbeat for ${Math.round(silentMs / 100) / 10} s`;

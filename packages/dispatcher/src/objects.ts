@@ -1,10 +1,10 @@
 /**
- * What a node can be assigned: how each object is read from the state, and what it needs. Pure.
+ * The objects that a node can be assigned: how each is read from the state, and which others it needs. Pure.
  *
- * The objects are a graph. A node is assigned what can be reached from its leases and from `ingress`; `assignmentsOf`
- * walks it whole, and `assignment-graph.ts` keeps it by reference counts. To assign a further kind: a line in
- * `assignedKinds` of `@warren/api/model`, its reader here, a need of the object that names it, and in `dirty.ts` the
- * table that it is read from.
+ * The objects are a graph. A node is assigned all objects that can be reached from its leases and from `ingress`.
+ * `assignmentsOf` walks the whole graph; `assignment-graph.ts` keeps it by reference counts. A further kind takes a
+ * line in `assignedKinds` of `@warren/api/model`, a reader here, a need of the object that refers to it, and a line in
+ * `dirty.ts` for its table.
  */
 import {
   LeaseState,
@@ -28,20 +28,20 @@ import {
 import { ipv4Number, registryOfImage } from "@warren/std";
 import type { View } from "@warren/store";
 
-/** Not assigned themselves: what the services on a network, and those with published ports, are needed by. */
+/** Groups are not sent: they need the endpoints of all services on a network, or of all with ingress ports. */
 export type GroupKind = "network" | "ingress";
 export type ObjectKind = AssignedKind | GroupKind;
 /** Names an object: its kind, a slash, its key. */
 export type ObjectRef = `${ObjectKind}/${string}`;
 
 export interface ObjectReading {
-  /** The message, encoded; undefined if there is none now. */
+  /** The encoded message; undefined if the object does not exist now. */
   readonly object: Uint8Array | undefined;
   /** Objects that a node with this one must have too. */
   readonly needs: readonly ObjectRef[];
 }
 
-/** What a lease weighs that has no other wish of the manager. */
+/** Weight of every backend. */
 const defaultWeight = 100;
 
 const absent: ObjectReading = Object.freeze({ object: undefined, needs: [] });
@@ -76,7 +76,7 @@ const readers: { readonly [K in ObjectKind]: (view: View, key: string) => Object
   },
   service(view, id) {
     const service = view.get("services", id);
-    if (service === undefined) return leftBehind(view, id);
+    if (service === undefined) return deletedService(view, id);
     const { name = "", labels = {}, task } = service.spec ?? {};
     return { object: encodeAssigned("service", { id, name, labels, restart: task?.restart }), needs: [] };
   },
@@ -124,19 +124,19 @@ export function isGroup(kind: ObjectKind): kind is GroupKind {
   return kind === "network" || kind === "ingress";
 }
 
-/** The leases that a node is to know of, of one slot. */
+/** The leases of a slot that are assigned to a node. */
 export function leasesOn(slot: Slot | undefined, nodeId: string): readonly ObjectRef[] {
   return (slot?.leases ?? [])
     .filter((lease) => lease.nodeId === nodeId && isAssigned(lease))
     .map(({ epoch }): ObjectRef => `lease/${leaseKey(idOf(slot as Slot), epoch)}`);
 }
 
-/** What a node is assigned for its own sake. All else it needs. */
+/** The objects from which all others of a node are reached. */
 export function rootsOf(view: View, nodeId: string): readonly ObjectRef[] {
   return [ingress, ...view.find("slots", "node", nodeId).flatMap((slot) => leasesOn(slot, nodeId))];
 }
 
-/** All that a node is assigned: its objects, encoded, by kind and key. */
+/** All objects of a node, encoded. */
 export function assignmentsOf(view: View, nodeId: string): Map<ObjectRef, Uint8Array> {
   const found = new Map<ObjectRef, Uint8Array>();
   const seen = new Set<ObjectRef>();
@@ -166,27 +166,27 @@ function groupOf(view: View, group: ObjectRef, services: Iterable<string>): Obje
   return { object: undefined, needs };
 }
 
-/** The networks of the wanted version, with the names that the spec adds there. */
+/** The networks of the wanted version, with the spec's aliases there. */
 function networksOf(view: View, { spec, versionId }: Service): EndpointNetwork[] {
   const asked = spec?.task?.networks ?? [];
   const networks = view.get("versions", versionId)?.networks ?? [];
   return networks.map((id) => ({ id, aliases: asked.find(({ network }) => network === id)?.aliases ?? [] }));
 }
 
-/** Of a deleted service, whose leases are yet to stop: its name, and that nothing is started again. */
-function leftBehind(view: View, id: string): ObjectReading {
+/** Of a deleted service with leases that are not released: its name, and a policy without restarts. */
+function deletedService(view: View, id: string): ObjectReading {
   const [slot] = view.find("slots", "service", id);
   if (slot === undefined) return absent;
   const restart = { condition: RestartPolicy_Condition.NONE, delayMs: undefined, maxAttempts: 0, windowMs: 0 };
   return { object: encodeAssigned("service", { id, name: slot.serviceName, labels: {}, restart }), needs: [] };
 }
 
-/** Present while the lease takes connections. */
+/** Undefined unless the lease takes new connections. */
 function backendOf(view: View, slot: Slot, lease: Lease): Uint8Array | undefined {
   const { state, nodeId, epoch } = lease;
   const address = ipv4Number(lease.address);
   if (state !== LeaseState.HELD || address === undefined) return undefined;
-  // New connections go elsewhere; the node, which may only be silent, keeps those that it has.
+  // New connections go elsewhere. The node may be cut off only, and keeps its open ones.
   if (view.get("nodes", nodeId)?.status?.state === NodeStatus_State.DOWN) return undefined;
   const runs = view.find("tasks", "slot", idOf(slot)).some((task) => sameEpoch(task.epoch, epoch) && isRunning(task));
   return runs ? encodeAssigned("backend", { address, nodeId, weight: defaultWeight }) : undefined;

@@ -1,19 +1,19 @@
 export interface DispatcherOptions {
-  /** Between two heartbeats of a node, ms. @default 5000 */
+  /** Period of a node's heartbeats, ms. @default 5000 */
   readonly heartbeatMs?: number;
-  /** Each period is drawn from the one above plus or minus this, so that nodes' heartbeats don't fall together, ms. @default 500 */
+  /** Each period is drawn from `heartbeatMs` ± this, so that nodes' heartbeats spread, ms. @default 500 */
   readonly heartbeatJitterMs?: number;
-  /** Heartbeats that may be missed in a row before a node is down. After a change of leader twice as many. @default 3 */
+  /** Consecutive missed heartbeats after which a node is down; twice as many after a change of leader. @default 3 */
   readonly missedHeartbeats?: number;
   /** Changes in one INCREMENTAL message. @default 100 */
   readonly batchChanges?: number;
-  /** How long changes that are not urgent are gathered behind the message before, ms. The first after a rest goes at once. @default 100 */
+  /** Least time between two messages of a stream that have no urgent change, ms. @default 100 */
   readonly batchMs?: number;
-  /** The same for urgent changes: of leases, and of backends that leave. @default 10 */
+  /** The same for messages with an urgent change: of a lease, or a backend's removal. @default 10 */
   readonly urgentMs?: number;
-  /** How long a node has to answer when something is wanted of it, ms. @default 10000 */
+  /** Time for a node to open the stream of a relay, ms. @default 10000 */
   readonly relayOpenMs?: number;
-  /** Relays of one node at once. @default 256 */
+  /** Relays to one node at the same time. @default 256 */
   readonly maxRelaysPerNode?: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Relays from a caller of the API to a node: the node's session carries the request, the node opens a stream for it,
- * and what it sends there goes to the caller as fast as the caller takes it. When either end has gone the other ends.
+ * Relays from a caller of the API to a node. The request goes in the node's session; the node opens a stream for it,
+ * whose messages go to the caller as fast as the caller reads. When one side ends, the other ends too.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
 import {
@@ -25,14 +25,13 @@ import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
 
 /**
- * What is asked of a node on behalf of a caller, of any run of a lease that the node still has. All throw ApiError:
- * `API_UNAVAILABLE` if the node can't be reached or goes away, and what the node itself answers. They end when `signal`
- * is aborted, or when their reader leaves.
+ * Calls to a node for a caller, about any run that the node still has. All throw ApiError: `API_UNAVAILABLE` if the
+ * node can't be reached or disconnects, else the node's own error. They end when `signal` aborts or the reader stops.
  */
 export interface Relay {
-  /** Lines of tasks, by their ids. */
+  /** Log lines of tasks, by their ids. */
   logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
-  /** `request.ref` is a task's id; `input` is all that the caller sends after it. */
+  /** @param request `ref` is a task's id. @param input the caller's later messages */
   exec(
     nodeId: string,
     request: ExecOpen,
@@ -40,7 +39,7 @@ export interface Relay {
     signal: AbortSignal,
   ): AsyncIterable<ExecResponse>;
   stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
-  /** What an image reference leads to on that node. */
+  /** The digest that the node resolves an image reference to. */
   image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
 }
 
@@ -64,7 +63,7 @@ export class Relays {
     this.#options = options;
   }
 
-  /** What the node answers. */
+  /** Sends a request to a node and returns the node's messages. */
   async *call(
     nodeId: string,
     what: What,
@@ -105,7 +104,7 @@ export class Relays {
     }
   }
 
-  /** The node's stream for a relay; what it is sent. @throws ApiError `API_NOT_FOUND` if nobody waits for it */
+  /** The messages for the node, on its stream of a relay. @throws ApiError `API_NOT_FOUND` if the relay is over */
   serve(
     relayId: string,
     nodeId: string,
@@ -146,7 +145,7 @@ class RelayCall {
     return abortable(this.#opened.promise, this.#over.signal);
   }
 
-  /** The node's messages, each read when the one before has been taken. */
+  /** The node's messages; each is read after the caller has taken the one before. */
   async *answers(up: AsyncIterator<RelayUp>): AsyncGenerator<Up, void, void> {
     for (;;) {
       const next = await abortable(this.#next(up), this.#over.signal);
@@ -154,7 +153,7 @@ class RelayCall {
       const { message } = next.value;
       if (message?.$case === "done") return;
       if (message?.$case === "failure") throw refusedByNode(this.nodeId, message.value);
-      // A newer worker may send what is not known here.
+      // Undefined: a message of a later level.
       if (message !== undefined) yield message;
     }
   }
@@ -167,7 +166,7 @@ class RelayCall {
     }
   }
 
-  /** What the caller sends, then the end. */
+  /** The caller's messages, then `end`. */
   async *serve(signal: AbortSignal): AsyncGenerator<RelayDown, void, void> {
     const lost = (): void => this.end(cutOff(this.nodeId));
     signal.addEventListener("abort", lost, { once: true });
@@ -183,7 +182,7 @@ class RelayCall {
     }
   }
 
-  /** What the caller sends, until it has sent all or the relay is over. */
+  /** The caller's messages, until they end or the relay is over. */
   async *#sent(input: AsyncIterable<ExecRequest>): AsyncGenerator<RelayDown, void, void> {
     const iterator = input[Symbol.asyncIterator]();
     try {
@@ -193,7 +192,7 @@ class RelayCall {
         yield { message: { $case: "exec", value: next.value } };
       }
     } catch (error) {
-      // The caller's stream broke, which ends the relay; or that is over already.
+      // The caller's stream broke, which ends the relay; or the relay is over already.
       this.end(ApiError.is(error) ? error : callerGone());
     }
   }

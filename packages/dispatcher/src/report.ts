@@ -1,4 +1,4 @@
-/** What a node may report of a lease, and what of it is kept. Pure. */
+/** Checks a node's reports of leases, and computes what is stored of them. Pure. */
 import {
   LeaseReport,
   LeaseReport_State,
@@ -16,14 +16,14 @@ import { idOf, isStanding, keyOfSlot, recordedLease } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
-/** L10: a report is bounded, whatever happened since the last one. */
+/** L10: limits of reports. */
 export const reportLimits: {
   readonly leases: number;
   /** Bytes of one lease's report. */
   readonly leaseBytes: number;
-  /** The last so many of a lease are stored. */
+  /** Newest runs of a lease that are stored. */
   readonly runs: number;
-  /** Characters that are stored. */
+  /** Characters of a text that are stored. */
   readonly message: number;
   readonly code: number;
   readonly name: number;
@@ -60,10 +60,10 @@ function checkReport(report: LeaseReport, path: string): void {
   });
 }
 
-/** Bytes of reports that one transaction stores; what it writes is about as much again, as the slots are written whole. */
+/** Bytes of reports in one transaction, whose command is about twice as large, since slots are written whole. */
 const batchBytes = 1_000_000;
 
-/** The reports of a request in parts, each of which one command of the log takes. */
+/** Splits the reports of a request into parts that each fit one command of the log. */
 export function batchesOf(reports: readonly LeaseReport[]): LeaseReport[][] {
   const batches: LeaseReport[][] = [[]];
   let bytes = 0;
@@ -86,7 +86,7 @@ export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonl
   })[];
 }
 
-/** The slot after a report of `lease`, which is one of its leases and not released. */
+/** The slot after a report of `lease`, one of its unreleased leases. */
 export function reportedSlot(slot: Slot, lease: Lease, report: LeaseReport, now: Date): Slot {
   const after = reportedLease(lease, report.state, now);
   const leases = slot.leases.map((each) => (each === lease ? after : each));
@@ -95,13 +95,13 @@ export function reportedSlot(slot: Slot, lease: Lease, report: LeaseReport, now:
   return { ...slot, leases, record, settled: settledBy(slot, lease, report) };
 }
 
-/** L4, L11: what the node says of its own lease holds, and of no other. */
+/** L4, L11: the lease after a report by its own node. */
 function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Lease {
   switch (reported) {
     case LeaseReport_State.HELD:
       return { ...lease, wasHeld: true };
     case LeaseReport_State.RELEASING: {
-      // L4: from now on it is not taken back; if it just was, the node's word came too late for that.
+      // L4: from now on it is not taken back. If it just was, the node had already begun to stop it.
       const since = lease.state === LeaseState.RELEASING ? lease.since : now;
       return { ...lease, state: LeaseState.RELEASING, releaseAcknowledged: true, since };
     }
@@ -112,7 +112,7 @@ function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Le
   }
 }
 
-/** L12: what a worker that has lost the record of a lease goes on from. */
+/** L12: the stored record, for a worker that has lost its own. */
 export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
   const isRecorded = recordedLease(slot) === lease;
   const record = (isRecorded ? slot.record : lease.initialRecord) ?? SlotRecord.create();
@@ -120,8 +120,7 @@ export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
 }
 
 /**
- * L4: that its rules allow no further run, or that an offer is refused, stands at the slot with its reason. The
- * orchestrator releases the lease.
+ * L4: why the rules allow no further run, or why the node refused the offer. The orchestrator then releases the lease.
  */
 function settledBy(slot: Slot, lease: Lease, { state, settled }: LeaseReport): string {
   if (state !== LeaseReport_State.SETTLED || !isStanding(lease)) return slot.settled;
@@ -148,10 +147,9 @@ function boundedEnd(end: RunEnd | undefined): RunEnd | undefined {
 }
 
 /**
- * What is stored after `reported` of a task that is at `current`; undefined if nothing changes.
+ * The status to store after a report; undefined if nothing changes.
  *
- * A state only goes forward, and of the ends that are reported the first stays. The same state may come again with more
- * to say.
+ * States only move forward, and the first reported end stays. The same state may be reported again with more details.
  */
 export function advanced(current: TaskStatus | undefined, reported: TaskStatus, now: Date): TaskStatus | undefined {
   const state = current?.state ?? TaskState.UNSPECIFIED;
@@ -178,7 +176,7 @@ export function advanced(current: TaskStatus | undefined, reported: TaskStatus, 
 
 type ReportedContainer = NonNullable<TaskStatus["container"]>;
 
-/** L12: what a worker whose record was lost does not know any more of a run stays as it was reported before. */
+/** L12: fields that a worker lost with its record stay as they were reported before. */
 function completed(
   known: ReportedContainer | undefined,
   reported: ReportedContainer | undefined,

@@ -2,36 +2,44 @@
  * Sessions of nodes, heartbeats, and the deadline after which a silent node is down.
  *
  * S1: a node has one session; a later one ends it.
- * S2: a session is in the table before its node is stored as ready, and a node is stored as down only if it has none
- *     in the table; so of a node that comes back in the moment of its deadline the last word is ready.
+ * S2: a session is in the table before its node is stored as ready, and a node is stored as down only if the table has
+ *     no session of it. So a node that reconnects just as its deadline passes ends up ready.
  */
 import { abortable, Backoff, delay, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import type { NodeDescription, SessionMessage, SessionRequest } from "@warren/api";
 import { defaultTaskPool, defaultVipPool } from "@warren/api/model";
 import { StoreError, type Store, type StoreChange, type StoreTerm, type Transaction } from "@warren/store";
 
-import { callerGone, noCluster, nodeRemoved, nodeUnreachable, sessionUnknown, silent, superseded } from "./errors.ts";
+import {
+  callerGone,
+  noCluster,
+  nodeRemoved,
+  nodeUnreachable,
+  sessionUnknown,
+  noHeartbeat,
+  superseded,
+} from "./errors.ts";
 import { historyFault } from "./history.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import { NodeSession } from "./node-session.ts";
-import { checkSessionRequest, fallSilent, register, removalOf, setUnknown, spokenLevel } from "./node-status.ts";
+import { checkSessionRequest, setDown, register, removalOf, setUnknown, spokenLevel } from "./node-status.ts";
 import type { DispatcherOptions } from "./options.ts";
 
-/** Nodes that one transaction writes, so that a command's size is bounded, whatever labels they have. */
+/** Nodes that one transaction writes: bounds a command's size. */
 const nodesPerCommand = 100;
 
-/** Deadlines of nodes that the last leader knew are this many times as long. */
+/** Factor of the heartbeat deadline at the start of a term, when every node must first find the new leader. */
 const newLeaderFactor = 2;
 
 export interface SessionsDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly store: Store;
-  /** The term that this manager leads: nothing is written in another. */
+  /** The term that this manager leads; every write names it. */
   readonly term: StoreTerm;
   readonly log: Logger;
   readonly metrics: DispatcherMetrics;
-  /** Runs work that the term's end ends. */
+  /** Runs work until it is done or the term ends. */
   readonly background: (name: string, work: (signal: AbortSignal) => Promise<void>) => void;
 }
 
@@ -47,7 +55,7 @@ export class Sessions {
     this.#options = options;
   }
 
-  /** Marks the nodes that were there as unknown, until they are heard of or their deadline passes. */
+  /** Marks all nodes that are not down as unknown, until each opens a session or its deadline passes. */
   async start(signal: AbortSignal): Promise<void> {
     const ids = this.#dependencies.store
       .view()
@@ -56,7 +64,7 @@ export class Sessions {
     for (let at = 0; at < ids.length; at += nodesPerCommand) {
       const some = ids.slice(at, at + nodesPerCommand);
       const nodes = await this.#persist((tx) => setUnknown(tx, some, new Date(tx.now)), signal);
-      for (const nodeId of nodes) this.#expect(nodeId, newLeaderFactor * this.#graceMs());
+      for (const nodeId of nodes) this.#setDeadline(nodeId, newLeaderFactor * this.#graceMs());
     }
   }
 
@@ -68,16 +76,16 @@ export class Sessions {
     for (const session of this.#sessions.values()) this.#end(session, error);
   }
 
-  /** Registers the node; the messages of its session, until its caller goes or something else ends it. */
+  /** Registers the node and returns its session's messages, until the worker disconnects or the session is ended. */
   async *open(request: SessionRequest, caller: AbortSignal): AsyncGenerator<SessionMessage, void, void> {
     const { random, store, log, metrics } = this.#dependencies;
     const { nodeId, description } = checkSessionRequest(request);
-    // L13: what the node has obeyed is looked for in a state that has all that any manager answered for.
+    // L13: the node's last applied point is looked up after a read barrier, so in every committed command.
     const { cluster } = await abortable(store.read(), caller);
     if (this.#stopped !== undefined) throw this.#stopped;
     if (cluster === undefined) throw noCluster();
     const level = spokenLevel(nodeId, description, cluster.level);
-    const fault = historyFault(store, request.obeyed);
+    const fault = historyFault(store, request.lastApplied);
     const head = {
       clusterId: cluster.meta?.id ?? "",
       taskPool: cluster.spec?.taskPool || defaultTaskPool,
@@ -121,15 +129,15 @@ export class Sessions {
     return session?.isOpen === true ? session : undefined;
   }
 
-  /** When the next heartbeat is due, ms. @throws ApiError `API_NOT_FOUND` */
+  /** Extends the deadline. Returns the time until the next heartbeat is due, ms. @throws ApiError `API_NOT_FOUND` */
   heartbeat(nodeId: string, sessionId: string): number {
     this.find(nodeId, sessionId);
-    this.#expect(nodeId, this.#graceMs());
+    this.#setDeadline(nodeId, this.#graceMs());
     const { heartbeatMs, heartbeatJitterMs } = this.#options;
     return Math.round(heartbeatMs + (2 * this.#dependencies.random.next() - 1) * heartbeatJitterMs);
   }
 
-  /** Looks at all nodes that have a session, as at a change of each. */
+  /** Handles every node that has a session as if it had changed. */
   resync(): void {
     for (const nodeId of this.#sessions.keys()) this.#nodeChanged(nodeId);
   }
@@ -153,13 +161,13 @@ export class Sessions {
     if (!session.sendNode(node)) this.#end(session, nodeUnreachable(nodeId, "it does not read its messages"));
     const { description } = node;
     if (!session.isStored(node) && description !== undefined)
-      this.#dependencies.background("store a node as here", () => this.#register(session, description));
+      this.#dependencies.background("register a node again", () => this.#register(session, description));
   }
 
   async #register(session: NodeSession, description: NodeDescription): Promise<void> {
     const { store, term } = this.#dependencies;
     const { nodeId, signal, historyFault: fault } = session;
-    this.#expect(nodeId, this.#graceMs());
+    this.#setDeadline(nodeId, this.#graceMs());
     const work = (tx: Transaction): void => {
       // The node has another session, or none.
       if (signal.aborted) throw signal.reason;
@@ -185,22 +193,22 @@ export class Sessions {
     return (this.#options.heartbeatMs + this.#options.heartbeatJitterMs) * this.#options.missedHeartbeats;
   }
 
-  /** The node is to be heard of within `graceMs`. */
-  #expect(nodeId: string, graceMs: number): void {
+  /** Sets the node down after `graceMs`, unless it is called again before. */
+  #setDeadline(nodeId: string, graceMs: number): void {
     this.#deadlines.get(nodeId)?.cancel();
     const timer = this.#dependencies.clock.setTimeout(() => {
       this.#deadlines.delete(nodeId);
       const session = this.#sessions.get(nodeId);
-      if (session !== undefined) this.#end(session, silent(nodeId));
-      this.#dependencies.background("set a node down", (signal) => this.#fallSilent(nodeId, graceMs, signal));
+      if (session !== undefined) this.#end(session, noHeartbeat(nodeId));
+      this.#dependencies.background("set a node down", (signal) => this.#setDown(nodeId, graceMs, signal));
     }, graceMs);
     this.#deadlines.set(nodeId, timer);
   }
 
-  async #fallSilent(nodeId: string, graceMs: number, signal: AbortSignal): Promise<void> {
+  async #setDown(nodeId: string, graceMs: number, signal: AbortSignal): Promise<void> {
     const { log, metrics } = this.#dependencies;
     const fell = await this.#persist(
-      (tx) => !this.#sessions.has(nodeId) && fallSilent(tx, nodeId, graceMs, new Date(tx.now)), // S2
+      (tx) => !this.#sessions.has(nodeId) && setDown(tx, nodeId, graceMs, new Date(tx.now)), // S2
       signal,
     );
     if (!fell) return;
@@ -208,7 +216,7 @@ export class Sessions {
     log.warn("node is down", { node: nodeId, silentMs: graceMs });
   }
 
-  /** Runs a transaction that may be repeated until it is applied or the term ends. */
+  /** Retries a transaction, with back-off, until it is applied or the term ends. */
   async #persist<R>(work: (tx: Transaction) => R, signal: AbortSignal): Promise<R> {
     const { clock, random, store, term, log } = this.#dependencies;
     const backoff = new Backoff(random);

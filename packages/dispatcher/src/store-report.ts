@@ -1,4 +1,4 @@
-/** Writes what a node reports of its leases: facts only. What follows from them the orchestrator decides. */
+/** Stores a node's reports of its leases: facts only. The orchestrator decides what follows. */
 import {
   LeaseReport_State,
   LeaseState,
@@ -32,17 +32,17 @@ import { advanced, knownRecord, lastRuns, reportedSlot, reportLimits } from "./r
 
 export interface ReportOutcome {
   readonly stored: number;
-  /** Nothing new: reported again, or out of order. */
+  /** Without news: repeated, or out of order. */
   readonly stale: number;
-  /** L10: leases of other nodes. */
+  /** L10: reports of other nodes' leases. */
   readonly refused: readonly ReportRefusal[];
-  /** L12: of leases whose report has none. */
+  /** L12: the stored records of leases whose reports lack one. */
   readonly records: readonly KnownRecord[];
-  /** Leases that the state does not have, or has as released. */
+  /** Leases that the state lacks or has as released. */
   readonly unknown: readonly { readonly slotId: string; readonly epoch: Epoch | undefined }[];
 }
 
-/** Of all parts of one request. */
+/** The outcome of one request from those of its parts. */
 export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {
   return {
     stored: outcomes.reduce((sum, { stored }) => sum + stored, 0),
@@ -97,7 +97,7 @@ function storeReport(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRep
   return settleImage(tx, lease, report.imageDigest) || ran || changed;
 }
 
-/** The first digest that a node reports of a version without one is that of all its tasks. */
+/** The first image digest that a node reports of a version is used for all its tasks. */
 function settleImage(tx: Transaction, lease: Lease, imageDigest: string): boolean {
   const version = tx.get("versions", lease.versionId);
   if (imageDigest === "" || !isStanding(lease) || version === undefined || version.imageDigest !== "") return false;
@@ -106,10 +106,9 @@ function settleImage(tx: Transaction, lease: Lease, imageDigest: string): boolea
 }
 
 /**
- * L6, L10: the rows of the lease's last runs. One of them at most is not ended: a lease has one container.
+ * L6, L10: stores the rows of the lease's last runs. At most one row is not ended, since a lease has one container.
  *
- * L7: which run came after which is known from the order in the report and from the runs' numbers. The node's wall clock,
- * which may have been set back, is not asked.
+ * L7: runs are ordered by the report and by their numbers, never by the node's wall clock, which may be set back.
  */
 function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseReport, now: Date): boolean {
   const reported = lastRuns(report).map((run) => ({ ...run, id: taskIdOf(idOf(slot), lease.epoch, run) }));
@@ -132,20 +131,20 @@ function storeRuns(tx: Transaction, slot: Slot, lease: Lease, report: LeaseRepor
   }
   const released = report.state === LeaseReport_State.RELEASED;
   const rows = changed ? rowsOf(tx, slot, lease) : kept;
-  // A run that is new here came after those that were there.
+  // A new run is later than all stored ones.
   const over = released ? rows : newest === "" ? [] : rows.filter((row) => idOf(row) !== newest);
   for (const row of over.filter((each) => !hasEnded(each))) {
     tx.update("tasks", { ...row, status: endUnreported(row, released, now) });
     changed = true;
   }
-  // What is not reported any more is older than what is.
+  // Runs that the report leaves out are older than those in it.
   const older = rows.filter((row) => !reported.some(({ id }) => id === idOf(row)));
   const excess = Math.max(0, rows.length - reportLimits.runs);
   for (const row of older.slice(0, excess)) tx.delete("tasks", idOf(row));
   return changed;
 }
 
-/** A later run is kept already, and as many as are kept: it was there, and has been dropped. */
+/** Whether an ended run was stored and trimmed before: the rows are full, and one of them is of a later run. */
 function isForgotten(
   kept: readonly Task[],
   { life, run }: RunKey,
@@ -188,10 +187,10 @@ function runOf(
   });
 }
 
-/** The end of a run whose end was not reported: its lease was released, or a later run of it is there. */
+/** The status of a run whose end was never reported, when its lease was released or a later run began. */
 function endUnreported(task: Task, released: boolean, now: Date): TaskStatus {
   const { status } = task;
-  const why = released ? "its lease was released" : "a later run of its lease is there";
+  const why = released ? "its lease was released" : "a later run of its lease has begun";
   if (!hasStarted(task) || released)
     return { ...(status ?? TaskStatus.create()), state: TaskState.SHUTDOWN, at: now, message: why, pending: undefined };
   const message = `${why}; how this one ended was not reported`;

@@ -54,14 +54,14 @@ async function filled(options: Parameters<typeof harness>[0] = {}): Promise<Harn
   return h;
 }
 
-/** The object of a kind that a message brings. */
+/** The object of a kind in a message. */
 function objectOf<K extends AssignedKind>(message: AssignmentsMessage, kind: K, key: string): AssignedObjects[K] {
   const at = names(message).split(" ").indexOf(`${kind}:${key}`);
   expect(at, `${kind}:${key} is in ${names(message)}`).toBeGreaterThanOrEqual(0);
   return decodeAssigned(kind, message.changes[at]!.object!);
 }
 
-/** The message that `work` leads to. */
+/** The message after `work`. */
 async function seen(
   h: Harness,
   stream: Reading<AssignmentsMessage>,
@@ -73,7 +73,7 @@ async function seen(
   return stream.next(count);
 }
 
-/** The messages that came after the first `before`, after all that is gathered was sent. */
+/** The messages after the first `before`, once all pending changes were sent. */
 async function settled(h: Harness, stream: Reading<AssignmentsMessage>, before: number): Promise<string> {
   for (let n = 0; n < 5; n++) await h.clock.advanceAsync(200);
   return stream.values.slice(before).map(names).join(" | ");
@@ -84,7 +84,7 @@ function changeService(h: Harness, id: string, change: (service: ServiceObject) 
 }
 
 describe("the first message", () => {
-  test("L12: is all that the node has: its leases, what they need, and the services on their networks", async () => {
+  test("L12: has all of the node's objects: its leases, what they need, and the services on their networks", async () => {
     await using h = await filled();
     await h.store.update((tx) => {
       for (const registry of ["docker.io", "registry.example:5000", "unused.example"])
@@ -147,7 +147,7 @@ describe("the first message", () => {
     expect(objectOf(message, "version", "v-web")).toMatchObject({ networks: ["net"], number: 1 });
   });
 
-  test("sends what is needed before what needs it", async () => {
+  test("has an object before those that need it", async () => {
     await using h = await filled();
     await h.store.update((tx) => tx.create("registries", login("docker.io")));
     const order = names(await (await h.worker("a")).assignments().next(1)).replaceAll(/:[^ ]+/g, "");
@@ -157,7 +157,7 @@ describe("the first message", () => {
     expect(place("backend")).toBeLessThan(place("lease"));
   });
 
-  test("is refused to a node without a session", async () => {
+  test("is refused for a node without a session", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     worker.session.leave();
@@ -165,7 +165,7 @@ describe("the first message", () => {
     expect(await worker.assignments().ended).toMatchObject({ failure: { code: "API_NOT_FOUND" } });
   });
 
-  test("of another stream in the session ends the first stream", async () => {
+  test("of a second stream in the session ends the first stream", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const first = worker.assignments();
@@ -179,7 +179,7 @@ describe("the first message", () => {
 });
 
 describe("later messages", () => {
-  test("each follow upon the one before, and carry a later point", async () => {
+  test("each name their predecessor, and carry a later point", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -230,7 +230,7 @@ describe("later messages", () => {
     expect(names(await seen(h, stream, offer))).toBe("lease:web.6/7-1");
   });
 
-  test("do not echo what the node itself reports, but for the backend that its lease has become", async () => {
+  test("do not repeat the node's own reports, except for the backend that follows from them", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const stream = worker.assignments();
@@ -242,7 +242,7 @@ describe("later messages", () => {
     expect(await settled(h, stream, 2)).toBe("-backend:web.1/7-1");
   });
 
-  test("bring a login before the lease that needs it, take it back after its last, and bring a new password", async () => {
+  test("have a login before the lease that needs it, a new password, and the removal after the last such lease", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -272,7 +272,7 @@ describe("later messages", () => {
     ]);
   });
 
-  test("take the stored login that a version names instead of its image's registry", async () => {
+  test("have the login of the registry that a version names, if it is not its image's", async () => {
     await using h = await filled();
     await h.store.update((tx) => {
       tx.create("registries", login("mirror.example"));
@@ -283,7 +283,7 @@ describe("later messages", () => {
     expect(names(await (await h.worker("a")).assignments().next(1))).toContain("registry:mirror.example");
   });
 
-  test("take the login of the image's registry by its canonical name, as the worker does", async () => {
+  test("have the login of the image's registry by its canonical name, as the worker looks it up", async () => {
     await using h = await filled();
     await h.store.update((tx) => {
       tx.create("registries", login("ghcr.example"));
@@ -296,7 +296,7 @@ describe("later messages", () => {
     expect(names(await (await h.worker("a")).assignments().next(1))).toContain("registry:ghcr.example");
   });
 
-  test("bring a changed restart policy without a new lease, and an image's digest with its version", async () => {
+  test("have a changed restart policy without a new lease, and an image digest with its version", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -315,7 +315,7 @@ describe("later messages", () => {
     expect(objectOf(next, "version", "v-web").imageDigest).toBe(imageDigest);
   });
 
-  test("keep a deleted service's name, with nothing started again, until its last lease here is released", async () => {
+  test("keep a deleted service's name, without restarts, until its last lease on the node is released", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -337,7 +337,7 @@ describe("later messages", () => {
     ).toEqual(["-lease:web.1/7-1", "-service:web", "-version:v-web"]);
   });
 
-  test("bring the endpoints of a network with the node's first lease there, and take them with its last", async () => {
+  test("have the endpoints of a network with the node's first lease there, and their removal with its last", async () => {
     await using h = await filled();
     const stream = (await h.worker("c")).assignments();
     expect(names(await stream.next(1))).toBe("");
@@ -373,7 +373,7 @@ describe("later messages", () => {
     );
   });
 
-  test("bring services with published ports to every node, and those that publish on their own nodes to no other", async () => {
+  test("have services with ingress ports on every node, and those with host ports on the nodes of their tasks only", async () => {
     await using h = await filled();
     const stream = (await h.worker("c")).assignments();
     await stream.next(1);
@@ -405,7 +405,7 @@ describe("later messages", () => {
 });
 
 describe("backends", () => {
-  test("are the leases that are held and run, on nodes that are not down", async () => {
+  test("are held leases whose tasks run, on nodes that are not down", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -430,7 +430,7 @@ describe("backends", () => {
     expect(await of(takenBack)).toBe("backend:web.2/7-1");
   });
 
-  test("L8: leave before their lease is to stop, on its own node and at once on the others", async () => {
+  test("L8: are removed before their lease is to stop, on its own node and at once on the others", async () => {
     await using h = await filled();
     const [onA, onB] = [(await h.worker("a")).assignments(), (await h.worker("b")).assignments()];
     await Promise.all([onA.next(1), onB.next(1)]);
@@ -445,7 +445,7 @@ describe("backends", () => {
 });
 
 describe("batches", () => {
-  test("the first change of an idle stream goes out at once, without any time passing", async () => {
+  test("the first change of an idle stream is sent at once", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -454,7 +454,7 @@ describe("batches", () => {
     expect(h.clock.monotonic()).toBe(0);
   });
 
-  test("what is not urgent is gathered for 100 ms behind it", async () => {
+  test("later changes that are not urgent wait 100 ms", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -469,7 +469,7 @@ describe("batches", () => {
     expect(stream.values).toHaveLength(3);
   });
 
-  test("a lease, or a backend that leaves, waits 10 ms at most, and takes the rest along", async () => {
+  test("a lease, or a backend's removal, waits 10 ms at most, and the other changes are sent with it", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -486,7 +486,7 @@ describe("batches", () => {
     expect(names(await stream.next(4))).toBe("lease:web.4/7-1");
   });
 
-  test("hold 100 changes; what is left follows at once", async () => {
+  test("have at most 100 changes; the rest follows at once", async () => {
     await using h = await filled();
     const stream = (await h.worker("a")).assignments();
     await stream.next(1);
@@ -498,7 +498,7 @@ describe("batches", () => {
     expect(h.clock.monotonic()).toBe(0);
   });
 
-  test("of a worker that does not read hold each object once, as it is in the end", async () => {
+  test("for a worker that does not read have each object once, in its last state", async () => {
     await using h = await filled();
     const { sessionId } = await h.worker("a");
     const call = context(new AbortController().signal, a);
@@ -515,7 +515,7 @@ describe("batches", () => {
   });
 });
 
-test("a dispatcher that falls behind the state looks at all of it again, and loses nothing", async () => {
+test("a dispatcher that falls behind the state resyncs, and loses no change", async () => {
   await using h = await harness({}, { storeOf: (store) => lagging(store, () => true) });
   const stream = (await h.worker("a")).assignments();
   await stream.next(1);
@@ -524,10 +524,10 @@ test("a dispatcher that falls behind the state looks at all of it again, and los
     place(tx, "web", 1, a);
   });
   expect(names(await stream.next(2))).toBe("version:v-web service:web endpoint:web lease:web.1/7-1");
-  expect(h.log.records.map(({ event }) => event)).toContain("fell behind the state; looks at all of it again");
+  expect(h.log.records.map(({ event }) => event)).toContain("fell behind the changes of the state; resyncs all of it");
 });
 
-test("an unknown session is refused as such", async () => {
+test("an unknown session is refused as API_NOT_FOUND", async () => {
   await using h = await filled();
   const { handlers } = h.dispatcher;
   const call = context(new AbortController().signal, a);

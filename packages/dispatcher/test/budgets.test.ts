@@ -1,4 +1,4 @@
-/** What assignments cost on the wire, counted on the encoded messages. */
+/** Bytes of assignments on the wire, of the encoded messages. */
 import {
   AssignmentChange,
   AssignmentKind,
@@ -34,14 +34,14 @@ import {
 const random = seededRandom(3);
 const bytesOf = (message: AssignmentsMessage): number => AssignmentsMessage.encode(message).finish().length;
 
-/** Of its one change alone. */
+/** Bytes of the message's one change. */
 const changeBytesOf = ({ changes }: AssignmentsMessage): number => AssignmentChange.encode(changes[0]!).finish().length;
 
 async function quiet(h: Harness): Promise<void> {
   for (let n = 0; n < 10; n++) await h.clock.advanceAsync(100);
 }
 
-/** With ids of their full length, as `newId` makes them. */
+/** Ids have full length, as `newId` makes them. */
 async function cluster(): Promise<Harness> {
   const made = memoryStoreOf();
   await createCluster(made.store, { counter: 1, id: newId(random) });
@@ -91,7 +91,7 @@ test.each<[string, SlotKey["key"], typeof bytesOf]>([
     await reports("OFFERED", TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY);
     await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.HELD, wasHeld: true }));
     await reports("HELD", TaskState.STARTING, TaskState.RUNNING);
-    // Its health is looked at again and again.
+    // Its health changes.
     for (const message of ["healthy", "still healthy"])
       await owner!.report(report(id, "HELD", { epoch, runs: [run(TaskState.RUNNING, { message })] }));
     await h.store.update((tx) => changeLease(tx, id, { state: LeaseState.RELEASING }));
@@ -109,7 +109,7 @@ test.each<[string, SlotKey["key"], typeof bytesOf]>([
       expect(message.changes).toHaveLength(1);
       expect(measured(message)).toBeLessThanOrEqual(150);
     }
-    // A node that does not need it gets nothing at all of the whole life.
+    // A node that does not need the task gets no message.
     expect(others).toEqual([[], []]);
     expect(streams.slice(2).map(({ values }) => values.length)).toEqual([1, 1]);
   },
@@ -135,12 +135,12 @@ test.each([
 
   await second!.beginTerm();
   await using after = await harness({}, { made: { ...second!, clock } });
-  const worker = await after.worker("a", { obeyed: complete.point! });
+  const worker = await after.worker("a", { lastApplied: complete.point! });
   const message = await worker.assignments(held).next(1);
   expect(message).toMatchObject({ type: AssignmentsMessage_Type.COMPLETE, changes: [], dropped: Buffer.alloc(0) });
   const request = AssignmentsRequest.encode({ nodeId: worker.id, sessionId: worker.sessionId, held }).finish().length;
   expect(request + bytesOf(message)).toBeLessThan(2_000);
-  // One that has changed costs itself, and its digest.
+  // A changed lease costs its object and its digest.
   const [slotId] = after.store
     .view()
     .list("slots")

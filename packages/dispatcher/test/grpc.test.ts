@@ -46,11 +46,11 @@ async function session(): Promise<{ readonly sessionId: string; readonly reading
 }
 function openSession(): Reading<SessionMessage> {
   return new Reading((signal) =>
-    client.dispatcher.session({ nodeId: a, description: description("edge"), obeyed: undefined }, { signal }),
+    client.dispatcher.session({ nodeId: a, description: description("edge"), lastApplied: undefined }, { signal }),
   );
 }
 
-test("a worker's whole day: session, assignments, reports, heartbeat, relay", async () => {
+test("session, assignments, reports, heartbeat and relay work over gRPC", async () => {
   const { sessionId, reading } = await session();
   const who = { nodeId: a, sessionId };
   const held = Buffer.alloc(0);
@@ -82,7 +82,7 @@ test("a worker's whole day: session, assignments, reports, heartbeat, relay", as
   await until("its session is over", () => h.metrics.values.get("warren_dispatcher_sessions") === 0);
 });
 
-test("a caller that does not read holds the node back, through the whole connection", async () => {
+test("a caller that does not read slows the node, through the whole connection", async () => {
   const { sessionId, reading } = await session();
   const lines = h.dispatcher.relay.logs(a, RelayLogs.create({ follow: true }), new AbortController().signal);
   const caller = lines[Symbol.asyncIterator]();
@@ -104,11 +104,11 @@ test("a caller that does not read holds the node back, through the whole connect
   })();
   const node = new Reading((signal) => client.dispatcher.relay(up, { signal }));
   await first;
-  // 64 MB would be sent; what is taken fits the buffers of the connection.
+  // Of 64 MB only what fits the connection's buffers is read.
   const still = async (): Promise<number> => {
     for (let before = -1; before !== sent;) {
       before = sent;
-      // Many turns of the event loop, in which a connection that can go on does.
+      // Many turns of the event loop, in which an open connection would go on.
       for (let turn = 0; turn < 2_000; turn++) await new Promise((resolve) => setImmediate(resolve));
     }
     return sent;
@@ -121,7 +121,7 @@ test("a caller that does not read holds the node back, through the whole connect
   expect(await node.ended).toBe("ended");
 });
 
-test("a worker that dies ends its relays, and a manager that stops ends its workers' streams", async () => {
+test("the end of a worker ends its relays, and the end of a manager its workers' streams", async () => {
   const { sessionId, reading } = await session();
   const caller = new Reading((signal) => h.dispatcher.relay.logs(a, RelayLogs.create({ follow: true }), signal));
   const { relay } = await reading.next(2);

@@ -30,7 +30,7 @@ import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import type { DispatcherOptions } from "../src/index.ts";
 import { memoryDispatcher, type MemoryDispatcher } from "../src/testing/index.ts";
 
-/** A node's id of the form that nodes make. */
+/** A valid node id. */
 export function nodeId(n: number | string): string {
   return `n${String(n).padStart(24, "0")}`;
 }
@@ -48,12 +48,12 @@ export function description(hostname: string, overrides: Partial<NodeDescription
   });
 }
 
-/** A call of that node's worker. */
+/** The context of a call by a node's worker. */
 export function context(signal: AbortSignal, node: string): CallContext {
   return { signal, identity: { name: node, nodeId: node, roles: ["worker"] }, path: "/warren.v1.Dispatcher/Test" };
 }
 
-/** What a stream gave, and how it ended. */
+/** The messages of a stream, and how it ended. */
 export class Reading<T> {
   readonly values: T[] = [];
   readonly #gone = new AbortController();
@@ -66,7 +66,7 @@ export class Reading<T> {
     );
   }
 
-  /** As when the caller goes. */
+  /** Disconnects the caller. */
   leave(): void {
     this.#gone.abort(new Error("gone"));
   }
@@ -86,7 +86,7 @@ export async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** What `work` fails with; undefined if it does not. */
+/** The error of `work`; undefined if it succeeds. */
 export function failureOf(work: () => Promise<unknown>): Promise<unknown> {
   return work().then(
     () => undefined,
@@ -105,7 +105,7 @@ export interface Worker {
 
 export interface Comes {
   readonly hostname?: string;
-  readonly obeyed?: Point;
+  readonly lastApplied?: Point;
 }
 
 export interface Harness extends MemoryDispatcher {
@@ -131,9 +131,9 @@ export async function harness(
   );
   const { dispatcher } = manager;
   if (leads) manager.lead();
-  const session = (id: string, { hostname = `host-${id}`, obeyed }: Comes = {}): Reading<SessionMessage> =>
+  const session = (id: string, { hostname = `host-${id}`, lastApplied }: Comes = {}): Reading<SessionMessage> =>
     new Reading((signal) =>
-      dispatcher.handlers.session({ nodeId: id, description: description(hostname), obeyed }, context(signal, id)),
+      dispatcher.handlers.session({ nodeId: id, description: description(hostname), lastApplied }, context(signal, id)),
     );
   return {
     ...manager,
@@ -163,7 +163,7 @@ export async function harness(
   };
 }
 
-/** The store as one sees it that falls behind: a batch for which `drops` says so is lost, and the watch with it. */
+/** The store for a reader that falls behind: when `drops` returns true, a batch and its watch are lost. */
 export function lagging(inner: Store, drops: () => boolean): Store {
   async function* changesOf({ changes }: ReturnType<Store["watch"]>): AsyncGenerator<ChangeBatch> {
     for await (const batch of changes) {
@@ -229,7 +229,7 @@ export function service(id: string, vip = "10.96.0.10"): Service {
   });
 }
 
-/** An epoch as a leader makes them; of no history unless `reign` is one. */
+/** @param reign of the store's history, or of none */
 export function epoch(index: number, reign = 7): Epoch {
   return { reign, index };
 }
@@ -260,7 +260,7 @@ export function slot(serviceId: string, number: number, leases: readonly Lease[]
   });
 }
 
-/** The task of a lease's first run, as the orchestrator makes it. */
+/** The task of a lease's first run, as the orchestrator creates it. */
 export function taskOf(of: Slot, held: Lease, state: TaskState = TaskState.ASSIGNED): Task {
   const slotId = of.meta?.id ?? "";
   return Task.create({
@@ -277,7 +277,7 @@ export function taskOf(of: Slot, held: Lease, state: TaskState = TaskState.ASSIG
   });
 }
 
-/** A slot with one lease and its task; the slot's id. */
+/** Creates a slot with one lease and its task; returns the slot's id. */
 export function place(
   tx: Transaction,
   serviceId: string,

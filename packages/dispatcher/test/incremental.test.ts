@@ -1,4 +1,4 @@
-/** What a node has from its stream is what `assignmentsOf` says of the state, over random histories. */
+/** Over random histories, the objects that a node has from its stream equal `assignmentsOf`. */
 import {
   LeaseState,
   NodeStatus_State,
@@ -33,7 +33,7 @@ import {
 const nodes = [nodeId("a"), nodeId("b"), nodeId("c")] as const;
 const services = ["web", "db", "app"] as const;
 
-/** A worker that folds its stream; each object as its encoded text. */
+/** A worker that applies its stream; objects are encoded, as text. */
 class Folded {
   readonly objects = new Map<string, Buffer>();
   #position = "";
@@ -50,7 +50,7 @@ class Folded {
     for (const { kind, key, object } of changes) {
       const place = `${kindName(kind)}/${key}`;
       if (object !== undefined) this.objects.set(place, object);
-      // What is removed was there.
+      // Only an object that the worker has is removed.
       else expect(this.objects.delete(place), `${place} is removed`).toBe(true);
     }
   }
@@ -108,7 +108,7 @@ const step = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
-/** Steps that the state does not allow do nothing. */
+/** Steps that the state does not allow have no effect. */
 function take(
   tx: Transaction,
   { kind, service: of, number, on, state, running, registry, networks, down, ...rest }: Step,
@@ -206,13 +206,13 @@ async function quiet(h: Harness): Promise<void> {
   for (let n = 0; n < 6; n++) await h.clock.advanceAsync(100);
 }
 
-test("a worker that folds its stream has what the state assigns, whatever happens, and resumes with the difference", async () => {
+test("a worker that applies its stream has exactly the assigned objects, and resumes with the difference", async () => {
   let removals = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(step, fc.nat(120), fc.nat(9)), { minLength: 20, maxLength: 50, size: "max" }),
       async (steps) => {
-        // One batch of changes in four is lost, and with it the watch: all of the state is looked at again.
+        // One batch of changes in four is lost with its watch, so the dispatcher resyncs.
         let batches = 0;
         const storeOf = (store: Store): Store => lagging(store, () => (batches += 1) % 4 === 0);
         await using h = await harness({ batchChanges: 3 }, { storeOf });
@@ -242,7 +242,7 @@ test("a worker that folds its stream has what the state assigns, whatever happen
           await h.store.update((tx) => take(tx, each));
           await h.clock.advanceAsync(waitMs);
           if (reopens < workers.length) {
-            // What the old stream brought is held; the new one brings the difference.
+            // The new stream has the difference to the old one's objects.
             fold(reopens);
             streams[reopens] = open(workers[reopens]!);
             taken[reopens] = 0;

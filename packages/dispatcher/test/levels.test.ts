@@ -1,4 +1,4 @@
-/** What other levels send is read, and what this one does not know is kept and passed on. */
+/** Messages of other levels are read, and unknown fields are kept and passed on. */
 import { ReportRequest, TaskState, Version } from "@warren/api";
 import { level, minLevel } from "@warren/api/model";
 import { readdir, readFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ const levels = Array.from({ length: level - minLevel + 1 }, (_, n) => minLevel +
 /** Field 2,000, a varint, with the value 7. */
 const laterField = Buffer.from([0x80, 0x7d, 0x07]);
 
-test.each(levels)("messages of level %s are read, and written again byte for byte", async (of) => {
+test.each(levels)("messages of level %s are read, and encode to the same bytes", async (of) => {
   const files = await readdir(fixtureFolder(of));
   expect(files.length).toBeGreaterThan(0);
   for (const file of files) {
@@ -22,12 +22,12 @@ test.each(levels)("messages of level %s are read, and written again byte for byt
   }
 });
 
-test("messages of this level are those of its fixtures", async () => {
+test("messages of this level equal its fixtures", async () => {
   for (const { name, bytes } of fixtures)
     expect(Buffer.compare(bytes, await readFile(join(fixtureFolder(), `${name}.bin`))), name).toBe(0);
 });
 
-test("a worker is sent the fields of its version that this manager does not know", async () => {
+test("unknown fields of a version are sent to the worker", async () => {
   await using h = await harness();
   const known = Version.encode(version("web")).finish();
   const later = Version.decode(Buffer.concat([known, laterField]));
@@ -41,7 +41,7 @@ test("a worker is sent the fields of its version that this manager does not know
   expect(sent.includes(laterField)).toBe(true);
 });
 
-test("what a later worker adds to the record of its lease is stored", async () => {
+test("unknown fields in a slot's record are stored", async () => {
   await using h = await harness();
   await h.store.update((tx) => {
     tx.create("versions", version("web"));

@@ -37,7 +37,7 @@ const texts = (lines: readonly LogLines[]): string[] =>
 /** The node's stream of a relay. */
 class NodeSide {
   readonly down: Reading<RelayDown>;
-  /** Messages that were asked for. */
+  /** Messages that were read. */
   asked = 0;
   readonly #waiting: Message[] = [];
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -101,7 +101,7 @@ const follow = (h: Harness, signal: AbortSignal): AsyncIterable<LogLines> =>
   h.dispatcher.relay.logs(a, RelayLogs.create({ taskIds: ["t1"], follow: true }), signal);
 
 describe("logs", () => {
-  test("go from the node to the caller, until the node has sent all", async () => {
+  test("go from the node to the caller, until the node is done", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;
     expect(worker.session.values.at(-1)?.relay?.what).toMatchObject({
@@ -118,7 +118,7 @@ describe("logs", () => {
     expect(h.metrics.values.get("warren_dispatcher_relays")).toBe(0);
   });
 
-  test("are taken from the node only as fast as the caller takes them", async () => {
+  test("are read from the node only as fast as the caller reads", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const caller = follow(h, new AbortController().signal)[Symbol.asyncIterator]();
@@ -135,7 +135,7 @@ describe("logs", () => {
     await node.down.ended;
   });
 
-  test("end at the node when the caller goes", async () => {
+  test("end at the node when the caller disconnects", async () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
     node.send(logs("one"));
@@ -146,7 +146,7 @@ describe("logs", () => {
     expect(ApiError.is(await caller.ended, "API_CANCELLED")).toBe(true);
   });
 
-  test("end at the node when the caller reads no more", async () => {
+  test("end at the node when the caller stops reading", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const reading = (async () => {
@@ -178,7 +178,7 @@ describe("logs", () => {
     },
   );
 
-  test("that the node refuses are refused with what it says", async () => {
+  test("that the node refuses are refused with its error", async () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
     const message = "task t1 is not on this node";
@@ -201,7 +201,7 @@ describe("logs", () => {
     });
   });
 
-  test("that the node refuses with a code of a later level are faults of the node, with that code", async () => {
+  test("that the node refuses with an unknown code are API_INTERNAL, with that code as reason", async () => {
     const { h, caller, node } = await opened(follow);
     await using _ = h;
     node.send({
@@ -233,7 +233,7 @@ describe("logs", () => {
     expect(ApiError.is(await failed(), "API_UNAVAILABLE")).toBe(true);
   });
 
-  test("of more callers than a node may have are refused", async () => {
+  test("beyond the limit of a node are refused", async () => {
     await using h = await harness({ maxRelaysPerNode: 1 });
     const worker = await h.worker("a");
     const first = new Reading((signal) => follow(h, signal));
@@ -249,7 +249,7 @@ describe("logs", () => {
 });
 
 describe("a node's stream", () => {
-  test("is for the node that was asked, even if another node comes first", async () => {
+  test("is refused for every node but the called one", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const other = await h.worker("b");
@@ -263,7 +263,7 @@ describe("a node's stream", () => {
     await node.down.ended;
   });
 
-  test("can't be opened by another node, twice, or without saying for what", async () => {
+  test("can't be opened by another node, twice, or without a relay id", async () => {
     const { h, worker, caller, node } = await opened(follow);
     await using _ = h;
     const { relayId } = await asked(worker);
@@ -293,7 +293,7 @@ describe("exec", () => {
   const open = ExecOpen.create({ ref: "t1", command: ["sh"] });
   const typed = (text: string): ExecRequest => ({ message: { $case: "stdin", value: Buffer.from(text) } });
 
-  test("carries both ways at once, and what the caller sent reaches the node before the end", async () => {
+  test("carries both directions at once, and the caller's messages reach the node before the end", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const input = (async function* (): AsyncGenerator<ExecRequest> {
@@ -319,7 +319,7 @@ describe("exec", () => {
     ).toEqual(["stdin", "stdinEnd", "end"]);
   });
 
-  test("ends at both when the caller's half breaks", async () => {
+  test("ends on both sides when the caller's stream breaks", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const broken = Promise.withResolvers<never>();
@@ -338,7 +338,7 @@ describe("exec", () => {
 });
 
 describe("measurements", () => {
-  test("are one answer", async () => {
+  test("come in one response", async () => {
     await using h = await harness();
     const worker = await h.worker("a");
     const answer = h.dispatcher.relay.stats(a, RelayStats.create({ taskIds: ["t1"] }), new AbortController().signal);
@@ -369,8 +369,8 @@ describe("an image", () => {
     const { relayId, what } = await asked(worker);
     expect(what).toMatchObject({ $case: "image", value: { image: "nginx:1.27", auth: { username: "u" } } });
     const node = new NodeSide(h, worker, relayId);
-    node.send({ $case: "image", value: { digest: "sha256:1", fromStoreSince: "" } });
-    expect(await answer).toMatchObject({ digest: "sha256:1", fromStoreSince: "" });
+    node.send({ $case: "image", value: { digest: "sha256:1", localReason: "" } });
+    expect(await answer).toMatchObject({ digest: "sha256:1", localReason: "" });
     expect(await node.down.ended).toBe("ended");
   });
 

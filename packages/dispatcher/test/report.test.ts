@@ -70,7 +70,7 @@ describe("runs that a node reports", () => {
     });
   });
 
-  test("L6: after the first are rows of their own, made from what the slot and the lease say", async () => {
+  test("L6: after the first have rows of their own, from slot and lease", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await worker.report(
@@ -92,7 +92,7 @@ describe("runs that a node reports", () => {
     expect(states(h)).toEqual([TaskState.RUNNING, TaskState.FAILED]);
   });
 
-  test("only go forward, and the first end stays", async () => {
+  test("only move forward, and the first end stays", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     for (const [reported, stored] of [
@@ -111,7 +111,7 @@ describe("runs that a node reports", () => {
     expect(h.metrics.values.get('warren_dispatcher_lease_reports_total{result="stale"}')).toBe(5);
   });
 
-  test("twice are written once; the same state with more to say is written again", async () => {
+  test("twice are written once; the same state with more details is written again", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const pulling = report("web.1", "OFFERED", { runs: [run(TaskState.PREPARING, { message: "pulling" })] });
@@ -123,7 +123,7 @@ describe("runs that a node reports", () => {
     expect(rows(h)[0]?.status?.message).toBe("pulled");
   });
 
-  test("L12: by a worker whose record was lost keep what was known of them", () => {
+  test("L12: by a worker that lost its record keep the stored fields", () => {
     const startedAt = new Date(5_000);
     const known = { containerId: "c", address: "10.77.1.2", imageDigest: "sha256:1", startedAt, pid: 7 };
     const before = TaskStatus.fromPartial({ state: TaskState.RUNNING, container: known });
@@ -155,13 +155,13 @@ describe("runs that a node reports", () => {
         .map((task) => task.run)
         .toSorted((x, y) => x - y),
     ).toEqual([38, 39, 40, 41, 42]);
-    // A worker whose disk was set back reports what was dropped since.
+    // A worker whose disk was set back reports trimmed runs.
     const { version } = h.store.view();
     await worker.report(many(5, 3));
     expect(h.store.view().version).toBe(version);
   });
 
-  test("L7: are kept in the order in which they were, also where the node's clock was set back", async () => {
+  test("L7: are kept in their true order, also if the node's clock was set back", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const failed = (life: number, n: number, at: number) =>
@@ -176,7 +176,7 @@ describe("runs that a node reports", () => {
       });
     const before = [1, 2, 3, 4, 5].map((n) => failed(41, n, 1e12 + n));
     await worker.report(report("web.1", "HELD", { runs: before }));
-    // A reboot without a clock that goes on: the run of the next life is of 1970.
+    // After a reboot without a battery-backed clock, the next life's run is of 1970.
     const status = TaskStatus.fromPartial({
       state: TaskState.RUNNING,
       at: new Date(9),
@@ -194,7 +194,7 @@ describe("runs that a node reports", () => {
     expect(h.store.view().version).toBe(version);
   });
 
-  test("L7: whose ends a node reports late are stored, also where its clock was set back meanwhile", async () => {
+  test("L7: have their late ends stored, also if the node's clock was set back meanwhile", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const ended = (n: number, at: number) => run(TaskState.FAILED, { life: 41, run: n, at: new Date(at) });
@@ -206,23 +206,23 @@ describe("runs that a node reports", () => {
     expect(states(h)).toEqual(Array.from({ length: 5 }, () => TaskState.FAILED));
   });
 
-  test("leave one at most that is not ended, whatever was not reported", async () => {
+  test("leave at most one row that is not ended, also if ends were not reported", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await worker.report(report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] }));
     await worker.report(report("web.1", "HELD", { runs: [run(TaskState.STARTING, { life: 42, run: 1 })] }));
     expect(rows(h).map(({ life, status }) => [life, status?.state, status?.message])).toEqual(
       expect.arrayContaining([
-        [0, TaskState.ORPHANED, "a later run of its lease is there; how this one ended was not reported"],
+        [0, TaskState.ORPHANED, "a later run of its lease has begun; how this one ended was not reported"],
         [42, TaskState.STARTING, ""],
       ]),
     );
-    // The end of an earlier run that comes late is known then, and ends nothing else.
+    // A late end of an earlier run is stored, and ends no other run.
     await worker.report(report("web.1", "HELD", { runs: [run(TaskState.FAILED)] }));
     expect(states(h)).toEqual([TaskState.STARTING, TaskState.FAILED]);
   });
 
-  test("have texts that are cut; what is the manager's to say is left out", () => {
+  test("have texts that are cut, and no fields that the manager sets", () => {
     const reported = TaskStatus.create({
       state: TaskState.FAILED,
       message: "x".repeat(5_000),
@@ -244,7 +244,7 @@ describe("a lease that its node reports", () => {
     expect(slotOf(h).record).toMatchObject({ runs: 3, restarts: 2, windowMs: 4_000, bootId: "boot", failures: 2 });
   });
 
-  test("L9: of which there is a newer one no longer carries it, unless that came to nothing", async () => {
+  test("L9: with a newer lease no longer carries the record, unless the newer one was withdrawn", async () => {
     await using h = await filled();
     const [onA, onB] = [await h.worker("a"), await h.worker("b")];
     await onA.report(report("web.1", "HELD", { record: record({ runs: 3, failures: 1 }) }));
@@ -256,14 +256,14 @@ describe("a lease that its node reports", () => {
     await onB.report(report("web.1", "OFFERED", { epoch: epoch(2), record: record({ runs: 3, rejections: 1 }) }));
     await onA.report(report("web.1", "HELD", { record: record({ runs: 4 }) }));
     expect(slotOf(h).record).toMatchObject({ runs: 3, rejections: 1 });
-    // The move is dropped: the lease that goes on has the record.
+    // The move is dropped: the older lease carries the record.
     await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
     await onB.report(report("web.1", "RELEASING", { epoch: epoch(2), record: record({ runs: 3, rejections: 2 }) }));
     await onA.report(report("web.1", "HELD", { record: record({ runs: 5 }) }));
     expect(slotOf(h).record).toMatchObject({ runs: 5, rejections: 0 });
   });
 
-  test("L12: without the record, as it was lost, is answered with the record, which stays", async () => {
+  test("L12: without the record, which was lost, is answered with the stored record", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await worker.report(report("web.1", "SETTLED", { record: record({ runs: 4, failures: 2 }), settled: "enough" }));
@@ -276,7 +276,7 @@ describe("a lease that its node reports", () => {
     expect(slotOf(h).record).toMatchObject({ runs: 5 });
   });
 
-  test("L4: as refused or done for good is settled at its slot, and is not released by that", async () => {
+  test("L4: as settled settles its slot, and is not released by that", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await worker.report(report("web.1", "SETTLED", { settled: "failed 3 times in 60 s" }));
@@ -284,7 +284,7 @@ describe("a lease that its node reports", () => {
     expect(leaseOf(h).state).toBe(LeaseState.HELD);
   });
 
-  test("L4: as settled settles nothing once it is to stop", async () => {
+  test("L4: as settled while it is releasing does not settle the slot", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
@@ -292,7 +292,7 @@ describe("a lease that its node reports", () => {
     expect(slotOf(h).settled).toBe("");
   });
 
-  test("L4: as stopping is acknowledged, and not taken back any more", async () => {
+  test("L4: as stopping is acknowledged, and no longer reverted", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
@@ -302,14 +302,14 @@ describe("a lease that its node reports", () => {
     expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASING, releaseAcknowledged: true });
   });
 
-  test("L4: as stopping, after the manager took that back, is released all the same", async () => {
+  test("L4: as stopping, after the manager reverted that, is released all the same", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await worker.report(report("web.1", "RELEASING"));
     expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASING, releaseAcknowledged: true });
   });
 
-  test("as released is released, with its runs ended, and is no longer assigned", async () => {
+  test("as released is released and unassigned, and its runs end", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const stream = worker.assignments();
@@ -321,7 +321,7 @@ describe("a lease that its node reports", () => {
     expect(names(await stream.next(2))).toContain("-lease:web.1/7-1");
   });
 
-  test("as held was held, whatever the manager had stored", async () => {
+  test("as held is stored as was_held", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.OFFERED, wasHeld: false }));
@@ -331,7 +331,7 @@ describe("a lease that its node reports", () => {
     expect(leaseOf(h).wasHeld).toBe(true);
   });
 
-  test("with an image digest settles that of its version, once", async () => {
+  test("with an image digest sets that of its version, once", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const digestOf = (digit: string): string => `sha256:${digit.repeat(64)}`;
@@ -342,7 +342,7 @@ describe("a lease that its node reports", () => {
 });
 
 describe("L10: a report", () => {
-  test("L11: of another node's lease is refused, with what and why, and changes nothing; the others of it are stored", async () => {
+  test("L11: of another node's lease is refused with the reason, and changes nothing; others in the request are stored", async () => {
     await using h = await filled();
     await h.worker("b", { hostname: "edge-2" });
     const worker = await h.worker("a");
@@ -361,7 +361,7 @@ describe("L10: a report", () => {
     expect(stream.values.slice(1).map(names).join(" ")).toBe("backend:web.1/7-1");
   });
 
-  test("of a lease that is gone or released is answered by its removal, and not stored", async () => {
+  test("of a lease that is gone or released is answered with its removal, and not stored", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const stream = worker.assignments();
@@ -385,7 +385,7 @@ describe("L10: a report", () => {
     expect(rows(h)).toHaveLength(1);
   });
 
-  test("L14: of a lease of another history is kept as unknown: nothing is removed", async () => {
+  test("L14: of a lease of another history is counted as unknown, and no removal is sent", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const stream = worker.assignments();
@@ -429,7 +429,7 @@ describe("L10: a report", () => {
     ],
     ["a digest of another form", report("web.1", "HELD", { imageDigest: "latest" }), "leases[1].image_digest"],
     ["an endless text", report("web.1", "HELD", { settled: "x".repeat(70_000) }), "leases[1]"],
-  ])("with %s is refused whole", async (_, bad, field) => {
+  ])("with %s is refused as a whole", async (_, bad, field) => {
     await using h = await filled();
     const worker = await h.worker("a");
     const good = report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] });
@@ -439,14 +439,14 @@ describe("L10: a report", () => {
     expect(states(h)).toEqual([TaskState.ASSIGNED]);
   });
 
-  test("of more leases than a request takes is refused", async () => {
+  test("of more leases than the limit of a request is refused", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const many = Array.from({ length: 1_001 }, () => report("web.1", "HELD"));
     await expect(worker.report(...many)).rejects.toMatchObject({ failure: { violations: [{ field: "leases" }] } });
   });
 
-  test("has texts that are cut where they are stored", async () => {
+  test("has its texts cut before they are stored", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const end = { taskId: "t", message: "x".repeat(9_000), code: "y".repeat(900) };
@@ -461,7 +461,7 @@ describe("L10: a report", () => {
     ]).toEqual([1_000, 100, 1_000, 100]);
   });
 
-  test("that can't be stored is answered so, for the node to send it again", async () => {
+  test("that can't be stored is answered with the error, so that the node sends it again", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const runs = report("web.1", "HELD", { runs: [run(TaskState.RUNNING)] });
@@ -471,11 +471,11 @@ describe("L10: a report", () => {
     expect(states(h)).toEqual([TaskState.RUNNING]);
   });
 
-  test("after its session was replaced is not stored, even if it was sent before", async () => {
+  test("of a replaced session is not stored, even if it was sent before", async () => {
     await using h = await filled();
     const worker = await h.worker("a");
     const release = h.proposer.hold();
-    // Something is being written, so the report waits its turn.
+    // Another command is being written, so the report waits.
     const other = h.store.update((tx) => deploy(tx, "db", { vip: "10.96.0.11" }));
     await Promise.resolve();
     const reported = worker.report(report("web.1", "RELEASED")).catch((error: unknown) => error);
@@ -489,7 +489,7 @@ describe("L10: a report", () => {
   });
 });
 
-test("what many nodes report at once is written in few commands", async () => {
+test("concurrent reports of many nodes share few commands", async () => {
   await using h = await harness();
   const workers: Worker[] = [];
   for (let n = 0; n < 30; n++) workers.push(await h.worker(n));
@@ -513,7 +513,7 @@ test("what many nodes report at once is written in few commands", async () => {
   expect(h.store.view().list("tasks")).toHaveLength(30);
 });
 
-test("a request of many large reports is stored in commands that the log takes", async () => {
+test("a request of many large reports is split into commands within the log's limit", async () => {
   const made = memoryStoreOf(new FakeClock(), { maxCommandBytes: 3_500_000 });
   await using h = await harness({}, { made });
   const count = 400;

@@ -29,8 +29,8 @@ const actions = (h: Harness): string[] =>
     .map(({ action }) => action);
 const isDown = (h: Harness, id: string) => (): boolean => stateOf(h, id) === NodeStatus_State.DOWN;
 
-describe("a node that comes", () => {
-  test("is stored as ready with its description, and sent how it is stored", async () => {
+describe("a node that registers", () => {
+  test("is stored as ready with its description, and is sent the stored node", async () => {
     await using h = await harness();
     const { session } = await h.worker("a", { hostname: "edge-1" });
     expect(h.store.view().get("nodes", a)).toMatchObject({
@@ -51,7 +51,7 @@ describe("a node that comes", () => {
     expect(h.store.view().list("events")).toMatchObject([{ objectId: a, objectName: "edge-1", action: "created" }]);
   });
 
-  test("again, saying the same, costs no write; another hostname does", async () => {
+  test("again without changes costs no write; another hostname costs one", async () => {
     await using h = await harness();
     const first = await h.worker("a", { hostname: "edge-1" });
     first.session.leave();
@@ -64,7 +64,7 @@ describe("a node that comes", () => {
     expect(h.store.view().get("nodes", a)?.description?.hostname).toBe("edge-2");
   });
 
-  test("describes itself again in a report, which is stored and no new session", async () => {
+  test("can change its description by a report, without a new session", async () => {
     await using h = await harness();
     const { sessionId } = (await h.worker("a", { hostname: "edge-1" })).session.values[0] ?? { sessionId: "" };
     const report = (described: NodeDescription): Promise<unknown> =>
@@ -90,7 +90,7 @@ describe("a node that comes", () => {
       expect(await report(description("edge-1", { conditions: wrong })).catch(code)).toBe("API_INVALID");
   });
 
-  test("while it has a session ends that one", async () => {
+  test("while it has a session ends the earlier one", async () => {
     await using h = await harness();
     const first = await h.worker("a");
     const assignments = first.assignments();
@@ -111,13 +111,13 @@ describe("a node that comes", () => {
   ])("with %s is refused and not stored", async (_, id, described, field) => {
     await using h = await harness();
     const call = context(new AbortController().signal, id);
-    const stream = h.dispatcher.handlers.session({ nodeId: id, description: described, obeyed: undefined }, call);
+    const stream = h.dispatcher.handlers.session({ nodeId: id, description: described, lastApplied: undefined }, call);
     const refused = await collect(stream).catch((error: unknown) => error);
     expect(refused).toMatchObject({ failure: { code: "API_INVALID", violations: [{ field }] } });
     expect(h.store.view().list("nodes")).toEqual([]);
   });
 
-  test("before there is a cluster is refused for now", async () => {
+  test("before the cluster exists is refused as API_UNAVAILABLE", async () => {
     await using h = await harness();
     await h.store.update((tx) => tx.delete("clusters", "cluster"));
     expect(code(await h.session(a).ended)).toBe("API_UNAVAILABLE");
@@ -130,28 +130,28 @@ describe("a node that comes", () => {
       "node edge-1 (n00000000000000000000000a) takes level 0",
     ],
     ["above the cluster's", { level: 9, minLevel: 2 }, "node edge-1 (n00000000000000000000000a) takes level 2 and up"],
-  ])("L20: of a level %s is refused by name", async (_, levels, text) => {
+  ])("L20: with a level %s is refused by name", async (_, levels, text) => {
     await using h = await harness();
     const call = context(new AbortController().signal, a);
-    const request = { nodeId: a, description: description("edge-1", levels), obeyed: undefined };
+    const request = { nodeId: a, description: description("edge-1", levels), lastApplied: undefined };
     const refused = await collect(h.dispatcher.handlers.session(request, call)).catch((error: unknown) => error);
     expect(code(refused)).toBe("API_PRECONDITION");
     expect((refused as Error).message).toContain(text);
     expect(h.store.view().list("nodes")).toEqual([]);
   });
 
-  test("L20: of a level above the cluster's is spoken to in the cluster's", async () => {
+  test("L20: with a level above the cluster's gets messages of the cluster's", async () => {
     await using h = await harness();
-    const request = { nodeId: a, description: description("edge-1", { level: 9 }), obeyed: undefined };
+    const request = { nodeId: a, description: description("edge-1", { level: 9 }), lastApplied: undefined };
     const session = new Reading((signal) => h.dispatcher.handlers.session(request, context(signal, a)));
     expect((await session.next(1)).level).toBe(1);
   });
 
-  test("L20: of a level below the cluster's is spoken to in its own", () => {
+  test("L20: with a level below the cluster's gets messages of its own", () => {
     expect(spokenLevel(a, description("edge-1", { level: 1 }), 2)).toBe(1);
   });
 
-  test("L15: of a node that was removed is told so, at a point of the history, and stores nothing", async () => {
+  test("L15: after its removal gets the reason and a point of the history, and is not stored", async () => {
     await using h = await harness();
     await h.worker("a", { hostname: "edge-1" });
     await h.store.update((tx) => {
@@ -170,7 +170,7 @@ describe("a node that comes", () => {
     expect(h.store.view().list("nodes")).toHaveLength(1);
   });
 
-  test("L15: of a node that is removed while it registers ends, and it is not made anew", async () => {
+  test("L15: and is removed meanwhile loses the session, and is not created again", async () => {
     await using h = await harness();
     await until("it leads", () => h.log.records.some(({ event }) => event === "serves workers"));
     const release = h.proposer.holdBack();
@@ -185,13 +185,14 @@ describe("a node that comes", () => {
     expect(h.store.view().list("nodes")).toEqual([]);
   });
 
-  test("speaks for itself only", async () => {
+  test("may act for its own id only", async () => {
     await using h = await harness();
     const { sessionId } = await h.worker("a");
     const other = context(new AbortController().signal, nodeId("b"));
     const { handlers } = h.dispatcher;
     const tried = [
-      async () => collect(handlers.session({ nodeId: a, description: description("x"), obeyed: undefined }, other)),
+      async () =>
+        collect(handlers.session({ nodeId: a, description: description("x"), lastApplied: undefined }, other)),
       async () => collect(handlers.assignments({ nodeId: a, sessionId, held: Buffer.alloc(0) }, other)),
       async () => handlers.heartbeat({ nodeId: a, sessionId }, other),
       async () => handlers.report({ nodeId: a, sessionId, leases: [], description: undefined }, other),
@@ -201,7 +202,7 @@ describe("a node that comes", () => {
     expect(await handlers.heartbeat({ nodeId: a, sessionId }, self)).toBeDefined();
   });
 
-  test("on the local socket speaks for the machine's own node only, and for none where there is none", async () => {
+  test("on the local socket may act for the machine's own node only, and for none if the machine has none", async () => {
     await using h = await harness();
     const { sessionId } = await h.worker("a");
     const { signal } = new AbortController();
@@ -214,7 +215,7 @@ describe("a node that comes", () => {
     expect(code(await beat({ name: "root", roles: ["client"], nodeId: a }, a))).toBe("API_DENIED");
   });
 
-  test("is refused with the store's own error if it can't be stored, and may come again", async () => {
+  test("is refused with the store's error if it can't be stored, and can register again", async () => {
     await using h = await harness();
     await until("it leads", () => h.log.records.some(({ event }) => event === "serves workers"));
     h.proposer.failNext("unavailable");
@@ -224,7 +225,7 @@ describe("a node that comes", () => {
   });
 });
 
-describe("a node that is here", () => {
+describe("a registered node", () => {
   test("is sent its subnet and its spec when they change, and not its own state", async () => {
     await using h = await harness();
     const { session } = await h.worker("a");
@@ -240,7 +241,7 @@ describe("a node that is here", () => {
     expect((await session.next(3)).node?.spec?.labels).toEqual({ zone: "north" });
   });
 
-  test("and is stored otherwise is set ready again", async () => {
+  test("that is stored with another state is set to ready again", async () => {
     await using h = await harness();
     await h.worker("a");
     await h.store.update((tx) => {
@@ -250,7 +251,7 @@ describe("a node that is here", () => {
     await until("it is ready", () => stateOf(h, a) === NodeStatus_State.READY);
   });
 
-  test("loses its session when it is removed, and can come back as a new one", async () => {
+  test("loses its session when it is removed, and can register as a new node", async () => {
     await using h = await harness();
     const { session } = await h.worker("a");
     await h.store.update((tx) => tx.delete("nodes", a));
@@ -262,7 +263,7 @@ describe("a node that is here", () => {
 });
 
 describe("heartbeats", () => {
-  test("are asked for every 5 s, plus or minus half a second, each drawn anew", async () => {
+  test("are due after 5 s ± 0.5 s, drawn anew each time", async () => {
     await using h = await harness();
     const { heartbeat } = await h.worker("a");
     const periods: number[] = [];
@@ -272,7 +273,7 @@ describe("heartbeats", () => {
     expect(new Set(periods).size).toBeGreaterThan(100);
   });
 
-  test("keep a node ready for an hour, without a single write", async () => {
+  test("keep a node ready for an hour without a write", async () => {
     await using h = await harness();
     const { heartbeat } = await h.worker("a");
     const { version } = h.store.view();
@@ -284,7 +285,7 @@ describe("heartbeats", () => {
     expect([stateOf(h, a), h.store.view().version]).toEqual([NodeStatus_State.READY, version]);
   });
 
-  test("of which two are missed change nothing; three take the node down, and its session with it", async () => {
+  test("may be missed twice; after the third the node is down and its session has ended", async () => {
     await using h = await harness();
     const { session, heartbeat } = await h.worker("a");
     await heartbeat();
@@ -302,7 +303,7 @@ describe("heartbeats", () => {
     expect(h.metrics.values.get("warren_dispatcher_nodes_down_total")).toBe(1);
   });
 
-  test("count on when the stream of the session breaks: a worker that is back in time was never away", async () => {
+  test("are still due after the session's stream broke: a worker that is back in time was never down", async () => {
     await using h = await harness();
     const first = await h.worker("a");
     first.session.leave();
@@ -317,7 +318,7 @@ describe("heartbeats", () => {
     await until("it is down", isDown(h, a));
   });
 
-  test("that stop take the node down even if the log refuses at first", async () => {
+  test("that stop set the node down, even if the log refuses the first write", async () => {
     await using h = await harness();
     await h.worker("a");
     h.proposer.failNext("unavailable", "outcome-unknown-lost");
@@ -328,7 +329,7 @@ describe("heartbeats", () => {
     });
   });
 
-  test("start again before the log takes that the node is down: it never was", async () => {
+  test("that start again before the write that the node is down prevent it", async () => {
     await using h = await harness();
     await h.worker("a");
     h.proposer.failNext("unavailable");
@@ -339,7 +340,7 @@ describe("heartbeats", () => {
     expect([stateOf(h, a), actions(h)]).toEqual([NodeStatus_State.READY, ["created"]]);
   });
 
-  test("stop at the moment the node comes back: the last word is ready", async () => {
+  test("that start again just as the deadline passes leave the node ready", async () => {
     await using h = await harness();
     await h.worker("a");
     const release = h.proposer.hold();
@@ -356,7 +357,7 @@ describe("heartbeats", () => {
 describe("a manager that begins a term", () => {
   const ready = { state: NodeStatus_State.READY, message: "", at: new Date(0) };
 
-  test("sets the nodes that were there to unknown, and their deadlines to twice the time", async () => {
+  test("sets nodes that are not down to unknown, and doubles their deadlines", async () => {
     await using h = await harness({}, { leads: false });
     const [b, c] = [nodeId("b"), nodeId("c")];
     await h.store.update((tx) => {
@@ -376,7 +377,7 @@ describe("a manager that begins a term", () => {
     expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
   });
 
-  test("takes no session before that, so that no node is set to unknown that is here", async () => {
+  test("accepts no session before that, so that no registered node is set to unknown", async () => {
     await using h = await harness({}, { leads: false });
     await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
     h.proposer.failNext("unavailable");
@@ -408,7 +409,7 @@ describe("a manager that begins a term", () => {
     expect(stateOf(h, a)).toBe(NodeStatus_State.READY);
   });
 
-  test("but loses it before it could start refuses the sessions that wait", async () => {
+  test("and loses it at once refuses the sessions that wait", async () => {
     await using h = await harness({}, { leads: false });
     await h.store.update((tx) => tx.create("nodes", storedNode(a, ready)));
     const release = h.proposer.hold();
@@ -429,7 +430,7 @@ test("options out of range are refused", async () => {
     expect(make(options)).toThrow(RangeError);
 });
 
-test("a manager that takes the lead marks any number of nodes, in commands that the log takes", async () => {
+test("a new leader marks any number of nodes, in commands within the log's limit", async () => {
   const made = memoryStoreOf(new FakeClock(), { maxCommandBytes: 200_000 });
   await using h = await harness({}, { leads: false, made });
   const labels = Object.fromEntries(Array.from({ length: 10 }, (_, at) => [`label-${at}`, "x".repeat(100)]));

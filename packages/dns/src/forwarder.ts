@@ -153,7 +153,7 @@ export class Forwarder {
     this.#groups.set(key, group);
     const [oldest] = this.#groups.keys();
     if (this.#groups.size > groupLimit && oldest !== undefined) this.#groups.delete(oldest);
-    // A client that names nobody but this server has named nobody.
+    // A list with only this server counts as empty.
     return group.upstreams.length === 0 ? this.#group : group;
   }
 

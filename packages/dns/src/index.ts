@@ -7,7 +7,7 @@
  * - `types.ts`          Resolver, options, DnsServer
  * - `errors.ts`         DnsError
  * - `responder.ts`      bytes of a question → bytes of its reply
- * - `own-names.ts`      replies about names of ours
+ * - `own-names.ts`      replies about the cluster's names
  * - `forwarder.ts`      questions upstream, coalesced, retried, remembered
  * - `answer-cache.ts`, `cached-answer.ts`  what is remembered, and replies from it
  * - `exchange.ts`       one question over UDP or TCP

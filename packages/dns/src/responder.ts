@@ -66,7 +66,7 @@ export class Responder {
     return new ReplyBuilder(query, code, 0, 0, limit, this.#maxUdpBytes).finish();
   }
 
-  /** A fault of ours, or of the resolver's: logged, and answered with SERVFAIL. */
+  /** A bug here or in the resolver: logged, and answered with SERVFAIL. */
   #broken(query: Query, limit: number, error: unknown): Buffer {
     this.#log.error("a question could not be answered", { name: query.name, type: query.type, error });
     return this.#refuse(query, rcode.SERVFAIL, limit);

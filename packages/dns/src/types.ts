@@ -44,7 +44,7 @@ export interface DnsServerOptions {
   readonly domain?: string;
   /** IPv4 subnets whose addresses are ours: their names are never asked upstream. @default the cluster's pools, 10.77.0.0/16 and 10.96.0.0/16 */
   readonly reverseSubnets?: readonly string[];
-  /** How long a client may keep a name of ours, or its absence, seconds. @default 5: a VIP changes seldom, a task's address with every restart */
+  /** How long a client may cache a name of the cluster, or its absence, seconds. @default 5: a VIP changes seldom, a task's address with every restart */
   readonly ttlSeconds?: number;
   /** Longest reply over UDP, bytes. @default 1232: passes unfragmented wherever IPv6 does */
   readonly maxUdpBytes?: number;

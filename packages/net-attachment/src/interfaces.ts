@@ -34,7 +34,7 @@ export function interfaceName(taskId: string): string {
   );
 }
 
-/** Of routes of ours for what no task has; nobody else's routes have it. */
+/** Marks Warren's routes for addresses that no task has; other programs' routes don't have it. */
 const unreachableMetric = 4_096;
 
 const ownName = new RegExp(`^${interfacePrefix}[0-9a-z]{13}$`);

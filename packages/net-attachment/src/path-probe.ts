@@ -42,7 +42,7 @@ export interface BlockedPath {
 const probeTask = "warren-probe";
 /** The port that the probe's own ends answer on. */
 const port = 2_379;
-/** The node's end of the pair that stands for the outside, and its subnet, of those that nobody has (RFC 5737). */
+/** The node's end of the pair that represents the outside, and its subnet, one for documentation (RFC 5737). */
 const outsideLink = "warren-probe";
 const outside = { subnet: "192.0.2.0/30", host: "192.0.2.1", far: "192.0.2.2" } as const;
 /** How long the kernel may take; nothing leaves the machine, so that this is for a busy one. */
@@ -173,7 +173,7 @@ export class PathProbe implements AsyncDisposable {
   }
 
   #lookSoon(): void {
-    // Not put off by further changes: somebody may change rules all the time.
+    // Not postponed by further changes, as another program may change rules all the time.
     if (this.#closed || !this.#looked) return;
     this.#timer ??= this.#clock.setTimeout(() => {
       this.#timer = undefined;

@@ -128,7 +128,7 @@ export interface Datagram {
   readonly address: string;
   readonly port: number;
   readonly payload: Uint8Array;
-  /** Where it is answered by this call itself, with what was sent. @default somebody else answers */
+  /** This call itself receives the datagram, and answers with the sent bytes. @default another program answers */
   readonly answerer?: {
     /** Path of a namespace. @default this process's */
     readonly netns?: string;

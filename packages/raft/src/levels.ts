@@ -2,7 +2,7 @@
  * Formats have levels: one integer names what may be written to disk, sent to members and put into the log.
  *
  * A program reads every level from its `minLevel` to its `level`, and keeps the fields that it does not know where it
- * stores or passes them on. It writes at the active level, which somebody above Raft decides and which every member can
+ * stores or passes them on. It writes at the active level, which the user of the library sets and which every member can
  * read. What is laid out at a level says so in its first field.
  */
 import type { Message } from "./core/index.ts";

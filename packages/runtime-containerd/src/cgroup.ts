@@ -282,7 +282,7 @@ interface Kin {
   readonly session: number;
 }
 
-/** Undefined for one that has ended, though nobody may have asked how. */
+/** Undefined for a container that has ended, also if its exit was not read yet. */
 async function kinOf(pid: number): Promise<Kin | undefined> {
   const [text = ""] = await lines(`/proc/${pid}/stat`);
   // Its name, in brackets, may have anything in it.

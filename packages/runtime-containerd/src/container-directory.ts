@@ -83,7 +83,7 @@ export class ContainerDirectory {
     }
   }
 
-  /** How it ended; undefined where nobody saw it, or what was kept is not whole. */
+  /** The recorded exit; undefined if none was recorded, or the record is incomplete. */
   async recordedExit(): Promise<ExitStatus | undefined> {
     const text = await readFile(join(this.logPath, "exit"), "utf8").catch(absent);
     return text === undefined ? undefined : parseExit(text);
@@ -121,7 +121,7 @@ function parseExit(text: string): ExitStatus | undefined {
     const isWhole = typeof code === "number" && typeof oomKilled === "boolean" && typeof finishedAt === "number";
     return isWhole ? { code, oomKilled, finishedAt } : undefined;
   } catch {
-    return undefined; // cut off by a power failure: nobody knows, as without it
+    return undefined; // incomplete after a power failure: as without a record
   }
 }
 

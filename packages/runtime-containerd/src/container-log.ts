@@ -326,7 +326,7 @@ async function fileNumbers(directory: string): Promise<number[] | undefined> {
 const stampLength = "2026-01-02T03:04:05.123456789Z".length;
 const millisLength = "2026-01-02T03:04:05.123".length;
 
-/** Undefined for what is no record: the disk was full in the middle of one, or somebody wrote into the file. */
+/** Undefined for an invalid record: the disk was full in the middle of one, or another program wrote to the file. */
 function parseRecord(record: Buffer): LogLine | undefined {
   const head = record.subarray(0, stampLength + 10).toString("latin1");
   const [, stream, kind] = /^.{30} (stdout|stderr) ([FP]) $/.exec(head) ?? [];

@@ -59,13 +59,13 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import { NativeProgram, builtProgram } from "./native-program.ts";
 import { execProcess, type ProcessUser } from "./oci-spec.ts";
 import { defaultRunDir, defaultSystemAddress, type ContainerdDependencies, type ContainerdOptions } from "./options.ts";
-import { endForgottenShims } from "./orphan-processes.ts";
+import { containerOfShim, shimsOf, signalProcess } from "./orphan-processes.ts";
 import { machinePlatform } from "./platform.ts";
 import { processStartMs } from "./process-start.ts";
 import { processUser, readUserTables } from "./process-user.ts";
 import { digestOf } from "./registry.ts";
 
-/** How long a process that nobody waits for any more may take to begin, ms. */
+/** How long the process of an aborted exec may take to start, ms. */
 const stuckMs = 5_000;
 /** Nine waits that add up to about five seconds. */
 const endTries = 10;
@@ -278,7 +278,7 @@ class ContainerdRuntime implements Runtime {
     const record = await this.#recordOf(id);
     // What a label says is no reason that a container can't be stopped.
     const number = given ?? stopSignalNumber(undefined, record.labels[stopSignalLabel]);
-    // With `all` runc thaws what somebody has frozen, in which no signal would arrive.
+    // With `all` runc thaws a frozen container, in which no signal would arrive.
     const all = number === constants.signals.SIGKILL;
     await unless(
       this.#connection.unary(TasksService.kill, { containerId: id, execId: "", signal: number, all }),
@@ -330,7 +330,7 @@ class ContainerdRuntime implements Runtime {
     await this.#endForeignExecs();
     const kept = new Set([...keep, ...(await this.list()).map(({ id }) => id)]);
     const isKept = (id: string): boolean => kept.has(id) || this.#byId.has(id);
-    await endForgottenShims(this.#address, this.#namespace, isKept);
+    await this.#endForgottenShims();
     await this.#cgroups.removeLeftovers(this.#cgroupParent, isKept);
     // Nothing of ours is left to have one.
     if (kept.size === 0 && this.#byId.size === 0)
@@ -341,8 +341,13 @@ class ContainerdRuntime implements Runtime {
   async *events(signal: AbortSignal): AsyncGenerator<ContainerEvent, void, void> {
     const ended = AbortSignal.any([signal, this.#closed.signal]);
     for await (const event of taskEvents(this.#connection, this.#namespace, ended)) {
-      if (event.kind === "subscribed") yield { kind: "lost" };
-      else if (event.kind !== "exited") yield event;
+      if (event.kind === "subscribed") {
+        // containerd may have been away, and have taken up fewer shims than it had started.
+        this.#endForgottenShims().catch((error: unknown) =>
+          this.#log.debug("shims that containerd forgot may be left", { error }),
+        );
+        yield { kind: "lost" };
+      } else if (event.kind !== "exited") yield event;
       else yield { kind: "exited", id: event.id, exit: await this.#ended(event.id, event.code, event.at) };
     }
   }
@@ -373,7 +378,7 @@ class ContainerdRuntime implements Runtime {
     const starting = startExec(around, spec, streams, signal);
     starting.then(({ exit }) => exit.then(forget, forget), forget);
     if (signal === undefined) return starting;
-    // One that is given up while it starts ends itself as soon as it has.
+    // An exec that is aborted while it starts is ended as soon as it has started.
     starting.catch((error: unknown) => {
       if (signal.aborted && error !== signal.reason)
         this.#log.debug("a process that was given up did not start", { id, error });
@@ -455,6 +460,26 @@ class ContainerdRuntime implements Runtime {
     return this.close();
   }
 
+  /**
+   * Ends shims without a task. containerd forgets a shim that it had just started when it was killed; such a one waits
+   * for ever, and its logger with it.
+   */
+  async #endForgottenShims(): Promise<void> {
+    const of = [this.#address, this.#namespace] as const;
+    const [shims, { tasks }] = [await shimsOf(...of), await this.#connection.unary(TasksService.list, { filter: "" })];
+    const listed = new Set(tasks.map(({ id }) => id));
+    const ending = shims
+      .filter(({ id }) => !listed.has(id))
+      .map(({ pid, id }) =>
+        // In the container's turn, in which it is not being started; by then another process may have the number.
+        this.#byId.run(id, async () => {
+          if ((await this.#task(id)) === undefined && (await containerOfShim(pid, ...of)) === id)
+            signalProcess(pid, "SIGKILL");
+        }),
+      );
+    await Promise.all(ending);
+  }
+
   async #endTask(id: string): Promise<void> {
     const backoff = new Backoff(this.#random, { baseMs: 20, maxMs: 1_000 });
     for (let tries = 1; ; tries += 1) {
@@ -482,7 +507,7 @@ class ContainerdRuntime implements Runtime {
     await unless(this.#connection.unary(TasksService.delete, { containerId: id }), "RUNTIME_NOT_FOUND");
   }
 
-  /** Processes that an earlier worker started beside containers' first: nobody reads them any more. */
+  /** Execs that an earlier worker started: their output has no reader any more. */
   async #endForeignExecs(): Promise<void> {
     const folder = join(this.#runDir, "execs");
     for (const name of await namesIn(folder)) {
@@ -614,7 +639,7 @@ async function ociRuntime(): Promise<Pick<RuntimeInfo, "ociRuntime">> {
     const [, build] = /^commit: (.*)$/m.exec(stdout) ?? [];
     return version === undefined ? {} : { ociRuntime: `runc ${version}${build === undefined ? "" : ` (${build})`}` };
   } catch {
-    return {}; // another runtime, or nobody may ask; containers say it when they don't start
+    return {}; // another runtime, or no permission; containers that don't start have the error
   }
 }
 

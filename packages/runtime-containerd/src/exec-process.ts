@@ -51,7 +51,7 @@ export interface ExecSurroundings {
  *
  * E1 A pipe is read to its end before `exit` resolves, however slow the reader.
  * E2 What a process leaves behind in the background may hold its output open; it is cut off once nothing more comes.
- * E3 Once `signal` aborts, nobody waits: what was begun is ended as soon as it can be, and cleared away as after an end.
+ * E3 Once `signal` aborts, the exec ends as soon as possible and everything of it is removed; its caller does not wait.
  */
 export async function startExec(
   around: ExecSurroundings,
@@ -202,7 +202,7 @@ class Pump {
     this.done = this.#run(this.#writer);
   }
 
-  /** Writes a text of ours, of a process that never began. */
+  /** Writes Warren's own error text, for a process that never started. */
   async say(text: string): Promise<void> {
     // A reader that has gone misses it.
     await this.#writer?.write(Buffer.from(text)).catch(() => undefined);
@@ -301,7 +301,7 @@ async function feed(
     if (!over.aborted)
       await unless(connection.unary(TasksService.closeIo, { ...ids, stdin: true }), "RUNTIME_NOT_FOUND");
   } catch {
-    // The process has ended or closed its input: nobody wants the rest. A source that failed ends the input.
+    // The process has ended or closed its input: the rest is dropped. A failed source ends the input.
     await unless(connection.unary(TasksService.closeIo, { ...ids, stdin: true }), "RUNTIME_NOT_FOUND").catch(
       () => undefined,
     );

@@ -260,7 +260,7 @@ export class ImageStore {
 
   async #record(name: string): Promise<Image | undefined> {
     const found = await unless(this.#connection.unary(ImagesService.get, { name }), "RUNTIME_NOT_FOUND");
-    // One without the label is not of ours, or not whole.
+    // An image without the label is not Warren's, or incomplete.
     if (found?.image?.labels[manifestLabel] === undefined || found.image.target === undefined) return undefined;
     return { ref: name, digest: found.image.target.digest };
   }
@@ -319,7 +319,7 @@ export class ImageStore {
     lease: string,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    // P1: by registry, since nobody waits for one that need not.
+    // P1: by registry, so that one registry never delays another.
     const write = async (from: "anywhere" | "registry"): Promise<void> =>
       this.#content.write(layer, host, lease, {}, (offset) => registry.blob(layer, offset, signal, from));
     await this.#queue.run(

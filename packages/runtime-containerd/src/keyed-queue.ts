@@ -19,7 +19,7 @@ export class KeyedQueue {
         if (queue.waiting === 0) this.#queues.delete(key);
       });
     if (signal === undefined) return done;
-    done.catch(() => undefined); // the caller gets it from `abortable`, unless it has given up
+    done.catch(() => undefined); // the caller gets it from `abortable`, unless it has aborted
     return abortable(done, signal);
   }
 

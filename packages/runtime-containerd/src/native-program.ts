@@ -124,7 +124,7 @@ export class NativeProgram {
       const waiting = this.#pending.get(received.readUInt32LE(4));
       const status = received.readInt32LE(8);
       const payload = received.subarray(headerBytes, length);
-      // One that came too late has nobody who waits.
+      // The caller of a late reply no longer waits.
       if (status === 0) waiting?.resolve(Buffer.from(payload));
       else waiting?.reject(failed(waiting.command, status, payload.toString()));
       received = received.subarray(length);

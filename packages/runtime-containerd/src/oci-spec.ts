@@ -82,7 +82,7 @@ const usualDevices = [
 
 /** Where the init is in the container: on the tmpfs, so that no image and no layer is touched. */
 const initPath = "/dev/warren-init";
-/** Until somebody says how large the terminal is. */
+/** Terminal size until the caller sets one. */
 const consoleSize = { width: 80, height: 24 };
 
 const cpuPeriodUs = 100_000;

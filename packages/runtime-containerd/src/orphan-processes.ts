@@ -1,24 +1,28 @@
 import { readFile, readdir } from "node:fs/promises";
 
-/**
- * Ends shims of one containerd and namespace whose container is not kept. containerd forgets a shim that it had just
- * started when it was killed; such a one waits for ever, and its logger with it.
- */
-export async function endForgottenShims(
-  address: string,
-  namespace: string,
-  kept: (id: string) => boolean,
-): Promise<void> {
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    // A process that has gone meanwhile is what is wanted.
-    const words = (await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "")).split("\0");
-    const value = (flag: string): string | undefined => words[words.indexOf(flag) + 1];
-    const isOurs =
-      words[0]?.includes("containerd-shim") && value("-namespace") === namespace && value("-address") === address;
-    const id = value("-id");
-    if (isOurs && id !== undefined && !kept(id)) signalProcess(Number(name), "SIGKILL");
-  }
+export interface Shim {
+  readonly pid: number;
+  /** Of its container. */
+  readonly id: string;
+}
+
+/** The running shims of one containerd, known by its socket, and namespace. */
+export async function shimsOf(address: string, namespace: string): Promise<Shim[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const ids = await Promise.all(pids.map((pid) => containerOfShim(pid, address, namespace)));
+  return pids.flatMap((pid, n) => {
+    const id = ids[n];
+    return id === undefined ? [] : [{ pid, id }];
+  });
+}
+
+/** Whose shim a process is; undefined for one that is none of theirs, or that has gone. */
+export async function containerOfShim(pid: number, address: string, namespace: string): Promise<string | undefined> {
+  const words = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  const value = (flag: string): string | undefined => words[words.indexOf(flag) + 1];
+  const isOurs =
+    words[0]?.includes("containerd-shim") && value("-namespace") === namespace && value("-address") === address;
+  return isOurs ? value("-id") : undefined;
 }
 
 /** Sends a signal to a process that may have gone. */

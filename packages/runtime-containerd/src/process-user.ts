@@ -8,7 +8,7 @@ export interface UserTables {
   readonly group: readonly (readonly string[])[];
 }
 
-/** Longest that a table may be: with more than ten thousand users somebody means harm. */
+/** Longest table that is read: more than ten thousand users are treated as an attack. */
 const tableBytes = 1024 * 1024;
 
 /**

@@ -483,7 +483,7 @@ function isSafe(url: URL): boolean {
   return url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url.host));
 }
 
-/** Whether a host may send us there: nobody far away names an address of this machine. */
+/** Whether a host may redirect there: a remote host may not name an address of this machine. */
 function isAsSafe(url: URL, from: URL): boolean {
   return url.protocol === "https:"
     ? isLoopback(from.host) || !isLoopback(url.host)

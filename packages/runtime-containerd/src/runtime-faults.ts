@@ -3,7 +3,7 @@ import type { RuntimeInfo } from "@warren/runtime";
 /** A hole that the programs below us are known to have. */
 export interface RuntimeFault {
   readonly id: string;
-  /** What it lets somebody do. */
+  /** What an attacker can do with it. */
   readonly what: string;
   /** `take a build with 1.1.12 or …`, for people. */
   readonly remedy: string;

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RuntimeError, type ContainerEvent, type ExitStatus, type Runtime } from "@warren/runtime";
@@ -221,6 +221,31 @@ test("a containerd that is killed and comes back has all, and a reader of events
   abort.abort();
   await reading;
   await runtime.remove("through");
+});
+
+test("a shim that containerd forgot ends when it is back, though its container stays for its log", async () => {
+  await using runtime = await bed.open();
+  await runtime.create({ id: "forgotten", image, command: ["sleep", "600"] });
+  await runtime.start("forgotten");
+  const shims = (): string[] =>
+    execFileSync("ps", ["-eo", "args"])
+      .toString()
+      .split("\n")
+      .filter((line) => line.includes("-id forgotten "));
+  await bed.containerd.kill();
+  const { directory } = bed.containerd;
+  const bundle = join(directory, "state/io.containerd.runtime.v2.task", bed.options.namespace, "forgotten");
+  // It is written last when a shim is started: a containerd that was killed before can't reach the shim.
+  rmSync(join(bundle, "address"));
+  await bed.containerd.restart();
+  expect(await stateOf(runtime, "forgotten")).toEqual({ kind: "unknown", cause: "lost" });
+  expect(shims()).toHaveLength(1);
+  for await (const { kind } of runtime.events(new AbortController().signal)) {
+    expect(kind).toBe("lost");
+    break;
+  }
+  await until("its shim has gone", () => shims().length === 0);
+  await runtime.remove("forgotten");
 });
 
 test("a reboot is survived: what was there is unknown, and goes", async () => {

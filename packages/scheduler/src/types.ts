@@ -217,7 +217,7 @@ export interface Waiting {
   /** Most nodes first; at most one for each filter. */
   readonly refusals: readonly Refusal[];
   readonly text: string;
-  /** What would help with the filter that refuses most nodes. */
+  /** The help of the nearest node that the fewest filters refuse; absent where no refusal has any. */
   readonly help?: string;
 }
 

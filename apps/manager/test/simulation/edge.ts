@@ -155,7 +155,7 @@ export class Edge {
   /** Its worker's data is removed; its containers are there. */
   joinAnew(): void {
     this.kill();
-    this.link.obeyed = undefined;
+    this.link.lastApplied = undefined;
     this.disk.setBack({ entries: new Map(), identity: undefined });
     this.start();
   }

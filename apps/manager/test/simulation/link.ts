@@ -36,8 +36,8 @@ export class Link {
   readonly #random: Random;
   /** The manager that a new call reaches; undefined where none can be. */
   readonly #route: () => Dispatcher | undefined;
-  /** The last point that the worker has obeyed, and when. */
-  obeyed: { readonly version: number; readonly at: number } | undefined;
+  /** The last point whose assignments the worker applied, and when. */
+  lastApplied: { readonly version: number; readonly at: number } | undefined;
   #wire: Wire | undefined = wire();
   /** The one that was cut. */
   #before: Wire | undefined;
@@ -101,7 +101,7 @@ export class Link {
     const handlerOf = (to: Dispatcher): Dispatcher["handlers"]["assignments"] => to.handlers.assignments;
     for await (const message of this.#stream(AssignmentsRequest, AssignmentsMessage, request, signal, handlerOf)) {
       yield message;
-      this.obeyed = { version: message.point?.version ?? 0, at: this.#clock.monotonic() };
+      this.lastApplied = { version: message.point?.version ?? 0, at: this.#clock.monotonic() };
       if (message.appliesTo === "") this.#onAnswered();
     }
   }

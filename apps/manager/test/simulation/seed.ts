@@ -31,7 +31,7 @@ const expected: ReadonlySet<string> = new Set([
   "the manager sends no assignments",
   "a leader's work could not be started, and is retried",
   "a part of the worker's record was lost, and is fetched anew from the managers",
-  "this node is none of the cluster's any more",
+  "this node was removed from the cluster",
 ]);
 
 /** How long what was asked for may take, once all is calm, ms. */

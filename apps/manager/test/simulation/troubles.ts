@@ -117,7 +117,7 @@ export class Troubles {
           return () => managers.elect(random.int(managers.count), 0);
         });
       case "impostors":
-        // Of a node that has lost what it obeyed, nothing is promised about managers who lost the same.
+        // A node that lost its last applied point is not protected from managers that lost it too.
         return edges.some(({ astray }) => astray) ? undefined : this.impostors();
       case "proposal-fails": {
         const faults: readonly ProposerFault[] = [
@@ -153,7 +153,7 @@ export class Troubles {
           const up = this.#down(edge);
           edge.astray = true;
           if (image !== undefined || !isCalm || !edge.isReported) this.#world.observer.onRecordLost(edge);
-          edge.link.obeyed = undefined;
+          edge.link.lastApplied = undefined;
           if (image === undefined) edge.disk.entries.clear();
           else edge.disk.setBack({ entries: image.entries, identity: image.identity });
           return up;

@@ -150,13 +150,13 @@ export class World {
   }
 
   /**
-   * A node that has obeyed nothing later than what the impostors know follows them, and rightly so: it has no way to know
-   * better. So they are not for such a node to reach, nor for one whose last word may not be on its disk yet.
+   * A node whose last applied point the impostors have accepts them, rightly: it can't know better. So such a node is
+   * not routed to them, nor one whose last applied point may not be on its disk yet.
    */
-  #route({ link: { obeyed } }: Edge): Managers | undefined {
+  #route({ link: { lastApplied } }: Edge): Managers | undefined {
     if (this.impostors === undefined) return this.managers;
-    const isAhead = obeyed !== undefined && obeyed.version > this.impostorsKnow;
-    return isAhead && this.clock.monotonic() - obeyed.at > 1_000 ? this.impostors : undefined;
+    const isAhead = lastApplied !== undefined && lastApplied.version > this.impostorsKnow;
+    return isAhead && this.clock.monotonic() - lastApplied.at > 1_000 ? this.impostors : undefined;
   }
 
   async #turn(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Cases of contracts, for any test runner: each fails by a throw. */
+/** Cases of contracts, for any test runner: a case fails by throwing. */
 import { isDeepStrictEqual, inspect } from "node:util";
 
 export interface ContractCase<T> {
@@ -23,7 +23,7 @@ export async function rejects(promise: Promise<unknown>, what: string): Promise<
     await promise;
     resolved = true;
   } catch {
-    // As it should.
+    // Expected.
   }
   check(!resolved, `${what} fails`);
 }

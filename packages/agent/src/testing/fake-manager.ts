@@ -39,9 +39,9 @@ export interface OpenRelay {
   readonly ended: Promise<void>;
 }
 
-/** The managers of a cluster, as one node's worker sees them. A lease that is reported as released is forgotten. */
+/** The managers of a cluster, for one node's worker. A lease that is reported as released is unassigned. */
 export class FakeManager {
-  /** What is assigned, by `KIND/KEY`. */
+  /** Assigned objects, by `KIND/KEY`. */
   readonly objects: Map<string, AssignmentChange> = new Map();
   readonly leases: Map<string, AssignedLease> = new Map();
   /** The newest report of each lease. */
@@ -52,7 +52,7 @@ export class FakeManager {
   readonly states: Map<string, TaskState[]> = new Map();
   readonly batches: number[] = [];
   readonly relays: Map<string, OpenRelay> = new Map();
-  /** Sizes of the answers that streams of assignments began with, in changes. */
+  /** Number of changes in each COMPLETE message. */
   readonly completes: number[] = [];
   description: NodeDescription | undefined;
   /** Of the last session. */
@@ -66,27 +66,27 @@ export class FakeManager {
     version: 1,
   };
   sessions = 0;
-  /** Statuses that were behind one reported before. */
+  /** Reported statuses with an earlier state than one before. */
   regressions = 0;
   heartbeats = 0;
   periodMs = 5_000;
-  /** Fails reports, though the manager is there. */
+  /** Reports fail, though the manager answers. */
   refuseReports = false;
   /** Slots whose leases are another node's: reports of them are refused. */
   readonly refusedSlots: Set<string> = new Set();
   /** Released leases stay assigned. */
   keepReleased = false;
-  /** Why it sends no assignments, as it lacks what the node has obeyed; empty: it sends them. */
+  /** Why it sends no assignments, as it lacks the point that the node last applied; empty: it sends them. */
   historyLost = "";
-  /** Why the node is none of the cluster; empty: it is one. */
+  /** Why the node was removed; empty: it was not. */
   removed = "";
   /** Heartbeats get no answer. */
   silent = false;
-  /** Set: streams of assignments say nothing. */
+  /** Streams of assignments send nothing. */
   mute = false;
   #reachable = true;
   #session: { readonly id: string; readonly messages: AsyncQueue<SessionMessage> } | undefined;
-  /** Why the rules of leases allow no further run, as was reported. */
+  /** Reported reasons why leases are settled. */
   readonly #settled = new Map<string, string>();
   readonly #streams = new Set<AsyncQueue<AssignmentsMessage>>();
   #position = 0;
@@ -104,7 +104,7 @@ export class FakeManager {
     this.#reachable = true;
   }
 
-  /** Assigns an object, or another of its key. */
+  /** Assigns an object, or replaces the one of its key. */
   assign<K extends AssignedKind>(kind: K, key: string, object: AssignedObjects[K]): void {
     this.send([this.#put(kind, key, object)]);
   }
@@ -115,7 +115,7 @@ export class FakeManager {
     this.send([{ kind: assignedKinds[kind].kind, key, object: undefined }]);
   }
 
-  /** One that is new is offered to the worker's present life. */
+  /** Assigns leases; a new one is offered to the worker's present life. */
   lease(lease: AssignedLease, ...more: AssignedLease[]): void {
     const changes = [lease, ...more].map((each) => {
       const key = leaseKey(each.slotId, each.epoch);
@@ -130,13 +130,13 @@ export class FakeManager {
     if (lease !== undefined) this.lease({ ...lease, state });
   }
 
-  /** Changes what is assigned in a message that is lost on its way. */
-  assignUnheard<K extends AssignedKind>(kind: K, key: string, object: AssignedObjects[K]): void {
+  /** Assigns an object in a message that is lost. */
+  assignLost<K extends AssignedKind>(kind: K, key: string, object: AssignedObjects[K]): void {
     this.#put(kind, key, object);
     this.#position += 1;
   }
 
-  /** Sends changes as they are, at a later point of the history. */
+  /** Sends changes at a later point of the history. */
   send(changes: AssignmentChange[]): void {
     const appliesTo = String(this.#position);
     this.#position += 1;
@@ -238,12 +238,12 @@ export class FakeManager {
         down.close();
       }
     })();
-    reading.catch(() => undefined); // A worker that leaves breaks its stream; `await` below has the failure.
+    reading.catch(() => undefined); // A worker that disconnects breaks its stream; `await` below has the failure.
     yield* down;
     await reading;
   }
 
-  /** What differs from what the worker holds. */
+  /** The difference to what the worker holds. */
   #complete(held: Uint8Array): AssignmentsMessage {
     const theirs = new Set<string>();
     for (let at = 0; at < held.length; at += assignmentDigestBytes)
@@ -274,7 +274,7 @@ export class FakeManager {
     return change;
   }
 
-  /** The slot's record as the manager has it stored. */
+  /** The slot's stored record. */
   #known(key: string): { readonly record: SlotRecord | undefined; readonly settled: string } {
     return { record: this.#recordOf(key), settled: this.#settled.get(key) ?? "" };
   }
@@ -291,7 +291,7 @@ export class FakeManager {
       if (status === undefined) continue;
       const id = taskIdOf(report.slotId, report.epoch, { life, run });
       if (status.state < (this.statuses.get(id)?.state ?? 0)) {
-        // A worker that was killed may know less than it has reported; a manager goes by the furthest.
+        // A killed worker may have lost a state that it had reported; a manager keeps the furthest.
         this.regressions += 1;
         continue;
       }

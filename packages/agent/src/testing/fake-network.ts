@@ -1,19 +1,19 @@
 import type { NetworkSettings, NodeBackend, NodeEndpoint, TaskAttachment, TaskNetwork } from "../seams.ts";
 
-/** A node's network, which outlives the processes that set it. */
+/** A node's network, which outlives worker processes. */
 export class FakeNetwork {
   readonly attached: Map<string, TaskAttachment> = new Map();
   /** Addresses whose flows were removed, in order. */
   readonly flowsRemoved: string[] = [];
   endpoints: readonly NodeEndpoint[] = [];
-  /** All that was ever applied, in order. */
+  /** All applied endpoints, in order. */
   readonly history: (readonly NodeEndpoint[])[] = [];
   settings: NetworkSettings | undefined;
-  /** What the next calls fail with. */
+  /** Errors of the next calls. */
   readonly failures: { call: "open" | "attach" | "detach" | "setEndpoints"; message: string }[] = [];
-  /** Set: called with what each `open` expects. */
+  /** Called with the expected attachments of each `open`. */
   onOpen: ((expected: readonly TaskAttachment[]) => void) | undefined;
-  /** Set: applications wait for it. */
+  /** `setEndpoints` waits for it. */
   hold: Promise<void> | undefined;
   overlaps = 0;
   #applying = false;

@@ -1,11 +1,11 @@
 import { abortable } from "@warren/std";
 import type { ProbeTransport } from "../seams.ts";
 
-/** Probes of servers that a script plays. */
+/** Probes of scripted servers. */
 export class FakeProbes implements ProbeTransport {
   /**
-   * What listens at a port: the status that it answers a path with, or a server that takes connections and never says a
-   * word. Undefined: nobody listens.
+   * The server at a port: the status of its answer for a path, or `silent` for one that accepts connections and never
+   * answers. Undefined: the port is closed.
    */
   server: (port: number, path: string) => number | "silent" | undefined = () => 200;
 
@@ -21,7 +21,7 @@ export class FakeProbes implements ProbeTransport {
   #reach(port: number, path: string, signal: AbortSignal): number | "silent" {
     signal.throwIfAborted();
     const answer = this.server(port, path);
-    if (answer === undefined) throw new Error(`ECONNREFUSED: nobody listens at port ${port}`);
+    if (answer === undefined) throw new Error(`ECONNREFUSED: port ${port} is closed`);
     return answer;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * For those who test against an agent's seams, or write one.
+ * For tests against the agent's seams, and for new implementations of them.
  *
  * - `fake-manager.ts` FakeManager: the managers, as a Session reaches them
- * - `fake-network.ts` FakeNetwork: a TaskNetwork in memory
+ * - `fake-network.ts` FakeNetwork: a TaskNetwork in memory; `fake-probes.ts` FakeProbes: scripted servers
  * - `memory-state.ts` MemoryDisk: an AgentState in memory
- * - `state-contract.ts`, `network-contract.ts`, `session-contract.ts`, `probe-contract.ts`: what every implementation of a
- *   seam must do, on `contract.ts`
+ * - `state-contract.ts`, `network-contract.ts`, `session-contract.ts`, `probe-contract.ts`: the contracts of the seams, on
+ *   `contract.ts`
  */
 export { FakeManager, type OpenRelay } from "./fake-manager.ts";
 export { FakeNetwork } from "./fake-network.ts";

@@ -1,11 +1,11 @@
 import type { Random } from "@warren/std";
 import type { AgentState, StateChange } from "../seams.ts";
 
-/** A disk that outlives processes. A write of a killed one is there as a whole or not at all. */
+/** A disk that outlives processes. A killed process's write is done whole or not at all. */
 export class MemoryDisk {
   entries: Map<string, Uint8Array> = new Map();
   identity: { readonly nodeId: string; readonly opened: number } | undefined;
-  /** Writes that fail, as on a full disk. */
+  /** Number of the next writes that fail, as on a full disk. */
   failures = 0;
   readonly #random: Random;
 
@@ -27,7 +27,7 @@ export class MemoryDisk {
       load: () => Promise.resolve(new Map(this.entries)),
       write: async (changes) => {
         if (killed.aborted) return new Promise(() => undefined);
-        // On disk some time before its answer comes; a killed process never hears of it.
+        // The write is done before or after the wait, so a killed process does not know whether it was.
         const early = this.failures === 0 && this.#random.int(2) === 0;
         if (early) this.#apply(changes);
         await this.#turn();
@@ -37,7 +37,7 @@ export class MemoryDisk {
     };
   }
 
-  /** As it is now, to be put back later. */
+  /** A copy of the disk, for `setBack`. */
   image(): Pick<MemoryDisk, "entries" | "identity"> {
     return { entries: new Map(this.entries), identity: this.identity };
   }

@@ -2,10 +2,10 @@ import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "../seams.ts";
 import { check, equal, rejects, type ContractCase } from "./contract.ts";
 
-/** A node's network, for one case: nothing of ours is there at first. */
+/** A node's network without any attachment, for one case. */
 export interface NetworkUnderTest {
   readonly settings: NetworkSettings;
-  /** The network as a worker that has just started sees it; the case opens it. */
+  /** The network for a worker that has just started; the case opens it. */
   readonly connect: () => Promise<TaskNetwork>;
   /** A container's network namespace, for one attachment. */
   readonly namespace: () => Promise<string>;
@@ -29,7 +29,7 @@ function endpoint(serviceId: string, vip: string, addresses: readonly string[]):
 /** What every `TaskNetwork` must do. `settings` are of a node with 10.77.1.0/24 and VIPs of 10.96.0.0/16. */
 export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
   {
-    title: "keeps what is expected when it is opened again, and removes all else",
+    title: "keeps expected attachments when it is opened again, and removes all others",
     async run({ settings, connect, namespace, attached }) {
       const first = await connect();
       equal(await first.open(settings, []), { adopted: [] });
@@ -54,14 +54,14 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
       check(a !== undefined && b !== undefined && c !== undefined, "three are attached");
       if (a === undefined || b === undefined || c === undefined) return;
       const second = await connect();
-      // One that is expected with another address is none that is there.
+      // An attachment that is expected with another address is not adopted.
       const { adopted } = await second.open(settings, [a, { ...b, address: "10.77.1.9" }]);
       equal([...adopted], ["a"]);
       equal(await attached(), ["a"]);
     },
   },
   {
-    title: "attaches again what is attached, and detaches what is not, without complaint",
+    title: "attach of an attached task and detach of a detached one succeed",
     async run({ settings, connect, namespace, attached }) {
       const network = await connect();
       await network.open(settings, []);
@@ -75,7 +75,7 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
     },
   },
   {
-    title: "gives an address to one task at a time: the next run of a lease gets it once the last is detached",
+    title: "an address belongs to one task at a time: the next run of a lease gets it after the last is detached",
     async run({ settings, connect, namespace, attached }) {
       const network = await connect();
       await network.open(settings, []);
@@ -96,7 +96,7 @@ export const taskNetworkContract: readonly ContractCase<NetworkUnderTest>[] = [
     },
   },
   {
-    title: "takes any set of services, one after the other, and none",
+    title: "setEndpoints takes any set of services, and an empty one",
     async run({ settings, connect }) {
       const network = await connect();
       await network.open(settings, []);

@@ -1,20 +1,20 @@
 import type { ProbeTransport } from "../seams.ts";
 import { check, equal, rejects, type ContractCase } from "./contract.ts";
 
-/** Where a transport's probes go. */
+/** A transport, and servers for its probes. */
 export interface ProbesUnderTest {
   readonly transport: ProbeTransport;
   /** A server that answers GET with `status`, and 302 on `/moved`. */
   readonly serve: (
     status: number,
   ) => Promise<{ readonly address: string; readonly port: number; readonly paths: string[] }>;
-  /** One that takes connections and never says a word. */
+  /** A server that accepts connections and never answers. */
   readonly silent: () => Promise<{
     readonly address: string;
     readonly port: number;
     readonly connected: Promise<void>;
   }>;
-  /** Where nobody listens. */
+  /** A closed port. */
   readonly nobody: () => Promise<{ readonly address: string; readonly port: number }>;
 }
 
@@ -33,7 +33,7 @@ export const probeTransportContract: readonly ContractCase<ProbesUnderTest>[] = 
     },
   },
   {
-    title: "fails where nobody listens",
+    title: "rejects at a closed port",
     async run({ transport, nobody }) {
       const target = await nobody();
       await rejects(transport.tcp(target, never), "tcp");
@@ -41,7 +41,7 @@ export const probeTransportContract: readonly ContractCase<ProbesUnderTest>[] = 
     },
   },
   {
-    title: "ends with its signal, whatever does not answer",
+    title: "rejects when its signal aborts, at a server that does not answer",
     async run({ transport, silent }) {
       const { connected, ...target } = await silent();
       const late = new AbortController();

@@ -3,15 +3,15 @@ import type { Session } from "../seams.ts";
 import { check, equal, rejects, type ContractCase } from "./contract.ts";
 import type { FakeManager } from "./fake-manager.ts";
 
-/** A way to a manager that a case has for itself. */
+/** A manager for one case, and a Session with it. */
 export interface SessionUnderTest {
   readonly manager: FakeManager;
   readonly session: Session;
 }
 
-/** An open session, and what its stream says. */
+/** Opens a session and reads its first message. */
 async function opened({ session }: SessionUnderTest, signal: AbortSignal) {
-  const request = { nodeId: "node", description: undefined, obeyed: undefined };
+  const request = { nodeId: "node", description: undefined, lastApplied: undefined };
   const messages = session.open(request, signal)[Symbol.asyncIterator]();
   const first = await messages.next();
   check(first.done !== true, "a session begins with a message");
@@ -32,7 +32,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
       check((await next).done !== true, "a later message arrives");
       const last = messages.next();
       end.abort(new Error("the worker ends"));
-      // Whether it ends or fails is its own affair; that it is over is not.
+      // The stream may end or reject.
       await last.catch(() => undefined);
     },
   },
@@ -48,7 +48,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
     },
   },
   {
-    title: "resolves a report once it is stored, and rejects it where it is not",
+    title: "resolves a report once it is stored, and rejects it if it can't be",
     async run(subject) {
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);
@@ -88,7 +88,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
     },
   },
   {
-    title: "carries assignments whole and in order, objects as the bytes that they are",
+    title: "carries assignments complete and in order, with unchanged bytes of objects",
     async run(subject) {
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);
@@ -108,7 +108,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
     },
   },
   {
-    title: "carries a relay both ways, and ends it when the worker has said all",
+    title: "carries a relay in both directions, and ends it after the worker's last message",
     async run(subject) {
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);
@@ -124,7 +124,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
       const relay = subject.manager.relays.get("r");
       relay?.down.push({ message: { $case: "end", value: true } });
       const answer = await next;
-      check(answer.done !== true && answer.value.message?.$case === "end", "the caller's word arrives");
+      check(answer.done !== true && answer.value.message?.$case === "end", "the caller's message arrives");
       gate.resolve();
       await relay?.ended;
       equal(relay?.up.at(-1)?.message?.$case, "done");
@@ -132,7 +132,7 @@ export const sessionContract: readonly ContractCase<SessionUnderTest>[] = [
     },
   },
   {
-    title: "fails where no manager answers, and ends at once with its signal",
+    title: "rejects if no manager answers, and ends at once when its signal aborts",
     async run(subject) {
       const end = new AbortController();
       const { sessionId } = await opened(subject, end.signal);

@@ -1,9 +1,9 @@
 import type { AgentState } from "../seams.ts";
 import { check, equal, type ContractCase } from "./contract.ts";
 
-/** A place for an agent's state, which outlives what is opened on it. */
+/** Storage that outlives the states that are opened on it. */
 export interface StateUnderTest {
-  /** Opens what an earlier `open` left; the case closes it before the next. */
+  /** Opens the state; the case closes it before it opens it again. */
   readonly open: () => Promise<AgentState>;
 }
 
@@ -11,10 +11,10 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const texts = (entries: ReadonlyMap<string, Uint8Array>): Record<string, string> =>
   Object.fromEntries([...entries].map(([key, value]) => [key, new TextDecoder().decode(value)]));
 
-/** What every `AgentState` must do. Each case wants a place where none was opened before. */
+/** What every `AgentState` must do. Each case needs new storage. */
 export const agentStateContract: readonly ContractCase<StateUnderTest>[] = [
   {
-    title: "is empty at first, and holds what was written when it is opened again",
+    title: "is empty at first, and has the written entries when it is opened again",
     async run({ open }) {
       const state = await open();
       equal((await state.load()).size, 0);

@@ -1,8 +1,7 @@
 import type { Clock, Timer } from "@warren/std";
 
 /**
- * `target` as a process sees it until it is killed: afterwards no answer comes any more, and no call arrives. What was
- * asked before goes on.
+ * `target` for a process that can be killed: afterwards no call arrives and no answer returns. Earlier calls go on.
  */
 export function severable<T extends object>(target: T, killed: AbortSignal): T {
   return new Proxy(target, {

@@ -14,7 +14,7 @@ await startAgent(
     network: {
       ...seam,
       async open(settings, expected) {
-        // The interfaces that a kernel would have kept.
+        // Interfaces outlive the process, as in a kernel.
         for (const each of expected) network.attached.set(each.id, each);
         return seam.open(settings, expected);
       },

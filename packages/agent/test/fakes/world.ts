@@ -43,7 +43,7 @@ export interface LeaseInput {
   readonly versionId?: string;
 }
 
-/** A lease that a test's manager gave. */
+/** An assigned lease. */
 export interface GivenLease {
   readonly key: string;
   readonly lease: AssignedLease;
@@ -63,14 +63,14 @@ export class World implements AsyncDisposable {
   readonly conditions: NodeConditions = new NodeConditions({ clock: this.clock, log: this.log });
   readonly random: Random;
   readonly disk: MemoryDisk;
-  /** Calls of the runtime that will be done, and then seem to have failed. */
+  /** Calls of the runtime that are done and then reject. */
   readonly unheard: RuntimeCall[] = [];
   /** Set: health probes over the network go there. */
   probes: ProbeTransport = new FakeProbes();
-  /** Set: asked before each call of a seam (`runtime.pull`); the error that it returns is what the call fails with. */
+  /** Called before each call of a seam (`runtime.pull`); the call rejects with the returned error. */
   fault: ((call: string) => Error | undefined) | undefined;
   readonly options: AgentOptions;
-  /** Set: the record is kept there, not on `disk`. */
+  /** Storage of the record instead of `disk`. */
   place: AgentState | undefined;
   #life: { readonly agent: Agent; readonly kill: AbortController } | undefined;
   /** Calls of `place` that have not returned: a real disk takes real time, and the clock waits for it. */
@@ -98,7 +98,7 @@ export class World implements AsyncDisposable {
     this.manager.assign("service", service.id ?? "", AssignedService.fromPartial({ ...service, restart }));
   }
 
-  /** A lease as a manager makes it, its version assigned. */
+  /** Creates a lease and assigns its version. */
   make(slotId: string, input: LeaseInput = {}): GivenLease {
     const index = input.epoch ?? this.#epochs + 1;
     this.#epochs = Math.max(this.#epochs, index);
@@ -131,7 +131,7 @@ export class World implements AsyncDisposable {
     return given;
   }
 
-  /** Offers a lease, and has it held at once. */
+  /** Offers a lease, and sets it held at once. */
   give(slotId: string, input: LeaseInput = {}): GivenLease {
     const given = this.offer(slotId, input);
     this.hold(given);
@@ -150,7 +150,7 @@ export class World implements AsyncDisposable {
     return this.manager.reports.get(key);
   }
 
-  /** Starts a worker, which finds what the one before left; it has a session when this resolves, if it can. */
+  /** Starts a worker on what the last one left. Resolves when it has a session, if it can have one. */
   async start({ wait = true }: { readonly wait?: boolean } = {}): Promise<Agent> {
     const kill = new AbortController();
     const killed = kill.signal;
@@ -180,13 +180,13 @@ export class World implements AsyncDisposable {
     return agent;
   }
 
-  /** As kill -9 does: nothing is closed, and what is under way elsewhere goes on. */
+  /** Kills the worker, as kill -9: nothing is closed, and calls under way go on. */
   kill(): void {
     this.#life?.kill.abort();
     this.#life = undefined;
   }
 
-  /** The power fails: worker and processes end, and the runtime has lost sight of its containers; their disks are there. */
+  /** A power cut: worker and processes end, and the runtime's containers are in state unknown; disks are kept. */
   powerCut(downMs: number = 0): void {
     this.kill();
     for (const [id, { state }] of this.machine.containers) if (state.kind !== "exited") this.machine.lose(id);
@@ -208,7 +208,7 @@ export class World implements AsyncDisposable {
     throw new Error(`waited in vain until ${what}; last: ${last.join("; ")}`);
   }
 
-  /** Lets so much time pass, and all that happens in it happen. */
+  /** Advances the clock, with all events on the way. */
   async pass(ms: number): Promise<void> {
     const end = this.clock.monotonic() + ms;
     while (this.clock.monotonic() < end) {
@@ -217,7 +217,7 @@ export class World implements AsyncDisposable {
     }
   }
 
-  /** One turn of the event loop, or as many as the disk needs for what it was asked. */
+  /** One turn of the event loop, or as many as pending disk writes need. */
   async #turn(): Promise<void> {
     do await new Promise((resolve) => setImmediate(resolve));
     while (this.#calls > 0);
@@ -248,7 +248,7 @@ export class World implements AsyncDisposable {
       .map(([id]) => id);
   }
 
-  /** How often the runtime was asked for this. */
+  /** Number of the runtime's calls of this kind. */
   calls(call: string, subject?: string): number {
     return this.machine.calls.filter(
       (each) => each.call === call && (subject === undefined || each.subject === subject),

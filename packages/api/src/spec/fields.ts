@@ -41,7 +41,7 @@ export const address: z.ZodString = rule(z.string(), (value) =>
   isIP(value) === 0 ? `${quoted(value)} is not an IP address` : undefined,
 );
 
-/** A count or an amount; what it is and its bounds are told when they are passed. */
+/** A count or an amount; an error names it and its bounds. */
 export function whole(least: number, most: number, unit = ""): z.ZodNumber {
   return rule(z.number(), (value) =>
     Number.isSafeInteger(value) && value >= least && value <= most
@@ -72,7 +72,7 @@ export function choice<T extends number>(
 
 type List<S extends z.ZodType> = z.ZodDefault<z.ZodPipe<z.ZodArray<z.ZodUnknown>, z.ZodArray<S>>>;
 
-/** A list that is not too long; missing is empty. Its items are looked at only if it is not. */
+/** A list with a limit; a missing one is empty. Items are checked only within the limit. */
 export function list<S extends z.ZodType>(item: S, most: number): List<S> {
   const counted = rule(z.array(z.unknown()), ({ length }) =>
     length > most ? `holds ${length}; at most ${most} are allowed` : undefined,
@@ -86,7 +86,7 @@ export function map(
   most: number,
   test: (key: string, value: string) => string | undefined,
 ): z.ZodDefault<z.ZodRecord<z.ZodString, z.ZodString>> {
-  // Before zod looks, which drops `__proto__` without a word.
+  // Before zod, which drops `__proto__` silently.
   const named = rule(z.unknown(), (entries) =>
     typeof entries === "object" && entries !== null && Object.hasOwn(entries, "__proto__")
       ? '"__proto__" can\'t be a name here'

@@ -1,4 +1,4 @@
-/** What a spec may hold at most. Each is told where it is passed. */
+/** Limits of a spec. An error names the exceeded one. */
 export const limits = {
   /** A whole spec as protobuf (256 KiB): it travels in every transaction that touches its object. */
   specBytes: 262_144,

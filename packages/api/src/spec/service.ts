@@ -107,7 +107,7 @@ function mustFit(bytes: number, field: string): void {
   throw invalid([{ field, description: `has ${bytes.toLocaleString("en")} bytes; at most ${most} are allowed` }]);
 }
 
-/** 0 for what is no message at all, which is told by field. */
+/** 0 for a value that is no message, which is an error by field. */
 function bytesOf(spec: ServiceSpec): number {
   try {
     return ServiceSpec.encode(spec).finish().length;

@@ -1,5 +1,5 @@
 /**
- * What others need to test against us: a real dispatcher that leads, on a store in memory.
+ * For tests against a dispatcher: a real one on a store in memory, which leads.
  *
  *     await using manager = await memoryDispatcher();
  *     const session = manager.dispatcher.handlers.session({ nodeId, description }, context);
@@ -20,17 +20,17 @@ export interface MemoryDispatcherDependencies {
   readonly random?: Random;
   readonly log?: Logger;
   readonly metrics?: Metrics;
-  /** One of several managers on a log, or one whose log was replayed. @default a new one */
+  /** The store to use, such as one of several on a shared log. @default a new one */
   readonly made?: MemoryStore;
 }
 
 export interface MemoryDispatcher extends MemoryStore, AsyncDisposable {
   readonly dispatcher: Dispatcher;
-  /** Serves in the term that the store has begun; returns what ends that, as losing the lead does. */
+  /** Serves in the store's present term. Returns a function that ends it, as the loss of leadership does. */
   lead(): () => Promise<void>;
 }
 
-/** A dispatcher on a store in memory, which has begun a term; with a cluster, and a network `net` named `default`. */
+/** A dispatcher on a store in memory with a cluster and a network `net` named `default`. Call `lead()` to serve. */
 export async function memoryDispatcher(
   dependencies: MemoryDispatcherDependencies = {},
   options: DispatcherOptions = {},
@@ -63,7 +63,7 @@ export async function memoryDispatcher(
   };
 }
 
-/** The objects that `warren cluster init` makes. */
+/** Creates the cluster and the network `default`, as `warren cluster init` does. */
 export async function createCluster(
   store: Store,
   incarnation: Incarnation = { counter: 1, id: "first" },

@@ -44,7 +44,7 @@ export interface Config {
   readonly maxInflightMsgs?: number;
   /** Payload bytes in flight to one follower; at least `maxSizePerMsg`. @default unlimited */
   readonly maxInflightBytes?: number;
-  /** A leader that hears from no quorum for an election timeout steps down; voters with a leader ignore others. @default true */
+  /** A leader without messages from a quorum for an election timeout steps down; voters with a leader ignore candidates. @default true */
   readonly checkQuorum?: boolean;
   /** Ask before raising the term, so that a node cut off does not disturb on its return (thesis §9.6). @default true */
   readonly preVote?: boolean;

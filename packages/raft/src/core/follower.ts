@@ -77,7 +77,7 @@ export function stepFollower(r: Raft, m: Message): DropReason | undefined {
       }
       break;
     case "MsgTimeoutNow":
-      // The leader asks for it, so there is nobody to disturb and no need to ask first.
+      // The leader asks for it, so no leader is disturbed and no pre-vote is needed.
       r.hup("CampaignTransfer");
       break;
     default:

@@ -169,7 +169,7 @@ export class RawNode {
     this.raft.step(message("MsgForgetLeader"));
   }
 
-  /** A leader gives up its office within its term, for instance because its disk stalls. Nothing on others. */
+  /** Ends the leadership of a leader within its term, for instance because its disk stalls. No effect on others. */
   stepDown(): void {
     if (this.raft.isLeader()) this.raft.becomeFollower(this.raft.term, None);
   }

@@ -1,14 +1,14 @@
 /**
  * The words of Raft, as data: what goes over the wire, to disk, and between the core and its driver.
  *
- * Node ids, terms and indexes are plain numbers, whole and safe (below 2^53 − 1). Id 0 is nobody; the two largest
+ * Node ids, terms and indexes are plain numbers, whole and safe (below 2^53 − 1). Id 0 means none; the two largest
  * safe integers name the local storage threads.
  */
 
-/** A member's id: a safe integer above 0. 0 means nobody. */
+/** A member's id: a safe integer above 0. 0 means none. */
 export type NodeId = number;
 
-/** Nobody: no leader, no vote. */
+/** No member: no leader, or no vote. */
 export const None: NodeId = 0;
 /** Target of `MsgStorageAppend`: the thread that writes this node's log to disk. */
 export const LocalAppendThread: NodeId = Number.MAX_SAFE_INTEGER;

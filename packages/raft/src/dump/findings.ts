@@ -27,7 +27,7 @@ export type Finding =
   | {
       readonly kind: "state";
       readonly term: number;
-      /** 0: nobody. */
+      /** 0: none. */
       readonly vote: number;
       readonly commit: number;
       readonly compacted: { readonly index: number; readonly term: number };

@@ -36,7 +36,7 @@ function index(option: string, text: string | undefined): number | undefined {
   return Number(text);
 }
 
-/** Aborted when nobody reads any more, as behind `| head`, or by a signal: the copy is removed then as at the end. */
+/** Aborted when the output's reader has ended, as with `| head`, or by a signal: the copy is then removed too. */
 const stop = new AbortController();
 process.stdout.on("error", () => stop.abort());
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());

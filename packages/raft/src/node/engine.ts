@@ -348,7 +348,7 @@ export class Engine {
   }
 
   private serveReads(): void {
-    // A state that is being replaced is nobody's to read.
+    // A state that is being replaced must not be read.
     if (!this.applier.restoring) this.reads.serve(this.applier.index, () => this.raw.leaseValid());
   }
 

@@ -97,7 +97,7 @@ async function* verified(
 ): AsyncGenerator<Uint8Array, void, void> {
   let read = 0;
   let sum = 0;
-  // The last chunk is held back until the checksum is known: nobody reads a damaged snapshot to its end.
+  // The last chunk is held back until the checksum is verified, so that a damaged snapshot is never read to its end.
   let held = start;
   for (let next = await source.next(); ; next = await source.next()) {
     read += held.length;

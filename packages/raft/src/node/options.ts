@@ -10,7 +10,7 @@ export interface RaftNodeOptions {
    * others have joined a lone founder, leave it out: founding again on a lost disk makes a second cluster.
    */
   readonly bootstrap?: readonly Member[];
-  /** Where some members of an existing cluster are, for one that joins: it hears of the rest from them. */
+  /** Addresses of some members of an existing cluster, for a member that joins: it learns the others from them. */
   readonly join?: readonly Member[];
   /** A tick, ms; 0: the caller calls `tick()`. The default assumes round trips below 100 ms. @default 50 */
   readonly tickMs?: number;

@@ -142,7 +142,7 @@ export class Proposals {
     this.metrics.pendingBytes.set(this.bytes);
   }
 
-  /** The node ends: whether what is pending will be applied, nobody here will see. */
+  /** The node ends: it can't know whether pending proposals will be applied. */
   close(): void {
     for (const sequence of this.waiting.keys()) this.take(sequence)?.reject(unknown("the node closed"));
   }

@@ -56,7 +56,7 @@ export interface NodeStatus extends Status {
   readonly members: readonly Member[];
   /** How many client sessions are open. */
   readonly sessions: number;
-  /** Members that this one did not hear from within an election timeout; a follower hears from its leader alone. */
+  /** Members from which no message came within an election timeout; a follower gets messages from its leader only. */
   readonly silent: readonly NodeId[];
   /** Peers that were refused, here or by them, newest last. */
   readonly refusals: readonly Refusal[];
@@ -255,7 +255,7 @@ export class RaftNode implements AsyncDisposable {
     return { ...raw.status(), members: [...members.values()], sessions: sessions.size, silent, refusals };
   }
 
-  /** Who leads, as far as this member knows; a node that ended leads no more and knows of nobody. */
+  /** The leader and term that this member knows; no leader on a node that has ended. */
   leadership(): Leadership {
     return this.engine.leadership();
   }

@@ -107,7 +107,7 @@ export class Reads {
     for (const { reject } of readers) reject(leaderChanged(now));
   }
 
-  /** Asks again for what was lost, and gives up on what waited too long. */
+  /** Repeats lost requests, and rejects reads that waited too long. */
   expire(): void {
     const now = this.clock.monotonic();
     for (const [round, { askedMs, readers }] of this.asked) {

@@ -313,7 +313,7 @@ export async function* verified(
   let checksum = 0;
   let bytes = 0;
   let skip = 8;
-  // The last chunk is held back until the checksum is known: nobody reads a damaged snapshot to its end.
+  // The last chunk is held back until the checksum is verified, so that a damaged snapshot is never read to its end.
   let last: Uint8Array | undefined;
   for await (let chunk of disk.stream(bodyName(index), chunkBytes, options)) {
     if (skip > 0) {

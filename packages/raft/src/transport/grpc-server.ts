@@ -114,7 +114,7 @@ export class GrpcServer {
   }
 }
 
-/** The caller hears that it is welcome. */
+/** Accepts the call. */
 function accept(stream: ServerHttp2Stream): Incoming {
   if (!stream.destroyed) stream.respond({ ":status": 200, "content-type": contentType }, { waitForTrailers: true });
   const reader = new FrameReader();

@@ -44,7 +44,7 @@ export interface GrpcTransportOptions {
   readonly dial?: (member: Member) => Duplex;
   /**
    * The DNS name in the certificate (subjectAltName) of the member `id`, required of the member that is dialled and of
-   * the peer that calls: the authority's signature alone makes nobody a member. @default `member-ID`
+   * the peer that calls: the authority's signature alone is not enough. @default `member-ID`
    */
   readonly certificateName?: (id: NodeId) => string;
   /** Bytes that may wait for one peer; beyond them messages to it are dropped, and sent again by Raft. @default 32 MiB */

@@ -15,7 +15,7 @@ const leastWindowBytes = 1_024;
 const mostWindowBytes = 2 * 1024 * 1024;
 /** Bytes of a frame at the most: what is read of the file at once. */
 const mostPieceBytes = 32 * 1024;
-/** Without a reply for so long the transfer is given up, ms. Packets are sent again within seconds. */
+/** A transfer without a reply for this long is aborted, ms. TCP repeats lost packets within seconds. */
 const idleMs = 30_000;
 
 export interface SendOptions {

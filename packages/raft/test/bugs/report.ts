@@ -109,9 +109,9 @@ function mutants(): string {
   const survivors = judged.filter((name) => verdicts[name] === "survives").sort();
   const lines = survivors.map((name) => {
     const [file, rule, line] = name.split(" | ");
-    return `- \`${file}\`, ${rule}: \`${line}\`\n  ${explained[name] ?? "Nothing kills it, and nothing explains it yet."}\n`;
+    return `- \`${file}\`, ${rule}: \`${line}\`\n  ${explained[name] ?? "No test detects it, and the reason is not known yet."}\n`;
   });
-  return `Of ${names.length} mutations that a generator finds in core, node, storage and transport (\`packages/raft/test/mutants/generate.ts\`), \`tools/soak raft-mutants\` judged ${judged.length}: the unit tests noticed ${count("tests")}, worlds that run the line ${count("simulation")} before them, ${count("hangs")} never ended, and ${survivors.length} survive. Verdicts add up over runs (\`packages/raft/test/mutants/results.json\`).
+  return `Of ${names.length} mutations that a generator finds in core, node, storage and transport (\`packages/raft/test/mutants/generate.ts\`), \`tools/soak raft-mutants\` tested ${judged.length}: the unit tests detected ${count("tests")}, simulated worlds that run the line ${count("simulation")} before them, ${count("hangs")} never ended, and ${survivors.length} survive. Results accumulate over runs (\`packages/raft/test/mutants/results.json\`).
 
 ${lines.join("")}`;
 }
@@ -123,22 +123,22 @@ if (values.only === undefined) {
   const present = everything.map(({ bug }) => results[bug]).filter((one) => one !== undefined);
   const noticed = present.filter(({ caught }) => caught > 0).length;
   const head =
-    "| bug | seen in | its test, with the bug | simulator | what the first seed said |\n|---|---|---|---|---|\n";
-  const text = `# Known bugs, put back
+    "| bug | seen in | its test, with the bug | simulator | violation in the first failing seed |\n|---|---|---|---|---|\n";
+  const text = `# Known bugs, reproduced
 
-Made by \`node --conditions=warren-source packages/raft/test/bugs/report.ts\`; do not edit. Each bug is a patch of the source, applied to a copy of it (\`packages/raft/test/bugs/mutations\`); nothing in the source knows of them. Its *test* is the story of the bug (\`core-stories.ts\`, \`node-stories.ts\`), which passes without the patch and must fail with it; the *simulator* is the seeded world of \`@warren/raft/testing\`, the first seeds, as many as the column says, none of which fails without the patch.
+Written by \`node --conditions=warren-source packages/raft/test/bugs/report.ts\`; do not edit. Each bug is a patch of the source, applied to a copy of it (\`packages/raft/test/bugs/mutations\`); the source has no code for them. The *test* of a bug (\`core-stories.ts\`, \`node-stories.ts\`) passes without the patch and must fail with it. The *simulator* column has how many of the first seeds of \`@warren/raft/testing\` fail with the patch; without it none fails.
 
-${stories.length} stories, of which ${failing} fail with their bug; ${present.length} bugs, of which the simulator alone notices ${noticed}.
+${stories.length} tests, of which ${failing} fail with their bug; ${present.length} bugs, of which the simulator alone detects ${noticed}.
 
-## Bugs that others had
+## Bugs of other implementations
 ${head}${Object.entries(knownBugs)
     .map(([bug, seen]) => row(bug, seen))
     .join("")}
 ## Bugs that the simulator found here
 ${head}${others.map(({ bug }) => row(bug, "this package")).join("")}
-## Bugs made up, for the simulator alone
+## Invented bugs, for the simulator only
 ${head}${simulatorMutations.map(({ bug }) => row(bug, "–")).join("")}
-A bug that few seeds show, or none, needs a rare order of events, or shows as slowness, which no invariant forbids; its story tells it.
+A bug that few or no seeds show needs a rare order of events, or has only slowness as its effect, which no invariant forbids; its test detects it.
 
 ## Generated mutations
 ${mutants()}`;

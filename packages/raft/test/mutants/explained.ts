@@ -3,5 +3,5 @@ export const explained: Readonly<Record<string, string>> = {
   'transport/grpc-server.ts | order swapped | stream.once("end", resolve);':
     "Which of two listeners is added first changes nothing.",
   "node/engine.ts | logic: || becomes && | const matters = ready.mustSync || append.snapshot !== undefined || append.responses.length > 0;":
-    "Whatever is promised has a response: a term in which nobody was answered may wait for the next write.",
+    "Every promise is a response to a peer: a term without responses may wait for the next write.",
 };

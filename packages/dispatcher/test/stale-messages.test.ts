@@ -1,4 +1,4 @@
-/** Old news can't undo new: each way in which a manager or a worker may be behind, and that it kills nothing (L13, L14). */
+/** Each way in which a manager or a worker may be behind, and that no container is stopped by it (L13, L14). */
 import { ApiError, LeaseState, NodeStatus_State, TaskState, type Epoch, type Point } from "@warren/api";
 import { assignedKinds, assignmentDigest, leaseKey } from "@warren/api/model";
 import { FakeClock, seededRandom, until } from "@warren/std/testing";
@@ -38,7 +38,7 @@ function epochOf(h: Harness): Epoch {
   return h.store.view().resolve("slots", "web.1").leases[0]!.epoch!;
 }
 
-/** A manager whose disk has the first `commands` of a log, and that was made the leader. */
+/** A leader whose disk has only the first `commands` of a log. */
 async function setBack({ proposer: { applied } }: MemoryStore, commands: number, seed = 99): Promise<Made> {
   const clock = new FakeClock();
   const log = new MemoryLog();
@@ -53,18 +53,18 @@ async function setBack({ proposer: { applied } }: MemoryStore, commands: number,
   return { store, machine, proposer, clock, beginTerm, endTerm: () => store.endTerm() };
 }
 
-/** What a worker that has obeyed `obeyed`, and holds `web.1` of `epoch`, meets at a manager that is not to be obeyed. */
-async function isKeptAlive(h: Harness, obeyed: Point, epoch: Epoch, why: RegExp): Promise<void> {
-  const worker = await h.worker("a", { hostname: "edge-1", obeyed });
+/** Checks that a manager which lacks `lastApplied` sends no assignments to a worker that holds `web.1` of `epoch`. */
+async function isKeptAlive(h: Harness, lastApplied: Point, epoch: Epoch, why: RegExp): Promise<void> {
+  const worker = await h.worker("a", { hostname: "edge-1", lastApplied });
   const historyLost = worker.session.values[0]?.historyLost ?? "";
   expect(historyLost).toMatch(why);
-  // Nothing is assigned, so nothing is removed or replaced, and no digest of what it holds is dropped.
+  // No assignments are sent, so no object is removed or replaced, and no digest is dropped.
   const refused = await worker.assignments(Buffer.alloc(7, 1)).ended;
   expect(ApiError.is(refused, "API_PRECONDITION")).toBe(true);
   expect((refused as Error).message).toContain(historyLost);
-  // It may report, and what it reports of leases that this manager does not know is kept.
+  // It may report, and is not sent the removal of leases that this manager lacks.
   await worker.report(report("web.1", "HELD", { epoch, runs: [run(TaskState.RUNNING)] }));
-  // It is recorded; the node gets no tasks, and those that it has are not moved away as from one that is down.
+  // The node is stored as unknown: it gets no tasks, and its tasks are not moved away as from a node that is down.
   expect(h.store.view().get("nodes", a)?.status).toMatchObject({
     state: NodeStatus_State.UNKNOWN,
     message: historyLost,
@@ -83,7 +83,7 @@ async function isKeptAlive(h: Harness, obeyed: Point, epoch: Epoch, why: RegExp)
 }
 
 describe("a manager that comes back", () => {
-  test("empty kills nothing", async () => {
+  test("empty stops no container", async () => {
     await using before = await cluster();
     const made = { ...memoryStoreOf(), clock: new FakeClock() };
     await createCluster(made.store, { counter: 1, id: "second" });
@@ -96,11 +96,11 @@ describe("a manager that comes back", () => {
     const made = memoryStoreOf();
     await using after = await harness({}, { made });
     await made.store.update((tx) => tx.delete("clusters", "cluster"));
-    const session = after.session(a, { obeyed: before.store.point() });
+    const session = after.session(a, { lastApplied: before.store.point() });
     expect(ApiError.is(await session.ended, "API_UNAVAILABLE")).toBe(true);
   });
 
-  test("older kills nothing: what it has lost is not what the node is to stop", async () => {
+  test("older stops no container that its lost history had started", async () => {
     await using before = await cluster();
     const { length } = before.proposer.applied;
     await using after = await harness({}, { made: await setBack(before, length - 1) });
@@ -108,7 +108,7 @@ describe("a manager that comes back", () => {
     await isKeptAlive(after, before.store.point(), epochOf(before), /a part of the history was lost/);
   });
 
-  test("from another history kills nothing, however far that has come", async () => {
+  test("from another history stops no container, even at a later version", async () => {
     await using before = await cluster();
     const { length } = before.proposer.applied;
     await using after = await harness({}, { made: await setBack(before, length - 1) });
@@ -120,8 +120,13 @@ describe("a manager that comes back", () => {
   test.each([
     ["a restored cluster", { counter: 1, id: "first" }, { counter: 2, id: "second" }, /incarnation 1 .* are in 2/],
     ["an earlier incarnation", { counter: 2, id: "second" }, { counter: 1, id: "first" }, /was set back/],
-    ["a twin of the same counter", { counter: 2, id: "x" }, { counter: 2, id: "y" }, /2 is x there and y here/],
-  ])("as one of %s kills nothing, and says so (L14)", async (_, theirs, ours, why) => {
+    [
+      "another history with the same counter",
+      { counter: 2, id: "x" },
+      { counter: 2, id: "y" },
+      /2 is x there and y here/,
+    ],
+  ])("with %s stops no container, and gives the reason (L14)", async (_, theirs, ours, why) => {
     await using before = await cluster();
     const made = await setBack(before, before.proposer.applied.length);
     await made.store.update((tx) => tx.update("clusters", { ...tx.resolve("clusters", "cluster"), incarnation: ours }));
@@ -132,20 +137,20 @@ describe("a manager that comes back", () => {
 });
 
 describe("a manager of the same history", () => {
-  test("is obeyed, at a later point or an equal one, whichever manager it is", async () => {
+  test("may send assignments at a later point or an equal one", async () => {
     const clock = new FakeClock();
     const [first, second] = memoryManagers(2, { clock, random: seededRandom(1) });
     await using before = await cluster({ ...first!, clock });
-    const obeyed = before.store.point();
+    const lastApplied = before.store.point();
     await second!.beginTerm();
     await using after = await harness({}, { made: { ...second!, clock } });
-    const worker = await after.worker("a", { obeyed });
+    const worker = await after.worker("a", { lastApplied });
     expect(worker.session.values[0]?.historyLost).toBe("");
     expect(names(await worker.assignments().next(1))).toContain(`lease:${leaseKey("web.1", epochOf(before))}`);
     expect(after.store.view().get("nodes", a)?.status?.state).toBe(NodeStatus_State.READY);
   });
 
-  test("is asked only after a read barrier: what it has yet to apply is not lost", async () => {
+  test("looks for the point after a read barrier, so committed commands that it has yet to apply count", async () => {
     const clock = new FakeClock();
     const made = { ...memoryManagers(1, { clock, random: seededRandom(1) })[0]!, clock };
     await using h = await cluster(made);
@@ -154,7 +159,7 @@ describe("a manager of the same history", () => {
     await Promise.resolve();
     const point = { ...h.store.point(), version: h.store.point().version + 1 };
     expect(h.store.knows(point)).toBe(false);
-    const session = h.session(a, { obeyed: point });
+    const session = h.session(a, { lastApplied: point });
     await clock.advanceAsync(10);
     expect(session.values).toEqual([]);
     catchUp();
@@ -162,7 +167,7 @@ describe("a manager of the same history", () => {
     expect((await session.next(1)).historyLost).toBe("");
   });
 
-  test("obeys a node that has obeyed nothing yet, or lost its record", async () => {
+  test("sends assignments to a node without a last applied point", async () => {
     await using h = await cluster();
     const worker = await h.worker("a");
     expect(worker.session.values[0]?.historyLost).toBe("");
@@ -180,7 +185,7 @@ test("a deposed leader ends its sessions and streams, and writes and sends nothi
   const running = h.log.records.length;
   await second!.beginTerm();
   const decided = second!.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
-  // It knows by now that it is deposed, whether or not its own `run` was ended.
+  // The store knows that it is deposed, before `run` has returned.
   for (const call of [
     async () => worker.report(report("web.1", "RELEASED", { epoch: epochOf(h) })),
     async () => worker.heartbeat(),
@@ -194,7 +199,7 @@ test("a deposed leader ends its sessions and streams, and writes and sends nothi
   expect(h.log.records.slice(running).map(({ event }) => event)).toContain("the term is over");
 });
 
-test("a leader that is deposed unnoticed writes nothing that was computed before", async () => {
+test("a leader that does not know that it is deposed has its computed writes refused", async () => {
   const clock = new FakeClock();
   const [first, second] = memoryManagers(2, { clock, random: seededRandom(1) });
   await using h = await cluster({ ...first!, clock });
@@ -202,7 +207,7 @@ test("a leader that is deposed unnoticed writes nothing that was computed before
   const catchUp = h.proposer.holdBack();
   await second!.beginTerm();
   await second!.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
-  // The first manager has not applied this: it still takes itself for the leader.
+  // The first manager has not applied this and still considers itself the leader.
   const refused = await failureOf(() => worker.report(report("web.1", "RELEASED", { epoch: epochOf(h) })));
   expect(refused).toMatchObject({ code: "STORE_NOT_LEADER" });
   catchUp();
@@ -210,7 +215,7 @@ test("a leader that is deposed unnoticed writes nothing that was computed before
   await until("it is over", () => h.log.records.some(({ event }) => event === "the term is over"));
 });
 
-test("a leader that is elected anew before it noticed the end of its term serves in the new one only", async () => {
+test("a leader that is elected again before its `run` ended serves in the new term only", async () => {
   await using h = await cluster();
   const old = await h.worker("a");
   await h.beginTerm();
@@ -223,7 +228,7 @@ test("a leader that is elected anew before it noticed the end of its term serves
   expect(names(await worker.assignments().next(1))).toContain("lease:web.1/");
 });
 
-test("a session that was replaced is heard no more, and gets nothing", async () => {
+test("a replaced session's calls are refused, and it gets no messages", async () => {
   await using h = await cluster();
   const old = await h.worker("a");
   const stream = old.assignments();
@@ -240,7 +245,7 @@ test("a session that was replaced is heard no more, and gets nothing", async () 
   expect(h.store.view().resolve("slots", "web.1").leases[0]?.state).toBe(LeaseState.HELD);
 });
 
-test("a worker whose record is old is brought up to date, and loses only what was released since", async () => {
+test("a worker whose record was set back gets the difference, and removals of released leases only", async () => {
   await using h = await cluster();
   const now = await h.worker("a");
   const first = await now.assignments().next(1);
@@ -251,14 +256,14 @@ test("a worker whose record is old is brought up to date, and loses only what wa
       .join(""),
     "hex",
   );
-  const obeyed = first.point!;
+  const lastApplied = first.point!;
   const old = epochOf(h);
   await h.store.update((tx) => {
     place(tx, "web", 2, a, { epoch: tx.epoch });
     changeLease(tx, "web.1", { state: LeaseState.RELEASED });
   });
-  // Set back to the record as it was: it takes itself to hold `web.1` still, and does not know of `web.2`.
-  const worker = await h.worker("a", { obeyed });
+  // With its record set back, the worker still holds `web.1` and lacks `web.2`.
+  const worker = await h.worker("a", { lastApplied });
   expect(worker.session.values[0]?.historyLost).toBe("");
   const stream = worker.assignments(held);
   const message = await stream.next(1);
