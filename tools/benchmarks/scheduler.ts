@@ -80,7 +80,8 @@ function taskOf(n: number, { kind, services, nodes }: Case): TaskState {
     case "preference":
       return { ...task, preferences: ["spread=node.labels.zone"] };
     case "none fit, amounts differ":
-      return { ...task, reservations: { memory: 2 ** 41 + n } };
+      // Tasks of one version may not ask for different amounts.
+      return { ...task, specVersion: n + 1, reservations: { memory: 2 ** 41 + n } };
     case "1 node in 100 passes":
       return { ...task, constraints: ["node.labels.special exists"] };
     case "own node each":
