@@ -3,7 +3,6 @@ import {
   NodeSpec_Availability,
   NodeStatus_State,
   ObjectKind,
-  SlotRecord,
   TaskState,
   UpdateStatus,
   UpdateStatus_State,

@@ -12,8 +12,6 @@ import {
   Slot,
   Task,
   TaskState,
-  NodeImage,
-  Volume,
   type Cluster,
   type LogLine,
   type LogLines,

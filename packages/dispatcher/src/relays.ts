@@ -3,16 +3,7 @@
  * whose messages go to the caller as fast as the caller reads. When one side ends, the other ends too.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
-import {
-  ApiError,
-  type ExecRequest,
-  type NodeImage,
-  type PortForwardRequest,
-  type Relay,
-  type RelayDown,
-  type RelayRequest,
-  type RelayUp,
-} from "@warren/api";
+import { ApiError, type NodeImage, type Relay, type RelayDown, type RelayRequest, type RelayUp } from "@warren/api";
 
 import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";

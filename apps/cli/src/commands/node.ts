@@ -1,5 +1,5 @@
 import { Args, Flags } from "@oclif/core";
-import { ListNodesResponse, Node, NodeSpec_Availability, NodeStatus_State, ObjectKind, type Task } from "@warren/api";
+import { ListNodesResponse, Node, NodeSpec_Availability, ObjectKind, type Task } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
 import { drained, drainPlan, DrainWatch, runningText, stayText, tasksThere, type DrainProgress } from "../drain.ts";
 import { toJson } from "../json.ts";
@@ -9,7 +9,7 @@ import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { progressLine } from "../progress-output.ts";
 import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
-import { nodeColumns, shortId } from "../views.ts";
+import { nodeColumns } from "../views.ts";
 import { CommandFailed, inspectFlag, waitFlags, WarrenCommand } from "../warren-command.ts";
 
 const nodeArg = {
