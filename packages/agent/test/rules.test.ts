@@ -635,11 +635,11 @@ describe("L7: when the machine goes down", () => {
     world.machine.program = (process) =>
       process.onSignal((signal) => {
         signals.push(`${signal} while ${world.network.serving("svc").length} serve`);
-        if (signals.length === 1) process.exit(7);
+        if (process.container.command?.[0] === "polite") process.exit(7);
       });
     await world.start();
     const [first, second] = [
-      world.give("svc.1"),
+      world.give("svc.1", { spec: { container: { command: ["polite"] } } }),
       world.give("svc.2", { spec: { container: { stopGraceMs: 30_000 } } }),
     ];
     const third = world.offer("svc.3");

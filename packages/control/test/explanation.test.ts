@@ -200,7 +200,7 @@ describe("why", () => {
     expect(reasons).toMatchObject([
       {
         text: "its node edge-1 is down; it ran when last heard of",
-        remedy: "bring the node back, or wait: it is replaced elsewhere",
+        remedy: "bring the node back, or wait: the task is replaced elsewhere",
       },
     ]);
     expect((await world.client.services.explain({ ref: "web.1" })).summary).toBe(

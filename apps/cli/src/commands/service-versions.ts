@@ -12,7 +12,7 @@ import { CommandFailed, textFlag, waitFlags, WarrenCommand } from "../warren-com
 import { ServiceCommand } from "./service-change.ts";
 
 export class ServiceRestart extends ServiceCommand {
-  static override summary = "Replace all tasks of a service by new ones of the same version's spec.";
+  static override summary = "Replace all tasks of a service by new ones, with the same image and settings.";
   static override description =
     "The tasks are replaced as in an update, by the service's own update settings (--update-parallelism, --update-order and so on). The image is not looked up again.";
   static override examples = ["<%= config.bin %> service restart web"];
