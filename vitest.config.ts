@@ -1,8 +1,12 @@
 import { defineConfig } from "vitest/config";
 
-/** Three projects: `unit` (seconds, nothing real), `simulation` (seeded worlds), `cluster` (real containerd, packets, processes; root). */
+/**
+ * Four projects: `unit` (seconds, nothing real), `simulation` (seeded worlds), `cluster` (real containerd, packets,
+ * processes; root), and `machine` (an emulated machine; run by `tools/vm test`).
+ */
 const conditions = ["warren-source", "node", "import", "default"];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions } } };
+const setupFiles = ["tools/property-seed.ts"];
 
 export default defineConfig({
   test: {
@@ -17,7 +21,8 @@ export default defineConfig({
         ...shared,
         test: {
           name: "unit",
-          include: ["{packages,apps}/*/test/**/*.test.ts"],
+          setupFiles,
+          include: ["{packages,apps}/*/test/**/*.test.ts", "tools/machine/test/*.test.ts"],
           exclude: ["**/*.{cluster,sim}.test.ts", "**/node_modules/**"],
           // READMEs' examples are processes of their own, and a machine may be busy.
           testTimeout: 30_000,
@@ -25,7 +30,12 @@ export default defineConfig({
       },
       {
         ...shared,
-        test: { name: "simulation", include: ["{packages,apps}/*/test/**/*.sim.test.ts"], testTimeout: 600_000 },
+        test: {
+          name: "simulation",
+          setupFiles,
+          include: ["{packages,apps}/*/test/**/*.sim.test.ts"],
+          testTimeout: 600_000,
+        },
       },
       {
         ...shared,
@@ -34,6 +44,17 @@ export default defineConfig({
           include: ["{packages,apps}/*/test/**/*.cluster.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "machine",
+          include: ["tools/machine/smoke/*.test.ts"],
+          globalSetup: ["tools/machine/smoke/global-setup.ts"],
+          testTimeout: 1_800_000,
+          hookTimeout: 1_800_000,
           fileParallelism: false,
         },
       },

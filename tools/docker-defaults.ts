@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { SeccompRule } from "../packages/runtime-containerd/src/seccomp.ts";
 
 const target = new URL("../packages/runtime-containerd/src/docker-defaults.ts", import.meta.url);
 const profiles = "github.com/moby/profiles/seccomp";
@@ -14,16 +15,9 @@ interface Module {
   readonly Info: string;
 }
 
-interface Rule {
-  readonly names: readonly string[];
+/** A rule as Docker publishes it. */
+interface Rule extends Pick<SeccompRule, "names" | "errnoRet" | "args"> {
   readonly action: string;
-  readonly errnoRet?: number;
-  readonly args?: readonly {
-    readonly index: number;
-    readonly value: number;
-    readonly valueTwo?: number;
-    readonly op: string;
-  }[];
   readonly includes?: { readonly arches?: readonly string[]; readonly caps?: readonly string[] };
   readonly excludes?: { readonly arches?: readonly string[]; readonly caps?: readonly string[] };
 }
@@ -62,7 +56,7 @@ function generate(home: string): string {
   const profile = JSON.parse(readFileSync(join(seccomp.Dir, "default.json"), "utf8")) as Profile;
   const read = (path: string): string => readFileSync(join(moby.Dir, path), "utf8");
   const spec = read("daemon/pkg/oci/defaults.go");
-  const plain = ({ names, action, errnoRet, args, includes = {}, excludes = {} }: Rule): object => ({
+  const plain = ({ names, action, errnoRet, args, includes = {}, excludes = {} }: Rule): SeccompRule => ({
     names,
     ...(action !== "SCMP_ACT_ALLOW" && { action }),
     ...(errnoRet !== undefined && { errnoRet }),
@@ -78,22 +72,7 @@ function generate(home: string): string {
  * and ${engine} ${moby.Version} (${moby.date}), both under the Apache License 2.0; not by hand.
  */
 
-/** A rule of the seccomp profile, for the architectures and capabilities that it names; allowed unless it says else. */
-export interface SeccompRule {
-  readonly names: readonly string[];
-  readonly action?: string;
-  readonly errnoRet?: number;
-  readonly args?: readonly {
-    readonly index: number;
-    readonly value: number;
-    readonly valueTwo?: number;
-    readonly op: string;
-  }[];
-  readonly arches?: readonly string[];
-  readonly capabilities?: readonly string[];
-  readonly notArches?: readonly string[];
-  readonly notCapabilities?: readonly string[];
-}
+import type { SeccompRule } from "./seccomp.ts";
 
 /** The newer of both dates is when this was looked up last. */
 export const upstream: {

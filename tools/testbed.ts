@@ -11,7 +11,7 @@ const usage = `usage: tools/testbed COMMAND
 Hosts h1, h2, … on this machine: each has its own network, processes, hostname, /run, /etc, /var/lib and cgroups, and a
 containerd on the default socket. A switch joins them, and one registry serves all. Needs root.
 
-  up N                       make N hosts (sets up what is missing)
+  up N [--clocks]            make N hosts (sets up what is missing), with wall clocks of their own
   hosts                      names, addresses, and which have power
   image                      print an image whose server answers, on port 80, with the name of its container
   run HOST -- CMD…           run a program in a host; 'warren' is the checkout's
@@ -27,6 +27,9 @@ containerd on the default socket. A switch joins them, and one registry serves a
   power-off HOST             kill every process of it; /run is lost, the disk stays
   power-on HOST              boot it, with the daemons that it had
   wipe HOST                  empty its disk, while its power is off
+  nat HOST cone|symmetric|none
+                             put it behind a router of its own, which translates ports so, or at the switch again
+  clock HOST OFFSET          set its wall clock so far off the machine's: 90s, 3h, -365d
   address HOST NEW           give it another address, 198.18.0.2 to 198.18.0.254
   down                       end and remove all of it
 
@@ -40,9 +43,10 @@ class UsageError extends Error {}
 
 /** Names as they stand in the usage → what each needs and does. */
 const commands: Readonly<Record<string, (args: readonly string[]) => Promise<number | undefined>>> = {
-  async up([count = ""]) {
+  async up([count = "", ...rest]) {
+    const { values } = parsed(() => parseArgs({ args: [...rest], options: { clocks: { type: "boolean" } } }));
     await mkdir(folder, { recursive: true });
-    const { hosts } = await Testbed.start({ hosts: Number(count), folder });
+    const { hosts } = await Testbed.start({ hosts: Number(count), folder, clocks: values.clocks ?? false });
     for (const { name, address } of hosts) process.stdout.write(`${name} ${address}\n`);
     return undefined;
   },
@@ -93,6 +97,17 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<num
   "power-off": onHost("powerOff"),
   "power-on": onHost("powerOn"),
   wipe: onHost("wipe"),
+  async nat([name = "", kind = ""]) {
+    if (kind !== "cone" && kind !== "symmetric" && kind !== "none")
+      throw new UsageError(`"${kind}" is not cone, symmetric or none`);
+    await (await Testbed.open(folder)).host(name).putBehind(kind === "none" ? undefined : kind);
+    return undefined;
+  },
+  async clock([name = "", offset = ""]) {
+    const ms = quantity(offset.replace(/^[-+]/, ""), { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 });
+    await (await Testbed.open(folder)).host(name).setClock(offset.startsWith("-") ? -ms : ms);
+    return undefined;
+  },
   async address([name = "", address = ""]) {
     await (await Testbed.open(folder)).host(name).move(address);
     return undefined;

@@ -1,3 +1,3 @@
 import { library } from "../../tools/tsup.preset.ts";
 
-export default library(["src/index.ts"]);
+export default library(["src/index.ts", "src/testing/index.ts"]);

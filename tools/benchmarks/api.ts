@@ -1,9 +1,10 @@
 /**
  * What a call costs the server beside its handler, which does nothing: over the local socket, the server in a process of
- * its own. Processor time of each side, and by the caller's clock from the call to its answer.
+ * its own. Processor time of each side, and by the caller's clock from the call to its answer. A read waits for the
+ * barrier of a lone member of Raft, whose log is in memory.
  *
  * BENCH_CALLS (default 5000) of each case, after as many that warm up. Uses only what `@warren/api` had from the first,
- * so that `tools/bench compare` can run it at any commit.
+ * so that `tools/bench compare` can run it at any commit; a server without the barrier ignores that it is passed one.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -13,12 +14,30 @@ import { join } from "node:path";
 import { Event, EventsDefinition, Network, NetworksDefinition } from "../../packages/api/src/index.ts";
 import { connect } from "../../packages/api/src/client/index.ts";
 import { bind, startServer } from "../../packages/api/src/server/index.ts";
+import {
+  MemoryNetwork,
+  memoryDisk,
+  openLogStorage,
+  startRaftNode,
+  type RaftNode,
+} from "../../packages/raft/src/index.ts";
+import { raftProposer, StoreStateMachine } from "../../packages/store/src/index.ts";
 import { machineLine, percentileCells, printTable, setting } from "./report.ts";
 
 const calls = setting("BENCH_CALLS", 5_000);
 const atOnce = 100;
 
+async function loneMember(): Promise<RaftNode> {
+  const storage = await openLogStorage(memoryDisk(), { clusterId: "c", nodeId: 1, newIncarnation: () => "m1" });
+  const transport = new MemoryNetwork().transport();
+  return startRaftNode({ storage, transport, fsm: new StoreStateMachine() }, { bootstrap: [{ id: 1, address: "" }] });
+}
+
 async function serve(socketPath: string): Promise<void> {
+  await using member = await loneMember();
+  const proposer = raftProposer(member);
+  await proposer.read();
+  const leadership = { route: () => ({ kind: "here" }) as const, barrier: () => proposer.read() };
   const networks = bind(NetworksDefinition, {
     create: ({ spec }) => Network.fromPartial({ spec: spec ?? {} }),
     get: ({ ref }) => Network.fromPartial({ meta: { id: ref } }),
@@ -34,7 +53,7 @@ async function serve(socketPath: string): Promise<void> {
     },
     async *watch() {},
   });
-  await using server = await startServer({ services: [networks, events] }, { socketPath });
+  await using server = await startServer({ services: [networks, events], leadership }, { socketPath });
   process.on("message", () => process.send?.(processorUs(process.cpuUsage())));
   process.send?.(0);
   await once(process, "disconnect");
@@ -53,8 +72,9 @@ async function ask(server: ChildProcess): Promise<number> {
 
 async function measure(server: ChildProcess, socket: string): Promise<void> {
   const client = connect({ socket });
-  const unary = (): Promise<unknown> => client.networks.delete({ ref: "none" });
-  const run = async (lanes: number): Promise<number[]> => {
+  const empty = (): Promise<unknown> => client.networks.delete({ ref: "none" });
+  const read = (): Promise<unknown> => client.networks.list({});
+  const run = async (lanes: number, unary: () => Promise<unknown> = empty): Promise<number[]> => {
     const times: number[] = [];
     const lane = async (): Promise<void> => {
       while (times.length <= calls - lanes) {
@@ -79,6 +99,8 @@ async function measure(server: ChildProcess, socket: string): Promise<void> {
   const cases: Readonly<Record<string, () => Promise<number[]>>> = {
     "an empty call, one at a time": () => run(1),
     [`an empty call, ${atOnce} at once`]: () => run(atOnce),
+    "a read, one at a time": () => run(1, read),
+    [`a read, ${atOnce} at once`]: () => run(atOnce, read),
     "a small message on a stream": stream,
   };
   const rows: string[][] = [];

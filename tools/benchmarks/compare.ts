@@ -3,15 +3,17 @@
  * the median of here ÷ there, over the pairs, in place of each figure, and the least and greatest in brackets.
  *
  * The commit is checked out and set up once, in .toolchain/compare/. Its own benchmark NAME is run there; this tree's, if
- * the commit had none. Rows are matched by their place, since names change, and a table that has lost or gained rows or
- * columns is not compared. A run that fails, as one with time-outs may on a busy machine, is repeated twice at most.
+ * the commit had none, or with BENCH_PROGRAM=here, for a benchmark that has other cases now and a commit whose packages it
+ * can still call. Rows are matched by their place, since names change, and a table that has lost or gained rows or columns
+ * is not compared. A run that fails, as one with time-outs may on a busy machine, is repeated twice at most.
  *
  * BENCH_PAIRS (default 10). BENCH_CLOCK=processor gives the benchmark the processor time of its process in place of the
- * clock: for those that compute in one process (store, dispatcher), where the machine has other work.
+ * clock: for those that compute in one process (store, dispatcher), where the machine has other work. BENCH_UNDER is a
+ * command that each run is started by, its words apart by spaces: `flock FILE`, `unshare --net`.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { machineLine, percentile, printTable, setting } from "./report.ts";
@@ -49,11 +51,26 @@ function checkOut(commit: string): string {
 
 /** The benchmark's program in `tree`. */
 function programOf(tree: string, name: string): string {
-  const here = join(root, "tools/benchmarks", `${name}.ts`);
+  const own = process.env["BENCH_PROGRAM"];
+  if (own !== undefined && own !== "here") throw new Error(`BENCH_PROGRAM: want "here", not "${own}"`);
   const there = join(tree, "tools/benchmarks", `${name}.ts`);
-  if (!existsSync(here)) throw new Error(`no benchmark "${name}"; tools/bench --help names them`);
-  if (!existsSync(there)) copyFileSync(here, there);
-  return there;
+  return existsSync(there) && own === undefined ? there : join(bringBenchmarks(tree), `${name}.ts`);
+}
+
+/** Copies this tree's benchmarks to a folder beside those of `tree`, and the tests' helpers that these need and it lacks. */
+function bringBenchmarks(tree: string): string {
+  const from = join(root, "tools/benchmarks");
+  const to = join(tree, "tools/benchmarks-of-here");
+  rmSync(to, { recursive: true, force: true });
+  cpSync(from, to, { recursive: true });
+  for (const file of readdirSync(from).filter((name) => name.endsWith(".ts"))) {
+    for (const [, path = ""] of readFileSync(join(from, file), "utf8").matchAll(
+      /from "\.\.\/\.\.\/(apps\/.+\/test\/.+)"/g,
+    )) {
+      if (!existsSync(join(tree, path))) copyFileSync(join(root, path), join(tree, path));
+    }
+  }
+  return to;
 }
 
 /** Its tables: lines between bars, without the line under the head. Of one case as JSON: the median of each list in it. */
@@ -96,7 +113,8 @@ async function runOnce(tree: string, program: string, args: readonly string[], t
   if (clock !== undefined && clock !== "processor") throw new Error(`BENCH_CLOCK: want "processor", not "${clock}"`);
   const preload = clock === undefined ? [] : ["--import", join(import.meta.dirname, "processor-clock.ts")];
   const node = join(tree, ".toolchain/node_modules/.bin/node");
-  const command = [node, ...preload, "--conditions=warren-source", program, ...args];
+  const under = process.env["BENCH_UNDER"]?.split(" ") ?? [];
+  const command = [...under, node, ...preload, "--conditions=warren-source", program, ...args];
   const child = spawn("bash", ["-c", timed, times, ...command], { cwd: tree, stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
@@ -151,6 +169,9 @@ const [commit, name, ...args] = process.argv.slice(2);
 if (commit === undefined || name === undefined) {
   process.stderr.write("usage: tools/bench compare COMMIT NAME [ARGUMENT…]\n");
   process.exit(2);
+}
+if (!existsSync(join(root, "tools/benchmarks", `${name}.ts`))) {
+  throw new Error(`no benchmark "${name}"; tools/bench --help names them`);
 }
 const tree = checkOut(commit);
 const programs = { here: join(root, "tools/benchmarks", `${name}.ts`), there: programOf(tree, name) };

@@ -10,6 +10,7 @@ import {
   Version,
 } from "../../packages/api/src/index.ts";
 import { firstRun, numberedSlot, slotIdOf, taskIdOf } from "../../packages/api/src/model/index.ts";
+import { ClockSteps } from "../../packages/orchestrator/src/clock-steps.ts";
 import { orchestratorMetrics } from "../../packages/orchestrator/src/metrics.ts";
 import { resolveOptions } from "../../packages/orchestrator/src/options.ts";
 import { SchedulingLoop } from "../../packages/orchestrator/src/scheduling-loop.ts";
@@ -83,7 +84,7 @@ export async function measureWrites(nodes: number, tasks: number): Promise<Write
   const stop = new AbortController();
   const { changes } = store.watch({ tables: ["tasks"], signal: stop.signal });
   const metrics = orchestratorMetrics(noMetrics);
-  const deps = { store, term: term.term, clock, random, log: silentLogger, metrics };
+  const deps = { store, term: term.term, clock, clockSteps: new ClockSteps(clock), random, log: silentLogger, metrics };
   const [cpu, start] = [process.cpuUsage(), performance.now()];
   const running = new SchedulingLoop(deps, resolveOptions({})).run(stop.signal);
   let left = tasks;

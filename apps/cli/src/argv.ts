@@ -20,7 +20,10 @@ const others: Readonly<Record<string, string>> = {
   ps: "task list",
   logs: "service logs",
   exec: "task exec",
+  images: "image list",
   scale: "service scale",
+  restart: "service restart",
+  wait: "service wait",
   "node delete": "node remove",
   "service remove": "service delete",
   "network remove": "network delete",
@@ -28,16 +31,17 @@ const others: Readonly<Record<string, string>> = {
 
 /** Docker's commands for what is not here under another name. */
 const elsewhere: Readonly<Record<string, string>> = {
-  run: "a container belongs to a service: warren service create NAME --image IMAGE",
   stack: "Compose files are not read yet",
   deploy: "Compose files are not read yet",
   compose: "Compose files are not read yet",
   secret: "secrets are not there yet",
   config: "configs are not there yet",
-  volume: "volumes are made where a service mounts them: --mount type=volume,src=NAME,dst=/PATH",
+  "volume create": "volumes are made where a service mounts them: --mount type=volume,src=NAME,dst=/PATH",
+  "volume prune": "volumes are deleted by name: warren volume delete NAME",
   container: "containers are tasks here: warren task list",
-  image: "images are pulled and removed by themselves; services name them: warren service list",
-  images: "images are pulled and removed by themselves; services name them: warren service list",
+  "image pull": "images are pulled by themselves",
+  "image delete": "images that no task uses are removed by themselves, or at once: warren image prune",
+  rmi: "images that no task uses are removed by themselves, or at once: warren image prune",
   pull: "images are pulled by themselves",
   build: "images come from a registry: build and push them with another program",
   "cluster join": "a cluster is one machine for now",
@@ -73,9 +77,10 @@ export function routeArgv(argv: readonly string[], ids: readonly string[]): Rout
   }
   const left = [...before.slice(command.length), ...rest];
   // What follows the name of a command for a container is that command's.
-  if (asked !== undefined && command.id !== "task:exec")
+  const forContainer = command.id === "task:exec" || command.id === "run";
+  if (asked !== undefined && !forContainer)
     return { kind: "help", words: command.id.split(":"), all: asked === "--help-all" };
-  if (command.id === "task:exec" && (left.length === 0 || helpWords.slice(1).includes(left[0] ?? "")))
+  if (forContainer && (left.length === 0 || helpWords.slice(1).includes(left[0] ?? "")))
     return { kind: "help", words: command.id.split(":"), all: left[0] === "--help-all" };
   return { kind: "run", id: command.id, argv: [...globals, ...left] };
 }

@@ -15,7 +15,14 @@ export interface CommandShape {
   }[];
 }
 
-const kinds = { service: "service", task: "task", node: "node", network: "network", registry: "registry" } as const;
+const kinds = {
+  service: "service",
+  task: "task",
+  node: "node",
+  network: "network",
+  registry: "registry",
+  volume: "volume",
+} as const;
 type NamedKind = keyof typeof kinds;
 
 export interface Candidates {

@@ -9,6 +9,9 @@ export function violationText(violations: readonly FieldViolation[], words: Fiel
   return violations.map((violation) => oneText(violation, words)).join("; ");
 }
 
+/** Characters of a key that an error repeats. */
+const mostShown = 80;
+
 function oneText({ field, description }: FieldViolation, words: FieldWords): string {
   const known = Object.keys(words)
     .filter((each) => field === each || field.startsWith(`${each}.`) || field.startsWith(`${each}[`))
@@ -17,5 +20,6 @@ function oneText({ field, description }: FieldViolation, words: FieldWords): str
   if (known === undefined) return `${field}: ${description}`;
   // An entry of a map has a name that was typed; one of a list only a number that was not.
   const [, key] = /^\["(.*)"\]/.exec(field.slice(known.length)) ?? [];
-  return `${words[known] ?? ""}${key === undefined ? "" : ` ${key}`}: ${description}`;
+  const shown = key === undefined || key.length <= mostShown ? key : `${key.slice(0, mostShown)}…`;
+  return `${words[known] ?? ""}${shown === undefined ? "" : ` ${shown}`}: ${description}`;
 }

@@ -1,5 +1,5 @@
 import { Args } from "@oclif/core";
 
 export const serviceArg = {
-  service: Args.string({ required: true, description: "Name, id or unique beginning of an id" }),
+  service: Args.string({ required: true, description: "Name or id; the first characters of an id are enough" }),
 };

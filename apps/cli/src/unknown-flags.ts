@@ -66,8 +66,24 @@ const ofDocker: Readonly<Record<string, string>> = {
 /** @param known names of the command's flags, without dashes */
 export function unknownFlagText(unknown: readonly string[], id: string, known: readonly string[]): string {
   const command = `warren ${id.replaceAll(":", " ")}`;
-  return unknown.map((flag) => `${flag} is not a flag of '${command}'${hint(flag, known)}`).join("; ");
+  return unknown
+    .map(
+      (flag) =>
+        `${flag} is not a flag of '${command}'${id === "run" && Object.hasOwn(ofRun, flag) ? `: ${ofRun[flag]}` : hint(flag, known)}`,
+    )
+    .join("; ");
 }
+
+/** Of `docker run` alone: elsewhere they mean something else. */
+const ofRun: Readonly<Record<string, string>> = {
+  "-i": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
+  "-it": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
+  "--interactive": "a shell is opened in a task that runs: warren exec -it SERVICE sh",
+  "--restart-condition": "what 'run' starts is not started again",
+  "--restart": "what 'run' starts is not started again",
+  "-d": "a service runs on by itself: warren service create NAME --image IMAGE",
+  "--detach": "a service runs on by itself: warren service create NAME --image IMAGE",
+};
 
 function hint(flag: string, known: readonly string[]): string {
   const own = known.map((name) => `--${name}`);

@@ -8,14 +8,16 @@ import {
   type Event,
   type Network,
   type Node,
+  type NodeImage,
   type PortSpec,
   type RegistryCredential,
   type Service,
   type Task,
+  type Volume,
 } from "@warren/api";
 import { slotName } from "@warren/api/model";
 import type { Column } from "./output.ts";
-import { formatAge } from "./units.ts";
+import { formatAge, formatBytes } from "./units.ts";
 
 function nameOf(states: Readonly<Record<string, number>>, state: number | undefined): string {
   const [name = "unknown"] = Object.entries(states).find(([, value]) => value === state) ?? [];
@@ -61,6 +63,9 @@ export function serviceColumns(now: number): readonly Column<Service>[] {
     { title: "AGE", value: ({ meta }) => age(meta?.createdAt, now) },
     { title: "VIP", value: ({ endpoint }) => endpoint?.vip ?? "" },
     { title: "PORTS", value: ({ endpoint, spec }) => (endpoint?.ports ?? spec?.ports ?? []).map(portText).join(", ") },
+    { title: "UPDATED", value: ({ meta }) => age(meta?.updatedAt, now), wide: true },
+    { title: "LABELS", value: ({ spec }) => labelsText(spec?.labels), wide: true },
+    { title: "WAITS", value: ({ summary }) => summary?.waiting ?? "", wide: true },
   ];
 }
 
@@ -74,6 +79,9 @@ export function taskColumns(now: number, hostnames: ReadonlyMap<string, string>)
     { title: "FOR", value: ({ status }) => age(status?.at, now) },
     { title: "ADDRESS", value: ({ status }) => status?.container?.address ?? "" },
     { title: "MESSAGE", value: ({ status }) => status?.message ?? "" },
+    { title: "VERSION", value: ({ versionNumber }) => String(versionNumber), wide: true },
+    { title: "IMAGE", value: ({ spec }) => spec?.container?.image ?? "", wide: true },
+    { title: "PID", value: ({ status }) => String(status?.container?.pid || ""), wide: true },
   ];
 }
 
@@ -91,7 +99,19 @@ export const nodeColumns: readonly Column<Node>[] = [
   { title: "PLATFORM", value: ({ description }) => `${description?.os ?? ""}/${description?.architecture ?? ""}` },
   { title: "RUNTIME", value: ({ description }) => description?.runtime ?? "" },
   { title: "MESSAGE", value: nodeMessage },
+  { title: "CPUS", value: ({ description }) => String((description?.cpuNanos ?? 0) / 1e9), wide: true },
+  { title: "MEMORY", value: ({ description }) => formatBytes(description?.memoryBytes ?? 0), wide: true },
+  { title: "VERSION", value: ({ description }) => description?.version ?? "", wide: true },
+  { title: "LABELS", value: ({ spec }) => labelsText(spec?.labels), wide: true },
 ];
+
+/** `tier=front, zone=north`. */
+function labelsText(labels: Readonly<Record<string, string>> | undefined): string {
+  return Object.entries(labels ?? {})
+    .map(([key, value]) => (value === "" ? key : `${key}=${value}`))
+    .sort()
+    .join(", ");
+}
 
 /** Why it is as it is, and which of its conditions `node inspect` has in full. */
 function nodeMessage({ status, description }: Node): string {
@@ -102,7 +122,34 @@ function nodeMessage({ status, description }: Node): string {
 export const networkColumns: readonly Column<Network>[] = [
   { title: "NAME", value: ({ spec }) => spec?.name ?? "" },
   { title: "ID", value: ({ meta }) => shortId(meta?.id) },
+  { title: "LABELS", value: ({ spec }) => labelsText(spec?.labels), wide: true },
 ];
+
+export function volumeColumns(now: number, hostnames: ReadonlyMap<string, string>): readonly Column<Volume>[] {
+  return [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "NODE", value: ({ nodeId }) => hostnames.get(nodeId) ?? shortId(nodeId) },
+    { title: "AGE", value: ({ createdAt }) => age(createdAt, now) },
+    { title: "USED BY", value: ({ services }) => services.join(", ") },
+    { title: "PATH", value: ({ path }) => path, wide: true },
+  ];
+}
+
+export function imageColumns(hostnames: ReadonlyMap<string, string>): readonly Column<NodeImage>[] {
+  return [
+    { title: "IMAGE", value: ({ ref }) => shortReference(ref) },
+    { title: "NODE", value: ({ nodeId }) => hostnames.get(nodeId) ?? shortId(nodeId) },
+    { title: "SIZE", value: ({ sizeBytes }) => formatBytes(sizeBytes) },
+    { title: "USED BY", value: ({ services }) => services.join(", ") },
+    { title: "REFERENCE", value: ({ ref }) => ref, wide: true },
+    { title: "DIGEST", value: ({ digest }) => digest, wide: true },
+  ];
+}
+
+/** As people write it: `nginx:1.27`, with the beginning of a digest. */
+function shortReference(ref: string): string {
+  return ref.replace(/^docker\.io\/(library\/)?/, "").replace(/(@sha256:[0-9a-f]{12})[0-9a-f]+$/, "$1");
+}
 
 export const registryColumns: readonly Column<RegistryCredential>[] = [
   { title: "REGISTRY", value: ({ registry }) => registry },

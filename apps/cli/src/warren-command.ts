@@ -1,8 +1,9 @@
 import { dirname } from "node:path";
 import { Command, Errors, Flags } from "@oclif/core";
 import { WarrenError } from "@warren/std";
-import { ApiError } from "@warren/api";
+import { ApiError, type ObjectKind } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
+import type { ListFlags } from "./list-output.ts";
 import { violationText, type FieldWords } from "./field-words.ts";
 import { unknownFlagText } from "./unknown-flags.ts";
 import { formats, render, type Format, type Printable } from "./output.ts";
@@ -26,6 +27,15 @@ const output = {
 export const outputFlag = { output: Flags.string({ ...output, default: "table" }) };
 /** The same for one object in full, which a table has no room for. */
 export const inspectFlag = { output: Flags.string({ ...output, default: "yaml" }) };
+/** The flag of commands that answer people in sentences. */
+export const textFlag = {
+  output: Flags.string({
+    char: "o",
+    description: "Format for programs (default: text for people)",
+    options: ["json", "yaml"],
+    helpGroup: "GLOBAL",
+  }),
+};
 
 /** The flag of every command that waits for what it began. */
 export const waitFlags = {
@@ -87,6 +97,24 @@ export abstract class WarrenCommand extends Command {
     if (text !== "") process.stdout.write(`${text}\n`);
   }
 
+  /** The same; with `--watch` again after every change of these kinds of objects. */
+  protected async showList<T>(
+    client: ApiClient,
+    flags: ListFlags & { readonly watch: boolean },
+    kinds: readonly ObjectKind[],
+    read: () => Promise<Printable<T>>,
+  ): Promise<void> {
+    if (!flags.watch) return this.printList(flags, await read());
+    const { listText, showAgain } = await import("./list-output.ts");
+    await showAgain(client, kinds, async () => listText(flags, await read()), this.interrupted);
+  }
+
+  protected async printList<T>(flags: ListFlags, list: Printable<T>): Promise<void> {
+    const { listText } = await import("./list-output.ts");
+    const text = await listText(flags, list);
+    if (text !== "") process.stdout.write(`${text}\n`);
+  }
+
   /** The part of the command line before `--`, and what is after it. To be asked for before `parse`, which takes it apart. */
   protected splitArgv(): { readonly own: string[]; readonly rest: string[] | undefined } {
     const at = this.argv.indexOf("--");
@@ -103,24 +131,52 @@ export abstract class WarrenCommand extends Command {
       error = new UnitError(unknownFlagText(unknown, this.id ?? "", Object.keys({ ...own.flags, ...own.baseFlags })));
     }
     const usage = error instanceof UnitError || error instanceof Errors.CLIError;
-    // What is not one of ours is a bug, and its stack is what its finder can report.
-    const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
-    const remedy = (error as { remedy?: string }).remedy ?? "";
-    const isVerbose = this.argv.includes("--verbose");
-    const { fieldWords } = this.constructor as typeof WarrenCommand;
-    const text =
-      ApiError.is(error, "API_INVALID") && error.failure.violations.length > 0
-        ? violationText(error.failure.violations, fieldWords)
-        : expected
-          ? failureText(error, isVerbose)
-              .replace(/^Parsing (--\S+) \n\t/, "$1: ")
-              .replace(/\nSee more help with --help$/, "")
-          : (error.stack ?? error.message);
-    process.stderr.write(`error: ${text}${remedy === "" ? "" : `; ${remedy}`}\n`);
+    process.stderr.write(`error: ${this.#lineOf(error)}\n`);
     const ended = (error as { code?: string }).code === "API_UNAVAILABLE" ? await this.#howManagerEnded() : undefined;
     if (ended !== undefined) process.stderr.write(`${ended}\n`);
     if (usage) process.stderr.write(`see: warren ${this.id?.replaceAll(":", " ") ?? ""} --help\n`);
     return this.exit(usage ? exitUsage : exitFailed);
+  }
+
+  /** What, why and what to do. */
+  #lineOf(error: unknown): string {
+    const usage = error instanceof UnitError || error instanceof Errors.CLIError;
+    // What is not one of ours is a bug, and its stack is what its finder can report.
+    const expected = usage || error instanceof CommandFailed || WarrenError.is(error);
+    if (!expected) return error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const { remedy = "" } = error as { remedy?: string };
+    const { fieldWords } = this.constructor as typeof WarrenCommand;
+    const text =
+      ApiError.is(error, "API_INVALID") && error.failure.violations.length > 0
+        ? violationText(error.failure.violations, fieldWords)
+        : failureText(error, this.argv.includes("--verbose"))
+            .replace(/^Parsing (--\S+) \n\t/, "$1: ")
+            .replace(/\nSee more help with --help$/, "");
+    return `${text}${remedy === "" ? "" : `; ${remedy}`}`;
+  }
+
+  /**
+   * Does `work` to each, one after the other, also after a failure, which is reported by its name.
+   *
+   * @returns how many failed
+   * @throws unknown the failure, where there is one item, or it would be that of all
+   */
+  protected async each<T>(
+    items: readonly T[],
+    nameOf: (item: T) => string,
+    work: (item: T) => Promise<void>,
+  ): Promise<number> {
+    let failed = 0;
+    for (const item of items) {
+      try {
+        await work(item);
+      } catch (error) {
+        if (items.length === 1 || ApiError.is(error, "API_UNAVAILABLE")) throw error;
+        failed += 1;
+        process.stderr.write(`error: ${nameOf(item)}: ${this.#lineOf(error)}\n`);
+      }
+    }
+    return failed;
   }
 
   /** Undefined where it runs, or did not end by itself. */

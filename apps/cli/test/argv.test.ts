@@ -2,7 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { editDistance, routeArgv } from "../src/argv.ts";
 import { commandTable } from "../src/command-table.ts";
+import { Run } from "../src/commands/run.ts";
 import { splitExec } from "../src/commands/task.ts";
+import { splitAtCommand } from "../src/service/split-run.ts";
 import { unknownFlagText } from "../src/unknown-flags.ts";
 import { failureText } from "../src/warren-command.ts";
 import { ApiError } from "@warren/api";
@@ -29,6 +31,11 @@ test.for([
   ["exec web ls -l", "task:exec", ["web", "ls", "-l"]],
   ["exec web.1 sh --help", "task:exec", ["web.1", "sh", "--help"]],
   ["scale web=3", "service:scale", ["web=3"]],
+  ["restart web", "service:restart", ["web"]],
+  ["wait web --healthy", "service:wait", ["web", "--healthy"]],
+  ["volume ls -q", "volume:list", ["-q"]],
+  ["volume rm data", "volume:delete", ["data"]],
+  ["images", "image:list", []],
   ["why web", "why", ["web"]],
   ["--host unix:/x service list", "service:list", ["--host", "unix:/x"]],
   [
@@ -41,6 +48,20 @@ test.for([
   ["service create web --image a -- --help", "service:create", ["web", "--image", "a", "--", "--help"]],
 ] as const)("'%s' is %s", ([line, id, argv]) => {
   expect(route(line)).toEqual({ kind: "run", id, argv });
+});
+
+test.for([
+  ["--rm busybox ls -l --help", ["--rm", "busybox"], ["ls", "-l", "--help"]],
+  ["-e A=1 --host unix:/x --name=a busybox", ["-e", "A=1", "--host", "unix:/x", "--name=a", "busybox"], []],
+  ["--verbose --init busybox -- -c x", ["--verbose", "--init", "busybox"], ["-c", "x"]],
+  ["-t busybox sh", ["-t", "busybox"], ["sh"]],
+] as const)("of 'run %s' the container's command begins after the image", ([line, own, command]) => {
+  expect(splitAtCommand(line.split(" "), { ...Run.baseFlags, ...Run.flags })).toEqual({ own, command });
+  expect(route(`run ${line}`)).toEqual({ kind: "run", id: "run", argv: line.split(" ") });
+});
+
+test.for(["-it", "-i", "-d"])("'run %s' says where that is", (flag) => {
+  expect(unknownFlagText([flag], "run", ["rm", "name"])).toMatch(/: a (shell|service) .*: warren /);
 });
 
 test.for(["version", "-v", "--version"])("'%s' is the version", (line) => {
@@ -74,8 +95,8 @@ test.for([
   ["help nonsense", "'nonsense' is not a warren command"],
   ["stack deploy", "there is no 'warren stack deploy': Compose files are not read yet"],
   [
-    "volume ls",
-    "there is no 'warren volume ls': volumes are made where a service mounts them: --mount type=volume,src=NAME,dst=/PATH",
+    "volume create data",
+    "there is no 'warren volume create': volumes are made where a service mounts them: --mount type=volume,src=NAME,dst=/PATH",
   ],
   ["swarm join", "there is no 'warren swarm join': a cluster is one machine for now"],
   ["node ps edge-1", "there is no 'warren node ps': warren task list --node NODE"],

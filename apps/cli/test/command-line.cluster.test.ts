@@ -352,7 +352,7 @@ test("where the manager goes while a change is waited for, the command says that
   await until("it waits", () => stderr.includes("left: "), 20_000);
   await machine.killDaemon("manager");
   expect(await closed).toEqual([1, null]);
-  expect(stderr).toContain("what was asked for is kept and goes on: 'warren why left' tells more");
+  expect(stderr).toContain("the change is stored and goes on: 'warren why left' says how far it is");
   await machine.startDaemon("manager");
   await until("it goes on", async () => (await machine.running("left").catch(() => [])).length === 2, 60_000);
 });

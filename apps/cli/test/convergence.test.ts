@@ -20,6 +20,7 @@ import {
   type Observed,
   type ProgressOutput,
 } from "../src/service/convergence.ts";
+import type { Frame } from "../src/service/slot-rows.ts";
 
 const service = (partial: Parameters<typeof Service.fromPartial>[0] = {}): Service =>
   Service.fromPartial({
@@ -82,12 +83,16 @@ test("what waits is told by its slowest task and the last failure of its slot", 
   expect(progress(observed(service(), [task(1, TaskState.RUNNING), rejected, next]))).toEqual({
     kind: "waiting",
     text: "web: 1 of 2 tasks running; web.2 ready (waits 5 s); the one before: no such image",
+    brief: "web: 1 of 2 tasks running",
+    line: "web: 1 of 2 tasks running; web.2 rejected: no such image",
   });
 });
 
 test("a failure that is the newest of its slot is told once", () => {
   const status = { state: TaskState.REJECTED, message: "no such image" };
-  expect(progress(observed(service(), [task(1, TaskState.RUNNING), task(2, TaskState.REJECTED, { status })]))).toEqual({
+  expect(
+    progress(observed(service(), [task(1, TaskState.RUNNING), task(2, TaskState.REJECTED, { status })])),
+  ).toMatchObject({
     kind: "waiting",
     text: "web: 1 of 2 tasks running; web.2 rejected (no such image)",
   });
@@ -273,7 +278,7 @@ test("where restarts are limited, a failure is not said to be tried again", () =
   observe(seen, change({ $case: "service", value: Service.fromPartial({ ...monitored(), spec: limited }) }));
   observe(seen, synced);
   for (const run of [1, 2, 3]) observe(seen, taskChange(exit(run, 1)));
-  expect(progress(seen)).toEqual({
+  expect(progress(seen)).toMatchObject({
     kind: "stopped",
     text: "web: 0 of 1 task running; web.1 ended with exit code 1, 3 times in a row",
   });
@@ -294,10 +299,61 @@ test("a task that ended for good is done if its code is 0, and has stopped other
     kind: "converged",
     text: "web: 1 of 1 task completed",
   });
-  expect(progress(observed(monitored(), [ended(TaskState.FAILED, 3)]))).toEqual({
+  expect(progress(observed(monitored(), [ended(TaskState.FAILED, 3)]))).toMatchObject({
     kind: "stopped",
     text: "web: 0 of 1 task running; web.1 ended with exit code 3 and is not started again, since its restart condition is none",
   });
   const mixed = [ended(TaskState.COMPLETE, 0), task(2, TaskState.RUNNING)];
   expect(progress(observed(service(), mixed)).text).toBe("web: 1 of 2 tasks running, 1 completed");
+});
+
+test("off a terminal no step on a task's way is a line of its own, and no line comes twice", async () => {
+  const waits = (message: string): Task =>
+    task(2, TaskState.PENDING, { status: { state: TaskState.PENDING, message, pending: { nodes: 1 } } });
+  async function* watch(): AsyncGenerator<WatchResponse> {
+    yield change({ $case: "service", value: service() });
+    yield synced;
+    yield taskChange(task(1, TaskState.ASSIGNED, { meta: { id: "t1" } }));
+    for (const state of [TaskState.PREPARING, TaskState.READY, TaskState.STARTING, TaskState.RUNNING])
+      yield taskChange(task(1, state, { meta: { id: "t1" } }));
+    for (const message of ["too little memory", "no node", "too little memory"]) yield taskChange(waits(message));
+  }
+  const shown: string[] = [];
+  await follow(watch(), outputTo(shown));
+  expect(shown).toEqual([
+    "web: 0 of 2 tasks running",
+    "web: 1 of 2 tasks running",
+    "web: 1 of 2 tasks running; web.2 waits: too little memory",
+    "web: 1 of 2 tasks running; web.2 waits: no node",
+    "end",
+  ]);
+});
+
+test("on a terminal frames are drawn as time goes on, and the last line says how long it took", async () => {
+  const clock = new FakeClock();
+  const frames: Frame[] = [];
+  const ends: (string | undefined)[] = [];
+  const output: ProgressOutput = {
+    show: () => expect.unreachable("a frame takes its place"),
+    frame: (frame) => void frames.push(frame),
+    note: () => undefined,
+    end: (text) => void ends.push(text),
+  };
+  const arrives = Promise.withResolvers<void>();
+  async function* watch(): AsyncGenerator<WatchResponse> {
+    yield change({ $case: "service", value: service() });
+    yield taskChange(task(1, TaskState.RUNNING));
+    yield synced;
+    await arrives.promise;
+    yield taskChange(task(2, TaskState.RUNNING));
+  }
+  const done = follow(watch(), output, { clock });
+  await until("a frame is drawn", () => frames.length === 1);
+  clock.advance(1_000);
+  await until("it is drawn again", () => frames.length === 2);
+  expect(frames.map(({ elapsedMs }) => elapsedMs)).toEqual([0, 1_000]);
+  clock.advance(1_000);
+  arrives.resolve();
+  await done;
+  expect(ends).toEqual(["web: 2 of 2 tasks running, after 2s"]);
 });

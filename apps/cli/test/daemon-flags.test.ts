@@ -3,7 +3,9 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Parser } from "@oclif/core";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { ManagerCommand, WorkerCommand } from "../src/commands/daemon.ts";
 import { flagFile, parseFlagFile, readFlagFile, writeFlagFile } from "../src/flag-file.ts";
 import { foldersOfUnit, unitName, unitText } from "../src/systemd.ts";
 
@@ -42,6 +44,32 @@ describe("a flag file", () => {
       writeFileSync(path, text);
       expect(() => readFlagFile("worker", { dataDir })).toThrow(`${path}: ${why}`);
     }
+  });
+});
+
+describe("what a daemon would not start with is refused where its flags are read", () => {
+  const parse = (name: string, words: readonly string[]): Promise<unknown> =>
+    Parser.parse([...words], { flags: name === "manager" ? ManagerCommand.flags : WorkerCommand.flags });
+  test.for([
+    ["worker", "--image-grace", "soon", "'soon' is not a duration"],
+    ["worker", "--log-grace", "5", "'5' has no unit"],
+    ["worker", "--registry-mirror", "docker.io", "want KEY=VALUE"],
+    ["worker", "--registry-mirror", "docker.io=", "is not a URL"],
+    ["worker", "--registry-mirror", "docker.io=http://far.example", "plain HTTP is for this machine's own address"],
+    ["worker", "--dns-upstream", "example", "'example' is not a name server"],
+    ["worker", "--metrics-addr", "localhost", "'localhost' is not an address to listen on"],
+    ["manager", "--metrics-addr", "127.0.0.1:70000", "is not an address to listen on"],
+  ] as const)("%s %s %s", async ([name, flag, value, why]) => {
+    await expect(parse(name, [flag, value])).rejects.toThrow(why);
+  });
+
+  test("and what it starts with is taken", async () => {
+    const times = "--image-grace 2h --log-grace 0 --metrics-addr [::1]:0";
+    const servers = "--dns-upstream 192.0.2.1 --dns-upstream [2001:db8::1]:53";
+    const mirrors =
+      "--registry-mirror docker.io=https://mirror.example --registry-mirror r.test=http://127.0.0.1:5000/v";
+    await parse("worker", `${times} ${servers} ${mirrors}`.split(" "));
+    await parse("manager", ["--metrics-addr", "off"]);
   });
 });
 

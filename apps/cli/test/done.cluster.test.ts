@@ -84,7 +84,7 @@ test("a wait that is given up says what goes on", async () => {
   const child = machine.spawn("service", "create", "wait", "--image", image, "--reserve-memory", "1024g");
   let stderr = "";
   child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
-  await until("it waits", () => stderr.includes("pending"), 20_000);
+  await until("it waits", () => stderr.includes("wait.1 waits: "), 20_000);
   child.kill("SIGINT");
   const [code] = (await once(child, "close")) as [number];
   expect(code).toBe(1);

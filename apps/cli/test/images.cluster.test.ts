@@ -58,10 +58,16 @@ test("an image behind a password is rejected, and runs once the cluster is told 
   expect(tasks).toContain(image);
   expect(why).toContain("warren registry login");
   const wrong = await machine.pipe("wrong\n", "registry", "login", locked.host, "-u", "me", "--password-stdin");
-  expect(wrong.code).toBe(0);
+  expect(wrong).toMatchObject({ code: 1, stdout: "" });
+  expect(wrong.stderr).toMatch(/^error: \S+ refused the login, so it was not stored: .*check the user name/);
+  expect(await machine.ok("registry", "list", "-o", "name")).toBe("");
   const right = [locked.host, "-u", login.username, "--password-stdin"];
   const done = await machine.pipe(`${login.password}\n`, "registry", "login", ...right);
-  expect(done).toMatchObject({ code: 0, stderr: "" });
+  expect(done).toEqual({
+    code: 0,
+    stdout: `${locked.host} accepted the login: every node pulls with it\n`,
+    stderr: "",
+  });
   await runsSoon("private");
   const listed = await machine.ok("registry", "list", "-o", "json");
   expect(listed).toContain(locked.host);

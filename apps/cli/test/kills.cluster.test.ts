@@ -2,11 +2,11 @@
 import { readdir, readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { openNetlink } from "@warren/netlink-napi";
-import { seededRandom, until } from "@warren/std/testing";
+import { seededRandom, testSeed, until } from "@warren/std/testing";
 import { Machine } from "./machine.ts";
 
 const kills = Number(process.env["WARREN_KILLS"] ?? 50);
-const seed = Number(process.env["WARREN_SEED"] ?? Date.now() % 1_000_000);
+const seed = testSeed();
 
 test(
   `after ${kills} kills the state is what was asked for, nothing was restarted, nothing is orphaned`,

@@ -123,7 +123,7 @@ test("'cluster init' and 'service create' make a service; 'cluster leave' leaves
 test("'cluster leave' leaves nothing of a worker that never ran", async () => {
   const home = await mkdtemp(join(tmpdir(), "warren-never-"));
   const folders = ["--data-dir", join(home, "data"), "--run-dir", join(home, "run")];
-  const flags = ["--manager-flags", "--metrics-addr off", "--worker-flags", "--image-grace soon"];
+  const flags = ["--manager-flags", "--metrics-addr off", "--worker-flags", "--metrics-addr 192.0.2.1:1"];
   await expect(run(process.execPath, [program, "cluster", "init", ...folders, ...flags])).rejects.toThrow(
     "the worker has ended",
   );

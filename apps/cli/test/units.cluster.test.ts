@@ -104,7 +104,7 @@ test("init's flags hold with units, and a second cluster has daemons of its own,
 
 test("a worker that ends at once is told at once, with where to look", () => {
   const begin = Date.now();
-  const { code, stderr } = sh(`warren cluster init ${second} --worker-flags "--image-grace nonsense"`);
+  const { code, stderr } = sh(`warren cluster init ${second} --worker-flags "--metrics-addr 192.0.2.1:1"`);
   expect(code).toBe(1);
   expect(stderr).toContain("the worker has ended: see /var/lib/second/worker.log");
   expect(Date.now() - begin).toBeLessThan(60_000);
@@ -113,6 +113,11 @@ test("a worker that ends at once is told at once, with where to look", () => {
 
 test.for([
   [`--worker-flags "--nonsense"`, /--worker-flags: .*--nonsense/],
+  [`--worker-flags "--image-grace soon"`, /--worker-flags: --image-grace: 'soon' is not a duration/],
+  [`--worker-flags "--registry-mirror docker.io"`, /--worker-flags: --registry-mirror: .*want KEY=VALUE/],
+  [`--worker-flags "--registry-mirror docker.io=http://far.example"`, /plain HTTP is for this machine/],
+  [`--worker-flags "--dns-upstream example"`, /--dns-upstream: 'example' is not a name server/],
+  [`--manager-flags "--metrics-addr 9090"`, /--manager-flags: --metrics-addr: '9090' is not an address/],
   [`--worker-flags "--data-dir /x"`, /--worker-flags: give --data-dir to cluster init itself/],
   [`--manager-only --worker-flags "--log-level debug"`, /--manager-only starts no worker/],
 ] as const)("init %s is refused before anything is started", ([flags, why]) => {

@@ -17,7 +17,7 @@ import {
   writePidFile,
 } from "@warren/daemon";
 import type { Dispatcher } from "@warren/dispatcher";
-import { bindToMember, Membership, memberOf, removeMembership } from "@warren/membership";
+import { bindToMember, leadershipOf, Membership, memberOf, removeMembership } from "@warren/membership";
 import { aborted, errorText, systemClock, systemRandom } from "@warren/std";
 import type { ManagerOptions } from "./options.ts";
 import { joinParts, type Base } from "./parts.ts";
@@ -51,7 +51,7 @@ export async function runManager(options: ManagerOptions): Promise<void> {
   );
   const services = servicesOf(membership, base, options.version);
   const server = await startServer(
-    { services, localNodeId, ...base },
+    { services, localNodeId, leadership: leadershipOf(membership), ...base },
     { socketPath: join(options.runDir, "manager.sock") },
   );
   resources.defer(() => server.drain({ graceMs: drainMs }));
@@ -89,7 +89,13 @@ function servicesOf(membership: Membership<Dispatcher>, base: Base, version: str
         logs: (...call) => dispatcher().relay.logs(...call),
         exec: (...call) => dispatcher().relay.exec(...call),
         stats: (...call) => dispatcher().relay.stats(...call),
+        portForward: (...call) => dispatcher().relay.portForward(...call),
         image: (...call) => dispatcher().relay.image(...call),
+        volumes: (...call) => dispatcher().relay.volumes(...call),
+        deleteVolume: (...call) => dispatcher().relay.deleteVolume(...call),
+        images: (...call) => dispatcher().relay.images(...call),
+        pruneImages: (...call) => dispatcher().relay.pruneImages(...call),
+        login: (...call) => dispatcher().relay.login(...call),
       },
       version,
       clock,

@@ -13,7 +13,7 @@ test("a leader whose dispatcher breaks is no leader: the failure is passed on, a
   const failures: unknown[] = [];
   const start = async (): Promise<AsyncDisposable> =>
     lead(...([store.term!, signal, (error) => failures.push(error)] satisfies Parameters<LeaderWork>));
-  const { watch } = store;
+  const watch = store.watch.bind(store);
   const broken = new Error("broken");
   {
     store.watch = () => {
@@ -22,7 +22,7 @@ test("a leader whose dispatcher breaks is no leader: the failure is passed on, a
     await using _work = await start();
     await until("the failure is passed on", () => failures.length > 0);
   }
-  store.watch = watch.bind(store);
+  store.watch = watch;
   await using _work = await start();
   await until("it serves", () => log.records.filter(({ event }) => event === "serves workers").length === 2);
   expect(failures).toEqual([broken]);

@@ -26,6 +26,7 @@ export function portConditions(
     const port = `${published}/${protocol}`;
     const list = `ss -ln${protocol === "tcp" ? "t" : "u"}p 'sport = :${published}'`;
     return {
+      ...(reason !== "reserved" && { command: list }),
       code: reason === "reserved" ? "PORT_RESERVED" : "PORT_IN_USE",
       subject: port,
       serviceIds: [serviceId],
@@ -35,7 +36,7 @@ export function portConditions(
       remedy:
         reason === "reserved"
           ? `publish another: warren service update ${name} --publish`
-          : `end the program (${list}), then: warren service update ${name} --force; or publish another port`,
+          : `end the program, then: warren service update ${name} --force; or publish another port`,
     };
   });
 }
@@ -58,11 +59,13 @@ export function firewallConditions(
     const { code, lost } = blockedPaths[path];
     const by = firewall === undefined ? "rules of another program" : `the rules of ${firewall}`;
     const commands = cures[firewall ?? "other"];
+    const remedy = path === "names" ? commands.names(taskPool, gateway) : commands.forward(taskPool);
     return {
       code,
       everyTask: true,
       message: `${lost} are ${how} by ${by}`,
-      remedy: path === "names" ? commands.names(taskPool, gateway) : commands.forward(taskPool),
+      remedy,
+      ...(firewall !== undefined && { command: remedy }),
     };
   });
 }

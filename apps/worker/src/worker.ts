@@ -4,7 +4,9 @@ import { grpcSession, NodeConditions, openLevelState, startAgent, type Agent } f
 import { connect } from "@warren/api/client";
 import {
   Ballast,
+  extendStop,
   lockDirectory,
+  machineGoesDown,
   pinoLogger,
   prometheusMetrics,
   startHealthServer,
@@ -19,7 +21,10 @@ import { onKeptRoom } from "./kept-room.ts";
 import { runtimeConditions } from "./node-conditions.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
-/** Runs a worker until SIGTERM or SIGINT. Its tasks go on without it. */
+/** More than the tasks' own time, ms: for what the worker does when they have ended. */
+const stopMarginMs = 30_000;
+
+/** Runs a worker until SIGTERM or SIGINT. Its tasks go on without it, unless the machine goes down. */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const signal = terminationSignal();
   const log = pinoLogger({ level: options.logLevel });
@@ -70,5 +75,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   resources.use(agent);
   log.info("worker runs", { nodeId: agent.nodeId });
   await aborted(signal);
+  if (await machineGoesDown()) {
+    log.info("the machine goes down: tasks end by their own grace");
+    await agent.endWithMachine((mostMs) => extendStop(mostMs + stopMarginMs));
+    log.info("worker ends; its tasks have ended");
+    return;
+  }
   log.info("worker ends; its tasks go on");
 }

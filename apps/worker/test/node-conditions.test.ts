@@ -21,8 +21,8 @@ test("a port that is not published concerns its service, and says how it would b
     subject: "22/tcp",
     serviceIds: ["id-1"],
     message: "port 22/tcp of service web is not published: a program of the node listens on it",
-    remedy:
-      "end the program (ss -lntp 'sport = :22'), then: warren service update web --force; or publish another port",
+    remedy: "end the program, then: warren service update web --force; or publish another port",
+    command: "ss -lntp 'sport = :22'",
   });
   expect(reserved).toMatchObject({ code: "PORT_RESERVED", subject: "51820/udp", serviceIds: ["id-2"] });
 });
@@ -57,6 +57,8 @@ test.each([
     }
     const [first, ...others] = found;
     expect(first?.remedy).toMatch(names);
+    // What to run where the rules are another program's own depends on that program.
+    for (const { remedy, command } of found) expect(command).toBe(firewall === undefined ? undefined : remedy);
     for (const { remedy } of others) expect(remedy).toMatch(ways);
   },
 );

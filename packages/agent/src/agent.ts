@@ -1,5 +1,5 @@
 import type { NodeDescription, SessionMessage, TaskStatus } from "@warren/api";
-import { isRunning, level, minLevel } from "@warren/api/model";
+import { defaultStopGraceMs, isRunning, level, minLevel } from "@warren/api/model";
 import type { Runtime } from "@warren/runtime";
 import {
   abortable,
@@ -28,6 +28,7 @@ import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import { NodeNetwork } from "./node-network.ts";
 import { resolveOptions, type AgentOptions, type ResolvedOptions } from "./options.ts";
 import { nodeProbes } from "./probes.ts";
+import type { VersionInUse } from "./relay.ts";
 import { RelayServer } from "./relay-server.ts";
 import type { AgentState, NetworkSettings, ProbeTransport, Session, TaskNetwork } from "./seams.ts";
 import { SessionLoop } from "./session-loop.ts";
@@ -121,6 +122,8 @@ export class Agent implements AsyncDisposable {
   readonly #kept: KeptRuns;
   /** Resolves when the node's id is on disk; no session begins before, as a crash would make another id. */
   readonly #identified = Promise.withResolvers<void>();
+  readonly #goingDown = new AbortController();
+  readonly #adoption = Promise.withResolvers<void>();
   #node: NodeRecord;
   #adopted = false;
 
@@ -182,6 +185,7 @@ export class Agent implements AsyncDisposable {
       reporter,
       starts: new Limiter(options.parallelStarts),
       probes: dependencies.probes ?? nodeProbes,
+      goingDown: this.#goingDown.signal,
     };
     this.#leases = new Leases(this.#env, (controller) => this.#control(controller));
     this.#kept = new KeptRuns(
@@ -197,6 +201,9 @@ export class Agent implements AsyncDisposable {
         log,
         nodeId: node.id,
         runs: () => record.runs,
+        volumes: this.#env.volumes,
+        images: this.#env.images,
+        inUse: () => this.#inUse(),
         hasContainer: async (id, ending) => this.#hasContainer(id, ending),
       },
       options.maxRelays,
@@ -244,6 +251,22 @@ export class Agent implements AsyncDisposable {
     }));
   }
 
+  /**
+   * The machine goes down: every run leaves the balancer and ends by its stop signal and its own grace, all at the same
+   * time, and none starts any more. It is no failure of theirs, and their leases stay held: the worker of the next boot
+   * goes on with them. Resolves when all that is on disk.
+   *
+   * @param announce is called first, with how long it takes at most, ms, by the longest grace of what runs
+   */
+  async endWithMachine(announce: (mostMs: number) => Promise<void>): Promise<void> {
+    const { signal } = this.#work;
+    this.#goingDown.abort(new DOMException("the machine goes down", "AbortError"));
+    await abortable(this.#adoption.promise, signal);
+    await announce(this.#longestStopMs);
+    await abortable(this.#leases.atRest(), signal);
+    await this.#record.durable(signal);
+  }
+
   /** Leaves all tasks as they are. */
   async close(): Promise<void> {
     await this.#work.close();
@@ -252,6 +275,16 @@ export class Agent implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** From the decision to end all that runs to the last SIGKILL, ms. */
+  get #longestStopMs(): number {
+    const { leaveMs, balancerWaitMs } = this.#options;
+    const runs = [...this.#record.runs.values()].filter(
+      ({ id }) => this.#env.containers.get(id)?.state.kind === "running",
+    );
+    const graces = runs.map(({ local }) => local.graceMs ?? defaultStopGraceMs);
+    return graces.length === 0 ? 0 : leaveMs + 2 * balancerWaitMs + Math.max(...graces);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -314,6 +347,7 @@ export class Agent implements AsyncDisposable {
     );
     this.#leases.begin();
     this.#adopted = true;
+    this.#adoption.resolve();
     images.released(signal);
     this.#kept.collect(signal);
     log.info("adopted what an earlier worker left", { leases: this.#record.leases.size, orphans: orphans.length });
@@ -352,6 +386,12 @@ export class Agent implements AsyncDisposable {
     this.#node = { ...this.#node, clusterId, ...(network !== undefined && { network }) };
     this.#record.setNode(this.#node);
     if (network !== undefined) this.#openNetwork(network);
+  }
+
+  *#inUse(): Generator<VersionInUse, void, void> {
+    const { assigned } = this.#record;
+    for (const version of assigned.of("version").values())
+      yield { version, serviceName: assigned.of("service").get(version.serviceId)?.name ?? version.serviceId };
   }
 
   async #hasContainer(id: string, signal: AbortSignal): Promise<boolean> {

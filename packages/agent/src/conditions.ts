@@ -7,8 +7,10 @@ export interface Condition {
   /** Distinguishes conditions of one code. @default "" */
   readonly subject?: string;
   readonly message: string;
-  /** What the operator should do; a command where there is one. */
+  /** What the operator should do. */
   readonly remedy: string;
+  /** One that mends it or shows its cause, to be run on the node as it stands. @default none */
+  readonly command?: string;
   /** Services that it concerns. @default none */
   readonly serviceIds?: readonly string[];
   /** It concerns every task of the node. @default false */
@@ -63,13 +65,15 @@ function keyOf({ code, subject = "" }: Pick<Condition, "code" | "subject">): str
 }
 
 function filled(condition: Condition, since: Date): NodeCondition {
-  const { code, subject = "", message, remedy, serviceIds = [], everyTask = false } = condition;
+  const { code, subject = "", message, remedy, command = "", serviceIds = [], everyTask = false } = condition;
   const cut = (text: string): string => text.slice(0, mostCharacters);
   return {
     code,
     subject,
     message: cut(message),
     remedy: cut(remedy),
+    // A part of a command is none.
+    command: command.length > mostCharacters ? "" : command,
     serviceIds: serviceIds.slice(0, mostServices),
     everyTask,
     since,

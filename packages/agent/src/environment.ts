@@ -33,4 +33,6 @@ export interface NodeEnvironment {
   readonly reporter: LeaseReporter;
   readonly starts: Limiter;
   readonly probes: ProbeTransport;
+  /** Aborted when the machine goes down: what runs ends, and nothing starts any more. */
+  readonly goingDown: AbortSignal;
 }

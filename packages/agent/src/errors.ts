@@ -14,6 +14,8 @@ export type AgentFailure =
   | { readonly code: "AGENT_CONTAINER_LOST" }
   /** The machine went down while the task ran. */
   | { readonly code: "AGENT_MACHINE_RESTARTED" }
+  /** The run was stopped because the machine went down in order. */
+  | { readonly code: "AGENT_MACHINE_STOPPED" }
   /** The run was prepared by an earlier worker, which ended before it started it. */
   | { readonly code: "AGENT_NOT_STARTED" }
   | { readonly code: "AGENT_UNHEALTHY"; readonly failures: number }

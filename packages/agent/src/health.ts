@@ -1,22 +1,16 @@
 import type { HealthCheck } from "@warren/api";
+import { defaultImageProbe, probeTimes, type ProbeTimes } from "@warren/api/model";
 import type { ImageHealthcheck } from "@warren/runtime";
 import { delay, errorText, type Clock } from "@warren/std";
 
 /** Gap to the second probe while none has passed, ms; it doubles up to the interval. */
 const firstGapMs = 100;
 
-export interface HealthTimes {
-  readonly intervalMs: number;
-  readonly timeoutMs: number;
-  readonly retries: number;
-  readonly startPeriodMs: number;
-}
-
 /** The health check of a task, with its times. */
 export interface WantedHealth {
   /** It has a probe. */
   readonly check: HealthCheck;
-  readonly times: HealthTimes;
+  readonly times: ProbeTimes;
   /** It is the image's (HEALTHCHECK), not the spec's. */
   readonly ofImage: boolean;
 }
@@ -30,21 +24,14 @@ export function healthOf(
   image: ImageHealthcheck | undefined,
 ): WantedHealth | undefined {
   if (asked !== undefined)
-    return asked.probe?.$case === "none" ? undefined : { check: asked, times: healthTimes(asked), ofImage: false };
+    return asked.probe?.$case === "none" ? undefined : { check: asked, times: probeTimes(asked), ofImage: false };
   if (image === undefined || image.kind === "none" || image.command.length === 0) return undefined;
-  const { command, intervalMs = 30_000, timeoutMs = 30_000, startPeriodMs = 0, retries = 3 } = image;
+  const usual = defaultImageProbe;
+  const { command, intervalMs = usual.intervalMs, timeoutMs = usual.timeoutMs } = image;
+  const { startPeriodMs = usual.startPeriodMs, retries = usual.retries } = image;
   const times = { intervalMs, timeoutMs, startPeriodMs, retries };
   const probe = { $case: "exec" as const, value: { command: [...command] } };
   return { check: { probe, ...times }, times, ofImage: true };
-}
-
-export function healthTimes(check: HealthCheck): HealthTimes {
-  return {
-    intervalMs: check.intervalMs || 10_000,
-    timeoutMs: check.timeoutMs || 5_000,
-    retries: check.retries || 3,
-    startPeriodMs: check.startPeriodMs,
-  };
 }
 
 /**
@@ -55,14 +42,14 @@ export function healthTimes(check: HealthCheck): HealthTimes {
  * `retries` intervals, to become healthy.
  */
 export class HealthTracker {
-  readonly #times: HealthTimes;
+  readonly #times: ProbeTimes;
   #passed: boolean;
   #failures = 0;
   #countedAtMs: number;
   #gapMs = firstGapMs;
 
   /** @param passed the task was healthy before this worker started */
-  constructor(times: HealthTimes, passed: boolean) {
+  constructor(times: ProbeTimes, passed: boolean) {
     this.#times = times;
     this.#passed = passed;
     this.#countedAtMs = Math.max(0, times.startPeriodMs - times.intervalMs);
@@ -109,7 +96,7 @@ export interface ProbeOutcome {
 export class ProbeSkipped extends Error {}
 
 export interface HealthWatch {
-  readonly times: HealthTimes;
+  readonly times: ProbeTimes;
   /** Rejects with the reason if the task is not healthy. Ends when the signal aborts. */
   readonly probe: (signal: AbortSignal) => Promise<void>;
   /** How long the task has run, ms. */

@@ -5,6 +5,7 @@ import {
   RuntimeError,
   type Image,
   type ImageConfig,
+  type PullProgress,
   type RegistryAuth,
   type Runtime,
 } from "@warren/runtime";
@@ -13,10 +14,13 @@ import { abortable, type Clock, type Logger, type Timer } from "@warren/std";
 /** Image configurations that are cached. */
 const rememberedConfigs = 256;
 
+export type OnProgress = (progress: PullProgress) => void;
+
 interface Pull {
   readonly image: Promise<Image>;
   readonly abort: AbortController;
-  waiters: number;
+  /** One for each that waits. */
+  readonly waiters: Set<OnProgress>;
 }
 
 /**
@@ -63,8 +67,14 @@ export class Images {
    *
    * @param digest the version's image digest; empty: not known yet
    */
-  async obtain(ref: string, digest: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
-    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal);
+  async obtain(
+    ref: string,
+    digest: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress = () => undefined,
+  ): Promise<Image> {
+    return this.pull(digest === "" ? ref : pinReference(parseReference(ref), digest), auth, signal, onProgress);
   }
 
   /** The configuration of an image that is on this node. */
@@ -81,8 +91,13 @@ export class Images {
   }
 
   /** Pulls an image. */
-  pull(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
-    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal));
+  pull(
+    ref: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress = () => undefined,
+  ): Promise<Image> {
+    return this.withRoom(signal, () => this.#pullOnce(ref, auth, signal, onProgress));
   }
 
   /**
@@ -95,11 +110,16 @@ export class Images {
     } catch (error) {
       if (!RuntimeError.is(error, "RUNTIME_DISK_FULL")) throw error;
       const containers = await this.#removeEnded(signal);
-      const images = await this.#removeUnused(0);
+      const { length: images } = await this.#removeUnused(0);
       this.#log.warn("the disk was full: removed what was kept for its log, or unused", { containers, images });
       if (containers + images === 0) throw error;
       return work();
     }
+  }
+
+  /** Removes what no task uses now, however long it has been so. */
+  prune(): Promise<readonly Image[]> {
+    return this.#removeUnused(0);
   }
 
   /** Call when a task that used an image is gone: collects now, and again when the grace of unused images is over. */
@@ -140,8 +160,8 @@ export class Images {
     };
   }
 
-  /** Removes images that were unused for `graceMs`; returns their number. */
-  async #removeUnused(graceMs: number): Promise<number> {
+  /** Removes images that were unused for `graceMs`; resolves with them. */
+  async #removeUnused(graceMs: number): Promise<readonly Image[]> {
     const now = this.#clock.monotonic();
     const versions = [...this.#inUse()];
     const digests = new Set(versions.map(({ imageDigest }) => imageDigest));
@@ -154,24 +174,31 @@ export class Images {
     for (const ref of this.#unusedSince.keys()) if (used.has(ref) || !refs.has(ref)) this.#unusedSince.delete(ref);
     for (const ref of refs) if (!used.has(ref) && !this.#unusedSince.has(ref)) this.#unusedSince.set(ref, now);
     const due = [...this.#unusedSince].filter(([, since]) => now - since >= graceMs).map(([ref]) => ref);
-    if (due.length === 0) return 0;
+    if (due.length === 0) return [];
     const keep = new Set([...refs, ...used].filter((ref) => !due.includes(ref)));
     const removed = await this.#runtime.removeUnusedImages(keep);
     // An image that the runtime does not remove gets a new grace, so that it is not tried again at once.
     for (const ref of due) this.#unusedSince.delete(ref);
     if (removed.length > 0) this.#log.info("removed unused images", { images: removed.map(({ ref }) => ref) });
-    return removed.length;
+    return removed;
   }
 
-  async #pullOnce(ref: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Image> {
+  async #pullOnce(
+    ref: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: OnProgress,
+  ): Promise<Image> {
+    // Of its own, though two may have given the same function.
+    const waiter: OnProgress = (progress) => onProgress(progress);
     const key = auth === undefined ? ref : `${ref} ${auth.username} ${auth.password}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, ref, auth);
-    pull.waiters += 1;
+    pull.waiters.add(waiter);
     try {
       return await abortable(pull.image, signal);
     } finally {
-      pull.waiters -= 1;
-      if (pull.waiters === 0) {
+      pull.waiters.delete(waiter);
+      if (pull.waiters.size === 0) {
         // This pull is over or being aborted; a later call begins another.
         if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
         pull.abort.abort(new DOMException("no task waits for the image any more", "AbortError"));
@@ -181,8 +208,12 @@ export class Images {
 
   #begin(key: string, ref: string, auth: RegistryAuth | undefined): Pull {
     const abort = new AbortController();
-    const image = this.#runtime.pull(ref, { signal: abort.signal, ...(auth !== undefined && { auth }) });
-    const pull: Pull = { image, abort, waiters: 0 };
+    const waiters = new Set<OnProgress>();
+    const onProgress: OnProgress = (progress) => {
+      for (const waiter of waiters) waiter(progress);
+    };
+    const image = this.#runtime.pull(ref, { signal: abort.signal, onProgress, ...(auth !== undefined && { auth }) });
+    const pull: Pull = { image, abort, waiters };
     this.#pulls.set(key, pull);
     const forget = (): void => {
       if (this.#pulls.get(key) === pull) this.#pulls.delete(key);

@@ -25,8 +25,8 @@
  * - `lease-reporter.ts`   reports of leases, until a manager has stored them
  * - `local-record.ts`     the durable record; `record-entry.ts` one entry, `level-state.ts` AgentState on LevelDB
  * - `identity.ts`         the node's id on disk; `machine.ts` reads it for the manager on the same machine
- * - `relay-server.ts`     logs, execs, stats and images for callers: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
- *                         `relay-image.ts`, on `relay.ts`
+ * - `relay-server.ts`     requests of the API's callers to this node: `relay-logs.ts`, `relay-exec.ts`, `relay-stats.ts`,
+ *                         `relay-image.ts`, `relay-images.ts`, `relay-port-forward.ts`, `relay-volumes.ts`, on `relay.ts`
  * - `limiter.ts`, `waiting.ts`  bounded concurrency; time limits, retries and coalesced work
  */
 export { startAgent, type Agent, type AgentDependencies, type TaskView } from "./agent.ts";

@@ -1,10 +1,11 @@
-import { TaskState, type TaskStatus } from "@warren/api";
+import { isDeepStrictEqual } from "node:util";
+import { TaskState, type RegistryAuth, type TaskStatus } from "@warren/api";
 import { firstRun, serviceOfSlot, taskIdOf, type RunKey } from "@warren/api/model";
 import { nextRun, recordAt, remainingWait } from "@warren/slot";
 import { abortable, Backoff, Changes, delay, type Logger } from "@warren/std";
 import type { NodeEnvironment } from "./environment.ts";
 import type { LeaseRecord, RunRecord } from "./local-record.ts";
-import { Run, type Conclusion, type RunMaterial } from "./run.ts";
+import { registryAuthOf, Run, type Conclusion, type RunMaterial } from "./run.ts";
 import { within } from "./waiting.ts";
 
 /** What the managers want of a lease. */
@@ -36,6 +37,7 @@ export interface LeaseContext {
  * I1 Only the worker that made a run starts it. Run (0, 1) is made only in the life that received the offer; all others
  *    are (life, n). So no id is used twice, even after the disk was set back.
  * I2 That a lease is releasing is on disk before its run is stopped, and is never reverted.
+ * I3 When the machine goes down the run is stopped and the lease stays held: the next boot's worker goes on with it.
  */
 export class LeaseController {
   readonly key: string;
@@ -45,9 +47,12 @@ export class LeaseController {
   /** Aborted when the lease is to be released. */
   readonly #release = new AbortController();
   readonly #dropped: Backoff;
+  readonly #atRest = Promise.withResolvers<void>();
   #current: Run | undefined;
   #runsOfLife = 0;
   #firstUsed = false;
+  /** What the image was pulled with last; undefined: this worker has not tried. */
+  #tried: { readonly login: RegistryAuth | undefined } | undefined;
 
   /** @param key of a lease in the record */
   constructor(env: NodeEnvironment, context: LeaseContext, key: string) {
@@ -56,6 +61,11 @@ export class LeaseController {
     this.#context = context;
     this.#log = env.log.child({ lease: key });
     this.#dropped = new Backoff(env.random);
+  }
+
+  /** Resolves when its last run has ended, because it is released or the machine goes down. */
+  get atRest(): Promise<void> {
+    return this.#atRest.promise;
   }
 
   /** The present run. */
@@ -77,6 +87,8 @@ export class LeaseController {
       await this.#runUntilReleased(closing);
       await this.#stop(closing);
     }
+    this.#atRest.resolve();
+    if (this.#lease.local.stage !== "released") await abortable(new Promise<never>(() => undefined), closing); // I3
     reporter.push(this.key);
     await this.#context.changes.until(() => this.#context.isForgotten(this.key) || undefined, closing);
     record.deleteLease(this.key);
@@ -109,9 +121,10 @@ export class LeaseController {
     await this.#trim(closing);
   }
 
-  /** Run after run, until the lease is to be released. */
+  /** Run after run, until the lease is to be released or the machine goes down. */
   async #runUntilReleased(closing: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([closing, this.#release.signal]);
+    const { goingDown } = this.#env;
+    const signal = AbortSignal.any([closing, this.#release.signal, goingDown]);
     try {
       for (;;) {
         signal.throwIfAborted();
@@ -122,7 +135,7 @@ export class LeaseController {
       }
     } catch (error) {
       closing.throwIfAborted();
-      if (!this.#release.signal.aborted) throw error;
+      if (!this.#release.signal.aborted && !goingDown.aborted) throw error;
     }
   }
 
@@ -131,6 +144,7 @@ export class LeaseController {
     try {
       if (run.isOfThisLife) {
         const material = await this.#material(signal);
+        this.#tried = { login: this.#login };
         await run.prepare(material, signal);
         await this.#mayStart(signal);
         await run.start(signal);
@@ -151,14 +165,17 @@ export class LeaseController {
     await run.conclude(() => this.#policyKnown(closing), count, closing);
   }
 
-  /** L7: an end is counted by restart policy and record. Resolves when both are known, or the lease is released. */
+  /**
+   * L7: an end is counted by restart policy and record. Resolves when both are known, the lease is released, or the
+   * machine goes down.
+   */
   async #policyKnown(closing: AbortSignal): Promise<void> {
     const isKnown = (): true | undefined => {
       const { restart, recordLost } = this.#lease.local;
       return (recordLost !== true && (this.#service ?? restart) !== undefined) || undefined;
     };
     try {
-      await this.#context.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal]));
+      await this.#context.changes.until(isKnown, AbortSignal.any([closing, this.#release.signal, this.#env.goingDown]));
     } catch {
       closing.throwIfAborted();
     }
@@ -189,7 +206,7 @@ export class LeaseController {
     await this.#context.changes.until(() => (this.#context.desired(this.key) === "unknown" ? undefined : true), signal);
     const { lastEnd } = this.#lease.record;
     // A rejected run's successor waits before its preparation; every other prepares first and then waits to start.
-    if (lastEnd?.rejected === true) await this.#waitOut(signal);
+    if (lastEnd?.rejected === true) await this.#waitOutOrLogin(signal);
     const { version } = await this.#material(signal);
     const runKey = this.#nextKey();
     const id = taskIdOf(this.#lease.local.slotId, this.#lease.local.epoch, runKey);
@@ -244,6 +261,27 @@ export class LeaseController {
     }
   }
 
+  /** As `#waitOut`; another login than was tried last ends the wait, since what was refused may be had with it. */
+  async #waitOutOrLogin(signal: AbortSignal): Promise<void> {
+    const tried = this.#tried ?? { login: this.#login };
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const isAnother = (): true | undefined => (isDeepStrictEqual(this.#login, tried.login) ? undefined : true);
+    try {
+      await Promise.race([this.#waitOut(either), this.#context.changes.until(isAnother, either)]);
+    } finally {
+      over.abort(new DOMException("the wait is over", "AbortError"));
+    }
+    const { record, boot } = this.#env;
+    if (isAnother() === true) record.setSlotRecord(this.key, { ...recordAt(this.#lease.record, boot()), waitMs: 0 });
+  }
+
+  /** With which its image is pulled. */
+  get #login(): RegistryAuth | undefined {
+    const version = this.#version;
+    return version === undefined ? undefined : registryAuthOf(this.#env.record, version);
+  }
+
   get #service(): { readonly name: string; readonly restart: Parameters<typeof nextRun>[0] } | undefined {
     return this.#env.record.assigned.of("service").get(serviceOfSlot(this.#lease.local.slotId));
   }
@@ -271,12 +309,16 @@ export class LeaseController {
     }
   }
 
-  /** Removes the lease from names and balancer, waits until all nodes have done so, then stops the run (L8). */
+  /**
+   * Removes the lease from names and balancer, waits until all nodes have done so, then stops the run (L8). The lease is
+   * released then, unless it is the machine that goes down (I3).
+   */
   async #stop(closing: AbortSignal): Promise<void> {
     const { record, clock, endpoints, options } = this.#env;
+    const isReleased = this.#release.signal.aborted;
     const run = this.#current;
     if (run !== undefined) {
-      run.stop();
+      if (isReleased) run.stop();
       if (run.runs && endpoints.drain(this.key)) {
         await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing);
         await delay(clock, options.leaveMs, closing);
@@ -286,6 +328,7 @@ export class LeaseController {
       this.#current = undefined;
     }
     endpoints.forget(this.key);
+    if (!isReleased) return;
     record.setLease(this.key, { stage: "released" });
     this.#context.changes.notify();
     this.#log.info("released");

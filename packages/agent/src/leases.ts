@@ -12,7 +12,7 @@ import {
 } from "@warren/api";
 import { assignedKinds, kindName, leaseKey, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { ContainerStatus } from "@warren/runtime";
-import { adoptRecord, emptyRecord } from "@warren/slot";
+import { adoptRecord, emptyRecord, recordAt, withRunCounts } from "@warren/slot";
 import { Changes } from "@warren/std";
 import { AssignmentChain } from "./assignments.ts";
 import type { NodeEnvironment } from "./environment.ts";
@@ -54,6 +54,11 @@ export class Leases implements LeaseContext {
 
   get size(): number {
     return this.#controllers.size;
+  }
+
+  /** Resolves when no lease has a run any more, once the machine goes down. */
+  async atRest(): Promise<void> {
+    await Promise.all(Array.from(this.#controllers.values(), ({ atRest }) => atRest));
   }
 
   desired(key: string): DesiredState {
@@ -238,12 +243,17 @@ export class Leases implements LeaseContext {
   }
 
   #confirm(key: string, incarnation: Incarnation | undefined): void {
-    const { record } = this.#env;
+    const { record, boot } = this.#env;
     const assigned = record.assigned.of("lease").get(key) as AssignedLease;
-    const { local } = record.lease(key);
+    const { local, record: counts } = record.lease(key);
     // An offered lease was never held, even if it was rebuilt as held.
     const held = assigned.state === LeaseState.HELD || (local.held === true && assigned.state !== LeaseState.OFFERED);
     if ((local.held ?? false) === held && sameIncarnation(local.incarnation, incarnation)) return;
+    // L9: while it was only offered, runs of the lease before it went on counting.
+    if (held && local.held !== true && local.recordLost !== true && assigned.initialRecord !== undefined) {
+      const before = adoptRecord(SlotRecord.fromPartial(assigned.initialRecord), boot());
+      record.setSlotRecord(key, withRunCounts(recordAt(counts, boot()), before));
+    }
     record.setLease(key, { incarnation, held: held || undefined });
   }
 

@@ -24,7 +24,7 @@ export async function openLevelState(directory: string): Promise<AgentState> {
     nodeId: identity?.nodeId,
     opened: identity?.opened ?? 0,
     lost,
-    identify: (nodeId, opened) => writeIdentity(identityPath, { nodeId, opened }),
+    identify: (nodeId, opened) => writeIdentity(identityPath, { ...identity, nodeId, opened }),
     async load() {
       return new Map(await level.iterator().all());
     },

@@ -25,6 +25,8 @@ export interface Ended {
   readonly ran: boolean;
   /** It started in a boot of the machine that has ended. */
   readonly earlierBoot: boolean;
+  /** It was stopped because the machine goes down. */
+  readonly goingDown: boolean;
   /** Undefined if it never ran, or its exit status is not known. */
   readonly exit: ExitStatus | undefined;
   /** Set if it outlived this grace, ms, and was killed. */
@@ -33,7 +35,7 @@ export interface Ended {
 
 /** The reported outcome of a run. Pure. */
 export function outcomeOf(ended: Ended): Outcome {
-  const { memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, exit, outlivedGraceMs } = ended;
+  const { memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, goingDown, exit, outlivedGraceMs } = ended;
   if (verdict !== undefined) return { state: stateOf(verdict), message: verdict.message, code: verdict.code };
   if (stopRequested) {
     return { state: TaskState.SHUTDOWN, message: stopText(ran, exit, outlivedGraceMs), code: "" };
@@ -44,6 +46,12 @@ export function outcomeOf(ended: Ended): Outcome {
       state: TaskState.SHUTDOWN,
       message: "ended with its machine, which has restarted",
       code: "AGENT_MACHINE_RESTARTED",
+    };
+  if (goingDown)
+    return {
+      state: TaskState.SHUTDOWN,
+      message: `stopped as its machine went down${howText(exit, outlivedGraceMs)}`,
+      code: "AGENT_MACHINE_STOPPED",
     };
   if (exit === undefined)
     return { state: TaskState.FAILED, message: containerLost().message, code: "AGENT_CONTAINER_LOST" };
@@ -62,6 +70,12 @@ export function outcomeOf(ended: Ended): Outcome {
   return { state: TaskState.FAILED, message: `ended with exit code ${exit.code}`, code: "AGENT_TASK_EXITED" };
 }
 
+/** How a stop went, as a clause. */
+function howText(exit: ExitStatus | undefined, outlivedGraceMs: number | undefined): string {
+  if (outlivedGraceMs !== undefined) return `, and killed after its grace of ${outlivedGraceMs / 1_000} s`;
+  return exit === undefined ? "" : `, with exit code ${exit.code}`;
+}
+
 function stopText(ran: boolean, exit: ExitStatus | undefined, outlivedGraceMs: number | undefined): string {
   if (!ran) return "stopped before it ran";
   if (outlivedGraceMs !== undefined)
@@ -71,7 +85,7 @@ function stopText(ran: boolean, exit: ExitStatus | undefined, outlivedGraceMs: n
 
 /** Whether the machine or the end of a worker ended the run, which is no failure of the run. */
 export function isByMachine({ code }: Outcome): boolean {
-  return code === "AGENT_MACHINE_RESTARTED" || code === "AGENT_NOT_STARTED";
+  return code === "AGENT_MACHINE_RESTARTED" || code === "AGENT_MACHINE_STOPPED" || code === "AGENT_NOT_STARTED";
 }
 
 function stateOf({ kind }: Verdict): TaskState {

@@ -1,6 +1,6 @@
-import { precondition, type ExecOpen, type ExecRequest } from "@warren/api";
+import type { ExecOpen } from "@warren/api";
 import type { ExecProcess } from "@warren/runtime";
-import { taskNotFound, type Relay, type RelayDependencies } from "./relay.ts";
+import { mustRun, type Relay, type RelayDependencies, type RelayReceived } from "./relay.ts";
 import { abortable } from "@warren/std";
 import { within } from "./waiting.ts";
 
@@ -9,15 +9,14 @@ const hangupGraceMs = 5_000;
 
 /** Runs a process in a task's container for a remote caller. `open.ref` is the task's id. */
 export async function relayExec(
-  { runtime, runs, containers, clock }: RelayDependencies,
+  dependencies: RelayDependencies,
   open: ExecOpen,
   relay: Relay,
   signal: AbortSignal,
 ): Promise<void> {
+  const { runtime, clock } = dependencies;
   const { ref } = open;
-  if (!runs().has(ref)) throw taskNotFound(ref, `task ${ref} is not on this node`);
-  if (containers.get(ref)?.state.kind !== "running")
-    throw precondition([{ type: "TASK_NOT_RUNNING", subject: `task/${ref}`, description: `task ${ref} does not run` }]);
+  mustRun(dependencies, ref);
   const output = (stream: "stdout" | "stderr"): WritableStream<Uint8Array> =>
     new WritableStream({
       write: (chunk) => relay.send({ $case: "exec", value: { message: { $case: stream, value: Buffer.from(chunk) } } }),
@@ -53,14 +52,15 @@ export async function relayExec(
 async function takeInput(
   process: ExecProcess,
   { tty, size }: ExecOpen,
-  received: AsyncIterable<ExecRequest>,
+  received: AsyncIterable<RelayReceived>,
   stdin: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<void> {
   // A process that has ended accepts no input, which is no error.
   const late = (): undefined => undefined;
   stdin.closed.catch(late);
   if (tty && size !== undefined) await process.resize(size.columns, size.rows);
-  for await (const { message } of received) {
+  for await (const each of received) {
+    const message = each.$case === "exec" ? each.value.message : undefined;
     switch (message?.$case) {
       case "stdin":
         await stdin.write(message.value).catch(late);

@@ -3,7 +3,6 @@ import {
   apiFailureOf,
   type ApiCode,
   type ApiFailureRecord,
-  type ExecRequest,
   type RelayRequest,
   type RelayUp,
 } from "@warren/api";
@@ -11,14 +10,18 @@ import { RuntimeError } from "@warren/runtime";
 import { Channel, errorText } from "@warren/std";
 import { relayExec } from "./relay-exec.ts";
 import { relayImage } from "./relay-image.ts";
+import { relayImages, relayPruneImages } from "./relay-images.ts";
+import { relayLogin } from "./relay-login.ts";
 import { relayLogs } from "./relay-logs.ts";
+import { relayPortForward } from "./relay-port-forward.ts";
 import { relayStats } from "./relay-stats.ts";
-import type { Relay, RelayDependencies } from "./relay.ts";
+import { relayDeleteVolume, relayVolumes } from "./relay-volumes.ts";
+import type { Relay, RelayDependencies, RelayReceived } from "./relay.ts";
 
 /** Messages of one relay that are queued in each direction. */
 const waitingMessages = 4;
 
-/** Serves requests of the API's callers to this node: logs, execs, measurements, image digests. */
+/** Serves requests of the API's callers to this node: logs, execs, connections, measurements, images, volumes, logins. */
 export class RelayServer {
   readonly #dependencies: RelayDependencies;
   readonly #limit: number;
@@ -37,7 +40,7 @@ export class RelayServer {
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
     const up = new Channel<RelayUp>(waitingMessages);
-    const down = new Channel<ExecRequest>(waitingMessages);
+    const down = new Channel<RelayReceived>(waitingMessages);
     const { nodeId, session } = this.#dependencies;
     this.#serving += 1;
     const content = (async (): Promise<void> => {
@@ -57,7 +60,7 @@ export class RelayServer {
     try {
       for await (const { message } of session.relay(up, both)) {
         if (message?.$case === "end") break;
-        if (message?.$case === "exec") await down.send(message.value);
+        if (message !== undefined) await down.send(message);
       }
     } finally {
       over.abort(new DOMException("the caller has gone", "AbortError"));
@@ -82,6 +85,18 @@ export class RelayServer {
         return relayStats(this.#dependencies, what.value, relay, signal);
       case "image":
         return relayImage(this.#dependencies, what.value, relay, signal);
+      case "volumes":
+        return relayVolumes(this.#dependencies, relay);
+      case "deleteVolume":
+        return relayDeleteVolume(this.#dependencies, what.value);
+      case "images":
+        return relayImages(this.#dependencies, relay);
+      case "portForward":
+        return relayPortForward(this.#dependencies, what.value, relay, signal);
+      case "pruneImages":
+        return relayPruneImages(this.#dependencies, relay);
+      case "registryLogin":
+        return relayLogin(this.#dependencies, what.value, relay, signal);
       case undefined:
         throw new ApiError({ code: "API_UNIMPLEMENTED" }, "this worker does not know this request", {
           remedy: "upgrade it",

@@ -1,5 +1,5 @@
 import { Health, TaskState, type RunEnd, type TaskStatus, type Version } from "@warren/api";
-import { hasEnded, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
+import { defaultStopGraceMs, hasEnded, slotName, keyOfSlot, taskStateText } from "@warren/api/model";
 import {
   RuntimeError,
   parseReference,
@@ -14,17 +14,17 @@ import { runtimeSpec } from "./container-spec.ts";
 import type { NodeEnvironment } from "./environment.ts";
 import { AgentError } from "./errors.ts";
 import { healthOf, watchHealth, type ProbeOutcome } from "./health.ts";
-import type { LeaseLocal, RunLocal, RunRecord } from "./local-record.ts";
+import type { OnProgress } from "./images.ts";
+import type { LeaseLocal, LocalRecord, RunLocal, RunRecord } from "./local-record.ts";
 import { isByMachine, notStarted, outcomeOf, verdictOf, type Outcome } from "./outcome.ts";
 import { probeOf } from "./probes.ts";
 import { resolverOf } from "./resolver.ts";
 import { persistently, within } from "./waiting.ts";
 
-/** Default of `stop_grace_ms`: from the stop signal to SIGKILL, ms. */
-const defaultGraceMs = 10_000;
-
 /** Durations in wall and boot time that differ by more than this show that the wall clock was set, ms. */
 const clockSetMs = 5_000;
+/** Between two reports of how far a pull is: a fifth of the time that it has taken, within these bounds. */
+const pullReportMs = { least: 1_000, most: 10_000 };
 
 /** The assigned objects that a run is made from. */
 export interface RunMaterial {
@@ -62,6 +62,8 @@ export class Run {
   #mayExist = false;
   /** It was killed after its grace. */
   #outlivedGrace = false;
+  /** It had not ended when its machine began to go down. */
+  #stoppedWithMachine = false;
 
   /** @param id of a run in the record, whose lease is there too */
   constructor(env: NodeEnvironment, id: string) {
@@ -198,6 +200,8 @@ export class Run {
     closing: AbortSignal,
   ): Promise<void> {
     if (!this.ended) {
+      // A run that had ended by itself before keeps its own outcome.
+      this.#stoppedWithMachine = this.#env.goingDown.aborted && (this.runs || !this.#ran);
       const { ran, exit } = await this.#end(closing);
       await policyKnown();
       this.#finish(ran, exit, count);
@@ -258,7 +262,7 @@ export class Run {
     const asked = spec?.image ?? "";
     this.#advance(TaskState.PREPARING, `pulling ${asked}`);
     const image = await persistently(this.#env, `pulling ${asked}`, signal, () =>
-      images.obtain(asked, version.imageDigest, this.#registryAuth(version), signal),
+      images.obtain(asked, version.imageDigest, registryAuthOf(record, version), signal, this.#pullReports()),
     );
     record.setLease(this.#lease, { imageDigest: image.digest, networks, nameServers });
     const { healthcheck } = await this.#configOf(image.ref, signal);
@@ -286,11 +290,18 @@ export class Run {
     return container;
   }
 
-  /** The stored login of the registry that the spec names, else of the image's registry. */
-  #registryAuth(version: Version): RegistryAuth | undefined {
-    const name = version.task?.registryLogin ?? "";
-    const registry = name === "" ? parseReference(version.task?.container?.image ?? "").registry : name;
-    return this.#env.record.assigned.of("registry").get(registry)?.auth;
+  /** Takes how far a pull is, and reports it from time to time: each report is written to disk, here and by managers. */
+  #pullReports(): OnProgress {
+    const { clock, record, reporter } = this.#env;
+    const begun = clock.monotonic();
+    let dueMs = begun + pullReportMs.least;
+    return ({ doneBytes, totalBytes }) => {
+      const now = clock.monotonic();
+      if (now < dueMs || this.ended) return;
+      dueMs = now + Math.min(pullReportMs.most, Math.max(pullReportMs.least, (now - begun) / 5));
+      record.setStatus(this.id, { ...this.status, pull: { doneBytes, totalBytes } });
+      reporter.push(this.#lease);
+    };
   }
 
   async #attach(netnsPath: string, networks: readonly string[], signal: AbortSignal): Promise<void> {
@@ -418,7 +429,7 @@ export class Run {
       if (!(await within(clock, options.balancerWaitMs, endpoints.applied(closing), closing)))
         this.#log.warn("is stopped, but may still be in the balancer");
       await this.#kill(undefined, closing);
-      const graceMs = this.local.graceMs ?? defaultGraceMs;
+      const graceMs = this.local.graceMs ?? defaultStopGraceMs;
       if (!(await within(clock, graceMs, containers.ended(this.id, closing), closing)))
         await this.#kill("KILL", closing);
       await containers.ended(this.id, closing);
@@ -458,9 +469,18 @@ export class Run {
     const { record, reporter, clock, metrics } = this.#env;
     const { verdict, stopRequested = false } = this.local;
     const memoryLimitBytes = this.local.memoryLimitBytes ?? 0;
-    const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultGraceMs) : undefined;
+    const outlivedGraceMs = this.#outlivedGrace ? (this.local.graceMs ?? defaultStopGraceMs) : undefined;
     const earlierBoot = this.#ofEarlierBoot;
-    const outcome = outcomeOf({ memoryLimitBytes, verdict, stopRequested, ran, earlierBoot, exit, outlivedGraceMs });
+    const outcome = outcomeOf({
+      memoryLimitBytes,
+      verdict,
+      stopRequested,
+      ran,
+      earlierBoot,
+      goingDown: this.#stoppedWithMachine,
+      exit,
+      outlivedGraceMs,
+    });
     const at = new Date(clock.now());
     const container = { ...(this.status.container ?? noContainer), pid: 0 };
     // The end and its count are written together.
@@ -515,7 +535,13 @@ export class Run {
   /** Moves forward to a state before the end, and reports it. */
   #advance(state: TaskState, message: string): void {
     if (state <= this.status.state) return; // I4
-    this.#env.record.setStatus(this.id, { ...this.status, state, message, at: new Date(this.#env.clock.now()) });
+    this.#env.record.setStatus(this.id, {
+      ...this.status,
+      state,
+      message,
+      at: new Date(this.#env.clock.now()),
+      pull: undefined,
+    });
     this.#env.reporter.push(this.#lease);
     this.#changes.notify();
     this.#log.debug("task state", { state: taskStateText(state) });
@@ -525,10 +551,25 @@ export class Run {
   #update(container: Partial<NonNullable<TaskStatus["container"]>>, message = this.status.message): void {
     if (this.ended) return;
     const before = this.status.container ?? noContainer;
-    this.#env.record.setStatus(this.id, { ...this.status, message, container: { ...before, ...container } });
+    this.#env.record.setStatus(this.id, {
+      ...this.status,
+      message,
+      container: { ...before, ...container },
+      pull: undefined,
+    });
     this.#env.reporter.push(this.#lease);
     this.#changes.notify();
   }
+}
+
+/** The login that the spec names, else what is stored for the image's registry. */
+export function registryAuthOf(
+  { assigned }: Pick<LocalRecord, "assigned">,
+  { task }: Version,
+): RegistryAuth | undefined {
+  const name = task?.registryLogin ?? "";
+  const registry = name === "" ? parseReference(task?.container?.image ?? "").registry : name;
+  return assigned.of("registry").get(registry)?.auth;
 }
 
 export const noContainer: NonNullable<TaskStatus["container"]> = {

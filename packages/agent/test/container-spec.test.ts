@@ -121,10 +121,8 @@ const defaults: RuntimeSpec = {
 
 /** The runtime's spec, from a task's spec that was encoded and decoded as on the wire. */
 async function asked(container: Given, resources: Limits): Promise<RuntimeSpec | undefined> {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1", { spec: { container: container ?? {}, resources: resources ?? {} } });
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1", { spec: { container: container ?? {}, resources: resources ?? {} } });
   const spec = world.machine.containers.get(given.task)?.spec;
   const { "warren.node": node, "warren.task": task, ...labels } = spec?.labels ?? {};
   expect(node).toBe(world.agent.nodeId);

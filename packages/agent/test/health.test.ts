@@ -1,7 +1,8 @@
 import { Health, HealthCheck, TaskState } from "@warren/api";
+import { probeTimes } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
 import type { ImageHealthcheck } from "@warren/runtime";
-import { healthOf, healthTimes, HealthTracker } from "../src/health.ts";
+import { healthOf, HealthTracker } from "../src/health.ts";
 import { image, World } from "./fakes/world.ts";
 
 const times = { intervalMs: 1_000, timeoutMs: 500, retries: 3, startPeriodMs: 5_000 };
@@ -17,7 +18,7 @@ function unhealthyAt(tracker: HealthTracker, atMs = 0): number {
 
 describe("a health tracker", () => {
   test("has Docker's defaults for what is left out, but 10 s between probes and 5 s for one", () => {
-    expect(healthTimes(HealthCheck.create())).toEqual({
+    expect(probeTimes(HealthCheck.create())).toEqual({
       intervalMs: 10_000,
       timeoutMs: 5_000,
       retries: 3,
@@ -209,8 +210,7 @@ test("a runtime that does not answer makes no task unhealthy", async () => {
 });
 
 test("a health check without a probe fails its task", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec: { container: { healthCheck: { intervalMs: 1_000 } } } });
   await world.untilState(t1.task, TaskState.REJECTED);
   expect(world.manager.statuses.get(t1.task)?.code).toBe("AGENT_SPEC_INVALID");

@@ -26,8 +26,7 @@ test("a settled lease keeps its image; an image that is used again is kept", asy
   await using world = new World({ imageGraceMs: 60_000, keepEndedMs: 0 });
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  const t1 = await world.run("svc.1");
   world.machine.exit(t1.task, 0);
   await world.untilState(t1.task, TaskState.COMPLETE);
   await world.pass(120_000);
@@ -35,8 +34,7 @@ test("a settled lease keeps its image; an image that is used again is kept", asy
   world.manager.unassign("lease", t1.key);
   world.manager.unassign("version", t1.lease.versionId);
   await world.pass(30_000);
-  const t2 = world.give("svc.1");
-  await world.untilRunning(t2);
+  await world.run("svc.1");
   await world.pass(120_000);
   expect(world.machine.images.size).toBe(1);
 });
@@ -45,8 +43,7 @@ test("a version with an image digest runs that image, wherever its tag leads now
   await using world = new World();
   const { digest } = world.machine.publish(image);
   await world.start();
-  const given = world.give("svc.1", { imageDigest: digest });
-  await world.untilRunning(given);
+  const given = await world.run("svc.1", { imageDigest: digest });
   expect(world.manager.statuses.get(given.task)?.container?.imageDigest).toBe(digest);
   const { digest: next } = world.machine.publish(image, { digest: `sha256:${"2".repeat(64)}` });
   expect(next).not.toBe(digest);
@@ -56,8 +53,7 @@ test("a version with an image digest runs that image, wherever its tag leads now
   expect(world.report(given)?.runs.map(({ status }) => status?.container?.imageDigest)).toEqual([digest, digest]);
   expect(world.report(given)?.imageDigest).toBe(digest);
   // Without a digest the registry resolves the tag.
-  const other = world.give("svc.2");
-  await world.untilRunning(other);
+  const other = await world.run("svc.2");
   expect(world.manager.statuses.get(other.task)?.container?.imageDigest).toBe(next);
 });
 
@@ -76,8 +72,7 @@ test("a pull that does not fit on the disk removes unused images at once, and is
   await world.start();
   await world.until("it is connected", () => world.manager.connected);
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await world.run("svc.1");
   expect([...world.machine.images.keys()]).toEqual(["registry.example/web:1"]);
   world.machine.publish("registry.example/big:1");
   world.machine.fail("pull", { code: "RUNTIME_DISK_FULL" });
@@ -143,11 +138,53 @@ test.each(["pull", "create"] as const)(
       return full ? new RuntimeError({ code: "RUNTIME_DISK_FULL" }, "no space left on device") : undefined;
     };
     world.machine.publish("registry.example/new:1");
-    const next = world.give("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
-    await world.untilRunning(next);
+    await world.run("svc.3", { spec: { container: { image: "registry.example/new:1" } } });
     expect([...world.machine.images.keys()].toSorted()).toEqual(["registry.example/new:1", image]);
     // Running containers, and the newest run of each lease, are kept.
     expect(world.running("svc.2")).toHaveLength(1);
     expect(world.machine.containers.size).toBe(2);
   },
 );
+
+test("how far a pull is, is reported for each task that waits for it, from time to time, and no longer once it has run", async () => {
+  await using world = new World();
+  const hold = world.machine.hold("pull");
+  await world.start();
+  const tasks = [world.give("svc.1").task, world.give("svc.2").task];
+  await world.until("it pulls", () => hold.waiting === 1 && world.machine.pulling.size === 1);
+  const pulls = (): unknown[] => tasks.map((task) => world.manager.statuses.get(task)?.pull);
+  world.machine.pulled({ doneBytes: 1, totalBytes: 9 });
+  await world.pass(1_000);
+  expect(pulls()).toEqual([undefined, undefined]);
+  world.machine.pulled({ doneBytes: 2, totalBytes: 9 });
+  world.machine.pulled({ doneBytes: 3, totalBytes: 9 });
+  const reported = { doneBytes: 2, totalBytes: 9 };
+  await world.until("it is reported", () => pulls().every((pull) => pull !== undefined));
+  expect(pulls()).toEqual([expect.objectContaining(reported), expect.objectContaining(reported)]);
+  hold.release();
+  for (const task of tasks) await world.untilState(task, TaskState.RUNNING);
+  expect(pulls()).toEqual([undefined, undefined]);
+});
+
+test("a task that was refused its image is tried again as soon as there is another login, and not before its time without", async () => {
+  await using world = new World();
+  const auth = { username: "me", password: "secret" };
+  world.machine.publish("registry.example/private:1", { auth });
+  await world.start();
+  const restart = { delayMs: 600_000 };
+  const given = world.give("svc.1", { spec: { container: { image: "registry.example/private:1" }, restart } });
+  await world.untilState(given.task, TaskState.REJECTED);
+  const runs = (): number =>
+    [...world.machine.containers.values()].filter(({ state }) => state.kind === "running").length;
+  world.manager.assign("registry", "registry.example", {
+    registry: "registry.example",
+    auth: { ...auth, password: "wrong" },
+  });
+  const pulls = (): number => world.machine.calls.filter(({ call }) => call === "pull").length;
+  await world.until("it is tried with that", () => pulls() === 2);
+  expect(runs()).toBe(0);
+  world.manager.assign("registry", "other.example", { registry: "other.example", auth });
+  world.manager.assign("registry", "registry.example", { registry: "registry.example", auth });
+  await world.until("it runs", () => runs() === 1);
+  expect(pulls()).toBe(3);
+});

@@ -3,8 +3,7 @@ import { expect, test } from "vitest";
 import { image, World } from "./fakes/world.ts";
 
 test("an offered lease is prepared and not started; held, it runs", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   await world.untilState(given.task, TaskState.READY);
   await world.pass(60_000);
@@ -25,10 +24,8 @@ test("an offered lease is prepared and not started; held, it runs", async () => 
 });
 
 test("a released lease leaves names and balancer, then its run is stopped, and it is reported as released (L8)", async () => {
-  await using world = new World({ leaveMs: 2_000 });
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started({ leaveMs: 2_000 });
+  const given = await world.run("svc.1");
   world.release(given);
   await world.until("it has left", () => world.network.serving("svc").length === 0);
   const left = world.clock.monotonic();
@@ -45,10 +42,8 @@ test("a released lease leaves names and balancer, then its run is stopped, and i
 });
 
 test("without a manager runs are restarted by the rules of slot, with the same address (L6, L8)", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   const ids = new Set<string>();
   for (let times = 0; times < 4; times += 1) {
@@ -71,8 +66,7 @@ test("a lease whose rules allow no further run is settled, and stays until it is
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: 1 } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.machine.exit(given.task, 3);
   await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
   expect(world.report(given)?.settled).toBe("its restart policy is none");
@@ -86,8 +80,7 @@ test("on one node the next lease of a slot starts once the last is released, con
   await using world = new World();
   world.machine.program = (process) => process.onSignal(() => setTimeout(() => process.exit(0)));
   await world.start();
-  const old = world.give("svc.1");
-  await world.untilRunning(old);
+  const old = await world.run("svc.1");
   const next = world.offer("svc.1", { after: old.epoch });
   await world.untilState(next.task, TaskState.READY);
   world.manager.lease({ ...old.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });

@@ -1,10 +1,9 @@
 import { Endpoint, LeaseReport_State, TaskState } from "@warren/api";
 import { expect, test } from "vitest";
-import { World } from "./fakes/world.ts";
+import { ignoresSignals, World } from "./fakes/world.ts";
 
 test("running tasks are adopted after kill -9: not restarted, and never out of the balancer", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = [1, 2, 3].map((slot) => world.give(`svc.${slot}`));
   await world.untilRunning(...given);
   await world.pass(1_000);
@@ -24,8 +23,7 @@ test("running tasks are adopted after kill -9: not restarted, and never out of t
 });
 
 test("a task that ended while the worker was away is reported with its exit code, also if no manager answers at first", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   const t2 = world.give("svc.2");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -62,8 +60,7 @@ test("without a manager the recorded assignments go on, with the recorded endpoi
 });
 
 test.each(["kept", "lost"])("a task's own DNS upstreams outlive the worker, its record %s", async (record) => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec: { container: { dns: { servers: ["9.9.9.9"] } } } });
   await world.untilState(t1.task, TaskState.RUNNING);
   expect(world.network.attached.get(t1.task)?.nameServers).toEqual(["9.9.9.9"]);
@@ -101,7 +98,7 @@ test("orphans of a killed worker are removed: containers, incomplete ones, attac
 
 test("a stop that was interrupted by a kill goes on, and is reported with its reason", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -117,7 +114,7 @@ test("an unhealthy task whose stop was interrupted by a kill is reported as unhe
   await using world = new World();
   let healthy = true;
   world.probes = { http: () => Promise.resolve(healthy ? 200 : 500), tcp: () => Promise.resolve() };
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
   const healthCheck = { probe: { $case: "http" as const, value: { port: 80 } }, intervalMs: 1_000, retries: 2 };
   const t1 = world.give("svc.1", { spec: { container: { healthCheck } } });
@@ -154,8 +151,7 @@ test("a healthy task counts as healthy for the next worker, and fails after the 
 });
 
 test("an end that can't be written is still reported, after a delay", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const pulls = world.machine.hold("pull");
   const t1 = world.give("svc.1", { spec: { container: { image: "registry.example/none:1" } } });
   await world.until("it is asked for", () => pulls.waiting === 1);
@@ -176,8 +172,7 @@ test("an end that can't be written is still reported, after a delay", async () =
 });
 
 test("a missing interface is created again with the same address", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.kill();
@@ -188,8 +183,7 @@ test("a missing interface is created again with the same address", async () => {
 });
 
 test("a worker that lost its record rebuilds its leases from their containers, and ends none of them (L12)", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   const t2 = world.offer("svc.2");
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -215,10 +209,8 @@ test("a worker that lost its record rebuilds its leases from their containers, a
 });
 
 test("a run that is rebuilt from its container has address, start and duration (L12)", async () => {
-  await using world = new World();
-  await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await using world = await World.started();
+  const t1 = await world.run("svc.1");
   const { address, startedAt, containerId } = world.manager.statuses.get(t1.task)?.container ?? {};
   expect(address).toBe(t1.lease.address);
   await world.pass(20_000);
@@ -238,8 +230,7 @@ test("a run that is rebuilt from its container has address, start and duration (
 });
 
 test("a record that was set back, with more runs of a lease than are kept, has each run concluded (L12)", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.give("svc.1");
   const endRuns = async (count: number): Promise<void> => {
     for (let ended = 0; ended < count; ended += 1) {
@@ -263,10 +254,8 @@ test("a record that was set back, with more runs of a lease than are kept, has e
 });
 
 test("containers of another node, which this machine was before, go on until a COMPLETE message, and then end", async () => {
-  await using world = new World();
-  await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  await using world = await World.started();
+  const t1 = await world.run("svc.1");
   world.kill();
   const { nodeId } = world.manager;
   world.disk.entries.clear();
@@ -308,8 +297,7 @@ test("closing the worker stops no task and leaves no timer", async () => {
 });
 
 test("a written state that was not reported is reported by the next worker, also without a further change", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.offer("svc.1");
   await world.untilState(t1.task, TaskState.READY);
   world.manager.refuseReports = true;
@@ -323,8 +311,7 @@ test("a written state that was not reported is reported by the next worker, also
 });
 
 test("an end that a killed worker had not reported is reported by the next", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.refuseReports = true;
@@ -339,8 +326,7 @@ test("an end that a killed worker had not reported is reported by the next", asy
 });
 
 test("on a full disk nothing new starts and running tasks go on; with room the start goes on too", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.disk.failures = 1_000_000;

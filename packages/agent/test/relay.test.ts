@@ -1,5 +1,15 @@
-import { RestartPolicy_Condition, TaskState, type RelayUp } from "@warren/api";
-import { describe, expect, test } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  LeaseReport_State,
+  RestartPolicy_Condition,
+  TaskState,
+  type PortForwardRequest,
+  type RelayUp,
+} from "@warren/api";
+import { until } from "@warren/std/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { numberedSlot } from "@warren/api/model";
 import type { OpenRelay } from "../src/testing/index.ts";
 import { image, World, type GivenLease } from "./fakes/world.ts";
@@ -322,8 +332,7 @@ test("stats are of running tasks only", async () => {
 });
 
 test("relays beyond the limit are refused; ended ones make room; a session's end ends its relays", async () => {
-  await using world = new World({ maxRelays: 2 });
-  await world.start();
+  await using world = await World.started({ maxRelays: 2 });
   const { task: a } = world.give("svc.1");
   await world.untilState(a, TaskState.RUNNING);
   const first = await relay(world, logs([a], { follow: true }));
@@ -373,6 +382,105 @@ test("an image reference is resolved by this node's registries; a local result h
   expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
 });
 
+describe("a forwarded port", () => {
+  const forward = (ref: string, port: number): What => ({ $case: "portForward", value: { ref, port } });
+  const received = (up: readonly RelayUp[]): string[] =>
+    up.flatMap(({ message }) => {
+      const inner = message?.$case === "portForward" ? message.value.message : undefined;
+      return inner === undefined ? [] : [inner.$case === "data" ? inner.value.toString() : inner.$case];
+    });
+
+  test("is a connection to the container, both ways, until its side ends", async () => {
+    const world = new World();
+    await using _ = world;
+    world.machine.program = (process) => process.listen(80, ({ readable, writable }) => void readable.pipeTo(writable));
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    const { up, down, ended } = await relay(world, forward(given.task, 80));
+    const send = (message: NonNullable<PortForwardRequest["message"]>): void =>
+      void down.push({ message: { $case: "portForward", value: { message } } });
+    send({ $case: "data", value: Buffer.from("ping") });
+    await world.until("it comes back", () => received(up).length === 2);
+    send({ $case: "dataEnd", value: true });
+    await ended;
+    expect(received(up)).toEqual(["connected", "ping"]);
+    expect(up.at(-1)?.message?.$case).toBe("done");
+  });
+
+  test("where nothing listens, or nothing runs, is refused", async () => {
+    await using rig = await running(1);
+    const { world } = rig;
+    const [a = ""] = rig.ids;
+    const closed = await relay(world, forward(a, 81));
+    await closed.ended;
+    expect(failure(closed.up)).toMatchObject({
+      code: "API_PRECONDITION",
+      message: expect.stringContaining("nothing listens on port 81 of the task") as string,
+    });
+    const missing = await relay(world, forward("none", 80));
+    await missing.ended;
+    expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
+  });
+});
+
+describe("what a node has", () => {
+  const mounts = [{ target: "/d", source: { $case: "volume" as const, value: { name: "db" } } }];
+
+  test("volumes are listed with the services that mount them, and deleted once none does", async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), "warren-volumes-"));
+    onTestFinished(() => rm(dataDir, { recursive: true }));
+    await using world = new World({ dataDir });
+    await world.start();
+    const given = world.give("svc.1", { spec: { container: { mounts } }, versionId: "v" });
+    await world.untilRunning(given);
+    const answer = async (what: What): Promise<readonly RelayUp[]> => {
+      const asked = await relay(world, what);
+      await asked.ended;
+      return asked.up;
+    };
+    const list = async (): Promise<unknown[]> =>
+      (await answer({ $case: "volumes", value: {} })).flatMap(({ message }) =>
+        message?.$case === "volumes" ? message.value.volumes.map(({ name, services }) => [name, services]) : [],
+      );
+    const remove = (name: string): Promise<readonly RelayUp[]> => answer({ $case: "deleteVolume", value: { name } });
+    expect(await list()).toEqual([["db", ["web"]]]);
+    expect(failure(await remove("db"))).toMatchObject({
+      code: "API_PRECONDITION",
+      message: expect.stringContaining('volume "db" is mounted by tasks of web') as string,
+    });
+    expect(failure(await remove("nix"))).toMatchObject({ code: "API_NOT_FOUND" });
+    world.release(given);
+    await world.until("it is released", () => world.report(given)?.state === LeaseReport_State.RELEASED);
+    world.manager.unassign("lease", given.key);
+    world.manager.unassign("version", "v");
+    await until("nothing mounts it", async () => JSON.stringify(await list()) === '[["db",[]]]');
+    expect(failure(await remove("db"))).toBeUndefined();
+    expect(await list()).toEqual([]);
+  });
+
+  test("images are listed with their size and the services that use them, and those that none uses removed", async () => {
+    await using rig = await running(1);
+    const { world } = rig;
+    const old1 = "registry.example/old:1";
+    world.machine.images.set(old1, { ref: old1, digest: world.machine.publish(old1).digest });
+    const answer = async (what: What): Promise<unknown[]> => {
+      const asked = await relay(world, what);
+      await asked.ended;
+      return asked.up.flatMap(({ message }) =>
+        message?.$case === "images"
+          ? message.value.images.map((one) => [one.ref, one.services, one.sizeBytes > 0])
+          : [],
+      );
+    };
+    const used = [image, ["web"], true];
+    const old = ["registry.example/old:1", [], true];
+    expect(await answer({ $case: "images", value: {} })).toEqual(expect.arrayContaining([used, old]));
+    expect(await answer({ $case: "pruneImages", value: {} })).toEqual([old]);
+    expect(await answer({ $case: "images", value: {} })).toEqual([used]);
+  });
+});
+
 test("the log of a forgotten lease can still be read for a time", async () => {
   await using rig = await running(1);
   const { world } = rig;
@@ -385,4 +493,21 @@ test("the log of a forgotten lease can still be read for a time", async () => {
   const { up, ended } = await relay(world, logs([a]));
   await ended;
   expect(lines(up)).toEqual([`${a} last words`]);
+});
+
+test("a registry is asked whether it accepts a login, and its refusal is the answer", async () => {
+  await using rig = await running(1);
+  const { world } = rig;
+  world.machine.publish("registry.example/private:1", { auth: { username: "me", password: "secret" } });
+  const ask = async (password: string): Promise<OpenRelay> => {
+    const auth = { username: "me", password };
+    const asked = await relay(world, { $case: "registryLogin", value: { registry: "registry.example", auth } });
+    await asked.ended;
+    return asked;
+  };
+  expect((await ask("secret")).up.map(({ message }) => message)).toContainEqual({
+    $case: "loginAccepted",
+    value: true,
+  });
+  expect(failure((await ask("wrong")).up)).toMatchObject({ code: "API_DENIED" });
 });

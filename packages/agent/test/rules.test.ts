@@ -5,19 +5,19 @@ import {
   LeaseReport_State,
   LeaseState,
   RestartPolicy_Condition,
+  SlotRecord,
   TaskState,
   type AssignmentKind,
 } from "@warren/api";
 import { encodeAssigned } from "@warren/api/model";
 import { describe, expect, test } from "vitest";
-import { World } from "./fakes/world.ts";
+import { ignoresSignals, World } from "./fakes/world.ts";
 
 test("L2: the next lease of a slot waits for the last one on this node, also after a restart of the worker without a manager", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const old = world.give("svc.1");
-  await world.untilRunning(old);
+  const old = await world.run("svc.1");
   const next = world.offer("svc.1", { after: old.epoch });
   await world.untilState(next.task, TaskState.READY);
   world.manager.lease({ ...old.lease, state: LeaseState.RELEASING }, { ...next.lease, state: LeaseState.HELD });
@@ -33,10 +33,9 @@ test("L2: the next lease of a slot waits for the last one on this node, also aft
 
 test("L2: a lease whose predecessor never ran waits for the predecessor's predecessor too", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const first = world.give("svc.1");
-  await world.untilRunning(first);
+  const first = await world.run("svc.1");
   const second = world.offer("svc.1", { after: first.epoch });
   world.manager.lease({ ...first.lease, state: LeaseState.RELEASING }, { ...second.lease, state: LeaseState.HELD });
   const third = world.make("svc.1", { after: second.epoch });
@@ -49,19 +48,44 @@ test("L2: a lease whose predecessor never ran waits for the predecessor's predec
 });
 
 test("L3: without `after` two leases of a slot run side by side", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const old = world.give("svc.1");
   const next = world.give("svc.1");
   await world.untilRunning(old, next);
   expect(world.running("svc.1")).toHaveLength(2);
 });
 
-test("L4: a release that was acknowledged is not reverted", async () => {
+test("L9: a lease that is held goes on from what the slot's runs have counted by then, and from its own rejections", async () => {
   await using world = new World();
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const late = "registry.example/late:1";
+  const counts = (fields: Partial<SlotRecord>): SlotRecord =>
+    SlotRecord.fromPartial({ bootId: "elsewhere", ...fields });
+  const initialRecord = counts({ runs: 2, restarts: 1, windowMs: 1_000 });
+  const given = world.offer("svc.1", { spec: { container: { image: late } }, initialRecord });
+  await world.until("it was rejected twice", () => (world.report(given)?.record?.rejections ?? 0) >= 2);
+  world.machine.publish(late);
+  await world.until("a run is ready", () => world.report(given)?.runs.at(-1)?.status?.state === TaskState.READY);
+  const { rejections = 0 } = world.report(given)?.record ?? {};
+  const before = counts({ runs: 9, restarts: 4, windowMs: 7_000, failures: 3, shortRuns: 2 });
+  world.manager.lease({ ...given.lease, state: LeaseState.HELD, initialRecord: before });
+  await world.until("it runs", () => world.running("svc.1").length === 1);
+  const isTold = (): boolean => world.report(given)?.record?.runs === 10;
+  await world.until("the run is counted", isTold);
+  expect(world.report(given)?.record).toMatchObject({ restarts: 4, failures: 3, shortRuns: 2, rejections });
+  expect(world.report(given)?.record?.windowMs).toBeGreaterThanOrEqual(7_000);
+  expect(world.report(given)?.record?.windowMs).toBeLessThan(12_000);
+  // Held is held: the same said again, as after a lost message, changes nothing.
+  world.kill();
+  await world.start();
+  world.manager.lease({ ...given.lease, state: LeaseState.HELD, initialRecord: counts({ runs: 50 }) });
+  await world.pass(5_000);
+  expect(world.report(given)?.record).toMatchObject({ runs: 10, restarts: 4 });
+});
+
+test("L4: a release that was acknowledged is not reverted", async () => {
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.release(given);
   await world.until("it is acknowledged", () => world.report(given)?.state === LeaseReport_State.RELEASING);
   world.hold(given);
@@ -72,10 +96,9 @@ test("L4: a release that was acknowledged is not reverted", async () => {
 
 test("L4: a release that was acknowledged is completed by the next worker, also if it was reverted meanwhile", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
-  const t1 = world.give("svc.1");
-  await world.untilRunning(t1);
+  const t1 = await world.run("svc.1");
   world.release(t1);
   await world.until("it is acknowledged", () => world.report(t1)?.state === LeaseReport_State.RELEASING);
   world.hold(t1);
@@ -87,8 +110,7 @@ test("L4: a release that was acknowledged is completed by the next worker, also 
 });
 
 test("L4: a withdrawn offer is released, and nothing of it is left", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   await world.untilState(given.task, TaskState.READY);
   world.release(given);
@@ -102,8 +124,7 @@ test("L4: a withdrawn offer is released, and nothing of it is left", async () =>
 });
 
 test("L6: only the life that received the offer makes run (0, 1)", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   await world.untilState(given.task, TaskState.READY);
   world.kill();
@@ -124,8 +145,7 @@ test("L6: only the life that received the offer makes run (0, 1)", async () => {
 });
 
 test("L6: a lease that arrives as held has run (0, 1) only if it was offered to this life", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const mine = world.make("svc.1");
   const before = world.make("svc.2");
   world.manager.lease({ ...mine.lease, state: LeaseState.HELD });
@@ -180,8 +200,7 @@ test("L7: a power cut is no failure and uses up no attempt: a service without re
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   for (let times = 0; times < 3; times += 1) {
     world.powerCut(3_600_000);
     world.manager.disconnect();
@@ -203,8 +222,7 @@ test("L7: a run that failed before the machine went down has failed", async () =
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.machine.exit(given.task, 1);
   await world.untilState(given.task, TaskState.FAILED);
   world.powerCut();
@@ -218,8 +236,7 @@ test("L7: waits are in boot time: neither a wrong wall clock nor a killed worker
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { delayMs: 60_000 } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.machine.exit(given.task, 1);
   const ended = world.clock.monotonic();
   await world.untilState(given.task, TaskState.FAILED);
@@ -248,8 +265,7 @@ test.each([-1, 1])(
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { delayMs: 100 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     await world.pass(20_000);
     world.clock.jump(days * 86_400_000);
     world.machine.exit(given.task, 1);
@@ -292,8 +308,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.ON_FAILURE, delayMs: 100 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     await world.pass(20_000);
     world.manager.disconnect();
     forget(world);
@@ -311,8 +326,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { delayMs: 10_000, maxAttempts: 3, windowMs: 600_000 } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     for (let restarts = 1; restarts <= 2; restarts += 1) {
       world.machine.exit(world.running()[0] ?? "", 1);
       await world.until("it runs again", () => world.running().length === 1);
@@ -337,8 +351,7 @@ describe("L12: a lease whose record was lost", () => {
     await using world = new World();
     world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
     await world.start();
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     world.machine.exit(given.task, 1);
     await world.until("it is settled", () => world.report(given)?.state === LeaseReport_State.SETTLED);
     forget(world);
@@ -377,12 +390,10 @@ test("L10: a report is bounded, whatever happened since the last one", async () 
 });
 
 test("L10: a report that is refused, as another node has the lease, is logged once and delays no other", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.manager.refusedSlots.add("svc.1");
   const theirs = world.give("svc.1");
-  const ours = world.give("svc.2");
-  await world.untilRunning(ours);
+  await world.run("svc.2");
   expect(world.report(theirs)).toBeUndefined();
   await world.pass(1_000);
   const { length } = world.manager.batches;
@@ -395,10 +406,8 @@ test("L10: a report that is refused, as another node has the lease, is logged on
 });
 
 test("L12: with a damaged record nothing starts before a COMPLETE message, and all does after it", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.kill();
   // The last write is lost.
   world.disk.entries.delete(`lease/${given.key}/record`);
@@ -413,10 +422,8 @@ test("L12: with a damaged record nothing starts before a COMPLETE message, and a
 });
 
 test("L13: a session names the last applied point; equal or later points are applied, also with no assignments", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   expect(world.manager.request?.lastApplied).toBeUndefined();
   world.kill();
   const point = world.manager.pointNow();
@@ -445,10 +452,8 @@ test.each([
   ],
   ["another history of the same count", { id: "other" }, "it is of another history: incarnation 1 with id other"],
 ])("L13, L14: %s is not applied, and is logged", async (_what, change, why) => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   const { point } = world.manager;
   const before = structuredClone(point);
@@ -470,10 +475,8 @@ test.each([
 });
 
 test("L13: assignments of a leader that was deposed meanwhile are not applied", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.point.version -= 5;
   world.manager.unassign("lease", given.key);
   await world.pass(1_000);
@@ -486,8 +489,7 @@ test("L13: states that were reported to a manager without the history are report
   await using world = new World();
   world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
   await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   world.manager.historyLost = "it was set back";
   world.manager.reconnect();
@@ -502,8 +504,7 @@ test("L13: states that were reported to a manager without the history are report
 });
 
 test("L13: a subnet from a manager that has lost history is ignored", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.until("the network is open", () => world.network.settings !== undefined);
   world.manager.disconnect();
   world.manager.historyLost = "it was set back";
@@ -519,8 +520,7 @@ test("L13: a subnet from a manager that has lost history is ignored", async () =
 });
 
 test("L14: a lease of an earlier incarnation neither stops nor starts until the present one has assigned it", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const runs = world.give("svc.1");
   const ends = world.give("svc.2");
   const offered = world.offer("svc.3");
@@ -555,10 +555,8 @@ test("L14: a lease of an earlier incarnation neither stops nor starts until the 
 });
 
 test("L14: a lease that the present incarnation has unchanged goes on under it", async () => {
-  await using world = new World();
-  await world.start();
-  const given = world.give("svc.1");
-  await world.untilRunning(given);
+  await using world = await World.started();
+  const given = await world.run("svc.1");
   world.manager.disconnect();
   world.manager.point.incarnation = { counter: 2, id: "restored" };
   world.manager.reconnect();
@@ -568,8 +566,7 @@ test("L14: a lease that the present incarnation has unchanged goes on under it",
 });
 
 test("kinds and fields of a later level survive a restart, and are not sent again when a session resumes", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const given = world.offer("svc.1");
   const later = Buffer.from([0xfa, 0x3f, 2, 1, 2]); // field 1023, two bytes
   const bytes = Buffer.concat([encodeAssigned("lease", { ...given.lease, state: LeaseState.HELD }), later]);
@@ -593,8 +590,7 @@ test("kinds and fields of a later level survive a restart, and are not sent agai
 
 describe("L15: a node that the cluster has removed", () => {
   test("ends its tasks, starts nothing again, and logs why", async () => {
-    await using world = new World();
-    await world.start();
+    await using world = await World.started();
     const [t1, t2] = [world.give("svc.1"), world.offer("svc.2")];
     await world.untilRunning(t1);
     world.manager.removed = "node edge-1 was removed";
@@ -616,10 +612,8 @@ describe("L15: a node that the cluster has removed", () => {
   });
 
   test("accepts its removal from managers of its own history only", async () => {
-    await using world = new World();
-    await world.start();
-    const t1 = world.give("svc.1");
-    await world.untilRunning(t1);
+    await using world = await World.started();
+    const t1 = await world.run("svc.1");
     await world.pass(1_000);
     world.manager.removed = "node edge-1 was removed";
     for (const lost of ["a part of the history was lost", ""]) {
@@ -630,5 +624,92 @@ describe("L15: a node that the cluster has removed", () => {
       await world.pass(60_000);
       expect(world.running()).toEqual([t1.task]);
     }
+  });
+});
+
+describe("L7: when the machine goes down", () => {
+  test("runs leave the balancer, end by their own grace, none starts, and none of it is a failure of theirs", async () => {
+    await using world = new World();
+    world.service({ id: "svc", name: "web", restart: { condition: RestartPolicy_Condition.NONE } });
+    const signals: string[] = [];
+    world.machine.program = (process) =>
+      process.onSignal((signal) => {
+        signals.push(`${signal} while ${world.network.serving("svc").length} serve`);
+        if (process.container.command?.[0] === "polite") process.exit(7);
+      });
+    await world.start();
+    const [first, second] = [
+      world.give("svc.1", { spec: { container: { command: ["polite"] } } }),
+      world.give("svc.2", { spec: { container: { stopGraceMs: 30_000 } } }),
+    ];
+    const third = world.offer("svc.3");
+    await world.untilRunning(first, second);
+    await world.untilState(third.task, TaskState.READY);
+
+    const begin = world.clock.monotonic();
+    let mostMs = 0;
+    let isDown = false;
+    const down = world.agent.endWithMachine(async (ms) => void (mostMs = ms)).then(() => (isDown = true));
+    world.hold(third);
+    await world.until("it may go down", () => isDown);
+    await down;
+    expect(world.running()).toEqual([]);
+    expect(signals).toEqual(["SIGTERM while 0 serve", "SIGTERM while 0 serve"]);
+    const tookMs = world.clock.monotonic() - begin;
+    expect(tookMs).toBeGreaterThan(30_000);
+    expect(tookMs).toBeLessThan(mostMs);
+    expect(mostMs).toBeLessThan(60_000);
+    const stopped = { state: TaskState.SHUTDOWN, code: "AGENT_MACHINE_STOPPED" };
+    expect(world.manager.statuses.get(first.task)).toMatchObject({
+      ...stopped,
+      message: "stopped as its machine went down, with exit code 7",
+      container: { exitCode: 7 },
+    });
+    expect(world.manager.statuses.get(second.task)).toMatchObject({
+      ...stopped,
+      message: "stopped as its machine went down, and killed after its grace of 30 s",
+    });
+
+    world.powerCut();
+    world.manager.disconnect();
+    await world.start();
+    await world.until("all run again", () => world.running().length === 3);
+    world.manager.reconnect();
+    for (const given of [first, second, third]) {
+      await world.until("it is known", () => world.report(given)?.record?.runs !== undefined);
+      expect(world.report(given)).toMatchObject({ record: { failures: 0, restarts: 0, rejections: 0 } });
+      expect(world.report(given)?.settled).toBe("");
+    }
+  });
+
+  test("a worker that has only just begun first takes up what runs, then ends it", async () => {
+    await using world = new World();
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.kill();
+    await world.start({ wait: false });
+    let isDown = false;
+    const down = world.agent.endWithMachine(() => Promise.resolve()).then(() => (isDown = true));
+    await world.until("it may go down", () => isDown);
+    await down;
+    expect(world.running()).toEqual([]);
+    expect(world.calls("kill", given.task)).toBe(1);
+  });
+
+  test("a run that had failed before, and waits for what it counts for, has failed", async () => {
+    await using world = new World();
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    world.machine.exit(given.task, 3);
+    await world.untilState(given.task, TaskState.FAILED);
+    let isDown = false;
+    const down = world.agent.endWithMachine(() => Promise.resolve()).then(() => (isDown = true));
+    await world.until("it may go down", () => isDown);
+    await down;
+    await world.pass(10_000);
+    expect(world.running()).toEqual([]);
+    expect(world.manager.statuses.get(given.task)).toMatchObject({ state: TaskState.FAILED });
   });
 });

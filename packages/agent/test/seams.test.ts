@@ -6,12 +6,13 @@ import { connect } from "@warren/api/client";
 import { describe, test } from "vitest";
 import { grpcSession } from "../src/index.ts";
 import { FakeManager, FakeNetwork, sessionContract, taskNetworkContract } from "../src/testing/index.ts";
+import { managed } from "./fakes/managed.ts";
 import { serveManager } from "./fakes/serve-manager.ts";
 
 describe.each(sessionContract)("a session $title", ({ run }) => {
   test("in memory", async () => {
     const manager = new FakeManager();
-    await run({ manager, session: manager.connect() });
+    await run({ manager: managed(manager), session: manager.connect(), disconnect: async () => manager.disconnect() });
   });
 
   test("over gRPC", async () => {
@@ -23,7 +24,11 @@ describe.each(sessionContract)("a session $title", ({ run }) => {
     const server = await serveManager(manager, socketPath);
     resources.defer(() => server.close());
     const client = resources.use(connect({ socket: socketPath }));
-    await run({ manager, session: grpcSession(client.dispatcher) });
+    await run({
+      manager: managed(manager),
+      session: grpcSession(client.dispatcher),
+      disconnect: () => server.close(),
+    });
   });
 });
 

@@ -3,8 +3,7 @@ import { expect, test } from "vitest";
 import { World } from "./fakes/world.ts";
 
 test("reports are kept until a manager has stored them, the newest of each lease, in batches", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.until("it is connected", () => world.manager.connected);
   world.manager.refuseReports = true;
   for (let slot = 1; slot <= 20; slot += 1) world.give(`svc.${slot}`);
@@ -64,8 +63,7 @@ test("heartbeats have the manager's period", async () => {
 });
 
 test("after a heartbeat without an answer another session is opened", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.until("it is connected", () => world.manager.heartbeats === 1);
   world.manager.silent = true;
   await world.pass(10_200);
@@ -75,8 +73,7 @@ test("after a heartbeat without an answer another session is opened", async () =
 });
 
 test("after a missed message the stream is opened again, and brings the missed changes", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   const t2 = world.make("svc.2");
@@ -90,8 +87,7 @@ test("after a missed message the stream is opened again, and brings the missed c
 });
 
 test("objects that a COMPLETE message drops are removed", async () => {
-  await using world = new World({ keepEndedMs: 10_000 });
-  await world.start();
+  await using world = await World.started({ keepEndedMs: 10_000 });
   const t1 = world.give("svc.1");
   const auth = { username: "u", password: "p" };
   world.manager.assign("registry", "private.example", { registry: "private.example", auth });
@@ -132,8 +128,7 @@ test("the node's id is made once and kept; its network is opened when a manager 
 });
 
 test("another subnet takes effect at the next start: running tasks keep their addresses", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.subnet = "10.77.9.0/24";

@@ -6,6 +6,7 @@ import { assignmentDigestBytes, level, minLevel } from "@warren/api/model";
 import { silentLogger, systemClock } from "@warren/std";
 import { FakeClock, RecordingLogger, seededRandom } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
+import { identityPathOf, readIdentity, writeIdentity, type Identity } from "../src/identity.ts";
 import { openLevelState, type AgentState } from "../src/index.ts";
 import { LocalRecord, type LeaseRecord } from "../src/local-record.ts";
 import { agentStateContract, MemoryDisk } from "../src/testing/index.ts";
@@ -31,6 +32,16 @@ describe.each(agentStateContract)("an agent's state $title", ({ run }) => {
   });
   test("in LevelDB", () => inFolder((folder) => run({ open: () => openLevelState(join(folder, "record")) })));
 });
+
+test("what a later program wrote to the identity stays in it", () =>
+  inFolder(async (folder) => {
+    const record = join(folder, "record");
+    await writeIdentity(identityPathOf(record), { nodeId: "n1", opened: 1, zone: "attic" } as Identity);
+    const state = await openLevelState(record);
+    await state.identify("n1", 2);
+    await state.close();
+    expect(await readIdentity(identityPathOf(record))).toEqual({ nodeId: "n1", opened: 2, zone: "attic" });
+  }));
 
 test("record and identity on disk are for their owner alone", () =>
   inFolder(async (folder) => {
@@ -253,8 +264,7 @@ async function afterHarm(
     };
     let state = await start();
     await world.until("it is connected", () => world.manager.connected);
-    const given = world.give("svc.1");
-    await world.untilRunning(given);
+    const given = await world.run("svc.1");
     const before = world.agent.nodeId;
     await world.agent.close();
     await state.close();
@@ -344,8 +354,7 @@ test("a damaged record without its identity is refused with the remedy", () =>
   }));
 
 test("identity and record of different nodes are refused", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   await world.pass(500);
   await world.agent.close();
   world.kill();

@@ -1,10 +1,9 @@
 import { TaskState } from "@warren/api";
 import { expect, test } from "vitest";
-import { image, World } from "./fakes/world.ts";
+import { ignoresSignals, image, World } from "./fakes/world.ts";
 
 test("an assigned task goes through all states to RUNNING, is attached and balanced", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   const status = world.manager.statuses.get(t1.task);
@@ -31,8 +30,7 @@ test("an assigned task goes through all states to RUNNING, is attached and balan
 });
 
 test("a task waits in READY, created and attached, until its lease is held", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.offer("svc.1");
   await world.untilState(t1.task, TaskState.READY);
   expect(world.machine.containers.get(t1.task)?.state.kind).toBe("created");
@@ -47,8 +45,7 @@ test.each([
 ])(
   "a task whose process ends with %i is reported so, detached, and its log kept",
   async (code, state, message, errorCode) => {
-    await using world = new World({ keepEndedMs: 60_000 });
-    await world.start();
+    await using world = await World.started({ keepEndedMs: 60_000 });
     const t1 = world.give("svc.1");
     await world.untilState(t1.task, TaskState.RUNNING);
     world.machine.write(t1.task, "stdout", "last words\n");
@@ -69,8 +66,7 @@ test.each([
 );
 
 test("a task that runs out of memory is reported as such, with its limit", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec: { resources: { memoryLimitBytes: 64 * 2 ** 20 } } });
   await world.untilState(t1.task, TaskState.RUNNING);
   world.machine.outOfMemory(t1.task);
@@ -82,8 +78,7 @@ test("a task that runs out of memory is reported as such, with its limit", async
 });
 
 test("a container whose state is unknown to the runtime fails its task and is removed", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.machine.disconnect();
@@ -105,8 +100,7 @@ test.each([
   ],
   ["a label that is ours", { container: { labels: { "warren.task": "x" } } }, "AGENT_SPEC_INVALID"],
 ])("%s rejects the task with the reason, and leaves nothing", async (_what, spec, code) => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1", { spec });
   await world.untilState(t1.task, TaskState.REJECTED);
   expect(world.manager.statuses.get(t1.task)?.code).toBe(code);
@@ -116,8 +110,7 @@ test.each([
 });
 
 test("a task whose interface can't be created is rejected with the reason, and its container is removed", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.network.failures.push({ call: "attach", message: "all addresses are in use" });
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.REJECTED);
@@ -128,8 +121,7 @@ test("a task whose interface can't be created is rejected with the reason, and i
 });
 
 test("a program that can't be started rejects its task", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   world.machine.fail("start", { code: "RUNTIME_SPEC_INVALID", field: "command" });
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.REJECTED);
@@ -156,8 +148,7 @@ test("a container that the runtime loses during its start is replaced by another
 });
 
 test("an image that is present is used while its registry can't be reached", async () => {
-  await using world = new World();
-  await world.start();
+  await using world = await World.started();
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.machine.fail("pull", { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: "registry.example" });
@@ -235,7 +226,7 @@ test("a task whose lease is released leaves the balancer, then gets its stop sig
 
 test("a task that ignores its stop signal is killed when its grace is over, not before", async () => {
   await using world = new World();
-  world.machine.program = (process) => process.onSignal(() => undefined);
+  world.machine.program = ignoresSignals;
   await world.start();
   const t1 = world.give("svc.1", { spec: { container: { stopGraceMs: 3_000 } } });
   await world.untilState(t1.task, TaskState.RUNNING);
@@ -250,8 +241,7 @@ test("a task that ignores its stop signal is killed when its grace is over, not 
 });
 
 test("a task is stopped after a delay if the balancer can't be set", async () => {
-  await using world = new World({ balancerWaitMs: 2_000 });
-  await world.start();
+  await using world = await World.started({ balancerWaitMs: 2_000 });
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   const held = Promise.withResolvers<void>();
@@ -264,8 +254,7 @@ test("a task is stopped after a delay if the balancer can't be set", async () =>
 });
 
 test("a task is reported as RUNNING only once the balancer has it, or after a delay if it can't be set", async () => {
-  await using world = new World({ balancerWaitMs: 2_000 });
-  await world.start();
+  await using world = await World.started({ balancerWaitMs: 2_000 });
   await world.until("the balancer is set", () => world.network.history.length > 0);
   const held = Promise.withResolvers<void>();
   world.network.hold = held.promise;
@@ -298,8 +287,7 @@ test("a task whose lease is released before it runs never runs", async () => {
 });
 
 test("a lease that is unassigned while it runs is stopped with its grace, and then removed", async () => {
-  await using world = new World({ keepEndedMs: 10_000 });
-  await world.start();
+  await using world = await World.started({ keepEndedMs: 10_000 });
   const t1 = world.give("svc.1");
   await world.untilState(t1.task, TaskState.RUNNING);
   world.manager.unassign("lease", t1.key);

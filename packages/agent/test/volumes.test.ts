@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Mount } from "@warren/api";
@@ -41,4 +41,37 @@ test("a volume that can't be created and a missing bind source are refused with 
   });
   const tmpfs = Mount.fromPartial({ source: { $case: "tmpfs", value: {} }, target: "/t", readOnly: true });
   await expect(new Volumes(folder).resolve([tmpfs])).rejects.toMatchObject({ code: "AGENT_SPEC_INVALID" });
+});
+
+test("volumes are listed by name, and what is none is not", async () => {
+  const volumes = new Volumes(folder);
+  expect(await volumes.list()).toEqual([]);
+  await volumes.resolve([...volume("web"), ...volume("db")]);
+  await writeFile(join(folder, "volumes", "file"), "");
+  expect((await volumes.list()).map(({ name, path }) => [name, path])).toEqual([
+    ["db", join(folder, "volumes", "db")],
+    ["web", join(folder, "volumes", "web")],
+  ]);
+});
+
+test("a volume is deleted with all that is in it, and what a link in it leads to stays", async () => {
+  const volumes = new Volumes(folder);
+  await volumes.resolve(volume("db"));
+  await writeFile(join(folder, "outside"), "stays");
+  await symlink(folder, join(folder, "volumes", "db", "link"));
+  expect(await volumes.delete("db", () => true)).toBe("used");
+  expect(await volumes.delete("../outside", () => false)).toBe("missing");
+  expect(await volumes.delete("db", () => false)).toBe("deleted");
+  expect(await volumes.delete("db", () => false)).toBe("missing");
+  expect(await volumes.list()).toEqual([]);
+  expect(await readFile(join(folder, "outside"), "utf8")).toBe("stays");
+});
+
+test("a volume that a task came to use while it was being deleted is back as it was", async () => {
+  const volumes = new Volumes(folder);
+  await volumes.resolve(volume("db"));
+  await writeFile(join(folder, "volumes", "db", "data"), "kept");
+  let asked = 0;
+  expect(await volumes.delete("db", () => (asked += 1) > 1)).toBe("used");
+  expect(await readFile(join(folder, "volumes", "db", "data"), "utf8")).toBe("kept");
 });

@@ -4,6 +4,7 @@
  * - `generated/` messages and services of `proto/warren/v1`, not committed
  * - `errors.ts`  ApiError: the failures of calls
  * - `status.ts`  errors as statuses and as records in messages, and back
+ * - `relay.ts`   Relay: what a manager asks of a node on behalf of a caller
  * - `rpc.ts`     what generated services and messages have in common
  * - `client/`    as `@warren/api/client`
  * - `server/`    as `@warren/api/server`
@@ -22,6 +23,8 @@ export * from "./generated/warren/v1/meta.ts";
 export * from "./generated/warren/v1/network.ts";
 export * from "./generated/warren/v1/node.ts";
 export * from "./generated/warren/v1/registry.ts";
+export * from "./generated/warren/v1/image.ts";
+export * from "./generated/warren/v1/volume.ts";
 export * from "./generated/warren/v1/service.ts";
 export * from "./generated/warren/v1/slot.ts";
 export * from "./generated/warren/v1/store.ts";
@@ -38,6 +41,7 @@ export {
   type FieldViolation,
   type PreconditionViolation,
 } from "./errors.ts";
+export type { Relay } from "./relay.ts";
 export type {
   MessageType,
   MethodDefinition,

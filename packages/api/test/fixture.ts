@@ -63,6 +63,7 @@ export function tasks(
     get: ({ ref }) => Task.fromPartial({ meta: { id: ref } }),
     list: () => ({ tasks: [], nextPageToken: "" }),
     async *logs() {},
+    async *portForward() {},
     exec,
     stats: () => ({ stats: [], unreachableNodes: [] }),
   });

@@ -432,7 +432,7 @@ describe("a call that is forwarded over the network", () => {
       credentials: { current: () => second },
     });
     onTestFinished(() => toLeader[Symbol.dispose]());
-    const follower = await world({ services, leadership: { route: () => route } });
+    const follower = await world({ services, leadership: { route: () => route, barrier: () => undefined } });
     const ann = await follower.client();
     expect(await failure(ann.networks.get({ ref: "x" }))).toMatchObject({ code: "API_UNAVAILABLE" });
     route = { kind: "leader", connection: toLeader };
@@ -469,7 +469,9 @@ describe("a call that is forwarded over the network", () => {
       credentials: { current: () => second },
     });
     onTestFinished(() => connection[Symbol.dispose]());
-    const follower = await world({ leadership: { route: () => ({ kind: "leader", connection }) } });
+    const follower = await world({
+      leadership: { route: () => ({ kind: "leader", connection }), barrier: () => undefined },
+    });
     const call = failure((await follower.client()).networks.get({ ref: "x" }));
     await entered.promise;
     await leader.server.close();

@@ -382,7 +382,7 @@ function cluster(handler: (context: CallContext) => void, confirm: Peer["confirm
     leader,
     metrics,
     route: { kind: "leader", connection: pipelineConnection(leader, peer(manager, confirm)) },
-    follower: createPipeline({ services, metrics, leadership: { route: () => world.route } }),
+    follower: createPipeline({ services, metrics, leadership: { route: () => world.route, barrier: () => undefined } }),
   };
   return world;
 }
@@ -412,18 +412,17 @@ describe("a call at a manager that does not lead", () => {
     await read(follower, incoming(get, byRef));
     await read(follower, incoming(get, byRef, { metadata: (key) => (key === "warren-read" ? "stale" : undefined) }));
     await read(follower, incoming(create, blue, { metadata: (key) => (key === "warren-read" ? "stale" : undefined) }));
-    expect(seen.map(({ forwardedBy, stale }) => [forwardedBy, stale])).toEqual([
-      ["m1", false],
-      [undefined, true],
-      ["m1", false],
-    ]);
+    expect(seen.map(({ forwardedBy }) => forwardedBy)).toEqual(["m1", undefined, "m1"]);
   });
 
   it("is never forwarded twice", async () => {
     const world = cluster(() => expect.unreachable());
     const third = createPipeline({
       services: [networks()],
-      leadership: { route: () => ({ kind: "leader", connection: pipelineConnection(world.follower, peer(manager)) }) },
+      leadership: {
+        route: () => ({ kind: "leader", connection: pipelineConnection(world.follower, peer(manager)) }),
+        barrier: () => undefined,
+      },
     });
     const error = await failure(read(third, incoming(create, blue)));
     expect(error).toMatchObject({ code: "API_UNAVAILABLE", reason: "API_NO_LEADER" });
@@ -463,6 +462,101 @@ describe("a call at a manager that does not lead", () => {
     const { signal } = new AbortController();
     const call = { path: create, unary: true, identity: worker, requests: from(blue), signal, deadlineMs: undefined };
     expect(await failure(Array.fromAsync(connection.call(call)))).toMatchObject({ code: "API_DENIED" });
+  });
+});
+
+describe("the barrier of linearizable reads", () => {
+  const stale = { metadata: (key: string) => (key === "warren-read" ? "stale" : undefined) };
+  /** A manager that leads, as far as it knows; its barrier, and what it has called. */
+  const world = (): {
+    readonly pipeline: Pipeline;
+    readonly passed: PromiseWithResolvers<void>;
+    readonly called: string[];
+  } => {
+    const passed = Promise.withResolvers<void>();
+    const called: string[] = [];
+    const services = [
+      networks({
+        get: ({ ref }) => {
+          called.push("get");
+          return Network.fromPartial({ meta: { id: ref } });
+        },
+        create: ({ spec }) => {
+          called.push("create");
+          return Network.fromPartial({ spec: spec ?? {} });
+        },
+      }),
+      events({
+        async *watch() {
+          called.push("watch");
+          yield { message: { $case: "synced", value: 1 } };
+        },
+      }),
+      tasks(async function* () {
+        called.push("exec");
+        yield { message: { $case: "exitCode", value: 0 } };
+      }),
+    ];
+    const barrier = (): Promise<void> => {
+      called.push("barrier");
+      return passed.promise;
+    };
+    const leadership = { route: (): LeaderRoute => ({ kind: "here" }), barrier };
+    return { pipeline: createPipeline({ services, leadership }), passed, called };
+  };
+  const reads = [
+    ["a call", "get", () => incoming(get, byRef)],
+    ["a stream", "watch", () => incoming(watch, bytesOf(WatchRequest, {}))],
+    ["a call that a node serves", "exec", () => incoming(exec, bytesOf(ExecRequest, {}))],
+  ] as const;
+
+  it.each(reads)("is passed before the state is read for %s", async (_, name, call) => {
+    const { pipeline, passed, called } = world();
+    const answer = read(pipeline, call());
+    await turn();
+    expect(called).toEqual(["barrier"]);
+    passed.resolve();
+    expect(await answer).toHaveLength(1);
+    expect(called).toEqual(["barrier", name]);
+  });
+
+  it.each(reads)("refuses %s that no leader confirms, and nothing is answered", async (_, _name, call) => {
+    const { pipeline, passed, called } = world();
+    const answer = failure(read(pipeline, call()));
+    await turn();
+    passed.reject(new ApiError({ code: "API_UNAVAILABLE" }, "no leader confirmed it"));
+    expect(await answer).toMatchObject({ code: "API_UNAVAILABLE" });
+    expect(called).toEqual(["barrier"]);
+  });
+
+  it("is not waited for by a write, which the store confirms, nor by a read that may be stale", async () => {
+    const { pipeline, called } = world();
+    await read(pipeline, incoming(create, blue));
+    await read(pipeline, incoming(get, byRef, stale));
+    await read(pipeline, incoming(watch, bytesOf(WatchRequest, {}), stale));
+    expect(called).toEqual(["create", "get", "watch"]);
+  });
+
+  it("is waited for by a call that only the leader serves, whatever its caller accepts", async () => {
+    const { pipeline, passed, called } = world();
+    const answer = read(pipeline, incoming(exec, bytesOf(ExecRequest, {}), stale));
+    await turn();
+    expect(called).toEqual(["barrier"]);
+    passed.resolve();
+    await answer;
+  });
+
+  it("that hangs does not outlive its call", async () => {
+    const clock = new FakeClock();
+    const leadership = {
+      route: (): LeaderRoute => ({ kind: "here" }),
+      barrier: () => new Promise<void>(() => undefined),
+    };
+    const pipeline = pipelineOf({ clock, leadership });
+    const answer = failure(read(pipeline, incoming(get, byRef, { deadlineMs: 100 })));
+    await turn();
+    clock.advance(100);
+    expect(await answer).toMatchObject({ code: "API_DEADLINE" });
   });
 });
 

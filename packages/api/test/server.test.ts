@@ -11,6 +11,8 @@ import {
   NetworksDefinition,
   NodesDefinition,
   RegistriesDefinition,
+  VolumesDefinition,
+  ImagesDefinition,
   ServicesDefinition,
   TasksDefinition,
 } from "@warren/api";
@@ -105,6 +107,8 @@ describe("authorisation", () => {
       NodesDefinition,
       NetworksDefinition,
       RegistriesDefinition,
+      VolumesDefinition,
+      ImagesDefinition,
       EventsDefinition,
       DispatcherDefinition,
     ]) {

@@ -1,8 +1,16 @@
 import { ApiError, type Cluster, type Network, type Node, type Service, type Task } from "@warren/api";
 import { isRunning, newestTask, parseSlotKey, slotIdOf } from "@warren/api/model";
-import { StoreError, type Store, type TableName, type Tables, type Transaction, type View } from "@warren/store";
+import {
+  StoreError,
+  type Store,
+  type TableName,
+  type Tables,
+  type Transaction,
+  type UpdateOptions,
+  type View,
+} from "@warren/store";
 import type { ControlDependencies } from "./dependencies.ts";
-import { field, fromStore, noCluster, notFound } from "./failures.ts";
+import { field, fromStore, mustBeFew, noCluster, notFound } from "./failures.ts";
 import { limits } from "./limits.ts";
 
 /** The store as the services use it: there is a cluster, failures are in the caller's terms. */
@@ -20,21 +28,25 @@ export class Access {
     return store;
   }
 
+  /** The state as applied here. Calls that decide by it come behind the barrier of linearizable reads. */
   view(): View {
     return this.store().view();
   }
 
   /**
-   * One transaction. `signal` keeps what is cut off before it is proposed from being done at all; later it is done as a
-   * whole.
+   * One transaction; what it refuses and what it finds done already is linearizable too. `signal` keeps what is cut off
+   * before it is proposed from being done at all; later it is done as a whole.
    */
-  async update<R>(signal: AbortSignal, work: (tx: Transaction) => R): Promise<R> {
+  async update<R>(signal: AbortSignal, work: (tx: Transaction) => R, options: UpdateOptions = {}): Promise<R> {
     const store = this.store();
     try {
-      return await store.update((tx) => {
-        signal.throwIfAborted();
-        return work(tx);
-      });
+      return await store.update(
+        (tx) => {
+          signal.throwIfAborted();
+          return work(tx);
+        },
+        { linearizable: true, ...options },
+      );
     } catch (error) {
       throw fromStore(error);
     }
@@ -78,6 +90,13 @@ export function resolve<T extends TableName>(view: View, table: T, ref: string, 
 export function checkRef(ref: string, path: string): void {
   if (ref === "") throw field(path, "is missing: give a name, an id or the beginning of one");
   if (ref.length > limits.refCharacters) throw field(path, `is longer than ${limits.refCharacters} characters`);
+}
+
+/** Ids of the nodes that a request names, each once; of all where it names none. */
+export function nodesOf(view: View, refs: readonly string[], path: string = "nodes"): ReadonlySet<string> {
+  mustBeFew(path, refs.length);
+  if (refs.length === 0) return new Set(view.list("nodes").map(idOf));
+  return new Set(refs.map((ref, i) => idOf(resolve(view, "nodes", ref, `${path}[${i}]`))));
 }
 
 /** By id, unique id prefix, or `SERVICE.SLOT` for the one that runs in that slot, or else the newest there. */

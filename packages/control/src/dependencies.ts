@@ -1,7 +1,6 @@
-import type { Cluster, ClusterSpec } from "@warren/api";
+import type { Cluster, ClusterSpec, Relay } from "@warren/api";
 import type { Clock, Logger, Random } from "@warren/std";
 import type { Store } from "@warren/store";
-import type { Relay } from "./relay.ts";
 
 export interface ControlDependencies {
   /** Undefined while this manager has no cluster: everything but Clusters.Init is then UNAVAILABLE. */

@@ -5,7 +5,6 @@
  */
 import {
   LeaseState,
-  NodeSpec_Availability,
   NodeStatus_State,
   ObjectKind,
   TaskState,
@@ -13,77 +12,111 @@ import {
   type ExplainResponse,
   type Lease,
   type Node,
+  type NodeCondition,
   type Reason,
   type Service,
   type Slot,
   type Task,
+  type UpdateStatus,
 } from "@warren/api";
 import {
   compareSlotKeys,
   compareTasks,
+  currentLease,
   hasEnded,
   isRunning,
+  isStanding,
   mayRun,
   newestTask,
+  recordOf,
   stateOf,
   taskStateText,
 } from "@warren/api/model";
 import type { View } from "@warren/store";
 import { idOf, nodeName, serviceName, taskName } from "./access.ts";
+import { endRemedy, noRemedy, tryAgain, waitingRemedy, type Remedy } from "./remedies.ts";
 import { currentUpdate, replicasOf, summarize } from "./summary.ts";
-import { endText, isWanted, leaseOf, runsAsWanted, waitingText, waitsForNode } from "./task-reading.ts";
+import { endText, isWanted, isNodeDown, leaseOf, serves, waitingText, waitsForNode } from "./task-reading.ts";
 
 /** Reasons of one answer; the newest are kept. */
 const mostReasons = 100;
-/** Ended tasks of one slot that are told. */
+/** Ended tasks of one slot that are in it. */
 const historyPerSlot = 3;
+
+/** What `explanationOf` completes. */
+export interface Found {
+  readonly kind: ObjectKind;
+  readonly id: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly reasons: readonly Reason[];
+  /** @default none */
+  readonly logTaskId?: string;
+}
 
 export function explainService(view: View, service: Service): ExplainResponse {
   const tasks = Map.groupBy(view.find("tasks", "service", idOf(service)), ({ slotId }) => slotId);
   const slots = view.find("slots", "service", idOf(service)).toSorted((a, b) => compareSlotKeys(a.key, b.key));
   const nodes = new Set([...tasks.values()].flat().map(({ nodeId }) => nodeId));
-  const reasons = [
-    ...ofService(service, slots),
-    ...ofNodes(view, idOf(service), nodes),
-    ...ofDoubtfulNodes(view, [...tasks.values()].flat()),
-  ];
+  const reasons = [...ofService(service, slots), ...ofNodes(view, idOf(service), nodes)];
+  let failed: Task | undefined;
   for (const slot of slots) {
     const history = tasks.get(idOf(slot)) ?? [];
     const newest = newestTask(history);
     const isMoving = slot.wanted && newest !== undefined && waitsForNode(newest);
-    if (isMoving || !history.some((task) => runsAsWanted(view, task)) || history.some(endedBadly))
+    if (isMoving || !history.some((task) => serves(view, task)) || history.some(endedBadly))
       reasons.push(...ofSlot(view, slot, history));
+    const last = lastFailure(history);
+    if (last !== undefined && isLater(last, failed)) failed = last;
   }
-  return {
+  return explanationOf({
     kind: ObjectKind.SERVICE,
     id: idOf(service),
     name: serviceName(service),
     summary: serviceSummary(view, service),
-    reasons: inOrder(reasons),
-  };
+    reasons,
+    ...(failed !== undefined && { logTaskId: idOf(failed) }),
+  });
+}
+
+export function explanationOf({ reasons, logTaskId = "", ...found }: Found): ExplainResponse {
+  return { ...found, reasons: inOrder(reasons), logTaskId };
+}
+
+/** Of a slot in which nothing runs, the run that ended last, if that ended badly: its last lines may say why. */
+function lastFailure(history: readonly Task[]): Task | undefined {
+  if (history.some(isRunning)) return undefined;
+  const last = newestTask(history.filter(hasEnded));
+  return last !== undefined && stateOf(last) === TaskState.FAILED ? last : undefined;
+}
+
+function isLater({ status }: Task, other: Task | undefined): boolean {
+  return (status?.at?.getTime() ?? 0) > (other?.status?.at?.getTime() ?? -1);
 }
 
 export function explainTask(view: View, task: Task): ExplainResponse {
   const history = view.find("tasks", "slot", task.slotId).filter((each) => compareTasks(each, task) <= 0);
   const node = nodeOf(view, task);
   const where = node === undefined ? "" : ` on ${nodeName(node)}`;
-  return {
+  const failed = lastFailure(history);
+  return explanationOf({
     kind: ObjectKind.TASK,
     id: idOf(task),
     name: taskName(task),
     summary: `task ${taskName(task)} ${taskText(view, task, where)}`,
-    reasons: inOrder([
+    reasons: [
       ...ofSlot(view, view.get("slots", task.slotId), history),
       ...ofNodes(view, task.serviceId, new Set([task.nodeId])),
-      ...ofDoubtfulNodes(view, [task]),
-    ]),
-  };
+    ],
+    ...(failed !== undefined && { logTaskId: idOf(failed) }),
+  });
 }
 
 function taskText(view: View, task: Task, where: string): string {
   if (hasEnded(task)) return `${endText(task)}${where}`;
   if (!isWanted(view, task)) return `is ${taskStateText(stateOf(task))}${where} and told to stop`;
-  return isRunning(task) ? `runs${where}${doubtText(view, [task])}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
+  if (isRunning(task) && isNodeDown(nodeOf(view, task))) return `ran${where}, which is down`;
+  return isRunning(task) ? `runs${where}` : `waits: ${waitingText(task, nodeOf(view, task))}`;
 }
 
 function serviceSummary(view: View, service: Service): string {
@@ -103,10 +136,8 @@ function serviceSummary(view: View, service: Service): string {
     const why = update === "" ? ": its update is under way" : update;
     return `${name} runs ${running} of ${desired}, ${updated} of them as asked for${why}`;
   }
-  const doubt = doubtText(view, view.find("tasks", "service", idOf(service)));
-  if (waiting === "")
-    return `${name} runs as asked for: ${running} of ${desired}${update || moveText(view, service)}${doubt}`;
-  return `${name} runs ${running} of ${desired}; ${waiting}${update}${doubt}`;
+  if (waiting === "") return `${name} runs as asked for: ${running} of ${desired}${update || moveText(view, service)}`;
+  return `${name} runs ${running} of ${desired}; ${waiting}${update}`;
 }
 
 /** Of the first slot whose task runs where it should not stay, and has no other place; empty where there is none. */
@@ -131,24 +162,18 @@ function inOrder(reasons: readonly Reason[]): Reason[] {
 }
 
 function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> {
-  const aboutService = (at: Date | undefined, text: string, remedy = ""): Reason => ({
-    at,
-    taskId: "",
-    slot: undefined,
-    text,
-    remedy,
-  });
   const { updateStatus: update, meta } = service;
   if (update !== undefined && update.versionId === service.versionId) {
-    const text = updateText(update.state, update.message);
-    yield aboutService(update.completedAt ?? update.startedAt, text, updateRemedy(update.state, serviceName(service)));
+    const text = updateText(update);
+    const past = update.state === UpdateStatus_State.COMPLETED;
+    const at = update.completedAt ?? update.startedAt;
+    yield { ...reason(at, text, updateRemedy(update.state, serviceName(service))), past };
   }
   if (slots.length === 0 && replicasOf(service) > 0)
-    yield aboutService(
-      meta?.createdAt,
-      "no task has been made yet",
-      "see whether a manager leads: warren cluster info",
-    );
+    yield reason(meta?.createdAt, "no task has been made yet", {
+      text: "see whether the manager works",
+      command: "warren cluster info",
+    });
 }
 
 /**
@@ -158,40 +183,24 @@ function* ofService(service: Service, slots: readonly Slot[]): Iterable<Reason> 
 function* ofNodes(view: View, serviceId: string, withTasks: ReadonlySet<string>): Iterable<Reason> {
   for (const node of view.list("nodes")) {
     if (node.status?.state !== NodeStatus_State.READY) continue;
-    for (const { message, remedy, serviceIds, everyTask, since } of node.description?.conditions ?? []) {
+    for (const condition of node.description?.conditions ?? []) {
+      const { serviceIds, everyTask, message } = condition;
       if (!serviceIds.includes(serviceId) && !(everyTask && withTasks.has(idOf(node)))) continue;
-      yield { at: since, taskId: "", slot: undefined, text: `on ${nodeName(node)}: ${message}`, remedy };
+      yield ofCondition(condition, `on ${nodeName(node)}: ${message}`);
     }
   }
 }
 
-/** Nodes that are not known to be up, on which tasks run as they last reported. */
-function doubtfulNodes(view: View, tasks: readonly Task[]): readonly Node[] {
-  const ids = new Set(tasks.filter((task) => runsAsWanted(view, task)).map(({ nodeId }) => nodeId));
-  return [...ids]
-    .map((id) => view.get("nodes", id))
-    .filter((node) => node !== undefined && node.status?.state !== NodeStatus_State.READY) as Node[];
+export function ofCondition({ since, remedy, command }: NodeCondition, text: string): Reason {
+  return reason(since, text, { text: remedy === command ? "" : remedy, command });
 }
 
-/** What a count of running tasks is worth; empty where all their nodes are up. */
-function doubtText(view: View, tasks: readonly Task[]): string {
-  const names = doubtfulNodes(view, tasks).map(nodeName);
-  return names.length === 0 ? "" : `, as ${names.join(" and ")} last reported`;
+/** One that concerns no single task. */
+export function reason(at: Date | undefined, text: string, { text: remedy, command }: Remedy = noRemedy): Reason {
+  return { at, taskId: "", slot: undefined, text, remedy, command, past: false };
 }
 
-function* ofDoubtfulNodes(view: View, tasks: readonly Task[]): Iterable<Reason> {
-  for (const node of doubtfulNodes(view, tasks)) {
-    const { state, message = "", at } = node.status ?? {};
-    const isDown = state === NodeStatus_State.DOWN;
-    const text = `${nodeName(node)} is ${isDown ? "down" : "not known to be up"}${message === "" ? "" : `: ${message}`}`;
-    const remedy = isDown
-      ? "bring the node back, or wait: its tasks are replaced elsewhere"
-      : "see it: warren node list";
-    yield { at, taskId: "", slot: undefined, text, remedy };
-  }
-}
-
-function updateText(state: UpdateStatus_State, message: string): string {
+function updateText({ state, message, cause }: UpdateStatus): string {
   const words: Readonly<Record<UpdateStatus_State, string>> = {
     [UpdateStatus_State.UNSPECIFIED]: "update",
     [UpdateStatus_State.UPDATING]: "an update is under way",
@@ -203,15 +212,17 @@ function updateText(state: UpdateStatus_State, message: string): string {
   };
   // A paused one's message says that it is, for those who read it alone.
   const why = message.replace(/^paused, /, "");
-  return why === "" ? words[state] : `${words[state]}: ${why}`;
+  const text = why === "" ? words[state] : `${words[state]}: ${why}`;
+  // While it rolls back its message has the cause.
+  return cause === "" || message.includes(cause) ? text : `${text}; it was rolled back since ${cause}`;
 }
 
-function updateRemedy(state: UpdateStatus_State, name: string): string {
+function updateRemedy(state: UpdateStatus_State, name: string): Remedy {
   if (state === UpdateStatus_State.PAUSED)
-    return `mend what failed and update again, or go back: warren service rollback ${name}`;
+    return { text: "mend what failed and update again, or go back", command: `warren service rollback ${name}` };
   return state === UpdateStatus_State.ROLLBACK_PAUSED
-    ? `update to a spec that works: warren service update ${name}`
-    : "";
+    ? { text: "update to something that works", command: `warren service inspect ${name}` }
+    : noRemedy;
 }
 
 /** What led to the present state of a slot: its last ends, and what it does now. */
@@ -219,40 +230,52 @@ function* ofSlot(view: View, slot: Slot | undefined, history: readonly Task[]): 
   const ordered = history.toSorted(compareTasks);
   const newest = newestTask(ordered);
   const ended = ordered.filter((task) => hasEnded(task) && (endedBadly(task) || task === newest));
-  for (const task of ended.slice(-historyPerSlot)) yield ofEnd(view, slot, task);
+  const last = ended.at(-1);
+  const runs = ordered.some(isRunning);
+  for (const task of ended.slice(-historyPerSlot)) yield { ...ofEnd(view, slot, task), past: runs || task !== last };
   if (newest === undefined) return;
   if (slot !== undefined) yield* ofLeases(view, slot, newest);
   if (hasEnded(newest)) return;
   const node = nodeOf(view, newest);
-  if (isRunning(newest)) {
-    yield about(newest, `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`, "");
+  if (isRunning(newest) && !isNodeDown(node)) {
+    yield about(newest, `runs${node === undefined ? "" : ` on ${nodeName(node)}`}`);
     return;
   }
-  yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(newest, node));
-  if (node !== undefined && node.status?.state === NodeStatus_State.DOWN) {
-    const text = `its node ${nodeName(node)} is down${node.status.message === "" ? "" : `: ${node.status.message}`}`;
-    yield {
-      ...about(newest, text, "bring the node back, or wait: the task is replaced elsewhere"),
-      at: node.status.at,
-    };
+  if (node === undefined || !isNodeDown(node)) {
+    yield about(newest, `waits: ${waitingText(newest, node)}`, waitingRemedy(view, newest, node));
+    return;
   }
+  const before = isRunning(newest) ? "it ran when last heard of" : `it was ${taskStateText(stateOf(newest))}`;
+  const remedy = {
+    text: "bring the node back, or wait: the task is replaced elsewhere",
+    command: `warren why ${nodeName(node)}`,
+  };
+  yield { ...about(newest, `${waitingText(newest, node)}; ${before}`, remedy), at: node.status?.at };
 }
 
 /** What the slot's leases wait for, beyond what its newest task says. */
 function* ofLeases(view: View, slot: Slot, newest: Task): Iterable<Reason> {
   if (slot.retryAt !== undefined) {
     const text = `is tried again at ${slot.retryAt.toISOString()}: back-off after what happened before`;
-    yield { ...about(newest, text, ""), at: slot.retryAt };
+    yield { ...about(newest, text), at: slot.retryAt };
   }
-  const waitMs = slot.record?.waitMs ?? 0;
-  if (hasEnded(newest) && leaseOf(view, newest)?.state === LeaseState.HELD && waitMs > 0 && slot.settled === "")
-    yield about(newest, `its node starts it again by itself, after a wait of ${Math.ceil(waitMs / 1_000)} s`, "");
-  const incoming = slot.leases.findLast(({ state }) => state === LeaseState.OFFERED);
-  if (incoming === undefined) return;
-  for (const lease of slot.leases) {
-    if (lease === incoming || !mayRun(lease) || lease.state !== LeaseState.RELEASING) continue;
-    const text = `waits for ${leaseNode(view, lease)} to say that the task before it is gone`;
-    yield { ...about(newest, text, "see that node: warren node list"), at: lease.since };
+  const lease = leaseOf(view, newest);
+  const waitMs = recordOf(lease)?.waitMs ?? 0;
+  if (hasEnded(newest) && lease?.state === LeaseState.HELD && waitMs > 0 && slot.settled === "")
+    yield about(newest, `its node starts it again by itself, after a wait of ${Math.ceil(waitMs / 1_000)} s`);
+  if (lease === undefined || !isStanding(lease) || isRunning(newest)) return;
+  if (lease.cause !== "" && currentLease(slot) !== lease && currentLease(slot) !== undefined)
+    yield {
+      ...about(newest, `is to take the place of the task before it: ${lease.cause}`),
+      at: newest.meta?.createdAt,
+    };
+  // L2: on one node the worker waits by itself.
+  if (lease.state !== LeaseState.OFFERED && lease.after === undefined) return;
+  for (const before of slot.leases) {
+    if (before === lease || !mayRun(before) || before.state !== LeaseState.RELEASING) continue;
+    const text = `waits for ${leaseNode(view, before)} to say that the task before it is gone`;
+    const command = `warren why ${leaseNode(view, before)}`;
+    yield { ...about(newest, text, { text: "see why that node does not answer", command }), at: before.since };
   }
 }
 
@@ -268,15 +291,15 @@ function ofEnd(view: View, slot: Slot | undefined, task: Task): Reason {
   const settled = lease !== undefined && last === task ? (slot?.settled ?? "") : "";
   const where = node === undefined ? "" : ` on ${nodeName(node)}`;
   const text = `${endText(task)}${where}${settled === "" ? "" : `; no further task follows: ${settled}`}`;
-  const again =
-    settled === "" || stateOf(task) === TaskState.COMPLETE
-      ? ""
-      : `to try again: warren service update ${task.serviceName} --force`;
-  return about(task, text, [endRemedy(task), again].filter(Boolean).join("; "));
+  const remedy = endRemedy(view, task);
+  if (settled === "" || stateOf(task) === TaskState.COMPLETE) return about(task, text, remedy);
+  const again = tryAgain(task);
+  return about(task, text, { text: [remedy.text, again.text].filter(Boolean).join("; "), command: again.command });
 }
 
-function about(task: Task, text: string, remedy: string): Reason {
-  return { at: task.status?.at ?? task.meta?.updatedAt, taskId: idOf(task), slot: task.slot, text, remedy };
+function about(task: Task, text: string, { text: remedy, command }: Remedy = noRemedy): Reason {
+  const at = task.status?.at ?? task.meta?.updatedAt;
+  return { at, taskId: idOf(task), slot: task.slot, text, remedy, command, past: false };
 }
 
 function nodeOf(view: View, task: Task): Node | undefined {
@@ -287,56 +310,3 @@ function endedBadly(task: Task): boolean {
   const state = stateOf(task);
   return state === TaskState.FAILED || state === TaskState.REJECTED || state === TaskState.ORPHANED;
 }
-
-/** By the code of the error, which is public API; then by what the container's end says. */
-function endRemedy(task: Task): string {
-  const { code = "", container } = task.status ?? {};
-  if (container?.oomKilled === true)
-    return "give it more memory: warren service update --limit-memory, or find what uses it";
-  const byCode = remedies[code];
-  if (byCode !== undefined) return byCode;
-  if (stateOf(task) === TaskState.ORPHANED) return "see its node: warren node list";
-  if (stateOf(task) !== TaskState.FAILED) return "";
-  if (container?.exitCode === 127 || container?.exitCode === 126)
-    return "see whether the command is in the image and may be run";
-  return `see what it wrote: warren task logs ${idOf(task)}`;
-}
-
-const remedies: Readonly<Record<string, string>> = {
-  RUNTIME_REFERENCE_INVALID: "mend the image's name",
-  RUNTIME_IMAGE_NOT_FOUND:
-    "see whether the image and its tag are in the registry, or whether it needs a login: warren registry login",
-  RUNTIME_IMAGE_INVALID: "push the image again",
-  RUNTIME_DIGEST_MISMATCH:
-    "what the registry or a mirror gave is not what was asked for: see to the mirror, or push the image again",
-  RUNTIME_PLATFORM_MISSING:
-    "build the image for the nodes' platform, or place the service where it runs: --constraint node.platform.arch==…",
-  RUNTIME_REGISTRY_UNREACHABLE: "see whether the node reaches the registry; it is tried again by itself",
-  RUNTIME_REGISTRY_UNAUTHORIZED: "log in: warren registry login",
-  RUNTIME_REGISTRY_REFUSED: "see what the registry says; it is tried again by itself",
-  RUNTIME_DISK_FULL: "make room on the node's disk; it is tried again by itself",
-  RUNTIME_UNAVAILABLE: "see whether containerd runs on the node; it is tried again by itself",
-};
-
-function waitingRemedy(task: Task, node: Node | undefined): string {
-  const { pending } = task.status ?? {};
-  if (stateOf(task) > TaskState.PENDING) {
-    return node?.spec?.availability === NodeSpec_Availability.DRAIN
-      ? "its node is drained; the task moves by itself"
-      : "";
-  }
-  if (pending === undefined) return "";
-  if (pending.nodes === 0)
-    return "see whether this machine's worker runs: warren node list, and worker.log in its data dir";
-  const commands = new Set(pending.refusals.flatMap(({ filter }) => filterCommands[filter] ?? []));
-  return pending.help === "" || commands.size === 0 ? pending.help : `${pending.help} (${[...commands].join(", ")})`;
-}
-
-/** By the name of the scheduler's filter: the commands with which its help is followed. */
-const filterCommands: Readonly<Record<string, readonly string[]>> = {
-  ready: ["warren node list", "warren node activate"],
-  resources: ["warren service update --reserve-cpu --reserve-memory"],
-  constraints: ["warren node update --label", "warren service update --constraint-rm"],
-  "host-ports": ["warren service update --publish --publish-rm"],
-  "max-per-node": ["warren service update --max-replicas-per-node"],
-};

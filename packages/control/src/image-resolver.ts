@@ -60,7 +60,15 @@ export class ImageResolver {
     signal: AbortSignal,
   ): Promise<string | undefined> {
     try {
-      return (await this.#dependencies.relay.image(idOf(node), { image, auth }, signal)).digest;
+      const { digest, localReason } = await this.#dependencies.relay.image(idOf(node), { image, auth }, signal);
+      if (localReason !== "")
+        this.#log.warn("an image's digest is that of the copy on a node, not the registry's", {
+          node: nodeName(node),
+          image,
+          digest,
+          why: localReason,
+        });
+      return digest;
     } catch (error) {
       signal.throwIfAborted();
       if (!ApiError.is(error)) throw error;

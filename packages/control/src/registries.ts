@@ -3,17 +3,23 @@ import { checkRegistryLogin } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { canonicalRegistry } from "@warren/std";
 import { Access, checkRef, idOf, resolve } from "./access.ts";
+import type { ControlDependencies } from "./dependencies.ts";
 import { notFound, tooMany } from "./failures.ts";
 import { limits } from "./limits.ts";
+import { LoginChecker, tryAgain } from "./login-check.ts";
 import { pageOf } from "./pages.ts";
 import { redactCredential, restoreAuth } from "./redaction.ts";
 
-export function registries(access: Access): BoundService {
+export function registries(access: Access, dependencies: ControlDependencies): BoundService {
+  const checker = new LoginChecker(dependencies);
   return bind(RegistriesDefinition, {
     async login({ registry, auth }, { signal }) {
+      const [before] = access.view().find("registries", "name", canonicalRegistry(registry));
+      const login = checkRegistryLogin({ registry, auth: restoreAuth(auth, before?.auth) });
+      const check = await checker.check(access.view(), login, signal);
       const id = await access.update(signal, (tx) => {
-        const [kept] = tx.find("registries", "name", canonicalRegistry(registry));
-        const login = checkRegistryLogin({ registry, auth: restoreAuth(auth, kept?.auth) });
+        tryAgain(tx, login.registry);
+        const [kept] = tx.find("registries", "name", login.registry);
         if (kept !== undefined) {
           const { username, password } = login.auth;
           if (kept.auth?.username === username && kept.auth.password === password) return idOf(kept);
@@ -23,7 +29,7 @@ export function registries(access: Access): BoundService {
         if (tx.list("registries").length >= limits.registries) throw tooMany("registries", limits.registries);
         return tx.create("registries", { meta: undefined, ...login });
       });
-      return redactCredential(resolve(access.view(), "registries", id));
+      return { ...redactCredential(resolve(access.view(), "registries", id)), check };
     },
 
     list({ page }) {

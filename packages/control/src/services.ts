@@ -9,26 +9,40 @@ import {
   precondition,
   type ListServicesRequest,
   type TaskSpec,
+  type UpdatePlan,
+  type UpdateServiceRequest,
 } from "@warren/api";
 import { limits as specLimits } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { roleOf, rollbackTo, startFirstObstacle, withVersion } from "@warren/orchestrator/plan";
 import type { Transaction, View } from "@warren/store";
-import { Access, idOf, resolve, resolveServiceOrTask, serviceName } from "./access.ts";
+import { Access, idOf, resolve, serviceName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
-import { explainService, explainTask } from "./explanation.ts";
+import { explain } from "./node-explanation.ts";
 import { field, mustBeFew, nameTaken, stale, tooMany } from "./failures.ts";
 import { ImageResolver } from "./image-resolver.ts";
 import { limits } from "./limits.ts";
 import { pageOf } from "./pages.ts";
 import { admit, checkSpec } from "./service-admission.ts";
 import { presentService, replicasOf } from "./summary.ts";
-import { createVersion, makesTheSame, rollbackTarget } from "./versions.ts";
+import { planOf } from "./update-plan.ts";
+import { createVersion, historyOf, makesTheSame, rollbackTarget } from "./versions.ts";
 
 export function services(access: Access, dependencies: ControlDependencies): BoundService {
   const { clock } = dependencies;
   const images = new ImageResolver(dependencies);
   const present = (id: string): Service => presentService(access.view(), resolve(access.view(), "services", id));
+  /** An update whose spec is checked and whose image is looked up. */
+  const changeOf = async (request: UpdateServiceRequest, signal: AbortSignal): Promise<ServiceChange> => {
+    const { ref, specVersion, spec, resolveImage } = request;
+    if (spec === undefined) throw invalid([{ field: "spec", description: "is missing" }]);
+    const checked = checkSpec(spec);
+    const view = access.view();
+    const before = resolve(view, "services", ref).spec?.task;
+    const looksAgain = resolveImage || before?.container?.image !== checked.task?.container?.image;
+    const digest = looksAgain ? await images.digestOf(view, checked.task, signal) : undefined;
+    return { ref, specVersion, spec: checked, digest };
+  };
   return bind(ServicesDefinition, {
     async create({ spec }, { signal }) {
       const checked = checkSpec(spec);
@@ -53,15 +67,26 @@ export function services(access: Access, dependencies: ControlDependencies): Bou
       return { services: items.map((service) => presentService(view, service)), nextPageToken };
     },
 
-    async update({ ref, specVersion, spec, resolveImage }, { signal }) {
-      if (spec === undefined) throw invalid([{ field: "spec", description: "is missing" }]);
-      const checked = checkSpec(spec);
-      const view = access.view();
-      const before = resolve(view, "services", ref).spec?.task;
-      const looksAgain = resolveImage || before?.container?.image !== checked.task?.container?.image;
-      const digest = looksAgain ? await images.digestOf(view, checked.task, signal) : undefined;
-      const id = await access.update(signal, (tx) => updateService(tx, ref, specVersion, checked, digest));
+    async update(request, { signal }) {
+      const change = await changeOf(request, signal);
+      const id = await access.update(signal, (tx) => updateService(tx, change));
       return present(id);
+    },
+
+    async planUpdate(request, { signal }) {
+      const change = await changeOf(request, signal);
+      const work = (tx: Transaction): UpdatePlan => planOf(tx, updateService(tx, change), clock.now());
+      return access.update(signal, work, { dryRun: true });
+    },
+
+    async restart({ ref }, { signal }) {
+      const id = await access.update(signal, (tx) => restartService(tx, ref));
+      return present(id);
+    },
+
+    history({ ref }) {
+      const view = access.view();
+      return { versions: historyOf(view, resolve(view, "services", ref)) };
     },
 
     async scale({ ref, replicas }, { signal }) {
@@ -82,11 +107,7 @@ export function services(access: Access, dependencies: ControlDependencies): Bou
       return { id };
     },
 
-    explain({ ref }) {
-      const view = access.view();
-      const found = resolveServiceOrTask(view, ref);
-      return found.kind === "service" ? explainService(view, found.service) : explainTask(view, found.task);
-    },
+    explain: ({ ref }) => explain(access.view(), ref),
   });
 }
 
@@ -141,14 +162,17 @@ function newVersion(
   return { versionId, lastVersionNumber: number, recentVersionIds: withVersion(service.recentVersionIds, versionId) };
 }
 
-/** `digest` is what the image was found to be; undefined where it was not looked at, so that it stays. */
-function updateService(
-  tx: Transaction,
-  ref: string,
-  specVersion: number,
-  given: ServiceSpec,
-  digest: string | undefined,
-): string {
+interface ServiceChange {
+  readonly ref: string;
+  /** The one that the caller read; 0: any. */
+  readonly specVersion: number;
+  /** Complete. */
+  readonly spec: ServiceSpec;
+  /** What the image was found to be; undefined where it was not looked at, so that it stays. */
+  readonly digest: string | undefined;
+}
+
+function updateService(tx: Transaction, { ref, specVersion, spec: given, digest }: ServiceChange): string {
   const service = resolve(tx, "services", ref);
   const name = serviceName(service);
   if (specVersion !== 0 && specVersion !== service.specVersion)
@@ -170,6 +194,21 @@ function updateService(
   tx.update("services", { ...service, spec, specVersion: service.specVersion + 1, ...version });
   const stays = sameImage && makesTheSame(spec.task, service.spec?.task);
   emit(tx, service, "updated", stays ? "updated; its tasks stay" : updateText(wanted?.imageDigest, imageDigest));
+  return idOf(service);
+}
+
+/** The same spec and the same image in a version of its own, which its tasks are replaced by. */
+function restartService(tx: Transaction, ref: string): string {
+  const service = resolve(tx, "services", ref);
+  const { spec } = service;
+  if (spec?.task === undefined) throw new Error("assertion failed: a service has a spec");
+  const task = { ...spec.task, forceUpdate: spec.task.forceUpdate + 1 };
+  const restarted = admit(tx, { ...spec, task }, idOf(service));
+  checkOrder(tx, serviceName(service), restarted);
+  const digest = tx.get("versions", service.versionId)?.imageDigest ?? "";
+  const version = newVersion(tx, service, restarted.task, digest);
+  tx.update("services", { ...service, spec: restarted, specVersion: service.specVersion + 1, ...version });
+  emit(tx, service, "restarted", "restarted; its tasks are replaced by the same");
   return idOf(service);
 }
 
@@ -195,9 +234,10 @@ function updateText(before: string | undefined, now: string): string {
 function scaleService(tx: Transaction, ref: string, replicas: number): string {
   const service = resolve(tx, "services", ref);
   const { spec } = service;
-  const before = spec?.mode?.$case === "replicated" ? spec.mode.value.replicas : 0;
+  const replicated = spec?.mode?.$case === "replicated" ? spec.mode.value : { replicas: 0 };
+  const before = replicated.replicas;
   if (spec === undefined || before === replicas) return idOf(service);
-  const mode = { $case: "replicated", value: { replicas } } as const;
+  const mode = { $case: "replicated", value: { ...replicated, replicas } } as const;
   tx.update("services", { ...service, spec: { ...spec, mode }, specVersion: service.specVersion + 1 });
   emit(tx, service, "scaled", `scaled from ${before} to ${replicas}`);
   return idOf(service);

@@ -1,16 +1,27 @@
 import {
   TaskState,
   UpdateStatus_State,
+  type RunEnd,
   type Service,
   type ServiceSummary,
   type Slot,
   type Task,
   type UpdateStatus,
 } from "@warren/api";
-import { compareSlotKeys, hasEnded, isRunning, newestTask, slotKeyText, stateOf } from "@warren/api/model";
+import {
+  compareSlotKeys,
+  hasEnded,
+  isRunning,
+  newestTask,
+  recordedLease,
+  recordOf,
+  slotKeyText,
+  slotName,
+  stateOf,
+} from "@warren/api/model";
 import type { View } from "@warren/store";
-import { idOf } from "./access.ts";
-import { endText, isSettled, runsAsWanted, waitingText, waitsForNode, wantedMake } from "./task-reading.ts";
+import { idOf, nodeName } from "./access.ts";
+import { endText, isNodeDown, isSettled, serves, waitingText, waitsForNode, wantedMake } from "./task-reading.ts";
 
 export function replicasOf(service: Service): number {
   return service.spec?.mode?.$case === "replicated" ? service.spec.mode.value.replicas : 0;
@@ -32,7 +43,7 @@ interface Place {
 export function summarize(view: View, service: Service): ServiceSummary {
   const desired = replicasOf(service);
   const tasks = view.find("tasks", "service", idOf(service));
-  const runs = tasks.filter((task) => runsAsWanted(view, task));
+  const runs = tasks.filter((task) => serves(view, task));
   // While one takes over from another, both may run in a slot.
   const running = new Set(runs.map(({ slotId }) => slotId)).size;
   const make = wantedMake(view, idOf(service));
@@ -45,7 +56,7 @@ export function summarize(view: View, service: Service): ServiceSummary {
   return {
     ...counts,
     waiting: running >= desired ? "" : waiting(view, places, desired),
-    status: statusText(service, counts, places, tasks.some(isRunning)),
+    status: statusText(view, service, counts, places, tasks.some(isRunning)),
     runningImages: imagesOf(view, runs),
   };
 }
@@ -75,7 +86,7 @@ function waiting(view: View, places: readonly Place[], desired: number): string 
 function slotWaits(view: View, { slot, newest, history }: Place): string {
   if (newest === undefined) return "";
   const ended = lastEnded(history);
-  const failures = slot.record?.failures ?? 0;
+  const failures = failuresOf(slot);
   // It is to move, but its node goes on trying: what fails there matters more than that no other node takes it.
   if (failures >= looping && ended !== undefined && waitsForNode(newest))
     return `${endText(ended)}, ${failures} times in a row`;
@@ -87,29 +98,55 @@ function slotWaits(view: View, { slot, newest, history }: Place): string {
 type Counts = Pick<ServiceSummary, "desired" | "running" | "updated" | "settled" | "completed">;
 
 /** What somebody has to know first, in a few words. */
-function statusText(service: Service, counts: Counts, places: readonly Place[], someRun: boolean): string {
+function statusText(view: View, service: Service, counts: Counts, places: readonly Place[], someRun: boolean): string {
   const { desired, running, updated, settled, completed } = counts;
   if (desired === 0) return someRun ? "stopping" : "scaled to 0";
   const state = currentUpdate(service)?.state;
   if (state === UpdateStatus_State.PAUSED) return "update paused";
   if (state === UpdateStatus_State.ROLLBACK_PAUSED) return "rollback paused";
-  const trouble = troubleText(places.filter(({ slot, runs }) => !runs && !isSettled(slot)));
+  const trouble = troubleText(
+    view,
+    places.filter(({ slot, runs }) => !runs && !isSettled(slot)),
+  );
   if (trouble !== "") return trouble;
   if (state === UpdateStatus_State.UPDATING) return `updating ${updated}/${desired}`;
   if (state === UpdateStatus_State.ROLLING_BACK) return `rolling back ${updated}/${desired}`;
   if (settled > completed) return running === 0 && completed === 0 ? "failed" : `${settled - completed} failed`;
   if (running + completed < desired) return `starting ${running}/${desired}`;
   if (running === 0) return "completed";
-  return state === UpdateStatus_State.ROLLED_BACK ? "rolled back" : "running";
+  return state === UpdateStatus_State.ROLLED_BACK ? rolledBackText(service) : "running";
+}
+
+/** `rolled back: web.1 exit code 1`; of one that a user asked for, `rolled back`. */
+function rolledBackText({ spec, updateStatus }: Service): string {
+  const { cause = "", failedSlot, failedEnd } = updateStatus ?? {};
+  if (cause === "") return "rolled back";
+  if (failedEnd === undefined) return "rolled back: no progress";
+  return `rolled back: ${slotName({ serviceName: spec?.name ?? "", slot: failedSlot })} ${shortEnd(failedEnd)}`;
+}
+
+function shortEnd({ oomKilled, rejected, complete, exitCode, code }: RunEnd): string {
+  if (oomKilled) return "out of memory";
+  if (rejected) return rejections[code] ?? "can't start";
+  if (complete) return "ended";
+  if (code === "AGENT_UNHEALTHY") return "unhealthy";
+  return exitCode === undefined ? "failed" : `exit code ${exitCode}`;
+}
+
+/** In a row, up to now. */
+function failuresOf(slot: Slot): number {
+  return recordOf(recordedLease(slot))?.failures ?? 0;
 }
 
 /** In a row: before it, a failure is bad luck. */
 const looping = 3;
 
 /** The worst of what keeps slots from running; empty where they are only on their way. */
-function troubleText(places: readonly Place[]): string {
-  const failures = Math.max(0, ...places.map(({ slot }) => slot.record?.failures ?? 0));
+function troubleText(view: View, places: readonly Place[]): string {
+  const failures = Math.max(0, ...places.map(({ slot }) => failuresOf(slot)));
   if (failures >= looping) return `crash-looping ${failures} ×`;
+  const away = places.map(({ newest }) => view.get("nodes", newest?.nodeId ?? "")).find(isNodeDown);
+  if (away !== undefined) return `node down: ${nodeName(away)}`;
   const rejected = places.find(({ history }) => stateOf(lastEnded(history) ?? {}) === TaskState.REJECTED);
   if (rejected !== undefined) return `can't start: ${rejectionText(lastEnded(rejected.history))}`;
   for (const { newest } of places) {

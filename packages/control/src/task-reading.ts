@@ -1,6 +1,7 @@
 /** A task with the lease that it is a run of, as it is given out and spoken of. */
 import {
   LeaseState,
+  NodeStatus_State,
   TaskState,
   type Lease,
   type Node,
@@ -48,6 +49,15 @@ export function isWanted(view: View, task: Task): boolean {
 /** Up, healthy, and meant to be. */
 export function runsAsWanted(view: View, task: Task): boolean {
   return isRunning(task) && isWanted(view, task);
+}
+
+/** Up, healthy, and meant to be, on a node that is not down: of one that is, nobody knows what runs there. */
+export function serves(view: View, task: Task): boolean {
+  return runsAsWanted(view, task) && !isNodeDown(view.get("nodes", task.nodeId));
+}
+
+export function isNodeDown(node: Node | undefined): boolean {
+  return node?.status?.state === NodeStatus_State.DOWN;
 }
 
 /** Undefined of a service that is gone. */
@@ -105,8 +115,14 @@ export function waitingText(task: Task, node: Node | undefined): string {
   const state = stateOf(task);
   if (hasEnded(task)) return endText(task);
   if (state <= TaskState.PENDING && pending !== undefined) return pendingText(pending);
-  const where = node === undefined ? "" : ` on ${node.description?.hostname || node.meta?.id}`;
+  const name = node?.description?.hostname || node?.meta?.id;
+  if (isNodeDown(node)) return `its node ${name} is down${withReason(node?.status?.message)}`;
+  const where = node === undefined ? "" : ` on ${name}`;
   return `${taskStateText(state)}${where}${message === "" ? "" : `: ${message}`}`;
+}
+
+function withReason(text = ""): string {
+  return text === "" ? "" : `: ${text}`;
 }
 
 /** Whether it has no node yet. */

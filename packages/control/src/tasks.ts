@@ -1,24 +1,22 @@
 import {
-  ApiError,
   Task,
   TasksDefinition,
   invalid,
   precondition,
   type ExecOpen,
-  type ExecRequest,
   type FieldViolation,
   type ListTasksRequest,
   type TaskStats,
 } from "@warren/api";
 import { bind, type BoundService } from "@warren/api/server";
 import { environmentNameFault } from "@warren/api/spec";
-import { delay } from "@warren/std";
 import type { View } from "@warren/store";
 import { compareSlotKeys, isRunning, slotKeyText, stateOf, taskStateText } from "@warren/api/model";
 import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, taskName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { field, mustBeFew } from "./failures.ts";
 import { logs } from "./logs.ts";
+import { askNodes } from "./node-answers.ts";
 import { ordinal, pageOf } from "./pages.ts";
 import { desiredState, presentTask, runsAsWanted } from "./task-reading.ts";
 
@@ -56,34 +54,30 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
       yield* relay.exec(task.nodeId, { ...open, ref: idOf(task) }, rest(input), signal);
     },
 
+    async *portForward(requests, { signal }) {
+      const input = requests[Symbol.asyncIterator]();
+      const first = await input.next();
+      const open = first.done === true || first.value.message?.$case !== "open" ? undefined : first.value.message.value;
+      if (open === undefined) throw field("open", "must be the first message");
+      if (open.port < 1 || open.port > 65_535) throw field("open.port", `want 1 to 65535, not ${open.port}`);
+      const task = runningTask(access.view(), open.ref);
+      yield* relay.portForward(task.nodeId, { ...open, ref: idOf(task) }, rest(input), signal);
+    },
+
     async stats({ refs }, { signal }) {
       mustBeFew("refs", refs.length);
       const running = measured(access.view(), refs);
       const byNode = Map.groupBy(running, ({ nodeId }) => nodeId);
-      const stats: TaskStats[] = [];
-      const unreachableNodes: string[] = [];
-      const inTime = new AbortController();
-      const all = AbortSignal.any([signal, inTime.signal]);
-      const asked = [...byNode].map(async ([nodeId, some]) => {
-        try {
-          // The node may hang without its session being lost, so its answer is not waited for beyond the time.
-          const late = delay(dependencies.clock, statsMs, all).then(() => undefined);
-          const answer = await Promise.race([relay.stats(nodeId, { taskIds: some.map(idOf) }, all), late]);
-          if (answer === undefined) unreachableNodes.push(nodeId);
-          else stats.push(...answer.stats);
-        } catch (error) {
-          if (signal.aborted || !isUnreachable(error)) throw error;
-          unreachableNodes.push(nodeId);
-        }
-      });
-      try {
-        await Promise.all(asked);
-      } finally {
-        inTime.abort();
-      }
+      const { answers, unreachableNodes } = await askNodes(
+        dependencies.clock,
+        statsMs,
+        byNode.keys(),
+        (nodeId, all) => relay.stats(nodeId, { taskIds: (byNode.get(nodeId) ?? []).map(idOf) }, all),
+        signal,
+      );
       const order = (a: TaskStats, b: TaskStats): number =>
         a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : compareSlotKeys(a.slot, b.slot);
-      return { stats: stats.sort(order), unreachableNodes: unreachableNodes.sort() };
+      return { stats: answers.flatMap(({ stats }) => stats).sort(order), unreachableNodes };
     },
   });
 }
@@ -99,10 +93,6 @@ function keyOf(task: Task): string {
   const key = `${task.serviceName}\0${place}\0${run}\0${idOf(task)}`;
   keys.set(task, key);
   return key;
-}
-
-function isUnreachable(error: unknown): boolean {
-  return ApiError.is(error, "API_UNAVAILABLE") || ApiError.is(error, "API_DEADLINE");
 }
 
 function selected(view: View, { services, nodes, desiredStates }: ListTasksRequest): readonly Task[] {
@@ -173,7 +163,10 @@ function checkExec({ command, env, user, workingDir }: ExecOpen): void {
   if (violations.length > 0) throw invalid(violations);
 }
 
-async function* rest(input: AsyncIterator<ExecRequest>): AsyncGenerator<ExecRequest, void, void> {
+/** What follows `open`. */
+async function* rest<R extends { readonly message?: { readonly $case: string } | undefined }>(
+  input: AsyncIterator<R>,
+): AsyncGenerator<R, void, void> {
   try {
     for (;;) {
       const next = await input.next();

@@ -1,9 +1,10 @@
 /** Versions: what a service's tasks are made from, made when a spec is taken. */
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { precondition, TaskSpec, type Service, type Version } from "@warren/api";
+import { precondition, TaskSpec, type Service, type ServiceVersion, type Version } from "@warren/api";
 import type { Transaction, View } from "@warren/store";
 import { idOf, serviceName } from "./access.ts";
+import { runsAsWanted } from "./task-reading.ts";
 
 /** A task spec without what can change while its container stays. */
 function partsOfContainer(spec: TaskSpec): TaskSpec {
@@ -60,15 +61,33 @@ export function createVersion(tx: Transaction, input: VersionInput): string {
   });
 }
 
+/** The versions that a rollback may name: the last ones that completed, and the last ones that were wanted. */
+function keptVersions(view: View, { completedVersionIds, recentVersionIds }: Service): Version[] {
+  return [...new Set([...completedVersionIds, ...recentVersionIds])]
+    .map((id) => view.get("versions", id))
+    .filter((version) => version !== undefined);
+}
+
+/** The newest first. */
+export function historyOf(view: View, service: Service): ServiceVersion[] {
+  const tasks = view.find("tasks", "service", idOf(service)).filter((task) => runsAsWanted(view, task));
+  return keptVersions(view, service)
+    .toSorted((a, b) => b.number - a.number)
+    .map((version) => ({
+      version,
+      wanted: idOf(version) === service.versionId,
+      completed: service.completedVersionIds.includes(idOf(version)),
+      running: tasks.filter(({ versionId }) => versionId === idOf(version)).length,
+    }));
+}
+
 /**
  * The version that a rollback returns to: the one with `number`, or, for 0, the last that completed and is not wanted now.
  *
  * @throws ApiError `API_PRECONDITION` if there is none
  */
 export function rollbackTarget(view: View, service: Service, number: number): Version {
-  const known = [...new Set([...service.completedVersionIds, ...service.recentVersionIds])]
-    .map((id) => view.get("versions", id))
-    .filter((version) => version !== undefined);
+  const known = keptVersions(view, service);
   const target =
     number === 0
       ? known.find(

@@ -13,67 +13,23 @@ import {
   Task,
   TaskState,
   type Cluster,
-  type ExecOpen,
-  type ExecRequest,
-  type ExecResponse,
   type LogLine,
   type LogLines,
-  type RelayImage,
-  type RelayImageAnswer,
-  type RelayLogs,
-  type RelayStats,
-  type StatsResponse,
 } from "@warren/api";
 import { numberedSlot, sameEpoch, slotIdOf, taskIdOf } from "@warren/api/model";
 import { checkClusterSpec } from "@warren/api/spec";
 import { connect, type ApiClient } from "@warren/api/client";
 import { startServer } from "@warren/api/server";
-import { controlServices, createCluster, type Relay } from "@warren/control";
+import { controlServices, createCluster } from "@warren/control";
 import { systemClock, systemRandom, type Clock } from "@warren/std";
 import { RecordingLogger } from "@warren/std/testing";
 import { memoryStore, type MemoryStore } from "@warren/store/testing";
 import type { Store } from "@warren/store";
 import { expect, onTestFinished } from "vitest";
+import { FakeRelay } from "./fake-relay.ts";
 
 export type PartialSpec = Parameters<typeof ServiceSpec.fromPartial>[0];
 type PartialTask = Parameters<typeof Task.fromPartial>[0];
-
-/** Nodes that answer as told: lines, execs and figures by node id. A node that is not named has no session. */
-export class FakeRelay implements Relay {
-  readonly lines = new Map<string, (request: RelayLogs, signal: AbortSignal) => AsyncIterable<LogLines>>();
-  readonly asked: { readonly nodeId: string; readonly request: RelayLogs }[] = [];
-  readonly execs = new Map<
-    string,
-    (open: ExecOpen, input: AsyncIterable<ExecRequest>, signal: AbortSignal) => AsyncIterable<ExecResponse>
-  >();
-  readonly images = new Map<string, (request: RelayImage, signal: AbortSignal) => Promise<RelayImageAnswer>>();
-  readonly figures = new Map<string, (request: RelayStats, signal: AbortSignal) => Promise<StatsResponse>>();
-
-  async *logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncGenerator<LogLines, void, void> {
-    this.asked.push({ nodeId, request });
-    yield* (this.lines.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-  async *exec(
-    nodeId: string,
-    open: ExecOpen,
-    input: AsyncIterable<ExecRequest>,
-    signal: AbortSignal,
-  ): AsyncGenerator<ExecResponse, void, void> {
-    yield* (this.execs.get(nodeId) ?? noSession(nodeId))(open, input, signal);
-  }
-  async stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse> {
-    return (this.figures.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-  async image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer> {
-    return (this.images.get(nodeId) ?? noSession(nodeId))(request, signal);
-  }
-}
-
-function noSession(nodeId: string): () => never {
-  return () => {
-    throw new ApiError({ code: "API_UNAVAILABLE" }, `node ${nodeId} has no session`);
-  };
-}
 
 export interface Control extends MemoryStore {
   readonly client: ApiClient;
@@ -99,6 +55,7 @@ export async function control(options: { readonly empty?: boolean; readonly cloc
     initCluster,
     relay,
     version: "1.2.3",
+    log,
     clock: options.clock ?? systemClock,
     random: systemRandom,
   });
@@ -177,6 +134,7 @@ export interface TestTask {
   readonly versionId?: string;
   /** @default WANTED while the task is pending, else HELD */
   readonly lease?: LeaseState;
+  readonly leaseFields?: Parameters<typeof Lease.fromPartial>[0];
   readonly slotFields?: Partial<Slot>;
   readonly status?: PartialTask["status"];
 }
@@ -190,7 +148,14 @@ export async function addTask({ store }: Control, given: TestTask): Promise<stri
   return store.update((tx) => {
     const versionId = given.versionId ?? tx.get("services", serviceId)?.versionId ?? "";
     const known = tx.get("slots", slotId);
-    const lease = Lease.fromPartial({ epoch, versionId, state, nodeId, wasHeld: state >= LeaseState.HELD });
+    const lease = Lease.fromPartial({
+      epoch,
+      versionId,
+      state,
+      nodeId,
+      wasHeld: state >= LeaseState.HELD,
+      ...given.leaseFields,
+    });
     const others = (known?.leases ?? []).filter((each) => !sameEpoch(each.epoch, epoch));
     const leases = [...others, lease].sort((a, b) => (a.epoch?.index ?? 0) - (b.epoch?.index ?? 0));
     if (known === undefined)

@@ -1,9 +1,11 @@
 import {
+  ApiError,
   LeaseState,
   NodeSpec_Availability,
   NodeStatus_State,
   TaskState,
   type Node,
+  type RegistryCredential,
   type Service,
   type Slot,
 } from "@warren/api";
@@ -203,5 +205,48 @@ describe("registries", () => {
     expect((await client.registries.list({})).registries.map(({ auth }) => auth?.username)).toEqual(["ann"]);
     await client.registries.logout({ registry: "Docker.io" });
     expect((await client.registries.list({})).registries).toEqual([]);
+  });
+
+  it("are asked whether they accept a login: a refused one is not stored, one that could not be checked says so", async () => {
+    const world = await control();
+    const { client, relay } = world;
+    const login = (): Promise<RegistryCredential> =>
+      client.registries.login({ registry: "r.example", auth: { username: "ann", password: "p" } });
+    expect((await login()).check).toEqual({
+      accepted: false,
+      text: "r.example could not be asked whether it accepts the login: no node is ready",
+    });
+    await client.registries.logout({ registry: "r.example" });
+    const nodeId = await addNode(world, "edge-1");
+    relay.logins.set(nodeId, async ({ auth }) => {
+      if (auth?.password !== "p") throw new ApiError({ code: "API_DENIED" }, "401");
+      return true;
+    });
+    expect((await login()).check).toEqual({ accepted: true, text: "r.example accepted the login" });
+    const wrong = client.registries.login({ registry: "r.example", auth: { username: "ann", password: "q" } });
+    expect(await failure(wrong)).toMatchObject({ code: "API_DENIED", message: expect.stringContaining("not stored") });
+    relay.logins.set(nodeId, async () => {
+      throw new ApiError({ code: "API_UNAVAILABLE" }, "no route");
+    });
+    expect((await login()).check?.text).toContain("edge-1: no route");
+  });
+
+  it("a login ends the back-off of slots that could not pull from that registry, and of no others", async () => {
+    const world = await control();
+    const retryAt = new Date(Date.now() + 60_000);
+    const waiting = async (name: string, image: string, code: string): Promise<void> => {
+      const { meta } = await world.client.services.create({ spec: web({ name }, { image }) });
+      const serviceId = meta?.id ?? "";
+      const status = { state: TaskState.REJECTED, code };
+      await addTask(world, { serviceId, serviceName: name, slotFields: { retryAt }, status });
+    };
+    await waiting("private", "r.example/app:1", "RUNTIME_REGISTRY_UNAUTHORIZED");
+    await waiting("hidden", "r.example/app:2", "RUNTIME_IMAGE_NOT_FOUND");
+    await waiting("elsewhere", "other.example/app:1", "RUNTIME_REGISTRY_UNAUTHORIZED");
+    await waiting("broken", "r.example/app:3", "RUNTIME_DISK_FULL");
+    await world.client.registries.login({ registry: "r.example", auth: { username: "ann", password: "p" } });
+    const slots = world.store.view().list("slots");
+    const still = slots.filter((slot) => slot.retryAt !== undefined).map(({ serviceName }) => serviceName);
+    expect(still.toSorted()).toEqual(["broken", "elsewhere"]);
   });
 });

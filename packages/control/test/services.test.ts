@@ -3,16 +3,16 @@ import {
   PortSpec_Mode,
   PortSpec_Protocol,
   LeaseState,
+  NodeStatus_State,
   Service,
-  SlotRecord,
   TaskState,
   UpdateConfig_Order,
   UpdateStatus,
   UpdateStatus_State,
   Version,
   type ServiceSpec,
-  type Slot,
 } from "@warren/api";
+import { numberedSlot } from "@warren/api/model";
 import { describe, expect, it } from "vitest";
 import { addNode, addTask, control, failure, faults, web, type TestTask } from "./fixture.ts";
 
@@ -248,6 +248,88 @@ describe("get and list", () => {
   });
 });
 
+describe("restart", () => {
+  it("is a new version of the same spec and the same image, whose containers are others", async () => {
+    const world = await control();
+    const { client, store, relay } = world;
+    const nodeId = await addNode(world, "a");
+    let asked = 0;
+    relay.resolutions.set(nodeId, async () => ((asked += 1), { digest: `sha256:${"a".repeat(64)}`, localReason: "" }));
+    const created = await client.services.create({ spec: web({ labels: { a: "b" } }) });
+    const restarted = await client.services.restart({ ref: "web" });
+    expect(restarted).toMatchObject({ specVersion: 2, lastVersionNumber: 2 });
+    const [before, after] = [created, restarted].map(({ versionId }) => store.view().get("versions", versionId)!);
+    expect(after!.imageDigest).toBe(before!.imageDigest);
+    expect(after!.make).not.toBe(before!.make);
+    expect({ ...after!.task, forceUpdate: 0 }).toEqual(before!.task);
+    expect(spec(restarted)).toEqual({ ...spec(created), task: after!.task });
+    expect(asked).toBe(1);
+    const { events } = await client.events.list({ ref: "web" });
+    expect(events.map(({ action }) => action)).toContain("restarted");
+    expect((await failure(client.services.restart({ ref: "nix" }))).code).toBe("API_NOT_FOUND");
+  });
+});
+
+describe("history", () => {
+  it("has the versions that a rollback may name, the newest first, ten at most, and what runs of each", async () => {
+    const world = await control();
+    const { client } = world;
+    const { meta } = await client.services.create({ spec: web() });
+    const first = (await client.services.get({ ref: "web" })).versionId;
+    await client.services.update({ ref: "web", spec: web({}, { image: "nginx:2" }) });
+    await addTask(world, { serviceId: meta!.id, versionId: first, status: { state: TaskState.RUNNING } });
+    const { versions } = await client.services.history({ ref: "web" });
+    expect(versions).toMatchObject([
+      { version: { number: 2, task: { container: { image: "nginx:2" } } }, wanted: true, completed: false, running: 0 },
+      {
+        version: { number: 1, task: { container: { image: "nginx:1" } } },
+        wanted: false,
+        completed: false,
+        running: 1,
+      },
+    ]);
+    for (let i = 3; i <= 12; i += 1) await client.services.restart({ ref: "web" });
+    const kept = (await client.services.history({ ref: "web" })).versions.map(({ version }) => version!.number);
+    expect(kept).toEqual([12, 11, 10, 9, 8, 7, 6, 5, 4, 3]);
+    expect((await failure(client.services.rollback({ ref: "web", versionNumber: 2 }))).code).toBe("API_PRECONDITION");
+    expect(await client.services.rollback({ ref: "web", versionNumber: 3 })).toMatchObject({ lastVersionNumber: 12 });
+  });
+});
+
+describe("the plan of an update", () => {
+  it("says which tasks are replaced, and changes nothing", async () => {
+    const world = await control();
+    const { client, store } = world;
+    const { meta } = await client.services.create({
+      spec: web({ mode: { $case: "replicated", value: { replicas: 2 } } }),
+    });
+    for (const slot of [1, 2])
+      await addTask(world, { serviceId: meta!.id, slot, status: { state: TaskState.RUNNING } });
+    const before = store.view().version;
+    const other = web({ mode: { $case: "replicated", value: { replicas: 3 } } }, { image: "nginx:2" });
+    const plan = await client.services.planUpdate({ ref: "web", spec: other });
+    expect(plan).toMatchObject({ versionNumber: 2, kept: 0, batches: 2, leastMs: 10_000, removed: [], moved: [] });
+
+    expect([plan.replaced.length, plan.added.length]).toEqual([2, 1]);
+    const same = await client.services.planUpdate({
+      ref: "web",
+      spec: spec(await client.services.get({ ref: "web" })),
+    });
+    expect(same).toMatchObject({ versionNumber: 1, kept: 2, batches: 0, replaced: [] });
+    expect(store.view().version).toBe(before);
+  });
+
+  it("is refused as the update would be", async () => {
+    const { client } = await control();
+    const { specVersion } = await client.services.create({ spec: web() });
+    const stale = client.services.planUpdate({ ref: "web", specVersion: specVersion + 1, spec: web() });
+    expect((await failure(stale)).code).toBe("API_ABORTED");
+    expect(await faults(client.services.planUpdate({ ref: "web", spec: web({}, { image: "" }) }))).toEqual([
+      "spec.task.container.image",
+    ]);
+  });
+});
+
 describe("update", () => {
   it("replaces the spec, and makes a version only where tasks are made from something else", async () => {
     const { client, store } = await control();
@@ -289,7 +371,7 @@ describe("update", () => {
     const nodeId = await addNode(world, "a");
     let digest = `sha256:${"a".repeat(64)}`;
     let asked = 0;
-    relay.images.set(nodeId, async ({ image }) => {
+    relay.resolutions.set(nodeId, async ({ image }) => {
       expect(image).toBe("nginx:1");
       asked += 1;
       return { digest, localReason: "" };
@@ -307,6 +389,16 @@ describe("update", () => {
     expect([digestOf(looked), looked.lastVersionNumber, asked]).toEqual([digest, 2, 2]);
     const { events } = await client.events.list({ ref: "web" });
     expect(events.at(-1)?.message).toContain(`image ${digest} in place of ${first}`);
+  });
+
+  it("logs that a digest is a node's, where the registry did not say", async () => {
+    const world = await control();
+    const nodeId = await addNode(world, "a");
+    const digest = `sha256:${"a".repeat(64)}`;
+    world.relay.resolutions.set(nodeId, () => Promise.resolve({ digest, localReason: "the registry is away" }));
+    await world.client.services.create({ spec: web() });
+    const said = world.log.records.find(({ event }) => event.includes("copy on a node"));
+    expect(said?.fields).toMatchObject({ node: "a", image: "nginx:1", digest, why: "the registry is away" });
   });
 
   it("is taken where no node can say what the tag means: the first that runs it settles that", async () => {
@@ -503,13 +595,17 @@ describe("the status in a few words", () => {
   const running = { state: TaskState.RUNNING };
   const two = { mode: { $case: "replicated" as const, value: { replicas: 2 } } };
   const settled = { settled: "its restart condition is none" };
-  const record = (failures: number): Slot["record"] => SlotRecord.fromPartial({ failures });
   const put = (world: World, serviceId: string, rest: Omit<TestTask, "serviceId">): Promise<string> =>
     addTask(world, { serviceId, ...rest });
-  const update = async ({ store }: World, id: string, state: UpdateStatus_State): Promise<void> => {
+  const update = async (
+    { store }: World,
+    id: string,
+    state: UpdateStatus_State,
+    fields: Parameters<typeof UpdateStatus.fromPartial>[0] = {},
+  ): Promise<void> => {
     await store.update((tx) => {
       const service = tx.get("services", id) as Service;
-      const updateStatus = UpdateStatus.fromPartial({ state, versionId: service.versionId });
+      const updateStatus = UpdateStatus.fromPartial({ ...fields, state, versionId: service.versionId });
       tx.update("services", { ...service, updateStatus });
     });
   };
@@ -535,6 +631,31 @@ describe("the status in a few words", () => {
       },
     ],
     [
+      "rolled back: web.2 exit code 3",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+        const failed = { cause: "1 failed", failedSlot: numberedSlot(2), failedEnd: { exitCode: 3 } };
+        await update(world, id, UpdateStatus_State.ROLLED_BACK, failed);
+      },
+    ],
+    [
+      "rolled back: no progress",
+      async (world, id) => {
+        for (const slot of [1, 2]) await put(world, id, { slot, status: running });
+        await update(world, id, UpdateStatus_State.ROLLED_BACK, { cause: "no progress for 10 min" });
+      },
+    ],
+    [
+      "node down: edge-1",
+      async (world, id) => {
+        const [here, away] = [await addNode(world, "edge-2"), await addNode(world, "edge-1", NodeStatus_State.DOWN)];
+        await put(world, id, { slot: 1, nodeId: here, status: running });
+        await put(world, id, { slot: 2, nodeId: away, status: running });
+        const { summary } = await world.client.services.get({ ref: "web" });
+        expect(summary).toMatchObject({ running: 1, updated: 1, waiting: "slot 2: its node edge-1 is down" });
+      },
+    ],
+    [
       "updating 1/2",
       async (world, id) => {
         const older = Version.fromPartial({ serviceId: id, number: 0, make: "older" });
@@ -547,13 +668,13 @@ describe("the status in a few words", () => {
     [
       "update paused",
       async (world, id) => {
-        await put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(9) } });
+        await put(world, id, { status: { state: TaskState.FAILED }, leaseFields: { record: { failures: 9 } } });
         await update(world, id, UpdateStatus_State.PAUSED);
       },
     ],
     [
       "crash-looping 12 ×",
-      (world, id) => put(world, id, { status: { state: TaskState.FAILED }, slotFields: { record: record(12) } }),
+      (world, id) => put(world, id, { status: { state: TaskState.FAILED }, leaseFields: { record: { failures: 12 } } }),
     ],
     [
       "can't start: no such image",

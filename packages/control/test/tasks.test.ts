@@ -1,5 +1,9 @@
 import {
+  type PortForwardOpen,
+  type PortForwardRequest,
+  type PortForwardResponse,
   ApiError,
+  LogsRequest_Runs,
   TaskState,
   type ExecOpen,
   type ExecRequest,
@@ -137,6 +141,56 @@ describe("logs that are there", () => {
     });
     expect((await failure(texts(world.client.tasks.logs({ ref: "web.2" })))).code).toBe("API_NOT_FOUND");
     expect((await failure(texts(world.client.tasks.logs({ ref: "other" })))).code).toBe("API_NOT_FOUND");
+  });
+
+  it("of a silent task that is forgotten are none, and of a deleted service come by its id, but not those of its namesake", async () => {
+    const world = await control();
+    const { tasks, nodes } = await placed(world, ["a"]);
+    const [first = ""] = tasks;
+    const emit = (kind: ObjectKind, objectId: string, objectName: string): Promise<unknown> =>
+      world.store.update((tx) => tx.emit({ kind, objectId, objectName, action: "started", message: "started" }));
+    const serviceId = (await world.client.services.get({ ref: "web" })).meta?.id ?? "";
+    await emit(ObjectKind.TASK, first, "web.1");
+    await world.client.services.delete({ ref: "web" });
+    await world.store.update((tx) => {
+      for (const id of tasks) tx.delete("tasks", id);
+      for (const slot of tx.list("slots")) tx.delete("slots", slot.meta?.id ?? "");
+    });
+    await world.client.services.create({ spec: web() });
+    const namesake = "0".repeat(25);
+    await emit(ObjectKind.TASK, namesake, "web.1");
+    world.relay.lines.set(nodes[0] ?? "", async function* ({ taskIds }) {
+      if (taskIds.includes(namesake)) yield { lines: [line(namesake, 1, "of the namesake")] };
+    });
+    expect(await texts(world.client.tasks.logs({ ref: first }))).toEqual([]);
+    expect(await texts(world.client.tasks.logs({ ref: serviceId }))).toEqual([]);
+    expect(world.relay.asked.at(-1)?.request.taskIds).toEqual([first]);
+  });
+
+  it("are of the current tasks, of those before them, or of all", async () => {
+    const world = await control();
+    const { meta } = await world.client.services.create({ spec: web() });
+    const serviceId = meta?.id ?? "";
+    const nodeId = await addNode(world, "a");
+    const add = (slot: number, run: number, state: TaskState): Promise<string> =>
+      addTask(world, { serviceId, nodeId, slot, run, status: { state } });
+    const [old, before] = [await add(1, 1, TaskState.FAILED), await add(1, 2, TaskState.FAILED)];
+    const runs = await add(1, 3, TaskState.RUNNING);
+    const [first, last] = [await add(2, 1, TaskState.FAILED), await add(2, 2, TaskState.FAILED)];
+    await add(2, 3, TaskState.PREPARING);
+    world.relay.lines.set(nodeId, async function* ({ taskIds }) {
+      yield { lines: taskIds.map((id) => line(id, 1, id)) };
+    });
+    const of = async (ref: string, which: LogsRequest_Runs): Promise<string[]> =>
+      (await texts(world.client.tasks.logs({ ref, runs: which }))).toSorted();
+    expect(await of("web", LogsRequest_Runs.CURRENT)).toEqual([runs, last].toSorted());
+    expect(await of("web", LogsRequest_Runs.PREVIOUS)).toContain(first);
+    expect(await of("web", LogsRequest_Runs.PREVIOUS)).not.toContain(last);
+    expect(await of("web", LogsRequest_Runs.ALL)).toHaveLength(6);
+    expect(await of("web.1", LogsRequest_Runs.CURRENT)).toEqual([runs]);
+    expect(await of("web.1", LogsRequest_Runs.PREVIOUS)).toEqual([before]);
+    expect(await of("web.1", LogsRequest_Runs.ALL)).toEqual([old, before, runs].toSorted());
+    expect((await failure(of(old, LogsRequest_Runs.PREVIOUS))).message).toContain("no earlier task");
   });
 
   it("of a node that can't be reached are told missing, after those of the others", async () => {
@@ -386,8 +440,10 @@ describe("exec", () => {
     world.relay.execs.set(nodes[0] ?? "", async function* (given, input): AsyncGenerator<ExecResponse> {
       opened = given;
       yield { message: { $case: "started", value: true } };
-      for await (const { message } of input)
+      for await (const { message } of input) {
         if (message?.$case === "stdin") yield { message: { $case: "stdout", value: message.value } };
+        if (message?.$case === "stdinEnd") break;
+      }
       yield { message: { $case: "exitCode", value: 7 } };
     });
     const answers = await Array.fromAsync(
@@ -395,6 +451,7 @@ describe("exec", () => {
         (async function* () {
           yield open({ tty: true });
           yield { message: { $case: "stdin" as const, value: Buffer.from("hi") } };
+          yield { message: { $case: "stdinEnd" as const, value: true } };
         })(),
       ),
     );
@@ -510,3 +567,41 @@ describe("stats", () => {
     expect(await faults(ids(Array.from({ length: 1_001 }, () => "web")))).toEqual(["refs"]);
   });
 });
+
+describe("a forwarded port", () => {
+  const open = (ref: string, port: number) => ({ message: { $case: "open" as const, value: { ref, port } } });
+  const data = (text: string) => ({ message: { $case: "data" as const, value: Buffer.from(text) } });
+
+  it("goes to the node of a task that runs, by its id, both ways", async () => {
+    const world = await control();
+    const { tasks, nodes } = await placed(world, ["a"]);
+    let opened: PortForwardOpen | undefined;
+    world.relay.connections.set(nodes[0] ?? "", async function* (given, input): AsyncGenerator<PortForwardResponse> {
+      opened = given;
+      yield { message: { $case: "connected", value: true } };
+      for await (const { message } of input) {
+        if (message?.$case === "dataEnd") return;
+        if (message?.$case === "data") yield { message: { $case: "data", value: message.value } };
+      }
+    });
+    const sent = [open("web.1", 80), data("hi"), { message: { $case: "dataEnd" as const, value: true } }];
+    const answers = await Array.fromAsync(world.client.tasks.portForward(iterable(sent)));
+    expect(opened).toMatchObject({ ref: tasks[0], port: 80 });
+    expect(answers.map(({ message }) => message?.value.toString())).toEqual(["true", "hi"]);
+  });
+
+  it("is refused without open, for a port that is none, and for a task that does not run", async () => {
+    const world = await control();
+    await placed(world, ["a"]);
+    const ask = (...sent: Parameters<typeof iterable<PortForwardRequest>>[0]) =>
+      Array.fromAsync(world.client.tasks.portForward(iterable(sent)));
+    expect(await faults(ask(data("x")))).toEqual(["open"]);
+    expect(await faults(ask(open("web.1", 0)))).toEqual(["open.port"]);
+    expect(await faults(ask(open("web.1", 65_536)))).toEqual(["open.port"]);
+    expect((await failure(ask(open("web.9", 80)))).code).toBe("API_NOT_FOUND");
+  });
+});
+
+async function* iterable<T>(values: readonly T[]): AsyncGenerator<T, void, void> {
+  yield* values;
+}

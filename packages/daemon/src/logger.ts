@@ -71,10 +71,14 @@ function adapt(logger: Pino, failed: () => void): Logger {
   };
 }
 
-/** Errors become their text with its causes; one that is not a WarrenError is a fault of the program, so its stack is kept. */
+/** What a line has of its own. */
+const ownNames: ReadonlySet<string> = new Set(["level", "time", "msg"]);
+
+/** Fields that have a name of the line's own get a `_` behind it. Errors become their text with its causes; one that is not a WarrenError is a fault of the program, so its stack is kept. */
 function readable(fields: LogFields = {}): Record<string, unknown> {
   const out: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(fields)) {
+  for (const [name, value] of Object.entries(fields)) {
+    const key = ownNames.has(name) ? `${name}_` : name;
     out[key] = value instanceof Error ? errorText(value) : value;
     if (value instanceof Error && !("isWarrenError" in value)) out[`${key}Stack`] = value.stack;
   }

@@ -12,15 +12,47 @@ import {
   runningPid,
   startHealthServer,
   writePidFile,
+  type LogLevel,
 } from "@warren/daemon";
 import { WarrenError } from "@warren/std";
+import { loggerContract, metricsContract, type LogRecord } from "@warren/std/testing";
 import { expect, test } from "vitest";
 
-function recordingLogger() {
+function recordingLogger(level: LogLevel = "info") {
   const lines: Record<string, unknown>[] = [];
   const write = (text: string): void => void lines.push(JSON.parse(text) as Record<string, unknown>);
-  return { lines, log: pinoLogger({ level: "info", destination: { write } }) };
+  return { lines, log: pinoLogger({ level, destination: { write } }) };
 }
+
+test.each(loggerContract)("pino as a Logger $title", ({ run }) => {
+  const { lines, log } = recordingLogger("debug");
+  const recordOf = ({ level, time, msg, ...fields }: Record<string, unknown>): LogRecord => {
+    expect(time).toBeTypeOf("number");
+    return { level: level as LogRecord["level"], event: msg as string, fields };
+  };
+  return run({ log, records: () => lines.map(recordOf) });
+});
+
+test.each(metricsContract)("prom-client as Metrics: it $title", ({ run }) => {
+  const prometheus = prometheusMetrics();
+  /** A line's number, whatever the order of its labels. */
+  const value = async (name: string, labels: Readonly<Record<string, string>> = {}): Promise<number | undefined> => {
+    const pairs = Object.entries(labels).map(([label, each]) => `${label}="${each}"`);
+    for (const line of (await prometheus.text()).split("\n")) {
+      const [, found, inner = "", number] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
+      if (found === name && inner.split(",").toSorted().join() === pairs.toSorted().join()) return Number(number);
+    }
+    return undefined;
+  };
+  return run({
+    metrics: prometheus.metrics,
+    value,
+    observed: async (name) => ({
+      count: (await value(`${name}_count`)) ?? 0,
+      sum: (await value(`${name}_sum`)) ?? 0,
+    }),
+  });
+});
 
 test("a line is an object with level, event and the fields of the logger and its parents", () => {
   const { log, lines } = recordingLogger();

@@ -16,6 +16,7 @@ import type {
   HeartbeatRequest,
   HeartbeatResponse,
   LeaseReport,
+  Relay,
   RelayDown,
   RelayUp,
   ReportRequest,
@@ -34,7 +35,7 @@ import { isOfThisHistory } from "./history.ts";
 import { dispatcherMetrics, type DispatcherMetrics } from "./metrics.ts";
 import { checkDescription, register } from "./node-status.ts";
 import { resolveOptions, type DispatcherOptions } from "./options.ts";
-import { relayOf, Relays, type Relay } from "./relays.ts";
+import { relayOf, Relays } from "./relays.ts";
 import { batchesOf, checkReports } from "./report.ts";
 import { Sessions } from "./sessions.ts";
 import { joined, storeReports, type ReportOutcome } from "./store-report.ts";
@@ -46,6 +47,9 @@ export interface DispatcherDependencies {
   readonly log?: Logger;
   readonly metrics?: Metrics;
 }
+
+/** Leases of another history that a line of the log names. */
+const loggedLeases = 10;
 
 /** State of one term that this manager leads. */
 interface Leadership {
@@ -180,15 +184,24 @@ export class Dispatcher {
     const { stored, stale, refused, records, unknown } = joined(outcomes);
     // L10: leases of this history that the state lacks are gone. L14: of other histories nothing is known.
     const gone = unknown.filter(({ epoch }) => isOfThisHistory(store, epoch));
+    const kept = unknown.filter(({ epoch }) => !isOfThisHistory(store, epoch));
     assignments.removeLeases(
       nodeId,
       gone.map(({ slotId, epoch }) => leaseKey(slotId, epoch)),
     );
-    const kept = unknown.length - gone.length;
-    const counts = { stored, stale, refused: refused.length, removed: gone.length, kept };
+    const counts = { stored, stale, refused: refused.length, removed: gone.length, kept: kept.length };
     for (const [result, count] of Object.entries(counts)) this.#metrics.reports.add(count, { result });
     for (const { why } of refused) this.#log.warn("a report is refused", { node: nodeId, why });
-    if (kept > 0) this.#log.warn("leases of another history are kept as unknown", { node: nodeId, leases: kept });
+    if (kept.length > 0)
+      this.#log.warn("leases of another history are kept as unknown", {
+        node: nodeId,
+        leases: kept.length,
+        first: kept.slice(0, loggedLeases).map(({ slotId, epoch, versionId, address }) => ({
+          lease: leaseKey(slotId, epoch),
+          version: versionId,
+          address,
+        })),
+      });
     return { refused: [...refused], records: [...records] };
   }
 

@@ -17,4 +17,3 @@
  */
 export { Dispatcher, type DispatcherDependencies } from "./dispatcher.ts";
 export type { DispatcherOptions } from "./options.ts";
-export type { Relay } from "./relays.ts";

@@ -34,8 +34,8 @@ export function checkDescription(description: NodeDescription): void {
   const { conditions } = description;
   if (conditions.length > mostConditions)
     throw wrong("description.conditions", `has ${conditions.length}; at most ${mostConditions} are stored`);
-  for (const [i, { code, subject, message, remedy, serviceIds }] of conditions.entries()) {
-    const longest = Math.max(...[code, subject, message, remedy, ...serviceIds].map(({ length }) => length));
+  for (const [i, { code, subject, message, remedy, command, serviceIds }] of conditions.entries()) {
+    const longest = Math.max(...[code, subject, message, remedy, command, ...serviceIds].map(({ length }) => length));
     if (longest > maxConditionText || serviceIds.length > mostServices)
       throw wrong(
         `description.conditions[${i}]`,

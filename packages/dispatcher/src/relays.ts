@@ -3,45 +3,12 @@
  * whose messages go to the caller as fast as the caller reads. When one side ends, the other ends too.
  */
 import { abortable, aborted, newId, type Clock, type Random } from "@warren/std";
-import {
-  ApiError,
-  type ExecOpen,
-  type ExecRequest,
-  type ExecResponse,
-  type LogLines,
-  type RelayDown,
-  type RelayImage,
-  type RelayImageAnswer,
-  type RelayLogs,
-  type RelayRequest,
-  type RelayStats,
-  type RelayUp,
-  type StatsResponse,
-} from "@warren/api";
+import { ApiError, type NodeImage, type Relay, type RelayDown, type RelayRequest, type RelayUp } from "@warren/api";
 
 import { callerGone, cutOff, nodeUnreachable, refusedByNode, relayUnknown, tooManyRelays } from "./errors.ts";
 import type { DispatcherMetrics } from "./metrics.ts";
 import type { NodeSession } from "./node-session.ts";
 import type { DispatcherOptions } from "./options.ts";
-
-/**
- * Calls to a node for a caller, about any run that the node still has. All throw ApiError: `API_UNAVAILABLE` if the
- * node can't be reached or disconnects, else the node's own error. They end when `signal` aborts or the reader stops.
- */
-export interface Relay {
-  /** Log lines of tasks, by their ids. */
-  logs(nodeId: string, request: RelayLogs, signal: AbortSignal): AsyncIterable<LogLines>;
-  /** @param request `ref` is a task's id. @param input the caller's later messages */
-  exec(
-    nodeId: string,
-    request: ExecOpen,
-    input: AsyncIterable<ExecRequest>,
-    signal: AbortSignal,
-  ): AsyncIterable<ExecResponse>;
-  stats(nodeId: string, request: RelayStats, signal: AbortSignal): Promise<StatsResponse>;
-  /** The digest that the node resolves an image reference to. */
-  image(nodeId: string, request: RelayImage, signal: AbortSignal): Promise<RelayImageAnswer>;
-}
 
 export interface RelaysDependencies {
   readonly clock: Clock;
@@ -50,6 +17,7 @@ export interface RelaysDependencies {
   readonly sessionOf: (nodeId: string) => NodeSession | undefined;
 }
 
+type Down = NonNullable<RelayDown["message"]>;
 type Up = NonNullable<RelayUp["message"]>;
 type What = NonNullable<RelayRequest["what"]>;
 
@@ -68,7 +36,7 @@ export class Relays {
     nodeId: string,
     what: What,
     signal: AbortSignal,
-    input?: AsyncIterable<ExecRequest>,
+    input?: AsyncIterable<Down>,
   ): AsyncGenerator<Up, void, void> {
     const { clock, random, metrics, sessionOf } = this.#dependencies;
     const { maxRelaysPerNode, relayOpenMs } = this.#options;
@@ -119,12 +87,12 @@ export class Relays {
 
 class RelayCall {
   readonly nodeId: string;
-  readonly #input: AsyncIterable<ExecRequest> | undefined;
+  readonly #input: AsyncIterable<Down> | undefined;
   readonly #over = new AbortController();
   readonly #opened = Promise.withResolvers<AsyncIterator<RelayUp>>();
   #joined = false;
 
-  constructor(nodeId: string, input: AsyncIterable<ExecRequest> | undefined) {
+  constructor(nodeId: string, input: AsyncIterable<Down> | undefined) {
     this.nodeId = nodeId;
     this.#input = input;
   }
@@ -183,13 +151,13 @@ class RelayCall {
   }
 
   /** The caller's messages, until they end or the relay is over. */
-  async *#sent(input: AsyncIterable<ExecRequest>): AsyncGenerator<RelayDown, void, void> {
+  async *#sent(input: AsyncIterable<Down>): AsyncGenerator<RelayDown, void, void> {
     const iterator = input[Symbol.asyncIterator]();
     try {
       for (;;) {
         const next = await abortable(iterator.next(), this.#over.signal);
         if (next.done === true) return;
-        yield { message: { $case: "exec", value: next.value } };
+        yield { message: next.value };
       }
     } catch (error) {
       // The caller's stream broke, which ends the relay; or the relay is over already.
@@ -199,24 +167,61 @@ class RelayCall {
 }
 
 export function relayOf(relays: () => Relays): Relay {
+  /** The one message that answers a request. */
+  const answer = async <T>(
+    nodeId: string,
+    what: What,
+    read: (up: Up) => T | undefined,
+    signal: AbortSignal,
+  ): Promise<T> => {
+    for await (const up of relays().call(nodeId, what, signal)) {
+      const found = read(up);
+      if (found !== undefined) return found;
+    }
+    throw nodeUnreachable(nodeId, `it ended without an answer to ${what.$case}`);
+  };
+  const images = (up: Up): readonly NodeImage[] | undefined => (up.$case === "images" ? up.value.images : undefined);
   return {
     async *logs(nodeId, request, signal) {
       for await (const up of relays().call(nodeId, { $case: "logs", value: request }, signal))
         if (up.$case === "logs") yield up.value;
     },
     async *exec(nodeId, request, input, signal) {
-      for await (const up of relays().call(nodeId, { $case: "exec", value: request }, signal, input))
+      const sent = mapped(input, (value) => ({ $case: "exec", value }) as const);
+      for await (const up of relays().call(nodeId, { $case: "exec", value: request }, signal, sent))
         if (up.$case === "exec") yield up.value;
     },
-    async stats(nodeId, request, signal) {
-      for await (const up of relays().call(nodeId, { $case: "stats", value: request }, signal))
-        if (up.$case === "stats") return up.value;
-      throw nodeUnreachable(nodeId, "it ended without its measurements");
+    async *portForward(nodeId, request, input, signal) {
+      const sent = mapped(input, (value) => ({ $case: "portForward", value }) as const);
+      for await (const up of relays().call(nodeId, { $case: "portForward", value: request }, signal, sent))
+        if (up.$case === "portForward") yield up.value;
     },
-    async image(nodeId, request, signal) {
-      for await (const up of relays().call(nodeId, { $case: "image", value: request }, signal))
-        if (up.$case === "image") return up.value;
-      throw nodeUnreachable(nodeId, "it ended without the image's digest");
+    stats(nodeId, request, signal) {
+      const what: What = { $case: "stats", value: request };
+      return answer(nodeId, what, (up) => (up.$case === "stats" ? up.value : undefined), signal);
     },
+    image(nodeId, request, signal) {
+      const what: What = { $case: "image", value: request };
+      return answer(nodeId, what, (up) => (up.$case === "image" ? up.value : undefined), signal);
+    },
+    login(nodeId, request, signal) {
+      const what: What = { $case: "registryLogin", value: request };
+      return answer(nodeId, what, (up) => (up.$case === "loginAccepted" ? up.value : undefined), signal);
+    },
+    volumes(nodeId, signal) {
+      const what: What = { $case: "volumes", value: {} };
+      return answer(nodeId, what, (up) => (up.$case === "volumes" ? up.value.volumes : undefined), signal);
+    },
+    async deleteVolume(nodeId, name, signal) {
+      // It has no answer but its end, or its failure.
+      for await (const _ of relays().call(nodeId, { $case: "deleteVolume", value: { name } }, signal));
+    },
+    images: (nodeId, signal) => answer(nodeId, { $case: "images", value: {} }, images, signal),
+    pruneImages: (nodeId, signal) => answer(nodeId, { $case: "pruneImages", value: {} }, images, signal),
   };
+}
+
+/** Ended with its source, and its source with it. */
+async function* mapped<A, B>(source: AsyncIterable<A>, map: (value: A) => B): AsyncGenerator<B, void, void> {
+  for await (const value of source) yield map(value);
 }

@@ -12,7 +12,7 @@ import {
   type RunReport,
   type Slot,
 } from "@warren/api";
-import { idOf, isStanding, keyOfSlot, recordedLease } from "@warren/api/model";
+import { idOf, isStanding, keyOfSlot, recordOf } from "@warren/api/model";
 
 import { wrong } from "./errors.ts";
 
@@ -88,11 +88,16 @@ export function lastRuns({ runs }: LeaseReport): readonly (RunReport & { readonl
 
 /** The slot after a report of `lease`, one of its unreleased leases. */
 export function reportedSlot(slot: Slot, lease: Lease, report: LeaseReport, now: Date): Slot {
-  const after = reportedLease(lease, report.state, now);
+  const after = { ...reportedLease(lease, report.state, now), record: reportedRecord(slot, lease, report) };
   const leases = slot.leases.map((each) => (each === lease ? after : each));
-  const reported = recordedLease(slot) === lease ? report.record : undefined;
-  const record = reported === undefined ? slot.record : bounded(reported);
-  return { ...slot, leases, record, settled: settledBy(slot, lease, report) };
+  return { ...slot, leases, settled: settledBy(slot, lease, report) };
+}
+
+/** L9: each lease has the record that its own node reported. */
+function reportedRecord(slot: Slot, lease: Lease, { record, settled }: LeaseReport): SlotRecord | undefined {
+  // A slot that is settled no more has begun anew, whatever its last lease had counted.
+  const isOver = settled !== "" && slot.settled === "" && !isStanding(lease);
+  return record === undefined || isOver ? lease.record : bounded(record);
 }
 
 /** L4, L11: the lease after a report by its own node. */
@@ -114,9 +119,9 @@ function reportedLease(lease: Lease, reported: LeaseReport_State, now: Date): Le
 
 /** L12: the stored record, for a worker that has lost its own. */
 export function knownRecord(slot: Slot, lease: Lease): KnownRecord {
-  const isRecorded = recordedLease(slot) === lease;
-  const record = (isRecorded ? slot.record : lease.initialRecord) ?? SlotRecord.create();
-  return { slotId: idOf(slot), epoch: lease.epoch, record, settled: isRecorded ? slot.settled : "" };
+  const newest = slot.leases.findLast((each) => each.nodeId !== "" && (isStanding(each) || each.wasHeld));
+  const record = recordOf(lease) ?? SlotRecord.create();
+  return { slotId: idOf(slot), epoch: lease.epoch, record, settled: newest === lease ? slot.settled : "" };
 }
 
 /**

@@ -39,8 +39,11 @@ export interface ReportOutcome {
   /** L12: the stored records of leases whose reports lack one. */
   readonly records: readonly KnownRecord[];
   /** Leases that the state lacks or has as released. */
-  readonly unknown: readonly { readonly slotId: string; readonly epoch: Epoch | undefined }[];
+  readonly unknown: readonly UnknownLease[];
 }
+
+/** A lease as its node has it, and no manager. */
+type UnknownLease = Pick<LeaseReport, "slotId" | "epoch" | "versionId" | "address">;
 
 /** The outcome of one request from those of its parts. */
 export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {
@@ -56,16 +59,16 @@ export function joined(outcomes: readonly ReportOutcome[]): ReportOutcome {
 export function storeReports(tx: Transaction, nodeId: string, reports: readonly LeaseReport[]): ReportOutcome {
   const refused: ReportRefusal[] = [];
   const records: KnownRecord[] = [];
-  const unknown: { slotId: string; epoch: Epoch | undefined }[] = [];
+  const unknown: UnknownLease[] = [];
   let stored = 0;
   for (const report of reports) {
-    const { slotId, epoch } = report;
+    const { slotId, epoch, versionId, address } = report;
     const slot = tx.get("slots", slotId);
     const lease = slot?.leases.find((each) => sameEpoch(each.epoch, epoch));
     if (lease !== undefined && lease.nodeId !== nodeId && lease.nodeId !== "") {
       refused.push({ slotId, epoch, why: refusal(tx, slotId, epoch, lease.nodeId) });
     } else if (slot === undefined || lease === undefined || lease.nodeId === "" || isReleased(lease)) {
-      unknown.push({ slotId, epoch });
+      unknown.push({ slotId, epoch, versionId, address });
     } else {
       if (report.record === undefined) records.push(knownRecord(slot, lease));
       if (storeReport(tx, slot, lease, report)) stored += 1;

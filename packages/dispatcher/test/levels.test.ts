@@ -54,7 +54,7 @@ test("unknown fields in a slot's record are stored", async () => {
   const [added] = request.leases;
   const later = { ...added!, record: { ...added!.record!, _unknownFields: { 16_000: [Buffer.from([7])] } } };
   await worker.report(later);
-  expect(h.store.view().resolve("slots", "web.1").record).toMatchObject({
+  expect(h.store.view().resolve("slots", "web.1").leases[0]!.record).toMatchObject({
     runs: 1,
     _unknownFields: { 16_000: [Uint8Array.of(7)] },
   });

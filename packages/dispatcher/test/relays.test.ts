@@ -1,11 +1,16 @@
 import {
   ApiError,
   ExecOpen,
+  PortForwardOpen,
+  NodeImage,
+  RelayFailure,
   RelayImage,
   RelayLogs,
   RelayStats,
+  Volume,
   type ExecRequest,
   type LogLines,
+  type PortForwardRequest,
   type RelayDown,
   type RelayRequest,
   type RelayUp,
@@ -381,4 +386,53 @@ describe("an image", () => {
     new NodeSide(h, worker, (await asked(worker)).relayId).end("ended");
     expect(ApiError.is(await answer, "API_UNAVAILABLE")).toBe(true);
   });
+});
+
+test("volumes and images are asked of the node, a deletion has no answer but its end", async () => {
+  await using h = await harness();
+  const worker = await h.worker("a");
+  const { relay } = h.dispatcher;
+  const { signal } = new AbortController();
+  let count = 0;
+  const node = async (what: string): Promise<NodeSide> => {
+    const request = await asked(worker, (count += 1));
+    expect(request.what?.$case).toBe(what);
+    return new NodeSide(h, worker, request.relayId);
+  };
+  const volumes = relay.volumes(a, signal);
+  const listing = await node("volumes");
+  listing.send({ $case: "volumes", value: { volumes: [Volume.fromPartial({ name: "db" })], unreachableNodes: [] } });
+  expect(await volumes).toMatchObject([{ name: "db" }]);
+  const deletion = relay.deleteVolume(a, "db", signal);
+  (await node("deleteVolume")).end("ended");
+  await deletion;
+  const refused = relay.deleteVolume(a, "db", signal).catch((error: unknown) => error);
+  const failing = await node("deleteVolume");
+  failing.send({ $case: "failure", value: RelayFailure.fromPartial({ code: "API_PRECONDITION", message: "in use" }) });
+  expect(ApiError.is(await refused, "API_PRECONDITION")).toBe(true);
+  const images = relay.pruneImages(a, signal);
+  const pruning = await node("pruneImages");
+  pruning.send({ $case: "images", value: { images: [NodeImage.fromPartial({ ref: "r" })], unreachableNodes: [] } });
+  expect(await images).toMatchObject([{ ref: "r" }]);
+});
+
+test("a forwarded port carries what both sides send, and ends with the node's side", async () => {
+  await using h = await harness();
+  const worker = await h.worker("a");
+  const data = (text: string) => ({ message: { $case: "data" as const, value: Buffer.from(text) } });
+  const input = (async function* (): AsyncGenerator<PortForwardRequest> {
+    yield data("ping");
+    yield { message: { $case: "dataEnd", value: true } };
+  })();
+  const open = PortForwardOpen.create({ ref: "t1", port: 80 });
+  const caller = new Reading((signal) => h.dispatcher.relay.portForward(a, open, input, signal));
+  const { relayId, what } = await asked(worker);
+  expect(what).toMatchObject({ $case: "portForward", value: { ref: "t1", port: 80 } });
+  const node = new NodeSide(h, worker, relayId);
+  await until("the node has it", () => node.down.values.length === 2);
+  expect(node.down.values.map(({ message }) => message?.$case)).toEqual(["portForward", "portForward"]);
+  node.send({ $case: "portForward", value: data("pong") });
+  node.end("ended");
+  expect(await caller.ended).toBe("ended");
+  expect(caller.values).toEqual([data("pong")]);
 });

@@ -241,12 +241,13 @@ describe("a lease that its node reports", () => {
     const worker = await h.worker("a");
     const counts = record({ runs: 3, restarts: 2, windowMs: 4_000, failures: 2 });
     await worker.report(report("web.1", "HELD", { record: counts }));
-    expect(slotOf(h).record).toMatchObject({ runs: 3, restarts: 2, windowMs: 4_000, bootId: "boot", failures: 2 });
+    expect(leaseOf(h).record).toMatchObject({ runs: 3, restarts: 2, windowMs: 4_000, bootId: "boot", failures: 2 });
   });
 
-  test("L9: with a newer lease no longer carries the record, unless the newer one was withdrawn", async () => {
+  test("L9: has a record of its own, whatever others of its slot report", async () => {
     await using h = await filled();
     const [onA, onB] = [await h.worker("a"), await h.worker("b")];
+    const records = (): unknown[] => slotOf(h).leases.map((each) => each.record);
     await onA.report(report("web.1", "HELD", { record: record({ runs: 3, failures: 1 }) }));
     await h.store.update((tx) => {
       const found = tx.resolve("slots", "web.1");
@@ -254,13 +255,23 @@ describe("a lease that its node reports", () => {
       tx.update("slots", { ...found, leases: [...found.leases, incoming] });
     });
     await onB.report(report("web.1", "OFFERED", { epoch: epoch(2), record: record({ runs: 3, rejections: 1 }) }));
-    await onA.report(report("web.1", "HELD", { record: record({ runs: 4 }) }));
-    expect(slotOf(h).record).toMatchObject({ runs: 3, rejections: 1 });
-    // The move is dropped: the older lease carries the record.
-    await h.store.update((tx) => changeLease(tx, "web.1", { state: LeaseState.RELEASING }));
-    await onB.report(report("web.1", "RELEASING", { epoch: epoch(2), record: record({ runs: 3, rejections: 2 }) }));
-    await onA.report(report("web.1", "HELD", { record: record({ runs: 5 }) }));
-    expect(slotOf(h).record).toMatchObject({ runs: 5, rejections: 0 });
+    await onA.report(report("web.1", "HELD", { record: record({ runs: 4, restarts: 2 }) }));
+    expect(records()).toMatchObject([
+      { runs: 4, restarts: 2, rejections: 0 },
+      { runs: 3, rejections: 1 },
+    ]);
+  });
+
+  test("L4: as settled though its slot is settled no more changes no count: the slot has begun anew", async () => {
+    await using h = await filled();
+    const worker = await h.worker("a");
+    await worker.report(report("web.1", "SETTLED", { record: record({ runs: 4, restarts: 2 }), settled: "enough" }));
+    await h.store.update((tx) => {
+      changeLease(tx, "web.1", { state: LeaseState.RELEASING, record: record({ runs: 4 }) });
+      tx.update("slots", { ...tx.resolve("slots", "web.1"), settled: "" });
+    });
+    await worker.report(report("web.1", "RELEASED", { record: record({ runs: 4, restarts: 2 }), settled: "enough" }));
+    expect(leaseOf(h)).toMatchObject({ state: LeaseState.RELEASED, record: { runs: 4, restarts: 0 } });
   });
 
   test("L12: without the record, which was lost, is answered with the stored record", async () => {
@@ -271,9 +282,9 @@ describe("a lease that its node reports", () => {
     expect(records).toMatchObject([
       { slotId: "web.1", epoch: epoch(1), record: { runs: 4, failures: 2 }, settled: "enough" },
     ]);
-    expect(slotOf(h).record).toMatchObject({ runs: 4, failures: 2 });
+    expect(leaseOf(h).record).toMatchObject({ runs: 4, failures: 2 });
     expect((await worker.report(report("web.1", "HELD", { record: record({ runs: 5 }) }))).records).toEqual([]);
-    expect(slotOf(h).record).toMatchObject({ runs: 5 });
+    expect(leaseOf(h).record).toMatchObject({ runs: 5 });
   });
 
   test("L4: as settled settles its slot, and is not released by that", async () => {
@@ -393,14 +404,18 @@ describe("L10: a report", () => {
     const { reign } = h.store.term!;
     const later = epoch(h.store.view().version + 100, reign);
     await worker.report(
-      report("web.1", "HELD", { epoch: epoch(2, 12_345) }),
+      report("web.1", "HELD", { epoch: epoch(2, 12_345), versionId: "v-lost", address: "10.77.9.9" }),
       report("gone.1", "HELD", { epoch: epoch(3, 12_345) }),
       report("web.1", "HELD", { epoch: later }),
     );
     await h.clock.advanceAsync(1_000);
     expect(stream.values).toHaveLength(1);
     expect(h.metrics.values.get('warren_dispatcher_lease_reports_total{result="kept"}')).toBe(3);
-    expect(h.log.records.map(({ event }) => event)).toContain("leases of another history are kept as unknown");
+    const said = h.log.records.find(({ event }) => event === "leases of another history are kept as unknown");
+    expect(said?.fields).toMatchObject({
+      leases: 3,
+      first: [{ lease: "web.1/9ix-2", version: "v-lost", address: "10.77.9.9" }, {}, {}],
+    });
   });
 
   test.each<[string, LeaseReport, string]>([
@@ -452,7 +467,8 @@ describe("L10: a report", () => {
     const end = { taskId: "t", message: "x".repeat(9_000), code: "y".repeat(900) };
     const counts = record({ bootId: "z".repeat(500), lastEnd: end as never });
     await worker.report(report("web.1", "SETTLED", { settled: "s".repeat(9_000), record: counts }));
-    const { settled, record: stored } = slotOf(h);
+    const { settled } = slotOf(h);
+    const { record: stored } = leaseOf(h);
     expect([
       settled.length,
       stored?.bootId.length,

@@ -74,8 +74,15 @@ describe("a node that registers", () => {
           context(new AbortController().signal, a),
         ),
       );
-    const condition = { code: "PORT_IN_USE", subject: "80/tcp", message: "taken", remedy: "another", everyTask: false };
-    const conditions = [{ ...condition, serviceIds: [], since: undefined }];
+    const condition = {
+      code: "PORT_IN_USE",
+      subject: "80/tcp",
+      message: "taken",
+      remedy: "another",
+      command: "",
+      everyTask: false,
+    };
+    const conditions = [{ ...condition, command: "", serviceIds: [], since: undefined }];
     await report(description("edge-1", { conditions }));
     expect(h.store.view().get("nodes", a)).toMatchObject({
       description: { hostname: "edge-1", conditions },
@@ -85,7 +92,7 @@ describe("a node that registers", () => {
     await report(description("edge-1", { conditions }));
     expect(h.store.view().version).toBe(version);
     const tooMany = Array.from({ length: 65 }, () => ({ ...condition, serviceIds: [], since: undefined }));
-    const tooLong = [{ ...condition, message: "x".repeat(1_001), serviceIds: [], since: undefined }];
+    const tooLong = [{ ...condition, message: "x".repeat(1_001), command: "", serviceIds: [], since: undefined }];
     for (const wrong of [tooMany, tooLong])
       expect(await report(description("edge-1", { conditions: wrong })).catch(code)).toBe("API_INVALID");
   });

@@ -15,6 +15,7 @@
  * - `udp-listener.ts`, `tcp-listener.ts`  the sockets
  * - `message.ts`, `reply.ts`  messages as bytes: reading, writing
  * - `options.ts`, `metrics.ts`
+ * - `testing/`          as `@warren/dns/testing`
  */
 export { startDnsServer } from "./server.ts";
 export { ServiceNames, type NamedService, type NamedTask, type ServiceNamesOptions } from "./service-names.ts";

@@ -4,6 +4,7 @@ import { startDnsServer, type Client, type DnsServer, type DnsServerOptions } fr
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom, until } from "@warren/std/testing";
 import { ask, data, question, rcodeOf, sendDatagram } from "./ask.ts";
 import { FakeUpstream, always, response, type Behaviour } from "./fake-upstream.ts";
+import { zoneResolver } from "./zone.ts";
 
 let clock: FakeClock;
 let log: RecordingLogger;
@@ -421,7 +422,7 @@ describe("a client with upstreams of its own", () => {
     upstreams: readonly string[],
     of: (address: string) => readonly string[],
   ): Promise<DnsServer> {
-    const resolver = { resolve: (name: string) => (name === "web" ? ["10.96.0.10"] : undefined) };
+    const resolver = zoneResolver({ web: ["10.96.0.10"] });
     const upstreamsOf = ({ address }: Client): readonly string[] => of(address);
     return resources.use(
       await startDnsServer(

@@ -1,10 +1,11 @@
 import { createSocket } from "node:dgram";
 import { decode, encode, type DecodedPacket, type RecordType, type SoaAnswer } from "dns-packet";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startDnsServer, type DnsServer, type Resolved } from "@warren/dns";
+import { startDnsServer, type DnsServer, type Resolved, type Resolver } from "@warren/dns";
 import { RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { ask, data, question, rcodeOf, sendDatagram } from "./ask.ts";
 import { FakeUpstream } from "./fake-upstream.ts";
+import { zoneResolver } from "./zone.ts";
 
 const many = Array.from({ length: 200 }, (_, i) => `10.77.${1 + (i >> 6)}.${i & 63}`);
 const zone: Record<string, Resolved> = {
@@ -24,13 +25,14 @@ const log = new RecordingLogger();
 const metrics = new RecordingMetrics();
 beforeAll(async () => {
   upstream = await FakeUpstream.open(() => undefined);
-  const resolver = {
-    resolve: (name: string, client: { address: string }): Resolved => {
+  const names = zoneResolver(zone, { "10.77.1.2": "1.web.warren" });
+  const resolver: Resolver = {
+    ...names,
+    resolve(name, client) {
       if (name === "broken") throw new Error("a fault");
       seen.push(client.address);
-      return zone[name];
+      return names.resolve(name, client);
     },
-    reverse: (address: string) => (address === "10.77.1.2" ? "1.web.warren" : undefined),
   };
   server = await startDnsServer(
     { resolver, random: seededRandom(1), log, metrics },

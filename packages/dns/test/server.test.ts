@@ -7,8 +7,9 @@ import { RecordingLogger, until } from "@warren/std/testing";
 import { readEndpoint } from "../src/options.ts";
 import { WatchedResolvConf, readNameservers } from "../src/resolv-conf.ts";
 import { ask, data } from "./ask.ts";
+import { zoneResolver } from "./zone.ts";
 
-const resolver = { resolve: (name: string) => (name === "web" ? ["10.96.0.10"] : undefined) };
+const resolver = zoneResolver({ web: ["10.96.0.10"] });
 const listen = [{ address: "127.0.0.1", port: 0 }];
 let resources: AsyncDisposableStack;
 beforeEach(() => {

@@ -1,15 +1,19 @@
 /** This manager's member of the Raft group, with its log on disk. */
 import { mkdir, readdir } from "node:fs/promises";
+import { level, minLevel } from "@warren/api/model";
 import {
+  levels,
   MemoryNetwork,
   openFileDisk,
   openLogStorage,
   RaftError,
   startRaftNode,
   type RaftNode,
+  type Levels,
   type StateMachine,
+  type Tags,
 } from "@warren/raft";
-import { errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
+import { assert, errorText, newId, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
 import { StoreError } from "@warren/store";
 import { MembershipError } from "./errors.ts";
 import type { Identity } from "./identity-file.ts";
@@ -43,8 +47,9 @@ export async function hasLog(directory: string): Promise<boolean> {
 export async function openConsensus(
   { clock, random, log, metrics, fsm }: ConsensusDependencies,
   directory: string,
-  { clusterId, phase }: Identity,
+  { clusterId, phase, tags }: Identity & { readonly tags: Tags },
 ): Promise<RaftNode> {
+  checkOneLevel(levels, { level, minLevel });
   if (phase === "member" && !(await hasLog(directory))) {
     throw new MembershipError(
       { code: "MEMBERSHIP_LOG_MISSING", path: directory },
@@ -62,8 +67,8 @@ export async function openConsensus(
     // A group of one sends no messages, so its transport connects to no peer.
     const transport = new MemoryNetwork().transport();
     const bootstrap = [{ id: memberId, address: "" }];
-    const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap });
-    await applied(node);
+    const node = await startRaftNode({ clock, random, log, metrics, storage, transport, fsm }, { bootstrap, tags });
+    await applied(node, log);
     return node;
   } catch (cause) {
     const refused = levelRefusal(cause);
@@ -85,13 +90,32 @@ export async function openConsensus(
   }
 }
 
+/**
+ * Raft writes at the level that the cluster's state has, so a level is one integer for all formats: a program that had
+ * another range for Raft's could raise the one and not the other.
+ */
+export function checkOneLevel(raft: Levels, program: Levels): void {
+  const text = ({ minLevel, level }: Levels): string => `levels ${minLevel} to ${level}`;
+  assert(
+    raft.level === program.level && raft.minLevel === program.minLevel,
+    `this program reads ${text(program)}, and its Raft ${text(raft)}`,
+  );
+}
+
 /** Resolves once all acknowledged entries are applied; rejects with what ended the member, if that did. */
-async function applied(node: RaftNode): Promise<void> {
-  try {
-    await node.read();
-  } catch (error) {
-    await node.close();
-    throw (await node.done) ?? error;
+export async function applied(node: Pick<RaftNode, "read" | "close" | "done">, log: Logger): Promise<void> {
+  for (;;) {
+    try {
+      return void (await node.read());
+    } catch (error) {
+      // The log was read; there is only no leader yet, as on a slow machine, or a busy disk at boot.
+      if (RaftError.is(error, "RAFT_READ_TIMEOUT") || RaftError.is(error, "RAFT_LEADER_CHANGED")) {
+        log.warn("still waits for a leader, to have all that was acknowledged", { error });
+        continue;
+      }
+      await node.close();
+      throw (await node.done) ?? error;
+    }
   }
 }
 

@@ -31,15 +31,14 @@ export async function readIdentity(path: string): Promise<Identity | undefined> 
   if (text === undefined) return undefined;
   const stored = parse(text);
   if (stored === undefined) throw damaged(path);
-  const { clusterId, managerId, phase, sha256 } = stored;
-  const identity: Identity = { clusterId, managerId, phase };
+  // With fields of a later program, if it has any: they are in the checksum, and go into the file again.
+  const { sha256, ...identity } = stored;
   if (sha256 !== digest(identity)) throw damaged(path);
   return identity;
 }
 
 /** Resolves when the whole file is on disk; if it fails, the previous file stays. */
-export async function writeIdentity(path: string, { clusterId, managerId, phase }: Identity): Promise<void> {
-  const identity: Identity = { clusterId, managerId, phase };
+export async function writeIdentity(path: string, identity: Identity): Promise<void> {
   const stored: Stored = { ...identity, sha256: digest(identity) };
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const next = `${path}.new`;

@@ -1,57 +1,140 @@
-/** The levels of the managers' programs in the store, and the active level that follows from them. */
-import { level, minLevel } from "@warren/api/model";
-import type { RaftNode } from "@warren/raft";
-import { logFailures, TaskGroup, type Logger } from "@warren/std";
-import { raiseLevel, type Store } from "@warren/store";
+/**
+ * The levels of the managers' programs in the store, and the active level that follows from them.
+ *
+ * Every manager says by Raft's tags, each time it connects to another, which program it runs; the leader writes that into
+ * the managers' rows. So the active level rises as soon as each manager can, whichever of them leads.
+ */
+import type { Manager } from "@warren/api";
+import { minLevel } from "@warren/api/model";
+import type { PeerState, RaftNode, Tags } from "@warren/raft";
+import { Backoff, Changes, delay, logFailures, TaskGroup, type Clock, type Logger, type Random } from "@warren/std";
+import { raiseLevel, type LevelRange, type Store, type Transaction } from "@warren/store";
 
-/** A manager as it stands in the cluster's table. */
-export interface Introduction {
+/** A manager's program, and what the manager is known by. */
+interface Introduced {
   /** Its own id, under which it stands until its machine is a node. */
   readonly managerId: string;
   /** Of its machine, which it stands under from then on: so `node.role` is known. */
-  readonly nodeId: () => string | undefined;
+  readonly nodeId: string | undefined;
   readonly version: string;
+  readonly levels: LevelRange;
 }
 
-/** Writes the levels of this manager's program where they have changed, and raises the active level if every manager can. */
-export async function introduce(store: Pick<Store, "update">, introduction: Introduction): Promise<void> {
-  const { managerId, nodeId, version } = introduction;
-  const id = nodeId() ?? managerId;
+/** This manager, as it stands in the cluster's table. */
+export interface Introduction extends Omit<Introduced, "nodeId"> {
+  /** Read whenever it may have changed. */
+  readonly nodeId: () => string | undefined;
+}
+
+/** What this manager says of itself to the others, for the one that leads. */
+export function tagsOf({ managerId, nodeId, version, levels: { level, minLevel } }: Introduction): Tags {
+  const node = nodeId();
+  const known = node === undefined ? {} : { node };
+  return { manager: managerId, ...known, version, level: String(level), minLevel: String(minLevel) };
+}
+
+/** The program of another manager; undefined before that has connected, and where its tags are of something else. */
+function introducedBy({ tags }: PeerState): Introduced | undefined {
+  const { manager = "", node, version = "" } = tags ?? {};
+  const [level, minLevel] = [Number(tags?.["level"]), Number(tags?.["minLevel"])];
+  const isRange = Number.isSafeInteger(level) && Number.isSafeInteger(minLevel) && minLevel >= 1;
+  if (manager === "" || !isRange) return undefined;
+  return { managerId: manager, nodeId: node, version, levels: { level, minLevel } };
+}
+
+/**
+ * Writes the levels of the managers' programs where they have changed, and raises the active level if every manager can.
+ *
+ * @param peers the other managers, as the leader sees them; only those that have a row are written
+ */
+export async function introduce(
+  store: Pick<Store, "update">,
+  { nodeId, ...own }: Introduction,
+  peers: readonly PeerState[] = [],
+): Promise<void> {
+  const others = peers.map(introducedBy).filter((each) => each !== undefined);
+  const self = { ...own, nodeId: nodeId() };
   await store.update((tx) => {
     // A manager whose node was removed is none, and holds no level back.
-    const over = (each: string): boolean => each === managerId || tx.get("removedNodes", each) !== undefined;
     for (const { meta } of tx.list("managers"))
-      if (meta !== undefined && meta.id !== id && over(meta.id)) tx.delete("managers", meta.id);
-    const known = tx.get("managers", id);
-    const now = { level, minLevel, version };
-    if (known === undefined) {
-      tx.create("managers", { meta: { id, version: 0, createdAt: undefined, updatedAt: undefined }, ...now });
-    } else if (known.level !== level || known.minLevel !== minLevel || known.version !== version) {
-      tx.update("managers", { ...known, ...now });
-    }
+      if (meta !== undefined && meta.id !== idOf(self) && tx.get("removedNodes", meta.id) !== undefined)
+        tx.delete("managers", meta.id);
+    writeRow(tx, self);
+    for (const other of others) if (rowOf(tx, other) !== undefined) writeRow(tx, other);
     raiseLevel(tx);
   });
 }
 
-/** Introduces a manager again once its machine has become a node, or another one; in its term. @param failed as in LeaderWork */
+/** What a manager stands under. */
+function idOf({ managerId, nodeId }: Introduced): string {
+  return nodeId ?? managerId;
+}
+
+function rowOf(tx: Transaction, manager: Introduced): Manager | undefined {
+  return tx.get("managers", idOf(manager)) ?? tx.get("managers", manager.managerId);
+}
+
+function writeRow(tx: Transaction, manager: Introduced): void {
+  const { managerId, version, levels } = manager;
+  const id = idOf(manager);
+  if (id !== managerId && tx.get("managers", managerId) !== undefined) tx.delete("managers", managerId);
+  const known = tx.get("managers", id);
+  const now = { level: levels.level, minLevel: levels.minLevel, version };
+  if (known === undefined)
+    tx.create("managers", { meta: { id, version: 0, createdAt: undefined, updatedAt: undefined }, ...now });
+  else if (known.level !== now.level || known.minLevel !== now.minLevel || known.version !== version)
+    tx.update("managers", { ...known, ...now });
+}
+
+export interface IntroductionDependencies {
+  readonly store: Pick<Store, "watch" | "update">;
+  readonly node: Pick<RaftNode, "onPeers">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * Introduces the managers again whenever one says something else of itself, and when this manager's machine has become a
+ * node, or another one. In the term of a leader, and ended with it; a write that fails is retried after 100 ms at first,
+ * then up to 8 s.
+ */
 export function keepIntroduced(
-  store: Pick<Store, "watch" | "view" | "update">,
+  { store, node, clock, random, log }: IntroductionDependencies,
   introduction: Introduction,
-  failed: (error: unknown) => void,
 ): AsyncDisposable {
-  const group = new TaskGroup((_name, error) => failed(error));
-  group.run("introduction", async (signal) => {
-    const follow = async (): Promise<void> => {
-      const id = introduction.nodeId();
-      const view = store.view();
-      if (id === undefined || view.get("nodes", id) === undefined || view.get("managers", id) !== undefined) return;
-      await introduce(store, introduction);
-    };
-    const { changes } = store.watch({ tables: ["nodes"], signal });
-    await follow();
-    for await (const _ of changes) await follow();
+  const group = new TaskGroup(logFailures(log));
+  const changed = new Changes();
+  let peers: readonly PeerState[] = [];
+  const stop = node.onPeers((now) => {
+    peers = now;
+    changed.notify();
   });
-  return group;
+  group.run("nodes", async (signal) => {
+    for await (const _ of store.watch({ tables: ["nodes"], signal }).changes) changed.notify();
+  });
+  group.run("introduction", async (signal) => {
+    const backoff = new Backoff(random);
+    for (;;) {
+      const seen = changed.count;
+      try {
+        await introduce(store, introduction, peers);
+        backoff.reset();
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn("the managers' programs could not be written, and it is retried", { error });
+        await delay(clock, backoff.next(), signal);
+        continue;
+      }
+      await changed.after(seen, signal);
+    }
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      stop();
+      await group[Symbol.asyncDispose]();
+    },
+  };
 }
 
 /** Has Raft write at the cluster's active level, once that is applied here: every member of the cluster reads it then. */

@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { level, minLevel } from "@warren/api/model";
 import type { RaftNode } from "@warren/raft";
 import { newId, serially, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
 import { raftProposer, Store, StoreStateMachine } from "@warren/store";
@@ -7,7 +8,7 @@ import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
 import { whileLeading, type LeaderWork } from "./leader-work.ts";
-import { followActiveLevel, introduce, keepIntroduced } from "./levels.ts";
+import { followActiveLevel, introduce, keepIntroduced, tagsOf, type Introduction } from "./levels.ts";
 
 /** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
 export interface Member<W> {
@@ -116,20 +117,21 @@ export class Membership<W> implements AsyncDisposable {
     const { clock, random, log, metrics, version, nodeId = () => undefined, join: enter } = this.#dependencies;
     await using opened = new AsyncDisposableStack();
     const machine = new StoreStateMachine({ metrics, name: `manager ${identity.managerId}` });
+    const { clusterId, managerId } = identity;
+    const introduction: Introduction = { managerId, nodeId, version, levels: { level, minLevel } };
+    const tags = tagsOf(introduction);
     const node = opened.use(
-      await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, identity),
+      await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, { ...identity, tags }),
     );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
     opened.use(followActiveLevel(store, node, log));
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
-    const { clusterId, managerId } = identity;
-    const introduction = { managerId, nodeId, version };
     const start: LeaderWork = async (term, signal, failed) => {
       led.resolve();
       await introduce(store, introduction);
       await using work = new AsyncDisposableStack();
-      work.use(keepIntroduced(store, introduction, failed));
+      work.use(keepIntroduced({ store, node, clock, random, log }, introduction));
       work.use(await lead(term, signal, failed));
       return work.move();
     };

@@ -1,6 +1,6 @@
 /** Services that are bound once, independent of the manager's part when they are called. */
 import { ApiError, type ServiceDefinition } from "@warren/api";
-import { bind, type BoundService, type Handlers } from "@warren/api/server";
+import { bind, type BoundService, type Handlers, type Leadership } from "@warren/api/server";
 import { lockedRefusal } from "./errors.ts";
 import type { Member, Membership, Part } from "./membership.ts";
 
@@ -20,6 +20,21 @@ export function memberOf<W>(part: Part<W>): Member<W> {
     case "locked":
       throw lockedRefusal(part.error);
   }
+}
+
+/**
+ * Where a manager's calls are served, and the barrier of its reads. Each cluster has one manager, so all calls are served
+ * here; that it leads is confirmed for each read all the same.
+ */
+export function leadershipOf<W>(membership: Pick<Membership<W>, "part">): Leadership {
+  return {
+    route: () => ({ kind: "here" }),
+    barrier() {
+      const { part } = membership;
+      // Of a manager that is no member nothing is read: its handlers refuse the call.
+      return part.kind === "member" ? part.member.store.barrier() : undefined;
+    },
+  };
 }
 
 /** A service whose handlers are looked up at each call in the manager's present membership. */

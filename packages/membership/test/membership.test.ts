@@ -3,10 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClustersDefinition, type Cluster } from "@warren/api";
 import { level, minLevel } from "@warren/api/model";
-import { bindToMember, Membership, memberOf, type Part } from "@warren/membership";
-import { noMetrics, systemClock, systemRandom } from "@warren/std";
-import { RecordingLogger, until } from "@warren/std/testing";
+import { bindToMember, leadershipOf, Membership, memberOf, type Part } from "@warren/membership";
+import { noMetrics, systemClock, systemRandom, type Metrics } from "@warren/std";
+import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
+
+import { readIdentity, writeIdentity, type Identity } from "../src/identity-file.ts";
 
 type Work = { readonly started: () => number };
 
@@ -16,13 +18,13 @@ async function folder(): Promise<string> {
   return join(path, "manager");
 }
 
-async function open(directory: string): Promise<Membership<Work>> {
+async function open(directory: string, metrics: Metrics = noMetrics): Promise<Membership<Work>> {
   let started = 0;
   const dependencies = {
     clock: systemClock,
     random: systemRandom,
     log: new RecordingLogger(),
-    metrics: noMetrics,
+    metrics,
     version: "1.2.3",
   };
   const membership = await Membership.open<Work>(
@@ -84,6 +86,22 @@ describe("a manager's part", () => {
     await first[Symbol.asyncDispose]();
     await rm(join(directory, "raft"), { recursive: true });
     expect(await founded(directory)).toBe(clusterId);
+  });
+
+  it("keeps what a later program wrote to its identity, and does not take it for damaged", async () => {
+    const directory = await folder();
+    const path = join(directory, "identity.json");
+    const later: Identity & { readonly zone: string } = {
+      clusterId: "c1",
+      managerId: "m1",
+      phase: "founding",
+      zone: "attic",
+    };
+    await writeIdentity(path, later);
+    expect(await founded(directory)).toBe("c1");
+    expect(await readIdentity(path)).toEqual({ ...later, phase: "member" });
+    await writeFile(path, (await readFile(path, "utf8")).replace("attic", "cellar"));
+    expect((await open(directory)).part).toMatchObject({ error: { code: "MEMBERSHIP_IDENTITY_DAMAGED" } });
   });
 
   it("is locked where the log of its cluster is missing, and founds no new one", async () => {
@@ -169,6 +187,23 @@ describe("a manager's part", () => {
       }
     }
   }, 60_000);
+});
+
+describe("the barrier of reads", () => {
+  it("is passed by a lone manager without a write to its disk, and is none where there is no member", async () => {
+    const metrics = new RecordingMetrics();
+    const membership = await open(await folder(), metrics);
+    const leadership = leadershipOf(membership);
+    expect(leadership.barrier()).toBeUndefined();
+    await membership.found(async () => undefined);
+    const { store } = memberOf(membership.part);
+    await until("it has written its own row", () => store.view().list("managers").length === 1);
+    const writes = (): unknown => metrics.values.get("warren_raft_log_writes_total");
+    const before = writes();
+    expect(before).toBeGreaterThan(0);
+    for (let n = 0; n < 100; n++) await leadership.barrier();
+    expect(writes()).toBe(before);
+  });
 });
 
 describe("services", () => {

@@ -34,6 +34,11 @@ export async function startAttachments(
 export class Attachments {
   readonly #firewall: Pick<Firewall, "apply" | "remove">;
   readonly #netlink: Netlink;
+  /**
+   * Addresses of the node's subnet that no task has, and that may have tracked flows all the same: those whose flows could
+   * not be ended when their task went. Undefined before `reconcile`: each may.
+   */
+  #unclean: Set<string> | undefined;
   readonly #log: Logger;
   readonly #options: ResolvedOptions;
   readonly #interfaces: Interfaces;
@@ -82,7 +87,8 @@ export class Attachments {
         if (before !== undefined && before.address !== request.address) await this.#remove(request.taskId);
         this.#know(request);
         // Flows that are still tracked under the address belong to a task that had it before.
-        if (before?.address !== request.address) await this.#netlink.deleteFlows([{ end: request.address }]);
+        if (before?.address !== request.address && this.#mayHaveFlows(request.address))
+          await this.#netlink.deleteFlows([{ end: request.address }]);
         const attachment = await this.#interfaces.create(request);
         await this.#applyRules();
         return attachment;
@@ -132,8 +138,9 @@ export class Attachments {
     this.#version += 1;
     await this.#applyRules();
     const removed = await this.#interfaces.removeOthers(new Set(this.#known.keys()));
-    const ends = whole.map(({ address }) => address).filter((each) => !adopted.some(({ address }) => address === each));
-    await this.#netlink.deleteFlows([...ends.map((end) => ({ end })), this.#untranslated]);
+    const ofNobody = { endWithin: this.#options.nodeSubnet, exceptEnds: adopted.map(({ address }) => address) };
+    await this.#netlink.deleteFlows([ofNobody, this.#untranslated]);
+    this.#unclean = new Set();
     const missing = expected.map(({ taskId }) => taskId).filter((taskId) => !this.#known.has(taskId));
     if (removed.length > 0) this.#log.info("removed interfaces and namespaces of no expected task", { removed });
     return { adopted, missing, removed };
@@ -151,6 +158,7 @@ export class Attachments {
   /** Removes all our interfaces, namespaces, rules and routes from the node, and turns forwarding off if we turned it on. */
   async removeAll(): Promise<void> {
     this.#known.clear();
+    this.#unclean = undefined;
     await this.#interfaces.removeOthers(new Set());
     await this.#interfaces.unprepare();
     await this.#rules(() => this.#firewall.remove("net"));
@@ -167,8 +175,15 @@ export class Attachments {
     if (known === undefined) return;
     this.#known.delete(taskId);
     this.#version += 1;
+    this.#unclean?.add(known.address);
     // After the interface, so that no packet begins a new flow.
     await this.#netlink.deleteFlows([{ end: known.address }]);
+    this.#unclean?.delete(known.address);
+  }
+
+  /** Looking for them takes the kernel longer than all else that it does for a task. */
+  #mayHaveFlows(address: string): boolean {
+    return this.#unclean === undefined || this.#unclean.has(address);
   }
 
   async #forTask<T>(taskId: string, work: () => Promise<T>): Promise<T> {

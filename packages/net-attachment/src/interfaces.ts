@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   NetlinkError,
+  changeNetns,
   createNetns,
   deleteNetns,
   isNetns,
@@ -10,6 +11,7 @@ import {
   openNetlink,
   type Link,
   type Netlink,
+  type NetworkChange,
   type RouteSpec,
 } from "@warren/netlink-napi";
 import { restoreForwarding, turnOnForwarding } from "./forwarding.ts";
@@ -98,19 +100,26 @@ export class Interfaces {
     return join(this.#options.netnsDirectory, taskId);
   }
 
-  /** Each step is idempotent, so that an attachment that a crash interrupted is completed. */
+  /**
+   * Each step is idempotent, so that an attachment that a crash interrupted is completed. What is inside the namespace is
+   * one call, and so is what is outside: hundreds of tasks may start at once.
+   */
   async create(request: AttachRequest): Promise<Attachment> {
     const { taskId, address } = request;
     const name = interfaceName(taskId);
     const netnsPath = request.netnsPath ?? this.ownPath(taskId);
     if (request.netnsPath === undefined && !(await isNetns(netnsPath))) await createNetns(netnsPath);
-    const task = openNetlink(netnsPath);
-    if (!(await this.#isPair(name, task))) {
-      await this.#deleteLink(name);
-      await this.#netlink.createVeth({ name, peerName: inside, peerNetns: netnsPath, mtu: this.#options.mtu });
+    const pair = this.#pair(name);
+    const inTask = this.#inTask(address);
+    try {
+      await changeNetns(netnsPath, [...pair, ...inTask]);
+    } catch (error) {
+      if (!NetlinkError.is(error, "EEXIST")) throw error;
+      const whole = await this.#isPair(name, openNetlink(netnsPath));
+      if (!whole) await this.#deleteLink(name);
+      await changeNetns(netnsPath, whole ? inTask : [...pair, ...inTask]);
     }
-    await this.#setUpTask(task, address);
-    await this.#setUpHost(name, request);
+    await this.#netlink.changeAll(this.#onHost(name, request));
     return { taskId, address, interface: name, netnsPath };
   }
 
@@ -160,50 +169,53 @@ export class Interfaces {
     return near !== undefined && far !== undefined && near.peerIndex === far.index && far.peerIndex === near.index;
   }
 
-  async #setUpTask(task: Netlink, address: string): Promise<void> {
+  /** Creates the pair from the task's end, as interfaces of its namespace begin with what is set for new ones. */
+  #pair(name: string): NetworkChange[] {
+    const veth = { name: inside, peerName: name, peerNetns: this.#netlink.netns, mtu: this.#options.mtu };
+    return [...safeSysctls("default"), { veth }];
+  }
+
+  #inTask(address: string): NetworkChange[] {
     const { gateway } = this.#options;
-    await task.writeSysctls({
-      "net/ipv4/conf/all/accept_redirects": "0",
-      [`net/ipv4/conf/${inside}/accept_redirects`]: "0",
-      ...(await this.#withoutIpv6(task, inside)),
-    });
-    await task.changeLink("lo", { up: true });
-    await task.addAddress(inside, `${address}/32`);
-    await task.changeLink(inside, { up: true });
-    await task.putRoute({ destination: gateway, link: inside });
-    await task.putRoute({ destination: "0.0.0.0/0", gateway, link: inside });
+    return [
+      { sysctl: "net/ipv4/conf/all/accept_redirects", value: "0" },
+      ...safeSysctls(inside),
+      { link: "lo", change: { up: true } },
+      { link: inside, address: `${address}/32` },
+      { link: inside, change: { up: true } },
+      { route: { destination: gateway, link: inside } },
+      { route: { destination: "0.0.0.0/0", gateway, link: inside } },
+    ];
   }
 
-  async #setUpHost(name: string, { taskId, address }: AttachRequest): Promise<void> {
+  #onHost(name: string, { taskId, address }: AttachRequest): NetworkChange[] {
     const conf = `net/ipv4/conf/${name}`;
-    await this.#netlink.writeSysctls({
+    return [
       // A packet whose source is not the task's address is dropped, since isolation is by addresses.
-      [`${conf}/rp_filter`]: "1",
+      { sysctl: `${conf}/rp_filter`, value: "1" },
       // A published port answers on 127.0.0.1 too; the isolation table keeps tasks out of there.
-      [`${conf}/route_localnet`]: "1",
-      [`${conf}/forwarding`]: "1",
-      ...(await this.#withoutIpv6(this.#netlink, name)),
-    });
-    await this.#netlink.addAddress(name, `${this.#options.gateway}/32`);
-    await this.#netlink.changeLink(name, { up: true });
-    await this.#netlink.putRoute({ destination: address, link: name });
-    // Last: an interface with the alias is complete.
-    await this.#netlink.changeLink(name, { alias: label + taskId });
-  }
-
-  /** No IPv6 on the pair: link-local addresses would bypass the isolation. Nothing to do in a kernel without IPv6. */
-  async #withoutIpv6(netlink: Netlink, link: string): Promise<Record<string, string>> {
-    const name = `net/ipv6/conf/${link}/disable_ipv6`;
-    try {
-      await netlink.readSysctl(name);
-      return { [name]: "1" };
-    } catch (error) {
-      if (NetlinkError.is(error, "ENOENT")) return {};
-      throw error;
-    }
+      { sysctl: `${conf}/route_localnet`, value: "1" },
+      { sysctl: `${conf}/forwarding`, value: "1" },
+      withoutIpv6(name),
+      { link: name, address: `${this.#options.gateway}/32` },
+      { link: name, change: { up: true } },
+      { route: { destination: address, link: name } },
+      // Last: an interface with the alias is complete.
+      { link: name, change: { alias: label + taskId } },
+    ];
   }
 
   #deleteLink(name: string): Promise<void> {
     return tolerating(["ENODEV"], this.#netlink.deleteLink(name));
   }
+}
+
+/** No IPv6 on the pair: link-local addresses would bypass the isolation. Nothing to do in a kernel without IPv6. */
+function withoutIpv6(link: string): NetworkChange {
+  return { sysctl: `net/ipv6/conf/${link}/disable_ipv6`, value: "1", ifPresent: true };
+}
+
+/** Of an interface in a task's namespace; `default`: of those to come. */
+function safeSysctls(link: string): NetworkChange[] {
+  return [{ sysctl: `net/ipv4/conf/${link}/accept_redirects`, value: "0" }, withoutIpv6(link)];
 }

@@ -3,7 +3,7 @@ import { startFirewall, type Firewall, type FirewallBackend } from "@warren/fire
 import { startAttachments, type Attachments } from "@warren/net-attachment";
 import { Lab, type LabHost } from "@warren/netlink-napi/testing";
 import { until } from "@warren/std/testing";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 const nodeAddress = "192.168.7.1";
 
@@ -134,6 +134,38 @@ describe.each(["nft", "iptables"] as const)("by %s", (backend) => {
     expect(await tracked()).not.toContain("10.77.1.3");
     await rig.task("c", "10.77.1.3", ["back"]);
     await expect(a.send("10.77.1.3", 80, 4_000)).rejects.toMatchObject(lost);
+  });
+
+  test("flows of tasks that went while no worker ran end when one starts, and those of tasks that stayed go on", async () => {
+    const a = await rig.task("a", "10.77.1.2", ["front"]);
+    const c = await rig.task("c", "10.77.1.4", ["front"]);
+    await rig.task("b", "10.77.1.3", ["front"]);
+    await a.send("10.77.1.3", 80, 4_000);
+    await c.send("10.77.1.2", 80, 4_001);
+    // As if a worker had been killed between the two steps of an end.
+    const links = await rig.node.netlink.links();
+    await rig.node.netlink.deleteLink(links.find(({ alias }) => alias === "warren task b")?.name ?? "none");
+    await rig.attachments.reconcile([
+      { taskId: "a", address: "10.77.1.2", networks: ["front"] },
+      { taskId: "c", address: "10.77.1.4", networks: ["front"] },
+    ]);
+    const { stdout } = await rig.node.run("cat", ["/proc/net/nf_conntrack"]);
+    expect(stdout).not.toContain("10.77.1.3");
+    expect(stdout).toContain("10.77.1.4");
+  });
+
+  test("the kernel's flows are not gone through for an address that has none", async () => {
+    const { netlink } = rig.node;
+    const deleteFlows = vi.spyOn(netlink, "deleteFlows");
+    await rig.attachments.attach({ taskId: "b", address: "10.77.1.3", networks: [] });
+    expect(deleteFlows).not.toHaveBeenCalled();
+    // What could not be ended when its task went is ended before the next one has the address.
+    deleteFlows.mockRejectedValueOnce(new Error("the kernel has no memory"));
+    await expect(rig.attachments.detach("b")).rejects.toThrow("no memory");
+    deleteFlows.mockClear();
+    await rig.attachments.attach({ taskId: "c", address: "10.77.1.3", networks: [] });
+    expect(deleteFlows).toHaveBeenCalledWith([{ end: "10.77.1.3" }]);
+    await rig.attachments.detach("c");
   });
 
   test("a connection ends for a task that leaves its network", async () => {

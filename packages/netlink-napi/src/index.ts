@@ -7,7 +7,7 @@
  * - `testing/`    hosts for tests, as `@warren/netlink-napi/testing`
  * - `../native/`  the addon, in Rust
  */
-export { openNetlink, createNetns, deleteNetns, isNetns, listNetns } from "./netlink.ts";
+export { openNetlink, changeNetns, createNetns, deleteNetns, isNetns, listNetns } from "./netlink.ts";
 export { NetlinkError } from "./errors.ts";
 export type {
   Address,
@@ -17,6 +17,7 @@ export type {
   Link,
   LinkChange,
   Netlink,
+  NetworkChange,
   Route,
   RouteKind,
   RouteSpec,

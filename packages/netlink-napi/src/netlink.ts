@@ -1,11 +1,25 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { NetlinkError, toNetlinkError } from "./errors.ts";
-import type { Change, Datagram, Netlink, RulesChange, Watch } from "./types.ts";
+import type { Change, Datagram, FlowFilter, Netlink, NetworkChange, RulesChange, Watch } from "./types.ts";
+
+/** The change that failed of several; its reason is that of an error of the addon. */
+interface FailedChange {
+  readonly at: number;
+  readonly reason: string;
+}
 
 type Native = {
-  [Name in Exclude<keyof Netlink, "watch" | "watchRules" | "writeSysctls" | "exchange">]: Netlink[Name];
+  [
+    Name in Exclude<
+      keyof Netlink,
+      "netns" | "changeAll" | "deleteFlows" | "watch" | "watchRules" | "writeSysctls" | "exchange"
+    >
+  ]: Netlink[Name];
 } & {
+  changeAll(changes: readonly NetworkChange[]): Promise<FailedChange | null>;
+  /** Of each group of filters, how many flows it ended. */
+  deleteFlows(groups: readonly (readonly FlowFilter[])[]): Promise<number[]>;
   exchange(datagram: Omit<Datagram, "payload"> & { readonly payload: number[] }): Promise<boolean>;
   writeSysctls(values: { name: string; value: string }[]): Promise<void>;
   watch(groups: readonly string[], listener: (change: never) => void): { close(): void };
@@ -14,6 +28,7 @@ type Native = {
 interface Addon {
   readonly Handle: new (netns?: string) => Native;
   createNetns(path: string): Promise<void>;
+  changeNetns(path: string, changes: readonly NetworkChange[]): Promise<FailedChange | null>;
   deleteNetns(path: string): Promise<void>;
   isNetns(path: string): Promise<boolean>;
   listNetns(folder: string): Promise<string[]>;
@@ -47,6 +62,25 @@ async function translated<T>(doing: string, call: () => Promise<T>): Promise<T> 
   }
 }
 
+async function changed(
+  where: string,
+  changes: readonly NetworkChange[],
+  call: () => Promise<FailedChange | null>,
+): Promise<void> {
+  if (changes.length === 0) return;
+  const failed = await translated(`change the network of ${where}`, call);
+  const change = failed === null ? undefined : changes[failed.at];
+  if (failed !== null && change !== undefined) throw toNetlinkError(changeText(change), new Error(failed.reason));
+}
+
+/** What the change does, for an error. */
+function changeText(change: NetworkChange): string {
+  if ("veth" in change) return `create veth ${change.veth.name}`;
+  if ("route" in change) return `set the route to ${change.route.destination}`;
+  if ("sysctl" in change) return `write ${change.sysctl}`;
+  return "address" in change ? `add ${change.address} to ${change.link}` : `change link ${change.link}`;
+}
+
 /**
  * The network of the namespace at `netns`, or of this process. It holds one socket, which is closed when it is garbage
  * collected.
@@ -78,7 +112,30 @@ export function openNetlink(netns?: string): Netlink {
     last = next.catch(() => undefined);
     return next;
   };
+  let round: Promise<unknown> = Promise.resolve();
+  /** The round through the kernel's flows that has not begun. */
+  let nextRound: { readonly groups: (readonly FlowFilter[])[]; readonly counts: Promise<number[]> } | undefined;
+  const joinRound = async (filters: readonly FlowFilter[]): Promise<number> => {
+    if (nextRound === undefined) {
+      const groups: (readonly FlowFilter[])[] = [];
+      const counts = round.then(() => {
+        nextRound = undefined;
+        return native.deleteFlows(groups);
+      });
+      round = counts.catch(() => undefined);
+      nextRound = { groups, counts };
+    }
+    const at = nextRound.groups.push(filters) - 1;
+    return (await nextRound.counts)[at] ?? 0;
+  };
+  const where = netns ?? "/proc/self/ns/net";
   return {
+    netns: where,
+    changeAll(changes) {
+      const next = last.then(() => changed(where, changes, () => native.changeAll(changes)));
+      last = next.catch(() => undefined);
+      return next;
+    },
     links: () => queued("list links", () => native.links()),
     link: (name) => queued(`look for link ${name}`, async () => (await native.link(name)) ?? undefined),
     createVeth: (spec) => queued(`create veth ${spec.name}`, () => native.createVeth(spec)),
@@ -95,7 +152,7 @@ export function openNetlink(netns?: string): Netlink {
       translated(`write ${Object.keys(values).join(", ")}`, () =>
         native.writeSysctls(Object.entries(values).map(([name, value]) => ({ name, value }))),
       ),
-    deleteFlows: (filters) => translated("end flows", () => native.deleteFlows(filters)),
+    deleteFlows: (filters) => translated("end flows", () => joinRound(filters)),
     exchange: (datagram) =>
       translated(`send to ${datagram.address} port ${datagram.port}`, () =>
         native.exchange({ ...datagram, payload: [...datagram.payload] }),
@@ -109,6 +166,15 @@ export function openNetlink(netns?: string): Netlink {
 /** Creates a namespace that lives as long as the mount at `path`, whose folder must exist. `EEXIST` if there is one. */
 export function createNetns(path: string): Promise<void> {
   return translated(`create namespace ${path}`, () => addon().createNetns(path));
+}
+
+/**
+ * As `Netlink.changeAll`, of the namespace at `path`, which nothing else is asked of: it holds no socket afterwards.
+ *
+ * @throws NetlinkError `ENOENT` (no such namespace), `EPERM`, and those of the changes
+ */
+export function changeNetns(path: string, changes: readonly NetworkChange[]): Promise<void> {
+  return changed(path, changes, () => addon().changeNetns(path, changes));
 }
 
 /** Unmounts and removes `path`; the namespace ends with its last process. No error if nothing is there. */

@@ -65,6 +65,17 @@ export interface RouteSpec {
   readonly kind?: RouteKind;
 }
 
+/** One change of several that are made in one call. */
+export type NetworkChange =
+  | { readonly veth: VethSpec }
+  | { readonly link: string; readonly change: LinkChange }
+  /** Adds the address to the link, as `addAddress` does. */
+  | { readonly link: string; readonly address: string }
+  /** As `putRoute`. */
+  | { readonly route: RouteSpec }
+  /** Writes the value if it differs from the present one. With `ifPresent`, not where the kernel has no such sysctl. */
+  | { readonly sysctl: string; readonly value: string; readonly ifPresent?: boolean };
+
 /** Which tracked IPv4 flows to end: those that meet every condition that is set. */
 export interface FlowFilter {
   /** IP protocol number: 17 is UDP. */
@@ -84,6 +95,9 @@ export interface FlowFilter {
   readonly answeredOutside?: string;
   /** Except flows that are answered by one of these addresses. */
   readonly exceptAnsweredBy?: readonly string[];
+  /** Only flows with an end (see `end`) within this subnet that is none of `exceptEnds`. */
+  readonly endWithin?: string;
+  readonly exceptEnds?: readonly string[];
 }
 
 /** A change, after it happened. After `lost` some notifications were missed: read everything again. */
@@ -126,6 +140,13 @@ export interface Datagram {
 
 /** The network of one namespace. All methods reject with `NetlinkError`. */
 export interface Netlink {
+  /** Path of its namespace: `/proc/self/ns/net` for this process's own. */
+  readonly netns: string;
+  /**
+   * Makes changes in order, in one call instead of one each. The first that fails ends it and is named in the error;
+   * those before it stay.
+   */
+  changeAll(changes: readonly NetworkChange[]): Promise<void>;
   links(): Promise<Link[]>;
   link(name: string): Promise<Link | undefined>;
   createVeth(spec: VethSpec): Promise<void>;
@@ -146,7 +167,10 @@ export interface Netlink {
   readSysctl(name: string): Promise<string>;
   /** Writes, in order, each value that differs from the present one. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
-  /** Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. */
+  /**
+   * Ends tracked flows and resolves with their number; the next packet of each is checked by the rules as a new flow. The
+   * kernel takes milliseconds to go through its table, so calls that come meanwhile share the next round, and its error.
+   */
   deleteFlows(filters: readonly FlowFilter[]): Promise<number>;
   /**
    * Sends a datagram, every 200 ms until it is answered; whether it was, in time. Rejects with what it was refused by:

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   NetlinkError,
+  changeNetns,
   createNetns,
   deleteNetns,
   isNetns,
@@ -50,6 +51,37 @@ describe("links", () => {
     expect((gone as Error).message).toContain("cannot delete link none");
     await expect(host.netlink.addAddress("a", "10.0.0.300/8")).rejects.toMatchObject({ code: "EINVAL" });
     expect(() => openNetlink("/nowhere")).toThrow(expect.objectContaining({ code: "ENOENT" }));
+  });
+});
+
+test("several changes are made in one call, in order, up to the first that fails, which the error names", async () => {
+  const { netlink } = host;
+  const other = await lab.host("other");
+  await changeNetns(other.path, [
+    { sysctl: "net/ipv4/conf/default/accept_redirects", value: "0" },
+    { veth: { name: "eth0", peerName: "near", peerNetns: netlink.netns, mtu: 1_420 } },
+    { link: "eth0", address: "10.1.0.2/32" },
+    { link: "eth0", change: { up: true } },
+    { route: { destination: "169.254.1.1", link: "eth0" } },
+  ]);
+  const [near, far] = [await netlink.link("near"), await other.netlink.link("eth0")];
+  expect(far).toMatchObject({ mtu: 1_420, up: true, peerIndex: near!.index });
+  expect(await other.netlink.readSysctl("net/ipv4/conf/eth0/accept_redirects")).toBe("0");
+  expect(await other.netlink.routes()).toMatchObject([{ destination: "169.254.1.1/32", linkIndex: far!.index }]);
+  const failed = netlink.changeAll([
+    { sysctl: "net/ipv4/conf/near/no_such", value: "1", ifPresent: true },
+    { link: "near", address: "10.1.0.1/32" },
+    { link: "none", change: { up: true } },
+    { link: "near", change: { alias: "never" } },
+  ]);
+  await expect(failed).rejects.toMatchObject({ code: "ENODEV", message: expect.stringContaining("change link none") });
+  expect((await netlink.addresses()).map(({ address }) => address)).toContain("10.1.0.1/32");
+  expect((await netlink.link("near"))?.alias).toBeUndefined();
+  await expect(netlink.changeAll([{ sysctl: "net/ipv4/conf/near/no_such", value: "1" }])).rejects.toMatchObject({
+    code: "ENOENT",
+  });
+  await expect(changeNetns("/nowhere", [{ link: "lo", change: { up: true } }])).rejects.toMatchObject({
+    code: "ENOENT",
   });
 });
 
@@ -181,9 +213,19 @@ chain nat { type nat hook output priority -100; ip daddr 10.9.0.1 udp dport 5000
   expect(await host.send("10.3.0.2", 5_000, 7_000)).toMatchObject({ name: "other" });
   expect(await host.send("10.9.0.1", 5_000, 7_002)).toMatchObject({ name: "other" });
   expect(await other.send("10.3.0.1", 6_000, 7_001)).toMatchObject({ name: "host" });
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.9" }])).toBe(0);
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(3);
-  expect(await host.netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(0);
+  const { netlink } = host;
+  const ends = ["10.3.0.1", "10.3.0.2"];
+  expect(
+    await netlink.deleteFlows([{ endWithin: "10.3.0.0/24", exceptEnds: ends }, { endWithin: "10.4.0.0/16" }]),
+  ).toBe(0);
+  // Calls at once share a round, and each has its own count.
+  const atOnce = [
+    { end: "10.3.0.9" },
+    { endWithin: "10.3.0.0/24", exceptEnds: ["10.3.0.1"] },
+    { destination: "10.3.0.1" },
+  ];
+  expect(await Promise.all(atOnce.map((filter) => netlink.deleteFlows([filter])))).toEqual([0, 3, 1]);
+  expect(await netlink.deleteFlows([{ end: "10.3.0.2" }])).toBe(0);
 });
 
 test("200 requests at once each get their own answer", async () => {

@@ -10,7 +10,7 @@ import { ipv4Text, parseIpv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
 import type { Allocation } from "./allocator.ts";
 import { nextFree } from "./next-free.ts";
-import { nodeName, remainingSince } from "./reading.ts";
+import { nodeName, remaining, type Moment } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
 
 /** Of a node's subnet, the first two addresses are the node's own, and the last is not used. */
@@ -51,16 +51,16 @@ export class AddressBook {
   }
 
   /** An address of `node` that no lease has, and that has rested (L8). */
-  allocate(view: View, node: Node, now: number): Allocation<string> {
+  allocate(view: View, node: Node, at: Moment): Allocation<string> {
     const network = parseIpv4Subnet(node.subnet);
     const count = addressCount(node.subnet);
-    const at = (index: number): string => ipv4Text((network?.first ?? 0) + own.first + index);
+    const addressOf = (index: number): string => ipv4Text((network?.first ?? 0) + own.first + index);
     const from = this.#next.get(idOf(node)) ?? 0;
-    const index = nextFree(count, from, (each) => this.#isTaken(view, at(each), now));
+    const index = nextFree(count, from, (each) => this.#isTaken(view, addressOf(each), at));
     if (index === undefined)
       return { kind: "short", reason: `each of the ${count} addresses of ${nodeName(node)} is taken or rests` };
     this.#next.set(idOf(node), index + 1);
-    return { kind: "allocated", value: at(index), changed: true };
+    return { kind: "allocated", value: addressOf(index), changed: true };
   }
 
   /** Forgets a node that is gone. What its leases had rests all the same. */
@@ -68,13 +68,13 @@ export class AddressBook {
     this.#next.delete(nodeId);
   }
 
-  #isTaken(view: View, address: string, now: number): boolean {
+  #isTaken(view: View, address: string, at: Moment): boolean {
     const holders = this.#holders.get(address);
     if (holders === undefined) return false;
     let taken = false;
     for (const [key, { slotId, epoch }] of holders) {
       const lease = view.get("slots", slotId)?.leases.find((each) => sameEpoch(each.epoch, epoch));
-      if (restOf(lease, now) > 0) taken = true;
+      if (restOf(lease, at) > 0) taken = true;
       // It is not coming back: a lease that is released or gone stays so.
       else holders.delete(key);
     }
@@ -89,9 +89,7 @@ interface Holder {
 }
 
 /** How long the lease's address is not free yet, ms; infinite while it is not released. */
-function restOf(lease: Lease | undefined, now: number): number {
+function restOf(lease: Lease | undefined, at: Moment): number {
   if (lease === undefined) return 0;
-  return lease.state === LeaseState.RELEASED
-    ? remainingSince(lease.since, addressRestMs, now)
-    : Number.POSITIVE_INFINITY;
+  return lease.state === LeaseState.RELEASED ? remaining(lease.since, addressRestMs, at) : Number.POSITIVE_INFINITY;
 }

@@ -18,7 +18,7 @@ import { defaultTaskPool, defaultVipPool, idOf } from "@warren/api/model";
 import { ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "@warren/std";
 import type { View } from "@warren/store";
 import { nextFree } from "./next-free.ts";
-import { remainingSince } from "./reading.ts";
+import { remaining, type Moment } from "./reading.ts";
 import { addressRestMs } from "./slot-draft.ts";
 
 /** Ports that are chosen where none is asked for; both ends included. */
@@ -66,14 +66,14 @@ export class Allocator {
     return { kind: "allocated", value, changed: true };
   }
 
-  /** The subnet that `node` is to have. @param now wall time, ms */
-  subnet(view: View, node: Node, now: number): Allocation<string> {
+  /** The subnet that `node` is to have. */
+  subnet(view: View, node: Node, at: Moment): Allocation<string> {
     if (node.subnet !== "") return { kind: "allocated", value: node.subnet, changed: false };
     const pool = parseIpv4Subnet(taskPool(view));
     if (pool === undefined || pool.prefix > subnetPrefix)
       return { kind: "short", reason: `the task pool ${taskPool(view)} holds no /${subnetPrefix}` };
     const taken = new Set(view.list("nodes").map(({ subnet }) => subnet));
-    const removed = removedSubnets(view, now);
+    const removed = removedSubnets(view, at);
     const nameOf = (index: number): string =>
       `${ipv4Text(pool.first + index * 2 ** (32 - subnetPrefix))}/${subnetPrefix}`;
     const count = 2 ** (subnetPrefix - pool.prefix);
@@ -163,10 +163,10 @@ class HeldEndpoints {
 }
 
 /** Subnets of removed nodes, and how long the addresses of each rest yet, ms (L8). */
-function removedSubnets(view: View, now: number): ReadonlyMap<string, number> {
+function removedSubnets(view: View, at: Moment): ReadonlyMap<string, number> {
   const subnets = new Map<string, number>();
   for (const { meta, subnet } of view.list("removedNodes")) {
-    const restMs = remainingSince(meta?.createdAt, addressRestMs, now);
+    const restMs = remaining(meta?.createdAt, addressRestMs, at);
     if (subnet !== "") subnets.set(subnet, Math.max(restMs, subnets.get(subnet) ?? 0));
   }
   return subnets;

@@ -9,6 +9,7 @@
 import { setImmediate } from "node:timers/promises";
 import { Backoff, Changes, delay, errorText, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { StoreError, type Store, type StoreChange, type TableName, type Transaction, type View } from "@warren/store";
+import type { ClockSteps } from "./clock-steps.ts";
 import type { OrchestratorMetrics } from "./metrics.ts";
 
 /** The part that differs: what is looked after, under which keys, and the step. */
@@ -41,6 +42,8 @@ export interface LoopDependencies {
   /** The term that the loops are of. */
   readonly term: number;
   readonly clock: Clock;
+  /** Of the same clock. */
+  readonly clockSteps: ClockSteps;
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: OrchestratorMetrics;

@@ -10,7 +10,7 @@ import {
   type Constraint,
 } from "@warren/scheduler";
 import { durationText } from "@warren/slot";
-import { isDown, isDrained, nodeName, remainingSteadily } from "./reading.ts";
+import { isDown, isDrained, nodeName, remaining, type Moment } from "./reading.ts";
 import { constrainedNode } from "./scheduling-input.ts";
 
 export type Displacement =
@@ -30,6 +30,7 @@ const none: Displacement = { kind: "none" };
 export const releaseSlackMs = 30_000;
 
 export interface DisplacementInput {
+  readonly at: Moment;
   /** Undefined: it was removed. */
   readonly node: Node | undefined;
   readonly role: ConstrainedNode["role"];
@@ -37,9 +38,6 @@ export interface DisplacementInput {
   readonly placement: Placement | undefined;
   readonly stopGraceMs: number;
   readonly downGraceMs: number;
-  readonly now: number;
-  /** See `ClockSteps`. */
-  readonly steadyMs: number;
 }
 
 export function displacement(lease: Lease, input: DisplacementInput): Displacement {
@@ -47,7 +45,7 @@ export function displacement(lease: Lease, input: DisplacementInput): Displaceme
   if (lease.nodeId === "" || lease.state === LeaseState.RELEASED) return none;
   if (node === undefined) return { kind: "lost", why: `the node ${lease.nodeId} was removed` };
   if (isDown(node)) {
-    const inMs = remainingSteadily(node.status?.at, input.downGraceMs, input);
+    const inMs = remaining(node.status?.at, input.downGraceMs, input.at);
     return inMs > 0 ? { kind: "grace", inMs } : { kind: "lost", why: `${nodeName(node)} is down` };
   }
   if (lease.state === LeaseState.RELEASING) return lateness(lease, node, input);
@@ -59,7 +57,7 @@ export function displacement(lease: Lease, input: DisplacementInput): Displaceme
 /** L11: a node that does not release a lease in time is treated as one that can't be reached. */
 function lateness(lease: Lease, node: Node, input: DisplacementInput): Displacement {
   const limitMs = input.stopGraceMs + releaseSlackMs;
-  const inMs = remainingSteadily(lease.since, limitMs, input);
+  const inMs = remaining(lease.since, limitMs, input.at);
   if (inMs > 0) return { kind: "grace", inMs };
   return { kind: "lost", why: `${nodeName(node)} has not released it within ${durationText(limitMs)}` };
 }

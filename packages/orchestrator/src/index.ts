@@ -14,11 +14,13 @@
  * - `rollout.ts`          rolling updates and rollbacks; `settings.ts` which version and which settings hold
  * - `displacement.ts`     whether a lease may stay on its node
  * - `history.ts`          which tasks and versions are kept
+ * - `update-preview.ts`   what an update would do
  * - `start-first.ts`      updates that could never place their new task
  *
  * Leases and nodes meet:
  * - `scheduling-loop.ts`  wanted leases get a node; `scheduler-mirror.ts` the scheduler, kept as the store is;
- *                         `scheduling-input.ts` its input; `offer.ts` what becomes of its decisions
+ *                         `scheduling-input.ts` its input; `recent-failures.ts` nodes that moves avoid; `offer.ts`
+ *                         what becomes of its decisions
  * - `node-loop.ts`        subnets of nodes, leases of nodes that are gone
  * - `allocator.ts`        virtual addresses, published ports, subnets; `addresses.ts` addresses of leases; `next-free.ts`
  *
@@ -29,4 +31,3 @@ export { startOrchestrator, type Orchestrator, type OrchestratorDependencies } f
 export type { StoreAccess } from "./control-loop.ts";
 export type { OrchestratorOptions } from "./options.ts";
 export { OrchestratorError, type OrchestratorFailure } from "./errors.ts";
-export { defaultMonitorMs, defaultParallelism } from "./rollout.ts";

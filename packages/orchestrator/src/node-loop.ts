@@ -3,17 +3,18 @@
  */
 import { LeaseState, NodeStatus_State, ObjectKind, TaskState, type Node, type Slot, type Task } from "@warren/api";
 import { hasEnded, idOf, isUnreleased, slotName } from "@warren/api/model";
-import type { Clock, Logger } from "@warren/std";
+import type { Logger } from "@warren/std";
 import type { StoreChange, Transaction, View } from "@warren/store";
 import type { Allocation, Allocator } from "./allocator.ts";
+import type { ClockSteps } from "./clock-steps.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 
 export function nodeReconciler({
-  clock,
+  clockSteps,
   allocator,
   log,
 }: {
-  readonly clock: Clock;
+  readonly clockSteps: ClockSteps;
   readonly allocator: Allocator;
   readonly log: Logger;
 }): Reconciler {
@@ -23,9 +24,10 @@ export function nodeReconciler({
     keys: allNodes,
     touched: touchedNodes,
     plan(tx: Transaction, nodeId: string, budget: number): Step {
+      const at = clockSteps.moment();
       const node = tx.get("nodes", nodeId);
-      if (node === undefined) return planRemoved(tx, nodeId, budget, clock.now());
-      const subnet = allocator.subnet(tx, node, clock.now());
+      if (node === undefined) return planRemoved(tx, nodeId, budget, at.now);
+      const subnet = allocator.subnet(tx, node, at);
       if (subnet.kind === "short") log.warn("a node gets no tasks", { node: nodeId, reason: subnet.reason });
       return planPresent(node, subnet);
     },

@@ -1,24 +1,14 @@
 /**
  * A scheduler's decision becomes an offer, or the reason why there is none.
  */
-import {
-  LeaseState,
-  TaskState,
-  type Lease,
-  type PendingExplanation,
-  type Slot,
-  type SlotRecord,
-  type Task,
-} from "@warren/api";
+import { LeaseState, TaskState, type Lease, type PendingExplanation, type Slot, type Task } from "@warren/api";
 import { firstRun, idOf, mayRun, parseLeaseKey, sameEpoch, taskIdOf } from "@warren/api/model";
 import type { Decision } from "@warren/scheduler";
-import { emptyRecord } from "@warren/slot";
 import type { Transaction, View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
-import { isActive, isReady, nodeName } from "./reading.ts";
+import { recordFor } from "./lease-record.ts";
+import { isActive, isReady, nodeName, type Moment } from "./reading.ts";
 import { hostPortsNow, isPlaceable } from "./scheduling-input.ts";
-import { sameMake } from "./settings.ts";
-import { recordOf } from "./slots.ts";
 
 export type Waiting = Pick<
   Extract<Decision, { kind: "waiting" }>,
@@ -38,8 +28,9 @@ export function recordDecision(
   tx: Transaction,
   decision: Placed | Waiting,
   addresses: AddressBook,
-  now: number,
+  at: Moment,
 ): Outcome {
+  const { now } = at;
   const found = waitingLease(tx, decision.taskId);
   if (found === undefined) return "overtaken";
   const { slot, lease, task } = found;
@@ -49,7 +40,7 @@ export function recordDecision(
   }
   const node = tx.get("nodes", decision.nodeId);
   if (node === undefined || !isReady(node) || !isActive(node) || node.subnet === "") return "overtaken";
-  const address = addresses.allocate(tx, node, now);
+  const address = addresses.allocate(tx, node, at);
   if (address.kind === "short") {
     explain(tx, task, { kind: "waiting", taskId: decision.taskId, nodes: 0, refusals: [], text: address.reason }, now);
     return "no-address";
@@ -97,7 +88,6 @@ function waitingLease(view: View, key: string): WaitingLease | undefined {
  */
 function offer(view: View, slot: Slot, lease: Lease, nodeId: string, address: string, now: number): Slot {
   const isAlone = slot.leases.every((each) => each === lease || !mayRun(each));
-  const record = initialRecord(view, slot, lease);
   const offered: Lease = {
     ...lease,
     state: isAlone ? LeaseState.HELD : LeaseState.OFFERED,
@@ -105,22 +95,13 @@ function offer(view: View, slot: Slot, lease: Lease, nodeId: string, address: st
     nodeId,
     address,
     since: new Date(now),
-    initialRecord: record,
+    initialRecord: recordFor(slot, lease, (id) => view.get("versions", id)),
     // L6: run (0, 1) is for the life that receives the offer.
     offeredLife: view.get("nodes", nodeId)?.description?.life ?? 0,
     // L17: they stay its own, whatever becomes of its service.
     hostPorts: hostPortsNow(view.get("services", slot.serviceId)),
   };
-  return { ...slot, record, leases: slot.leases.map((each) => (each === lease ? offered : each)) };
-}
-
-/** L9: the slot's record goes with the slot; another version counts from the beginning, but for the runs. */
-function initialRecord(view: View, slot: Slot, lease: Lease): SlotRecord {
-  const before = slot.leases.findLast((each) => each !== lease && each.nodeId !== "");
-  const record = recordOf(slot);
-  const [from, to] = [before?.versionId ?? "", lease.versionId].map((id) => view.get("versions", id));
-  const goesOn = before === undefined ? record.firstFailure === undefined : sameMake(from, to);
-  return goesOn ? { ...record, firstFailure: undefined } : { ...emptyRecord(), runs: record.runs };
+  return { ...slot, leases: slot.leases.map((each) => (each === lease ? offered : each)) };
 }
 
 function explain(tx: Transaction, task: Task, waiting: Waiting, now: number): void {

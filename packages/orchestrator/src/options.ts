@@ -19,12 +19,15 @@ export interface OrchestratorOptions {
   readonly maxWrites?: number;
 }
 
+/** See `OrchestratorOptions.downGraceMs`. */
+export const defaultDownGraceMs = 30_000;
+
 export type ResolvedOptions = Readonly<Required<OrchestratorOptions>>;
 
 /** Checks options and fills in defaults. @throws OrchestratorError `ORCHESTRATOR_OPTIONS_INVALID` */
 export function resolveOptions(options: OrchestratorOptions): ResolvedOptions {
   const resolved = {
-    downGraceMs: 30_000,
+    downGraceMs: defaultDownGraceMs,
     debounceMs: 50,
     debounceCapMs: 1_000,
     resyncMs: 60_000,

@@ -10,6 +10,7 @@ import {
   type Random,
 } from "@warren/std";
 import { Allocator } from "./allocator.ts";
+import { ClockSteps } from "./clock-steps.ts";
 import { ControlLoop, isTermOver, pause, type LoopDependencies, type StoreAccess } from "./control-loop.ts";
 import { OrchestratorError } from "./errors.ts";
 import { orchestratorMetrics } from "./metrics.ts";
@@ -55,15 +56,16 @@ export function startOrchestrator(
       "this manager has no term: start the orchestrator once the store has begun one",
     );
   const ownLog = log.child({ component: "orchestrator" });
-  const deps = { store, term, clock, random, log: ownLog, metrics: orchestratorMetrics(metrics) };
+  const clockSteps = new ClockSteps(clock);
+  const deps = { store, term, clock, clockSteps, random, log: ownLog, metrics: orchestratorMetrics(metrics) };
   const allocator = new Allocator();
   const over = new AbortController();
   const ends = AbortSignal.any([over.signal, ...(signal === undefined ? [] : [signal])]);
 
   const loops: Readonly<Record<string, () => { run(signal: AbortSignal): Promise<void> }>> = {
-    nodes: () => new ControlLoop(deps, nodeReconciler({ clock, allocator, log: ownLog }), resolved),
+    nodes: () => new ControlLoop(deps, nodeReconciler({ clockSteps, allocator, log: ownLog }), resolved),
     services: () =>
-      new ControlLoop(deps, serviceReconciler({ clock, random, allocator, log: ownLog }, resolved), resolved),
+      new ControlLoop(deps, serviceReconciler({ clockSteps, random, allocator, log: ownLog }, resolved), resolved),
     scheduling: () => new SchedulingLoop(deps, resolved),
   };
   const group = new TaskGroup(logFailures(ownLog), ends);

@@ -3,7 +3,7 @@
  */
 export { planService, type ServiceSituation } from "./service-plan.ts";
 export type { Plan } from "./writes.ts";
-export { defaultMonitorMs, defaultParallelism, phaseOf } from "./rollout.ts";
+export { phaseOf } from "./rollout.ts";
 export { defaultProgressDeadlineMs } from "./reading.ts";
 export {
   isRollingBack,
@@ -18,3 +18,4 @@ export { releaseSlackMs } from "./displacement.ts";
 export { roleOf } from "./scheduling-input.ts";
 export { addressRestMs } from "./slot-draft.ts";
 export { startFirstObstacle, type Obstacle } from "./start-first.ts";
+export { previewUpdate, type PreviewInput, type UpdatePreview } from "./update-preview.ts";

@@ -57,30 +57,44 @@ export function stateSince(task: Task, now: number): number {
   return Math.max(created, Math.min(reported, written));
 }
 
+/** Now, and how far waits that began at a stored wall time can be judged by it: see `ClockSteps`. */
+export interface Moment {
+  /** Wall time, ms. */
+  readonly now: number;
+  /** How long the wall clock has gone on without a step in this term, ms. */
+  readonly steadyMs: number;
+  /** How long ago the last step was that was seen in this term, ms; infinite where none was. */
+  readonly sinceStepMs: number;
+}
+
 /**
- * How much of a wait of `delayMs` that began at `since` is left, ms; 0 once it is over.
+ * How much of a wait of `delayMs` that began at `since` is left, ms; 0 once it is over, and of a wait that has no beginning.
+ *
+ * It is over once so much wall time has passed, and the clock has gone on without a step for as long in this term. So it
+ * begins again with each step and each term: what ends with it takes something away, or goes on with a rollout, and must
+ * not come early.
+ */
+export function remaining(since: number | Date | undefined, delayMs: number, at: Moment): number {
+  return since === undefined ? 0 : whole(remainingWall(since, delayMs, at.now), delayMs - at.steadyMs);
+}
+
+/** As `remaining`, of a wait that only delays a further try: it begins again with a step, but not with a term. */
+export function remainingOfDelay(since: number | Date | undefined, delayMs: number, at: Moment): number {
+  return since === undefined ? 0 : whole(remainingWall(since, delayMs, at.now), delayMs - at.sinceStepMs);
+}
+
+/** The longer of two waits, rounded up: a timer of a fraction of a millisecond may not move a monotonic clock on. */
+function whole(oneMs: number, otherMs: number): number {
+  return Math.ceil(Math.max(oneMs, otherMs, 0));
+}
+
+/**
+ * By wall time alone: for the age of something, where too old is the safe reading.
  *
  * More left than twice the wait itself means that the clock was set back meanwhile (or that managers' clocks differ by
  * that much): nothing is waited for then, rather than for as long as the clock is wrong.
  */
-export function remaining(since: number, delayMs: number, now: number): number {
-  const left = since + delayMs - now;
+export function remainingWall(since: number | Date, delayMs: number, now: number): number {
+  const left = Number(since) + delayMs - now;
   return left <= 0 || left > 2 * delayMs ? 0 : left;
-}
-
-/**
- * As `remainingSince`, of a wait that ends in taking something away: it lasts until the clock has also gone on without a
- * step for as long, in this term (see `ClockSteps`).
- */
-export function remainingSteadily(
-  since: Date | undefined,
-  delayMs: number,
-  { now, steadyMs }: { readonly now: number; readonly steadyMs: number },
-): number {
-  return Math.max(remainingSince(since, delayMs, now), delayMs - steadyMs, 0);
-}
-
-/** As `remaining`, for a stored time; nothing is left of a wait that has no beginning. */
-export function remainingSince(since: Date | undefined, delayMs: number, now: number): number {
-  return since === undefined ? 0 : remaining(since.getTime(), delayMs, now);
 }

@@ -11,24 +11,36 @@ import {
   type Lease,
   type RunEnd,
   type Service,
+  type SlotKey,
   type Task,
   type UpdateStatus,
   type Version,
 } from "@warren/api";
-import { hasEnded, isRunning, recordedLease, sameEpoch, slotName, stateOf } from "@warren/api/model";
+import {
+  defaultImageProbe,
+  defaultMonitorMs,
+  defaultParallelism,
+  hasEnded,
+  isRunning,
+  probeTimes,
+  recordOf,
+  sameEpoch,
+  slotName,
+  stateOf,
+} from "@warren/api/model";
 import { durationText, endText, isFailure } from "@warren/slot";
-import { progressDeadline, remaining, remainingSince, replicasOf, stateSince } from "./reading.ts";
-import { isRollingBack, isStartFirst, rollbackTarget, settingsOf, statusOf, withVersion } from "./settings.ts";
-import { othersThatMayRun, recordOf, runs, type SlotReading } from "./slots.ts";
-
-export const defaultMonitorMs = 5_000;
-export const defaultParallelism = 1;
-
-/** What a health check takes to call a task unhealthy, where its spec is silent. */
-const defaultProbe = { intervalMs: 10_000, timeoutMs: 5_000, retries: 3 } as const;
-
-/** The same of an image's own check, by Docker's defaults, ms. */
-const imageProbeMs = 3 * (30_000 + 30_000);
+import { progressDeadline, remaining, remainingOfDelay, replicasOf, stateSince, type Moment } from "./reading.ts";
+import {
+  isRollingBack,
+  isStartFirst,
+  noCause,
+  rollbackTarget,
+  sameMake,
+  settingsOf,
+  statusOf,
+  withVersion,
+} from "./settings.ts";
+import { othersThatMayRun, runs, type SlotReading } from "./slots.ts";
 
 export type Rollout =
   /** `turn`: slots to replace now. `changes`: to be stored with the service. `wakeInMs`: when time alone moves it on. */
@@ -41,14 +53,30 @@ export type Rollout =
       readonly wakeInMs?: number;
     }
   /** The service is to return to a version that completed. */
-  | { readonly kind: "roll-back"; readonly versionId: string; readonly why: string };
+  | {
+      readonly kind: "roll-back";
+      readonly versionId: string;
+      readonly why: string;
+      readonly failure: VersionFailure | undefined;
+    };
+
+/** An end of the new version that counts against it. */
+interface VersionFailure {
+  readonly key: SlotKey | undefined;
+  /** `web.1` */
+  readonly slot: string;
+  readonly end: RunEnd;
+  /** `the task abc failed with exit code 1` */
+  readonly text: string;
+}
 
 export interface RolloutInput {
   readonly service: Service;
   readonly wanted: Version;
+  readonly versionOf: (id: string) => Version | undefined;
   /** Of the slots that stay. */
   readonly readings: readonly SlotReading[];
-  readonly now: number;
+  readonly at: Moment;
   /** Of the epoch of the command that this pass becomes. */
   readonly index: number;
 }
@@ -73,6 +101,12 @@ export function monitorOf(service: Service): number {
 
 export function decideRollout(input: RolloutInput): Rollout {
   const { service, readings } = input;
+  const carried = carriedOver(input);
+  if (carried !== undefined) {
+    const rollout = decideRollout({ ...input, service: { ...service, updateStatus: carried } });
+    if (rollout.kind === "roll-back" || rollout.changes?.updateStatus !== undefined) return rollout;
+    return { ...rollout, changes: { ...rollout.changes, updateStatus: carried } };
+  }
   const phase = phaseOf(service);
   if (phase === "paused") return { kind: "paused", turn: new Set() };
   if (phase === "none") return begin(input);
@@ -85,19 +119,30 @@ export function decideRollout(input: RolloutInput): Rollout {
   const failed = standings.filter(({ failure }) => failure !== undefined);
   const tolerated = (settingsOf(service)?.maxFailureRatio ?? 0) * standings.length;
   const goesOn = continues(service);
-  if (failed.length > tolerated && !goesOn) return stop(input, status, failureText(failed, standings.length));
+  if (failed.length > tolerated && !goesOn)
+    return stop(input, status, failureText(failed, standings.length), failed[0]?.failure);
 
   const open = standings.filter(({ kind }) => kind !== "stable");
-  if (open.length === 0) return finish(input, status, "every task was replaced");
+  if (open.length === 0) return finish(input, status, replacedText(standings));
   const blocked = blockedText(standings);
-  const progressAt = progressOf(status, standings, input.now);
+  const progressAt = progressOf(status, standings, input.at.now);
   const deadlineMs = progressDeadline(settingsOf(service));
-  const leftMs = remainingSince(progressAt, deadlineMs, input.now);
+  const leftMs = remaining(progressAt, deadlineMs, input.at);
   if (leftMs === 0 && !goesOn) {
     const cause = blocked === "" ? "" : `: ${blocked}`;
     return stop(input, { ...status, blocked, progressAt }, `no progress for ${durationText(deadlineMs)}${cause}`);
   }
   return roll(service, standings, { ...status, blocked, progressAt }, leftMs);
+}
+
+/**
+ * The update that is under way, where the wanted version has become another one with the same containers, as by an edit of
+ * the placement: it goes on, with what it has replaced and what has failed.
+ */
+function carriedOver({ service, wanted, versionOf }: RolloutInput): UpdateStatus | undefined {
+  const { updateStatus, versionId } = service;
+  if (updateStatus?.state !== State.UPDATING || updateStatus.versionId === versionId) return undefined;
+  return sameMake(versionOf(updateStatus.versionId), wanted) ? { ...updateStatus, versionId } : undefined;
 }
 
 /** How far a slot is on the way to the wanted version. */
@@ -113,7 +158,7 @@ interface Standing {
     /** Replaced, and watched for long enough; or its rules allow no further run. */
     | "stable";
   /** The first end of the new version here that counts against it. */
-  readonly failure: { readonly slot: string; readonly text: string } | undefined;
+  readonly failure: VersionFailure | undefined;
   /** The rollout made the lease that leads, so that it counts as one that is replaced at once with others. */
   readonly replaced: boolean;
   /** When its new task began to run. */
@@ -121,11 +166,11 @@ interface Standing {
   readonly wakeInMs?: number;
 }
 
-function standing(reading: SlotReading, { service, now }: RolloutInput, since: number): Standing {
+function standing(reading: SlotReading, { service, at: moment }: RolloutInput, since: number): Standing {
   const lead = leadOf(reading);
   const task = reading.taskOf(lead);
   const running = lead !== undefined && runs(reading, lead) && task !== undefined;
-  const runsSince = running ? stateSince(task, now) : undefined;
+  const runsSince = running ? stateSince(task, moment.now) : undefined;
   const failure = failureOf(reading, service, since);
   const replaced = (lead?.epoch?.index ?? 0) >= since;
   const at = (kind: Standing["kind"], wakeInMs = 0): Standing => ({
@@ -141,8 +186,8 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
   if (wasWatched(reading, lead, service)) return at(othersThatMayRun(reading, lead).length > 0 ? "moving" : "stable");
   if (runsSince === undefined) return at("moving");
   // The monitor gates the next batch, unless failures change nothing.
-  const monitorLeft = remaining(runsSince, monitorOf(service), now);
-  const delayLeft = remaining(runsSince, settingsOf(service)?.delayMs ?? 0, now);
+  const monitorLeft = remaining(runsSince, monitorOf(service), moment);
+  const delayLeft = remainingOfDelay(runsSince, settingsOf(service)?.delayMs ?? 0, moment);
   const gateLeft = Math.max(delayLeft, continues(service) ? 0 : monitorLeft);
   if (gateLeft > 0) return at("moving", gateLeft);
   if (othersThatMayRun(reading, lead).length > 0) return at("moving");
@@ -155,7 +200,7 @@ function standing(reading: SlotReading, { service, now }: RolloutInput, since: n
  */
 function wasWatched(reading: SlotReading, lead: Lease, service: Service): boolean {
   const watchMs = Math.max(settingsOf(service)?.delayMs ?? 0, monitorOf(service));
-  const { lastEnd } = recordOf(reading.slot);
+  const lastEnd = recordOf(lead)?.lastEnd;
   return reading.tasks.some((task) => {
     const hasRun = hasEnded(task) && task.status?.container?.startedAt !== undefined;
     return hasRun && sameEpoch(task.epoch, lead.epoch) && endOf(task, lastEnd).ranMs >= watchMs;
@@ -167,33 +212,54 @@ function leadOf(reading: SlotReading): Lease | undefined {
   return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
 }
 
+/** It runs, is to run, or ran last what another version has. */
+export function isOutdated({ upToDate, leading }: SlotReading): boolean {
+  return !upToDate && leading !== undefined;
+}
+
+/**
+ * How a rollout that replaces `count` tasks goes: its batches, and how long it takes at least, ms. Each batch is watched
+ * before the next one and before the end; where failures change nothing, only the last one is.
+ */
+export function paceOf(service: Service, count: number): { readonly batches: number; readonly leastMs: number } {
+  const { parallelism = defaultParallelism, delayMs = 0 } = settingsOf(service) ?? {};
+  const batches = count === 0 ? 0 : parallelism === 0 ? 1 : Math.ceil(count / parallelism);
+  if (batches === 0) return { batches, leastMs: 0 };
+  const gateMs = Math.max(delayMs, continues(service) ? 0 : monitorOf(service));
+  return { batches, leastMs: (batches - 1) * gateMs + Math.max(delayMs, monitorOf(service)) };
+}
+
 function begin(input: RolloutInput): Rollout {
-  const { service, readings, now, index } = input;
-  const outdated = readings.some(({ upToDate, leading }) => !upToDate && leading !== undefined);
+  const { service, readings, at, index, wanted, versionOf } = input;
+  const outdated = readings.some(isOutdated);
   const isNew = service.updateStatus?.versionId !== service.versionId;
-  if (outdated) {
+  const [completed = ""] = service.completedVersionIds;
+  const isDone = !outdated && sameMake(versionOf(completed), wanted);
+  // What is there already, but was never seen to run well, is watched as if it had just been replaced.
+  const isUnwatched = isNew && !isDone && (completed !== "" || service.updateStatus !== undefined);
+  if (outdated || isUnwatched) {
     const status = started(input);
     const standings = readings.map((reading) => standing(reading, input, index));
     return { ...roll(service, standings, status, progressDeadline(settingsOf(service))), announced: status };
   }
-  if (isNew && service.completedVersionIds.length > 0 && service.completedVersionIds[0] !== service.versionId)
+  if (isNew && isDone && completed !== service.versionId)
     return finish(input, started(input), "no task had to be replaced");
-  if (service.completedVersionIds[0] === service.versionId) return { kind: "none", turn: new Set() };
+  if (completed === service.versionId) return { kind: "none", turn: new Set() };
   return firstCompletion(
     service,
     readings.map((reading) => standing(reading, input, 0)),
-    now,
+    at,
   );
 }
 
 /** The first version completes once each of its tasks that found a node has run for as long as one is watched. */
-function firstCompletion(service: Service, standings: readonly Standing[], now: number): Rollout {
+function firstCompletion(service: Service, standings: readonly Standing[], at: Moment): Rollout {
   const none = { kind: "none" as const, turn: new Set<SlotReading>() };
   const placed = standings.filter(({ reading }) => reading.current !== undefined || reading.settled);
   if (placed.length === 0 && replicasOf(service) > 0) return none;
   if (placed.some(({ runsSince, reading }) => runsSince === undefined && !reading.settled)) return none;
   const monitorMs = monitorOf(service);
-  const left = placed.map(({ runsSince }) => (runsSince === undefined ? 0 : remaining(runsSince, monitorMs, now)));
+  const left = placed.map(({ runsSince }) => (runsSince === undefined ? 0 : remaining(runsSince, monitorMs, at)));
   const wakeInMs = Math.max(0, ...left);
   if (wakeInMs > 0) return { ...none, wakeInMs };
   return { ...none, changes: { completedVersionIds: withVersion(service.completedVersionIds, service.versionId) } };
@@ -237,11 +303,11 @@ function isFree(reading: SlotReading): boolean {
 }
 
 /** The update has failed: what its settings say of that. A rollback is never rolled back. */
-function stop({ service }: RolloutInput, status: UpdateStatus, why: string): Rollout {
+function stop({ service }: RolloutInput, status: UpdateStatus, why: string, failure?: VersionFailure): Rollout {
   const back = isRollingBack(service);
   const wanted = settingsOf(service)?.failureAction === FailureAction.ROLLBACK && !back;
   const target = wanted ? rollbackTarget(service) : undefined;
-  if (target !== undefined) return { kind: "roll-back", versionId: target, why };
+  if (target !== undefined) return { kind: "roll-back", versionId: target, why, failure };
   const nowhere = wanted ? "; there is no earlier version that completed to return to" : "";
   const paused: UpdateStatus = {
     ...status,
@@ -251,11 +317,11 @@ function stop({ service }: RolloutInput, status: UpdateStatus, why: string): Rol
   return { kind: "paused", turn: new Set(), changes: { updateStatus: paused }, announced: paused };
 }
 
-function finish({ service, now }: RolloutInput, status: UpdateStatus, message: string): Rollout {
+function finish({ service, at }: RolloutInput, status: UpdateStatus, message: string): Rollout {
   const ended: UpdateStatus = {
     ...status,
     state: isRollingBack(service) ? State.ROLLED_BACK : State.COMPLETED,
-    completedAt: new Date(now),
+    completedAt: new Date(at.now),
     message,
     blocked: "",
   };
@@ -263,7 +329,14 @@ function finish({ service, now }: RolloutInput, status: UpdateStatus, message: s
   return { kind: "none", turn: new Set(), changes: { updateStatus: ended, completedVersionIds }, announced: ended };
 }
 
-function started({ service, now, index }: RolloutInput): UpdateStatus {
+/** How many of the service's tasks the update replaced. */
+function replacedText(standings: readonly Standing[]): string {
+  const count = standings.filter(({ replaced }) => replaced).length;
+  if (count === 0) return "no task had to be replaced";
+  return count === standings.length ? "every task was replaced" : `replaced ${count} of ${standings.length} tasks`;
+}
+
+function started({ service, at, index, readings }: RolloutInput): UpdateStatus {
   const { parallelism = defaultParallelism } = settingsOf(service) ?? {};
   const pace = parallelism === 0 ? "all tasks at once" : `${parallelism} at a time`;
   const order = isStartFirst(service)
@@ -271,15 +344,18 @@ function started({ service, now, index }: RolloutInput): UpdateStatus {
     : "each old task stops before the new one starts";
   return {
     state: State.UPDATING,
-    startedAt: new Date(now),
+    startedAt: new Date(at.now),
     completedAt: undefined,
-    message: `replacing ${pace}, ${order}`,
+    message: readings.some(isOutdated)
+      ? `replacing ${pace}, ${order}`
+      : "nothing has to be replaced; watching what runs",
     versionId: service.versionId,
     fromVersionId: service.recentVersionIds.find((id) => id !== service.versionId) ?? "",
     rollback: false,
     blocked: "",
-    progressAt: new Date(now),
+    progressAt: new Date(at.now),
     sinceIndex: index,
+    ...noCause,
   };
 }
 
@@ -288,32 +364,35 @@ function continues(service: Service): boolean {
 }
 
 /** The first end in the slot, of a lease that the update made, that counts against the new version. */
-function failureOf(reading: SlotReading, service: Service, since: number): Standing["failure"] {
+function failureOf(reading: SlotReading, service: Service, since: number): VersionFailure | undefined {
   const { slot, tasks } = reading;
   const policy = service.spec?.task?.restart;
   const own = slot.leases.filter((lease) => reading.isUpToDate(lease) && (lease.epoch?.index ?? 0) >= since);
   if (own.length === 0) return undefined;
   const monitorMs = monitorOf(service);
-  const recorded = recordedLease(slot);
-  const { firstFailure, lastEnd } = recordOf(slot);
-  const found = (text: string): Standing["failure"] => ({
+  const found = (end: RunEnd, which: string): VersionFailure => ({
+    key: slot.key,
     slot: slotName({ serviceName: slot.serviceName, slot: slot.key }),
-    text,
+    end,
+    text: `${which} ${endText(end)}`,
   });
-  if (recorded !== undefined && own.includes(recorded) && firstFailure !== undefined) {
+  for (const lease of own) {
+    const firstFailure = recordOf(lease)?.firstFailure;
+    if (firstFailure === undefined) continue;
     const task = tasks.find(({ meta }) => meta?.id === firstFailure.taskId);
     if (firstFailure.rejected || firstFailure.ranMs <= monitorMs + probeMs(service, firstFailure)) {
       const which = task === undefined ? "a task" : `the task ${firstFailure.taskId}`;
-      return found(`${which} ${endText(firstFailure)}`);
+      return found(firstFailure, which);
     }
   }
   for (const task of tasks) {
-    if (!hasEnded(task) || !own.some(({ epoch }) => sameEpoch(epoch, task.epoch))) continue;
-    const end = endOf(task, lastEnd);
+    if (!hasEnded(task)) continue;
+    const lease = own.find(({ epoch }) => sameEpoch(epoch, task.epoch));
+    if (lease === undefined) continue;
+    const end = endOf(task, recordOf(lease)?.lastEnd);
     if (!isFailure(policy, end) || stateOf(task) === TaskState.SHUTDOWN || stateOf(task) === TaskState.ORPHANED)
       continue;
-    if (end.rejected || end.ranMs <= monitorMs + probeMs(service, end))
-      return found(`the task ${end.taskId} ${endText(end)}`);
+    if (end.rejected || end.ranMs <= monitorMs + probeMs(service, end)) return found(end, `the task ${end.taskId}`);
   }
   return undefined;
 }
@@ -324,7 +403,9 @@ function endOf(task: Task, lastEnd: RunEnd | undefined): RunEnd {
   if (lastEnd?.taskId === taskId) return lastEnd;
   const { message = "", code = "", container, at } = task.status ?? {};
   const { startedAt, finishedAt, exitCode, oomKilled = false } = container ?? {};
-  const ranMs = startedAt === undefined ? 0 : (finishedAt ?? at ?? startedAt).getTime() - startedAt.getTime();
+  const wallMs = startedAt === undefined ? 0 : (finishedAt ?? at ?? startedAt).getTime() - startedAt.getTime();
+  // The node's clock was set back meanwhile: then nothing says that the run was short.
+  const ranMs = wallMs < 0 ? Number.POSITIVE_INFINITY : wallMs;
   const [complete, rejected] = [stateOf(task) === TaskState.COMPLETE, stateOf(task) === TaskState.REJECTED];
   return { taskId, at, exitCode, oomKilled, code, message, ranMs, byMachine: false, complete, rejected };
 }
@@ -333,9 +414,9 @@ function endOf(task: Task, lastEnd: RunEnd | undefined): RunEnd {
 function probeMs({ spec }: Service, { code }: RunEnd): number {
   const check = spec?.task?.container?.healthCheck;
   // Of an image's own check only the node knows the times.
-  if (check === undefined) return code === "AGENT_UNHEALTHY" ? imageProbeMs : 0;
-  const probe = (check.intervalMs || defaultProbe.intervalMs) + (check.timeoutMs || defaultProbe.timeoutMs);
-  return check.startPeriodMs + probe * (check.retries || defaultProbe.retries);
+  if (check === undefined && code !== "AGENT_UNHEALTHY") return 0;
+  const times = check === undefined ? defaultImageProbe : probeTimes(check);
+  return times.startPeriodMs + times.retries * (times.intervalMs + times.timeoutMs);
 }
 
 function failureText(failed: readonly Standing[], total: number): string {

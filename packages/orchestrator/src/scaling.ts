@@ -13,7 +13,8 @@ export interface Resize {
 }
 
 /**
- * New slots get the lowest numbers that are free. Given up are, in this order: slots in which nothing runs, unhealthy
+ * New slots get the lowest numbers that are free. Given up are, in this order: slots in which nothing runs, or that are on
+ * a node that is down, unhealthy
  * ones, those that are to leave their node, those not of the wanted version, one from the node that has most of the
  * service, and the highest numbers.
  */
@@ -49,9 +50,11 @@ function inOrderOfLoss(readings: readonly SlotReading[]): SlotReading[] {
 function merits(reading: SlotReading): number[] {
   const serving = reading.current ?? reading.incoming;
   const task = reading.taskOf(serving);
-  const stays = serving === undefined || !["must-go", "lost"].includes(reading.displacementOf(serving).kind);
+  const where = serving === undefined ? "none" : reading.displacementOf(serving).kind;
+  const stays = where !== "must-go" && where !== "lost";
   return [
-    runs(reading, serving) ? 1 : 0,
+    // Of a node that is down nobody knows whether its tasks run.
+    runs(reading, serving) && where !== "grace" && where !== "lost" ? 1 : 0,
     task?.status?.container?.health === Health.UNHEALTHY ? 0 : 1,
     stays ? 1 : 0,
     reading.upToDate ? 1 : 0,

@@ -18,7 +18,8 @@ import type { View } from "@warren/store";
 import type { AddressBook } from "./addresses.ts";
 import type { LoopDependencies } from "./control-loop.ts";
 import type { Placed, Waiting } from "./offer.ts";
-import { isActive, isReady, remaining, stateSince } from "./reading.ts";
+import { isActive, isReady, stateSince } from "./reading.ts";
+import { RecentFailures } from "./recent-failures.ts";
 import {
   hostPortsNow,
   hostPortsOf,
@@ -28,10 +29,7 @@ import {
   successionOf,
   type LeaseSubject,
 } from "./scheduling-input.ts";
-import { failuresToMove, hasFailed } from "./slots.ts";
-
-/** How long a node on which a version failed is avoided by leases that move, ms (L9). */
-const avoidMs = 300_000;
+import { hasFailed } from "./slots.ts";
 
 export class SchedulerMirror {
   readonly #deps: LoopDependencies;
@@ -47,6 +45,7 @@ export class SchedulerMirror {
   readonly #successors = new Set<string>();
   /** Lease → nodes that it is not placed on. */
   readonly #avoid = new Map<string, ReadonlySet<string>>();
+  readonly #failures = new RecentFailures();
   /** Leases that the scheduler can't read, and why. */
   readonly #unreadable = new Map<string, string>();
   /** Leases that have no node. */
@@ -67,6 +66,7 @@ export class SchedulerMirror {
     for (const known of [this.#nodes, this.#slots, this.#terms, this.#unreadable, this.#successors, this.waiting])
       known.clear();
     this.#addresses.clear();
+    this.#failures.clear();
     for (const node of view.list("nodes")) this.#applyNode(view, idOf(node));
     for (const id of new Set(view.list("slots").map(({ serviceId }) => serviceId))) this.putService(view, id);
     const failures = view
@@ -105,7 +105,10 @@ export class SchedulerMirror {
   putSlot(view: View, id: string): boolean {
     const slot = view.get("slots", id);
     const serviceId = serviceOfSlot(id);
-    if (slot === undefined && view.find("slots", "service", serviceId).length === 0) this.#terms.delete(serviceId);
+    if (slot === undefined && view.find("slots", "service", serviceId).length === 0) {
+      this.#terms.delete(serviceId);
+      this.#failures.forget(serviceId);
+    }
     if (slot !== undefined && this.#terms.get(serviceId) !== termsOf(view, slot))
       return this.putService(view, serviceId);
     return this.#applySlot(view, id);
@@ -180,7 +183,7 @@ export class SchedulerMirror {
     const task = subject === undefined ? undefined : schedulerTask(subject);
     const succession = subject === undefined ? undefined : successionOf(subject, (id) => view.get("versions", id));
     if (subject === undefined || task === undefined || succession === undefined) return undefined;
-    this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(view, subject, succession.avoid)]));
+    this.#avoid.set(key, new Set([...succession.avoid, ...this.#failingNodes(subject, succession.avoid)]));
     try {
       const decision = this.#scheduler.wouldFit(task, {
         onceGone: succession.onceGone,
@@ -198,22 +201,11 @@ export class SchedulerMirror {
   }
 
   /** L9: nodes on which the version of a lease that moves has failed lately. */
-  #failingNodes(view: View, { slot, version }: LeaseSubject, left: readonly string[]): string[] {
+  #failingNodes({ slot, version }: LeaseSubject, left: readonly string[]): string[] {
     if (left.length === 0) return [];
-    const now = this.#deps.clock.now();
-    const avoided = new Map<string, number[]>();
-    for (const task of view.find("tasks", "service", slot.serviceId)) {
-      const leftMs = remaining(stateSince(task, now), avoidMs, now);
-      if (!hasFailed(task) || task.versionId !== idOf(version) || leftMs === 0) continue;
-      avoided.set(task.nodeId, [...(avoided.get(task.nodeId) ?? []), leftMs]);
-    }
-    const nodes = [...avoided].filter(([, waits]) => waits.length >= failuresToMove);
-    // A node is no longer avoided once fewer than that many failures are recent.
-    for (const [, waits] of nodes) {
-      const inMs = waits.toSorted((a, b) => b - a)[failuresToMove - 1] as number;
-      this.retryInMs = Math.min(this.retryInMs ?? inMs, inMs);
-    }
-    return nodes.map(([nodeId]) => nodeId);
+    const nodes = this.#failures.of(slot.serviceId, idOf(version), this.#deps.clock.monotonic());
+    for (const { leftMs } of nodes) this.retryInMs = Math.min(this.retryInMs ?? leftMs, leftMs);
+    return nodes.map(({ nodeId }) => nodeId);
   }
 
   /** False if the lease neither waits for a node nor has one. */
@@ -271,6 +263,7 @@ export class SchedulerMirror {
   }
 
   #putFailure(view: View, { nodeId, serviceId, versionId }: Task, at: number): void {
+    this.#failures.put(serviceId, versionId, nodeId, at);
     const specVersion = view.get("versions", versionId)?.number;
     if (specVersion !== undefined) this.#scheduler.apply({ kind: "failure", nodeId, serviceId, specVersion, at });
   }

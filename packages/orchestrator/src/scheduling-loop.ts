@@ -159,11 +159,11 @@ export class SchedulingLoop {
 
   /** What was not written, as things have changed, is applied to the scheduler as it is stored. */
   async #writeBatch(batch: readonly (Placed | Waiting)[]): Promise<void> {
-    const { store, metrics, clock, term } = this.#deps;
+    const { store, metrics, clock, clockSteps, term } = this.#deps;
     const begun = clock.monotonic();
-    const now = clock.now();
+    const at = clockSteps.moment();
     const outcomes = await store.update(
-      (tx: Transaction) => batch.map((decision) => recordDecision(tx, decision, this.#addresses, now)),
+      (tx: Transaction) => batch.map((decision) => recordDecision(tx, decision, this.#addresses, at)),
       { term },
     );
     const view = store.view();

@@ -4,10 +4,10 @@
  */
 import type { Node, Service, ServiceEndpoint, Task } from "@warren/api";
 import { idOf, serviceOfSlot, stateOf } from "@warren/api/model";
-import type { Clock, Logger, Random } from "@warren/std";
+import type { Logger, Random } from "@warren/std";
 import type { StoreChange, Transaction, View } from "@warren/store";
 import { hasAll, taskHistory, type Allocation, type Allocator } from "./allocator.ts";
-import { ClockSteps } from "./clock-steps.ts";
+import type { ClockSteps } from "./clock-steps.ts";
 import type { Reconciler, Step } from "./control-loop.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { roleOf } from "./scheduling-input.ts";
@@ -15,14 +15,13 @@ import { planService } from "./service-plan.ts";
 
 export function serviceReconciler(
   {
-    clock,
+    clockSteps,
     random,
     allocator,
     log,
-  }: { readonly clock: Clock; readonly random: Random; readonly allocator: Allocator; readonly log: Logger },
+  }: { readonly clockSteps: ClockSteps; readonly random: Random; readonly allocator: Allocator; readonly log: Logger },
   options: ResolvedOptions,
 ): Reconciler {
-  const steps = new ClockSteps(clock);
   return {
     name: "services",
     tables: ["services", "deletedServices", "slots", "tasks", "nodes", "managers", "clusters"],
@@ -47,8 +46,7 @@ export function serviceReconciler(
         history: taskHistory(tx),
         downGraceMs: options.downGraceMs,
         budget,
-        now: clock.now(),
-        steadyMs: steps.steadyMs(),
+        at: clockSteps.moment(),
         epoch: tx.epoch,
         random,
       });

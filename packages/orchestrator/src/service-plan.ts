@@ -19,7 +19,16 @@ import {
   type Task,
   type Version,
 } from "@warren/api";
-import { compareSlotKeys, currentLease, idOf, incomingLease, numberedSlot, slotIdOf } from "@warren/api/model";
+import {
+  compareSlotKeys,
+  currentLease,
+  defaultStopGraceMs,
+  idOf,
+  incomingLease,
+  numberedSlot,
+  recordOf,
+  slotIdOf,
+} from "@warren/api/model";
 import type { ConstrainedNode } from "@warren/scheduler";
 import { emptyRecord } from "@warren/slot";
 import type { Random } from "@warren/std";
@@ -27,15 +36,12 @@ import type { Allocation } from "./allocator.ts";
 import { displacement, type Displacement } from "./displacement.ts";
 import { trimVersions } from "./history.ts";
 import { Plan } from "./writes.ts";
-import { nodeName, replicasOf } from "./reading.ts";
+import { nodeName, replicasOf, type Moment } from "./reading.ts";
 import { decideRollout, monitorOf, type Rollout } from "./rollout.ts";
 import { resize } from "./scaling.ts";
 import { isStartFirst, rollbackTo, sameMake } from "./settings.ts";
 import { planSlot, planUnwanted, type ServicePass } from "./slot-plan.ts";
 import { readSlot, type SlotReading, type SlotSources } from "./slots.ts";
-
-/** From the stop signal to SIGKILL, ms, where the spec names none. */
-const defaultStopGraceMs = 10_000;
 
 export interface ServiceSituation {
   readonly serviceId: string;
@@ -55,16 +61,14 @@ export interface ServiceSituation {
   readonly downGraceMs: number;
   /** Writes after which the rest is left to the next pass. */
   readonly budget: number;
-  readonly now: number;
-  /** How long wall time has gone on without a step, ms: see `ClockSteps`. */
-  readonly steadyMs: number;
+  readonly at: Moment;
   /** Of the command that the plan becomes. */
   readonly epoch: Epoch;
   readonly random: Random;
 }
 
 export function planService(situation: ServiceSituation): Plan {
-  const plan = new Plan(situation.now, situation.epoch);
+  const plan = new Plan(situation.at, situation.epoch);
   const { service, versions, slots, tasks } = situation;
   const wanted = versions.find((version) => idOf(version) === service?.versionId);
   if (service === undefined) planRemoval(plan, situation);
@@ -84,7 +88,7 @@ function planRemoval(plan: Plan, { serviceId, slots, tasks, budget, addressRests
 }
 
 function planSlots(plan: Plan, service: Service, wanted: Version, situation: ServiceSituation): void {
-  const { slots, tasks, budget, endpoint, now, epoch } = situation;
+  const { slots, tasks, budget, endpoint, at, epoch } = situation;
   if (endpoint.kind === "allocated" && endpoint.changed) plan.putService({ endpoint: endpoint.value }, service);
   const tasksOf = bySlot(tasks);
   const sources = sourcesOf(wanted, situation);
@@ -102,8 +106,15 @@ function planSlots(plan: Plan, service: Service, wanted: Version, situation: Ser
   }
 
   const kept = readings.filter(({ slot }) => !removed.has(slot));
-  const rollout = decideRollout({ service, wanted, readings: kept, now, index: epoch.index });
-  if (rollout.kind === "roll-back") return rollBack(plan, service, rollout, sources, now);
+  const rollout = decideRollout({
+    service,
+    wanted,
+    versionOf: sources.versionOf,
+    readings: kept,
+    at,
+    index: epoch.index,
+  });
+  if (rollout.kind === "roll-back") return rollBack(plan, service, rollout, sources);
   recordRollout(plan, service, rollout);
 
   const pass = passOf(plan, service, wanted, situation, rollout.kind, sources);
@@ -133,27 +144,32 @@ function returned(byId: ReadonlyMap<string, Slot>, service: Service, serviceId: 
     serviceName: service.spec?.name ?? "",
     key,
     wanted: true,
-    record: emptyRecord(),
     leases: [],
     settled: "",
     retryAt: undefined,
+    retryWaitMs: 0,
   };
 }
 
 /** What a slot has done does not count once it was given up, also where its last lease or its address is not gone yet. */
-function begunAnew({ record, leases }: Slot): Pick<Slot, "settled" | "record" | "leases"> {
+function begunAnew({ leases }: Slot): Pick<Slot, "settled" | "leases"> {
   return {
     settled: "",
-    record: { ...emptyRecord(), runs: record?.runs ?? 0 },
-    // One that is settled runs no more, so its release is not taken back.
-    leases: leases.map((lease) =>
-      lease.state === LeaseState.RELEASING ? { ...lease, releaseAcknowledged: true } : lease,
-    ),
+    leases: leases.map((lease) => ({
+      ...lease,
+      record: { ...emptyRecord(), runs: recordOf(lease)?.runs ?? 0 },
+      // One that is settled runs no more, so its release is not taken back.
+      releaseAcknowledged: lease.releaseAcknowledged || lease.state === LeaseState.RELEASING,
+    })),
   };
 }
 
-function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
-  const { versions, slots, nodeOf, roleOf, downGraceMs, now, steadyMs } = situation;
+/** How the slots stand towards a version that is wanted. */
+export function sourcesOf(
+  wanted: Version,
+  situation: Pick<ServiceSituation, "versions" | "slots" | "nodeOf" | "roleOf" | "downGraceMs" | "at">,
+): SlotSources {
+  const { versions, slots, nodeOf, roleOf, downGraceMs, at } = situation;
   const byId = new Map(versions.map((version) => [idOf(version), version]));
   const versionOf = (id: string): Version | undefined => byId.get(id);
   const base = memo((lease: Lease): Displacement => {
@@ -165,20 +181,22 @@ function sourcesOf(wanted: Version, situation: ServiceSituation): SlotSources {
       placement: sameMake(version, wanted) ? wanted.task?.placement : undefined,
       stopGraceMs: version?.task?.container?.stopGraceMs ?? defaultStopGraceMs,
       downGraceMs,
-      now,
-      steadyMs,
+      at,
     });
   });
   const crowded = crowdedOut(slots, wanted, versionOf, (lease) => base(lease).kind === "none");
   const displacementOf = (_slot: Slot, lease: Lease): Displacement => {
     const found = base(lease);
     if (found.kind !== "none" || !crowded.has(lease)) return found;
-    const node = nodeOf(lease.nodeId);
     const most = wanted.task?.placement?.maxReplicasPerNode ?? 0;
-    const name = node === undefined ? lease.nodeId : nodeName(node);
+    const name = nameOfNode(nodeOf(lease.nodeId), lease.nodeId);
     return { kind: "must-go", why: `${name} may have ${most} of the service's tasks, and has more` };
   };
   return { wanted, versionOf, displacementOf };
+}
+
+function nameOfNode(node: Node | undefined, nodeId: string): string {
+  return node === undefined ? nodeId : nodeName(node);
 }
 
 /** Leases beyond the most that a node may have: first those that are replaced already, then those of the last slots. */
@@ -209,7 +227,7 @@ function passOf(
   plan: Plan,
   service: Service,
   wanted: Version,
-  { endpoint, history, now, random }: ServiceSituation,
+  { endpoint, history, at, random, nodeOf }: ServiceSituation,
   phase: ServicePass["phase"],
   { versionOf }: SlotSources,
 ): ServicePass {
@@ -218,8 +236,10 @@ function passOf(
     service,
     wanted,
     versionOf,
-    now,
+    at,
+    now: at.now,
     random,
+    nodeNameOf: (nodeId) => nameOfNode(nodeOf(nodeId), nodeId),
     startFirst: isStartFirst(service),
     phase,
     monitorMs: monitorOf(service),
@@ -253,18 +273,19 @@ const updateActions: { readonly [state: number]: string } = {
 function rollBack(
   plan: Plan,
   service: Service,
-  { versionId, why }: Extract<Rollout, { readonly kind: "roll-back" }>,
+  { versionId, why, failure }: Extract<Rollout, { readonly kind: "roll-back" }>,
   { versionOf }: SlotSources,
-  now: number,
 ): void {
   const version = versionOf(versionId);
   if (version === undefined) return;
-  plan.putService(rollbackTo(service, version, `rolling back, ${why}`, now, plan.epoch.index), service);
+  const cause = { cause: why, failedSlot: failure?.key, failedEnd: failure?.end };
+  const changes = rollbackTo(service, version, `rolling back, ${why}`, plan.now, plan.epoch.index, cause);
+  plan.putService(changes, service);
   plan.emitForService(service, "rollback-started", `returns to version ${version.number}, ${why}`);
   plan.again = true;
 }
 
-function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
+export function bySlot(tasks: readonly Task[]): (slot: Slot) => readonly Task[] {
   const grouped = Map.groupBy(tasks, ({ slotId }) => slotId);
   return (slot) => grouped.get(idOf(slot)) ?? [];
 }

@@ -11,8 +11,8 @@ import {
 } from "@warren/api";
 import { idOf } from "@warren/api/model";
 
-/** How many ids `recent_version_ids` and `completed_version_ids` keep. */
-const keptVersions = 5;
+/** How many ids `recent_version_ids` and `completed_version_ids` keep: as many as Kubernetes' `revisionHistoryLimit`. */
+const keptVersions = 10;
 
 /** The stored status, if it speaks of the version that is wanted now. */
 export function statusOf(service: Service): UpdateStatus | undefined {
@@ -39,6 +39,11 @@ export function rollbackTarget(service: Service): string | undefined {
   return service.completedVersionIds.find((id) => id !== service.versionId);
 }
 
+/** Why a rollback follows by itself; nothing of one that a user asks for. */
+export type RollbackCause = Pick<UpdateStatus, "cause" | "failedSlot" | "failedEnd">;
+
+export const noCause: RollbackCause = { cause: "", failedSlot: undefined, failedEnd: undefined };
+
 /**
  * What of the service a rollback to `version` changes. Replicas, ports and labels stay.
  *
@@ -50,6 +55,7 @@ export function rollbackTo(
   message: string,
   now: number,
   index: number,
+  cause: RollbackCause = noCause,
 ): Partial<Service> {
   const at = new Date(now);
   return {
@@ -67,6 +73,7 @@ export function rollbackTo(
       blocked: "",
       progressAt: at,
       sinceIndex: index,
+      ...cause,
     },
   };
 }

@@ -4,9 +4,19 @@
  * L1: a slot has at most one current and one incoming lease; as leases stand inside their slot, each write of one writes
  * the slot, and a decision on an old state is a stale write.
  */
-import { LeaseState, TaskState, type Epoch, type Lease, type Slot, type Task, type TaskStatus } from "@warren/api";
-import { firstRun, hasEnded, idOf, isStanding, mayRun, sameEpoch, taskIdOf } from "@warren/api/model";
+import {
+  LeaseState,
+  TaskState,
+  type Epoch,
+  type Lease,
+  type Slot,
+  type Task,
+  type TaskStatus,
+  type Version,
+} from "@warren/api";
+import { firstRun, hasEnded, idOf, incomingLease, isStanding, mayRun, sameEpoch, taskIdOf } from "@warren/api/model";
 import { assert } from "@warren/std";
+import { withCounts } from "./lease-record.ts";
 import type { Plan } from "./writes.ts";
 
 /** How long a released lease's address is not allocated again, ms (L8). */
@@ -57,6 +67,7 @@ export class SlotDraft {
       initialRecord: undefined,
       offeredLife: 0,
       hostPorts: [],
+      record: undefined,
       cause,
     };
     this.#slot = { ...this.#slot, leases: [...leases, lease] };
@@ -111,9 +122,9 @@ export class SlotDraft {
   }
 
   /** @param after L2: the lease on the same node that is released before */
-  hold(lease: Lease, after: Epoch | undefined): void {
+  hold(lease: Lease, after: Epoch | undefined, versionOf: (id: string) => Version | undefined): void {
     assert(lease.state === LeaseState.OFFERED, "a lease is offered before it is held");
-    this.#enter(lease, { state: LeaseState.HELD, wasHeld: true, after });
+    this.#enter(withCounts(this.#slot, lease, versionOf), { state: LeaseState.HELD, wasHeld: true, after });
   }
 
   /** L4: not once the node has acknowledged it. */
@@ -127,15 +138,22 @@ export class SlotDraft {
 
   /**
    * Forgets leases that are released and whose address has rested, but the last one that was held while none is: it says
-   * what the slot ran last.
+   * what the slot ran last. While a further lease is tried, the last that came to nothing stays: the next one goes on from
+   * its record.
    *
    * @returns how long until more can be forgotten, ms; undefined: nothing rests
    */
   forget(restOf: (lease: Lease) => number): number | undefined {
-    const { leases, wanted } = this.#slot;
+    const { leases, wanted, retryAt } = this.#slot;
     const served = leases.some(({ state }) => state === LeaseState.HELD);
     const last = served || !wanted ? undefined : leases.findLast(({ wasHeld }) => wasHeld);
-    const kept = leases.filter((lease) => lease.state !== LeaseState.RELEASED || lease === last || restOf(lease) > 0);
+    const isTrying = wanted && (retryAt !== undefined || incomingLease(this.#slot) !== undefined);
+    const tried = isTrying
+      ? leases.findLast(({ state, nodeId }) => state === LeaseState.RELEASED && nodeId !== "")
+      : undefined;
+    const isKept = (lease: Lease): boolean =>
+      lease.state !== LeaseState.RELEASED || lease === last || lease === tried || restOf(lease) > 0;
+    const kept = leases.filter(isKept);
     if (kept.length < leases.length) this.#slot = { ...this.#slot, leases: kept };
     const waits = kept.filter((lease) => lease.state === LeaseState.RELEASED).map(restOf);
     const left = waits.filter((ms) => ms > 0);
@@ -162,15 +180,17 @@ export type HoldGate =
 /**
  * L2: whether `incoming` may be held while the slot's others are as they are.
  *
- * @param isLost its node can't be reached, so that nobody waits for it (partition policy)
+ * @param isLost another node than the incoming one's can't be reached, or is late, so that nobody waits for it (partition
+ * policy, L11)
  */
 export function holdGate(leases: readonly Lease[], incoming: Lease, isLost: (lease: Lease) => boolean): HoldGate {
-  const others = leases.filter((lease) => !sameEpoch(lease.epoch, incoming.epoch) && mayRun(lease) && !isLost(lease));
-  const [other] = others;
-  if (other === undefined) return { kind: "hold", after: undefined };
-  // The node makes the hand-over itself, connected or not.
-  const handedOver = other.state === LeaseState.RELEASING && other.nodeId === incoming.nodeId;
-  return others.length === 1 && handedOver ? { kind: "hold", after: other.epoch } : { kind: "wait" };
+  const others = leases.filter((lease) => !sameEpoch(lease.epoch, incoming.epoch) && mayRun(lease));
+  const here = others.filter(({ nodeId }) => nodeId === incoming.nodeId);
+  const isHeldUp = others.some((lease) => lease.nodeId !== incoming.nodeId && !isLost(lease));
+  if (isHeldUp || here.some(({ state }) => state !== LeaseState.RELEASING)) return { kind: "wait" };
+  // The node makes the hand-over itself, connected or not, and from those before that one, too. However late it is with
+  // a release, it knows what still runs there.
+  return { kind: "hold", after: here.at(-1)?.epoch };
 }
 
 /** A task's status that is entered now. */

@@ -2,24 +2,24 @@
  * What one pass does to one slot: at most one step of each of its leases, which the next pass follows up.
  */
 import { LeaseState, TaskState, type Lease, type Service, type Slot, type Task, type Version } from "@warren/api";
-import { hasEnded, idOf, mayRun, sameEpoch, stateOf, taskStateText } from "@warren/api/model";
-import { defaultRestartDelayMs, durationText, endText, rejectionDelayMs, shortRunMs } from "@warren/slot";
+import {
+  defaultRestartDelayMs,
+  hasEnded,
+  idOf,
+  mayRun,
+  recordOf,
+  sameEpoch,
+  stateOf,
+  taskStateText,
+} from "@warren/api/model";
+import { durationText, endText, rejectionDelayMs, shortRunMs } from "@warren/slot";
 import type { Random } from "@warren/std";
 import { trimTasks } from "./history.ts";
 import type { Plan } from "./writes.ts";
-import { progressDeadline, remaining, remainingSince, stateSince } from "./reading.ts";
+import { progressDeadline, remaining, remainingOfDelay, remainingWall, stateSince, type Moment } from "./reading.ts";
 import { sameMake, settingsOf } from "./settings.ts";
 import { addressRestMs, holdGate, SlotDraft, statusAt } from "./slot-draft.ts";
-import {
-  endedLease,
-  failuresToMove,
-  hasFailed,
-  isFailing,
-  isPrepared,
-  recordOf,
-  runs,
-  type SlotReading,
-} from "./slots.ts";
+import { endedLease, failuresToMove, hasFailed, isFailing, isPrepared, runs, type SlotReading } from "./slots.ts";
 
 /** What all decisions on a service's slots share. */
 export interface ServicePass {
@@ -28,8 +28,10 @@ export interface ServicePass {
   /** The version that its slots are to have. */
   readonly wanted: Version;
   readonly versionOf: (id: string) => Version | undefined;
+  readonly at: Moment;
   readonly now: number;
   readonly random: Random;
+  readonly nodeNameOf: (nodeId: string) => string;
   readonly startFirst: boolean;
   readonly phase: "none" | "rolling" | "paused";
   /** How long a new task of the rollout runs before the one that it replaces is stopped, where it starts first, ms. */
@@ -42,7 +44,7 @@ export interface ServicePass {
 
 /** A slot that is wanted. @param turn the rollout replaces what leads by the wanted version now */
 export function planSlot(pass: ServicePass, reading: SlotReading, turn: boolean): void {
-  const { plan, now } = pass;
+  const { plan } = pass;
   const draft = new SlotDraft(plan, reading.slot, reading.tasks);
   for (const lease of reading.slot.leases) {
     const where = reading.displacementOf(lease);
@@ -50,7 +52,7 @@ export function planSlot(pass: ServicePass, reading: SlotReading, turn: boolean)
   }
   openRetry(pass, draft);
   step(pass, reading, draft, turn);
-  tidy(plan, draft, reading.tasks, pass.history, now);
+  tidy(plan, draft, reading.tasks, pass.history);
   draft.commit();
 }
 
@@ -62,7 +64,7 @@ export function planUnwanted(plan: Plan, slot: Slot, tasks: readonly Task[], why
   const draft = new SlotDraft(plan, slot, tasks);
   if (slot.wanted) draft.change({ wanted: false });
   for (const lease of slot.leases) if (lease.state <= LeaseState.HELD) draft.drop(lease, why);
-  tidy(plan, draft, tasks, 0, plan.now);
+  tidy(plan, draft, tasks, 0);
   if (draft.slot.leases.length > 0) return draft.commit();
   for (const task of tasks) plan.deleteTask(task);
   plan.deleteSlot(slot);
@@ -78,8 +80,8 @@ function step(pass: ServicePass, reading: SlotReading, draft: SlotDraft, turn: b
 }
 
 /** Forgets what is over, and looks again when more will be. */
-function tidy(plan: Plan, draft: SlotDraft, tasks: readonly Task[], history: number, now: number): void {
-  const inMs = draft.forget(({ since, nodeId }) => (nodeId === "" ? 0 : remainingSince(since, addressRestMs, now)));
+function tidy(plan: Plan, draft: SlotDraft, tasks: readonly Task[], history: number): void {
+  const inMs = draft.forget(({ since, nodeId }) => (nodeId === "" ? 0 : remaining(since, addressRestMs, plan.at)));
   if (inMs !== undefined) plan.wakeIn(inMs);
   trimTasks(plan, draft.slot, tasks, history);
 }
@@ -87,7 +89,7 @@ function tidy(plan: Plan, draft: SlotDraft, tasks: readonly Task[], history: num
 /** The rollout's step: a lease of the wanted version comes in beside what runs. */
 function takeTurn(pass: ServicePass, { incoming }: SlotReading, draft: SlotDraft): void {
   if (incoming !== undefined) draft.drop(incoming, "another version is wanted");
-  draft.change({ settled: "", retryAt: undefined });
+  draft.change({ settled: "", retryAt: undefined, retryWaitMs: 0 });
   want(pass, draft, pass.wanted, `the update to version ${pass.wanted.number}`);
 }
 
@@ -96,11 +98,11 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
   const lease = endedLease(reading);
   if (lease === undefined) return false;
   const { slot, current, incoming } = reading;
-  const { lastEnd } = recordOf(slot);
+  const lastEnd = recordOf(lease)?.lastEnd;
   if (lease.state === LeaseState.OFFERED) {
     // A refused offer is no outcome: it never ran.
     draft.withdraw(lease, slot.settled);
-    draft.change({ settled: "", retryAt: retryTime(pass, slot) });
+    draft.change({ settled: "", ...retryAfter(pass, lease) });
     return true;
   }
   draft.drop(lease, slot.settled);
@@ -109,7 +111,7 @@ function settle(pass: ServicePass, reading: SlotReading, draft: SlotDraft): bool
   if (current !== undefined && current !== lease) {
     // What it was to replace goes on, unless there is nothing left to do.
     if (completed) draft.drop(current, slot.settled);
-    else draft.change({ settled: "", retryAt: retryTime(pass, slot) });
+    else draft.change({ settled: "", ...retryAfter(pass, lease) });
   }
   if (lease === current && incoming !== undefined) {
     // What is done is not done again on another node; another version is another try.
@@ -137,7 +139,7 @@ function refill(pass: ServicePass, reading: SlotReading, draft: SlotDraft): void
   if (back !== undefined) return draft.takeBack(back);
   // A node that gives back all that it is offered gets it no faster than by back-off.
   const gone = slot.leases.filter(({ state }) => state === LeaseState.RELEASED).length;
-  if (gone >= failuresToMove) draft.change({ retryAt: retryTime(pass, slot) });
+  if (gone >= failuresToMove) draft.change(retryAfter(pass, leading));
   want(pass, draft, target, leading === undefined ? "the slot is new" : "the slot has no lease");
 }
 
@@ -150,15 +152,19 @@ function targetOf({ versionOf, wanted }: ServicePass, { leading, upToDate }: Slo
 function watch(pass: ServicePass, reading: SlotReading, draft: SlotDraft, current: Lease): void {
   const why = whyItMoves(pass, reading, current);
   if (why === undefined) return;
-  want(pass, draft, targetOf(pass, reading), `moves, since ${why}`);
+  want(pass, draft, targetOf(pass, reading), `the slot moves, since ${why}`);
   const task = reading.taskOf(current);
-  if (task !== undefined) pass.plan.emitForTask(task, "moved", `another takes its place, since ${why}`);
+  if (task !== undefined) pass.plan.emitForTask(task, "to-move", `is to move to another node, since ${why}`);
 }
 
 /** Undefined: it may stay. */
 function whyItMoves({ phase, now }: ServicePass, reading: SlotReading, lease: Lease): string | undefined {
   const where = reading.displacementOf(lease);
   if (where.kind === "must-go" || where.kind === "lost") return where.why;
+  // L11: its node does not release what is to go before it.
+  const before = reading.slot.leases.find((each) => sameEpoch(each.epoch, lease.after) && mayRun(each));
+  const late = before === undefined ? undefined : reading.displacementOf(before);
+  if (late?.kind === "lost") return late.why;
   // One that the rollout is to replace is not moved before.
   if (phase === "rolling" && !reading.isUpToDate(lease)) return undefined;
   // L9
@@ -172,7 +178,7 @@ function isMoveOver({ plan, now }: ServicePass, reading: SlotReading, current: L
   if (where.kind === "must-go" || where.kind === "lost" || incoming.state === LeaseState.HELD) return false;
   if (task === undefined || !runs(reading, current)) return false;
   const failedBefore = reading.tasks.some((each) => sameEpoch(each.epoch, current.epoch) && hasFailed(each));
-  const leftMs = failedBefore ? remaining(stateSince(task, now), shortRunMs, now) : 0;
+  const leftMs = failedBefore ? remainingWall(stateSince(task, now), shortRunMs, now) : 0;
   if (leftMs > 0) plan.wakeIn(leftMs);
   return leftMs === 0;
 }
@@ -216,7 +222,7 @@ function whyObsolete(pass: ServicePass, reading: SlotReading, incoming: Lease): 
 function gaveUp(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incoming: Lease): boolean {
   if (incoming.state === LeaseState.WANTED || runs(reading, incoming)) return false;
   const deadlineMs = progressDeadline(settingsOf(pass.service));
-  const leftMs = remainingSince(incoming.since, deadlineMs, pass.now);
+  const leftMs = remaining(incoming.since, deadlineMs, pass.at);
   const failing = isFailing(reading, incoming, pass.now);
   if (leftMs > 0 && !failing) {
     pass.plan.wakeIn(leftMs);
@@ -228,8 +234,8 @@ function gaveUp(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incom
     ? `it failed ${failuresToMove} times in a row: ${check}`
     : `it did not run within ${durationText(deadlineMs)}: ${check}`;
   draft.drop(incoming, why);
-  draft.change({ retryAt: retryTime(pass, reading.slot) });
-  if (task !== undefined) pass.plan.emitForTask(task, "given-up", `${why}; the task before it goes on`);
+  draft.change(retryAfter(pass, incoming));
+  if (task !== undefined) pass.plan.emitForTask(task, "given-up", `${why}; the task that it was to replace stays`);
   return true;
 }
 
@@ -245,19 +251,19 @@ function holdBeside(pass: ServicePass, reading: SlotReading, draft: SlotDraft, i
     ? ({ kind: "hold", after: undefined } as const)
     : holdGate(draft.slot.leases, incoming, isLost);
   if (gate.kind === "wait") return;
-  draft.hold(incoming, gate.after);
+  draft.hold(incoming, gate.after, pass.versionOf);
   sayWhoIsNotWaitedFor(pass, reading, incoming);
 }
 
 /** L2: once the incoming one is prepared the current one stops; on one node in one step, else when it is released. */
 function takeOver(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incoming: Lease, current: Lease): void {
   if (!isPrepared(reading.taskOf(incoming))) return;
-  draft.release(current);
+  retire(pass, reading, draft, incoming, current);
   const isLost = (lease: Lease): boolean =>
     reading.displacementOf(sameEpoch(lease.epoch, current.epoch) ? current : lease).kind === "lost";
   const gate = holdGate(draft.slot.leases, incoming, isLost);
   if (gate.kind === "wait") return;
-  draft.hold(incoming, gate.after);
+  draft.hold(incoming, gate.after, pass.versionOf);
   sayWhoIsNotWaitedFor(pass, reading, incoming);
 }
 
@@ -267,6 +273,8 @@ function sayWhoIsNotWaitedFor({ plan }: ServicePass, reading: SlotReading, incom
   for (const lease of reading.slot.leases) {
     const where = reading.displacementOf(lease);
     if (lease === incoming || !mayRun(lease) || where.kind !== "lost" || task === undefined) continue;
+    // On its own node it starts after that one.
+    if (lease.nodeId === incoming.nodeId) continue;
     plan.emitForTask(task, "not-waited-for", `starts though one on another node may still run, since ${where.why}`);
   }
 }
@@ -281,9 +289,18 @@ function retireOnceItRuns(
 ): void {
   const task = reading.taskOf(incoming);
   if (task === undefined || !runs(reading, incoming)) return;
-  const leftMs = pass.phase === "rolling" ? remaining(stateSince(task, pass.now), pass.monitorMs, pass.now) : 0;
+  const leftMs = pass.phase === "rolling" ? remaining(stateSince(task, pass.now), pass.monitorMs, pass.at) : 0;
   if (leftMs > 0) return pass.plan.wakeIn(leftMs);
+  retire(pass, reading, draft, incoming, current);
+}
+
+/** The current one gives its place to the incoming one. */
+function retire(pass: ServicePass, reading: SlotReading, draft: SlotDraft, incoming: Lease, current: Lease): void {
   draft.release(current);
+  const task = reading.taskOf(current);
+  const isMove = sameMake(pass.versionOf(incoming.versionId), pass.versionOf(current.versionId));
+  if (!isMove || task === undefined) return;
+  pass.plan.emitForTask(task, "moved", `${pass.nodeNameOf(incoming.nodeId)} takes its place: ${incoming.cause}`);
 }
 
 function want(pass: ServicePass, draft: SlotDraft, version: Version, cause: string): void {
@@ -309,20 +326,21 @@ function waitStatus({ unallocated }: ServicePass, { retryAt }: Slot): { state: T
 }
 
 /** When the back-off of a slot's leases is over, it may be offered again. */
-function openRetry({ plan, service, now }: ServicePass, draft: SlotDraft): void {
-  const { retryAt } = draft.slot;
+function openRetry({ plan }: ServicePass, draft: SlotDraft): void {
+  const { retryAt, retryWaitMs } = draft.slot;
   if (retryAt === undefined) return;
-  const delayMs = service.spec?.task?.restart?.delayMs ?? defaultRestartDelayMs;
-  // No wait is longer; more left than twice that means that the clock was set back.
-  const longestMs = rejectionDelayMs(delayMs, Number.POSITIVE_INFINITY);
-  const leftMs = remaining(retryAt.getTime() - longestMs, longestMs, now);
-  if (leftMs === 0) return draft.change({ retryAt: undefined });
+  const leftMs = remainingOfDelay(retryAt.getTime() - retryWaitMs, retryWaitMs, plan.at);
+  if (leftMs === 0) return draft.change({ retryAt: undefined, retryWaitMs: 0 });
   plan.wakeIn(leftMs);
 }
 
-/** Later after each rejection in a row. */
-function retryTime({ service, random, now }: ServicePass, slot: Slot): Date {
+/** When the next lease may be offered after one that came to nothing: later after each rejection in a row. */
+function retryAfter(
+  { service, random, now }: ServicePass,
+  lease: Lease | undefined,
+): Pick<Slot, "retryAt" | "retryWaitMs"> {
   const delayMs = service.spec?.task?.restart?.delayMs ?? defaultRestartDelayMs;
-  const count = Math.max(1, recordOf(slot).rejections);
-  return new Date(now + Math.round(rejectionDelayMs(delayMs, count) * (1 + random.next() / 10)));
+  const count = Math.max(1, recordOf(lease)?.rejections ?? 0);
+  const retryWaitMs = Math.round(rejectionDelayMs(delayMs, count) * (1 + random.next() / 10));
+  return { retryAt: new Date(now + retryWaitMs), retryWaitMs };
 }

@@ -1,7 +1,7 @@
 /**
  * The slots of a service, and how each stands: one reading that all decisions share.
  */
-import { LeaseState, TaskState, type Lease, type Slot, type SlotRecord, type Task, type Version } from "@warren/api";
+import { LeaseState, TaskState, type Lease, type Slot, type Task, type Version } from "@warren/api";
 import {
   compareTasks,
   currentLease,
@@ -11,12 +11,12 @@ import {
   isRunning,
   isStanding,
   mayRun,
-  recordedLease,
+  recordOf,
   stateOf,
 } from "@warren/api/model";
 import { emptyRecord, shortRunMs } from "@warren/slot";
 import type { Displacement } from "./displacement.ts";
-import { remaining, stateSince } from "./reading.ts";
+import { remainingWall, stateSince } from "./reading.ts";
 import { sameMake } from "./settings.ts";
 
 /** Failures or rejections in a row after which a lease is tried on another node (L9). */
@@ -83,20 +83,15 @@ function lastHeld({ leases }: Slot): Lease | undefined {
   return leases.findLast(({ wasHeld }) => wasHeld) ?? leases.at(-1);
 }
 
-/** The slot's record, which the newest lease that got a node goes on with (L9). */
-export function recordOf({ record }: Slot): SlotRecord {
-  return record ?? emptyRecord();
-}
-
 /**
  * L9: it failed, or could not be run, so often in a row since it has its node; and has not run since for longer than a
  * crash loop does.
  */
 export function isFailing(reading: SlotReading, lease: Lease, now: number): boolean {
-  if (recordedLease(reading.slot) !== lease) return false;
   const task = reading.taskOf(lease);
-  if (task !== undefined && isRunning(task) && remaining(stateSince(task, now), shortRunMs, now) === 0) return false;
-  const record = recordOf(reading.slot);
+  if (task !== undefined && isRunning(task) && remainingWall(stateSince(task, now), shortRunMs, now) === 0)
+    return false;
+  const record = recordOf(lease) ?? emptyRecord();
   const before = lease.initialRecord ?? emptyRecord();
   const failed = record.failures >= failuresToMove && record.runs - before.runs >= failuresToMove;
   // A count that is lower than at the offer has begun anew since.

@@ -5,11 +5,14 @@
 import { ObjectKind, type Epoch, type Service, type Slot, type Task, type Version } from "@warren/api";
 import { idOf, slotName } from "@warren/api/model";
 import { assert } from "@warren/std";
+import type { Moment } from "./reading.ts";
 import type { EventInput, Transaction } from "@warren/store";
 
 type Drafted = "slots" | "tasks";
 
 export class Plan {
+  readonly at: Moment;
+  /** Wall time, ms. */
   readonly now: number;
   /** Of the command that it becomes: names each lease that it makes. */
   readonly epoch: Epoch;
@@ -24,8 +27,9 @@ export class Plan {
   /** There is more to do than one transaction should hold. */
   again = false;
 
-  constructor(now: number, epoch: Epoch) {
-    this.now = now;
+  constructor(at: Moment, epoch: Epoch) {
+    this.at = at;
+    this.now = at.now;
     this.epoch = epoch;
   }
 

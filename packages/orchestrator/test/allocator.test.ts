@@ -12,6 +12,7 @@ import { memoryStore } from "@warren/store/testing";
 import { describe, expect, test } from "vitest";
 import { Allocator, chosenPorts } from "../src/allocator.ts";
 import { nextFree } from "../src/next-free.ts";
+import type { Moment } from "../src/reading.ts";
 
 type Ports = NonNullable<Parameters<typeof Service.fromPartial>[0]["spec"]>["ports"];
 
@@ -143,7 +144,7 @@ describe("published ports", () => {
 test("a task pool that holds no /24 has no subnet, and that is the reason", async () => {
   const { store } = memoryStore();
   await store.update((tx) => tx.create("clusters", Cluster.create({ spec: { taskPool: "10.77.0.0/25" } })));
-  expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), 0)).toEqual({
+  expect(new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), momentAt(0))).toEqual({
     kind: "short",
     reason: "the task pool 10.77.0.0/25 holds no /24",
   });
@@ -156,7 +157,8 @@ test("L15: the subnet of a removed node is the last to be allocated again, and n
     tx.create("removedNodes", RemovedNode.fromPartial({ meta: { id: "gone" }, subnet: "10.77.0.0/24" }));
   });
   const now = clock.now();
-  const subnet = (at: number): unknown => new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), at);
+  const subnet = (at: number): unknown =>
+    new Allocator().subnet(store.view(), Node.create({ meta: { id: "n" } }), momentAt(at));
   expect(subnet(now)).toMatchObject({ value: "10.77.1.0/24" });
   await store.update((tx) => tx.create("nodes", Node.fromPartial({ meta: { id: "m" }, subnet: "10.77.1.0/24" })));
   const short = subnet(now) as { readonly inMs: number };
@@ -170,3 +172,8 @@ test("the search for a free place goes on from the last and begins anew at the e
   expect(nextFree(4, 9, () => false)).toBe(1);
   expect(nextFree(4, 0, () => true)).toBeUndefined();
 });
+
+/** On a clock that was never set. */
+function momentAt(now: number): Moment {
+  return { now, steadyMs: Number.POSITIVE_INFINITY, sinceStepMs: Number.POSITIVE_INFINITY };
+}

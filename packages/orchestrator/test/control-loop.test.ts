@@ -4,6 +4,7 @@ import { StoreError, type Transaction } from "@warren/store";
 import { memoryStore } from "@warren/store/testing";
 import { Network } from "@warren/api";
 import { expect, test } from "vitest";
+import { ClockSteps } from "../src/clock-steps.ts";
 import { ControlLoop, type Reconciler, type Step } from "../src/control-loop.ts";
 import { startOrchestrator } from "../src/index.ts";
 import { orchestratorMetrics } from "../src/metrics.ts";
@@ -39,6 +40,7 @@ class Bench {
       store: this.memory.store,
       term: this.memory.store.term!.term,
       clock: this.clock,
+      clockSteps: new ClockSteps(this.clock),
       random: seededRandom(1),
       log: this.log as Logger,
       metrics: orchestratorMetrics(this.metrics),

@@ -1,35 +1,10 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { always, calm, checkEnd, isCrowded, nodes, perform, taken, troubles, watchSlots } from "./histories.ts";
+import { always, calm, checkEnd, checkHistories, isCrowded, nodes, perform } from "./histories.ts";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 
-test(
-  "whatever is asked for, fails and dies on the way, the end is what was asked for",
-  { timeout: 120_000 },
-  async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.oneof(...always, ...troubles), { maxLength: 40, size: "max" }),
-        fc.constantFrom(1, 2, 7, Number.POSITIVE_INFINITY),
-        fc.nat(),
-        async (operations, writesOfALife, seed) => {
-          const world = await SimulatedCluster.start(nodes.length, { seed });
-          world.writesOfALife = writesOfALife;
-          await world.restart();
-          const everDown = new Set<string>();
-          watchSlots(world, everDown);
-          for (const operation of operations) {
-            if (operation.do === "off" || operation.do === "cut") everDown.add(operation.node);
-            await taken(() => perform(world, operation));
-          }
-          await calm(world);
-          checkEnd(world);
-          await world.stopLeading();
-        },
-      ),
-      { numRuns: 150 },
-    );
-  },
+test("whatever is asked for, fails and dies on the way, the end is what was asked for", { timeout: 120_000 }, () =>
+  checkHistories({ mostOperations: 40, histories: 150 }),
 );
 
 test(

@@ -201,7 +201,9 @@ describe("L5: progress deadline", () => {
     );
     expect(world.running("web").map(({ meta }) => meta!.id)).toEqual([old.meta!.id]);
     const event = world.view.list("events").findLast(({ action }) => action === "given-up")!;
-    expect(event.message).toBe("it did not run within 60 s: the task is preparing; the task before it goes on");
+    expect(event.message).toBe(
+      "it did not run within 60 s: the task is preparing; the task that it was to replace stays",
+    );
     // After a back-off: none is offered before.
     const { retryAt } = world.slot("web", 1)!;
     expect(retryAt!.getTime()).toBeGreaterThan(world.clock.now());
@@ -259,6 +261,8 @@ describe("L8: addresses", () => {
     expect(over!.state).toBe(LeaseState.RELEASED);
     // The search for a free address begins anew with each term.
     await world.restart();
+    // A new leader can't tell how long it has rested.
+    await world.advance(60_000);
     await world.changeNode("edge-1", () => ({ spec: NodeSpec.fromPartial({ labels: { room: "yes" } }) }));
     expect(world.slot("late", 1)!.leases[0]!.address).toBe(over!.address);
     await world.restart();
@@ -276,9 +280,11 @@ describe("L9: a lease that keeps failing", () => {
     await world.create("web", 2, { task: { restart: { delayMs: 1_000 } } });
     await world.advance(30_000);
     expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-2", "edge-2"]);
-    const moved = world.slots("web").find(({ leases }) => leases.some(({ cause }) => cause.startsWith("moves")))!;
+    const moved = world
+      .slots("web")
+      .find(({ leases }) => leases.some(({ cause }) => cause.startsWith("the slot moves")))!;
     expect(moved.leases.at(-1)).toMatchObject({
-      cause: "moves, since it failed there 3 times in a row",
+      cause: "the slot moves, since it failed there 3 times in a row",
       initialRecord: { failures: 3, restarts: 3 },
     });
     await world.stopLeading();
@@ -297,6 +303,23 @@ describe("L9: a lease that keeps failing", () => {
     await world.stopLeading();
   });
 
+  test("where it has failed on each node it stays for the back-off, however many tasks it has lost since", async () => {
+    const world = await SimulatedCluster.start(2);
+    world.behaviours.set("app:1", "crash");
+    await world.create("web", 1, { task: { restart: { delayMs: 1_000 } } });
+    const leases = new Set<number>();
+    world.onStep = () => {
+      for (const { epoch, wasHeld } of world.slot("web", 1)!.leases) if (wasHeld) leases.add(epoch!.index);
+    };
+    await world.advance(290_000);
+    expect(leases.size).toBe(2);
+    // Then where it failed first, and after that where it failed next.
+    await world.advance(60_000);
+    expect(leases.size).toBeGreaterThanOrEqual(3);
+    expect(leases.size).toBeLessThanOrEqual(4);
+    await world.stopLeading();
+  });
+
   test("the move is dropped when the old one runs before the new one is ready", async () => {
     const world = await SimulatedCluster.start(1);
     world.behaviours.set("app:1", "crash");
@@ -307,6 +330,85 @@ describe("L9: a lease that keeps failing", () => {
     await world.advance(15_000);
     expect(world.leases("web", 1)).toEqual(["held@edge-1"]);
     expect(world.running("web")).toHaveLength(1);
+    await world.stopLeading();
+  });
+
+  test("what runs count while another lease is only offered goes with the slot, also where that offer comes to nothing", async () => {
+    const world = await SimulatedCluster.start(3);
+    world.behaviours.set("app:1@edge-1", "crash").set("app:1@edge-2", "stall").set("app:1@edge-3", "stall");
+    for (const node of ["edge-2", "edge-3"]) await world.setAvailability(node, Availability.DRAIN);
+    await world.create("web", 1, { task: { restart: { delayMs: 1_000 } }, update: { progressDeadlineMs: 30_000 } });
+    await world.setAvailability("edge-2", Availability.ACTIVE);
+    await world.advance(20_000);
+    expect(world.leases("web", 1)).toEqual(["held@edge-1", "offered@edge-2"]);
+    const [first, offer] = world.slot("web", 1)!.leases;
+    expect(offer!.initialRecord!.restarts).toBeLessThan(first!.record!.restarts);
+    // The offer is given up, and another stands on another node.
+    await world.setAvailability("edge-2", Availability.DRAIN);
+    await world.setAvailability("edge-3", Availability.ACTIVE);
+    await world.advance(60_000);
+    expect(world.leases("web", 1)).toEqual(["held@edge-1", "offered@edge-3"]);
+    expect(world.slot("web", 1)!.leases.at(-1)!.initialRecord!.restarts).toBeGreaterThan(first!.record!.restarts);
+    world.behaviours.delete("app:1@edge-3");
+    await world.advance(1_000);
+    expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-3"]);
+    const { leases } = world.slot("web", 1)!;
+    const [released, held] = [leases.find(({ nodeId }) => nodeId === "edge-1")!, leases.at(-1)!];
+    const { restarts, failures, runs } = released.record!;
+    expect(held.initialRecord).toMatchObject({ restarts, failures, runs });
+    // The node goes on from it, and not from what it was offered with.
+    expect(held.record).toMatchObject({ restarts, failures, runs: runs + 1 });
+    await world.stopLeading();
+  });
+
+  test("rejections of offers go on counting, whatever the task that they were to replace reports: back-off grows", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 1, { task: { restart: { delayMs: 1_000 } } });
+    const [old] = world.running("web");
+    world.behaviours.set("app:1", "reject");
+    await world.setAvailability(old!.nodeId, Availability.DRAIN);
+    const waits: number[] = [];
+    for (let tries = 0; tries < 4; tries += 1) {
+      for (let second = 0; second < 900 && world.slot("web", 1)!.retryAt === undefined; second += 1) {
+        await world.advance(1_000);
+        // A report of the current lease, each second.
+        await world.store.update((tx) => {
+          const slot = tx.resolve("slots", "web.1");
+          const [current, ...others] = slot.leases;
+          const record = { ...current!.record!, rejections: 0, windowMs: second };
+          tx.update("slots", { ...slot, leases: [{ ...current!, record }, ...others] });
+        });
+      }
+      waits.push(Math.round(world.slot("web", 1)!.retryWaitMs / 1_100));
+      await world.advance(world.slot("web", 1)!.retryWaitMs + 1);
+    }
+    expect(waits[0]).toBeGreaterThanOrEqual(3);
+    expect(waits[1]).toBeGreaterThan(4 * waits[0]!);
+    expect(waits[2]).toBeGreaterThan(waits[1]!);
+    expect(world.running("web").map(({ meta }) => meta!.id)).toEqual([old!.meta!.id]);
+    // Once it has moved, the row is over.
+    world.behaviours.clear();
+    await world.advance(700_000);
+    expect(world.running("web").map(({ nodeId }) => nodeId)).not.toContain(old!.nodeId);
+    await world.stopLeading();
+  });
+
+  test("start-first: the new one's failures count for the next try of it, and not for the one that runs", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 1, {
+      task: { restart: { delayMs: 1_000 } },
+      update: { order: Order.START_FIRST, failureAction: Action.CONTINUE },
+    });
+    world.behaviours.set("app:2", "crash");
+    await world.setImage("web", "app:2");
+    await world.advance(120_000);
+    const { leases } = world.slot("web", 1)!;
+    expect(leases[0]!.record).toMatchObject({ restarts: 0, failures: 0, runs: 1 });
+    const tries = leases.slice(1).filter(({ wasHeld }) => wasHeld);
+    expect(tries.length).toBeGreaterThan(1);
+    expect(tries.at(-1)!.initialRecord!.restarts).toBeGreaterThanOrEqual(3);
+    expect(tries.at(-1)!.initialRecord!.restarts).toBe(tries.at(-2)!.record!.restarts);
+    expect(world.running("web").map((task) => world.image(task))).toContain("app:1");
     await world.stopLeading();
   });
 
@@ -341,6 +443,84 @@ test("L11: a node that has not released by its stop grace and 30 s is named, and
   await world.stopLeading();
 });
 
+describe("L2, L11: a lease that its node is late to release", () => {
+  /** One task, which does not stop, on its only node; its successor is wanted there. */
+  async function stuck(): Promise<{ world: SimulatedCluster; oldId: string; most: () => number }> {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1, { task: { container: { stopGraceMs: 5_000 } } });
+    const oldId = world.running("web")[0]!.meta!.id;
+    world.stubborn.add(oldId);
+    let most = 0;
+    world.onStep = () => (most = Math.max(most, world.node("edge-1").running.length));
+    return { world, oldId, most: () => most };
+  }
+
+  test.each<[string, (world: SimulatedCluster) => Promise<void>]>([
+    [
+      "after the slot was given up and wanted again",
+      async (world) => {
+        await world.scale("web", 0);
+        await world.advance(60_000);
+        await world.scale("web", 1);
+      },
+    ],
+    [
+      "in an update",
+      async (world) => {
+        await world.setImage("web", "app:2");
+        await world.advance(60_000);
+      },
+    ],
+    [
+      "in an update that is asked for once it is late",
+      async (world) => {
+        await world.scale("web", 0);
+        await world.advance(60_000);
+        await world.setImage("web", "app:2");
+        await world.scale("web", 1);
+      },
+    ],
+    [
+      "for a third lease",
+      async (world) => {
+        await world.setImage("web", "app:2");
+        await world.advance(60_000);
+        await world.setImage("web", "app:3");
+        await world.advance(60_000);
+      },
+    ],
+  ])("is waited for by its successor on the same node, %s", async (_when, ask) => {
+    const { world, oldId, most } = await stuck();
+    await ask(world);
+    await world.advance(60_000);
+    expect(world.node("edge-1").running.map(({ run }) => run.taskId)).toEqual([oldId]);
+    expect(world.view.list("events").filter(({ action }) => action === "not-waited-for")).toEqual([]);
+    // Cut off or not, the node makes the hand-over.
+    world.stubborn.delete(oldId);
+    await world.advance(30_000);
+    expect(world.running("web")).toHaveLength(1);
+    expect(most()).toBe(1);
+    await world.stopLeading();
+  });
+
+  test("makes its successor there move to another node, once there is one", async () => {
+    const { world, oldId } = await stuck();
+    await world.setImage("web", "app:2");
+    await world.advance(60_000);
+    expect(world.leases("web", 1)).toEqual(["releasing@edge-1", "held@edge-1", "wanted@"]);
+    await world.addNode("edge-2");
+    await world.advance(60_000);
+    expect(world.running("web").map(({ nodeId }) => nodeId)).toEqual(["edge-2"]);
+    expect(world.leases("web", 1)).toEqual(["releasing@edge-1", "held@edge-2"]);
+    const event = world.view.list("events").find(({ action }) => action === "to-move")!;
+    expect(event.message).toBe("is to move to another node, since edge-1 has not released it within 35 s");
+    world.stubborn.delete(oldId);
+    await world.advance(120_000);
+    expect(world.leases("web", 1)).toEqual(["held@edge-2"]);
+    await world.stopLeading();
+  });
+});
+
 test("L2: a wall clock that is set an hour on, or back, makes no release late", async () => {
   for (const step of [3_600_000, -3_600_000]) {
     const world = await SimulatedCluster.start(2);
@@ -369,7 +549,7 @@ test("L7: a reboot is no failure, and uses up no attempt", async () => {
     await world.advance(1_000);
     expect(world.running("web")).toHaveLength(1);
   }
-  expect(world.slot("web", 1)!.record).toMatchObject({ restarts: 0, failures: 0, runs: 4 });
+  expect(world.slot("web", 1)!.leases[0]!.record).toMatchObject({ restarts: 0, failures: 0, runs: 4 });
   expect(world.leases("web", 1)).toEqual(["held@edge-1"]);
   await world.stopLeading();
 });

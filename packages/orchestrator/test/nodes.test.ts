@@ -38,10 +38,42 @@ test("tasks of a drained node move, and say why; an active one gets tasks again"
       .list("events")
       .filter(({ action }) => action === "moved")
       .map(({ message }) => message),
-  ).toEqual(["another takes its place, since edge-1 is drained", "another takes its place, since edge-1 is drained"]);
+  ).toEqual([
+    "edge-2 takes its place: the slot moves, since edge-1 is drained",
+    "edge-2 takes its place: the slot moves, since edge-1 is drained",
+  ]);
   await world.setAvailability("edge-1", Availability.ACTIVE);
   await world.scale("web", 6);
   expect(nodesOf(world).filter((node) => node === "edge-1")).toHaveLength(2);
+  await world.stopLeading();
+});
+
+test("a drain with nowhere to go says that tasks are to move, and of none that it moved", async () => {
+  const world = await SimulatedCluster.start(1);
+  await world.create("web", 2);
+  await world.setAvailability("edge-1", Availability.DRAIN);
+  await world.advance(3_600_000);
+  expect(nodesOf(world)).toEqual(["edge-1", "edge-1"]);
+  expect(world.events().filter((event) => event.endsWith("move") || event.endsWith("moved"))).toEqual([
+    "web.1 to-move",
+    "web.2 to-move",
+  ]);
+  await world.addNode("edge-2");
+  await world.advance(10_000);
+  expect(nodesOf(world)).toEqual(["edge-2", "edge-2"]);
+  expect(world.events().filter((event) => event.endsWith("moved"))).toEqual(["web.1 moved", "web.2 moved"]);
+  await world.stopLeading();
+});
+
+test("fewer tasks are wanted while a node is down: those on it go first, before its grace is over too", async () => {
+  const world = await SimulatedCluster.start(2);
+  await world.create("web", 4);
+  await world.down("edge-1");
+  await world.advance(1_000);
+  await world.scale("web", 2);
+  await world.advance(10_000);
+  expect(world.slots("web").filter(({ wanted }) => wanted)).toHaveLength(2);
+  expect(world.node("edge-2").running).toHaveLength(2);
   await world.stopLeading();
 });
 
@@ -211,7 +243,7 @@ test("a task leaves a node that no longer meets its constraints", async () => {
   await world.changeNode("edge-1", ({ spec }) => ({ spec: { ...spec!, labels: { zone: "south" } } }));
   expect(nodesOf(world)).toEqual(["edge-2", "edge-2"]);
   expect(world.view.list("events").at(-1)!.message).toBe(
-    'another takes its place, since edge-1 no longer meets "node.labels.zone == north"',
+    'edge-2 takes its place: the slot moves, since edge-1 no longer meets "node.labels.zone == north"',
   );
   await world.changeNode("edge-2", ({ spec }) => ({ spec: { ...spec!, labels: {} } }));
   // L5: they go on where they are, as there is nowhere else.

@@ -481,3 +481,108 @@ test("a rollout ends though its tasks never run all at once, as each ends after 
   expect(world.service("web").updateStatus!.state).toBe(State.COMPLETED);
   await world.stopLeading();
 });
+
+describe("after a rollback that followed by itself", () => {
+  test("the status says what the other version died of, until the next update", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 2, { update: { failureAction: Action.ROLLBACK } });
+    await completed(world);
+    world.behaviours.set("app:2", "crash");
+    await world.setImage("web", "app:2");
+    await world.advance(60_000);
+    const cause = {
+      cause: expect.stringMatching(
+        /^1 of 2 slots failed with the new version: in web\.[12] the task [0-9a-z]{25} failed with exit code 1$/,
+      ),
+      failedSlot: { key: { $case: "number" } },
+      failedEnd: { exitCode: 1, rejected: false },
+    };
+    const rolledBack = { state: State.ROLLED_BACK, fromVersionId: "web-v2", versionId: "web-v1" };
+    expect(world.service("web").updateStatus).toMatchObject({ ...rolledBack, ...cause });
+    expect(world.service("web").updateStatus!.message).toBe("replaced 1 of 2 tasks");
+    // Drains, moves and scaling are no updates.
+    await world.scale("web", 3);
+    await world.setAvailability("edge-1", Availability.DRAIN);
+    await world.advance(60_000);
+    expect(world.service("web").updateStatus).toMatchObject({ ...rolledBack, ...cause });
+    await world.setImage("web", "app:3");
+    expect(world.service("web").updateStatus).toMatchObject({ cause: "", failedSlot: undefined, failedEnd: undefined });
+    await world.stopLeading();
+  });
+
+  test("a version that could not be placed has a cause and no slot that failed", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1, { update: { failureAction: Action.ROLLBACK, progressDeadlineMs: 30_000 } });
+    await completed(world);
+    await world.update("web", (spec) => {
+      spec.task!.container!.image = "app:2";
+      spec.task!.placement = { constraints: ["node.labels.zone == south"], maxReplicasPerNode: 0 };
+    });
+    await world.advance(60_000);
+    const status = world.service("web").updateStatus!;
+    expect(status).toMatchObject({ state: State.ROLLED_BACK, failedSlot: undefined, failedEnd: undefined });
+    expect(status.cause).toMatch(/^no progress for 30 s: web\.1: waits for a node: /);
+    await world.stopLeading();
+  });
+});
+
+describe("an edit that leaves the containers as they are, as of the placement", () => {
+  const place = (world: SimulatedCluster): Promise<void> =>
+    world.update("web", (spec) => void (spec.task!.placement = { constraints: [], maxReplicasPerNode: 5 }));
+
+  test("in the middle of an update: it goes on, and what fails then is rolled back", async () => {
+    const world = await SimulatedCluster.start(2);
+    await world.create("web", 2, { update: { failureAction: Action.ROLLBACK } });
+    await completed(world);
+    await world.setImage("web", "app:2");
+    await world.advance(7_000);
+    expect(images(world)).toEqual(["app:2", "app:2"]);
+    const { startedAt, sinceIndex } = world.service("web").updateStatus!;
+    await place(world);
+    expect(world.service("web")).toMatchObject({
+      versionId: "web-v3",
+      completedVersionIds: ["web-v1"],
+      updateStatus: { state: State.UPDATING, versionId: "web-v3", startedAt, sinceIndex },
+    });
+    await world.end(world.running("web")[1]!, { ranMs: 3_000 });
+    expect(world.service("web").versionId).toBe("web-v1");
+    await world.advance(30_000);
+    expect(images(world)).toEqual(["app:1", "app:1"]);
+    expect(world.service("web").completedVersionIds).toEqual(["web-v1"]);
+    await world.stopLeading();
+  });
+
+  test("of a version that failed: it does not count as completed", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1, { update: { progressDeadlineMs: 60_000 } });
+    await completed(world);
+    world.behaviours.set("app:2", "crash");
+    await world.setImage("web", "app:2");
+    await world.advance(10_000);
+    expect(world.service("web").updateStatus!.state).toBe(State.PAUSED);
+    await place(world);
+    expect(world.service("web").updateStatus!.message).toBe("nothing has to be replaced; watching what runs");
+    await world.advance(30_000);
+    expect(world.service("web").completedVersionIds).toEqual(["web-v1"]);
+    await world.advance(40_000);
+    expect(world.service("web").updateStatus).toMatchObject({ state: State.PAUSED, versionId: "web-v3" });
+    world.behaviours.clear();
+    await world.update("web", (spec) => void (spec.task!.placement = { constraints: [], maxReplicasPerNode: 6 }));
+    await world.advance(60_000);
+    expect(world.service("web").updateStatus).toMatchObject({ state: State.COMPLETED, versionId: "web-v4" });
+    expect(world.service("web").completedVersionIds).toEqual(["web-v4", "web-v1"]);
+    await world.stopLeading();
+  });
+
+  test("of a version that completed: nothing had to be replaced", async () => {
+    const world = await SimulatedCluster.start(1);
+    await world.create("web", 1);
+    await completed(world);
+    await place(world);
+    expect(world.service("web")).toMatchObject({
+      completedVersionIds: ["web-v2", "web-v1"],
+      updateStatus: { state: State.COMPLETED, message: "no task had to be replaced" },
+    });
+    await world.stopLeading();
+  });
+});

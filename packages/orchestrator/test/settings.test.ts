@@ -64,7 +64,7 @@ function apply(service: Service, edit: Edit, expected: Expected): Service {
     }
     case "completes": {
       const state = expected.rollsBack ? State.ROLLED_BACK : State.COMPLETED;
-      expected.completed = [expected.wanted, ...expected.completed.filter((id) => id !== expected.wanted)].slice(0, 5);
+      expected.completed = [expected.wanted, ...expected.completed.filter((id) => id !== expected.wanted)].slice(0, 10);
       const { rollsBack } = expected;
       expected.rollsBack = false;
       return {
@@ -106,6 +106,9 @@ function status(service: Service, state: State, rollback: boolean): Service["upd
     blocked: "",
     progressAt: undefined,
     sinceIndex: 1,
+    cause: "",
+    failedSlot: undefined,
+    failedEnd: undefined,
   };
 }
 
@@ -142,8 +145,7 @@ test("a pass over a service whose version is not there changes nothing", () => {
     history: 5,
     downGraceMs: 0,
     budget: 10,
-    now: 0,
-    steadyMs: 0,
+    at: { now: 0, steadyMs: 0, sinceStepMs: 0 },
     epoch: { reign: 1, index: 1 },
     random: seededRandom(1),
   });

@@ -23,13 +23,14 @@ export function takeReport(tx: Transaction, nodeId: string, held: HeldLease, now
   const lease = slot?.leases.find(({ epoch }) => sameEpoch(epoch, held.epoch));
   if (slot === undefined || lease === undefined || lease.nodeId !== nodeId || lease.state === LeaseState.RELEASED)
     return;
-  const isNewest = slot.leases.findLast((each) => each.nodeId !== "" && (isStanding(each) || each.wasHeld)) === lease;
+  const isOver = held.settled !== "" && slot.settled === "" && !isStanding(lease);
+  const record = isOver ? lease.record : held.record;
   const next = held.released
-    ? { ...lease, state: LeaseState.RELEASED, since: new Date(now) }
-    : { ...lease, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };
+    ? { ...lease, record, state: LeaseState.RELEASED, since: new Date(now) }
+    : { ...lease, record, releaseAcknowledged: lease.releaseAcknowledged || acknowledges(held, lease.state) };
   const leases: Slot["leases"] = slot.leases.map((each) => (each === lease ? next : each));
   const settled = held.settled !== "" && isStanding(lease) ? held.settled : slot.settled;
-  tx.update("slots", { ...slot, leases, settled, ...(isNewest && { record: held.record }) });
+  tx.update("slots", { ...slot, leases, settled });
   for (const { taskId, status, life, run } of held.runs) {
     const task = tx.get("tasks", taskId);
     if (task !== undefined) {

@@ -13,7 +13,7 @@ import {
   type TaskStatus,
 } from "@warren/api";
 import { hasEnded, isUnreleased, leaseKey, type RunKey } from "@warren/api/model";
-import { adoptRecord, emptyRecord, nextRun, recordStart } from "@warren/slot";
+import { adoptRecord, emptyRecord, nextRun, recordAt, recordStart, withRunCounts } from "@warren/slot";
 import type { BootTime, Random } from "@warren/std";
 import type { FakeClock } from "@warren/std/testing";
 import type { View } from "@warren/store";
@@ -126,6 +126,9 @@ export class SimulatedNode {
         const policy = view.get("services", slot.serviceId)?.spec?.task?.restart;
         if (held === undefined) this.#accept(view, slot.meta!.id, slot.serviceId, lease, policy);
         else {
+          // L9: runs of the lease before went on counting while this one was only offered.
+          if (held.state === LeaseState.OFFERED && lease.state === LeaseState.HELD && lease.initialRecord !== undefined)
+            held.record = withRunCounts(recordAt(held.record, this.now), adoptRecord(lease.initialRecord, this.now));
           held.state = lease.state;
           held.after = lease.after;
           held.policy = policy ?? held.policy;
@@ -222,10 +225,11 @@ export class SimulatedNode {
     }
   }
 
-  /** L2: the node makes the hand-over itself. */
-  #waitsForOther({ slotId, after }: HeldLease): boolean {
-    const other = after === undefined ? undefined : this.leases.get(leaseKey(slotId, after));
-    return other !== undefined && !other.released;
+  /** L2: the node makes the hand-over itself, from all leases of the slot that are older. */
+  #waitsForOther({ slotId, after, epoch }: HeldLease): boolean {
+    if (after === undefined) return false;
+    const isBefore = (other: HeldLease): boolean => other.slotId === slotId && other.epoch!.index < epoch!.index;
+    return [...this.leases.values()].some((other) => isBefore(other) && !other.released);
   }
 
   #startNext(lease: HeldLease): boolean {

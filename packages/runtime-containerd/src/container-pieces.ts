@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { RuntimeError, stopSignalNumber, type ContainerSpec } from "@warren/runtime";
+import { RuntimeError, stopSignalNumber, type ContainerSpec, type RuntimeInfo } from "@warren/runtime";
 import type { Cgroups } from "./cgroup.ts";
 import { unless, type Connection } from "./connection.ts";
 import { ContainerDirectory } from "./container-directory.ts";
@@ -15,6 +15,7 @@ import { snapshotter, type UnpackedImage } from "./image-store.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { layersOf, type NativeProgram } from "./native-program.ts";
 import { ociSpec, type Surroundings } from "./oci-spec.ts";
+import { ignoresTmpfsModes } from "./runtime-faults.ts";
 import { processUser, readUserTables, type UserTables } from "./process-user.ts";
 
 const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -47,15 +48,22 @@ export class ContainerPieces {
   readonly #program: NativeProgram;
   readonly #cgroups: Cgroups;
   readonly #places: Places;
+  readonly #ociRuntime: () => Promise<Pick<RuntimeInfo, "ociRuntime">>;
   readonly #kernel = kernelDefaults();
   /** A directory that several containers share is filled by one. */
   readonly #filling = new KeyedQueue();
   readonly #users = new Map<string, UserTables>();
 
   constructor(
-    dependencies: { readonly connection: Connection; readonly program: NativeProgram; readonly cgroups: Cgroups },
+    dependencies: {
+      readonly connection: Connection;
+      readonly program: NativeProgram;
+      readonly cgroups: Cgroups;
+      readonly ociRuntime: () => Promise<Pick<RuntimeInfo, "ociRuntime">>;
+    },
     places: Places,
   ) {
+    this.#ociRuntime = dependencies.ociRuntime;
     this.#connection = dependencies.connection;
     this.#program = dependencies.program;
     this.#cgroups = dependencies.cgroups;
@@ -89,6 +97,7 @@ export class ContainerPieces {
       cgroupsPath: `/${this.cgroupPath(id)}`,
       cgroups: this.#cgroups,
       initProgram: this.#program.path,
+      ignoresTmpfsModes: ignoresTmpfsModes(await this.#ociRuntime()),
       kernel: this.#kernel,
       user,
       files,

@@ -36,17 +36,20 @@ import {
   type LogOptions,
   type Platform,
   type PullOptions,
+  type RegistryAuth,
   type PulledImage,
   type ResolveOptions,
   type ResolvedImage,
   type Runtime,
   type RuntimeInfo,
+  type Connection as ContainerConnection,
 } from "@warren/runtime";
 import { Cgroups } from "./cgroup.ts";
 import { Connection, unless } from "./connection.ts";
 import { ContainerLog } from "./container-log.ts";
 import { ContainerPieces, bootId, bootLabel, logUriLabel, stopSignalLabel } from "./container-pieces.ts";
 import { taskEvents } from "./event-stream.ts";
+import { connectTo } from "./container-connection.ts";
 import { startExec } from "./exec-process.ts";
 import { Container, ContainersService } from "./generated/containerd/containers.ts";
 import { NamespacesService } from "./generated/containerd/namespaces.ts";
@@ -139,7 +142,12 @@ class ContainerdRuntime implements Runtime {
       { platform: this.#platform, mirrors: options.mirrors ?? {} },
     );
     this.#pieces = new ContainerPieces(
-      { connection: this.#connection, program: this.#program, cgroups: this.#cgroups },
+      {
+        connection: this.#connection,
+        program: this.#program,
+        cgroups: this.#cgroups,
+        ociRuntime: () => (this.#ociRuntime ??= ociRuntime()),
+      },
       {
         namespace: this.#namespace,
         runDir: this.#runDir,
@@ -181,6 +189,10 @@ class ContainerdRuntime implements Runtime {
 
   resolveImage(ref: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
     return this.#images.resolve(ref, options);
+  }
+
+  checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
+    return this.#images.checkLogin(registry, auth, signal);
   }
 
   pull(ref: string, options: PullOptions = {}): Promise<PulledImage> {
@@ -384,6 +396,13 @@ class ContainerdRuntime implements Runtime {
         this.#log.debug("a process that was given up did not start", { id, error });
     });
     return abortable(starting, signal);
+  }
+
+  async connect(id: string, port: number, signal?: AbortSignal): Promise<ContainerConnection> {
+    signal?.throwIfAborted();
+    await this.#running(id);
+    const { netnsPath } = this.#pieces.directory(id);
+    return connectTo(this.#program.path, { id, netnsPath, port }, signal);
   }
 
   /** Who a user is in a container that runs, whose files may change while they are read. */

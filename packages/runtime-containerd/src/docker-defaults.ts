@@ -3,22 +3,7 @@
  * and github.com/moby/moby/v2 v2.0.0-beta.24 (2026-09-15), both under the Apache License 2.0; not by hand.
  */
 
-/** A rule of the seccomp profile, for the architectures and capabilities that it names; allowed unless it says else. */
-export interface SeccompRule {
-  readonly names: readonly string[];
-  readonly action?: string;
-  readonly errnoRet?: number;
-  readonly args?: readonly {
-    readonly index: number;
-    readonly value: number;
-    readonly valueTwo?: number;
-    readonly op: string;
-  }[];
-  readonly arches?: readonly string[];
-  readonly capabilities?: readonly string[];
-  readonly notArches?: readonly string[];
-  readonly notCapabilities?: readonly string[];
-}
+import type { SeccompRule } from "./seccomp.ts";
 
 /** The newer of both dates is when this was looked up last. */
 export const upstream: {

@@ -9,6 +9,7 @@ import {
   type LocalImage,
   type Platform,
   type PullOptions,
+  type RegistryAuth,
   type PulledImage,
   type Reference,
   type ResolveOptions,
@@ -23,7 +24,7 @@ import { parseConfig, parseDocument, type Descriptor } from "./image-documents.t
 import { resolveReference, type ResolvedDocuments } from "./image-resolution.ts";
 import { KeyedQueue, inParallel } from "./keyed-queue.ts";
 import { Leases } from "./leases.ts";
-import { Registry, digestOf, mismatch, type Document } from "./registry.ts";
+import { checkLogin, Registry, digestOf, mismatch, type Document } from "./registry.ts";
 
 export const snapshotter = "overlayfs";
 
@@ -37,6 +38,7 @@ export interface UnpackedImage {
 
 interface KnownImage extends Omit<UnpackedImage, "ref"> {
   readonly platform: Platform;
+  readonly sizeBytes: number;
 }
 
 /** On an image's record: the digest of its manifest for this machine. */
@@ -57,6 +59,19 @@ export interface ImageStoreDependencies {
 export interface ImageStoreOptions {
   readonly platform: Platform;
   readonly mirrors: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The chunks of a blob from `offset` on. @param here is called with how much of the blob has come */
+async function* counted(
+  chunks: AsyncIterable<Uint8Array>,
+  offset: number,
+  here: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void, void> {
+  let bytes = offset;
+  for await (const chunk of chunks) {
+    here((bytes += chunk.length));
+    yield chunk;
+  }
 }
 
 /**
@@ -112,6 +127,11 @@ export class ImageStore {
       if (here === undefined) throw error;
       return this.#resolvedHere(reference, here, this.#insteadOf(reference, error));
     }
+  }
+
+  checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
+    const { fetch: fetcher, clock } = this.#dependencies;
+    return checkLogin(registry, auth, { fetch: fetcher, clock }, signal);
   }
 
   async pull(ref: string, options: PullOptions): Promise<PulledImage> {
@@ -211,7 +231,7 @@ export class ImageStore {
   async inspect(ref: string): Promise<LocalImage> {
     const { full } = parseReference(ref);
     const { image, known } = await this.#here(full);
-    return { ...image, platform: known.platform, config: known.config };
+    return { ...image, platform: known.platform, config: known.config, sizeBytes: known.sizeBytes };
   }
 
   /** @throws RuntimeError `RUNTIME_IMAGE_NOT_FOUND` where it was not pulled */
@@ -239,7 +259,8 @@ export class ImageStore {
     const { manifest } = manifestOf(parseDocument(full, await this.#content.read(manifestDigest)));
     const description = parseConfig(full, await this.#content.read(manifest.config.digest));
     const { config, diffIds, platform = this.#options.platform } = description;
-    const known = { config, platform, chainId: chainIds(diffIds).at(-1) ?? "" };
+    const sizeBytes = [manifest.config, ...manifest.layers].reduce((sum, { size }) => sum + size, 0);
+    const known = { config, platform, chainId: chainIds(diffIds).at(-1) ?? "", sizeBytes };
     const [oldest] = this.#known.keys();
     if (oldest !== undefined && this.#known.size >= rememberedImages) this.#known.delete(oldest);
     this.#known.set(manifestDigest, known);
@@ -305,10 +326,14 @@ export class ImageStore {
     { signal, onProgress }: PullOptions,
   ): Promise<void> {
     const totalBytes = manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
-    let doneBytes = 0;
-    await inParallel(manifest.layers, downloadsAtOnce, async (layer) => {
-      await this.#layer(reference, registry, layer, lease, signal);
-      onProgress?.({ doneBytes: (doneBytes += layer.size), totalBytes });
+    const done = manifest.layers.map(() => 0);
+    await inParallel([...manifest.layers.entries()], downloadsAtOnce, async ([i, layer]) => {
+      const here = (bytes: number): void => {
+        done[i] = bytes;
+        onProgress?.({ doneBytes: done.reduce((sum, each) => sum + each, 0), totalBytes });
+      };
+      await this.#layer(reference, registry, layer, lease, here, signal);
+      here(layer.size);
     });
   }
 
@@ -317,11 +342,14 @@ export class ImageStore {
     registry: Registry,
     layer: Descriptor,
     lease: string,
+    here: (bytes: number) => void,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     // P1: by registry, so that one registry never delays another.
     const write = async (from: "anywhere" | "registry"): Promise<void> =>
-      this.#content.write(layer, host, lease, {}, (offset) => registry.blob(layer, offset, signal, from));
+      this.#content.write(layer, host, lease, {}, (offset) =>
+        counted(registry.blob(layer, offset, signal, from), offset, here),
+      );
     await this.#queue.run(
       `blob ${host} ${layer.digest}`,
       async () => {

@@ -29,6 +29,8 @@ export interface Surroundings {
   readonly cgroups: Pick<Cgroups, "version" | "limitsSwap" | "controllers">;
   /** The program that is the container's init, on this machine. */
   readonly initProgram: string;
+  /** Whether the OCI runtime ignores the mode of a tmpfs on a directory that the image has. */
+  readonly ignoresTmpfsModes: boolean;
   readonly user: ProcessUser;
   /** Of Docker's defaults, what this kernel and this machine's processors have. */
   readonly kernel: { readonly sysctls: ReadonlySet<string>; readonly maskedPaths: readonly string[] };
@@ -119,6 +121,7 @@ export async function ociSpec(spec: ContainerSpec, image: ImageConfig, around: S
       ...(spec.init ? [bind(around.initProgram, initPath, true)] : []),
       ...(spec.mounts ?? []).map(userMount),
     ],
+    ...(around.ignoresTmpfsModes && tmpfsModes(spec.mounts ?? [], around.initProgram)),
     linux: {
       cgroupsPath: around.cgroupsPath,
       namespaces: [
@@ -276,8 +279,22 @@ function userMount(mount: Mount): OciMount {
     destination: mount.target,
     type: "tmpfs",
     source: "tmpfs",
-    options: ["nosuid", "nodev", `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size],
+    options: ["nosuid", "nodev", `mode=${modeOf(mount)}`, ...size],
   };
+}
+
+const defaultTmpfsMode = 0o1777;
+
+function modeOf({ mode = defaultTmpfsMode }: { readonly mode?: number }): string {
+  return mode.toString(8);
+}
+
+/** A hook that gives the tmpfs mounts their modes once they are there. No mounts, no hook: it is one more program. */
+function tmpfsModes(mounts: readonly Mount[], program: string): object {
+  const pairs = mounts.flatMap((mount) => (mount.kind === "tmpfs" ? [modeOf(mount), mount.target] : []));
+  return pairs.length === 0
+    ? {}
+    : { hooks: { createContainer: [{ path: program, args: ["warren-runtime", "tmpfs-modes", ...pairs] }] } };
 }
 
 /** A source that is not there would be found at the start, by a text of runc's. */

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { errorText, silentLogger, systemClock, type Clock, type Logger } from "@warren/std";
-import { RuntimeError, type Reference, type RegistryAuth } from "@warren/runtime";
+import { errorText, networkFault, silentLogger, systemClock, type Clock, type Logger } from "@warren/std";
+import { parseReference, RuntimeError, type Reference, type RegistryAuth } from "@warren/runtime";
 import {
   acceptedTypes,
   documentBytes,
@@ -139,6 +139,26 @@ export class Registry {
   }
 }
 
+/**
+ * Asks the base of a registry's API with a login, as a client that logs in does. Resolves with false where the registry
+ * asks for none.
+ *
+ * @throws RuntimeError `RUNTIME_REGISTRY_UNAUTHORIZED` where it is refused
+ */
+export async function checkLogin(
+  registry: string,
+  auth: RegistryAuth,
+  options: Pick<RegistryOptions, "fetch" | "clock"> = {},
+  signal?: AbortSignal,
+): Promise<boolean> {
+  signal?.throwIfAborted();
+  const { fetch: fetcher = fetch, clock = systemClock } = options;
+  const name = parseReference(`${registry}/any`).registry;
+  const base = { registry: name, repository: "", tag: undefined, digest: undefined, selector: "", full: "its API" };
+  const endpoint = new Endpoint(base, originOf(name), auth, { fetch: fetcher, clock });
+  return endpoint.asksForLogin(signal);
+}
+
 /** One place that speaks the protocol. */
 class Endpoint {
   /** As people name it. */
@@ -157,6 +177,13 @@ class Endpoint {
     const { host } = this.#base;
     // Docker's registry is asked at another name than images have.
     this.host = host === dockerHost ? ref.registry : host;
+  }
+
+  /** Whether it challenges a request, which is then answered with the login. */
+  async asksForLogin(signal?: AbortSignal): Promise<boolean> {
+    const answer = await this.#get("", {}, signal);
+    answer.drop();
+    return this.#authorization !== undefined;
   }
 
   async document(
@@ -238,7 +265,9 @@ class Endpoint {
     // R2
     if (realm === null || !isAsSafe(realm, this.#base))
       throw this.#failed(401, `${this.host} names no token server that can be used: ${shown(parameters.get("realm"))}`);
-    realm.searchParams.set("scope", parameters.get("scope") ?? `repository:${this.#ref.repository}:pull`);
+    const { repository } = this.#ref;
+    const scope = parameters.get("scope") ?? (repository === "" ? undefined : `repository:${repository}:pull`);
+    if (scope !== undefined) realm.searchParams.set("scope", scope);
     const service = parameters.get("service");
     if (service !== undefined) realm.searchParams.set("service", service);
     const login = basicLogin(this.#auth);
@@ -334,10 +363,18 @@ class Endpoint {
   #unreachable(error: unknown, host: string): RuntimeError {
     return new RuntimeError(
       { code: "RUNTIME_REGISTRY_UNREACHABLE", registry: this.host },
-      `${host === dockerHost ? this.host : host} can't be reached: ${shown(errorText(error))}`,
+      `${host === dockerHost ? this.host : host} can't be reached: ${faultText(error)}`,
       { cause: error },
     );
   }
+}
+
+/** In words, where the fault is known; else as it was said, without what says nothing. */
+function faultText(error: unknown): string {
+  const codes: string[] = [];
+  for (let each = error; each instanceof Error; each = each.cause)
+    codes.push((each as NodeJS.ErrnoException).code ?? "", each.message);
+  return networkFault(codes.join(" ")) ?? shown(errorText(error).replace(/^fetch failed: /, ""));
 }
 
 /** Why a server was cut off. */

@@ -78,6 +78,15 @@ export function knownRuntimeFaults(info: Pick<RuntimeInfo, "ociRuntime">): reado
     });
 }
 
+/**
+ * Whether the machine's runc leaves a tmpfs on a directory of the image with that directory's permissions, whatever mode
+ * is asked for, or (1.1.8) without its sticky bit. False of one whose version is not known, and of other runtimes.
+ */
+export function ignoresTmpfsModes({ ociRuntime = "" }: Pick<RuntimeInfo, "ociRuntime">): boolean {
+  const version = /^runc (\d+\.\d+\.\d+)/.exec(ociRuntime)?.[1];
+  return version !== undefined && !isMended(ociRuntime, version, ["1.1.9", "1.2.0"]);
+}
+
 /** Of its own release series the first that has it; a series that is newer than all has it from its beginning. */
 function isMended(build: string, version: string, mended: readonly string[]): boolean {
   const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);

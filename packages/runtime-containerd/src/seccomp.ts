@@ -1,4 +1,21 @@
-import { seccompArchitectures, seccompDefault, seccompRules, type SeccompRule } from "./docker-defaults.ts";
+import { seccompArchitectures, seccompDefault, seccompRules } from "./docker-defaults.ts";
+
+/** A rule of the seccomp profile, for the architectures and capabilities that it names; allowed unless it says else. */
+export interface SeccompRule {
+  readonly names: readonly string[];
+  readonly action?: string;
+  readonly errnoRet?: number;
+  readonly args?: readonly {
+    readonly index: number;
+    readonly value: number;
+    readonly valueTwo?: number;
+    readonly op: string;
+  }[];
+  readonly arches?: readonly string[];
+  readonly capabilities?: readonly string[];
+  readonly notArches?: readonly string[];
+  readonly notCapabilities?: readonly string[];
+}
 
 /** OCI's seccomp section, as far as it is used. */
 export interface Seccomp {

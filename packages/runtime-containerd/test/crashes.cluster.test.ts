@@ -4,7 +4,7 @@ import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RuntimeError, type ContainerEvent, type ExitStatus, type Runtime } from "@warren/runtime";
-import { seededRandom, until } from "@warren/std/testing";
+import { seededRandom, testSeed, until } from "@warren/std/testing";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Connection } from "../src/connection.ts";
 import { Kind, SnapshotsService } from "../src/generated/containerd/snapshots.ts";
@@ -81,7 +81,7 @@ const rounds = Number(process.env["WARREN_TEST_CRASHES"] ?? 12);
 test(
   `${rounds} kills of worker or containerd at random leave nothing that list, remove and collectOrphans don't clear, and touch nothing that is kept`,
   async () => {
-    const seed = Number(process.env["WARREN_TEST_SEED"] ?? Date.now() % 1e6);
+    const seed = testSeed();
     const random = seededRandom(seed);
     const worker = fileURLToPath(new URL("crash-worker.ts", import.meta.url));
     await using first = await bed.open();

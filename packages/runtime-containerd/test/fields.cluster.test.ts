@@ -17,7 +17,8 @@ beforeAll(async () => {
   runtime = await bed.open();
   image = await bed.push("box:1", {
     config: { Env: ["FROM_IMAGE=yes"], StopSignal: "SIGUSR1", Entrypoint: ["/bin/sh", "-c"], Cmd: ["echo image"] },
-    files: { "srv/here": "in the image" },
+    files: { "srv/here": "in the image", "etc/empty/x": "" },
+    links: { link: "/etc/empty" },
   });
   await runtime.pull(image);
   shared = join(bed.containerd.directory, "shared");
@@ -78,6 +79,18 @@ const rows: readonly Row[] = [
     () => ({ mounts: [{ kind: "tmpfs", target: "/scratch", sizeBytes: 1 << 20, mode: 0o700 }] }),
     "grep -c '/scratch tmpfs.*size=1024k' /proc/mounts; stat -c %a /scratch; head -c 2000000 /dev/zero 2>/dev/null > /scratch/x || echo full",
     "1\n700\nfull",
+  ],
+  [
+    "tmpfs mounts on directories of the image",
+    () => ({
+      mounts: [
+        { kind: "tmpfs", target: "/tmp", mode: 0o1770 },
+        { kind: "tmpfs", target: "/srv" },
+        { kind: "tmpfs", target: "/link", mode: 0o711 },
+      ],
+    }),
+    "stat -c %a /tmp /srv /etc/empty",
+    "1770\n1777\n711",
   ],
   [
     "readOnlyRoot",

@@ -24,6 +24,7 @@ interface Spec {
     readonly oomScoreAdj: number;
     readonly rlimits: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
   };
+  readonly hooks?: object;
   readonly mounts: readonly { readonly destination: string; readonly options: readonly string[] }[];
   readonly linux: {
     readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
@@ -42,6 +43,7 @@ async function specOf(
   spec: Partial<ContainerSpec>,
   version: 1 | 2 = 2,
   controllers: readonly string[] = ["cpu", "memory", "pids"],
+  ignoresTmpfsModes: boolean = false,
 ): Promise<{ spec: Spec; text: string }> {
   const made = await ociSpec({ id: "web-1", image: "box", ...spec }, image, {
     architecture: "amd64",
@@ -49,6 +51,7 @@ async function specOf(
     cgroupsPath: "/warren/web-1",
     cgroups: { version, limitsSwap: version === 2, controllers: new Set(controllers) },
     initProgram: "/opt/init",
+    ignoresTmpfsModes,
     user: { uid: 0, gid: 0, groups: [] },
     kernel: { sysctls: new Set(["net.ipv4.ip_unprivileged_port_start"]), maskedPaths: ["/sys/hot"] },
     files: { "/etc/hosts": "/h", "/etc/hostname": "/n", "/etc/resolv.conf": "/r" },
@@ -298,4 +301,19 @@ test("work of one key runs in turn, of others beside it, and a failure holds not
   await second;
   expect(seen).toEqual(["b", "a1", "a2"]);
   expect(queue.size).toBe(0);
+});
+
+test("a runtime that ignores the mode of a tmpfs gets a hook that sets it, where there is one", async () => {
+  const mounts: ContainerSpec["mounts"] = [
+    { kind: "tmpfs", target: "/tmp", mode: 0o1770 },
+    { kind: "bind", source: "/", target: "/host" },
+    { kind: "tmpfs", target: "/run" },
+  ];
+  const hooksOf = async (spec: Partial<ContainerSpec>, ignores: boolean): Promise<unknown> =>
+    (await specOf(spec, 2, ["cpu"], ignores)).spec.hooks;
+  expect(await hooksOf({ mounts }, true)).toEqual({
+    createContainer: [{ path: "/opt/init", args: ["warren-runtime", "tmpfs-modes", "1770", "/tmp", "1777", "/run"] }],
+  });
+  expect(await hooksOf({ mounts }, false)).toBeUndefined();
+  expect(await hooksOf({}, true)).toBeUndefined();
 });

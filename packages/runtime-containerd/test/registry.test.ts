@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { chainIds } from "../src/image-store.ts";
 import { commandLine } from "../src/command-line.ts";
 import { parseReference } from "@warren/runtime";
-import { Registry, digestOf } from "../src/registry.ts";
+import { checkLogin, Registry, digestOf } from "../src/registry.ts";
 
 const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: digestOf("layer"), size: 8 };
 const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest: digestOf("config"), size: 6 };
@@ -157,4 +157,60 @@ test("a mirror that can't be trusted is refused when it is set", () => {
   expect(() => new Registry(parseReference("r.test/x"), { mirrors: ["http://mirror.test"] })).toThrow(
     expect.objectContaining({ code: "RUNTIME_REFERENCE_INVALID" }),
   );
+});
+
+const auth = { username: "me", password: "secret" };
+const basic = `Basic ${btoa("me:secret")}`;
+
+test("a login is checked at the base of the registry's API, with a token that is for no repository", async () => {
+  const { fetcher, asked } = fake((url, headers) => {
+    const authorization = headers.get("authorization");
+    if (url.pathname === "/token")
+      return authorization === basic ? Response.json({ token: "T" }) : new Response("", { status: 401 });
+    if (authorization === "Bearer T") return Response.json({});
+    const challenge = 'Bearer realm="https://auth.test/token",service="reg"';
+    return new Response("", { status: 401, headers: { "www-authenticate": challenge } });
+  });
+  expect(await checkLogin("r.test", auth, { fetch: fetcher })).toBe(true);
+  expect(asked).toEqual(["https://r.test/v2/", "https://auth.test/token?service=reg", "https://r.test/v2/"]);
+  const wrong = checkLogin("r.test", { ...auth, password: "other" }, { fetch: fetcher });
+  await expect(wrong).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED" });
+});
+
+test("a login is checked by basic authentication, and one that a registry does not ask for is not shown to it", async () => {
+  const locked = fake((_, headers) =>
+    headers.get("authorization") === basic
+      ? new Response("{}")
+      : new Response("", { status: 401, headers: { "www-authenticate": 'Basic realm="r"' } }),
+  );
+  expect(await checkLogin("r.test", auth, { fetch: locked.fetcher })).toBe(true);
+  const wrong = checkLogin("r.test", { ...auth, password: "other" }, { fetch: locked.fetcher });
+  await expect(wrong).rejects.toMatchObject({ code: "RUNTIME_REGISTRY_UNAUTHORIZED" });
+  let shown = "";
+  const open = fake((_, headers) => {
+    shown += headers.get("authorization") ?? "";
+    return new Response("{}");
+  });
+  expect(await checkLogin("docker.io", auth, { fetch: open.fetcher })).toBe(false);
+  expect(open.asked).toEqual(["https://registry-1.docker.io/v2/"]);
+  expect(shown).toBe("");
+});
+
+test.each([
+  ["ECONNREFUSED", "nothing listens there"],
+  ["ENOTFOUND", "there is no such host"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is not trusted on this machine"],
+])("a registry that can't be reached is said in words, not as %s", async (code, text) => {
+  const fetcher: typeof fetch = () =>
+    Promise.reject(new TypeError("fetch failed", { cause: Object.assign(new Error(`connect ${code}`), { code }) }));
+  const asked = new Registry(parseReference("r.test/x"), { fetch: fetcher }).manifest("latest");
+  await expect(asked).rejects.toMatchObject({
+    code: "RUNTIME_REGISTRY_UNREACHABLE",
+    message: `r.test can't be reached: ${text}`,
+  });
+});
+
+test("a port that fetch refuses is said in words", async () => {
+  const asked = new Registry(parseReference("127.0.0.1:6000/x")).manifest("latest");
+  await expect(asked).rejects.toThrow("127.0.0.1:6000 can't be reached: its port is one that web clients refuse");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { knownRuntimeFaults } from "../src/runtime-faults.ts";
+import { ignoresTmpfsModes, knownRuntimeFaults } from "../src/runtime-faults.ts";
 
 const ids = (ociRuntime: string): string[] => knownRuntimeFaults({ ociRuntime }).map(({ id }) => id);
 
@@ -24,4 +24,17 @@ test("what a distribution has mended under the old version is not named", () => 
   expect(ids("runc 1.1.5+ds1 (1.1.5+ds1-1)")).toContain("CVE-2024-21626");
   const [first] = knownRuntimeFaults({ ociRuntime: "runc 1.1.5" });
   expect(first?.remedy).toMatch(/^take a build with 1\.3\.6 or 1\.4\.3 or 1\.5\.0 or later/);
+});
+
+test.each([
+  ["runc 1.1.5+ds1 (1.1.5+ds1-1+deb12u1)", true],
+  ["runc 1.0.3", true],
+  ["runc 1.1.8", true],
+  ["runc 1.1.9", false],
+  ["runc 1.1.15+ds1 (1.1.15+ds1-2+b4)", false],
+  ["runc 1.3.0", false],
+  ["crun 1.20", false],
+  ["", false],
+])("%s ignores the mode of a tmpfs: %s", (ociRuntime, expected) => {
+  expect(ignoresTmpfsModes({ ociRuntime })).toBe(expected);
 });

@@ -20,6 +20,7 @@ export type RuntimeFailure =
   | { readonly code: "RUNTIME_ALREADY_EXISTS"; readonly id: string }
   | { readonly code: "RUNTIME_NOT_FOUND"; readonly id: string }
   | { readonly code: "RUNTIME_WRONG_STATE"; readonly id: string; readonly state: string }
+  | { readonly code: "RUNTIME_PORT_CLOSED"; readonly id: string; readonly port: number }
   | { readonly code: "RUNTIME_FAILED"; readonly status: number }
   | { readonly code: "RUNTIME_UNAVAILABLE" };
 
@@ -41,6 +42,7 @@ const retryable: Readonly<Record<RuntimeFailure["code"], boolean>> = {
   RUNTIME_ALREADY_EXISTS: false,
   RUNTIME_NOT_FOUND: false,
   RUNTIME_WRONG_STATE: false,
+  RUNTIME_PORT_CLOSED: true,
   RUNTIME_FAILED: true,
   RUNTIME_UNAVAILABLE: true,
 };

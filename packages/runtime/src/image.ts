@@ -41,6 +41,8 @@ export interface ResolvedImage extends Image {
 export interface LocalImage extends Image {
   readonly platform: Platform;
   readonly config: ImageConfig;
+  /** Of its layers and its configuration as they are in a registry: compressed. */
+  readonly sizeBytes: number;
 }
 
 /** An image's health check (`HEALTHCHECK`). Fields that are left out have Docker's defaults. */

@@ -15,6 +15,7 @@ export type {
   ContainerState,
   ContainerStats,
   ContainerStatus,
+  Connection,
   ExecProcess,
   ExecSpec,
   ExecStreams,

@@ -115,6 +115,12 @@ export interface ExecProcess {
 /** A line of at most this many bytes is delivered in one piece. */
 export const wholeLineBytes: number = 256 * 1024;
 
+/** Both directions of a connection, each as slow as its slower end. */
+export interface Connection {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+}
+
 export interface LogLine {
   /** Wall time at which the line's end was read, ms since 1970, with a fraction where the runtime knows it. */
   readonly at: number;
@@ -169,6 +175,12 @@ export interface Runtime extends AsyncDisposable {
    */
   resolveImage(ref: string, options?: ResolveOptions): Promise<ResolvedImage>;
   /**
+   * Asks a registry, and no mirror of it, whether it accepts a login; false where it asks for none.
+   *
+   * @throws RuntimeError `RUNTIME_REGISTRY_UNAUTHORIZED` where it refuses the login
+   */
+  checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean>;
+  /**
    * Pulls an image for this machine's platform. A local image is used: without a request where `ref` has its digest,
    * whatever name it was pulled by, else where the registry fails in any way. An aborted pull leaves nothing running.
    */
@@ -208,6 +220,15 @@ export interface Runtime extends AsyncDisposable {
    * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run
    */
   exec(id: string, spec: ExecSpec, streams?: ExecStreams, signal?: AbortSignal): Promise<ExecProcess>;
+  /**
+   * A TCP connection to a port of the container, on its own loopback.
+   *
+   * The readable side ends when the container sends no more; closing the writable side passes on that nothing more comes.
+   * When `signal` is aborted the connection is ended.
+   *
+   * @throws RuntimeError `RUNTIME_WRONG_STATE` if the container does not run, `RUNTIME_PORT_CLOSED` if nothing listens there
+   */
+  connect(id: string, port: number, signal?: AbortSignal): Promise<Connection>;
   /** The container's output, oldest first, of both streams in the order in which it was written. */
   logs(id: string, options?: LogOptions): AsyncIterable<LogLine>;
   /** @throws RuntimeError `RUNTIME_WRONG_STATE` if it does not run */

@@ -6,7 +6,6 @@
  * - `text.ts`     ends of runs and durations, for people
  */
 export {
-  defaultRestartDelayMs,
   isFailure,
   nextRun,
   rejectionDelayMs,
@@ -15,5 +14,13 @@ export {
   steadyRunMs,
   type NextRun,
 } from "./next-run.ts";
-export { adoptRecord, emptyRecord, recordAt, recordStart, remainingWait, windowElapsed } from "./record.ts";
+export {
+  adoptRecord,
+  emptyRecord,
+  recordAt,
+  recordStart,
+  remainingWait,
+  windowElapsed,
+  withRunCounts,
+} from "./record.ts";
 export { durationText, endText } from "./text.ts";

@@ -4,12 +4,10 @@
  * The decision needs nothing but the record and the end, so that it is the same on a worker that has no manager (L6).
  */
 import { RestartPolicy_Condition as Condition, type RestartPolicy, type RunEnd, type SlotRecord } from "@warren/api";
+import { defaultRestartDelayMs } from "@warren/api/model";
 import type { BootTime, Random } from "@warren/std";
 import { recordAt, windowElapsed } from "./record.ts";
 import { durationText } from "./text.ts";
-
-/** From the end of a run to the start of the next, ms, where the policy names none. */
-export const defaultRestartDelayMs = 5_000;
 
 /** A run that ended sooner after its start, ms, is short, whatever its outcome. */
 export const shortRunMs = 10_000;

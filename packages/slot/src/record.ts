@@ -54,6 +54,17 @@ export function adoptRecord(record: SlotRecord, now: BootTime): SlotRecord {
 }
 
 /**
+ * `record` with the counts of `from`, which are those of runs: how many there were, their restarts within the window, and
+ * how many failed or were short. What a lease has of its own before it may run stays: its rejections, and the wait after
+ * the last.
+ */
+export function withRunCounts(record: SlotRecord, from: SlotRecord): SlotRecord {
+  const { runs, restarts, windowMs, bootId, bootMs, failures, shortRuns } = from;
+  const waitMs = record.bootId === bootId ? record.waitMs : 0;
+  return { ...record, runs, restarts, windowMs, waitMs, bootId, bootMs, failures, shortRuns };
+}
+
+/**
  * How long the window in which restarts are counted has lasted, in boot time, ms; 0 while there is none.
  *
  * After a reboot: its length when it was last recorded, and the time since the new boot began.

@@ -9,7 +9,10 @@ export interface Clock {
   now(): number;
   /** Milliseconds since some fixed moment; never goes back. For intervals, deadlines, leases. */
   monotonic(): number;
-  /** Calls `fire` once, `delayMs` from now, unless cancelled. */
+  /**
+   * Calls `fire` once, unless cancelled: not within this call, and not before `monotonic()` has grown by `delayMs`, which
+   * may be 0 or less. Timers fire in the order of their deadlines, those of one deadline in the order of the calls.
+   */
   setTimeout(fire: () => void, delayMs: number): Timer;
 }
 
@@ -22,10 +25,15 @@ export const systemClock: Clock = {
   setTimeout(fire, delayMs) {
     const deadline = performance.now() + delayMs;
     let handle: NodeJS.Timeout;
-    const arm = (left: number): void => {
+    // Node counts whole milliseconds from the last one that is over, and so may call back before the deadline.
+    const arm = (leftMs: number): void => {
       handle = setTimeout(
-        () => (left > maxDelayMs ? arm(deadline - performance.now()) : fire()),
-        Math.min(left, maxDelayMs),
+        () => {
+          const left = deadline - performance.now();
+          if (left > 0) arm(left);
+          else fire();
+        },
+        Math.min(Math.ceil(Math.max(0, leftMs)) + 1, maxDelayMs),
       );
     };
     arm(delayMs);

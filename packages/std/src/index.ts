@@ -13,6 +13,7 @@
  * - `changes.ts`   Changes: waiting for a condition
  * - `merge.ts`     mergeSorted
  * - `address.ts`   parseHostPort, formatHostPort
+ * - `network-fault.ts` networkFault: why there is no connection, in words
  * - `ipv4.ts`      IPv4 addresses and subnets as numbers
  * - `varint.ts`    varintSize, pushVarint, readVarint
  * - `lifecycle.ts` TaskGroup, serially
@@ -40,6 +41,7 @@ export { Channel } from "./channel.ts";
 export { Changes } from "./changes.ts";
 export { mergeSorted, type MergeOptions } from "./merge.ts";
 export { formatHostPort, parseHostPort, type HostPort } from "./address.ts";
+export { networkFault } from "./network-fault.ts";
 export { ipv4Number, ipv4SubnetHas, ipv4Text, parseIpv4Subnet, type Ipv4Subnet } from "./ipv4.ts";
 export { pushVarint, readVarint, varintSize } from "./varint.ts";
 export { TaskGroup, logFailures, serially, type Closeable } from "./lifecycle.ts";

@@ -115,7 +115,7 @@ export function applyCommand(
   if (reign !== state.reign || base !== state.version) return overtaken(state);
   const conflicts: StoreResult["conflicts"] = [];
   const checked: Checked[] = [];
-  const seen = new Set<string>();
+  const seen = new Map<TableDefinition, Set<string>>();
   let events = 0;
   for (const { kind, expectedVersion, object: wrapped } of actions) {
     if (wrapped === undefined) throw damaged("it writes no object");
@@ -124,9 +124,11 @@ export function applyCommand(
     if (id === "") throw damaged(`an object of ${definition.name} has no id`);
     // A table that this program does not know is created with its first object.
     const before = (state.table(definition.name) as Table | undefined)?.get(id);
-    const conflict = check(kind, before, expectedVersion, seen.has(definition.name + id));
+    let ids = seen.get(definition);
+    if (ids === undefined) seen.set(definition, (ids = new Set<string>()));
+    const conflict = check(kind, before, expectedVersion, ids.has(id));
     if (conflict !== undefined) conflicts.push({ table: definition.name, id, kind: conflict });
-    seen.add(definition.name + id);
+    ids.add(id);
     checked.push({ kind, definition, id, before, object });
   }
   const draft = state.copy(index);

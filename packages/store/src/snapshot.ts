@@ -7,7 +7,7 @@ import { frozen } from "./frozen.ts";
 import { checkProgramLevel, type Program } from "./level.ts";
 import { writeStoreObject, type Schema } from "./schema.ts";
 import { interned } from "./intern.ts";
-import { State } from "./state.ts";
+import { State, type UnknownFields } from "./state.ts";
 import type { StoredObject, TableDefinition } from "./tables.ts";
 
 /** Bytes of one chunk: large enough to be written efficiently, small enough not to block the event loop. */
@@ -28,7 +28,8 @@ export async function* writeSnapshot(state: State): AsyncGenerator<Uint8Array, v
   // One writer for all objects: it keeps its buffer, and a fork writes a message after its length.
   const writer = new BinaryWriter();
   const objects = [...state.tables()].reduce((sum, { size }) => sum + size, 0);
-  const header = { level: state.level, version: state.version, objects, reigns: [...state.reigns] };
+  const { level, version, reigns, unknownFields: _unknownFields } = state;
+  const header = { level, version, objects, reigns: [...reigns], ...(_unknownFields && { _unknownFields }) };
   StoreSnapshotChunk.encode({ part: { $case: "header", value: header } }, writer.fork()).join();
   let parts: Uint8Array[] = [];
   let bytes = 0;
@@ -95,14 +96,17 @@ class SnapshotReading {
     }
   }
 
-  #begin({ part }: StoreSnapshotChunk): void {
+  #begin({ part, _unknownFields }: StoreSnapshotChunk): void {
     if (part?.$case !== "header") throw damaged("it does not begin with a header", undefined, "snapshot");
-    checkProgramLevel(this.#program, part.value.level);
-    this.#state = State.empty(this.#program.schema, part.value.version, frozen(part.value.reigns));
-    this.#left = part.value.objects;
+    const { level, version, reigns, objects } = part.value;
+    checkProgramLevel(this.#program, level);
+    checkKnown(_unknownFields);
+    this.#state = State.empty(this.#program.schema, version, frozen(reigns), frozen(part.value._unknownFields));
+    this.#left = objects;
   }
 
-  #take(state: State, { part }: StoreSnapshotChunk): void {
+  #take(state: State, { part, _unknownFields }: StoreSnapshotChunk): void {
+    checkKnown(_unknownFields);
     if (part?.$case !== "object") throw damaged("it has a part that is not an object", undefined, "snapshot");
     const { table, object } = state.schema.read(part.value);
     if (table !== this.#table) {
@@ -126,6 +130,11 @@ class SnapshotReading {
     this.#store(state);
     return state;
   }
+}
+
+/** What is new stands in the header or in an object, which keep it; beside them it would be lost. */
+function checkKnown(unknownFields: UnknownFields): void {
+  if (unknownFields !== undefined) throw damaged("a part has a field that is not of its level", undefined, "snapshot");
 }
 
 function decode(reader: BinaryReader, length: number): StoreSnapshotChunk {

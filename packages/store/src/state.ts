@@ -1,4 +1,4 @@
-import type { Cluster, Reign } from "@warren/api";
+import type { Cluster, Reign, StoreSnapshotHeader } from "@warren/api";
 
 import type { Schema } from "./schema.ts";
 import { InternPool } from "./intern.ts";
@@ -7,6 +7,9 @@ import type { StoredObject, TableDefinition, TableName, Tables } from "./tables.
 
 /** Reigns that are kept: enough for years of elections. */
 export const maxReigns = 10_000;
+
+/** Fields that this program does not know, by their tags. */
+export type UnknownFields = StoreSnapshotHeader["_unknownFields"];
 
 /**
  * All tables at one version. A published state is never changed: a writer takes a `copy`, which shares all that is not
@@ -19,27 +22,30 @@ export class State {
   readonly version: number;
   /** The reigns of this history, the oldest first; at most `maxReigns`. */
   readonly reigns: readonly Reign[];
+  /** Of the header of the snapshot that it began with: they go into the next snapshot. */
+  readonly unknownFields: UnknownFields;
   /** Tables by name: those that the schema knows, then others. */
   #tables: Map<TableName, Table>;
   /** Names of the tables that are not shared with another copy; undefined while the map of tables itself is shared. */
   #own: Set<TableName> | undefined;
 
   private constructor(
-    { schema, pool }: { readonly schema: Schema; readonly pool: InternPool },
+    { schema, pool, unknownFields }: Pick<State, "schema" | "pool" | "unknownFields">,
     version: number,
     reigns: readonly Reign[],
     tables: Map<TableName, Table>,
   ) {
     this.schema = schema;
     this.pool = pool;
+    this.unknownFields = unknownFields;
     this.version = version;
     this.reigns = reigns;
     this.#tables = tables;
   }
 
-  static empty(schema: Schema, version = 0, reigns: readonly Reign[] = []): State {
+  static empty(schema: Schema, version = 0, reigns: readonly Reign[] = [], unknownFields?: UnknownFields): State {
     const tables = new Map(schema.tables.map((definition) => [definition.name, new Table(definition)]));
-    return new State({ schema, pool: new InternPool() }, version, reigns, tables);
+    return new State({ schema, pool: new InternPool(), unknownFields }, version, reigns, tables);
   }
 
   /** The reign that this state is of; 0 before the first. */

@@ -41,6 +41,14 @@ export interface StoreTerm {
 export interface UpdateOptions {
   /** The term that the caller works in; in any other, nothing is written. @default the term at the time of the call */
   readonly term?: number;
+  /** Nothing of what `work` writes is proposed: its result is what it would be. @default false */
+  readonly dryRun?: boolean;
+  /**
+   * Whether an outcome that wrote nothing, a value or what `work` threw, is linearizable as well: it is then of a state
+   * that has all that any manager had acknowledged before the call, at the cost of the barrier of a read. What is written
+   * always is. @default false
+   */
+  readonly linearizable?: boolean;
 }
 
 /** A call of `update` that has not ended. */
@@ -48,6 +56,9 @@ interface Pending {
   /** The term at the time of the call; undefined if there was none. */
   readonly term: number | undefined;
   readonly work: (tx: Transaction) => unknown;
+  readonly dryRun: boolean;
+  /** Whether it passes the barrier before it is given an outcome that wrote nothing. */
+  awaitsBarrier: boolean;
   readonly sinceMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -99,8 +110,13 @@ export class Store {
 
   /** A view that has every command that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
   async read(): Promise<View> {
-    await this.#proposer.read();
+    await this.barrier();
     return this.view();
+  }
+
+  /** Resolves once `view()` has every command that was applied on any manager before the call. @throws StoreError `STORE_UNAVAILABLE` */
+  barrier(): Promise<void> {
+    return this.#proposer.read();
   }
 
   /** The point of this manager's state in the cluster's history. */
@@ -165,24 +181,30 @@ export class Store {
    *
    * A call belongs to the term in which it was made: in a later one nothing is written.
    *
-   * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`
+   * @throws StoreError `STORE_CONFLICT`, `STORE_NAME_TAKEN`, `STORE_TOO_LARGE`, and those of `Proposer.propose`; with
+   *   `linearizable` those of `Proposer.read` too
    */
   update<R>(work: (tx: Transaction) => R, options: UpdateOptions = {}): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     this.#waiting.push({
       work,
+      dryRun: options.dryRun ?? false,
       term: options.term ?? this.term?.term,
+      awaitsBarrier: options.linearizable ?? false,
       sinceMs: this.#clock.monotonic(),
       resolve: resolve as (value: unknown) => void,
       reject,
       attempts: 0,
     });
-    if (!this.#committing) {
-      this.#committing = true;
-      // After the other calls of this turn of the event loop, so that they share the command.
-      queueMicrotask(() => void this.#commit());
-    }
+    this.#wake();
     return promise;
+  }
+
+  #wake(): void {
+    if (this.#committing) return;
+    this.#committing = true;
+    // After the other calls of this turn of the event loop, so that they share the command.
+    queueMicrotask(() => void this.#commit());
   }
 
   async #commit(): Promise<void> {
@@ -191,12 +213,21 @@ export class Store {
       const { ran, writes, head } = this.#run(limit);
       limit = this.#options.maxUpdatesPerCommand;
       if (writes.size === 0) {
-        this.#deliver(ran);
+        const unconfirmed = ran.filter(isUnconfirmed);
+        this.#deliver(ran.filter((run) => !isUnconfirmed(run)));
+        if (unconfirmed.length > 0) void this.#runBehindBarrier(unconfirmed.map(({ pending }) => pending));
         continue;
       }
-      const command = encodeCommand(head, writes.values());
+      let command: Uint8Array;
+      try {
+        command = encodeCommand(head, writes.values());
+      } catch (error) {
+        // A value that no message can have, as a number beyond its field, is a bug of one caller: the others go on.
+        limit = this.#split(ran, error);
+        continue;
+      }
       if (command.length > this.#options.maxCommandBytes) {
-        limit = this.#split(ran, command.length);
+        limit = this.#split(ran, tooLarge(command.length, this.#options.maxCommandBytes));
         continue;
       }
       try {
@@ -208,6 +239,22 @@ export class Store {
       }
     }
     this.#committing = false;
+  }
+
+  /**
+   * Runs updates again once the barrier is passed. A state that was read before it may lack what a later leader, of which
+   * this manager has not heard, has acknowledged.
+   */
+  async #runBehindBarrier(updates: readonly Pending[]): Promise<void> {
+    try {
+      await this.barrier();
+    } catch (error) {
+      for (const pending of updates) this.#fail(pending, error);
+      return;
+    }
+    for (const pending of updates) pending.awaitsBarrier = false;
+    this.#waiting.push(...updates);
+    this.#wake();
   }
 
   /** Runs pending updates, as many as fit one command. */
@@ -238,7 +285,7 @@ export class Store {
         deferred.push(pending);
         continue;
       }
-      if (outcome.kind === "value") {
+      if (outcome.kind === "value" && !pending.dryRun) {
         for (const write of tx.writes) writes.add(write);
         state = after;
       }
@@ -260,14 +307,12 @@ export class Store {
     this.#waiting.unshift(...again);
   }
 
-  /** The command is too large: half as many updates are tried next. A single one is refused. */
-  #split(ran: readonly FinishedRun[], bytes: number): number {
-    const limit = this.#options.maxCommandBytes;
+  /** There is no such command: half as many updates are tried next, and a single one is refused with this error. */
+  #split(ran: readonly FinishedRun[], error: unknown): number {
     const [first] = ran;
     assert(first !== undefined, "a command without updates");
     if (ran.length === 1) {
-      const text = `the transaction has ${bytes} bytes, and a command at most ${limit}: write less in one transaction`;
-      this.#fail(first.pending, new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text));
+      this.#fail(first.pending, error);
       return this.#options.maxUpdatesPerCommand;
     }
     this.#waiting.unshift(...ran.map(({ pending }) => pending));
@@ -293,6 +338,11 @@ export class Store {
   }
 }
 
+function tooLarge(bytes: number, limit: number): StoreError {
+  const text = `the transaction has ${bytes} bytes, and a command at most ${limit}: write less in one transaction`;
+  return new StoreError({ code: "STORE_TOO_LARGE", bytes, limit }, text);
+}
+
 const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
   [StoreConflict_Kind.UNSPECIFIED]: "stale",
   [StoreConflict_Kind.STALE]: "stale",
@@ -301,6 +351,11 @@ const conflictKinds: { readonly [kind in StoreConflict_Kind]: ConflictKind } = {
   [StoreConflict_Kind.NAME_TAKEN]: "name-taken",
   [StoreConflict_Kind.OVERTAKEN]: "overtaken",
 };
+
+/** Whether an outcome that wrote nothing may be of a state that is not current. A refusal to write is of this manager alone. */
+function isUnconfirmed({ pending, outcome }: FinishedRun): boolean {
+  return pending.awaitsBarrier && !(outcome.kind === "error" && StoreError.is(outcome.error, "STORE_NOT_LEADER"));
+}
 
 function attempt(work: Pending["work"], tx: StoreTransaction): FinishedRun["outcome"] {
   try {

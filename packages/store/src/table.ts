@@ -3,6 +3,8 @@ import { assert } from "@warren/std";
 import { sortedMap, sortedMapOf, type SortedMap } from "./sorted-map.ts";
 import { idOf, type StoredObject, type TableDefinition } from "./tables.ts";
 
+const noKeys: readonly string[] = [];
+
 /** Sorts after any character of an id. */
 const afterAny = "\uffff";
 
@@ -29,7 +31,8 @@ export class Table {
 
   #index(name: string): SortedMap<Posting> {
     const index = this.#indexes.get(name);
-    assert(index !== undefined, `${this.definition.name} has no index "${name}"`);
+    // Its message is made only if it is needed.
+    if (index === undefined) assert(false, `${this.definition.name} has no index "${name}"`);
     return index;
   }
 
@@ -58,12 +61,15 @@ export class Table {
   find(index: string, value: string): readonly StoredObject[] {
     const posting = this.#index(index).get(value);
     if (posting === undefined) return [];
-    const row = (id: string): StoredObject => {
-      const object = this.#rows.get(id);
-      assert(object !== undefined, `${id} is in index ${index} and not in ${this.definition.name}`);
-      return object;
-    };
-    return typeof posting === "string" ? [row(posting)] : posting.map(row);
+    return typeof posting === "string" ? [this.#row(posting, index)] : posting.map((id) => this.#row(id, index));
+  }
+
+  /** A row that an index names. */
+  #row(id: string, index: string): StoredObject {
+    const object = this.#rows.get(id);
+    // As above: thousands of rows are read in a turn.
+    if (object === undefined) assert(false, `${id} is in index ${index} and not in ${this.definition.name}`);
+    return object;
   }
 
   /** Objects whose id begins with `prefix`, at most `limit`. */
@@ -80,7 +86,7 @@ export class Table {
     const id = idOf(object);
     const before = this.#rows.get(id);
     for (const [name, keysOf] of this.definition.indexes) {
-      const old = before === undefined ? [] : keysOf(before);
+      const old = before === undefined ? noKeys : keysOf(before);
       const now = keysOf(object);
       const index = this.#index(name);
       for (const key of old) if (!now.includes(key)) withdraw(index, key, id);

@@ -153,7 +153,9 @@ export const definitions: { readonly [T in TableName]: TableDefinition } = {
   ),
   slots: define("slots", [8, "slot"], Slot, {
     service: ({ serviceId }) => present(serviceId),
-    node: ({ leases }) => distinct(leases.filter(isUnreleased).map(({ nodeId }) => nodeId)),
+    // Leases that wait for a node are not in it: thousands of them would share one entry, and each change copies an entry.
+    node: ({ leases }) =>
+      distinct(leases.filter((lease) => lease.nodeId !== "" && isUnreleased(lease)).map(({ nodeId }) => nodeId)),
   }),
   tasks: define(
     "tasks",

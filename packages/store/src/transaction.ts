@@ -55,29 +55,45 @@ export interface Transaction extends View {
   emit(event: EventInput): void;
 }
 
-/** The writes of one command, one for each object. */
+/** The writes of one command, one for each object, in the order in which the objects were first written. */
 export class WriteSet {
-  readonly #writes = new Map<string, Write>();
+  /** Undefined where an object was created and deleted again. */
+  readonly #writes: (Write | undefined)[] = [];
+  /** Table → id → position in `#writes`. */
+  readonly #positions = new Map<TableName, Map<string, number>>();
+  #size = 0;
 
   get size(): number {
-    return this.#writes.size;
+    return this.#size;
   }
 
   has(table: TableName, id: string): boolean {
-    return this.#writes.has(`${table}/${id}`);
+    return this.#positions.get(table)?.has(id) === true;
   }
 
   values(): Iterable<Write> {
-    return this.#writes.values();
+    return this.#writes.filter((write) => write !== undefined);
   }
 
   add(write: Write): void {
-    const key = `${write.table}/${idOf(write.object)}`;
-    const before = this.#writes.get(key);
-    if (before?.kind === "create" && write.kind === "delete") this.#writes.delete(key);
-    else if (before === undefined) this.#writes.set(key, write);
-    else if (write.kind === "delete") this.#writes.set(key, { ...write, expectedVersion: before.expectedVersion });
-    else this.#writes.set(key, { ...before, object: write.object });
+    const { table, kind, object } = write;
+    let positions = this.#positions.get(table);
+    if (positions === undefined) this.#positions.set(table, (positions = new Map<string, number>()));
+    const id = idOf(object);
+    const at = positions.get(id);
+    const before = at === undefined ? undefined : this.#writes[at];
+    if (at === undefined || before === undefined) {
+      positions.set(id, this.#writes.push(write) - 1);
+      this.#size += 1;
+    } else if (before.kind === "create" && kind === "delete") {
+      positions.delete(id);
+      this.#writes[at] = undefined;
+      this.#size -= 1;
+    } else if (kind === "delete") {
+      this.#writes[at] = { ...write, expectedVersion: before.expectedVersion };
+    } else {
+      this.#writes[at] = { ...before, object };
+    }
   }
 }
 

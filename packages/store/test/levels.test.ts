@@ -1,10 +1,35 @@
-import { Cluster, Manager, Network, Node, StoreCommand } from "@warren/api";
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { Cluster, Manager, Network, Node, StoreCommand, StoreSnapshotChunk } from "@warren/api";
 import { describe, expect, test } from "vitest";
 
 import { nextLevel, raiseLevel, StoreError, StoreStateMachine, type Store, type StoreFailure } from "../src/index.ts";
 import type { Schema } from "../src/schema.ts";
 import { memoryManagers, memoryStore, type MemoryStore } from "../src/testing/index.ts";
 import { grownLevel1, level1, level2, only2, ownerOf, volumes, withOwner } from "./simulation/level-2.ts";
+
+/** The messages of a snapshot. */
+function chunksIn(bytes: Uint8Array): StoreSnapshotChunk[] {
+  const reader = new BinaryReader(bytes);
+  const chunks: StoreSnapshotChunk[] = [];
+  while (reader.pos < reader.len) chunks.push(StoreSnapshotChunk.decode(reader.bytes()));
+  return chunks;
+}
+
+function chunkBytes(...chunks: readonly StoreSnapshotChunk[]): Uint8Array {
+  const writer = new BinaryWriter();
+  for (const chunk of chunks) writer.bytes(StoreSnapshotChunk.encode(chunk).finish());
+  return writer.finish();
+}
+
+/** A header that announces so many objects. */
+function withCount({ part }: StoreSnapshotChunk, objects: number): StoreSnapshotChunk {
+  if (part?.$case !== "header") return expect.unreachable("it is a header");
+  return { part: { $case: "header", value: { ...part.value, objects } } };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
+}
 
 const network = (name: string): Network => Network.create({ meta: { id: name }, spec: { name } });
 const failure = (work: Promise<unknown>): Promise<StoreFailure> =>
@@ -155,6 +180,42 @@ describe("a field or table that a program does not know", () => {
         const found = again.view().get("networks", "a");
         expect([ownerOf(found), found?.spec?.labels]).toEqual(["ann", { by: "earlier" }]);
       }
+  });
+
+  test("is kept in a snapshot's header and reigns, by a manager that writes commands after it and another snapshot", async () => {
+    const [earlier] = mixed();
+    const later = { [(700 << 3) | 2]: [Uint8Array.of(1, 7)] };
+    const [bytes] = await Array.fromAsync(earlier.machine.snapshot());
+    const [header, ...objects] = chunksIn(bytes!);
+    const { part } = header!;
+    if (part?.$case !== "header") return expect.unreachable("it begins with its header");
+    const reigns = part.value.reigns.map((reign) => ({ ...reign, _unknownFields: later }));
+    const value = { ...part.value, reigns, _unknownFields: later };
+    const written = chunkBytes({ part: { $case: "header", value } }, ...objects);
+    const loaded = memoryStore({ schema: level1 });
+    await loaded.machine.restore(once(written));
+    await loaded.beginTerm();
+    await loaded.store.update((tx) => tx.create("networks", network("a")));
+    const again = chunksIn((await Array.fromAsync(loaded.machine.snapshot()))[0]!)[0]?.part;
+    expect(again).toMatchObject({ value: { _unknownFields: later, reigns: [{ _unknownFields: later }, {}] } });
+    // And through a manager that loads that one.
+    const next = await restored(loaded.machine, level1);
+    expect(chunksIn((await Array.fromAsync(next.snapshot()))[0]!)[0]?.part).toEqual(again);
+  });
+
+  test("is refused beside the parts of a snapshot, where it would be lost", async () => {
+    const [earlier] = mixed();
+    const [bytes] = await Array.fromAsync(earlier.machine.snapshot());
+    const _unknownFields = { 5600: [Uint8Array.of(7)] };
+    const object: StoreSnapshotChunk = {
+      part: { $case: "object", value: { object: { $case: "network", value: network("a") } } },
+    };
+    const [header] = chunksIn(bytes!);
+    for (const chunks of [[{ ...header!, _unknownFields }], [withCount(header!, 1), { ...object, _unknownFields }]]) {
+      const machine = new StoreStateMachine();
+      await expect(machine.restore(once(chunkBytes(...chunks)))).rejects.toThrow("not of its level");
+      expect(machine.view().version).toBe(0);
+    }
   });
 
   test("is kept as an object of an unknown table, which is created, changed and deleted as by a program that knows it", async () => {

@@ -2,7 +2,7 @@ import { Network, Node, ObjectKind, RegistryCredential, Service, Task, Version }
 import { FakeClock, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import { describe, expect, test } from "vitest";
 
-import { Store, StoreStateMachine, type StoreFailure, type Tables } from "../src/index.ts";
+import { Store, StoreStateMachine, type StoreFailure, type Tables, type Transaction } from "../src/index.ts";
 import { memoryStore } from "../src/testing/index.ts";
 
 const network = (name: string, id = ""): Network => Network.create({ meta: { id }, spec: { name } });
@@ -159,6 +159,36 @@ describe("a transaction", () => {
     expect(store.view().list("networks")).toHaveLength(7);
     expect(proposer.applied.every(({ data }) => data.length <= 2_000)).toBe(true);
   });
+});
+
+test("a dry run reads its own writes, proposes nothing, and is refused as the real one would be", async () => {
+  const { store } = memoryStore();
+  const before = store.view().version;
+  const create = (tx: Transaction): string | undefined => {
+    const id = tx.create("networks", Network.fromPartial({ spec: { name: "back" } }));
+    return tx.get("networks", id)?.spec?.name;
+  };
+  expect(await store.update(create, { dryRun: true })).toBe("back");
+  expect(store.view().version).toBe(before);
+  expect(store.view().list("networks")).toEqual([]);
+  await store.update(create);
+  await expect(store.update(create, { dryRun: true })).rejects.toMatchObject({ failure: { code: "STORE_NAME_TAKEN" } });
+});
+
+test("a transaction with a value that no message can have is refused, and the transactions around it are not", async () => {
+  const { store, proposer } = memoryStore();
+  const release = proposer.hold();
+  const fits = Array.from({ length: 5 }, (_, n) => store.update((tx) => tx.create("networks", network(`n${n}`))));
+  const broken = store.update((tx) => {
+    // A bug of a caller: the field has no sign.
+    const mode = { $case: "replicated", value: { replicas: -1 } } as const;
+    tx.create("services", Service.create({ spec: { name: "broken", mode } }));
+  });
+  release();
+  await expect(broken).rejects.toThrow();
+  await Promise.all(fits);
+  expect(store.view().list("networks")).toHaveLength(5);
+  await store.update((tx) => tx.create("networks", network("later")));
 });
 
 describe("names", () => {

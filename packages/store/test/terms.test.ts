@@ -2,7 +2,7 @@
 import { Network, Slot, StoreCommand } from "@warren/api";
 import { describe, expect, test } from "vitest";
 
-import { StoreStateMachine, type StoreFailure } from "../src/index.ts";
+import { StoreStateMachine, type Store, type StoreFailure, type Transaction } from "../src/index.ts";
 import { memoryManagers, memoryStore } from "../src/testing/index.ts";
 
 const network = (name: string): Network => Network.create({ spec: { name } });
@@ -158,5 +158,47 @@ describe("a point", () => {
     const copy = new StoreStateMachine();
     await copy.restore(second!.machine.snapshot());
     expect(copy.view().reigns).toEqual(second!.store.view().reigns);
+  });
+});
+
+describe("a linearizable update that writes nothing, on a manager that was deposed and does not know it", () => {
+  const names = (tx: Transaction): string[] => tx.list("networks").map(({ spec }) => spec?.name ?? "");
+  const refuse = (tx: Transaction): never => {
+    throw new Error(`refused: ${names(tx).join()}`);
+  };
+  /** The first has not applied what the second, which leads, has acknowledged. */
+  const deposed = async (): Promise<{ readonly store: Store; readonly release: () => void }> => {
+    const [first, second] = memoryManagers(2);
+    const release = first!.proposer.holdBack();
+    await second!.beginTerm();
+    await second!.store.update((tx) => tx.create("networks", network("a")));
+    expect(first!.store.term).toBeDefined();
+    return { store: first!.store, release };
+  };
+
+  test("is of a state that has all that was acknowledged before the call, whether it returns or refuses", async () => {
+    const { store, release } = await deposed();
+    const found = store.update(names, { linearizable: true });
+    const refused = store.update(refuse, { linearizable: true });
+    expect(await store.update(names)).toEqual([]);
+    release();
+    expect(await found).toEqual(["a"]);
+    await expect(refused).rejects.toThrow("refused: a");
+  });
+
+  test("writes nothing in a term that is over, though it would after the barrier", async () => {
+    const { store, release } = await deposed();
+    const late = store.update((tx) => names(tx).length > 0 && tx.create("networks", network("b")), {
+      linearizable: true,
+    });
+    const refused = failure(late);
+    release();
+    expect(await refused).toMatchObject({ code: "STORE_NOT_LEADER" });
+  });
+
+  test("is refused while no leader confirms it", async () => {
+    const { store, endTerm } = memoryStore();
+    endTerm();
+    expect(await failure(store.update(names, { linearizable: true }))).toMatchObject({ code: "STORE_UNAVAILABLE" });
   });
 });

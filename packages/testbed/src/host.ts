@@ -8,6 +8,8 @@ import { until } from "@warren/std/testing";
 import { TestbedError } from "./errors.ts";
 import { end, enter, gone, holderOf, processesOf, startDetached, startHolder, type Holder } from "./namespaces.ts";
 import type { NetworkSwitch, Slow } from "./network-switch.ts";
+import { clockOf } from "./programs.ts";
+import { connectBehind, startRouter, type Nat } from "./router.ts";
 import type { Daemon, HostState } from "./state.ts";
 
 const victims = ["manager", "worker", "containerd"] as const;
@@ -25,6 +27,8 @@ export interface HostContext {
   readonly trusted: string;
   /** How slow the host's frames are, each to or from another one. */
   readonly slow: (name: string) => readonly Slow[];
+  /** Hosts have wall clocks of their own. */
+  readonly clocks: boolean;
   /** Writes down what has changed. */
   readonly save: (name: string, state: HostState) => Promise<void>;
 }
@@ -112,18 +116,43 @@ export class Host {
 
   /** Has another address from now on, as a machine that was moved: connections of the old one get no answer. */
   async move(address: string): Promise<void> {
-    await this.#context.network.move(this.#powered(), address);
+    const holder = this.#powered();
+    await this.#context.network.move(this.#state.router ?? holder, address);
     await this.#save({ address });
+  }
+
+  /** Is behind a router of its own from now on, with a private address; `undefined`: at the switch again. */
+  async putBehind(nat: Nat | undefined): Promise<void> {
+    const holder = this.#powered();
+    const { router: old, wire } = this.#state;
+    await this.#context.network.unplug(this.name, wire);
+    if (old !== undefined) await end(old);
+    const log = join(this.#folder, "router.log");
+    await this.#save({ wire: undefined, router: nat === undefined ? undefined : await startRouter(nat, log) });
+    await this.#plug(holder);
+  }
+
+  /**
+   * Its wall clock is so far from the machine's from now on: that of `warren` and its daemons, within a second. Clocks that
+   * only count on are the machine's, and so is the time that containers see.
+   *
+   * @param offsetMs whole milliseconds, negative for the past
+   */
+  async setClock(offsetMs: number): Promise<void> {
+    if (!this.#context.clocks)
+      throw new TestbedError("hosts of this test bed have the machine's clock: make it with clocks (up N --clocks)");
+    if (!Number.isFinite(offsetMs)) throw new TestbedError(`${offsetMs} ms can't be the offset of a clock`);
+    await writeFile(clockOf(this.#context.folder, this.name), `${offsetMs < 0 ? "" : "+"}${offsetMs / 1_000}\n`);
   }
 
   /** Has a wire as slow as the test bed says now. */
   async rewire(): Promise<void> {
     const { slow, network } = this.#context;
-    const { holder, wire } = this.#state;
+    const { holder, router, wire } = this.#state;
     const rules = slow(this.name);
     if (holder === undefined || (rules.length === 0 && wire === undefined)) return;
     const log = join(this.#folder, "wire.log");
-    await this.#save({ wire: await network.wire(this.name, holder, rules, wire, log) });
+    await this.#save({ wire: await network.wire(this.name, router ?? holder, rules, wire, log) });
   }
 
   /** Every process is killed at once, and all but the disk is gone. */
@@ -139,7 +168,6 @@ export class Host {
   /** Boots: containerd, then the daemons that ran when the power was cut or were killed before. */
   async powerOn(): Promise<void> {
     if (this.hasPower) throw new TestbedError(`${this.name} has power`);
-    const { network } = this.#context;
     const disk = join(this.#folder, "disk");
     await mkdir(disk, { recursive: true });
     const script = fileURLToPath(new URL("host.sh", import.meta.url));
@@ -147,8 +175,7 @@ export class Host {
     const { line } = await startHolder(["sh", script, ...args], join(this.#folder, "host.log"));
     const holder = await holderOf(Number(line.split(" ")[1]));
     await this.#save({ holder });
-    await network.plug(this.name, holder, this.address);
-    await this.rewire();
+    await this.#plug(holder);
     await this.#startContainerd();
     const daemons = this.#state.stopped.filter(({ name }) => name !== "containerd");
     for (const daemon of daemons) await this.#startDaemon(daemon);
@@ -189,6 +216,13 @@ export class Host {
       "sh",
       ...command,
     ];
+  }
+
+  async #plug(holder: Holder): Promise<void> {
+    const { router } = this.#state;
+    await this.#context.network.plug(this.name, router ?? holder, this.address);
+    if (router !== undefined) await connectBehind(router, holder);
+    await this.rewire();
   }
 
   #powered(): Holder {

@@ -63,6 +63,13 @@ export class NetworkSwitch {
     await this.move(host, address);
   }
 
+  /** Takes a host, or its router, off the switch. @param wire the one that is there */
+  async unplug(name: string, wire: Holder | undefined): Promise<void> {
+    if (wire !== undefined) await end(wire);
+    await this.#ip("link", "delete", `${name}-wire`).catch(() => undefined); // There may be none.
+    await this.#ip("link", "delete", name);
+  }
+
   /** Gives a host that is connected this address, and no other. @throws TestbedError for one that is not the switch's */
   async move(host: Holder, address: string): Promise<void> {
     const [, last = ""] = /^198\.18\.0\.(\d{1,3})$/.exec(address) ?? [];
@@ -97,7 +104,7 @@ export class NetworkSwitch {
    * Puts a wire with these rules between a host and the switch, instead of the one that is there. Without rules the host
    * is at the switch itself. What is on its way meanwhile is lost.
    *
-   * @param host its first process
+   * @param host its first process, or its router
    * @param old the wire that is there
    * @param logPath where the wire writes its errors
    */

@@ -14,7 +14,9 @@ export interface HostState {
   readonly address: string;
   /** Undefined while it has no power. */
   readonly holder: Holder | undefined;
-  /** Between it and the switch, where what it sends or gets is slowed. */
+  /** Between it and the switch, where it is behind a router. */
+  readonly router: Holder | undefined;
+  /** Between it (or its router) and the switch, where what it sends or gets is slowed. */
   readonly wire: Holder | undefined;
   /** What starts with the host, since it ran when its power was cut; and what was killed since. */
   readonly stopped: readonly Daemon[];
@@ -22,6 +24,8 @@ export interface HostState {
 
 /** What is known of a test bed between two commands. */
 export interface State {
+  /** Hosts have wall clocks of their own. */
+  readonly clocks: boolean;
   readonly hosts: Readonly<Record<string, HostState>>;
   readonly switch: Holder;
   readonly registry: Holder;

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ImageContents } from "@warren/runtime-containerd/testing";
@@ -7,6 +7,7 @@ import { TestbedError } from "./errors.ts";
 import { Host, type HostContext } from "./host.ts";
 import { end, type Holder } from "./namespaces.ts";
 import { addressOf, mostHosts, NetworkSwitch, type Cut, type Slow } from "./network-switch.ts";
+import { programsOf, writePrograms } from "./programs.ts";
 import { answeringImage, certificateOf, push, registryName, startSharedRegistry } from "./registry.ts";
 import { readState, writeState, type HostState, type State } from "./state.ts";
 
@@ -15,6 +16,8 @@ export interface TestbedOptions {
   readonly hosts: number;
   /** The program that is `warren` in the hosts, a file for this Node. @default the checkout's */
   readonly program?: string;
+  /** Each host has a wall clock of its own, which can be set. @default false: all have the machine's */
+  readonly clocks?: boolean;
   /** Where it keeps what it has. @default a new one under the system's temporary directory */
   readonly folder?: string;
 }
@@ -35,6 +38,7 @@ export class Testbed implements AsyncDisposable {
       folder,
       programs: programsOf(folder),
       trusted: certificateOf(folder),
+      clocks: state.clocks,
       slow: (name) => this.#state.slow.filter(({ a }) => a === name),
       save: (name, host) => this.#saveHost(name, host),
     };
@@ -42,16 +46,14 @@ export class Testbed implements AsyncDisposable {
   }
 
   /** Makes one. */
-  static async start({ hosts, program = checkoutProgram, folder: given }: TestbedOptions): Promise<Testbed> {
+  static async start(options: TestbedOptions): Promise<Testbed> {
+    const { hosts, program = checkoutProgram, clocks = false, folder: given } = options;
     if (!Number.isInteger(hosts) || hosts < 1 || hosts > mostHosts)
       throw new TestbedError(`a test bed has 1 to ${mostHosts} hosts, not ${hosts}`);
     const folder = given ?? (await mkdtemp(join(tmpdir(), "warren-testbed-")));
     if ((await readState(folder)) !== undefined)
       throw new TestbedError(`there is a test bed in ${folder}: end it first (tools/testbed down)`);
-    await mkdir(programsOf(folder), { recursive: true });
-    const warren = join(programsOf(folder), "warren");
-    await writeFile(warren, `#!/bin/sh\nexec '${process.execPath}' -- '${program}' "$@"\n`);
-    await chmod(warren, 0o755);
+    await writePrograms(folder, program, clocks);
     const network = await NetworkSwitch.start(join(folder, "switch.log"));
     let registry: Holder | undefined;
     try {
@@ -62,10 +64,16 @@ export class Testbed implements AsyncDisposable {
     }
     const names = Array.from({ length: hosts }, (_, n) => [
       `h${n + 1}`,
-      { address: addressOf(n + 1), holder: undefined, wire: undefined, stopped: [] },
+      { address: addressOf(n + 1), holder: undefined, router: undefined, wire: undefined, stopped: [] },
     ]);
     const links = { cuts: [], slow: [] };
-    const state = { hosts: Object.fromEntries(names) as State["hosts"], switch: network.holder, registry, ...links };
+    const state = {
+      clocks,
+      hosts: Object.fromEntries(names) as State["hosts"],
+      switch: network.holder,
+      registry,
+      ...links,
+    };
     const bed = new Testbed(folder, state);
     try {
       await writeState(folder, state);
@@ -148,8 +156,8 @@ export class Testbed implements AsyncDisposable {
 
   /** Ends all that it has, and removes it. */
   async down(): Promise<void> {
-    for (const { holder, wire } of Object.values(this.#state.hosts))
-      for (const each of [holder, wire]) if (each !== undefined) await end(each);
+    for (const { holder, router, wire } of Object.values(this.#state.hosts))
+      for (const each of [holder, router, wire]) if (each !== undefined) await end(each);
     await end(this.#state.registry);
     await end(this.#state.switch);
     for (const { cgroup } of this.#hosts.values()) await removeCgroups(cgroup);
@@ -187,10 +195,6 @@ export function startTestbed(options: TestbedOptions): Promise<Testbed> {
 }
 
 const checkoutProgram = join(import.meta.dirname, "../../../apps/cli/bin/warren.js");
-
-function programsOf(folder: string): string {
-  return join(folder, "bin");
-}
 
 function isBetween({ a, b }: Slow, one: string, other: string): boolean {
   return (a === one && b === other) || (a === other && b === one);

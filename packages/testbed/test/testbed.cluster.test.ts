@@ -145,6 +145,60 @@ test("a slow wire: later, fewer bits, frames lost, for one pair of hosts, and no
   await expect(bed.slow("h1", "h2", { loss: 2 })).rejects.toThrow("a loss 0 to 1");
 }, 60_000);
 
+test("a host behind a router reaches others, and is not reached; its port is the same for all peers, or is not", async () => {
+  const listen = `const socket = require("dgram").createSocket("udp4").bind(9);
+    socket.on("listening", () => console.log("listening"));
+    socket.on("message", (_, { address, port }) => { console.log("from " + address + " " + port); socket.close(); });`;
+  const send = `const socket = require("dgram").createSocket("udp4").bind(5555);
+    const peers = ["${h2.address}", "${h3.address}"];
+    let left = peers.length;
+    for (const peer of peers) socket.send("x", 9, peer, () => (left -= 1) === 0 && socket.close());`;
+  /** Address and port that h2 and h3 see of one socket of h1. */
+  const seen = async (): Promise<string[]> => {
+    const listeners = [h2, h3].map((host) => host.spawn([process.execPath, "-e", listen]));
+    const said = listeners.map(() => "");
+    listeners.forEach(({ stdout }, n) => stdout?.on("data", (chunk: Buffer) => (said[n] += chunk.toString())));
+    const ended = Promise.all(listeners.map((listener) => once(listener, "close")));
+    await until("both listen", () => said.every((text) => text.includes("listening")));
+    await h1.ok(process.execPath, "-e", send);
+    await ended;
+    return said.map((text) => /from (.*)/.exec(text)?.[1] ?? "");
+  };
+  await h1.putBehind("cone");
+  await reaches(h1, h2);
+  expect(await asked(h2, h1)).toBeUndefined();
+  expect(await seen()).toEqual([`${h1.address} 5555`, `${h1.address} 5555`]);
+  await h1.powerOff();
+  await h1.powerOn();
+  await reaches(h1, h2);
+  await h1.putBehind("symmetric");
+  await reaches(h1, h2);
+  const [one = "", other = ""] = await seen();
+  expect(one.split(" ")[0]).toBe(h1.address);
+  expect(other.split(" ")[0]).toBe(h1.address);
+  expect(one).not.toBe(other);
+  await h1.putBehind(undefined);
+  await serve(h1);
+  await reaches(h2, h1);
+}, 60_000);
+
+test("a host's wall clock is set while its daemons run", async () => {
+  await using own = await startTestbed({ hosts: 1, clocks: true });
+  const host = own.host("h1");
+  await host.ok("warren", "cluster", "init");
+  await host.setClock(3 * 3_600_000);
+  let made = 0;
+  await until("the manager has the new time", async () => {
+    const name = `clock${(made += 1)}`;
+    await host.ok("warren", "service", "create", name, "--image", own.image, "--replicas", "0", "--detach");
+    const [, at = ""] =
+      /"createdAt": *"([^"]+)"/.exec(await host.ok("warren", "service", "inspect", name, "-o", "json")) ?? [];
+    const ahead = Date.parse(at) - Date.now();
+    return ahead > 2.9 * 3_600_000 && ahead < 3.1 * 3_600_000;
+  });
+  await expect(h1.setClock(1)).rejects.toThrow("up N --clocks");
+}, 60_000);
+
 test("power that is cut takes the processes and /run, and leaves the disk; each boot has an id", async () => {
   await h2.ok(
     "sh",

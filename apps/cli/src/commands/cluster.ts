@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
 import { Errors, Flags } from "@oclif/core";
 import { ApiError, ClusterInfo, NodeStatus_State, ObjectKind, type Cluster } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
@@ -8,7 +9,7 @@ import { toJson } from "../json.ts";
 import { delay, systemClock } from "@warren/std";
 import { isRunning, lockData, startDaemon, stopDaemon, type Started } from "../daemons.ts";
 import { flagFile, readFlagFile } from "../flag-file.ts";
-import { folderFlags, foldersOf, type DaemonName } from "../folders.ts";
+import { folderFlags, foldersOf, type DaemonName, type Folders } from "../folders.ts";
 import type { Column } from "../output.ts";
 import { pages } from "../pages.ts";
 import { splitWords } from "../service/flag-syntax.ts";
@@ -88,7 +89,8 @@ export class ClusterInit extends WarrenCommand {
       return words;
     } catch (error) {
       if (!(error instanceof UnitError || error instanceof Errors.CLIError)) throw error;
-      throw new UnitError(`--${name}-flags: ${error.message.split("\n")[0]}`);
+      const text = error.message.replace(/^Parsing (--\S+) \n\t/, "$1: ").split("\n")[0];
+      throw new UnitError(`--${name}-flags: ${text}`);
     }
   }
 }
@@ -131,7 +133,7 @@ const socketLimitMs = 10_000;
  *
  * @param runDir of one that ran before, whose socket may have been taken away
  */
-async function answered<T>(
+export async function answered<T>(
   ask: () => Promise<T>,
   started: Started,
   deadline: AbortSignal,
@@ -139,11 +141,16 @@ async function answered<T>(
 ): Promise<T> {
   const over = endOf(started);
   const late = AbortSignal.timeout(socketLimitMs);
+  let wasLate = false;
   for (;;) {
     try {
       return await ask();
     } catch (error) {
-      if (!ApiError.is(error, "API_UNAVAILABLE")) throw error;
+      // A slow machine's manager may need longer to found its cluster than a call waits: asked again, it says that it is
+      // at it, and then what it has.
+      const isLate: boolean = ApiError.is(error, "API_DEADLINE") || (wasLate && ApiError.is(error, "API_ABORTED"));
+      wasLate ||= isLate;
+      if (!isLate && !ApiError.is(error, "API_UNAVAILABLE")) throw error;
       if (over.aborted) throw new CommandFailed(`the manager has ended: see ${logOf(started)}`);
       if (runDir !== undefined && late.aborted && !existsSync(`${runDir}/manager.sock`))
         throw new CommandFailed(
@@ -225,6 +232,7 @@ export class ClusterLeave extends WarrenCommand {
     "Containers, images, interfaces and rules go, and so do this machine's data: its part of the cluster's state, and with --volumes its volumes. On the last manager that is the end of the cluster, so it needs --force.";
   static override flags = {
     ...folderFlags,
+    "dry-run": Flags.boolean({ description: "Say what would go, and change nothing" }),
     force: Flags.boolean({ description: "Confirm that the cluster ends with this, its only manager" }),
     volumes: Flags.boolean({ description: "Remove the data of volumes, too" }),
     containerd: Flags.string({
@@ -239,15 +247,25 @@ export class ClusterLeave extends WarrenCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterLeave);
-    if (!flags.force)
-      throw new UnitError("this machine holds the only manager, so leaving ends the cluster: give --force");
     const folders = foldersOf(flags);
+    if (flags["dry-run"]) {
+      process.stdout.write(`${leavePlan(await this.#what(folders), folders, flags.volumes)}\n`);
+      return;
+    }
+    if (!flags.force)
+      throw new UnitError(
+        "this machine holds the only manager, so leaving ends the cluster: see what goes with --dry-run, then give --force",
+      );
     const { flags: worker } = await this.parse(WorkerCommand, readFlagFile("worker", folders));
+    const what = await this.#what(folders);
+    const step = (text: string): void => void process.stderr.write(`${text}\n`);
+    step("stopping the worker and the manager");
     await stopDaemon("worker", folders);
     await stopDaemon("manager", folders);
     // Both locks before anything goes: a daemon that lost its pid file would go on with what is taken from under it.
     await using _worker = await lockData("worker", folders);
     await using _manager = await lockData("manager", folders);
+    step("removing containers, images, interfaces and rules");
     const { resetWorker } = await import("@warren/worker");
     await resetWorker({
       ...folders,
@@ -255,11 +273,58 @@ export class ClusterLeave extends WarrenCommand {
       containerdSocket: flags.containerd ?? worker.containerd,
       containerdNamespace: flags["containerd-namespace"] ?? worker["containerd-namespace"],
     });
+    step("removing the cluster's state");
     const { resetManager } = await import("@warren/manager");
     await resetManager(folders);
     for (const name of ["manager", "worker"] as const) await rm(flagFile(name, folders), { force: true });
     for (const directory of [folders.dataDir, folders.runDir]) await removeIfEmpty(directory);
+    const stay = flags.volumes || what.volumes.length === 0 ? "" : `; ${volumesStay(what.volumes, folders)}`;
+    step(`this machine has left: the cluster has ended${stay}`);
   }
+
+  /** What is there to lose, as far as it can be seen. */
+  async #what(folders: Folders): Promise<Losses> {
+    const volumes = await readdir(volumesIn(folders)).catch(() => []);
+    if (!(await isRunning("manager", folders))) return { volumes, counts: undefined };
+    const client = await this.connect(`unix:${folders.runDir}/manager.sock`);
+    try {
+      const { services, tasksRunning } = await client.clusters.get({});
+      return { volumes, counts: { services, tasksRunning } };
+    } catch (error) {
+      // One that does not answer is left, too.
+      if (!ApiError.is(error)) throw error;
+      return { volumes, counts: undefined };
+    }
+  }
+}
+
+interface Losses {
+  readonly volumes: readonly string[];
+  /** Undefined where the manager can't be asked. */
+  readonly counts: { readonly services: number; readonly tasksRunning: number } | undefined;
+}
+
+function volumesIn({ dataDir }: Folders): string {
+  return join(dataDir, "worker", "volumes");
+}
+
+function volumesStay(volumes: readonly string[], folders: Folders): string {
+  return `${volumes.length} volume${volumes.length === 1 ? "" : "s"} stay${volumes.length === 1 ? "s" : ""} in ${volumesIn(folders)}: ${volumes.join(", ")}`;
+}
+
+/** What leaving would do. Pure. */
+export function leavePlan({ volumes, counts }: Losses, folders: Folders, withVolumes: boolean): string {
+  const { services = 0, tasksRunning = 0 } = counts ?? {};
+  const ends =
+    counts === undefined
+      ? "the cluster would end; the manager does not answer, so what runs in it is not known"
+      : `the cluster would end, with its ${services} service${services === 1 ? "" : "s"} and ${tasksRunning} running task${tasksRunning === 1 ? "" : "s"}`;
+  const fate = withVolumes ? `volumes would be removed: ${volumes.join(", ")}` : volumesStay(volumes, folders);
+  return [
+    ends,
+    "containers, images, interfaces and rules of Warren would be removed from this machine",
+    ...(volumes.length === 0 ? [] : [fate]),
+  ].join("\n");
 }
 
 /** Volumes that stay keep it. */

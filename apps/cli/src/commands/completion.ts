@@ -43,7 +43,7 @@ export class Complete extends WarrenCommand {
 
   /** Names of objects; none where no manager answers, since a completion must not get in the way. */
   async #names(
-    kind: "service" | "task" | "node" | "network" | "registry",
+    kind: "service" | "task" | "node" | "network" | "registry" | "volume",
     host: string | undefined,
   ): Promise<string[]> {
     try {
@@ -58,6 +58,8 @@ export class Complete extends WarrenCommand {
           return (await client.nodes.list({}, options)).nodes.map(({ description }) => description?.hostname ?? "");
         case "network":
           return (await client.networks.list({}, options)).networks.map(({ spec }) => spec?.name ?? "");
+        case "volume":
+          return [...new Set((await client.volumes.list({}, options)).volumes.map(({ name }) => name))];
         case "registry":
           return (await client.registries.list({}, options)).registries.map(({ registry }) => registry);
       }

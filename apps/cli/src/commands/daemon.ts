@@ -1,8 +1,10 @@
+import { isIP } from "node:net";
 import { Flags } from "@oclif/core";
+import { parseHostPort } from "@warren/std";
 import { readFlagFile } from "../flag-file.ts";
 import { folderFlags, foldersOf } from "../folders.ts";
 import { parseKeyValue } from "../service/flag-syntax.ts";
-import { parseDuration } from "../units.ts";
+import { parseDuration, UnitError } from "../units.ts";
 import { WarrenCommand } from "../warren-command.ts";
 
 const daemonFlags = {
@@ -13,6 +15,42 @@ const daemonFlags = {
     default: "info" as const,
   })(),
 };
+
+/**
+ * A flag's parser. Here, and not where the value is used: `cluster init` refuses with it what the daemon would not start
+ * with, before anything is stored.
+ */
+function checked(check: (text: string) => unknown): (text: string) => Promise<string> {
+  return async (text) => {
+    check(text);
+    return text;
+  };
+}
+
+/** @throws UnitError */
+function checkListenAddress(text: string): void {
+  if (text === "off" || parseHostPort(text) !== undefined) return;
+  throw new UnitError(`'${text}' is not an address to listen on: give for example 127.0.0.1:9090, or off`);
+}
+
+/** @throws UnitError */
+function checkNameServer(text: string): void {
+  const host = parseHostPort(text)?.host ?? text;
+  if (isIP(host.replace(/^\[(.*)\]$/, "$1")) === 0)
+    throw new UnitError(`'${text}' is not a name server: give its address, such as 192.0.2.1 or [2001:db8::1]:53`);
+}
+
+/** @throws UnitError */
+function checkMirror(text: string): void {
+  const [registry, place] = parseKeyValue(text);
+  const fault = (why: string): UnitError =>
+    new UnitError(`'${text}': ${why}: give for example docker.io=https://mirror.example`);
+  if (registry === "") throw fault("it names no registry");
+  const url = URL.parse(/^https?:\/\//.test(place) ? place : `https://${place}`);
+  if (url === null || url.hostname === "") throw fault("the mirror is not a URL or HOST[:PORT]");
+  const isLoopback = url.hostname === "localhost" || url.hostname === "[::1]" || url.hostname.startsWith("127.");
+  if (url.protocol === "http:" && !isLoopback) throw fault("plain HTTP is for this machine's own address alone");
+}
 
 /** A daemon has no manager to speak to as the command line has. */
 abstract class DaemonCommand extends WarrenCommand {
@@ -40,6 +78,7 @@ export class ManagerCommand extends DaemonCommand {
     "metrics-addr": Flags.string({
       description: "Address to serve /metrics, /healthz and /readyz on, or off",
       helpValue: "ADDRESS:PORT",
+      parse: checked(checkListenAddress),
       default: "127.0.0.1:9090",
     }),
   };
@@ -65,6 +104,7 @@ export class WorkerCommand extends DaemonCommand {
     "metrics-addr": Flags.string({
       description: "Address to serve /metrics, /healthz and /readyz on, or off",
       helpValue: "ADDRESS:PORT",
+      parse: checked(checkListenAddress),
       default: "127.0.0.1:9091",
     }),
     manager: Flags.string({
@@ -84,22 +124,26 @@ export class WorkerCommand extends DaemonCommand {
     "registry-mirror": Flags.string({
       description: "Mirror to ask before the registry itself",
       helpValue: "REGISTRY=URL",
+      parse: checked(checkMirror),
       multiple: true,
       multipleNonGreedy: true,
     }),
     "image-grace": Flags.string({
       description: "Time after which an unused image is removed",
       helpValue: "DURATION",
+      parse: checked(parseDuration),
       default: "1h",
     }),
     "log-grace": Flags.string({
       description: "Time for which the log of a task that left the node is kept, and with it its container and image",
       helpValue: "DURATION",
+      parse: checked(parseDuration),
       default: "1h",
     }),
     "dns-upstream": Flags.string({
       description: "Name server for names that are not of this cluster (default: those of /etc/resolv.conf)",
       helpValue: "ADDRESS",
+      parse: checked(checkNameServer),
       multiple: true,
       multipleNonGreedy: true,
     }),

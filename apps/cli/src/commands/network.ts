@@ -1,16 +1,19 @@
 import { Args, Flags } from "@oclif/core";
 import { ListNetworksResponse, Network } from "@warren/api";
 import { toJson } from "../json.ts";
+import { listFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseLabel } from "../service/flag-syntax.ts";
 import { networkColumns } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, inspectFlag, WarrenCommand } from "../warren-command.ts";
 
-const networkArg = { network: Args.string({ required: true, description: "Name, id or unique beginning of an id" }) };
+const networkArg = {
+  network: Args.string({ required: true, description: "Name or id; the first characters of an id are enough" }),
+};
 
 export class NetworkCreate extends WarrenCommand {
   static override summary = "Create a network: only tasks that share one can reach each other.";
-  static override args = { name: Args.string({ required: true }) };
+  static override args = { name: Args.string({ required: true, description: "Name of the network" }) };
   static override flags = {
     label: Flags.string({
       char: "l",
@@ -33,7 +36,7 @@ export class NetworkCreate extends WarrenCommand {
 
 export class NetworkList extends WarrenCommand {
   static override summary = "List networks.";
-  static override flags = outputFlag;
+  static override flags = listFlags;
 
   async run(): Promise<void> {
     const { flags } = await this.parse(NetworkList);
@@ -42,7 +45,7 @@ export class NetworkList extends WarrenCommand {
       (page) => client.networks.list({ page }),
       (answer) => answer.networks,
     );
-    await this.print(flags.output, {
+    await this.printList(flags, {
       rows: networks,
       columns: networkColumns,
       name: ({ spec }) => spec?.name ?? "",
@@ -78,6 +81,10 @@ export class NetworkDelete extends WarrenCommand {
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(NetworkDelete);
     const client = await this.connect(flags.host);
-    for (const ref of argv as string[]) await client.networks.delete({ ref });
+    const failed = await this.each([...new Set(argv as string[])], String, async (ref) => {
+      await client.networks.delete({ ref });
+      process.stderr.write(`${ref}: deleted\n`);
+    });
+    if (failed > 0) throw new CommandFailed(`${failed} of ${argv.length} could not be deleted`);
   }
 }

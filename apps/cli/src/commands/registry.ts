@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
 import { Args, Flags } from "@oclif/core";
-import { ListRegistriesResponse } from "@warren/api";
+import { ListRegistriesResponse, type RegistryAuth } from "@warren/api";
+import { authOf, readDockerLogins } from "../docker-logins.ts";
 import { toJson } from "../json.ts";
+import { listFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
+import { ask, askSecretly } from "../prompt.ts";
 import { UnitError } from "../units.ts";
 import { registryColumns } from "../views.ts";
-import { outputFlag, WarrenCommand } from "../warren-command.ts";
+import { CommandFailed, WarrenCommand } from "../warren-command.ts";
 
 const registryArg = {
   registry: Args.string({
@@ -15,16 +18,31 @@ const registryArg = {
 };
 
 export class RegistryLogin extends WarrenCommand {
-  static override summary = "Store the login with which nodes pull images from a registry.";
-  static override examples = ["<%= config.bin %> registry login registry.example -u me --password-stdin < password"];
-  static override args = registryArg;
+  static override summary = "Check a login at a registry, and store it for all nodes.";
+  static override description =
+    "A node asks the registry at once; a login that it refuses is not stored. Tasks that wait for the login are tried again.";
+  static override usage = "registry login REGISTRY [-u NAME] [--password-stdin] | --from-docker [REGISTRY]";
+  static override examples = [
+    "<%= config.bin %> registry login registry.example",
+    "<%= config.bin %> registry login registry.example -u me --password-stdin < password",
+    "<%= config.bin %> registry login --from-docker",
+  ];
+  static override args = { registry: Args.string({ description: registryArg.registry.description ?? "" }) };
   static override flags = {
-    username: Flags.string({ char: "u", required: true, description: "User name at the registry", helpValue: "NAME" }),
+    username: Flags.string({
+      char: "u",
+      description: "User name at the registry; on a terminal it is asked for",
+      helpValue: "NAME",
+    }),
     "password-stdin": Flags.boolean({ description: "Read the password from stdin" }),
     password: Flags.string({
       char: "p",
       description: "Password; other users of this machine can see it",
       helpValue: "TEXT",
+    }),
+    "from-docker": Flags.boolean({
+      description: "Take over the logins that Docker has on this machine",
+      exclusive: ["username", "password", "password-stdin"],
     }),
   };
   static override fieldWords = {
@@ -35,12 +53,43 @@ export class RegistryLogin extends WarrenCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(RegistryLogin);
-    if (flags["password-stdin"] === (flags.password !== undefined)) {
-      throw new UnitError("give the password by --password-stdin or by --password, one of them");
-    }
-    const password = flags.password ?? readFileSync(0, "utf8").replace(/\r?\n$/, "");
-    const client = await this.connect(flags.host);
-    await client.registries.login({ registry: args.registry, auth: { username: flags.username, password } });
+    if (flags["from-docker"]) return this.#fromDocker(flags.host, args.registry);
+    if (args.registry === undefined) throw new UnitError("REGISTRY is required, such as docker.io");
+    if (flags["password-stdin"] && flags.password !== undefined)
+      throw new UnitError("--password-stdin and --password contradict each other: give one of them");
+    const isTerminal = process.stdin.isTTY;
+    if (flags.username === undefined && !isTerminal) throw new UnitError("--username is required, as -u NAME");
+    if (flags.password === undefined && !flags["password-stdin"] && !isTerminal)
+      throw new UnitError("the password is required: --password-stdin reads it from stdin");
+    const username = flags.username ?? (await ask(`User name at ${args.registry}: `));
+    const password =
+      flags.password ??
+      (flags["password-stdin"]
+        ? readFileSync(0, "utf8").replace(/\r?\n$/, "")
+        : await askSecretly(`Password of ${username} at ${args.registry}: `));
+    if (password === "") throw new UnitError("the password is empty: nothing was stored");
+    await this.#store(flags.host, args.registry, { username, password });
+  }
+
+  async #store(host: string, registry: string, auth: RegistryAuth): Promise<void> {
+    const client = await this.connect(host);
+    const { check } = await client.registries.login({ registry, auth });
+    if (check?.accepted === true) process.stdout.write(`${check.text}: every node pulls with it\n`);
+    else process.stderr.write(`warning: stored, but ${check?.text ?? "it was not checked"}\n`);
+  }
+
+  async #fromDocker(host: string, only: string | undefined): Promise<void> {
+    const { path, logins } = await readDockerLogins();
+    const chosen = logins.filter(({ registry }) => only === undefined || registry === only);
+    if (chosen.length === 0) throw new CommandFailed(`${path} has no login${only === undefined ? "" : ` at ${only}`}`);
+    const failed = await this.each(
+      chosen,
+      ({ registry }) => registry,
+      async (login) => {
+        await this.#store(host, login.registry, await authOf(login));
+      },
+    );
+    if (failed > 0) throw new CommandFailed(`${failed} of ${chosen.length} logins were not taken over`);
   }
 }
 
@@ -52,12 +101,13 @@ export class RegistryLogout extends WarrenCommand {
     const { args, flags } = await this.parse(RegistryLogout);
     const client = await this.connect(flags.host);
     await client.registries.logout({ registry: args.registry });
+    process.stderr.write(`${args.registry}: the login is removed; images that are on nodes stay there\n`);
   }
 }
 
 export class RegistryList extends WarrenCommand {
   static override summary = "List the registries with a stored login.";
-  static override flags = outputFlag;
+  static override flags = listFlags;
 
   async run(): Promise<void> {
     const { flags } = await this.parse(RegistryList);
@@ -66,7 +116,7 @@ export class RegistryList extends WarrenCommand {
       (page) => client.registries.list({ page }),
       (answer) => answer.registries,
     );
-    await this.print(flags.output, {
+    await this.printList(flags, {
       rows: registries,
       columns: registryColumns,
       name: ({ registry }) => registry,

@@ -1,19 +1,24 @@
 /** Commands that look at services. */
 import { Flags } from "@oclif/core";
-import { ListServicesResponse, ListTasksResponse, Service } from "@warren/api";
+import { ListServicesResponse, ListTasksResponse, ObjectKind, Service } from "@warren/api";
 import { toJson } from "../json.ts";
 import { compareSlotKeys, compareTasks } from "@warren/api/model";
 import { followLogs, logFlags } from "../logs.ts";
+import { watchedListFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { serviceArg } from "../service-arg.ts";
 import { serviceColumns, taskColumns } from "../views.ts";
-import { inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "../hostnames.ts";
 
 export class ServiceList extends WarrenCommand {
   static override summary = "List services.";
+  static override examples = [
+    "<%= config.bin %> service list --watch",
+    "<%= config.bin %> service list --columns NAME,STATUS,IMAGE",
+  ];
   static override flags = {
-    ...outputFlag,
+    ...watchedListFlags,
     label: Flags.string({
       char: "l",
       multiple: true,
@@ -29,15 +34,17 @@ export class ServiceList extends WarrenCommand {
     const labels = Object.fromEntries(
       (flags.label ?? []).map((text) => [text.split("=")[0] ?? "", text.split("=").slice(1).join("=")]),
     );
-    const services = await pages(
-      (page) => client.services.list({ page, labels }),
-      (answer) => answer.services,
-    );
-    await this.print(flags.output, {
-      rows: services,
-      columns: serviceColumns(Date.now()),
-      name: ({ spec }) => spec?.name ?? "",
-      json: () => toJson(ListServicesResponse, { services, nextPageToken: "" }),
+    await this.showList(client, flags, [ObjectKind.SERVICE, ObjectKind.TASK], async () => {
+      const services = await pages(
+        (page) => client.services.list({ page, labels }),
+        (answer) => answer.services,
+      );
+      return {
+        rows: services,
+        columns: serviceColumns(Date.now()),
+        name: ({ spec }) => spec?.name ?? "",
+        json: () => toJson(ListServicesResponse, { services, nextPageToken: "" }),
+      };
     });
   }
 }
@@ -63,29 +70,31 @@ export class ServiceInspect extends WarrenCommand {
 export class ServiceTasks extends WarrenCommand {
   static override summary = "List the tasks of a service, and the last ones that ended.";
   static override args = serviceArg;
-  static override flags = outputFlag;
+  static override flags = watchedListFlags;
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ServiceTasks);
     const client = await this.connect(flags.host);
     // Named by id, so that a prefix that two services share is refused here and not merged.
     const service = await client.services.get({ ref: args.service });
-    const tasks = await pages(
-      (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
-      (answer) => answer.tasks,
-    );
-    tasks.sort((a, b) => compareSlotKeys(a.slot, b.slot) || compareTasks(b, a));
-    await this.print(flags.output, {
-      rows: tasks,
-      columns: taskColumns(Date.now(), await hostnames(client)),
-      name: ({ meta }) => meta?.id ?? "",
-      json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+    await this.showList(client, flags, [ObjectKind.TASK], async () => {
+      const tasks = await pages(
+        (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
+        (answer) => answer.tasks,
+      );
+      tasks.sort((a, b) => compareSlotKeys(a.slot, b.slot) || compareTasks(b, a));
+      return {
+        rows: tasks,
+        columns: taskColumns(Date.now(), await hostnames(client)),
+        name: ({ meta }) => meta?.id ?? "",
+        json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+      };
     });
   }
 }
 
 export class ServiceLogs extends WarrenCommand {
-  static override summary = "Print the logs of a service's tasks.";
+  static override summary = "Print the logs of a service's current tasks, or of one task.";
   static override args = serviceArg;
   static override flags = logFlags;
 

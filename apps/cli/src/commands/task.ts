@@ -1,25 +1,28 @@
 import { Args, Flags } from "@oclif/core";
-import { ApiError, ListTasksResponse, Task, type Service } from "@warren/api";
-import type { ApiClient } from "@warren/api/client";
+import { ListTasksResponse, ObjectKind, Task } from "@warren/api";
 import { toJson } from "../json.ts";
-import { compareSlotKeys, isMeantToRun, isRunning, slotName } from "@warren/api/model";
 import { runExec } from "../exec.ts";
 import { followLogs, logFlags } from "../logs.ts";
+import { watchedListFlags } from "../list-output.ts";
 import { pages } from "../pages.ts";
 import { parseEnvironment } from "../service/env-file.ts";
+import { taskOf } from "../task-target.ts";
 import { UnitError } from "../units.ts";
 import { taskColumns } from "../views.ts";
-import { CommandFailed, inspectFlag, outputFlag, WarrenCommand } from "../warren-command.ts";
+import { inspectFlag, WarrenCommand } from "../warren-command.ts";
 import { hostnames } from "../hostnames.ts";
 
 const taskArg = {
-  task: Args.string({ required: true, description: "SERVICE.SLOT such as web.1, id or unique beginning of an id" }),
+  task: Args.string({
+    required: true,
+    description: "Task as SERVICE.SLOT (web.1 is the first of service web), or its id",
+  }),
 };
 
 export class TaskList extends WarrenCommand {
   static override summary = "List tasks, and the last ones that ended.";
   static override flags = {
-    ...outputFlag,
+    ...watchedListFlags,
     service: Flags.string({
       multiple: true,
       multipleNonGreedy: true,
@@ -38,15 +41,17 @@ export class TaskList extends WarrenCommand {
     const { flags } = await this.parse(TaskList);
     const client = await this.connect(flags.host);
     const filter = { services: flags.service ?? [], nodes: flags.node ?? [] };
-    const tasks = await pages(
-      (page) => client.tasks.list({ page, ...filter }),
-      (answer) => answer.tasks,
-    );
-    await this.print(flags.output, {
-      rows: tasks,
-      columns: taskColumns(Date.now(), await hostnames(client)),
-      name: ({ meta }) => meta?.id ?? "",
-      json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+    await this.showList(client, flags, [ObjectKind.TASK], async () => {
+      const tasks = await pages(
+        (page) => client.tasks.list({ page, ...filter }),
+        (answer) => answer.tasks,
+      );
+      return {
+        rows: tasks,
+        columns: taskColumns(Date.now(), await hostnames(client)),
+        name: ({ meta }) => meta?.id ?? "",
+        json: () => toJson(ListTasksResponse, { tasks, nextPageToken: "" }),
+      };
     });
   }
 }
@@ -83,7 +88,7 @@ export class TaskLogs extends WarrenCommand {
 export class TaskExec extends WarrenCommand {
   static override summary = "Run a command in a task's container; exit with its exit code.";
   static override usage = "task exec [-it] [FLAGS] TASK|SERVICE COMMAND…";
-  static override description = "Of a service, a task that runs is taken, and its name is said.";
+  static override description = "Given a service, it takes one of its running tasks and says which.";
   static override examples = ["<%= config.bin %> task exec -it web.1 sh", "<%= config.bin %> exec web ls -l /"];
   static override strict = false;
   static override args = taskArg;
@@ -94,7 +99,7 @@ export class TaskExec extends WarrenCommand {
       char: "e",
       multiple: true,
       multipleNonGreedy: true,
-      description: "Environment variable; NAME alone passes on the value from here",
+      description: "Environment variable; NAME alone takes its value from this shell",
       helpValue: "NAME=VALUE",
     }),
     user: Flags.string({
@@ -121,7 +126,7 @@ export class TaskExec extends WarrenCommand {
     }
     const client = await this.connect(flags.host);
     const exitCode = await runExec(client, {
-      ref: await execTarget(client, args.task),
+      ref: (await taskOf(client, args.task)).id,
       command,
       env: Object.fromEntries((flags.env ?? []).map((text) => parseEnvironment(text, process.env))),
       user: flags.user ?? "",
@@ -154,27 +159,4 @@ export function splitExec(argv: readonly string[]): { readonly own: string[]; re
     if (isFlag && valueFlags.has(word) && at + 1 < argv.length) own.push(argv[(at += 1)] ?? "");
   }
   return { own, command: argv.slice(at === dashes ? at + 1 : at) };
-}
-
-/** A task by what was typed: itself, or one of the service's that runs. */
-async function execTarget(client: ApiClient, ref: string): Promise<string> {
-  if (ref.includes(".")) return ref;
-  let service: Service;
-  try {
-    service = await client.services.get({ ref });
-  } catch (error) {
-    // It may be a task's id.
-    if (ApiError.is(error, "API_NOT_FOUND")) return ref;
-    throw error;
-  }
-  const tasks = await pages(
-    (page) => client.tasks.list({ page, services: [service.meta?.id ?? ""] }),
-    (answer) => answer.tasks,
-  );
-  const [first] = tasks
-    .filter((task) => isMeantToRun(task) && isRunning(task))
-    .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
-  if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
-  process.stderr.write(`in ${slotName(first)}\n`);
-  return first.meta?.id ?? "";
 }

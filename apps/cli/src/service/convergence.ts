@@ -11,8 +11,9 @@ import {
   type WatchResponse,
 } from "@warren/api";
 import { compareSlotKeys, hasEnded, isMeantToRun, isRunning, slotName, stateOf } from "@warren/api/model";
-import { formatDuration } from "../units.ts";
+import { formatAge, formatDuration } from "../units.ts";
 import { stateName } from "../views.ts";
+import { slotRows, type Frame } from "./slot-rows.ts";
 
 /** Ends of tasks of one slot that are alike, one after the other. */
 interface FailureRun {
@@ -31,6 +32,8 @@ export interface Observed {
   updating: boolean;
   /** Since when a task runs, by this machine's clock. */
   readonly runsSince: Map<string, number>;
+  /** Since when a task is to stop, by this machine's clock. */
+  readonly stopsSince: Map<string, number>;
   /** Tasks whose end was counted, or happened before anybody looked. */
   readonly ended: Set<string>;
   /** By slot. */
@@ -44,6 +47,7 @@ export function nothingObserved(): Observed {
     synced: false,
     updating: false,
     runsSince: new Map(),
+    stopsSince: new Map(),
     ended: new Set(),
     failures: new Map(),
   };
@@ -51,10 +55,19 @@ export function nothingObserved(): Observed {
 
 export type Progress =
   /** `recheckMs`: nothing has to change for it to be done then. */
-  | { readonly kind: "waiting"; readonly text: string; readonly recheckMs?: number }
-  | { readonly kind: "converged"; readonly text: string }
-  | { readonly kind: "stopped"; readonly text: string }
-  | { readonly kind: "gone"; readonly text: string };
+  | (Told & { readonly kind: "waiting"; readonly recheckMs?: number })
+  | (Told & { readonly kind: "converged" })
+  | (Told & { readonly kind: "stopped" })
+  | (Told & { readonly kind: "gone" });
+
+interface Told {
+  /** All of it, for the line with which a command ends. */
+  readonly text: string;
+  /** The counts alone: each slot has a row of its own beside it. @default text */
+  readonly brief?: string;
+  /** What is worth a line of a log: no step that a task takes on its way. @default text */
+  readonly line?: string;
+}
 
 /** Takes one message of a watch in. @returns a task that ended badly now, unlike the one before it in its slot */
 export function observe(observed: Observed, { message }: WatchResponse, now: number = Date.now()): Task | undefined {
@@ -76,6 +89,8 @@ export function observe(observed: Observed, { message }: WatchResponse, now: num
 }
 
 function observeTask(observed: Observed, id: string, task: Task, now: number): Task | undefined {
+  if (task.desiredState >= TaskState.SHUTDOWN && !hasEnded(task) && !observed.stopsSince.has(id))
+    observed.stopsSince.set(id, now);
   if (isRunning(task) && !observed.runsSince.has(id)) {
     // What ran before anybody looked has run since then, as its node's clock has it.
     const since = observed.synced ? now : Math.min(now, task.status?.at?.getTime() ?? now);
@@ -135,26 +150,28 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
   const update = currentUpdate(service);
   const old = new Set(live.filter((task) => !task.upToDate && isRunning(task)).map(({ slotId }) => slotId)).size;
   const text = `${name}: ${countText({ wanted, running: running.length, completed: completed.length, old })}`;
+  const stopped = (why: string): Progress => ({ kind: "stopped", text: `${text}; ${why}`, brief: text });
   if (update?.state === UpdateStatus_State.PAUSED || update?.state === UpdateStatus_State.ROLLBACK_PAUSED)
-    return { kind: "stopped", text: `${text}; ${update.message || "the update stopped"}` };
+    return stopped(update.message || "the update stopped");
   const rolling = update?.state === UpdateStatus_State.UPDATING || update?.state === UpdateStatus_State.ROLLING_BACK;
   const hopeless = [...observed.failures.values()].find(({ count }) => count >= hopelessAfter);
   if (hopeless !== undefined) {
     const which = `${slotName(hopeless.task)} ${hopeless.text}, ${hopeless.count} times in a row`;
     // Where restarts are limited, whether it is depends on what the node counts.
     const goesOn = (service.spec.task?.restart?.maxAttempts ?? 0) === 0;
-    return { kind: "stopped", text: `${text}; ${which}${goesOn ? ", and is tried again" : ""}` };
+    return stopped(`${which}${goesOn ? ", and is tried again" : ""}`);
   }
   if (running.length + settled.length < wanted || live.length + settled.length !== wanted || rolling) {
     const why = laggard(all, current);
-    return { kind: "waiting", text: why === undefined ? text : `${text}; ${why}` };
+    if (why === undefined) return { kind: "waiting", text };
+    const line = why.trouble === undefined ? text : `${text}; ${why.trouble}`;
+    return { kind: "waiting", text: `${text}; ${why.text}`, brief: text, line };
   }
   if (updating && update?.state === UpdateStatus_State.ROLLED_BACK)
-    return { kind: "stopped", text: `${text}; rolled back: ${update.message}` };
+    return stopped(`rolled back: ${update.cause || update.message}`);
   const failed = settled.find((task) => stateOf(task) !== TaskState.COMPLETE);
   if (failed !== undefined) {
-    const why = `${slotName(failed)} ${endText(failed)} and is not started again, since ${failed.settled}`;
-    return { kind: "stopped", text: `${text}; ${why}` };
+    return stopped(`${slotName(failed)} ${endText(failed)} and is not started again, since ${failed.settled}`);
   }
   return watched(observed, running, service, text, now);
 }
@@ -199,8 +216,14 @@ export function deletion(name: string): (observed: Observed) => Progress {
   };
 }
 
+interface Laggard {
+  readonly text: string;
+  /** Why it is not only on its way, without what changes from one try to the next. */
+  readonly trouble: string | undefined;
+}
+
 /** What the slowest task is at: the newest failure where the slots' tasks fail, else the one that is least far. */
-function laggard(all: readonly Task[], current: readonly Task[]): string | undefined {
+function laggard(all: readonly Task[], current: readonly Task[]): Laggard | undefined {
   const behind = current
     .filter((task) => !isRunning(task))
     .toSorted((a, b) => stateOf(a) - stateOf(b) || compareSlotKeys(a.slot, b.slot));
@@ -214,20 +237,32 @@ function laggard(all: readonly Task[], current: readonly Task[]): string | undef
   const message = slowest.status?.message ?? "";
   const ended = failed?.status?.message;
   const before = ended === undefined || ended === message ? "" : `; the one before: ${ended}`;
-  return `${at}${message === "" ? "" : ` (${message})`}${before}`;
+  const waits = slowest.status?.pending === undefined ? undefined : `waits: ${message}`;
+  const trouble = ended === undefined ? waits : `${stateName(failed?.status?.state)}: ${ended}`;
+  return {
+    text: `${at}${message === "" ? "" : ` (${message})`}${before}`,
+    trouble: trouble === undefined ? undefined : `${slotName(slowest)} ${trouble}`,
+  };
 }
 
 function failure(state: TaskState | undefined): boolean {
   return state === TaskState.FAILED || state === TaskState.REJECTED;
 }
 
-/** Where progress is shown: one line that is written over on a terminal, a line for each change elsewhere. */
+/** Where progress is shown. */
 export interface ProgressOutput {
+  /** A line for each change that matters. */
   show(text: string): void;
+  /** In its place where what was shown can be drawn over, also as time goes on. */
+  readonly frame?: (frame: Frame) => void;
   /** Lines that stay. */
   note(text: string): void;
-  end(): void;
+  /** @param text takes the place of the last frame; undefined: that stays */
+  end(text?: string): void;
 }
+
+/** Frames are drawn again after this long, for the times in them, ms. */
+const frameMs = 1_000;
 
 export interface FollowOptions {
   readonly judge?: (observed: Observed, now: number) => Progress;
@@ -247,19 +282,21 @@ export async function follow(
   { judge = progress, lastLines, clock = systemClock }: FollowOptions = {},
 ): Promise<Progress> {
   const observed = nothingObserved();
+  const begun = clock.now();
+  const shown = new Set<string>();
   let last: Progress = { kind: "waiting", text: "asking" };
   const look = (): boolean => {
-    const next = judge(observed, clock.now());
-    if (next.text !== last.text && observed.synced) output.show(next.text);
-    last = next;
-    return next.kind !== "waiting";
+    const now = clock.now();
+    last = judge(observed, now);
+    if (observed.synced) draw(output, observed, last, { now, elapsedMs: now - begun }, shown);
+    return last.kind !== "waiting";
   };
   const messages = watch[Symbol.asyncIterator]();
   let next: Promise<IteratorResult<WatchResponse>> | undefined;
   try {
     for (;;) {
       next ??= messages.next();
-      const message = await beforeRecheck(next, last, clock);
+      const message = await beforeRecheck(next, recheckOf(last, output), clock);
       if (message !== "recheck") {
         next = undefined;
         if (message.done === true) break;
@@ -273,7 +310,7 @@ export async function follow(
       last = judge({ ...observed, service: undefined, synced: true }, clock.now());
     else if (!ApiError.is(error, "API_CANCELLED")) throw error;
   } finally {
-    output.end();
+    output.end(output.frame === undefined ? undefined : doneText(last, clock.now() - begun));
     // A message that is still awaited is given up; the caller ends the watch.
     if (next === undefined) await messages.return?.();
     else next.catch(() => undefined);
@@ -281,11 +318,42 @@ export async function follow(
   return last;
 }
 
+function draw(
+  output: ProgressOutput,
+  observed: Observed,
+  progress: Progress,
+  { now, elapsedMs }: { readonly now: number; readonly elapsedMs: number },
+  shown: Set<string>,
+): void {
+  const { text, brief = text, line = text } = progress;
+  if (output.frame !== undefined) {
+    const wanted = observed.service?.spec?.mode?.value.replicas ?? 0;
+    return output.frame({ text: brief, rows: slotRows(observed, wanted, now), elapsedMs });
+  }
+  // A command says at its end why the wait was no success.
+  if (progress.kind === "stopped") return;
+  const next = doneText(progress, elapsedMs) ?? line;
+  if (!shown.has(next)) output.show(next);
+  shown.add(next);
+}
+
+/** `web: 3 of 3 tasks running, after 12s`; undefined where it is no success. */
+function doneText({ kind, text }: Progress, elapsedMs: number): string | undefined {
+  if (kind !== "converged" && kind !== "gone") return undefined;
+  return elapsedMs < 1_000 ? text : `${text}, after ${formatAge(elapsedMs)}`;
+}
+
+/** When to look again though nothing has come, ms. */
+function recheckOf(last: Progress, { frame }: ProgressOutput): number | undefined {
+  if (last.kind !== "waiting") return undefined;
+  return frame === undefined ? last.recheckMs : Math.min(last.recheckMs ?? frameMs, frameMs);
+}
+
 /** The next message, or `recheck` once time alone may have changed the judgement. */
-async function beforeRecheck<T>(next: Promise<T>, last: Progress, clock: Clock): Promise<T | "recheck"> {
-  if (last.kind !== "waiting" || last.recheckMs === undefined) return next;
+async function beforeRecheck<T>(next: Promise<T>, recheckMs: number | undefined, clock: Clock): Promise<T | "recheck"> {
+  if (recheckMs === undefined) return next;
   const over = new AbortController();
-  const timer = delay(clock, last.recheckMs, over.signal).then(
+  const timer = delay(clock, recheckMs, over.signal).then(
     () => "recheck" as const,
     () => "recheck" as const,
   );

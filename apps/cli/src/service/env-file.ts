@@ -50,7 +50,9 @@ export function readEnvFile(path: string, environment: NodeJS.ProcessEnv): [stri
   try {
     bytes = readFileSync(path);
   } catch (error) {
-    throw new UnitError(`can't read ${path}: ${reasons[(error as NodeJS.ErrnoException).code ?? ""] ?? String(error)}`);
+    throw new UnitError(
+      `can't read ${path}: ${reasons[(error as NodeJS.ErrnoException).code ?? ""] ?? "it can't be opened"}`,
+    );
   }
   let text: string;
   try {

@@ -164,6 +164,8 @@ function port(text: string): number {
 /** `0`, which is none, or a size from `least` up. */
 function memory(text: string, least: number): number {
   const bytes = parseBytes(text);
+  if (bytes > limits.mostMemoryBytes)
+    throw new UnitError(`'${text}' is too much (most ${formatBytes(limits.mostMemoryBytes)})`);
   if (bytes === 0 || bytes >= least) return bytes;
   const guess = /^\d+$/.test(text) ? `; did you mean ${text}m?` : "";
   throw new UnitError(`'${text}' is too little (least ${formatBytes(least)}, or 0 for none)${guess}`);
@@ -171,6 +173,8 @@ function memory(text: string, least: number): number {
 
 function processors(text: string, least: number): number {
   const nanos = parseCpus(text);
+  if (nanos > limits.mostCpuNanos)
+    throw new UnitError(`'${text}' is too much (most ${limits.mostCpuNanos / 1e9} processors)`);
   if (nanos === 0 || nanos >= least) return nanos;
   throw new UnitError(`'${text}' is too little (least ${least / 1e9} of a processor, or 0 for none)`);
 }
@@ -263,7 +267,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => void (container.command = splitWords(value)),
   },
   env: {
-    help: "Environment variable; NAME alone passes on the value from here",
+    help: "Environment variable; NAME alone takes its value from this shell",
     value: "NAME=VALUE",
     char: "e",
     multiple: true,
@@ -351,7 +355,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => void (container.stopSignal = value),
   },
   "stop-grace": {
-    help: "Time from the stop signal to SIGKILL (default 10s)",
+    help: "Grace period: time to end after the stop signal, before it is killed (default 10s)",
     value: "DURATION",
     group: "CONTAINER",
     field: "task.container.stop_grace_ms",
@@ -365,7 +369,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ task }, value) => void (task.registryLogin = value),
   },
   "limit-cpu": {
-    help: "Most processor time, such as 0.5; 0 for no limit (default 0)",
+    help: "Most processor time, in processors: 0.5 is half of one; 0 for no limit (default 0)",
     value: "CPUS",
     group: "RESOURCES",
     common: true,
@@ -392,14 +396,14 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     value: "CPUS",
     group: "RESOURCES",
     field: "task.resources.cpu_reservation_nanos",
-    set: ({ resources }, value) => void (resources.cpuReservationNanos = parseCpus(value)),
+    set: ({ resources }, value) => void (resources.cpuReservationNanos = processors(value, 1)),
   },
   "reserve-memory": {
     help: "Memory reserved on the node; a task waits until a node has it free",
     value: "SIZE",
     group: "RESOURCES",
     field: "task.resources.memory_reservation_bytes",
-    set: ({ resources }, value) => void (resources.memoryReservationBytes = parseBytes(value)),
+    set: ({ resources }, value) => void (resources.memoryReservationBytes = memory(value, 1)),
   },
   ulimit: {
     help: "Limit of each process, such as nofile=1024:4096",
@@ -410,7 +414,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: ({ container }, value) => put(container.ulimits, parseUlimit(value), ({ name }) => name),
   },
   "cap-add": {
-    help: "Linux capability to have besides the default ones; ALL for all",
+    help: "Linux capability to add to the default ones; ALL for all",
     value: "CAPABILITY",
     multiple: true,
     group: "SAFETY",
@@ -418,7 +422,7 @@ export const uses: Readonly<Record<string, FlagUse>> = {
     set: (draft, value) => addCapability(draft, draft.container.capabilityAdd, value, "--cap-add"),
   },
   "cap-drop": {
-    help: "Linux capability to take away; ALL for all",
+    help: "Linux capability to drop; ALL for all",
     value: "CAPABILITY",
     multiple: true,
     group: "SAFETY",

@@ -39,7 +39,7 @@ export const removalFlags: AnyFlags = Object.fromEntries(
   Object.entries(removals).map(([name, { help, value }]) => [
     name,
     Flags.string({
-      description: `Take away ${help}`,
+      description: `Remove ${help}`,
       helpGroup: "REMOVAL",
       helpValue: value,
       multiple: true,
@@ -89,31 +89,35 @@ export function applyServiceFlags(
     const value = flags[name];
     return value === undefined ? [] : Array.isArray(value) ? (value as string[]) : [value as string];
   };
-  const naming = (name: string, work: () => void): void => {
+  const naming = (name: string, value: string, work: () => void): void => {
     try {
       work();
     } catch (error) {
       if (!(error instanceof UnitError)) throw error;
-      throw new UnitError(`--${name}: ${error.message}`);
+      const shown = value.length > mostShown ? `${value.slice(0, mostShown)}…` : value;
+      throw new UnitError(`--${name}: ${error.message.replaceAll(value || "''", shown || "''")}`);
     }
   };
   for (const [name, { take }] of Object.entries(removals)) {
     for (const key of given(name)) {
-      naming(name, () => {
-        if (!take(draft, key)) throw new UnitError(`the service has no '${key}' to take away`);
+      naming(name, key, () => {
+        if (!take(draft, key)) throw new UnitError(`the service has no '${key}'`);
       });
     }
   }
-  if (flags["no-healthcheck"] === true) naming("no-healthcheck", () => turnOffHealthCheck(draft, flags));
+  if (flags["no-healthcheck"] === true) naming("no-healthcheck", "", () => turnOffHealthCheck(draft, flags));
   // The file first: what is given one by one goes before it.
   const order = Object.keys(uses).toSorted((a, b) => Number(b === "env-file") - Number(a === "env-file"));
-  for (const name of order) for (const value of given(name)) naming(name, () => uses[name]?.set(draft, value));
+  for (const name of order) for (const value of given(name)) naming(name, value, () => uses[name]?.set(draft, value));
   for (const [name, { turn }] of Object.entries(switches))
     if (typeof flags[name] === "boolean") turn(draft, flags[name]);
   if (args !== undefined) draft.container.args = [...args];
   checkTogether(draft, (name) => flags[name] !== undefined);
   return draft.spec;
 }
+
+/** Characters of what was typed that an error repeats. */
+const mostShown = 80;
 
 function turnOffHealthCheck({ container }: Draft, flags: Readonly<Record<string, unknown>>): void {
   const other = Object.keys(uses).find((name) => uses[name]?.group === "HEALTH" && flags[name] !== undefined);

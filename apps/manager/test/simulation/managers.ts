@@ -10,6 +10,7 @@ import type { FakeClock } from "@warren/std/testing";
 import { Store, StoreStateMachine, type LogCommand, type View } from "@warren/store";
 import { MemoryLog, MemoryProposer, type ProposerFault } from "@warren/store/testing";
 import { joinParts } from "../../src/parts.ts";
+import { MachineClock } from "./machine-clock.ts";
 
 export interface ManagersDependencies {
   readonly clock: FakeClock;
@@ -43,6 +44,7 @@ class Witness extends MemoryProposer {
 }
 
 class Manager implements AsyncDisposable {
+  readonly clock: MachineClock;
   readonly store: Store;
   readonly proposer: MemoryProposer;
   readonly dispatcher: Dispatcher;
@@ -51,7 +53,9 @@ class Manager implements AsyncDisposable {
   readonly #leading: AsyncDisposable;
   #term: AbortController | undefined;
 
-  constructor({ clock, random, log }: ManagersDependencies, shared: MemoryLog) {
+  constructor(name: string, { clock: world, random, log }: ManagersDependencies, shared: MemoryLog) {
+    const clock = new MachineClock(name, world);
+    this.clock = clock;
     const machine = new StoreStateMachine({ metrics: noMetrics });
     this.proposer = new MemoryProposer(machine, shared);
     this.store = new Store({ clock, random, machine, proposer: this.proposer, log });
@@ -115,7 +119,7 @@ export class Managers implements AsyncDisposable {
     while (this.#log.term < last) this.#log.elect(undefined);
     // The first to apply each command.
     if (onApplied !== undefined) Witness.join(this.#log, onApplied);
-    this.#members = Array.from({ length: count }, () => new Manager(dependencies, this.#log));
+    this.#members = Array.from({ length: count }, (_, at) => new Manager(`manager-${at}`, dependencies, this.#log));
     for (const { proposer } of this.#members) proposer.applyCommitted();
   }
 

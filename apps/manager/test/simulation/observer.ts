@@ -10,17 +10,20 @@ import {
   type Lease,
   type Slot,
 } from "@warren/api";
-import { currentLease, isStanding, leaseKey, mayRun, sameEpoch, serviceOfSlot } from "@warren/api/model";
+import { currentLease, isStanding, leaseKey, mayRun, recordOf, sameEpoch, serviceOfSlot } from "@warren/api/model";
 import type { FakeProcess } from "@warren/runtime/testing";
 import type { FakeClock } from "@warren/std/testing";
 import type { View } from "@warren/store";
 import type { Edge } from "./edge.ts";
-import { Restarts } from "./restarts.ts";
+import { Restarts, type Origin } from "./restarts.ts";
 
 /** As the orchestrator has them. */
 const downGraceMs = 30_000;
 const releaseSlackMs = 30_000;
 const addressRestMs = 60_000;
+
+/** A command is applied a little after the times in it were read. */
+const slackMs = 50;
 
 /** A broken promise. The first that is broken is the one that matters. */
 export class Violation extends Error {
@@ -38,6 +41,10 @@ interface Known {
   everHeld: boolean;
   /** Another was held though this one was not released, as its node was gone or late. */
   givenUp: boolean;
+  /** When it was first seen as releasing, and has been since. */
+  readonly releasingSince: number | undefined;
+  /** Its slot was settled while it was there. */
+  readonly settled: boolean;
 }
 
 export class Observer {
@@ -52,6 +59,8 @@ export class Observer {
   /** Containers that were started, or went on, though no manager may have wanted it. */
   readonly #strays = new Set<string>();
   readonly #graces = new Map<string, number>();
+  /** Since when each node that is down has been down. */
+  readonly #downSince = new Map<string, number>();
   /** Slots whose policy allows no further attempt. */
   readonly #usedUp = new Set<string>();
   readonly restarts: Restarts = new Restarts((what) => this.broken(what));
@@ -70,6 +79,11 @@ export class Observer {
       const id = meta?.id ?? "";
       if (spec?.update?.order === Order.START_FIRST) this.#startFirst.add(id);
       this.#graces.set(id, spec?.task?.container?.stopGraceMs ?? 10_000);
+    }
+    for (const { meta, status } of view.list("nodes")) {
+      const id = meta?.id ?? "";
+      if (status?.state !== NodeStatus_State.DOWN) this.#downSince.delete(id);
+      else if (!this.#downSince.has(id)) this.#downSince.set(id, this.#clock.monotonic());
     }
     const present = new Set<string>();
     const holders = new Map<string, string>();
@@ -175,6 +189,9 @@ export class Observer {
         told: known?.told === true || lease.state >= LeaseState.RELEASING,
         everHeld: known?.everHeld === true || lease.state === LeaseState.HELD,
         givenUp: this.leases.get(key)?.givenUp === true,
+        releasingSince:
+          lease.state === LeaseState.RELEASING ? (known?.releasingSince ?? this.#clock.monotonic()) : undefined,
+        settled: known?.settled === true || slot.settled !== "",
       });
     });
   }
@@ -185,7 +202,7 @@ export class Observer {
     const held = slot.leases.filter(({ state }) => state === LeaseState.HELD);
     for (const lease of held) {
       const key = leaseKey(slotId, lease.epoch);
-      this.restarts.onHeld(key, policy, (lease.initialRecord?.runs ?? 0) === 0);
+      this.restarts.onHeld(key, policy, this.#originOf(view, slot, lease));
       this.restarts.onOtherPolicy(key, policy);
     }
     const isUsedUp = slot.settled.endsWith("as often as its policy allows");
@@ -194,6 +211,22 @@ export class Observer {
       this.restarts.onAttemptsUsedUp(leaseKey(slotId, only?.epoch));
     if (isUsedUp) this.#usedUp.add(slotId);
     else this.#usedUp.delete(slotId);
+  }
+
+  /** L9: what the record of a lease that is held now goes on from. */
+  #originOf(view: View, slot: Slot, lease: Lease): Origin {
+    if ((lease.initialRecord?.runs ?? 0) === 0) return { kind: "none" };
+    const make = ({ versionId }: Lease): string => view.get("versions", versionId)?.make ?? versionId;
+    const before = slot.leases.filter((each) => each !== lease && mayHaveRun(each)).at(-1);
+    const key = leaseKey(slot.meta?.id ?? "", before?.epoch);
+    const known = this.leases.get(key);
+    // The last word of its node is stored, and nothing has begun anew since.
+    const isWhole =
+      before?.state === LeaseState.RELEASED &&
+      known?.givenUp === false &&
+      !known.settled &&
+      make(before) === make(lease);
+    return isWhole ? { kind: "lease", key, restarts: lease.initialRecord?.restarts ?? 0 } : { kind: "unknown" };
   }
 
   /** L6, L9: what may stay on its node is moved by nobody before it has failed three times in a row. */
@@ -205,7 +238,7 @@ export class Observer {
     const node = view.get("nodes", current.nodeId);
     const mayStay =
       node?.status?.state !== NodeStatus_State.DOWN && node?.spec?.availability !== NodeSpec_Availability.DRAIN;
-    const { failures = 0, rejections = 0 } = slot.record ?? {};
+    const { failures = 0, rejections = 0 } = recordOf(current) ?? {};
     if (mayStay && node !== undefined && failures < 3 && rejections < 3)
       this.broken(
         `L6: ${leaseKey(slot.meta?.id ?? "", lease.epoch)} is to replace one that may stay on ${current.nodeId}`,
@@ -220,11 +253,14 @@ export class Observer {
       const key = leaseKey(slotId, other.epoch);
       const known = this.leases.get(key);
       const node = view.get("nodes", other.nodeId);
-      const since = (date: Date | undefined): number => this.#clock.now() - (date?.getTime() ?? 0);
-      const isDown = node?.status?.state === NodeStatus_State.DOWN && since(node.status.at) >= downGraceMs;
+      // By time that goes on, as managers' wall clocks are set.
+      const hasPassed = (since: number | undefined, ms: number): boolean =>
+        since !== undefined && this.#clock.monotonic() - since >= ms - slackMs;
+      const isDown = hasPassed(this.#downSince.get(other.nodeId), downGraceMs);
       const graceMs = this.#graces.get(serviceOfSlot(slotId)) ?? 0;
-      const isLate = other.state === LeaseState.RELEASING && since(other.since) >= graceMs + releaseSlackMs;
-      if (node === undefined || isDown || isLate) {
+      const isLate = hasPassed(known?.releasingSince, graceMs + releaseSlackMs);
+      // On its own node it is waited for, however late.
+      if (other.nodeId !== lease.nodeId && (node === undefined || isDown || isLate)) {
         if (known !== undefined) this.leases.set(key, { ...known, givenUp: true });
         continue;
       }
@@ -272,4 +308,8 @@ export class Observer {
         this.broken(`L15: ${meta?.id} was removed, and is there`);
     }
   }
+}
+
+function mayHaveRun({ wasHeld, nodeId }: Lease): boolean {
+  return wasHeld && nodeId !== "";
 }

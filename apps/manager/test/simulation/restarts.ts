@@ -22,6 +22,13 @@ interface Seen {
   inexact: boolean;
 }
 
+/** What the record of a lease goes on from. */
+export type Origin =
+  | { readonly kind: "none" }
+  /** The last that was held, which its node has released; and the restarts that the lease was held with. */
+  | { readonly kind: "lease"; readonly key: string; readonly restarts: number }
+  | { readonly kind: "unknown" };
+
 /** Boot times are floored, and an end is noticed a little after it came. */
 const slackMs = 5;
 
@@ -30,21 +37,42 @@ export class Restarts {
   readonly #broken: (what: string) => void;
   /** Restarts that were judged. */
   judged = 0;
+  /** Moves of which the counts were compared. */
+  moved = 0;
 
   constructor(broken: (what: string) => void) {
     this.#broken = broken;
   }
 
-  /** @param fresh the slot had no record when the lease was offered */
-  onHeld(key: string, policy: RestartPolicy | undefined, fresh: boolean): void {
+  onHeld(key: string, policy: RestartPolicy | undefined, origin: Origin): void {
     if (this.#leases.has(key)) return;
+    const restarts = origin.kind === "lease" ? this.#continued(key, policy, origin) : 0;
     this.#leases.set(key, {
       policy,
       ended: undefined,
-      restarts: 0,
+      restarts: restarts ?? 0,
       windowSince: undefined,
-      inexact: !fresh,
+      inexact: origin.kind === "unknown" || restarts === undefined,
     });
+  }
+
+  /** L9: the restarts that a lease is to be held with; undefined where that is not exactly known. */
+  #continued(
+    key: string,
+    policy: RestartPolicy | undefined,
+    { key: from, restarts }: Extract<Origin, { readonly kind: "lease" }>,
+  ): number | undefined {
+    const seen = this.#leases.get(from);
+    // Of a window its length goes with the slot, which nobody sees from outside.
+    if (seen === undefined || seen.inexact || (policy?.windowMs ?? 0) > 0) return undefined;
+    if (JSON.stringify(seen.policy) !== JSON.stringify(policy)) return undefined;
+    this.judged += 1;
+    this.moved += 1;
+    // An end that was followed by no start may have counted already, or have been the stop.
+    const most = seen.restarts + (seen.ended === undefined ? 0 : 1);
+    if (restarts < seen.restarts || restarts > most)
+      this.#broken(`L9: ${key} is held with ${restarts} restarts, and ${from} before it had ${seen.restarts}`);
+    return restarts;
   }
 
   /** What is judged by other rules from now on. */

@@ -13,6 +13,8 @@ export interface SeedResult {
   readonly starts: number;
   /** Restarts that were judged by their policy. */
   readonly restarts: number;
+  /** Moves of which the slot's counts were compared before and after. */
+  readonly moves: number;
   /** Commands that were applied. */
   readonly commands: number;
   /** What was broken; undefined if nothing was. */
@@ -66,11 +68,11 @@ export async function runSeed(
       .map(({ event, fields }) => `${event} ${text(fields)}`)
       .join("; ")}`;
   const { starts } = world.observer;
-  const restarts = world.observer.restarts.judged;
+  const { judged: restarts, moved: moves } = world.observer.restarts;
   const commands = world.managers.entries.length;
   const story = violation !== undefined || withStory ? [...world.log.lines] : [];
   await world.close();
-  return { seed, starts, restarts, commands, violation, story };
+  return { seed, starts, restarts, moves, commands, violation, story };
 }
 
 /** No manager for an hour, others in their place perhaps: no container ends or starts that would not have done so anyway. */

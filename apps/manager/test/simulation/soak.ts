@@ -32,11 +32,12 @@ if (values.seed !== undefined) {
   process.exit(violation === undefined ? 0 : 1);
 }
 const begin = performance.now();
-let [done, failed, starts, restarts] = [0, 0, 0, 0];
+let [done, failed, starts, restarts, moves] = [0, 0, 0, 0, 0];
 await runSeeds({ from, count, workers, kinds }, (result) => {
   done += 1;
   starts += result.starts;
   restarts += result.restarts;
+  moves += result.moves;
   if (result.violation !== undefined) {
     failed += 1;
     process.stdout.write(`seed ${result.seed}: ${result.violation}\n  ${replayCommand(result.seed)}\n`);
@@ -44,9 +45,11 @@ await runSeeds({ from, count, workers, kinds }, (result) => {
   if (done % 100 === 0) {
     const seconds = ((performance.now() - begin) / 1_000).toFixed(0);
     process.stdout.write(
-      `${done} of ${count} seeds, ${failed} failed, ${starts} containers, ${restarts} restarts judged, ${seconds} s\n`,
+      `${done} of ${count} seeds, ${failed} failed, ${starts} containers, ${restarts} restarts and ${moves} moves judged, ${seconds} s\n`,
     );
   }
 });
-process.stdout.write(`${done - failed} passed, ${failed} failed; ${starts} containers, ${restarts} restarts judged\n`);
+process.stdout.write(
+  `${done - failed} passed, ${failed} failed; ${starts} containers, ${restarts} restarts and ${moves} moves judged\n`,
+);
 process.exitCode = failed === 0 ? 0 : 1;

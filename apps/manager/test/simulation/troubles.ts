@@ -20,6 +20,7 @@ export const troubleKinds = [
   "lose-record",
   "power-cut",
   "wrong-wall-clock",
+  "managers-wall-clock",
   "runtime-away",
 ] as const;
 export type TroubleKind = (typeof troubleKinds)[number];
@@ -168,6 +169,12 @@ export class Troubles {
         const offset = chosen(random, [0, -50 * 365 * 86_400_000, 86_400_000, -3_600_000]);
         this.#world.tell(`the wall clock of ${name} is ${offset / 1_000} s off`);
         return edge.clock.setWallOffset(offset);
+      }
+      case "managers-wall-clock": {
+        const index = random.int(managers.count);
+        const offset = chosen(random, [0, 20_000, -20_000, 3_600_000, -3_600_000, -10 * 365 * 86_400_000]);
+        this.#world.tell(`the wall clock of manager ${index} is ${offset / 1_000} s off`);
+        return managers.member(index).clock.setWallOffset(offset);
       }
       case "runtime-away":
         return this.#lasting(`the runtime of ${name} is away`, `runtime ${name}`, [100, 20_000], () => {

@@ -1,10 +1,5 @@
-/** Cases of contracts, for any test runner: a case fails by throwing. */
+/** Checks of contracts: each throws if it fails. */
 import { isDeepStrictEqual, inspect } from "node:util";
-
-export interface ContractCase<T> {
-  readonly title: string;
-  readonly run: (subject: T) => Promise<void>;
-}
 
 /** @throws Error unless `condition` holds */
 export function check(condition: boolean, what: string): void {

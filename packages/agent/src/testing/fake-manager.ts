@@ -7,6 +7,7 @@ import {
   type AssignedLease,
   type AssignmentChange,
   type AssignmentsMessage,
+  type AssignmentsRequest,
   type LeaseReport,
   type NodeDescription,
   type Point,
@@ -29,7 +30,7 @@ import {
   type AssignedKind,
   type AssignedObjects,
 } from "@warren/api/model";
-import { AsyncQueue } from "@warren/std";
+import { abortable, AsyncQueue } from "@warren/std";
 import type { Session } from "../seams.ts";
 
 /** A relay that a worker serves, as the manager sees it. */
@@ -185,15 +186,15 @@ export class FakeManager {
         });
         return messages;
       },
-      heartbeat: async ({ sessionId }) => {
-        await Promise.resolve();
+      heartbeat: async ({ sessionId }, signal) => {
+        await abortable(Promise.resolve(), signal);
         this.#check(sessionId);
-        if (this.silent) await new Promise(() => undefined);
+        if (this.silent) await abortable(new Promise(() => undefined), signal);
         this.heartbeats += 1;
         return { periodMs: this.periodMs };
       },
-      report: async ({ sessionId, leases, description }) => {
-        await Promise.resolve();
+      report: async ({ sessionId, leases, description }, signal) => {
+        await abortable(Promise.resolve(), signal);
         this.#check(sessionId);
         if (this.refuseReports) throw new Error("UNAVAILABLE: no leader");
         this.batches.push(leases.length);
@@ -208,17 +209,22 @@ export class FakeManager {
           records: lost.map((of) => ({ ...of, ...this.#known(leaseKey(of.slotId, of.epoch)) })),
         };
       },
-      assignments: ({ sessionId, held }, signal) => {
-        this.#check(sessionId);
-        const stream = new AsyncQueue<AssignmentsMessage>();
-        this.#streams.add(stream);
-        signal.addEventListener("abort", () => stream.close());
-        if (this.historyLost !== "") stream.fail(new Error(`PRECONDITION: no assignments, as ${this.historyLost}`));
-        else if (!this.mute) stream.push(this.#complete(held));
-        return stream;
-      },
+      assignments: (request, signal) => this.#serveAssignments(request, signal),
       relay: (up, signal) => this.#serveRelay(up, signal),
     };
+  }
+
+  async *#serveAssignments(
+    { sessionId, held }: AssignmentsRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<AssignmentsMessage, void, void> {
+    this.#check(sessionId);
+    const stream = new AsyncQueue<AssignmentsMessage>();
+    this.#streams.add(stream);
+    signal.addEventListener("abort", () => stream.close());
+    if (this.historyLost !== "") stream.fail(new Error(`PRECONDITION: no assignments, as ${this.historyLost}`));
+    else if (!this.mute) stream.push(this.#complete(held));
+    yield* stream;
   }
 
   async *#serveRelay(up: AsyncIterable<RelayUp>, signal: AbortSignal): AsyncGenerator<RelayDown, void, void> {
@@ -227,8 +233,11 @@ export class FakeManager {
     signal.addEventListener("abort", () => down.close());
     const reading = (async (): Promise<void> => {
       const received: RelayUp[] = [];
+      const messages = up[Symbol.asyncIterator]();
+      const read = (): Promise<IteratorResult<RelayUp>> => abortable(messages.next(), signal);
       try {
-        for await (const message of up) {
+        for (let next = await read(); next.done !== true; next = await read()) {
+          const message = next.value;
           received.push(message);
           if (message.message?.$case === "open")
             this.relays.set(message.message.value.relayId, { up: received, down, ended: ended.promise });

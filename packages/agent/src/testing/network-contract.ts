@@ -1,6 +1,7 @@
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
 import type { NetworkSettings, NodeEndpoint, TaskAttachment, TaskNetwork } from "../seams.ts";
-import { check, equal, rejects, type ContractCase } from "./contract.ts";
+import type { ContractCase } from "@warren/std/testing";
+import { check, equal, rejects } from "./contract.ts";
 
 /** A node's network without any attachment, for one case. */
 export interface NetworkUnderTest {

@@ -1,5 +1,6 @@
 import type { ProbeTransport } from "../seams.ts";
-import { check, equal, rejects, type ContractCase } from "./contract.ts";
+import type { ContractCase } from "@warren/std/testing";
+import { check, equal, rejects } from "./contract.ts";
 
 /** A transport, and servers for its probes. */
 export interface ProbesUnderTest {

@@ -1,5 +1,6 @@
 import type { AgentState } from "../seams.ts";
-import { check, equal, type ContractCase } from "./contract.ts";
+import type { ContractCase } from "@warren/std/testing";
+import { check, equal } from "./contract.ts";
 
 /** Storage that outlives the states that are opened on it. */
 export interface StateUnderTest {

@@ -12,7 +12,7 @@ import {
 } from "@warren/api";
 import { firstRun, leaseKey, serviceOfSlot, taskIdOf } from "@warren/api/model";
 import { RuntimeError, type Runtime } from "@warren/runtime";
-import { FakeMachine, FakeRuntime, type RuntimeCall } from "@warren/runtime/testing";
+import { FakeMachine, FakeRuntime, type FakeProgram, type RuntimeCall } from "@warren/runtime/testing";
 import type { Random } from "@warren/std";
 import { FakeClock, RecordingLogger, RecordingMetrics, seededRandom } from "@warren/std/testing";
 import {
@@ -52,6 +52,9 @@ export interface GivenLease {
   readonly task: string;
 }
 
+/** A program that ends by SIGKILL alone. */
+export const ignoresSignals: FakeProgram = (process) => process.onSignal(() => undefined);
+
 /** A machine, its network and disk, a manager, and the workers that run there one after the other. */
 export class World implements AsyncDisposable {
   readonly clock: FakeClock = new FakeClock();
@@ -85,6 +88,13 @@ export class World implements AsyncDisposable {
     this.options = { dataDir: `${tmpdir()}/warren-agent-none`, hostname: "edge-1", version: "1", ...options };
     this.service({ id: "svc", name: "web" });
     this.manager.assign("endpoint", "svc", Endpoint.fromPartial({ serviceId: "svc", name: "web", vip: "10.96.0.1" }));
+  }
+
+  /** One whose worker runs. */
+  static async started(options: Partial<AgentOptions> = {}): Promise<World> {
+    const world = new World(options);
+    await world.start();
+    return world;
   }
 
   get agent(): Agent {
@@ -135,6 +145,13 @@ export class World implements AsyncDisposable {
   give(slotId: string, input: LeaseInput = {}): GivenLease {
     const given = this.offer(slotId, input);
     this.hold(given);
+    return given;
+  }
+
+  /** As `give`; it runs when this resolves. */
+  async run(slotId: string, input: LeaseInput = {}): Promise<GivenLease> {
+    const given = this.give(slotId, input);
+    await this.untilRunning(given);
     return given;
   }
 

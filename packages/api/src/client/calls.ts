@@ -1,3 +1,4 @@
+import { networkFault } from "@warren/std";
 import {
   Metadata,
   type CallOptions as GrpcCallOptions,
@@ -250,21 +251,13 @@ function noManager(error: ServiceError, { target, serverName }: ResolvedConnectO
 
 /** Why there is no connection, in words; what is not known as it was said, without what gRPC adds. */
 function connectionFault(details: string): string {
-  const known = Object.keys(faults).find((code) => details.includes(code));
-  if (known !== undefined) return faults[known] ?? known;
+  if (details.includes("ENOENT")) return "there is no such socket";
+  const known = networkFault(details);
+  if (known !== undefined) return known;
   return details
     .replace(/^No connection established\. Last error: (?:Error: )?/, "")
     .replace(/\.? Resolution note:\s*$/, "");
 }
-const faults: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such socket",
-  ECONNREFUSED: "nothing listens there",
-  EACCES: "permission denied",
-  ETIMEDOUT: "it can't be reached in time",
-  EHOSTUNREACH: "there is no way to that host",
-  ENETUNREACH: "there is no way to that network",
-  ENOTFOUND: "there is no such host",
-};
 
 function remedyOf(details: string, serverName: string | undefined): string {
   if (serverName !== undefined) {

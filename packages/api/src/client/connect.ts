@@ -7,11 +7,13 @@ import type { LeaderConnection } from "../forwarding.ts";
 import { ClustersDefinition } from "../generated/warren/v1/cluster.ts";
 import { DispatcherDefinition } from "../generated/warren/v1/dispatcher.ts";
 import { EventsDefinition } from "../generated/warren/v1/event.ts";
+import { ImagesDefinition } from "../generated/warren/v1/image.ts";
 import { NetworksDefinition } from "../generated/warren/v1/network.ts";
 import { NodesDefinition } from "../generated/warren/v1/node.ts";
 import { RegistriesDefinition } from "../generated/warren/v1/registry.ts";
 import { ServicesDefinition } from "../generated/warren/v1/service.ts";
 import { TasksDefinition } from "../generated/warren/v1/task.ts";
+import { VolumesDefinition } from "../generated/warren/v1/volume.ts";
 import { methodPath, type MethodDefinition, type ServiceDefinition } from "../rpc.ts";
 import {
   duplexCall,
@@ -44,6 +46,8 @@ export interface ApiClient extends Disposable {
   readonly nodes: ServiceClient<NodesDefinition>;
   readonly networks: ServiceClient<NetworksDefinition>;
   readonly registries: ServiceClient<RegistriesDefinition>;
+  readonly volumes: ServiceClient<VolumesDefinition>;
+  readonly images: ServiceClient<ImagesDefinition>;
   readonly events: ServiceClient<EventsDefinition>;
   readonly dispatcher: ServiceClient<DispatcherDefinition>;
   /** The client of any other generated service on the same connection, such as `HealthDefinition`. */
@@ -68,6 +72,8 @@ export function connect(options: ConnectOptions): ApiClient {
     nodes: service(NodesDefinition),
     networks: service(NetworksDefinition),
     registries: service(RegistriesDefinition),
+    volumes: service(VolumesDefinition),
+    images: service(ImagesDefinition),
     events: service(EventsDefinition),
     dispatcher: service(DispatcherDefinition),
     service,

@@ -7,6 +7,7 @@
  * - `assignment.ts` the table of kinds of assignments, and their digests
  * - `level.ts`      the level of formats
  * - `pools.ts`      default subnets of tasks and services
+ * - `spec-defaults.ts` what a service's spec leaves out
  */
 export * from "./keys.ts";
 export * from "./lease.ts";
@@ -14,3 +15,4 @@ export * from "./task.ts";
 export * from "./assignment.ts";
 export * from "./level.ts";
 export * from "./pools.ts";
+export * from "./spec-defaults.ts";

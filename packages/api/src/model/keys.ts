@@ -1,5 +1,5 @@
 /** Keys and ids that managers and nodes compute independently of each other. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Epoch } from "../generated/warren/v1/meta.ts";
 import type { SlotKey } from "../generated/warren/v1/slot.ts";
 
@@ -113,10 +113,8 @@ export const firstRun: RunKey = Object.freeze({ life: 0, run: 1 });
 
 /** The id of the task of a lease's run: 25 characters of `[0-9a-z]`, the same wherever it is computed. */
 export function taskIdOf(slotId: string, epoch: Epoch | undefined, { life, run }: RunKey): string {
-  const digest = createHash("sha256")
-    .update(`${leaseKey(slotId, epoch)}/${life}/${run}`)
-    .digest();
-  // 128 bits are at most 25 digits of base 36.
-  const digits = BigInt(`0x${digest.toString("hex", 0, 16)}`).toString(36);
+  const digest = hash("sha256", `${leaseKey(slotId, epoch)}/${life}/${run}`, "hex");
+  // 128 bits, 32 hexadecimal digits, are at most 25 of base 36.
+  const digits = BigInt(`0x${digest.slice(0, 32)}`).toString(36);
   return digits.padStart(taskIdLength, "0");
 }

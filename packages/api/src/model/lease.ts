@@ -4,7 +4,7 @@
  * A slot's leases are in the order of their epochs. At most two are neither releasing nor released: the older is the
  * current one, the newer the incoming one. A single one is current once it is held, and incoming before.
  */
-import { LeaseState, type Lease, type Slot } from "../generated/warren/v1/slot.ts";
+import { LeaseState, type Lease, type Slot, type SlotRecord } from "../generated/warren/v1/slot.ts";
 
 /** WANTED, OFFERED or HELD: it is to run, or runs. */
 export function isStanding({ state }: Lease): boolean {
@@ -21,12 +21,12 @@ export function mayRun(lease: Lease): boolean {
   return lease.wasHeld && lease.state !== LeaseState.RELEASED;
 }
 
-export function standingLeases({ leases }: Slot): readonly Lease[] {
+export function standingLeases({ leases }: Pick<Slot, "leases">): readonly Lease[] {
   return leases.filter(isStanding);
 }
 
 /** The lease whose task serves now. */
-export function currentLease(slot: Slot): Lease | undefined {
+export function currentLease(slot: Pick<Slot, "leases">): Lease | undefined {
   const [first] = standingLeases(slot);
   return first?.state === LeaseState.HELD ? first : undefined;
 }
@@ -42,7 +42,13 @@ export function nodesOfSlot({ leases }: Slot): readonly string[] {
   return [...new Set(leases.filter(isUnreleased).map(({ nodeId }) => nodeId))];
 }
 
-/** L9: the lease that the slot's record speaks of: the newest that got a node, but for offers that came to nothing. */
-export function recordedLease({ leases }: Pick<Slot, "leases">): Lease | undefined {
-  return leases.findLast((lease) => lease.nodeId !== "" && (isStanding(lease) || lease.wasHeld));
+/** L9: the slot's record as a lease has it: as its node last reported it, or as the lease was offered. */
+export function recordOf(lease: Lease | undefined): SlotRecord | undefined {
+  return lease?.record ?? lease?.initialRecord;
+}
+
+/** The lease that has the slot's record: the current one, else the last that was held, else the last that got a node. */
+export function recordedLease(slot: Pick<Slot, "leases">): Lease | undefined {
+  const withNode = slot.leases.filter(({ nodeId }) => nodeId !== "");
+  return currentLease(slot) ?? withNode.findLast(({ wasHeld }) => wasHeld) ?? withNode.at(-1);
 }

@@ -8,8 +8,6 @@ export interface CallContext {
   readonly identity: Identity;
   /** The manager that forwarded the call, if it was forwarded. */
   readonly forwardedBy?: string;
-  /** Whether the caller accepts a stale response, without the barrier of linearizable reads. */
-  readonly stale?: boolean;
   /** `/warren.v1.Services/Create` */
   readonly path: string;
 }

@@ -11,7 +11,14 @@ export type LeaderRoute =
 /** Read at each call, since the leader may change. */
 export interface Leadership {
   route(): LeaderRoute;
+  /**
+   * The barrier of a linearizable read: resolves once all that any manager had acknowledged before the call is in the
+   * state that handlers read here. Undefined where no other manager can have acknowledged anything.
+   *
+   * @throws errors with a status, when no leader confirms it
+   */
+  barrier(): Promise<void> | undefined;
 }
 
 /** Of a server that has no peers. */
-export const alone: Leadership = { route: () => ({ kind: "here" }) };
+export const alone: Leadership = { route: () => ({ kind: "here" }), barrier: () => undefined };

@@ -8,6 +8,8 @@
  *    again.
  * P3 Every error of a call has a status in `../status.ts`; any other becomes INTERNAL with an id.
  * P4 A handler's signal is aborted once its call has ended, for whatever reason.
+ * P5 A handler that decides by the state is called behind the barrier of linearizable reads, unless the caller accepts a
+ *    stale response.
  */
 import { errorText, newId, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import { ApiError, invalid } from "../errors.ts";
@@ -23,7 +25,7 @@ import { methodPath, type MessageType, type MethodDefinition } from "../rpc.ts";
 import { statusNameOf, statusOf } from "../status.ts";
 import { until } from "../stream.ts";
 import { Admission, type AdmissionOptions } from "./admission.ts";
-import { placeOf, type Authorize } from "./authorization.ts";
+import { placeOf, readsState, type Authorize } from "./authorization.ts";
 import type { BoundService, CallContext } from "./binding.ts";
 import type { Leadership } from "./leadership.ts";
 import type { ServerMetrics } from "./metrics.ts";
@@ -317,7 +319,7 @@ export class Pipeline {
   /** The leader's connection if the call is to be forwarded; undefined if it is served here. */
   #route({ path }: CallHead, { via }: Caller, stale: boolean): LeaderConnection | undefined {
     const place = placeOf(path);
-    if (place === "here" || (place === "reads" && stale)) return undefined;
+    if (place === "here" || stale) return undefined;
     const route = this.#environment.leadership.route();
     switch (route.kind) {
       case "here":
@@ -345,7 +347,10 @@ export class Pipeline {
     const request = await call.request();
     if (request === undefined) throw nothingSent(path);
     this.#admission.checkSize(request.byteLength);
-    const response = await bound.handler(decode(requestType, request), contextOf(path, ends.work, caller, stale));
+    const message = decode(requestType, request);
+    const barrier = this.#barrier(path, stale);
+    if (barrier !== undefined) await barrier; // P5
+    const response = await bound.handler(message, contextOf(path, ends.work, caller));
     return responseType.encode(response).finish();
   }
 
@@ -361,8 +366,14 @@ export class Pipeline {
     const { requestType, requestStream, responseType } = bound.method;
     const messages = decoded(this.#requests(passage), requestType);
     const request = requestStream ? messages : await only(messages, path);
-    const responses = bound.handler(request, contextOf(path, passage, caller, stale)) as AsyncIterable<unknown>;
+    await this.#barrier(path, stale); // P5
+    const responses = bound.handler(request, contextOf(path, passage, caller)) as AsyncIterable<unknown>;
     for await (const message of responses) yield responseType.encode(message).finish();
+  }
+
+  /** P5 */
+  #barrier(path: string, stale: boolean): Promise<void> | undefined {
+    return readsState(path) && !stale ? this.#environment.leadership.barrier() : undefined;
   }
 
   #forward(call: ForwardedCall, leader: LeaderConnection): AsyncIterable<Uint8Array> {
@@ -420,23 +431,18 @@ export class Pipeline {
   }
 }
 
-function isStale({ metadata }: CallHead): boolean {
-  return metadata(readKey) === "stale";
+/** Whether the caller accepts a stale response, and the method is one that may return it. */
+function isStale({ path, metadata }: CallHead): boolean {
+  return placeOf(path) === "reads" && metadata(readKey) === "stale";
 }
 
-function contextOf(
-  path: string,
-  work: { readonly signal: AbortSignal },
-  { identity, via }: Caller,
-  stale: boolean,
-): CallContext {
+function contextOf(path: string, work: { readonly signal: AbortSignal }, { identity, via }: Caller): CallContext {
   return {
     get signal() {
       return work.signal;
     },
     identity,
     path,
-    stale,
     ...(via === undefined ? {} : { forwardedBy: via }),
   };
 }

@@ -149,7 +149,8 @@ class Listener implements TlsListener {
       requestCert: true,
       rejectUnauthorized: false, // T2
       ALPNProtocols: Object.keys(this.#dependencies.protocols),
-      handshakeTimeout: this.#options.handshakeMs,
+      // Not before `#accept` does, which counts it.
+      handshakeTimeout: 2 * this.#options.handshakeMs,
     };
   }
 

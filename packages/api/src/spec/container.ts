@@ -2,6 +2,7 @@ import { BlockList, isIPv6 } from "node:net";
 import { constants } from "node:os";
 import { z } from "zod";
 import type { ContainerSpec, HealthCheck, Mount } from "../generated/warren/v1/container.ts";
+import { defaultProbe, defaultStopGraceMs } from "../model/spec-defaults.ts";
 import { isCapability } from "./capabilities.ts";
 import {
   address,
@@ -136,9 +137,9 @@ const probe: z.ZodType<HealthCheck["probe"]> = z.discriminatedUnion(
 
 const healthCheck: z.ZodType<HealthCheck> = z.object({
   probe,
-  intervalMs: zeroIs(whole(1, limits.delayMs, " ms"), 10_000),
-  timeoutMs: zeroIs(whole(1, limits.delayMs, " ms"), 5_000),
-  retries: zeroIs(whole(1, 100), 3),
+  intervalMs: zeroIs(whole(1, limits.delayMs, " ms"), defaultProbe.intervalMs),
+  timeoutMs: zeroIs(whole(1, limits.delayMs, " ms"), defaultProbe.timeoutMs),
+  retries: zeroIs(whole(1, 100), defaultProbe.retries),
   startPeriodMs: delayMs,
 });
 
@@ -242,7 +243,7 @@ export const container: z.ZodType<ContainerSpec> = crossRule(
     tty: z.boolean(),
     noNewPrivileges: z.boolean(),
     stopSignal: rule(z.string(), signalFault),
-    stopGraceMs: delayMs.default(10_000),
+    stopGraceMs: delayMs.default(defaultStopGraceMs),
     healthCheck: healthCheck.optional(),
     logRotation,
   }),

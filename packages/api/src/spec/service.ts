@@ -9,17 +9,18 @@ import {
   type UpdateConfig,
 } from "../generated/warren/v1/service.ts";
 import { invalid } from "../errors.ts";
+import { defaultMonitorMs, defaultParallelism } from "../model/spec-defaults.ts";
 import { choice, delayMs, duplicates, labels, list, name, port, whole } from "./fields.ts";
 import { limits } from "./limits.ts";
 import { task } from "./task.ts";
 import { check, crossRule, rule } from "./violations.ts";
 
 const usual = {
-  parallelism: 1,
+  parallelism: defaultParallelism,
   delayMs: 0,
   order: UpdateConfig_Order.STOP_FIRST,
   failureAction: UpdateConfig_FailureAction.PAUSE,
-  monitorMs: 5_000,
+  monitorMs: defaultMonitorMs,
   maxFailureRatio: 0,
   progressDeadlineMs: 600_000,
 } satisfies UpdateConfig;

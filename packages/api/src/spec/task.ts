@@ -1,6 +1,7 @@
 import { canonicalRegistry } from "@warren/std";
 import { z } from "zod";
 import { RestartPolicy_Condition, type TaskSpec } from "../generated/warren/v1/task.ts";
+import { defaultRestartDelayMs } from "../model/spec-defaults.ts";
 import { container } from "./container.ts";
 import { choice, delayMs, duplicates, hasControl, list, name, whole } from "./fields.ts";
 import { limits } from "./limits.ts";
@@ -39,11 +40,11 @@ const resources = crossRule(
 const restart = z
   .object({
     condition: choice(RestartPolicy_Condition, RestartPolicy_Condition.ANY),
-    delayMs: delayMs.default(5_000),
+    delayMs: delayMs.default(defaultRestartDelayMs),
     maxAttempts: whole(0, 1_000_000),
     windowMs: whole(0, limits.windowMs, " ms (30 days)"),
   })
-  .default({ condition: RestartPolicy_Condition.ANY, delayMs: 5_000, maxAttempts: 0, windowMs: 0 });
+  .default({ condition: RestartPolicy_Condition.ANY, delayMs: defaultRestartDelayMs, maxAttempts: 0, windowMs: 0 });
 
 const placement = z
   .object({

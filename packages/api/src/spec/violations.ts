@@ -29,6 +29,14 @@ const mostViolations = 100;
  * @throws ApiError `API_INVALID`
  */
 export function check<S extends z.ZodType>(schema: S, value: unknown, field: string): z.output<S> {
+  const later = laterFields(value);
+  if (later.length > 0)
+    throw invalid(
+      later.map(({ path, number }) => ({
+        field: protoPath(field, path, value),
+        description: `has a field ${number} that this manager does not know: use the client of its version, or upgrade the managers`,
+      })),
+    );
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const seen = new Set<string>();
@@ -40,6 +48,23 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, field: str
     seen.add(key);
   }
   throw invalid(violations);
+}
+
+/**
+ * Fields of later levels, at any depth. A schema leaves them out, and a spec without what its author asked for is not
+ * the one that was asked for; nor could their level be held against the cluster's, if they were stored.
+ */
+function laterFields(value: unknown): readonly { readonly path: readonly PropertyKey[]; readonly number: number }[] {
+  const found: { path: readonly PropertyKey[]; number: number }[] = [];
+  const visit = (each: unknown, path: readonly PropertyKey[]): void => {
+    if (typeof each !== "object" || each === null || ArrayBuffer.isView(each) || found.length >= mostViolations) return;
+    for (const [key, inner] of Object.entries(each)) {
+      if (key !== "_unknownFields") visit(inner, [...path, Array.isArray(each) ? Number(key) : key]);
+      else for (const tag of Object.keys((inner ?? {}) as object)) found.push({ path, number: Number(tag) >>> 3 });
+    }
+  };
+  visit(value, []);
+  return found.slice(0, mostViolations);
 }
 
 const maps: ReadonlySet<PropertyKey> = new Set(["labels", "env", "sysctls", "extraHosts"]);

@@ -1,8 +1,8 @@
 /** What every `CredentialSource` must do. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { assert } from "@warren/std";
+import type { ContractCase } from "@warren/std/testing";
 import type { CredentialSource } from "../credentials.ts";
-import type { ContractCase } from "./contract.ts";
 
 export interface CredentialSourceUnderTest {
   readonly source: CredentialSource;

@@ -1,9 +1,9 @@
 /** What every `Directory` must do. */
 import type { X509Certificate } from "node:crypto";
 import { assert } from "@warren/std";
+import type { ContractCase } from "@warren/std/testing";
 import type { Identity, Role } from "../identity.ts";
 import type { Directory } from "../server/peer.ts";
-import type { ContractCase } from "./contract.ts";
 
 type Chain = readonly X509Certificate[];
 

@@ -1,5 +1,6 @@
 /** What every `LeaderConnection` must do. */
 import { assert } from "@warren/std";
+import type { ContractCase } from "@warren/std/testing";
 import { ApiError } from "../errors.ts";
 import type { ForwardedCall, LeaderConnection } from "../forwarding.ts";
 import { EventsDefinition, WatchRequest, WatchResponse } from "../generated/warren/v1/event.ts";
@@ -7,7 +8,6 @@ import { GetNetworkRequest, Network, NetworksDefinition } from "../generated/war
 import { ExecRequest, ExecResponse, TasksDefinition } from "../generated/warren/v1/task.ts";
 import type { Identity } from "../identity.ts";
 import { bind, type BoundService, type CallContext } from "../server/binding.ts";
-import type { ContractCase } from "./contract.ts";
 
 export interface LeaderUnderTest {
   /** A way, of a manager, to a leader that serves these; ended with the case. */
@@ -70,6 +70,7 @@ export const leaderConnectionContract: readonly ContractCase<LeaderUnderTest>[] 
         list: unused,
         logs: unused,
         stats: unused,
+        portForward: unused,
         async *exec(requests) {
           for await (const { message } of requests)
             if (message?.$case === "stdin") yield { message: { $case: "stdout" as const, value: message.value } };

@@ -1,6 +1,6 @@
 /** What every `Firewall` must do: cases for any test runner, each failing by a throw. */
 import { assert } from "@warren/std";
-import { until } from "@warren/std/testing";
+import { until, type ContractCase } from "@warren/std/testing";
 import { FirewallError } from "../errors.ts";
 import type { Firewall, RuleTable } from "../types.ts";
 
@@ -11,11 +11,6 @@ export interface FirewallUnderTest {
   rules(): Promise<string>;
   /** Removes all rules, as another program. */
   flush(): Promise<void>;
-}
-
-export interface FirewallCase {
-  readonly title: string;
-  readonly run: (subject: FirewallUnderTest) => Promise<void>;
 }
 
 /** Drops what comes from these addresses. */
@@ -63,7 +58,7 @@ const two = "192.0.2.2";
 const three = "192.0.2.3";
 
 /** The subject's `FirewallError` refuses a table whose only rule is `nonsense`. */
-export const firewallContract: readonly FirewallCase[] = [
+export const firewallContract: readonly ContractCase<FirewallUnderTest>[] = [
   {
     title: "a table is in place when apply resolves, and replaces the one of its name alone",
     async run(subject) {

@@ -5,4 +5,4 @@
  * - `firewall-contract.ts` the cases that every Firewall passes
  */
 export { FakeFirewall, type FakeFirewallOptions } from "./fake-firewall.ts";
-export { firewallContract, type FirewallCase, type FirewallUnderTest } from "./firewall-contract.ts";
+export { firewallContract, type FirewallUnderTest } from "./firewall-contract.ts";

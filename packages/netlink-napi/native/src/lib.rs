@@ -27,7 +27,7 @@ use napi_derive::napi;
 use datagram::Datagram;
 use netfilter::FlowFilter;
 use nft::NftOutcome;
-use objects::{Address, Link, LinkChange, Route, RouteSpec, VethSpec};
+use objects::{Address, ChangeFailure, Link, LinkChange, NetworkChange, Route, RouteSpec, VethSpec};
 use socket::RouteSocket;
 
 /// The reason is `ERRNO|text`, which JavaScript takes apart into code and message.
@@ -62,6 +62,17 @@ fn job<T: Send + ToNapiValue + TypeName + 'static>(
 pub struct Sysctl {
     pub name: String,
     pub value: String,
+}
+
+/// The change that failed of several, and why: `ERRNO|text`.
+#[napi(object)]
+pub struct FailedChange {
+    pub at: u32,
+    pub reason: String,
+}
+
+fn failed_change(result: std::result::Result<(), ChangeFailure>) -> Option<FailedChange> {
+    result.err().map(|(at, error)| FailedChange { at, reason: failure(&error).reason.to_string() })
 }
 
 /// A namespace's network, over one rtnetlink socket.
@@ -161,9 +172,21 @@ impl Handle {
     }
 
     #[napi]
-    pub fn delete_flows(&self, filters: Vec<FlowFilter>) -> AsyncTask<Job<u32>> {
+    pub fn change_all(&self, changes: Vec<NetworkChange>) -> AsyncTask<Job<Option<FailedChange>>> {
         let (socket, netns) = (self.socket.clone(), self.netns.clone());
-        job(move || netfilter::delete_flows(netns.as_deref(), &filters, objects::local_addresses(&socket)?))
+        // Sysctls are of the thread's namespace.
+        let path = if changes.iter().any(|change| change.sysctl.is_some()) { netns } else { None };
+        job(move || netns::inside(path.as_deref(), || Ok(failed_change(objects::change_all(&socket, &changes)))))
+    }
+
+    #[napi]
+    pub fn delete_flows(&self, groups: Vec<Vec<FlowFilter>>) -> AsyncTask<Job<Vec<u32>>> {
+        let (socket, netns) = (self.socket.clone(), self.netns.clone());
+        job(move || {
+            let by_local = groups.iter().flatten().any(|filter| filter.to_local == Some(true));
+            let local = if by_local { objects::local_addresses(&socket)? } else { Vec::new() };
+            netfilter::delete_flows(netns.as_deref(), &groups, local)
+        })
     }
 
     #[napi]
@@ -187,6 +210,17 @@ impl Handle {
 #[napi]
 pub fn create_netns(path: String) -> AsyncTask<Job<()>> {
     job(move || netns::create(&path))
+}
+
+/// As `Handle::change_all`, of a namespace that nothing else is asked of: with a socket that is closed again.
+#[napi]
+pub fn change_netns(path: String, changes: Vec<NetworkChange>) -> AsyncTask<Job<Option<FailedChange>>> {
+    job(move || {
+        netns::inside(Some(&path), || {
+            let socket = RouteSocket::open(None)?;
+            Ok(failed_change(objects::change_all(&socket, &changes)))
+        })
+    })
 }
 
 #[napi]

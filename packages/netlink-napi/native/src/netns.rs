@@ -6,6 +6,8 @@ use std::io::{Error, ErrorKind, Result};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use crate::socket::while_kernel_is_free;
+
 /// Magic number of the file system that namespaces live in (`NSFS_MAGIC`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
@@ -121,15 +123,21 @@ pub fn read_sysctl(netns: Option<&str>, name: &str) -> Result<String> {
     inside(netns, move || Ok(fs::read_to_string(file)?.trim_end().to_owned()))
 }
 
+/// Sysctls whose change needs RTNL (see `socket.rs`), whichever interface's they are.
+fn needs_rtnl(name: &str) -> bool {
+    matches!(name.rsplit('/').next(), Some("disable_ipv6" | "forwarding" | "ip_forward"))
+}
+
+/// Writes a value of this thread's namespace if it differs from the present one.
+pub fn write_sysctl(name: &str, value: &str) -> Result<()> {
+    let file = sysctl_file(name)?;
+    if fs::read_to_string(&file)?.trim_end() == value {
+        return Ok(());
+    }
+    if needs_rtnl(name) { while_kernel_is_free(|| fs::write(file, value)) } else { fs::write(file, value) }
+}
+
 /// Writes each value that differs from the present one, in order.
 pub fn write_sysctls(netns: Option<&str>, values: &[(String, String)]) -> Result<()> {
-    inside(netns, move || {
-        for (name, value) in values {
-            let file = sysctl_file(name)?;
-            if fs::read_to_string(&file)?.trim_end() != value {
-                fs::write(file, value)?;
-            }
-        }
-        Ok(())
-    })
+    inside(netns, move || values.iter().try_for_each(|(name, value)| write_sysctl(name, value)))
 }

@@ -1,5 +1,6 @@
 //! Links, addresses and routes: JavaScript's objects, and their conversion to and from rtnetlink's messages.
 
+use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
@@ -13,6 +14,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::netns;
 use crate::socket::RouteSocket;
 
 #[napi(object)]
@@ -76,6 +78,26 @@ pub struct RouteSpec {
     #[napi(ts_type = "'unicast' | 'unreachable' | 'blackhole'")]
     pub kind: Option<String>,
 }
+
+/// One change of several, of the kind whose fields are set.
+#[napi(object)]
+pub struct NetworkChange {
+    pub veth: Option<VethSpec>,
+    pub route: Option<RouteSpec>,
+    pub sysctl: Option<String>,
+    /// Of the sysctl.
+    pub value: Option<String>,
+    /// A sysctl that the kernel does not have is no error.
+    pub if_present: Option<bool>,
+    pub link: Option<String>,
+    /// Of the link.
+    pub change: Option<LinkChange>,
+    /// To be added to the link.
+    pub address: Option<String>,
+}
+
+/// The change that failed: its place, and the error.
+pub type ChangeFailure = (u32, Error);
 
 fn invalid(what: String) -> Error {
     Error::new(ErrorKind::InvalidInput, what)
@@ -240,8 +262,12 @@ pub fn create_veth(socket: &RouteSocket, spec: &VethSpec) -> Result<()> {
 }
 
 pub fn change_link(socket: &RouteSocket, name: &str, change: &LinkChange) -> Result<()> {
+    change_link_at(socket, link_index(socket, name)?, change)
+}
+
+fn change_link_at(socket: &RouteSocket, index: u32, change: &LinkChange) -> Result<()> {
     let mut message = LinkMessage::default();
-    message.header.index = link_index(socket, name)?;
+    message.header.index = index;
     if let Some(up) = change.up {
         message.header.change_mask = LinkFlags::Up;
         message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
@@ -272,12 +298,12 @@ pub fn addresses(socket: &RouteSocket) -> Result<Vec<Address>> {
         .collect())
 }
 
-fn address_message(socket: &RouteSocket, link: &str, text: &str) -> Result<AddressMessage> {
+fn address_message(link_index: u32, text: &str) -> Result<AddressMessage> {
     let (address, length) = parse_prefix(text)?;
     let mut message = AddressMessage::default();
     message.header.family = family(address);
     message.header.prefix_len = length;
-    message.header.index = link_index(socket, link)?;
+    message.header.index = link_index;
     let link_local = matches!(address, IpAddr::V4(v4) if v4.is_link_local());
     message.header.scope = if link_local { AddressScope::Link } else { AddressScope::Universe };
     message.attributes.push(AddressAttribute::Local(address));
@@ -286,12 +312,16 @@ fn address_message(socket: &RouteSocket, link: &str, text: &str) -> Result<Addre
 }
 
 pub fn add_address(socket: &RouteSocket, link: &str, address: &str) -> Result<()> {
-    let message = address_message(socket, link, address)?;
+    add_address_at(socket, link_index(socket, link)?, address)
+}
+
+fn add_address_at(socket: &RouteSocket, link_index: u32, address: &str) -> Result<()> {
+    let message = address_message(link_index, address)?;
     socket.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 pub fn delete_address(socket: &RouteSocket, link: &str, address: &str) -> Result<()> {
-    let message = address_message(socket, link, address)?;
+    let message = address_message(link_index(socket, link)?, address)?;
     socket.change(RouteNetlinkMessage::DelAddress(message), 0)
 }
 
@@ -310,7 +340,7 @@ pub fn routes(socket: &RouteSocket) -> Result<Vec<Route>> {
     Ok(routes)
 }
 
-fn route_message(socket: &RouteSocket, spec: &RouteSpec) -> Result<RouteMessage> {
+fn route_message(spec: &RouteSpec, index_of: impl FnOnce(&str) -> Result<u32>) -> Result<RouteMessage> {
     let (destination, length) = parse_prefix(&spec.destination)?;
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination);
@@ -335,7 +365,7 @@ fn route_message(socket: &RouteSocket, spec: &RouteSpec) -> Result<RouteMessage>
         message.attributes.push(RouteAttribute::PrefSource(parse_address(source)?.into()));
     }
     if let Some(link) = &spec.link {
-        message.attributes.push(RouteAttribute::Oif(link_index(socket, link)?));
+        message.attributes.push(RouteAttribute::Oif(index_of(link)?));
     }
     if let Some(metric) = spec.metric {
         message.attributes.push(RouteAttribute::Priority(metric));
@@ -344,15 +374,59 @@ fn route_message(socket: &RouteSocket, spec: &RouteSpec) -> Result<RouteMessage>
 }
 
 pub fn put_route(socket: &RouteSocket, spec: &RouteSpec) -> Result<()> {
-    let message = route_message(socket, spec)?;
+    put_route_by(socket, spec, |name| link_index(socket, name))
+}
+
+fn put_route_by(socket: &RouteSocket, spec: &RouteSpec, index_of: impl FnOnce(&str) -> Result<u32>) -> Result<()> {
+    let message = route_message(spec, index_of)?;
     socket.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 pub fn delete_route(socket: &RouteSocket, spec: &RouteSpec) -> Result<()> {
-    let mut message = route_message(socket, spec)?;
+    let mut message = route_message(spec, |name| link_index(socket, name))?;
     message.header.scope = RouteScope::NoWhere; // any
     message.header.protocol = RouteProtocol::Unspec; // any
     socket.change(RouteNetlinkMessage::DelRoute(message), 0)
+}
+
+/// Makes changes in order, up to the first that fails; those before it stay. Must run in the socket's namespace.
+pub fn change_all(socket: &RouteSocket, changes: &[NetworkChange]) -> std::result::Result<(), ChangeFailure> {
+    // Names that were looked up: most changes are of one link.
+    let mut indexes = HashMap::new();
+    let mut index_of = |name: &str| match indexes.get(name) {
+        Some(&index) => Ok(index),
+        None => {
+            let index = link_index(socket, name)?;
+            indexes.insert(name.to_owned(), index);
+            Ok(index)
+        }
+    };
+    for (at, change) in changes.iter().enumerate() {
+        change_one(socket, change, &mut index_of).map_err(|error| (at as u32, error))?;
+    }
+    Ok(())
+}
+
+fn change_one(
+    socket: &RouteSocket,
+    change: &NetworkChange,
+    index_of: &mut dyn FnMut(&str) -> Result<u32>,
+) -> Result<()> {
+    match change {
+        NetworkChange { veth: Some(spec), .. } => create_veth(socket, spec),
+        NetworkChange { route: Some(spec), .. } => put_route_by(socket, spec, index_of),
+        NetworkChange { sysctl: Some(name), value: Some(value), if_present, .. } => {
+            match netns::write_sysctl(name, value) {
+                Err(error) if error.kind() == ErrorKind::NotFound && *if_present == Some(true) => Ok(()),
+                result => result,
+            }
+        }
+        NetworkChange { link: Some(link), change: Some(change), .. } => change_link_at(socket, index_of(link)?, change),
+        NetworkChange { link: Some(link), address: Some(address), .. } => {
+            add_address_at(socket, index_of(link)?, address)
+        }
+        _ => Err(invalid("a change of no kind".to_owned())),
+    }
 }
 
 /// The IPv4 addresses that this namespace answers for.

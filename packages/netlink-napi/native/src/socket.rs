@@ -7,12 +7,29 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols};
 
 use crate::netns;
 
 /// Times that a dump is repeated when the kernel flags that the objects changed during it (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: usize = 8;
+
+/// Held while this process waits for RTNL, the one lock under which the kernel changes links, addresses and routes of all
+/// namespaces. Requests sleep until they have it, but a sysctl that needs it is written in a loop: the kernel restarts
+/// that system call until the lock happens to be free. So this process's own threads don't make each other do so.
+static RTNL: Mutex<()> = Mutex::new(());
+
+/// Does `work` while no request of this process is under way, and begins when the kernel has done what it was busy with.
+pub fn while_kernel_is_free<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let socket = RouteSocket::open(None)?;
+    let _turn = RTNL.lock().expect("no holder of the lock panics");
+    // A request sleeps until RTNL is free. What it is for does not matter, nor whether it succeeds.
+    let mut lo = LinkMessage::default();
+    lo.header.index = 1;
+    let _ = socket.exchange_in_turn(RouteNetlinkMessage::GetLink(lo), NLM_F_REQUEST | NLM_F_ACK);
+    work()
+}
 
 /// An rtnetlink socket. Calls come from several threads; the lock makes a request and its answer one step.
 ///
@@ -55,6 +72,11 @@ impl RouteSocket {
     }
 
     fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>> {
+        let _turn = RTNL.lock().expect("no holder of the lock panics");
+        self.exchange_in_turn(message, flags)
+    }
+
+    fn exchange_in_turn(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>> {
         let mut state = self.0.lock().expect("no holder of the lock panics");
         state.1 = state.1.wrapping_add(1);
         let (socket, sequence) = (&state.0, state.1);

@@ -22,7 +22,7 @@ import {
 } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import type { RaftStorage } from "../storage/index.ts";
-import type { Member, Transport } from "../transport/transport.ts";
+import type { Member, Tags, Transport } from "../transport/transport.ts";
 import { Applier } from "./applier.ts";
 import { checkForwarded } from "./envelope.ts";
 import { Inbox } from "./inbox.ts";
@@ -77,6 +77,8 @@ export interface EngineHooks {
   /** Entries up to `index` are applied, and no other is being applied. */
   applied(index: number): void;
   changeRefused(why: string): void;
+  /** What a peer says of itself. */
+  tagsOf(id: NodeId): Tags | undefined;
 }
 
 export class Engine {
@@ -371,7 +373,7 @@ export class Engine {
     this.peers.observe(this.leadership().isLeader ? this.peersKnown() : undefined);
   }
 
-  /** What a leader knows of the other members' logs. */
+  /** What a leader knows of the other members. */
   private peersKnown(): Omit<PeerState, "isHeard">[] {
     const { progress } = this.raw.status();
     const enough = this.raw.state.log.lastIndex() - this.parts.options.current.promoteLagEntries;
@@ -379,7 +381,8 @@ export class Engine {
     return members.map(({ id, address }) => {
       const known = progress.get(id);
       const isCaughtUp = known !== undefined && known.match > 0 && known.match >= enough;
-      return { id, address, isLearner: known?.isLearner ?? true, isCaughtUp };
+      const tags = this.hooks.tagsOf(id);
+      return { id, address, isLearner: known?.isLearner ?? true, isCaughtUp, tags };
     });
   }
 

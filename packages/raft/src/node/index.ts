@@ -11,9 +11,9 @@ export {
   type Import,
   type ImportReport,
 } from "./exported-snapshot.ts";
-export type { PeerState } from "./peer-observer.ts";
+export type { PeersListener, PeerState } from "./peer-observer.ts";
 export type { Command, Result, StateMachine } from "./state-machine.ts";
-export type { Formats, Levels } from "../levels.ts";
+export { levels, type Formats, type Levels } from "../levels.ts";
 export type { NodeProbe } from "./engine.ts";
 export type { Refusal } from "./peers.ts";
 export type { Applied, ProposeOptions } from "./proposals.ts";

@@ -1,7 +1,7 @@
 import { isNodeId, type Config } from "../core/index.ts";
 import type { Levels } from "../levels.ts";
 import { checkNumber, optionInvalid, withDefaults } from "../option-checks.ts";
-import type { Member } from "../transport/transport.ts";
+import { tagsProblem, type Member, type Tags } from "../transport/transport.ts";
 
 /** Options of a node. Those of `bootstrap`, `tickMs` and `electionTicks` are the same on every member. */
 export interface RaftNodeOptions {
@@ -57,6 +57,11 @@ export interface RaftNodeOptions {
    * commands that its proposer never saw. @default false
    */
   readonly forwardProposals?: boolean;
+  /**
+   * What this member says of itself to the others, for the program around them, which finds it by `onPeers`: its version,
+   * for instance. At most 1,024 bytes as JSON; not stored. @default {}
+   */
+  readonly tags?: Tags;
 }
 
 /**
@@ -96,6 +101,7 @@ const defaults = {
   sessionTtlMs: 3_600_000,
   promoteLagEntries: 1_000,
   forwardProposals: false,
+  tags: {},
 } as const satisfies RaftNodeOptions;
 
 /** Checks options and fills in defaults. @throws RaftError `RAFT_OPTIONS_INVALID` */
@@ -119,6 +125,8 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
   if (resolved.reads === "lease" && resolved.tickMs === 0) {
     throw optionInvalid("reads", "is lease, and lease reads need tickMs above 0");
   }
+  const tagsWrong = tagsProblem(resolved.tags);
+  if (tagsWrong !== undefined) throw optionInvalid("tags", tagsWrong);
   for (const option of ["bootstrap", "join"] as const) checkMembers(option, resolved[option]);
   return Object.freeze(resolved);
 }

@@ -2,6 +2,7 @@
 import { errorText, type Logger } from "@warren/std";
 
 import type { NodeId } from "../core/index.ts";
+import type { Tags } from "../transport/transport.ts";
 
 /** A member other than the leader, as the leader sees it. */
 export interface PeerState {
@@ -12,6 +13,8 @@ export interface PeerState {
   readonly isHeard: boolean;
   /** Its log is known to lag `promoteLagEntries` behind at most. */
   readonly isCaughtUp: boolean;
+  /** What it says of itself; undefined before it has connected to this leader. */
+  readonly tags: Tags | undefined;
 }
 
 export type PeersListener = (peers: readonly PeerState[]) => void;
@@ -100,6 +103,7 @@ function same(a: PeerState, b: PeerState | undefined): boolean {
     a.address === b.address &&
     a.isLearner === b.isLearner &&
     a.isHeard === b.isHeard &&
-    a.isCaughtUp === b.isCaughtUp
+    a.isCaughtUp === b.isCaughtUp &&
+    a.tags === b.tags
   );
 }

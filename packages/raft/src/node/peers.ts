@@ -5,7 +5,14 @@ import type { NodeId } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import { unfit, type Levels } from "../levels.ts";
 import type { RaftStorage } from "../storage/index.ts";
-import { wipedReason, type Hello, type Member, type PeerRefusal, type Transport } from "../transport/transport.ts";
+import {
+  wipedReason,
+  type Hello,
+  type Member,
+  type PeerRefusal,
+  type Tags,
+  type Transport,
+} from "../transport/transport.ts";
 import type { RaftMetrics } from "./metrics.ts";
 
 /** Peers that are known beside the log at once, and refusals that are remembered. */
@@ -22,6 +29,8 @@ export interface PeersParts {
   /** Members as of what is applied. */
   readonly members: () => ReadonlyMap<NodeId, Member>;
   readonly levels: Levels;
+  /** This member's own. */
+  readonly tags: Tags;
   readonly activeLevel: () => number;
   readonly fail: (error: unknown) => void;
 }
@@ -38,6 +47,8 @@ export class Peers {
   private readonly self: NodeId;
   /** Known beside the log: by `join`, or since they found this member. */
   private readonly acquaintances: Map<NodeId, Member>;
+  /** Of those that were admitted. */
+  private readonly tags = new Map<NodeId, Tags>();
   private readonly known = new Map<string, Refusal & { readonly loggedMs: number }>();
   private readonly listeners = new Set<(members: readonly Member[]) => void>();
   private readonly refusalListeners = new Set<(refusal: Refusal) => void>();
@@ -50,7 +61,7 @@ export class Peers {
 
   /** What this member sends of itself when it connects, with its address once that is applied from the log. */
   hello(): Hello {
-    const { storage, members, levels, activeLevel } = this.parts;
+    const { storage, members, levels, tags, activeLevel } = this.parts;
     const { clusterId, incarnation } = storage.identity;
     const { minLevel, level } = levels;
     const { self } = this;
@@ -60,6 +71,7 @@ export class Peers {
       from: self,
       minLevel,
       level,
+      tags,
       get activeLevel() {
         return activeLevel();
       },
@@ -91,6 +103,7 @@ export class Peers {
     }
     if (!known)
       return `member ${from} came back under its id, but ${wipedReason}; remove it and add it again under a new id`;
+    this.remember(from, peer.tags ?? {});
     // A member whose log is behind does not know all members, perhaps not its leader, and replies to any that calls.
     if (address !== undefined && !members().has(from)) {
       this.makeRoom(from);
@@ -98,6 +111,11 @@ export class Peers {
       this.connect();
     }
     return undefined;
+  }
+
+  /** What a peer said of itself when it connected last; undefined before it did. */
+  tagsOf(id: NodeId): Tags | undefined {
+    return this.tags.get(id);
   }
 
   /** Refusals, one line for each reason: logged when they begin, counted always. */
@@ -140,7 +158,10 @@ export class Peers {
   changed(members: readonly Member[], removed: readonly NodeId[]): void {
     const { storage, fail } = this.parts;
     for (const { id } of members) this.acquaintances.delete(id);
-    for (const id of removed) this.acquaintances.delete(id);
+    for (const id of removed) {
+      this.acquaintances.delete(id);
+      this.tags.delete(id);
+    }
     this.connect();
     for (const id of removed) storage.forgetPeer(id).catch(fail);
     this.callAll(this.listeners, members);
@@ -162,6 +183,17 @@ export class Peers {
     const peers = new Map([...this.acquaintances, ...this.parts.members()]);
     peers.delete(this.self);
     this.parts.transport.setPeers([...peers.values()]);
+  }
+
+  private remember(id: NodeId, tags: Tags): void {
+    // The same object as long as it says the same, so that observers see no change.
+    const before = this.tags.get(id);
+    if (before === undefined || JSON.stringify(before) !== JSON.stringify(tags)) this.tags.set(id, tags);
+    const { size } = this.parts.members();
+    for (const other of this.tags.keys()) {
+      if (this.tags.size <= size + maxAcquaintances) break;
+      if (!this.parts.members().has(other)) this.tags.delete(other);
+    }
   }
 
   /** Those that are no members are few: one that joins, or was removed and does not know it. */

@@ -123,6 +123,7 @@ export class RaftNode implements AsyncDisposable {
         sendSnapshot: (m) => this.snapshots.send(m),
         applied: (index) => this.snapshots.considerAt(index),
         changeRefused: (why) => this.membership.refused(why),
+        tagsOf: (id) => this.peers.tagsOf(id),
       },
     );
     const { engine } = this;
@@ -142,7 +143,9 @@ export class RaftNode implements AsyncDisposable {
     };
     const members = (): ReadonlyMap<NodeId, Member> => applier.members;
     const activeLevel = (): number => this.level;
-    const known = { storage, transport, clock, log, metrics, members, levels: this.formats, activeLevel, fail };
+    const { formats: levels } = this;
+    const { tags } = options;
+    const known = { storage, transport, clock, log, metrics, members, levels, tags, activeLevel, fail };
     this.peers = new Peers(known, options.join);
     this.membership = new Membership({
       raw,

@@ -3,10 +3,14 @@
  *
  * - `certificates.ts`     keys and certificates of members
  * - `storage-contract.ts` what every `Disk` must give the log
+ * - `core-storage-contract.ts` what every `Storage` must give the core
+ * - `transport-contract.ts` what every `Transport` must do
  * - `simulation/`         a cluster in a seed: production's code on simulated machines, with faults, clients and a judge
  */
 export { makeAuthority, makeCertificate, readCertificate } from "./certificates.ts";
-export { storageContract, type ContractCase } from "./storage-contract.ts";
+export { coreStorageContract, type CoreStorageUnderTest } from "./core-storage-contract.ts";
+export { transportContract, type TransportUnderTest } from "./transport-contract.ts";
+export { storageContract } from "./storage-contract.ts";
 export {
   checkLinearizable,
   encodeAction,
@@ -14,6 +18,7 @@ export {
   readHistory,
   simulate,
   SimulatedCluster,
+  troubles,
   Violation,
   writeHistory,
   type Action,

@@ -1,14 +1,10 @@
 /** What every `RaftStorage` on any `Disk` must do: cases for any test runner, each failing by a throw. */
 import { assert } from "@warren/std";
+import type { ContractCase } from "@warren/std/testing";
 
 import type { ConfState, Entry, SnapshotMetadata } from "../core/index.ts";
 import { RaftError } from "../errors.ts";
 import { openLogStorage, type Disk, type RaftStorage } from "../storage/index.ts";
-
-export interface ContractCase<T> {
-  readonly title: string;
-  run(subject: T): Promise<void>;
-}
 
 const confState: ConfState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
 

@@ -30,7 +30,16 @@ import { unreachable } from "./memory-transport.ts";
 import { addressProblem, notNamed, secureConnection, type TlsSource } from "./tls.ts";
 import { SnapshotSender, storedReply } from "./snapshot-sender.ts";
 import { messageBytes } from "./wire.ts";
-import type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
+import {
+  maxTagsBytes,
+  tagsProblem,
+  type Hello,
+  type Member,
+  type PeerRefusal,
+  type Tags,
+  type Transport,
+  type TransportHandler,
+} from "./transport.ts";
 
 export interface GrpcTransportOptions {
   /** Where to listen, `HOST:PORT`. Left out: it serves the sockets that `accept` is given, and no other. */
@@ -98,6 +107,7 @@ class GrpcTransportOfMember implements GrpcTransport {
   private readonly peers = new Map<number, Peer>();
   private handler: TransportHandler | undefined;
   private server: GrpcServer | undefined;
+  private closed = false;
 
   constructor(options: ResolvedOptions) {
     this.options = options;
@@ -148,6 +158,7 @@ class GrpcTransportOfMember implements GrpcTransport {
   }
 
   setPeers(members: readonly Member[]): void {
+    if (this.closed) return;
     for (const [id, peer] of this.peers) {
       if (members.some((member) => member.id === id && member.address === peer.address)) continue;
       peer.close();
@@ -174,6 +185,8 @@ class GrpcTransportOfMember implements GrpcTransport {
   }
 
   async close(): Promise<void> {
+    this.closed = true;
+    this.handler = undefined;
     for (const peer of this.peers.values()) peer.close();
     this.peers.clear();
     this.server?.close();
@@ -196,6 +209,7 @@ class GrpcTransportOfMember implements GrpcTransport {
       level: Number(metadata("warren-raft-level")),
       activeLevel: Number(metadata("warren-raft-active-level")),
       address: metadata("warren-raft-address") || undefined,
+      tags: readTags(metadata("warren-raft-tags")),
     };
     const name = this.options.certificateName(peer.from);
     const unnamed = notNamed(socket, name);
@@ -204,6 +218,9 @@ class GrpcTransportOfMember implements GrpcTransport {
     return why === undefined ? peer.from : refuse(why);
   }
 }
+
+/** Characters of tags in a header, where each byte may take three. */
+const maxTagsText = 3 * maxTagsBytes;
 
 /** A follower hands these on in their sender's name. */
 const forwarded: ReadonlySet<Message["type"]> = new Set(["MsgProp", "MsgReadIndex", "MsgTransferLeader"]);
@@ -346,9 +363,10 @@ class Peer {
     const { handler } = this;
     if (handler === undefined) throw unreachable(this.id);
     const { clock, snapshotBytesPerSecond: bytesPerSecond } = this.options;
-    const connection = this.dial();
-    this.snapshots.add(connection);
+    let connection: Connection | undefined;
     try {
+      connection = this.dial();
+      this.snapshots.add(connection);
       const call = connection.call(paths.snapshot, this.metadata(handler));
       const sender = new SnapshotSender(call, { clock, bytesPerSecond });
       for (const head of [handler.encode([message]), announcement(snapshot)]) call.write(head, () => undefined);
@@ -358,8 +376,8 @@ class Peer {
     } catch (error) {
       throw unreachable(this.id, error);
     } finally {
-      this.snapshots.delete(connection);
-      connection.close();
+      if (connection !== undefined) this.snapshots.delete(connection);
+      connection?.close();
     }
   }
 
@@ -421,6 +439,18 @@ class Peer {
       "warren-raft-to": String(this.id),
       "warren-raft-incarnation": hello.incarnation,
       ...(hello.address === undefined ? {} : { "warren-raft-address": hello.address }),
+      ...(hello.tags === undefined ? {} : { "warren-raft-tags": encodeURIComponent(JSON.stringify(hello.tags)) }),
     };
+  }
+}
+
+/** A peer's tags; none where they are no texts: they are the program's, and no reason to refuse a member. */
+function readTags(text: string): Tags | undefined {
+  if (text === "" || text.length > maxTagsText) return undefined;
+  try {
+    const value: unknown = JSON.parse(decodeURIComponent(text));
+    return tagsProblem(value) === undefined ? (value as Tags) : undefined;
+  } catch {
+    return undefined;
   }
 }

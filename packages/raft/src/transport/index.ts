@@ -1,4 +1,4 @@
-export type { Hello, Member, PeerRefusal, Transport, TransportHandler } from "./transport.ts";
+export type { Hello, Member, PeerRefusal, Tags, Transport, TransportHandler } from "./transport.ts";
 export { MemoryNetwork } from "./memory-transport.ts";
 export { raftProtocol, type TlsFiles, type TlsSource } from "./tls.ts";
 export { grpcTransport, type GrpcTransport, type GrpcTransportOptions } from "./grpc-transport.ts";

@@ -8,6 +8,20 @@ export interface Member {
   readonly address: string;
 }
 
+/** What a member says of itself to the others, for the program around them: names and short texts. */
+export type Tags = Readonly<Record<string, string>>;
+
+/** Bytes of all tags of a member, as JSON: they travel with each connection. */
+export const maxTagsBytes = 1_024;
+
+/** What is wrong with tags, if anything. */
+export function tagsProblem(tags: unknown): string | undefined {
+  if (typeof tags !== "object" || tags === null || Array.isArray(tags)) return "is no object";
+  for (const [name, value] of Object.entries(tags)) if (typeof value !== "string") return `has no text under ${name}`;
+  const bytes = Buffer.byteLength(JSON.stringify(tags));
+  return bytes > maxTagsBytes ? `has ${bytes} bytes as JSON, and ${maxTagsBytes} are the most` : undefined;
+}
+
 /** Who a connection is from; checked before anything of it is read. */
 export interface Hello {
   readonly clusterId: string;
@@ -19,6 +33,7 @@ export interface Hello {
   readonly activeLevel: number;
   /** Where others find the sender, once it knows itself; a member that joins answers there. */
   readonly address?: string | undefined;
+  readonly tags?: Tags | undefined;
 }
 
 /** One side's refusal to speak with the other. */
@@ -52,7 +67,8 @@ export interface TransportHandler {
 
 /**
  * Carries messages between members. May lose, delay, repeat and reorder them; never alters one, and never repeats a
- * `MsgProp`, which would be applied twice.
+ * `MsgProp`, which would be applied twice. A peer's process is admitted before anything of it is handed on, each anew; one
+ * that is refused, or whose admission failed, is asked again.
  */
 export interface Transport {
   start(handler: TransportHandler): Promise<void>;
@@ -70,7 +86,10 @@ export interface Transport {
   /**
    * Streams what the peer lacks of a snapshot behind its `MsgSnap`, keeping no chunk once it asks for the next; resolves
    * when the peer has it.
+   *
+   * @throws RaftError `RAFT_PEER_UNREACHABLE` where it does not get it, whatever the reason, which is the cause
    */
   sendSnapshot(message: Message, snapshot: SnapshotReader): Promise<void>;
+  /** Abrupt: what is on its way may be lost, snapshots fail, and the handler is not called any more. Idempotent. */
   close(): Promise<void>;
 }

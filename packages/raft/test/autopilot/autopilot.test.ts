@@ -11,6 +11,7 @@ const state = (id: number, isLearner: boolean, isHeard = true, isCaughtUp = isHe
   isLearner,
   isHeard,
   isCaughtUp,
+  tags: undefined,
 });
 
 /** A member that leads, whose changes the test sees and answers. */

@@ -10,6 +10,7 @@ const peer = (id: number, isLearner: boolean, silentFor?: number, readyFor?: num
   isLearner,
   isHeard: silentFor === undefined,
   isCaughtUp: readyFor !== undefined,
+  tags: undefined,
   silentSinceMs: silentFor === undefined ? undefined : now - silentFor,
   readySinceMs: readyFor === undefined ? undefined : now - readyFor,
 });

@@ -12,7 +12,7 @@ import { until } from "@warren/std/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { MemoryNetwork, openFileDisk } from "../../src/index.ts";
-import { restoreDirectory } from "../levels/fixtures.ts";
+import { restoreDirectory } from "../fixtures/fixtures.ts";
 import { closeMembers, leaderOf, members, startMember, type Running } from "../node/group.ts";
 import { put } from "../node/key-value-machine.ts";
 

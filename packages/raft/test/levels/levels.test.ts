@@ -1,5 +1,6 @@
 /** Every level from `minLevel` on is read, as its fixtures say; what is above is refused by name; nothing unknown is lost. */
 import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 
 import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
@@ -15,15 +16,18 @@ import {
   type RaftNodeOptions,
   type Transport,
 } from "../../src/index.ts";
+import { message } from "../../src/core/index.ts";
 import { levels, unfit } from "../../src/levels.ts";
 import { splitHead, withHead, type SnapshotHead } from "../../src/node/snapshot-head.ts";
+import { identityKey, stateKey } from "../../src/storage/keys.ts";
+import { seal, unseal } from "../../src/storage/record.ts";
 import { programs } from "../../src/testing/simulation/programs.ts";
 import { KeyValueMachine, put } from "../node/key-value-machine.ts";
-import { expectedDirectory, readFixtures, restoreDirectory } from "./fixtures.ts";
-import { asJson, makeSamples, readDirectory, readSample } from "./samples.ts";
+import { expectedDirectory, readFixtures, restoreDirectory } from "../fixtures/fixtures.ts";
+import { asJson, makeSamples, readDirectory, readSample } from "../fixtures/samples.ts";
 
 test("there are fixtures of every level that this program reads, and of no other", async () => {
-  const folders = (await readdir(import.meta.dirname)).filter((name) => name.startsWith("level-"));
+  const folders = (await readdir(join(import.meta.dirname, "../fixtures"))).filter((name) => name.startsWith("level-"));
   const expected = Array.from(
     { length: levels.level - levels.minLevel + 1 },
     (_, at) => `level-${levels.minLevel + at}`,
@@ -195,4 +199,49 @@ test("fields of a newer program in a snapshot's head go into the next snapshot t
     genesis: false,
   });
   await node.close();
+});
+
+test("fields of a newer program in the records of the disk, and in what announces a snapshot, stay", async () => {
+  const disk = memoryDisk();
+  const formats = programs.next;
+  const run = async (work: (node: RaftNode) => Promise<void>): Promise<void> => {
+    const options = { clusterId: "c", nodeId: 1, newIncarnation: () => "i", levels: formats };
+    const storage = await openLogStorage(disk, options);
+    const transport = new MemoryNetwork().transport();
+    const node = await startRaftNode(
+      { clock: systemClock, random: systemRandom, storage, transport, fsm: new KeyValueMachine(), formats },
+      { bootstrap: [{ id: 1, address: "a" }], tickMs: 5, trailingEntries: 0 },
+    );
+    await until("it leads", () => node.leadership().ready);
+    await work(node);
+    await node.close();
+  };
+  await run(async (node) => void (await node.propose(put("a", "1"))));
+  const kv = await disk.openKeyValue();
+  const records = [identityKey, stateKey];
+  const read = (): object[] => records.map((key) => unseal(kv.get(key)!) as object);
+  const before = read();
+  await kv.batch(
+    records.map((key, at) => ({ type: "put", key, value: seal({ ...before[at], zone: "attic" }) })),
+    { sync: true },
+  );
+  await run(async (node) => {
+    await node.propose(put("a", "2"));
+    await node.setActiveLevel(formats.level);
+    await node.takeSnapshot();
+    await node.compact();
+    await node.propose(put("a", "3"));
+  });
+  const [identity, state] = read();
+  expect(identity).toMatchObject({ ...before[0], level: formats.level, zone: "attic" });
+  expect(state).toMatchObject({
+    zone: "attic",
+    compacted: { index: expect.toSatisfy((index) => index > 0) as number },
+  });
+
+  const confState = { voters: [1], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false, zone: "b" };
+  const metadata = { index: 5, term: 1, confState, zone: "attic" };
+  const announced = message("MsgSnap", { from: 1, to: 2, snapshot: { metadata, data: new Uint8Array(0) } });
+  for (const level of [1, formats.level])
+    expect(formats.decodeMessages(formats.encodeMessages([announced], level))[0]?.snapshot?.metadata).toEqual(metadata);
 });

@@ -3,6 +3,7 @@ import { systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
 import { afterEach } from "vitest";
 
+import type { Message } from "../../src/core/index.ts";
 import {
   MemoryNetwork,
   memoryDisk,
@@ -14,6 +15,8 @@ import {
   type RaftNodeDependencies,
   type RaftNodeOptions,
   type RaftStorage,
+  type Transport,
+  type TransportHandler,
 } from "../../src/index.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 
@@ -26,14 +29,21 @@ export interface Running {
   readonly disk: Disk;
 }
 
-const running: Running[] = [];
+const running: RaftNode[] = [];
 
 /** Before what they run on is removed; else after the test. */
 export async function closeMembers(): Promise<void> {
-  await Promise.all(running.splice(0).map(({ node }) => node.close()));
+  await Promise.all(running.splice(0).map((node) => node.close()));
 }
 
 afterEach(closeMembers);
+
+/** A member on what it is given, which is closed after the test. */
+export async function startNode(dependencies: RaftNodeDependencies, options: RaftNodeOptions): Promise<RaftNode> {
+  const node = await startRaftNode(dependencies, options);
+  running.push(node);
+  return node;
+}
 
 export function openStorage(disk: Disk, nodeId: number, clusterId = "test"): Promise<RaftStorage> {
   return openLogStorage(disk, { clusterId, nodeId, newIncarnation: () => String(systemRandom.next()) });
@@ -51,13 +61,26 @@ export async function startMember(
 ): Promise<Running> {
   const storage = await openStorage(disk, id, clusterId);
   const fsm = new KeyValueMachine();
-  const node = await startRaftNode(
-    { storage, transport: network.transport(), fsm, ...others },
-    { ...quick, ...options },
-  );
-  const made = { node, fsm, disk };
-  running.push(made);
-  return made;
+  const node = await startNode({ storage, transport: network.transport(), fsm, ...others }, { ...quick, ...options });
+  return { node, fsm, disk };
+}
+
+/** For a member whose peers the test plays. */
+export function playedPeers(): {
+  readonly transport: Transport;
+  readonly receive: (...messages: readonly Message[]) => void;
+} {
+  let handler: TransportHandler | undefined;
+  return {
+    transport: {
+      start: async (its) => void (handler = its),
+      setPeers: () => undefined,
+      send: () => undefined,
+      sendSnapshot: () => Promise.resolve(),
+      close: () => Promise.resolve(),
+    },
+    receive: (...messages) => handler?.receive(messages),
+  };
 }
 
 export function leaderOf(nodes: readonly Running[]): Promise<Running> {

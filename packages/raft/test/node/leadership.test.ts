@@ -1,53 +1,31 @@
 /** Terms as a member's user sees them: none is missed, and what was asked of one that is over is answered. */
-import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { message, type Message } from "../../src/core/index.ts";
 import {
   MemoryNetwork,
   memoryDisk,
-  openLogStorage,
-  startRaftNode,
   type Command,
   type LeaderTerm,
   type Leadership,
-  type Member,
   type RaftNode,
   type RaftNodeOptions,
   type StateMachine,
   type Transport,
-  type TransportHandler,
 } from "../../src/index.ts";
+import { members, openStorage, playedPeers, startNode } from "./group.ts";
 import { KeyValueMachine, put } from "./key-value-machine.ts";
 
-const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}` }));
-const open: RaftNode[] = [];
-
 async function start(id: number, transport: Transport, fsm: StateMachine, options: RaftNodeOptions): Promise<RaftNode> {
-  const storage = await openLogStorage(memoryDisk(), { clusterId: "test", nodeId: id, newIncarnation: () => `i${id}` });
-  const dependencies = { clock: systemClock, random: systemRandom, storage, transport, fsm };
-  const node = await startRaftNode(dependencies, { bootstrap: members, ...options });
-  open.push(node);
-  return node;
+  const storage = await openStorage(memoryDisk(), id);
+  return startNode({ storage, transport, fsm }, { bootstrap: members, ...options });
 }
-
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((node) => node.close()));
-});
 
 /** Member 1 of three, of which the test plays the others. */
 async function alone(fsm: StateMachine): Promise<{ node: RaftNode; receive: (...messages: Message[]) => void }> {
-  let handler: TransportHandler | undefined;
-  const transport: Transport = {
-    start: async (its) => void (handler = its),
-    setPeers: () => undefined,
-    send: () => undefined,
-    sendSnapshot: () => Promise.resolve(),
-    close: () => Promise.resolve(),
-  };
-  const node = await start(1, transport, fsm, { tickMs: 0 });
-  return { node, receive: (...messages) => handler?.receive(messages) };
+  const { transport, receive } = playedPeers();
+  return { node: await start(1, transport, fsm, { tickMs: 0 }), receive };
 }
 
 /** What makes a follower of `term` lead the term after it, if the others vote for it. */

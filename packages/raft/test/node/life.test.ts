@@ -2,15 +2,13 @@
 import { errorText, systemClock, systemRandom } from "@warren/std";
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import * as fc from "fast-check";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import {
   MemoryNetwork,
   memoryDisk,
-  openLogStorage,
   startRaftNode,
   type Disk,
-  type Member,
   type RaftNode,
   type RaftNodeDependencies,
   type RaftNodeOptions,
@@ -19,15 +17,10 @@ import {
   type Transport,
 } from "../../src/index.ts";
 import { bootTimeMs } from "../../src/node/boot-time.ts";
+import { members, openStorage, startNode } from "./group.ts";
 import { KeyValueMachine, put } from "./key-value-machine.ts";
 
-const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}` }));
 const alone = { bootstrap: members.slice(0, 1), tickMs: 5 };
-const open: RaftNode[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((node) => node.close()));
-});
-
 interface Made {
   readonly storage: RaftStorage;
   readonly closed: string[];
@@ -43,11 +36,7 @@ async function make(
   }: { disk?: Disk; id?: number; transport?: Transport } = {},
 ): Promise<Made> {
   const closed: string[] = [];
-  const storage = await openLogStorage(disk, {
-    clusterId: "test",
-    nodeId: id,
-    newIncarnation: () => String(systemRandom.next()),
-  });
+  const storage = await openStorage(disk, id);
   const watched = (name: string, thing: { close(): Promise<void> }): void => {
     const close = thing.close.bind(thing);
     thing.close = () => {
@@ -60,11 +49,8 @@ async function make(
   return { storage, closed, dependencies: { clock: systemClock, random: systemRandom, storage, transport, fsm } };
 }
 
-async function start(dependencies: RaftNodeDependencies, options: RaftNodeOptions = alone): Promise<RaftNode> {
-  const node = await startRaftNode(dependencies, options);
-  open.push(node);
-  return node;
-}
+const start = (dependencies: RaftNodeDependencies, options: RaftNodeOptions = alone): Promise<RaftNode> =>
+  startNode(dependencies, options);
 
 describe("a start that fails closes the storage and the transport", () => {
   test.each<readonly [string, (made: Made) => Promise<unknown>, RegExp]>([
@@ -80,7 +66,7 @@ describe("a start that fails closes the storage and the transport", () => {
         startRaftNode(
           {
             ...dependencies,
-            transport: { ...dependencies.transport, start: () => Promise.reject(new Error("no port")) },
+            transport: Object.assign(dependencies.transport, { start: () => Promise.reject(new Error("no port")) }),
           },
           alone,
         ),
@@ -112,16 +98,13 @@ describe("a start that fails closes the storage and the transport", () => {
   test("and a signal that is aborted during the start ends the member", async () => {
     const made = await make();
     const abort = new AbortController();
-    const transport: Transport = {
-      ...made.dependencies.transport,
-      start: async (handler) => {
-        abort.abort(new Error("not any more"));
-        await made.dependencies.transport.start(handler);
-      },
+    const { transport } = made.dependencies;
+    const begin = transport.start.bind(transport);
+    transport.start = async (handler) => {
+      abort.abort(new Error("not any more"));
+      await begin(handler);
     };
-    await expect(startRaftNode({ ...made.dependencies, transport }, alone, { signal: abort.signal })).rejects.toThrow(
-      "not any more",
-    );
+    await expect(startRaftNode(made.dependencies, alone, { signal: abort.signal })).rejects.toThrow("not any more");
     expect(made.closed.sort()).toEqual(["storage", "transport"]);
   });
 
@@ -282,7 +265,7 @@ test("a member of another cluster is refused by name, on both sides", async () =
   const log = new RecordingLogger();
   const { dependencies } = await make(new KeyValueMachine(), { transport: network.transport() });
   const one = await start(dependencies, { ...alone, bootstrap: members });
-  const storage = await openLogStorage(memoryDisk(), { clusterId: "other", nodeId: 2, newIncarnation: () => "x" });
+  const storage = await openStorage(memoryDisk(), 2, "other");
   const two = await start(
     { ...dependencies, storage, transport: network.transport(), log },
     { bootstrap: members, tickMs: 5 },

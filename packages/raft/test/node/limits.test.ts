@@ -4,9 +4,8 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { message, type Message } from "../../src/core/index.ts";
 import {
@@ -14,35 +13,26 @@ import {
   type GrpcTransport,
   MemoryNetwork,
   memoryDisk,
-  openLogStorage,
-  startRaftNode,
   type Member,
   type RaftNode,
   type RaftNodeOptions,
   type Transport,
-  type TransportHandler,
 } from "../../src/index.ts";
 import { encodeProposal } from "../../src/node/envelope.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
+import { closeMembers, openStorage, playedPeers, startNode } from "./group.ts";
 import { KeyValueMachine } from "./key-value-machine.ts";
 
 const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}:1` }));
-const open: RaftNode[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((node) => node.close()));
-});
 
 async function start(
   id: number,
   transport: Transport,
   options: RaftNodeOptions,
 ): Promise<{ node: RaftNode; fsm: KeyValueMachine }> {
-  const storage = await openLogStorage(memoryDisk(), { clusterId: "test", nodeId: id, newIncarnation: () => `i${id}` });
   const fsm = new KeyValueMachine();
-  const dependencies = { clock: systemClock, random: systemRandom, storage, transport, fsm };
-  const node = await startRaftNode(dependencies, { bootstrap: members, ...options });
-  open.push(node);
-  return { node, fsm };
+  const storage = await openStorage(memoryDisk(), id);
+  return { node: await startNode({ storage, transport, fsm }, { bootstrap: members, ...options }), fsm };
 }
 
 const kilobytes = (count: number): Uint8Array => Buffer.from(`k=${"x".repeat(count * 1024)}`);
@@ -63,16 +53,8 @@ test("a proposal that is too large is refused where it enters, in a session too,
 });
 
 test("a leader takes no proposal from a peer that it would not take from its own user", async () => {
-  let handler: TransportHandler | undefined;
-  const transport: Transport = {
-    start: async (its) => void (handler = its),
-    setPeers: () => undefined,
-    send: () => undefined,
-    sendSnapshot: () => Promise.resolve(),
-    close: () => Promise.resolve(),
-  };
+  const { transport, receive } = playedPeers();
   const { node } = await start(1, transport, { tickMs: 0, maxProposalBytes: 1_024 });
-  const receive = (...messages: Message[]): void => handler?.receive(messages);
   const answers = (type: Message["type"], term: number, index: number): Message[] =>
     [2, 3].map((from) => message(type, { from, to: 1, term, index }));
   receive(
@@ -101,7 +83,8 @@ test("a leader takes no proposal from a peer that it would not take from its own
 });
 
 test("sizes that the transport can't carry are no options", async () => {
-  const carries = (maxMessageBytes: number): Transport => ({ ...new MemoryNetwork().transport(), maxMessageBytes });
+  const carries = (maxMessageBytes: number): Transport =>
+    Object.assign(new MemoryNetwork().transport(), { maxMessageBytes });
   for (const option of ["maxProposalBytes", "maxAppendBytes"]) {
     const options = { maxProposalBytes: 1_024, maxAppendBytes: 1_024, [option]: 2 * 1024 * 1024 };
     await expect(start(1, carries(2 * 1024 * 1024), options)).rejects.toMatchObject({
@@ -147,7 +130,7 @@ test(
         expect(fsm.state.size).toBe(71);
       }
     } finally {
-      await Promise.all(open.splice(0).map((node) => node.close()));
+      await closeMembers();
       await rm(directory, { recursive: true });
     }
   },

@@ -1,8 +1,7 @@
 /** What can be committed can be applied: a change is tried before it is proposed, and one that can't be is nothing. */
-import { systemClock, systemRandom } from "@warren/std";
 import { until } from "@warren/std/testing";
 import * as fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,8 +11,6 @@ import {
   grpcTransport,
   MemoryNetwork,
   memoryDisk,
-  openLogStorage,
-  startRaftNode,
   type Disk,
   type Member,
   type RaftNode,
@@ -21,13 +18,8 @@ import {
   type Transport,
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
+import { members, openStorage, startNode } from "./group.ts";
 import { KeyValueMachine, put } from "./key-value-machine.ts";
-
-const members: Member[] = [1, 2, 3].map((id) => ({ id, address: `member-${id}` }));
-const open: RaftNode[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((node) => node.close()));
-});
 
 async function start(
   id: number,
@@ -35,12 +27,8 @@ async function start(
   options: RaftNodeOptions,
   disk: Disk = memoryDisk(),
 ): Promise<RaftNode> {
-  const storage = await openLogStorage(disk, { clusterId: "test", nodeId: id, newIncarnation: () => `i${id}` });
-  const fsm = new KeyValueMachine();
-  const dependencies = { clock: systemClock, random: systemRandom, storage, transport, fsm };
-  const node = await startRaftNode(dependencies, { tickMs: 5, ...options });
-  open.push(node);
-  return node;
+  const dependencies = { storage: await openStorage(disk, id), transport, fsm: new KeyValueMachine() };
+  return startNode(dependencies, { tickMs: 5, ...options });
 }
 
 function leading(nodes: readonly RaftNode[]): Promise<RaftNode> {
@@ -212,7 +200,7 @@ async function commit(disk: Disk, entries: readonly Pick<Entry, "type" | "data">
   const founder = await start(1, network(), { bootstrap: members.slice(0, 1) }, disk);
   await leading([founder]);
   await founder.close();
-  const storage = await openLogStorage(disk, { clusterId: "test", nodeId: 1, newIncarnation: () => "unused" });
+  const storage = await openStorage(disk, 1);
   const { term } = storage.initialState().hardState;
   const from = storage.lastIndex() + 1;
   const added = entries.map((entry, at) => ({ ...entry, term, index: from + at }));

@@ -150,7 +150,7 @@ describe("options that change while a member runs", () => {
 
 describe("observers", () => {
   test("see on the leader which members are heard and caught up, and nothing once it leads no more", async () => {
-    const { network, nodes, leader } = await startGroup({ promoteLagEntries: 2 });
+    const { network, nodes, leader } = await startGroup({ promoteLagEntries: 2, tags: { version: "1.2 β" } });
     const seen: (readonly PeerState[])[] = [];
     const stop = leader.node.onPeers((peers) => void seen.push(peers));
     const others = members.filter(({ id }) => id !== leader.node.id);
@@ -163,6 +163,7 @@ describe("observers", () => {
       isLearner: false,
       isHeard: true,
       isCaughtUp: true,
+      tags: { version: "1.2 β" },
     });
     network.reaches = (from, to) => from !== cut && to !== cut;
     for (let i = 0; i < 5; i++) await leader.node.propose(put(`k${i}`, "v"));
@@ -180,6 +181,19 @@ describe("observers", () => {
     await lead(leader);
     await leader.node.propose(put("a", "1"));
     expect(seen).toHaveLength(count);
+  });
+
+  test("see on the leader what each member says of itself, and says anew when it was started again", async () => {
+    const { network, nodes, leader } = await startGroup({ tags: { version: "1" } });
+    const follower = nodes.find((one) => one !== leader)!;
+    const tags = new Map<number, PeerState["tags"]>();
+    leader.node.onPeers((peers) => peers.forEach((peer) => tags.set(peer.id, peer.tags)));
+    await until("both have said it", () => [...tags.values()].filter((each) => each?.["version"] === "1").length === 2);
+    await follower.node.close();
+    const { id } = follower.node;
+    await startMember(network, id, { bootstrap: members, tags: { version: "2" } }, { disk: follower.disk });
+    await until("the one that was upgraded says so", () => tags.get(id)?.["version"] === "2");
+    expect(new Set([...tags.values()].map((each) => each?.["version"]))).toEqual(new Set(["1", "2"]));
   });
 
   test("of refusals are called with the reason, and one that throws harms nobody", async () => {

@@ -31,6 +31,10 @@ describe("options", () => {
     ["forwardProposals", { forwardProposals: "no" }],
     ["join", { join: "10.0.0.1:7000" }],
     ["bootstrap", { bootstrap: [null] }],
+    ["tags", { tags: null }],
+    ["tags", { tags: ["1"] }],
+    ["tags", { tags: { version: 1 } }],
+    ["tags", { tags: { version: "x".repeat(1_024) } }],
   ])("that make no sense are refused: %s", (option, given) => {
     try {
       resolveOptions(given as RaftNodeOptions);

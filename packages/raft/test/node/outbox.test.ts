@@ -14,7 +14,10 @@ beforeEach(() => {
   const say = ({ type, to, commit, entries }: Message): void => {
     sent.push(`${type} to ${to}, ${entries.length} entries, commit ${commit}`);
   };
-  outbox = new Outbox({ ...new MemoryNetwork().transport(), send: (messages) => messages.forEach(say) }, clock);
+  outbox = new Outbox(
+    Object.assign(new MemoryNetwork().transport(), { send: (messages: readonly Message[]) => messages.forEach(say) }),
+    clock,
+  );
 });
 
 const news = (to: number, commit: number): Message => message("MsgApp", { to, commit });

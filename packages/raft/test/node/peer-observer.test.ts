@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 import { PeerObserver, type PeerState } from "../../src/node/peer-observer.ts";
 
-const peer = { id: 2, address: "member-2", isLearner: false, isCaughtUp: true };
+const peer = { id: 2, address: "member-2", isLearner: false, isCaughtUp: true, tags: undefined };
 
 function observed(electionTicks: number): { observer: PeerObserver; seen: (readonly PeerState[])[]; tick: () => void } {
   const observer = new PeerObserver(electionTicks, silentLogger);

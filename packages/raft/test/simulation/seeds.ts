@@ -1,5 +1,5 @@
 /** Many seeds at once, on worker threads. */
-import { Worker } from "node:worker_threads";
+import { runSeeds as runOnThreads, type SeedRange } from "@warren/std/testing";
 
 import type { Plan, SimulationReport } from "../../src/testing/index.ts";
 
@@ -21,31 +21,14 @@ export interface SeedResult {
   readonly violation: string | undefined;
 }
 
-export interface SeedRange {
-  readonly from: number;
-  readonly count: number;
-  readonly workers: number;
-  /** Changes what the seeds decide. */
-  readonly plan?: Partial<Plan>;
-}
-
-/** Runs seeds `from … from + count − 1` and hands each result on as it comes. */
-export async function runSeeds(
-  { from, count, workers, plan = {} }: SeedRange,
+/** Runs very many seeds, and hands each result on as it comes. `plan` changes what they decide. */
+export function runSeeds(
+  { plan = {}, ...range }: SeedRange & { readonly plan?: Partial<Plan> },
   each: (result: SeedResult) => void,
 ): Promise<void> {
-  const run = (first: number): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const seeds = { first, end: from + count, step: workers, plan };
-      const worker = new Worker(new URL("seed-worker.ts", import.meta.url), {
-        workerData: seeds,
-        execArgv: ["--conditions=warren-source"],
-      });
-      worker.on("message", each);
-      worker.on("error", reject);
-      worker.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`a worker ended with ${code}`))));
-    });
-  await Promise.all(Array.from({ length: Math.min(workers, count) }, (_, at) => run(from + at)));
+  return runOnThreads(new URL("seed-worker.ts", import.meta.url), range, { plan }, (result) =>
+    each(result as SeedResult),
+  );
 }
 
 /** How a seed is run again. */

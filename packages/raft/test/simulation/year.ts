@@ -1,6 +1,5 @@
 /** A group on a clock of its own, tick by tick and as fast as the machine goes; what it holds is measured as it goes. */
-import { seededRandom } from "@warren/std/testing";
-import type { Clock, Timer } from "@warren/std";
+import { FakeClock, seededRandom } from "@warren/std/testing";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
@@ -26,38 +25,6 @@ export type HeapSample = readonly [ticks: number, bytes: number];
 const tickMs = 50;
 const samples = 8;
 
-class TickClock implements Clock {
-  nowMs = 0;
-  private timers = new Set<{ readonly atMs: number; readonly fire: () => void }>();
-
-  now(): number {
-    return this.nowMs;
-  }
-
-  monotonic(): number {
-    return this.nowMs;
-  }
-
-  setTimeout(fire: () => void, delayMs: number): Timer {
-    const timer = { atMs: this.nowMs + delayMs, fire };
-    this.timers.add(timer);
-    return { cancel: () => void this.timers.delete(timer) };
-  }
-
-  advance(ms: number): void {
-    this.nowMs += ms;
-    for (const timer of this.timers) {
-      if (timer.atMs > this.nowMs) continue;
-      this.timers.delete(timer);
-      timer.fire();
-    }
-  }
-
-  get pending(): number {
-    return this.timers.size;
-  }
-}
-
 class Last implements StateMachine {
   private last: Uint8Array = Buffer.alloc(0);
 
@@ -81,7 +48,7 @@ class Last implements StateMachine {
 /** Lets so many ticks go by in a group. */
 export async function runTicks({ members, ticks, proposeEvery }: YearOptions): Promise<readonly HeapSample[]> {
   const collect = collector();
-  const clock = new TickClock();
+  const clock = new FakeClock();
   const random = seededRandom(members);
   const network = new MemoryNetwork();
   const bootstrap = Array.from({ length: members }, (_, at) => ({ id: at + 1, address: `m${at + 1}` }));

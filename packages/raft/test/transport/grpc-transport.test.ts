@@ -15,6 +15,7 @@ import {
   type GrpcTransportOptions,
   type Member,
   type PeerRefusal,
+  type Tags,
   type Transport,
 } from "../../src/index.ts";
 import { makeAuthority, makeCertificate, readCertificate } from "../../src/testing/index.ts";
@@ -37,21 +38,31 @@ interface End {
   readonly unreachable: number[];
   readonly refusals: PeerRefusal[];
   readonly admitted: number[];
+  /** Of those that were admitted. */
+  readonly tags: unknown[];
 }
 
 async function start(
   id: number,
-  { name = `member-${id}`, ...options }: Partial<GrpcTransportOptions> & { readonly name?: string } = {},
+  {
+    name = `member-${id}`,
+    tags,
+    ...options
+  }: Partial<GrpcTransportOptions> & { readonly name?: string; readonly tags?: Tags } = {},
 ): Promise<End> {
   const tls = await readCertificate(directory, name);
   const transport = grpcTransport({ listen: "127.0.0.1:0", tls, ...options });
-  const end: End = { transport, received: [], unreachable: [], refusals: [], admitted: [] };
+  const end: End = { transport, received: [], unreachable: [], refusals: [], admitted: [], tags: [] };
   await transport.start({
-    hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1 },
+    hello: { clusterId: "c", from: id, incarnation: "i", minLevel: 1, level: 1, activeLevel: 1, tags },
     refused: (refusal) => void end.refusals.push(refusal),
     encode: encodeMessages,
     decode: decodeMessages,
-    admit: async ({ from }) => void end.admitted.push(from),
+    admit: async ({ from, tags: theirs }) => {
+      end.admitted.push(from);
+      end.tags.push(theirs);
+      return undefined;
+    },
     receive: (messages) => void end.received.push(...messages),
     receiveSnapshot: async (m, source) => {
       for await (const chunk of source.from(0)) void chunk;
@@ -114,6 +125,23 @@ test("how members are named in certificates can be chosen", async () => {
   one.transport.setPeers([at(2, two)]);
   await sendUntil(one, 2, () => two.received.length > 0);
   await closeAll();
+});
+
+test("what a member says of itself arrives with its connection; what is no short text does not, and bars nobody", async () => {
+  const tags = { version: "1.2 β", zone: 'a, "b"\n' };
+  const long = { version: "x".repeat(4_000) };
+  for (const [said, arrives] of [
+    [tags, tags],
+    [undefined, undefined],
+    [long, undefined],
+    [["a"], undefined],
+  ] as const) {
+    const [one, two] = [await start(1, { tags: said as Tags }), await start(2)];
+    one.transport.setPeers([at(2, two)]);
+    await sendUntil(one, 2, () => two.received.length > 0);
+    expect(two.tags).toEqual([arrives]);
+    await closeAll();
+  }
 });
 
 test("an address that is in use is reported", async () => {

@@ -10,6 +10,7 @@ import type {
   ContainerStats,
   ContainerStatus,
   LogLine,
+  PullProgress,
   RegistryAuth,
   RuntimeInfo,
 } from "../runtime.ts";
@@ -19,6 +20,7 @@ import { RunningProcess, type FakeProgram } from "./fake-process.ts";
 export type RuntimeCall =
   | "info"
   | "resolveImage"
+  | "checkLogin"
   | "pull"
   | "images"
   | "inspectImage"
@@ -31,6 +33,7 @@ export type RuntimeCall =
   | "list"
   | "collectOrphans"
   | "exec"
+  | "connect"
   | "logs"
   | "stats"
   | "purge";
@@ -182,6 +185,13 @@ export class FakeMachine {
     if (digest !== undefined) this.#withdrawn.add(digest);
   }
 
+  /** With which a registry gives its images, each once or more. */
+  logins(registry: string): readonly RegistryAuth[] {
+    return [...this.#published.values()].flatMap(({ image, auth }) =>
+      auth !== undefined && parseReference(image.ref).registry === registry ? [auth] : [],
+    );
+  }
+
   /** The registry's image of a tag or digest. */
   published(full: string): Published | undefined {
     const { digest } = parseReference(full);
@@ -192,6 +202,14 @@ export class FakeMachine {
   /** An image by its digest, whether or not the registry still has it. */
   content(digest: string): Published | undefined {
     return this.#byDigest.get(digest);
+  }
+
+  /** Calls of `pull` that are under way, by what they report to. */
+  readonly pulling: Set<(progress: PullProgress) => void> = new Set();
+
+  /** All pulls that are under way report this. */
+  pulled(progress: PullProgress): void {
+    for (const report of this.pulling) report(progress);
   }
 
   /** The next `times` calls of that kind fail. */

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import type { ContainerSpec } from "../container-spec.ts";
-import type { ExecSpec, ExitStatus } from "../runtime.ts";
+import type { Connection, ExecSpec, ExitStatus } from "../runtime.ts";
 import { signalNumber } from "../signals.ts";
 
 /** A process of a fake container, for the program that simulates it. */
@@ -20,6 +20,8 @@ export interface FakeProcess {
   /** Handles a signal (`SIGTERM`) instead of ending with 128 + n. `SIGKILL` can't be handled. */
   onSignal(handler: (signal: string) => void): void;
   onResize(handler: (columns: number, rows: number) => void): void;
+  /** Accepts connections on a port of the container, until the process ends. */
+  listen(port: number, accept: (connection: Connection) => void): void;
 }
 
 /** Simulates a process: called once, when it starts. Without further calls the process runs until a signal ends it. */
@@ -32,6 +34,8 @@ export class RunningProcess implements FakeProcess {
   readonly args: readonly string[];
   readonly stdin: AsyncIterable<Uint8Array>;
   readonly pid: number;
+  /** By port. */
+  readonly listeners: Map<number, (connection: Connection) => void> = new Map();
   readonly ended: Promise<ExitStatus>;
   readonly #resolve: (exit: ExitStatus) => void;
   readonly #now: () => number;
@@ -83,6 +87,10 @@ export class RunningProcess implements FakeProcess {
 
   onResize(handler: (columns: number, rows: number) => void): void {
     this.#onResize = handler;
+  }
+
+  listen(port: number, accept: (connection: Connection) => void): void {
+    this.listeners.set(port, accept);
   }
 
   signal(signal: string): void {

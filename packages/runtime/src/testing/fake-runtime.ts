@@ -5,6 +5,7 @@ import { parseReference, pinReference } from "../reference.ts";
 import type { Image, LocalImage, PulledImage, ResolvedImage } from "../image.ts";
 import type {
   ContainerEvent,
+  Connection,
   ContainerStats,
   ContainerStatus,
   ExecProcess,
@@ -14,6 +15,8 @@ import type {
   LogLine,
   LogOptions,
   PullOptions,
+  PullProgress,
+  RegistryAuth,
   ResolveOptions,
   Runtime,
   RuntimeInfo,
@@ -69,6 +72,8 @@ export class FakeRuntime implements Runtime {
       this.machine.images.set(full, present);
       return { ...present, source: { kind: "local" } };
     }
+    const report = (progress: PullProgress): void => options.onProgress?.(progress);
+    this.machine.pulling.add(report);
     try {
       await this.#enter("pull", full, options.signal);
       const image = { ...this.#published(full, options).image, ref: full };
@@ -80,7 +85,20 @@ export class FakeRuntime implements Runtime {
       if (!(error instanceof RuntimeError && error.fromRegistry) || here === undefined) throw error;
       this.machine.images.set(full, { ref: full, digest: here.digest });
       return { ref: full, digest: here.digest, source: { kind: "local", because: error } };
+    } finally {
+      this.machine.pulling.delete(report);
     }
+  }
+
+  /** As the images of the registry have it. */
+  async checkLogin(registry: string, auth: RegistryAuth, signal?: AbortSignal): Promise<boolean> {
+    const { registry: name } = parseReference(`${registry}/any`);
+    await this.#enter("checkLogin", name, signal);
+    const logins = this.machine.logins(name);
+    const isKnown = logins.some(({ username, password }) => username === auth.username && password === auth.password);
+    if (logins.length > 0 && !isKnown)
+      throw new RuntimeError({ code: "RUNTIME_REGISTRY_UNAUTHORIZED", registry }, `${registry} refuses the login`);
+    return logins.length > 0;
   }
 
   /** The local image of the name, or of its digest under any name. */
@@ -115,7 +133,7 @@ export class FakeRuntime implements Runtime {
     const { platforms: [platform] = [], config } = this.machine.content(image?.digest ?? "") ?? {};
     if (image === undefined || platform === undefined || config === undefined)
       throw new RuntimeError({ code: "RUNTIME_IMAGE_NOT_FOUND", ref: full }, `${full} is not on this machine`);
-    return { ...image, platform, config };
+    return { ...image, platform, config, sizeBytes: JSON.stringify(config).length };
   }
 
   async images(): Promise<readonly Image[]> {
@@ -264,6 +282,21 @@ export class FakeRuntime implements Runtime {
       resize: async (columns, rows) => process.resize(columns, rows),
       signal: async (name) => process.signal(name),
     };
+  }
+
+  async connect(id: string, port: number, signal?: AbortSignal): Promise<Connection> {
+    await this.#enter("connect", id, signal);
+    const container = this.#container(id);
+    if (container.state.kind !== "running") throw wrongState(container);
+    const accept = container.process?.listeners.get(port);
+    if (accept === undefined)
+      throw new RuntimeError({ code: "RUNTIME_PORT_CLOSED", id, port }, `nothing listens on port ${port} of ${id}`);
+    const [out, back] = [new TransformStream<Uint8Array, Uint8Array>(), new TransformStream<Uint8Array, Uint8Array>()];
+    accept({ readable: out.readable, writable: back.writable });
+    signal?.addEventListener("abort", () => void out.writable.abort(signal.reason).catch(() => undefined), {
+      once: true,
+    });
+    return { readable: back.readable, writable: out.writable };
   }
 
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, void> {

@@ -16,5 +16,5 @@ export {
   type RuntimeCall,
 } from "./fake-machine.ts";
 export type { FakeProcess, FakeProgram } from "./fake-process.ts";
-export { runtimeContract, type ContractCase, type RuntimeUnderTest } from "./runtime-contract.ts";
+export { runtimeContract, type RuntimeUnderTest } from "./runtime-contract.ts";
 export { playProgram, shellScript, type Program, type Step } from "./program.ts";

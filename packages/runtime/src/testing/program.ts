@@ -8,6 +8,8 @@ export type Step =
   | { readonly do: "copy" }
   /** Prints `NAME=value`, or `NAME=` where it is not set. */
   | { readonly do: "env"; readonly name: string }
+  /** Sends back, on each connection to this port, what it is sent. */
+  | { readonly do: "echo-port"; readonly port: number }
   /** Waits for this signal. */
   | { readonly do: "await"; readonly signal: "USR1" }
   /** Ignores SIGTERM from here on. */
@@ -30,6 +32,9 @@ export function shellScript(program: Program): string {
         return "cat";
       case "env":
         return `echo "${step.name}=$${step.name}"`;
+      case "echo-port":
+        // Each nc serves one connection; nothing listens for a moment between two.
+        return `while :; do nc -l -p ${step.port} -e cat; done &`;
       case "await":
         return `while [ -z "$came" ]; do wait_a_bit; done; came=`;
       case "ignore-term":
@@ -71,6 +76,9 @@ export function playProgram(program: Program, process: FakeProcess): void {
           await process.write("stdout", `${step.name}=${env[step.name] ?? ""}\n`);
           break;
         }
+        case "echo-port":
+          process.listen(step.port, ({ readable, writable }) => void readable.pipeTo(writable).catch(() => undefined));
+          break;
         case "await":
           await came.promise;
           came = Promise.withResolvers();

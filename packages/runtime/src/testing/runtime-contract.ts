@@ -1,15 +1,19 @@
 /** The contract of `Runtime`: cases for any test runner, each of which throws if it fails. */
 import { assert, systemBootClock } from "@warren/std";
-import { until } from "@warren/std/testing";
+import { until, type ContractCase } from "@warren/std/testing";
 import type { ContainerSpec } from "../container-spec.ts";
 import { RuntimeError } from "../errors.ts";
-import type { ContainerEvent, ContainerState, ExecStreams, ExitStatus, LogLine, Runtime } from "../runtime.ts";
+import { parseReference } from "../reference.ts";
+import type {
+  Connection,
+  ContainerEvent,
+  ContainerState,
+  ExecStreams,
+  ExitStatus,
+  LogLine,
+  Runtime,
+} from "../runtime.ts";
 import type { Program } from "./program.ts";
-
-export interface ContractCase<T> {
-  readonly title: string;
-  run(subject: T): Promise<void>;
-}
 
 /** A machine with a runtime, for one case or many; a case removes its containers and expects none of its ids. */
 export interface RuntimeUnderTest {
@@ -414,6 +418,33 @@ const ioCases: readonly ContractCase<RuntimeUnderTest>[] = [
     await rig.runtime.kill("c-exec-2", "KILL");
     assert((await second.exit).code !== 0, "the container's end is its end");
   }),
+  caseOf(
+    "a connection reaches a port of the container, carries both directions, and ends with either side",
+    async (rig) => {
+      const port = 4_711;
+      await rig.start("c-port", [{ do: "echo-port", port }, { do: "run" }]);
+      const abort = new AbortController();
+      const attempt = (): Promise<Connection | undefined> =>
+        rig.runtime.connect("c-port", port, abort.signal).catch((error: unknown) => {
+          if (RuntimeError.is(error, "RUNTIME_PORT_CLOSED")) return undefined;
+          throw error;
+        });
+      const opened = (): Promise<Connection> => until("it listens", attempt);
+      const first = await opened();
+      const sent = new Blob([Buffer.alloc(300_000, "x")]).stream().pipeTo(first.writable);
+      const back = collector();
+      await first.readable.pipeTo(back.stream);
+      await sent;
+      assert(back.text() === "x".repeat(300_000), "what is sent comes back, and its end with it");
+      const second = await opened();
+      abort.abort(new Error("given up"));
+      await second.readable.cancel().catch(() => undefined);
+      assert((await code(rig.runtime.connect("c-port", port + 1))) === "RUNTIME_PORT_CLOSED", "nothing listens there");
+      await rig.runtime.remove("c-port");
+      await rig.create("c-port-still", [{ do: "run" }]);
+      assert((await code(rig.runtime.connect("c-port-still", port))) === "RUNTIME_WRONG_STATE", "it must run");
+    },
+  ),
   caseOf("a process whose caller aborts is ended, before its start and after", async (rig) => {
     await rig.start("c-given-up", [{ do: "run" }]);
     const args = rig.subject.program([{ do: "print", text: "ready" }, { do: "run" }]);
@@ -486,6 +517,7 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       const local = await runtime.inspectImage(resolved.pinned);
       assert(local.digest === resolved.digest, "it is looked at here");
       assert(JSON.stringify(local.config) === JSON.stringify(resolved.config), "with the same configuration");
+      assert(local.sizeBytes > 0, "and its size is known");
       await runtime.create({ id: "c-pinned", image: resolved.pinned, command: subject.program([{ do: "run" }]) });
       await runtime.remove("c-pinned");
       assert(
@@ -512,6 +544,16 @@ const imageCases: readonly ContractCase<RuntimeUnderTest>[] = [
       await runtime.removeUnusedImages(new Set([subject.image]));
     },
   ),
+  caseOf("a login is checked at its registry, and what is no registry is refused", async ({ runtime, subject }) => {
+    const auth = { username: "me", password: "secret" };
+    const { registry } = parseReference(subject.image);
+    assert(!(await runtime.checkLogin(registry, auth)), "one that gives to everybody asks for none");
+    const wrong = await runtime.checkLogin("not a registry", auth).catch((error: unknown) => error);
+    assert(RuntimeError.is(wrong, "RUNTIME_REFERENCE_INVALID"), "a name that can't be a registry's has its code");
+    const given = AbortSignal.abort(new Error("given up"));
+    const aborted = await runtime.checkLogin(registry, auth, given).catch((error: unknown) => error);
+    assert((aborted as Error).message === "given up", "one that is given up rejects with the reason");
+  }),
   caseOf("unused images are removed; used and kept ones stay", async (rig) => {
     const { runtime, subject } = rig;
     await runtime.pull(subject.otherImage);

@@ -7,4 +7,4 @@
  */
 export { memoryManagers, memoryStore, type MemoryStore, type MemoryStoreDependencies } from "./memory-store.ts";
 export { MemoryLog, MemoryProposer, type ProposerFault } from "./memory-proposer.ts";
-export { proposerContract, type ProposerContractCase, type ProposerUnderTest } from "./proposer-contract.ts";
+export { proposerContract, type ProposerUnderTest } from "./proposer-contract.ts";

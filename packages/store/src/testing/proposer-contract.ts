@@ -1,6 +1,7 @@
 /** The contract of `Proposer`: cases that each implementation passes. */
 import { Network, StoreConflict_Kind, StoreResult } from "@warren/api";
 import { assert } from "@warren/std";
+import type { ContractCase } from "@warren/std/testing";
 
 import { encodeCommand, encodeReign } from "../command.ts";
 import { StoreError } from "../errors.ts";
@@ -17,11 +18,6 @@ export interface ProposerUnderTest extends AsyncDisposable {
   readonly term: number;
   /** Ends its leadership; it does not lead again. */
   depose(): Promise<void>;
-}
-
-export interface ProposerContractCase {
-  readonly title: string;
-  readonly run: (make: () => Promise<ProposerUnderTest>) => Promise<void>;
 }
 
 const at = new Date(0);
@@ -44,7 +40,7 @@ function refusal(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
-export const proposerContract: readonly ProposerContractCase[] = [
+export const proposerContract: readonly ContractCase<() => Promise<ProposerUnderTest>>[] = [
   {
     title: "a proposal is applied here when it resolves, and resolves with the result of apply",
     async run(make) {

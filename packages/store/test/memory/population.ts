@@ -114,7 +114,6 @@ export function populated({ services, slotsPerService, nodes }: Population): Sto
             serviceName: name,
             key: each.key,
             wanted: true,
-            record: { runs: 1, bootId: "5f0c8f5e-8f9a-4a39-9d4b-2f1f5a2f0b11", bootMs: 81_234 },
             leases: [
               {
                 epoch,
@@ -123,8 +122,9 @@ export function populated({ services, slotsPerService, nodes }: Population): Sto
                 nodeId: each.nodeId,
                 address: each.address,
                 wasHeld: true,
+                record: { runs: 1, bootId: "5f0c8f5e-8f9a-4a39-9d4b-2f1f5a2f0b11", bootMs: 81_234 },
                 since,
-                cause: "the service asks for it",
+                cause: "the slot is new",
               },
             ],
           }),

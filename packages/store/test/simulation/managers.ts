@@ -268,6 +268,8 @@ export class Managers {
   }
 
   #delayed(transport: Transport): Transport {
-    return { ...transport, send: (messages) => void this.wire.push(() => transport.send(messages)) };
+    const send = transport.send.bind(transport);
+    transport.send = (messages) => void this.wire.push(() => send(messages));
+    return transport;
   }
 }

@@ -7,7 +7,7 @@ import type { Random } from "@warren/std";
 import type { Message } from "../../core/index.ts";
 import { RaftError } from "../../errors.ts";
 import type { SnapshotReader } from "../../storage/index.ts";
-import { after } from "../../transport/memory-transport.ts";
+import { after, unreachable } from "../../transport/memory-transport.ts";
 import type { Hello, Member, Transport, TransportHandler } from "../../transport/transport.ts";
 import type { Process, Scheduler } from "./scheduler.ts";
 
@@ -180,7 +180,7 @@ class SimulatedTransport implements Transport {
     this.network.note(from, messages);
     for (const [to, batch] of Map.groupBy(messages, (m) => m.to)) {
       const unreachable = (): void => {
-        if (this.process.alive) handler.unreachable(to);
+        if (this.process.alive) this.handler?.unreachable(to);
       };
       if (!this.peers.has(to)) {
         unreachable();
@@ -189,7 +189,7 @@ class SimulatedTransport implements Transport {
       // As bytes: neither side may see what the other does to a message later.
       const bytes = handler.encode(batch);
       const once = batch.some(({ type }) => type === "MsgProp");
-      this.network.carry({ from, to, bytes, once }, (endpoint) => this.hand(endpoint, bytes), unreachable);
+      this.network.carry({ from, to, bytes, once }, (endpoint) => this.hand(endpoint, bytes, unreachable), unreachable);
     }
   }
 
@@ -204,13 +204,17 @@ class SimulatedTransport implements Transport {
     if ((await this.admission(endpoint)) !== undefined) throw unreachable(message.to);
     const [copy] = endpoint.handler.decode(handler.encode([message])) as [Message];
     const { bytes, checksum } = snapshot;
-    const received = endpoint.handler.receiveSnapshot(copy, {
-      bytes,
-      checksum,
-      from: (offset) => this.stream(from, message.to, endpoint.process, after(snapshot.chunks, offset)),
-    });
-    // A receiver that is gone never answers.
-    await this.patiently(received, message.to, this.process);
+    try {
+      const received = endpoint.handler.receiveSnapshot(copy, {
+        bytes,
+        checksum,
+        from: (offset) => this.stream(from, message.to, endpoint.process, after(snapshot.chunks, offset)),
+      });
+      // A receiver that is gone never answers.
+      await this.patiently(received, message.to, this.process);
+    } catch (error) {
+      throw RaftError.is(error, "RAFT_PEER_UNREACHABLE") ? error : unreachable(message.to, error);
+    }
   }
 
   async close(): Promise<void> {
@@ -218,11 +222,15 @@ class SimulatedTransport implements Transport {
     this.handler = undefined;
   }
 
-  private hand(endpoint: Endpoint, bytes: Uint8Array): void {
+  private hand(endpoint: Endpoint, bytes: Uint8Array, unreachable: () => void): void {
     const deliver = async (): Promise<void> => {
       if ((await this.admission(endpoint)) === undefined) endpoint.handler.receive(endpoint.handler.decode(bytes));
+      else unreachable();
     };
-    deliver().catch((error: unknown) => this.network.unreadable(endpoint.handler.hello, error));
+    deliver().catch((error: unknown) => {
+      this.network.unreadable(endpoint.handler.hello, error);
+      unreachable();
+    });
   }
 
   /** Connects, as production does at once, so that members have met before they need each other. */
@@ -264,7 +272,8 @@ class SimulatedTransport implements Transport {
     for (;;) {
       const next = await this.patiently(source.next(), to, receiver);
       await this.network.wait(this.network.delayMs(), receiver);
-      if (this.network.find(from, to)?.process !== receiver || this.network.unlucky()) throw unreachable(to);
+      const isConnected = this.handler !== undefined && this.network.find(from, to)?.process === receiver;
+      if (!isConnected || this.network.unlucky()) throw unreachable(to);
       if (next.done === true) return;
       yield Uint8Array.from(next.value);
     }
@@ -279,7 +288,3 @@ class SimulatedTransport implements Transport {
 }
 
 const linkOf = (from: number, to: number): number => from * 1_000 + to;
-
-function unreachable(peer: number): RaftError {
-  return new RaftError({ code: "RAFT_PEER_UNREACHABLE", peer }, `member ${peer} can't be reached`);
-}

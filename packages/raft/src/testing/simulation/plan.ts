@@ -5,24 +5,7 @@ import type { RaftNodeOptions } from "../../node/index.ts";
 import type { JournalShape } from "../../storage/journal.ts";
 
 /** Kinds of trouble, each on or off for a whole run, so that some runs meet one alone and others all of them. */
-export type Trouble =
-  | "partitions"
-  | "weather"
-  | "crashes"
-  | "power"
-  | "stops"
-  | "stalls"
-  | "write-errors"
-  | "full-disks"
-  | "damage"
-  | "wipes"
-  | "wedged-machines"
-  | "clock-jumps"
-  | "transfers"
-  | "drains"
-  | "membership";
-
-const troubles: readonly Trouble[] = [
+export const troubles = [
   "partitions",
   "weather",
   "crashes",
@@ -38,7 +21,9 @@ const troubles: readonly Trouble[] = [
   "transfers",
   "drains",
   "membership",
-];
+] as const;
+
+export type Trouble = (typeof troubles)[number];
 
 export interface Plan {
   readonly members: number;

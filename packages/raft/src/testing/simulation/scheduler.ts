@@ -119,6 +119,9 @@ function settled(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }
 
+/** More than what is lost when a moment is reckoned from one clock to another, ms: no timer fires before its time. */
+const roundingMs = 1e-6;
+
 /** One machine's clock: it runs `rate` times as fast as the world's, and its wall time may be set. */
 export class MachineClock {
   wallMs: number = Date.UTC(2026, 0, 1);
@@ -135,7 +138,7 @@ export class MachineClock {
     return {
       now: () => this.wallMs + this.scheduler.nowMs * this.rate,
       monotonic: () => this.scheduler.nowMs * this.rate,
-      setTimeout: (fire, delayMs) => this.scheduler.after(delayMs / this.rate, fire, process),
+      setTimeout: (fire, delayMs) => this.scheduler.after(delayMs / this.rate + roundingMs, fire, process),
     };
   }
 }
