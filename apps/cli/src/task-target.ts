@@ -1,7 +1,7 @@
 /** The task that a command means: itself, or one of a service's that runs. */
-import { ApiError, TaskState, type Service } from "@warren/api";
+import { ApiError, type Service } from "@warren/api";
 import type { ApiClient } from "@warren/api/client";
-import { compareSlotKeys, isRunning, slotName } from "@warren/api/model";
+import { compareSlotKeys, isMeantToRun, isRunning, slotName } from "@warren/api/model";
 import { pages } from "./pages.ts";
 import { CommandFailed } from "./warren-command.ts";
 
@@ -28,7 +28,7 @@ export async function taskOf(client: ApiClient, ref: string): Promise<TaskTarget
     (answer) => answer.tasks,
   );
   const [first] = tasks
-    .filter((task) => task.current && task.desiredState <= TaskState.RUNNING && isRunning(task))
+    .filter((task) => isMeantToRun(task) && isRunning(task))
     .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
   if (first === undefined) throw new CommandFailed(`no task of ${ref} runs: see 'warren why ${ref}'`);
   process.stderr.write(`in ${slotName(first)}\n`);

@@ -5,7 +5,7 @@ import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connect, type ApiClient } from "@warren/api/client";
-import { compareSlotKeys } from "@warren/api/model";
+import { compareSlotKeys, isMeantToRun } from "@warren/api/model";
 import { TaskState, type Task } from "@warren/api";
 import { startRuntimeBed, type ImageContents, type RuntimeBed } from "@warren/runtime-containerd/testing";
 import { until } from "@warren/std/testing";
@@ -120,9 +120,7 @@ export class Machine implements AsyncDisposable {
   /** A service's tasks that should run, by slot. */
   async live(service: string): Promise<Task[]> {
     const { tasks } = await this.client.tasks.list({ services: [service], page: { size: 1_000, token: "" } });
-    return tasks
-      .filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING)
-      .toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
+    return tasks.filter(isMeantToRun).toSorted((a, b) => compareSlotKeys(a.slot, b.slot));
   }
 
   async running(service: string): Promise<Task[]> {

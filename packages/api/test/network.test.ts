@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { ServerCredentials } from "@grpc/grpc-js";
 import { EventsDefinition, HealthDefinition } from "@warren/api";
 import { connect, connectToLeader, type ApiClient, type Credentials } from "@warren/api/client";
 import {
@@ -19,6 +20,7 @@ import {
 import { createTestAuthority, type IssueOptions, type TestAuthority } from "@warren/security/testing";
 import { RecordingLogger, RecordingMetrics, until } from "@warren/std/testing";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { grpcServer } from "../src/server/grpc.ts";
 import { events, folder, networks, TestDirectory } from "./fixture.ts";
 
 const clusterId = "c1";
@@ -136,6 +138,30 @@ describe("a caller from another machine", () => {
       code: "API_UNAUTHENTICATED",
       message: "no certificate was shown",
     });
+  });
+
+  it("on a connection that the server does not know has no identity, and no call is run", async () => {
+    const server = await startServer(
+      { services: [networks({ list: () => expect.unreachable() }), events({})] },
+      { socketPath: `${folder()}/m.sock` },
+    );
+    onTestFinished(() => server.close());
+    const grpc = grpcServer(server.pipeline, () => undefined, { maxRequestBytes: 4_096, maxConcurrentCalls: 10 });
+    const socket = `${folder()}/unknown.sock`;
+    await new Promise<void>((resolve, reject) => {
+      grpc.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+        error === null ? resolve() : reject(error),
+      );
+    });
+    onTestFinished(() => grpc.forceShutdown());
+    const client = connect({ socket });
+    onTestFinished(() => client.close());
+    const calls = [client.networks.list({}), client.events.watch({})[Symbol.asyncIterator]().next()];
+    for (const call of calls)
+      expect(await failure(call)).toMatchObject({
+        code: "API_UNAUTHENTICATED",
+        message: "the connection of this call is unknown",
+      });
   });
 
   it("that was removed is refused at its next call, and its connections can be closed", async () => {
@@ -340,6 +366,31 @@ describe("credentials", () => {
     expect(await failure(client.networks.list({}))).toMatchObject({ code: "API_UNAUTHENTICATED" });
     current = await authority.issue({ name: "ann", role: "client" });
     await client.networks.list({});
+  });
+
+  it("that can't be used when they are renewed leave a client those before, with the calls under way", async () => {
+    const { listener } = await world({
+      services: [
+        networks(),
+        events({
+          async *watch() {
+            for (let value = 1; ; value++) yield { message: { $case: "synced", value } };
+          },
+        }),
+      ],
+    });
+    const ann = await authority.issue({ name: "ann", role: "client" });
+    let current: Credentials = ann;
+    const client = connect({ host: listener.address, clusterId, credentials: { current: () => current } });
+    onTestFinished(() => client.close());
+    const watch = client.events.watch({})[Symbol.asyncIterator]();
+    await watch.next();
+    current = { ...ann, key: "half of a file" };
+    expect(await failure(client.networks.list({}))).toMatchObject({ code: "API_INVALID" });
+    expect((await watch.next()).value).toMatchObject({ message: { value: 2 } });
+    current = ann;
+    await client.networks.list({});
+    await watch.return?.(undefined);
   });
 
   it.each([

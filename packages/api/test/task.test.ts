@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
-import { Task } from "../src/generated/warren/v1/task.ts";
-import { compareTasks, newestTask } from "../src/model/index.ts";
+import { Task, TaskState } from "../src/generated/warren/v1/task.ts";
+import { compareTasks, isMeantToRun, newestTask } from "../src/model/index.ts";
 
 const task = (id: string, life: number, run: number, createdAt: number | undefined, startedAt: number): Task =>
   Task.fromPartial({
@@ -29,4 +29,9 @@ test("runs of a lease are ordered by their lives as managers stored them, though
 
 test("runs of different lives that one report brought are ordered by their node's clock", () => {
   expect(order(task("b", 6, 1, 1, 2_000), task("a", 5, 9, 1, 1_000))).toBe("a b");
+});
+
+test("of all desired states only READY and RUNNING mean that a task is to run", () => {
+  const states = Object.values(TaskState).filter((state): state is TaskState => typeof state === "number");
+  expect(states.filter((desiredState) => isMeantToRun({ desiredState }))).toEqual([TaskState.READY, TaskState.RUNNING]);
 });

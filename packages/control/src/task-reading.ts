@@ -36,14 +36,14 @@ function isCurrent(view: View, task: Task): boolean {
 
 /** How far the task should go. */
 export function desiredState(view: View, task: Task): TaskState {
-  const lease = leaseOf(view, task);
-  if (lease === undefined || !isStanding(lease) || !isCurrent(view, task)) return TaskState.SHUTDOWN;
-  return lease.state === LeaseState.OFFERED ? TaskState.READY : TaskState.RUNNING;
+  if (!isWanted(view, task)) return TaskState.SHUTDOWN;
+  return leaseOf(view, task)?.state === LeaseState.OFFERED ? TaskState.READY : TaskState.RUNNING;
 }
 
 /** It is meant to run, or to be made ready for that. */
 export function isWanted(view: View, task: Task): boolean {
-  return desiredState(view, task) <= TaskState.RUNNING;
+  const lease = leaseOf(view, task);
+  return lease !== undefined && isStanding(lease) && isCurrent(view, task);
 }
 
 /** Up, healthy, and meant to be. */

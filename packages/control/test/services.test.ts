@@ -445,6 +445,24 @@ describe("update", () => {
     expect(JSON.stringify(created)).not.toContain("s3cret");
   });
 
+  it("refers to its login: of log and snapshot, only the login's own command and object have the password", async () => {
+    const { client, proposer, machine } = await control();
+    const password = "s3cret-of-ann";
+    const logins = (parts: readonly Uint8Array[]): number =>
+      parts.reduce((sum, part) => sum + Buffer.from(part).toString("latin1").split(password).length - 1, 0);
+    await client.registries.login({ registry: "registry.example", auth: { username: "ann", password } });
+    const spec = (labels: Record<string, string>) => web({ labels, task: { registryLogin: "registry.example" } });
+    await client.services.create({ spec: spec({}) });
+    // Versions are kept for rollbacks, and each change leaves an event.
+    for (const n of ["1", "2"]) await client.services.update({ ref: "web", spec: spec({ n }) });
+    await client.services.rollback({ ref: "web" }).catch(() => undefined);
+    await client.services.delete({ ref: "web" });
+    expect(logins(proposer.applied.map(({ data }) => data))).toBe(1);
+    expect(logins(await Array.fromAsync(machine.snapshot()))).toBe(1);
+    await client.registries.logout({ registry: "registry.example" });
+    expect(logins(await Array.fromAsync(machine.snapshot()))).toBe(0);
+  });
+
   it("keeps its own ports and may not take those of others", async () => {
     const { client } = await control();
     const ports = (published: number) => [{ target: 80, published }];

@@ -161,11 +161,20 @@ export class Sessions {
     if (!session.sendNode(node)) this.#end(session, nodeUnreachable(nodeId, "it does not read its messages"));
     const { description } = node;
     if (!session.isStored(node) && description !== undefined)
-      this.#dependencies.background("register a node again", () => this.#register(session, description));
+      this.#dependencies.background("register a node again", (signal) =>
+        // Its session may have ended meanwhile, which is no failure.
+        this.#register(session, description, (work) => this.#persist(work, signal)).catch((error: unknown) => {
+          if (!session.signal.aborted) throw error;
+        }),
+      );
   }
 
-  async #register(session: NodeSession, description: NodeDescription): Promise<void> {
-    const { store, term } = this.#dependencies;
+  async #register(
+    session: NodeSession,
+    description: NodeDescription,
+    write: (work: (tx: Transaction) => void) => Promise<void> = (work) => this.#write(work),
+  ): Promise<void> {
+    const { store } = this.#dependencies;
     const { nodeId, signal, historyFault: fault } = session;
     this.#setDeadline(nodeId, this.#graceMs());
     const work = (tx: Transaction): void => {
@@ -173,7 +182,7 @@ export class Sessions {
       if (signal.aborted) throw signal.reason;
       register(tx, nodeId, description, fault, new Date(tx.now));
     };
-    await store.update(work, { term: term.term });
+    await write(work);
     signal.throwIfAborted();
     const node = store.view().get("nodes", nodeId);
     if (node === undefined) throw nodeRemoved(nodeId);
@@ -216,13 +225,19 @@ export class Sessions {
     log.warn("node is down", { node: nodeId, silentMs: graceMs });
   }
 
+  /** Writes in this term. */
+  #write<R>(work: (tx: Transaction) => R): Promise<R> {
+    const { store, term } = this.#dependencies;
+    return store.update(work, { term: term.term });
+  }
+
   /** Retries a transaction, with back-off, until it is applied or the term ends. */
   async #persist<R>(work: (tx: Transaction) => R, signal: AbortSignal): Promise<R> {
     const { clock, random, store, term, log } = this.#dependencies;
     const backoff = new Backoff(random);
     for (;;) {
       try {
-        return await store.update(work, { term: term.term });
+        return await this.#write(work);
       } catch (error) {
         if (!StoreError.is(error) || store.term?.reign !== term.reign) throw error;
         signal.throwIfAborted();

@@ -258,6 +258,22 @@ describe("a registered node", () => {
     await until("it is ready", () => stateOf(h, a) === NodeStatus_State.READY);
   });
 
+  test("that is stored with another state is set to ready again, even if the log refuses the first write", async () => {
+    await using h = await harness();
+    await h.worker("a");
+    await h.store.update((tx) => {
+      const node = tx.resolve("nodes", a);
+      tx.update("nodes", { ...node, status: { ...node.status!, state: NodeStatus_State.DOWN } });
+      // Of what is proposed after this.
+      queueMicrotask(() => h.proposer.failNext("unavailable"));
+    });
+    await until("it is ready", async () => {
+      await h.clock.advanceAsync(100);
+      return stateOf(h, a) === NodeStatus_State.READY;
+    });
+    expect(h.log.records.filter(({ event }) => event === "a write is tried again")).toHaveLength(1);
+  });
+
   test("loses its session when it is removed, and can register as a new node", async () => {
     await using h = await harness();
     const { session } = await h.worker("a");

@@ -103,8 +103,10 @@ describe("a manager that comes back", () => {
   test("older stops no container that its lost history had started", async () => {
     await using before = await cluster();
     const { length } = before.proposer.applied;
+    for (let n = 0; n < 5; n++) await before.store.update((tx) => deploy(tx, `s${n}`, { vip: `10.96.1.${n}` }));
     await using after = await harness({}, { made: await setBack(before, length - 1) });
     expect(after.store.view().get("slots", "web.1")).toBeUndefined();
+    expect(after.store.view().version).toBeLessThan(before.store.view().version);
     await isKeptAlive(after, before.store.point(), epochOf(before), /a part of the history was lost/);
   });
 

@@ -9,14 +9,7 @@
  * - `identity-file.ts` which cluster it belongs to
  * - `errors.ts`        MembershipError and its codes
  */
-export {
-  Membership,
-  removeMembership,
-  type LeaderWork,
-  type Member,
-  type MembershipDependencies,
-  type Part,
-} from "./membership.ts";
+export { Membership, removeMembership, type Member, type MembershipDependencies, type Part } from "./membership.ts";
 export { bindToMember, leadershipOf, memberOf } from "./serve.ts";
-export { whileLeading, type LeaderTerm, type LeaderWorkDependencies } from "./leader-work.ts";
+export { whileLeading, type LeaderTerm, type LeaderWork, type LeaderWorkDependencies } from "./leader-work.ts";
 export { MembershipError, type MembershipFailure } from "./errors.ts";

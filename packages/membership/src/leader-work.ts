@@ -1,4 +1,4 @@
-/** Work that a manager does while it leads: started with each term, ended with it, and retried where its start failed. */
+/** Work that a manager does while it leads: started with each term, ended with it, and started again where it failed. */
 import { aborted, Backoff, delay, serially, type Clock, type Logger, type Random } from "@warren/std";
 import type { Store, StoreTerm } from "@warren/store";
 
@@ -8,6 +8,16 @@ export interface LeaderTerm {
   /** Aborted when this manager no longer leads that term. */
   readonly signal: AbortSignal;
 }
+
+/**
+ * Starts a leader's work for one term. Parts that run in the background call `failed` when they end with an error: all of
+ * the work is then ended and started again. Later calls, and those after the term, have no effect.
+ */
+export type LeaderWork = (
+  term: StoreTerm,
+  signal: AbortSignal,
+  failed: (error: unknown) => void,
+) => AsyncDisposable | Promise<AsyncDisposable>;
 
 export interface LeaderWorkDependencies {
   /** Calls the listener with each term of this manager, in order; returns what ends that. */
@@ -20,15 +30,15 @@ export interface LeaderWorkDependencies {
 
 /**
  * Calls `start` for each term in which this manager leads. Its result is disposed of when the term ends, before the next
- * term's work begins; an error is logged, and `start` is retried after 100 ms at first, then up to 8 s, while the term
- * lasts.
+ * term's work begins. If `start` rejects, or the work fails later, the error is logged, and `start` is retried after
+ * 100 ms at first, then up to 8 s, while the term lasts: a leader with a part that has ended would lead nothing.
  *
  * I1: nothing is written before the term's first command is applied, and nothing with another term's number: the store
  *     refuses it.
  */
 export function whileLeading(
   { onLeaderTerm, store, clock, random, log }: LeaderWorkDependencies,
-  start: (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>,
+  start: LeaderWork,
 ): AsyncDisposable {
   const inTurn = serially();
   const closing = new AbortController();
@@ -38,12 +48,14 @@ export function whileLeading(
     while (!ending.aborted) {
       try {
         const begun = await store.beginTerm(term, ending); // I1
-        await using _work = await start(begun, ending);
+        const failure = Promise.withResolvers<never>();
+        failure.promise.catch(() => undefined); // `start` may reject before anything waits for it.
+        await using _work = await start(begun, ending, (error) => failure.reject(error));
         log.info("leads", { term });
-        await aborted(ending);
+        await Promise.race([aborted(ending), failure.promise]);
       } catch (error) {
         if (ending.aborted) break;
-        log.error("a leader's work could not be started, and is retried", { term, error });
+        log.error("a leader's work failed, and is started again", { term, error });
         await delay(clock, backoff.next(), ending).catch((reason: unknown) => {
           if (!ending.aborted) throw reason;
         });

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { level, minLevel } from "@warren/api/model";
 import type { RaftNode } from "@warren/raft";
 import { newId, serially, type Clock, type Logger, type Metrics, type Random } from "@warren/std";
-import { raftProposer, Store, StoreStateMachine, type StoreTerm } from "@warren/store";
+import { raftProposer, Store, StoreStateMachine } from "@warren/store";
 import { hasLog, openConsensus } from "./consensus.ts";
 import { lockedRefusal, MembershipError } from "./errors.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity-file.ts";
-import { whileLeading } from "./leader-work.ts";
+import { whileLeading, type LeaderWork } from "./leader-work.ts";
 import { followActiveLevel, introduce, keepIntroduced, tagsOf, type Introduction } from "./levels.ts";
 
 /** A manager as a member of its cluster. `work` is the app's, from `MembershipDependencies.join`. */
@@ -31,9 +31,6 @@ export type Part<W> =
   /** It belongs to a cluster and can't act as a member until an operator acts; the error has the reason and the remedy. */
   | { readonly kind: "locked"; readonly error: MembershipError }
   | { readonly kind: "member"; readonly member: Member<W> };
-
-/** Starts a leader's work for one term. */
-export type LeaderWork = (term: StoreTerm, signal: AbortSignal) => AsyncDisposable | Promise<AsyncDisposable>;
 
 export interface MembershipDependencies<W> {
   readonly clock: Clock;
@@ -130,12 +127,12 @@ export class Membership<W> implements AsyncDisposable {
     opened.use(followActiveLevel(store, node, log));
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
-    const start: LeaderWork = async (term, signal) => {
+    const start: LeaderWork = async (term, signal, failed) => {
       led.resolve();
       await introduce(store, introduction);
       await using work = new AsyncDisposableStack();
       work.use(keepIntroduced({ store, node, clock, random, log }, introduction));
-      work.use(await lead(term, signal));
+      work.use(await lead(term, signal, failed));
       return work.move();
     };
     const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);

@@ -1,4 +1,4 @@
-import { whileLeading, type LeaderTerm, type LeaderWorkDependencies } from "@warren/membership";
+import { whileLeading, type LeaderTerm, type LeaderWork, type LeaderWorkDependencies } from "@warren/membership";
 import { systemRandom } from "@warren/std";
 import { FakeClock, RecordingLogger, until } from "@warren/std/testing";
 import { describe, expect, it } from "vitest";
@@ -34,7 +34,9 @@ function world() {
     listener?.({ term, signal: ending.signal });
     return ending;
   };
-  const start = async (): Promise<AsyncDisposable> => {
+  const failed: ((error: unknown) => void)[] = [];
+  const start: LeaderWork = async (_term, _signal, onFailure) => {
+    failed.push(onFailure);
     if (failures > 0) {
       failures -= 1;
       throw new Error("no start");
@@ -42,7 +44,17 @@ function world() {
     story.push("start");
     return { [Symbol.asyncDispose]: async () => void story.push("stop") };
   };
-  return { story, clock, log, refusals, dependencies, lead, start, fail: (times: number) => (failures = times) };
+  return {
+    story,
+    clock,
+    log,
+    refusals,
+    failed,
+    dependencies,
+    lead,
+    start,
+    fail: (times: number) => (failures = times),
+  };
 }
 
 describe("a leader's work", () => {
@@ -90,6 +102,23 @@ describe("a leader's work", () => {
     await until("it works", () => story.includes("start"));
     expect(story).toEqual(["begin 1", "begin 1", "start"]);
     expect(log.records.filter(({ level }) => level === "error")).toHaveLength(2);
+  });
+
+  it("is ended and started again when a part of it fails later, while the term lasts", async () => {
+    const { story, clock, log, dependencies, lead, start, failed } = world();
+    await using _work = whileLeading(dependencies, start);
+    const term = lead(1);
+    await until("it works", () => story.length === 2);
+    failed[0]?.(new Error("a part ended"));
+    await until("it has stopped, and waits", () => story.length === 3 && clock.pending > 0);
+    await clock.advanceAsync(100);
+    await until("it works again", () => story.length === 5);
+    expect(story).toEqual(["begin 1", "start", "stop", "begin 1", "start"]);
+    expect(log.records.filter(({ level }) => level === "error")).toHaveLength(1);
+    term.abort();
+    await until("the term is over", () => story.length === 7);
+    failed[1]?.(new Error("too late"));
+    expect(story.slice(5)).toEqual(["stop", "end term"]);
   });
 
   it("is not retried after the term", async () => {

@@ -10,7 +10,7 @@ import {
   type UpdateStatus,
   type WatchResponse,
 } from "@warren/api";
-import { compareSlotKeys, hasEnded, isRunning, slotName, stateOf } from "@warren/api/model";
+import { compareSlotKeys, hasEnded, isMeantToRun, isRunning, slotName, stateOf } from "@warren/api/model";
 import { formatAge, formatDuration } from "../units.ts";
 import { stateName } from "../views.ts";
 import { slotRows, type Frame } from "./slot-rows.ts";
@@ -141,7 +141,7 @@ export function progress(observed: Observed, now: number = Date.now()): Progress
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name } = service.spec;
   const all = [...tasks.values()];
-  const live = all.filter(({ current, desiredState }) => current && desiredState <= TaskState.RUNNING);
+  const live = all.filter(isMeantToRun);
   const wanted = service.spec.mode?.value.replicas ?? 0;
   const current = live.filter(({ upToDate }) => upToDate);
   const running = current.filter(isRunning);

@@ -1,6 +1,5 @@
 /** Whether as many of a service's tasks run, healthy, as it wants: of whichever version, and whatever an update does. Pure. */
-import { TaskState } from "@warren/api";
-import { isRunning } from "@warren/api/model";
+import { isMeantToRun, isRunning } from "@warren/api/model";
 import type { Observed, Progress } from "./convergence.ts";
 
 export function serving({ service, tasks, synced }: Observed): Progress {
@@ -8,9 +7,7 @@ export function serving({ service, tasks, synced }: Observed): Progress {
   if (service?.spec === undefined) return { kind: "gone", text: "the service is gone" };
   const { name, mode } = service.spec;
   const wanted = mode?.value.replicas ?? 0;
-  const running = [...tasks.values()].filter(
-    (task) => task.current && task.desiredState <= TaskState.RUNNING && isRunning(task),
-  );
+  const running = [...tasks.values()].filter((task) => isMeantToRun(task) && isRunning(task));
   // While one takes over from another, both may run in a slot.
   const count = new Set(running.map(({ slotId }) => slotId)).size;
   const checked = service.spec.task?.container?.healthCheck === undefined ? "running" : "healthy";

@@ -1,6 +1,6 @@
 /** A row for each slot of a service, for people who watch it change on a terminal. Pure. */
 import { TaskState, type Task } from "@warren/api";
-import { compareSlotKeys, hasEnded, isRunning, newestTask, slotName, stateOf } from "@warren/api/model";
+import { compareSlotKeys, hasEnded, isMeantToRun, isRunning, newestTask, slotName, stateOf } from "@warren/api/model";
 import { printable } from "../output.ts";
 import { formatAge } from "../units.ts";
 import type { Observed } from "./convergence.ts";
@@ -41,7 +41,7 @@ function rowOf(
   now: number,
 ): { readonly text: string; readonly done: boolean } {
   const old = newestTask(tasks.filter((task) => task !== next && !hasEnded(task) && hasBegun(task)));
-  const isStopping = old !== undefined && old.desiredState >= TaskState.SHUTDOWN;
+  const isStopping = old !== undefined && !isMeantToRun(old);
   const stopping = isStopping ? stopText(observed, old, now) : "";
   if (next !== undefined) {
     if (isRunning(next)) return { text: isChecked(next) ? "healthy" : "running", done: true };
@@ -57,8 +57,8 @@ function rowOf(
   return { text: last === undefined ? "" : wordOf(last), done: last?.settled !== "" };
 }
 
-function isWanted({ desiredState, settled }: Task): boolean {
-  return desiredState <= TaskState.RUNNING || settled !== "";
+function isWanted(task: Task): boolean {
+  return isMeantToRun(task) || task.settled !== "";
 }
 
 function hasBegun(task: Task): boolean {

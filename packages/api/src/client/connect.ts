@@ -109,9 +109,11 @@ function openChannel(options: ResolvedConnectOptions): OpenChannel {
     get grpc() {
       const current = source?.current();
       if (current !== used) {
+        // It throws for credentials that can't be used; those before then stay in use.
+        const renewed = grpcClient(options, current);
         // Calls under way end on their old connection.
         grpc.close();
-        grpc = grpcClient(options, current);
+        grpc = renewed;
         used = current;
       }
       return grpc;

@@ -42,6 +42,11 @@ export function isRunning(task: { readonly status?: TaskStatus | undefined }): b
   return stateOf(task) === TaskState.RUNNING;
 }
 
+/** It is meant to run, or to be made ready for that, rather than to stop. */
+export function isMeantToRun({ desiredState }: Pick<Task, "desiredState">): boolean {
+  return desiredState === TaskState.RUNNING || desiredState === TaskState.READY;
+}
+
 export function idOf(object: { readonly meta?: { readonly id: string } | undefined }): string {
   return object.meta?.id ?? "";
 }

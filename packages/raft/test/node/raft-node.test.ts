@@ -41,6 +41,17 @@ describe("three members", () => {
     }
   });
 
+  test("a proposal on a follower is rejected with the leader's id, and not forwarded, by default", async () => {
+    const { nodes, leader } = await startGroup();
+    for (const { node } of nodes.filter((other) => other !== leader)) {
+      await until("a leader is known here", () => node.leadership().leader !== undefined);
+      const failure = { code: "RAFT_NOT_LEADER", leader: leader.node.id };
+      await expect(node.propose(put("a", "1"))).rejects.toMatchObject({ failure });
+    }
+    await leader.node.read();
+    expect(leader.fsm.state.size).toBe(0);
+  });
+
   test("a new leader keeps what the old one acknowledged", async () => {
     const { nodes, leader } = await startGroup();
     await leader.node.propose(put("a", "1"));
