@@ -1,5 +1,5 @@
 import type { Backend, Endpoint } from "@warren/api";
-import { keyOfSlot, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
+import { keyOfSlot, nodeOfBackend, parseLeaseKey, serviceOfSlot, slotKeyText } from "@warren/api/model";
 import { ipv4Text, type Clock, type Logger, type Random, type Timer } from "@warren/std";
 import type { NodeBackend, NodeEndpoint } from "./seams.ts";
 import { CoalescedWork } from "./waiting.ts";
@@ -48,9 +48,10 @@ export function mergeEndpoints(inputs: EndpointInputs): NodeEndpoint[] {
   };
   const addRemote = (key: string, backend: Backend, draining: boolean): void => {
     const slotId = parseLeaseKey(key)?.slotId;
-    if (slotId === undefined || backend.nodeId === nodeId) return;
+    const itsNode = nodeOfBackend(key, backend);
+    if (slotId === undefined || itsNode === nodeId) return;
     const address = ipv4Text(backend.address);
-    add(slotId, { key, nodeId: backend.nodeId, address, weight: draining ? 0 : backend.weight, draining });
+    add(slotId, { key, nodeId: itsNode, address, weight: draining ? 0 : backend.weight, draining });
   };
   for (const [key, backend] of backends) addRemote(key, backend, false);
   for (const [key, backend] of leaving) if (!backends.has(key)) addRemote(key, backend, true);
@@ -122,7 +123,7 @@ export class EndpointTable {
 
   /** A backend is no longer assigned. Another node's drains for `remoteDrainMs`. */
   removed(key: string, backend: Backend): void {
-    if (backend.nodeId !== this.#nodeId) {
+    if (nodeOfBackend(key, backend) !== this.#nodeId) {
       this.#stay(key);
       const timer = this.#clock.setTimeout(() => {
         this.#leaving.delete(key);
@@ -192,8 +193,8 @@ export class EndpointTable {
     });
   }
 
-  #noteManagerWeight(key: string, { nodeId, weight }: Backend): void {
-    if (nodeId === this.#nodeId) this.#managerWeights.set(key, weight);
+  #noteManagerWeight(key: string, backend: Backend): void {
+    if (nodeOfBackend(key, backend) === this.#nodeId) this.#managerWeights.set(key, backend.weight);
   }
 
   #stay(key: string): void {

@@ -189,7 +189,9 @@ function backendOf(view: View, slot: Slot, lease: Lease): Uint8Array | undefined
   // New connections go elsewhere. The node may be cut off only, and keeps its open ones.
   if (view.get("nodes", nodeId)?.status?.state === NodeStatus_State.DOWN) return undefined;
   const runs = view.find("tasks", "slot", idOf(slot)).some((task) => sameEpoch(task.epoch, epoch) && isRunning(task));
-  return runs ? encodeAssigned("backend", { address, nodeId, weight: defaultWeight }) : undefined;
+  if (!runs) return undefined;
+  const isKey = slot.key?.key?.$case === "nodeId" && slot.key.key.value === nodeId;
+  return encodeAssigned("backend", { address, nodeId: isKey ? "" : nodeId, weight: defaultWeight });
 }
 
 function leaseOf(view: View, key: string): { readonly slot: Slot; readonly lease: Lease } | undefined {

@@ -110,9 +110,9 @@ export function keepIntroduced(
     peers = now;
     changed.notify();
   });
-  group.run("nodes", async (signal) => {
-    for await (const _ of store.watch({ tables: ["nodes"], signal }).changes) changed.notify();
-  });
+  group.run("nodes", (signal) =>
+    following({ store, clock, random, log }, "nodes", signal, async () => changed.notify()),
+  );
   group.run("introduction", async (signal) => {
     const backoff = new Backoff(random);
     for (;;) {
@@ -139,19 +139,50 @@ export function keepIntroduced(
 
 /** Has Raft write at the cluster's active level, once that is applied here: every member of the cluster reads it then. */
 export function followActiveLevel(
-  store: Pick<Store, "watch" | "view">,
+  deps: FollowingDependencies & { readonly store: Pick<Store, "view"> },
   node: Pick<RaftNode, "setActiveLevel">,
-  log: Logger,
 ): AsyncDisposable {
-  const group = new TaskGroup(logFailures(log));
-  group.run("active level", async (signal) => {
-    const follow = async (): Promise<void> => {
-      const { cluster } = store.view();
+  const group = new TaskGroup(logFailures(deps.log));
+  group.run("active level", (signal) =>
+    following(deps, "clusters", signal, async () => {
+      const { cluster } = deps.store.view();
       if (cluster !== undefined) await node.setActiveLevel(Math.max(cluster.level, minLevel));
-    };
-    const { changes } = store.watch({ tables: ["clusters"], signal });
-    await follow();
-    for await (const _ of changes) await follow();
-  });
+    }),
+  );
   return group;
+}
+
+interface FollowingDependencies {
+  readonly store: Pick<Store, "watch">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * Does `step` now and after each change of a table, until `signal` aborts. Where it fails, or its watch has fallen behind,
+ * both begin again after a back-off.
+ */
+async function following(
+  { store, clock, random, log }: FollowingDependencies,
+  table: "nodes" | "clusters",
+  signal: AbortSignal,
+  step: () => Promise<void>,
+): Promise<never> {
+  const backoff = new Backoff(random);
+  for (;;) {
+    try {
+      const { changes } = store.watch({ tables: [table], signal });
+      await step();
+      for await (const _ of changes) {
+        await step();
+        backoff.reset();
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn("following a table of the store failed, and is begun again", { table, error });
+    }
+    signal.throwIfAborted();
+    await delay(clock, backoff.next(), signal);
+  }
 }

@@ -124,7 +124,7 @@ export class Membership<W> implements AsyncDisposable {
       await openConsensus({ clock, random, log, metrics, fsm: machine }, this.#logPath, { ...identity, tags }),
     );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node), log, metrics });
-    opened.use(followActiveLevel(store, node, log));
+    opened.use(followActiveLevel({ store, clock, random, log }, node));
     const { work, lead } = enter(store);
     const led = Promise.withResolvers<void>();
     const start: LeaderWork = async (term, signal, failed) => {

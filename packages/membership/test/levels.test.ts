@@ -28,7 +28,7 @@ const meta = (id: string): Meta => Meta.create({ id });
 
 test("Raft writes at the active level of the cluster, from when it is applied here, and of no other", async () => {
   let cluster: Cluster | undefined;
-  const changes = new AsyncQueue<ChangeBatch>(10);
+  let changes = new AsyncQueue<ChangeBatch>(10);
   const view = (): View => ({ cluster }) as View;
   const set: number[] = [];
   const becomes = (active: number): void => {
@@ -38,15 +38,28 @@ test("Raft writes at the active level of the cluster, from when it is applied he
   const store = {
     view,
     watch: ({ signal }: { readonly signal: AbortSignal }) => {
+      changes = new AsyncQueue<ChangeBatch>(10);
       signal.addEventListener("abort", () => changes.close());
       return { view: view(), changes };
     },
   };
-  const node = { setActiveLevel: async (active: number) => void set.push(active) };
+  let failures = 1;
+  const node = {
+    async setActiveLevel(active: number) {
+      if (failures-- > 0) throw new Error("the disk is busy");
+      set.push(active);
+    },
+  };
+  const clock = new FakeClock();
   {
-    await using _following = followActiveLevel(store, node, new RecordingLogger());
+    const deps = { store, clock, random: seededRandom(1), log: new RecordingLogger() };
+    await using _following = followActiveLevel(deps, node);
     becomes(level);
-    await until("it writes at the cluster's level", () => set.at(-1) === level);
+    // The first try fails.
+    await until("it writes at the cluster's level", async () => {
+      await clock.advanceAsync(1_000);
+      return set.at(-1) === level;
+    });
     becomes(level + 1);
     await until("it follows", () => set.at(-1) === level + 1);
   }
@@ -209,7 +222,7 @@ describe("a group of managers of two programs", () => {
       { bootstrap: ids.map((each) => ({ id: each, address: `m${each}` })), tickMs: 0, tags: tagsOf(introduction) },
     );
     const store = new Store({ clock, random, machine, proposer: raftProposer(node) });
-    const following = followActiveLevel(store, node, log);
+    const following = followActiveLevel({ store, clock, random, log }, node);
     const onLeaderTerm: RaftNode["onLeaderTerm"] = (listener) => node.onLeaderTerm(listener);
     const leading = whileLeading({ onLeaderTerm, store, clock, random, log }, () =>
       keepIntroduced({ store, node, clock, random, log }, introduction),

@@ -10,7 +10,7 @@ import { delay, systemClock } from "@warren/std";
 import { isRunning, lockData, startDaemon, stopDaemon, type Started } from "../daemons.ts";
 import { flagFile, readFlagFile } from "../flag-file.ts";
 import { folderFlags, foldersOf, type DaemonName, type Folders } from "../folders.ts";
-import type { Column } from "../output.ts";
+import { printable, type Column } from "../output.ts";
 import { pages } from "../pages.ts";
 import { splitWords } from "../service/flag-syntax.ts";
 import { longestTimerMs, parseDuration, UnitError } from "../units.ts";
@@ -171,19 +171,27 @@ function endOf(started: Started): AbortSignal {
 }
 
 /** Waits until a worker that is none of `before` has reported that it is ready: a node's state may be of an earlier one. */
-async function nodeReady(
-  client: ApiClient,
+export async function nodeReady(
+  client: { readonly events: Pick<ApiClient["events"], "watch"> },
   worker: Started,
   before: ReadonlySet<number>,
   deadline: AbortSignal,
 ): Promise<void> {
   const over = endOf(worker);
   const signal = AbortSignal.any([deadline, over]);
+  let obstacle = "";
   try {
     for await (const { message } of client.events.watch({ kinds: [ObjectKind.NODE] }, { signal })) {
       if (message?.$case !== "change" || message.value.object?.$case !== "node") continue;
       const { description, status } = message.value.object.value;
-      if (status?.state !== NodeStatus_State.READY || before.has(description?.life ?? 0)) continue;
+      if (before.has(description?.life ?? 0)) continue;
+      if (status?.state !== NodeStatus_State.READY) {
+        // It may go away by itself, as when the manager was just started.
+        const why = printable(`node ${description?.hostname ?? ""} is not ready: ${status?.message ?? ""}`);
+        if (why !== obstacle) process.stderr.write(`${why}\n`);
+        obstacle = why;
+        continue;
+      }
       process.stderr.write(`node ${description?.hostname ?? ""} is ready\n`);
       return;
     }
@@ -191,7 +199,9 @@ async function nodeReady(
     if (!signal.aborted) throw error;
   }
   if (over.aborted) throw new CommandFailed(`the worker has ended: see ${logOf(worker)}`);
-  throw new CommandFailed(`the worker has not registered: see ${logOf(worker)}`);
+  throw new CommandFailed(
+    obstacle === "" ? `the worker has not registered: see ${logOf(worker)}` : `${obstacle}; see ${logOf(worker)}`,
+  );
 }
 
 function logOf(started: Started): string {

@@ -9,6 +9,7 @@ import {
   RegistryLogin,
 } from "../generated/warren/v1/dispatcher.ts";
 import { Version } from "../generated/warren/v1/version.ts";
+import { keyOfSlot, parseLeaseKey } from "./keys.ts";
 
 /** The message of each kind. */
 export interface AssignedObjects {
@@ -56,6 +57,13 @@ export function encodeAssigned<K extends AssignedKind>(kind: K, object: Assigned
 /** @throws Error for bytes that are no message of the kind */
 export function decodeAssigned<K extends AssignedKind>(kind: K, bytes: Uint8Array): AssignedObjects[K] {
   return assignedKinds[kind].codec.decode(bytes);
+}
+
+/** The node of a backend that was assigned under this key. */
+export function nodeOfBackend(key: string, { nodeId }: Backend): string {
+  if (nodeId !== "") return nodeId;
+  const slot = keyOfSlot(parseLeaseKey(key)?.slotId ?? "")?.key;
+  return slot?.$case === "nodeId" ? slot.value : "";
 }
 
 /**
