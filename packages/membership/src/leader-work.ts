@@ -46,16 +46,19 @@ export function whileLeading(
     const ending = AbortSignal.any([signal, closing.signal]);
     const backoff = new Backoff(random);
     while (!ending.aborted) {
+      let leads = false;
       try {
         const begun = await store.beginTerm(term, ending); // I1
         const failure = Promise.withResolvers<never>();
         failure.promise.catch(() => undefined); // `start` may reject before anything waits for it.
         await using _work = await start(begun, ending, (error) => failure.reject(error));
+        leads = true;
         log.info("leads", { term });
         await Promise.race([aborted(ending), failure.promise]);
       } catch (error) {
         if (ending.aborted) break;
-        log.error("a leader's work failed, and is started again", { term, error });
+        const what = leads ? "failed, and is started again" : "could not be started, and is retried";
+        log.error(`a leader's work ${what}`, { term, error });
         await delay(clock, backoff.next(), ending).catch((reason: unknown) => {
           if (!ending.aborted) throw reason;
         });
