@@ -239,10 +239,24 @@ export class Observer {
     const mayStay =
       node?.status?.state !== NodeStatus_State.DOWN && node?.spec?.availability !== NodeSpec_Availability.DRAIN;
     const { failures = 0, rejections = 0 } = recordOf(current) ?? {};
+    // L11: its node does not say that what was there before it is gone.
+    const before = slot.leases.find((each) => sameEpoch(each.epoch, current.after) && mayRun(each));
+    if (before !== undefined && this.#isLate(slot, before)) return;
     if (mayStay && node !== undefined && failures < 3 && rejections < 3)
       this.broken(
         `L6: ${leaseKey(slot.meta?.id ?? "", lease.epoch)} is to replace one that may stay on ${current.nodeId}`,
       );
+  }
+
+  /** By time that goes on, as managers' wall clocks are set. */
+  #hasPassed(since: number | undefined, ms: number): boolean {
+    return since !== undefined && this.#clock.monotonic() - since >= ms - slackMs;
+  }
+
+  /** L11 */
+  #isLate({ meta, serviceId }: Slot, lease: Lease): boolean {
+    const known = this.leases.get(leaseKey(meta?.id ?? "", lease.epoch));
+    return this.#hasPassed(known?.releasingSince, (this.#graces.get(serviceId) ?? 0) + releaseSlackMs);
   }
 
   /** L2: nothing else of the slot may run, unless its node is not waited for. */
@@ -253,12 +267,8 @@ export class Observer {
       const key = leaseKey(slotId, other.epoch);
       const known = this.leases.get(key);
       const node = view.get("nodes", other.nodeId);
-      // By time that goes on, as managers' wall clocks are set.
-      const hasPassed = (since: number | undefined, ms: number): boolean =>
-        since !== undefined && this.#clock.monotonic() - since >= ms - slackMs;
-      const isDown = hasPassed(this.#downSince.get(other.nodeId), downGraceMs);
-      const graceMs = this.#graces.get(serviceOfSlot(slotId)) ?? 0;
-      const isLate = hasPassed(known?.releasingSince, graceMs + releaseSlackMs);
+      const isDown = this.#hasPassed(this.#downSince.get(other.nodeId), downGraceMs);
+      const isLate = this.#isLate(slot, other);
       // On its own node it is waited for, however late.
       if (other.nodeId !== lease.nodeId && (node === undefined || isDown || isLate)) {
         if (known !== undefined) this.leases.set(key, { ...known, givenUp: true });
