@@ -59,7 +59,7 @@ export class ContentStore {
       // What containerd refuses at commit is not what was asked for: no later try may build on it.
       const wrong = RuntimeError.is(error, "RUNTIME_FAILED") && /unexpected commit digest/.test(error.message);
       if (!wrong && !RuntimeError.is(error, "RUNTIME_DIGEST_MISMATCH")) throw error;
-      stream.close();
+      await stream.finished();
       await unless(this.#connection.unary(ContentService.abort, { ref }), "RUNTIME_NOT_FOUND");
       throw wrong ? mismatch(digest, /digest (sha256:[0-9a-f]+)/.exec(error.message)?.[1] ?? "something else") : error;
     } finally {
@@ -116,6 +116,14 @@ class WriteStream {
     const answer = new Promise<WriteContentResponse>((resolve) => this.#call.once("data", resolve));
     this.#call.write(request);
     return Promise.race([answer, this.#failure]);
+  }
+
+  /** Resolves once containerd has put away what it wrote to: until then it may write there, also after it was removed. */
+  async finished(): Promise<void> {
+    const status = once(this.#call, "status");
+    this.#call.resume();
+    this.#call.end();
+    await Promise.race([status, this.#failure]).catch(() => undefined); // a stream that failed is over, too
   }
 
   close(): void {
