@@ -238,7 +238,7 @@ describe("registries", () => {
       const { meta } = await world.client.services.create({ spec: web({ name }, { image }) });
       const serviceId = meta?.id ?? "";
       const status = { state: TaskState.REJECTED, code };
-      await addTask(world, { serviceId, serviceName: name, slotFields: { retryAt }, status });
+      await addTask(world, { serviceId, serviceName: name, slotFields: { retryAt, retryWaitMs: 60_000 }, status });
     };
     await waiting("private", "r.example/app:1", "RUNTIME_REGISTRY_UNAUTHORIZED");
     await waiting("hidden", "r.example/app:2", "RUNTIME_IMAGE_NOT_FOUND");
@@ -248,5 +248,6 @@ describe("registries", () => {
     const slots = world.store.view().list("slots");
     const still = slots.filter((slot) => slot.retryAt !== undefined).map(({ serviceName }) => serviceName);
     expect(still.toSorted()).toEqual(["broken", "elsewhere"]);
+    for (const { retryAt: at, retryWaitMs } of slots) expect(retryWaitMs).toBe(at === undefined ? 0 : 60_000);
   });
 });
