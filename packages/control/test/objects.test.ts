@@ -231,6 +231,26 @@ describe("registries", () => {
     expect((await login()).check?.text).toContain("edge-1: no route");
   });
 
+  it("keep a password that another login stored while one without a password was checked", async () => {
+    const world = await control();
+    const { client, relay, store } = world;
+    const login = (password: string): Promise<unknown> =>
+      client.registries.login({ registry: "r.example", auth: { username: "ann", password } });
+    await login("first");
+    const nodeId = await addNode(world, "edge-1");
+    relay.logins.set(nodeId, async ({ auth }) => {
+      if (auth?.password === "first") await login("second");
+      return true;
+    });
+    await login("");
+    expect(
+      store
+        .view()
+        .list("registries")
+        .map(({ auth }) => auth?.password),
+    ).toEqual(["second"]);
+  });
+
   it("a login ends the back-off of slots that could not pull from that registry, and of no others", async () => {
     const world = await control();
     const retryAt = new Date(Date.now() + 60_000);
