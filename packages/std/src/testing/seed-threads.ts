@@ -15,6 +15,12 @@ interface Share {
 }
 
 /**
+ * Seeds that one thread runs before another takes its place. A process that a simulation kills lets go of nothing, so that a
+ * thread's memory grows with each of them.
+ */
+const seedsOfAThread = 500;
+
+/**
  * Runs seeds `from … from + count − 1` on threads, and hands each result on as it comes.
  *
  * @param script a thread's program, which calls `serveSeeds` with a function from a seed and `options` to a result
@@ -26,15 +32,19 @@ export async function runSeeds(
   options: object,
   each: (result: unknown) => void,
 ): Promise<void> {
+  const end = from + count;
   const run = (first: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      const share: Share = { first, end: from + count, step: workers, options };
+      const share: Share = { first, end: Math.min(end, first + seedsOfAThread * workers), step: workers, options };
       const worker = new Worker(script, { workerData: share, execArgv: ["--conditions=warren-source"] });
       worker.on("message", each);
       worker.on("error", reject);
       worker.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`a worker ended with ${code}`))));
     });
-  await Promise.all(Array.from({ length: Math.min(workers, count) }, (_, at) => run(from + at)));
+  const runAll = async (first: number): Promise<void> => {
+    for (let next = first; next < end; next += seedsOfAThread * workers) await run(next);
+  };
+  await Promise.all(Array.from({ length: Math.min(workers, count) }, (_, at) => runAll(from + at)));
 }
 
 /** A thread of `runSeeds`: its share of the seeds, one after the other. */
