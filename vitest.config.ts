@@ -12,7 +12,7 @@ export default defineConfig({
   test: {
     coverage: {
       provider: "v8",
-      include: ["packages/*/src/**"],
+      include: ["packages/*/src/**/*.ts"],
       exclude: ["**/generated/**"],
       reporter: ["text-summary", "json-summary"],
     },

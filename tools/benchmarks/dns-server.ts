@@ -5,7 +5,11 @@ import { noMetrics } from "../../packages/std/src/index.ts";
 const [port, upstream] = process.argv.slice(2);
 const names = new ServiceNames({ clientNetworks: () => ["bench"] });
 const services = Array.from({ length: 1_000 }, (_, n): NamedService => {
-  const tasks = [1, 2, 3].map((slot) => ({ slot, address: `10.77.${n >> 6}.${(n & 63) * 4 + slot}`, healthy: true }));
+  const tasks = [1, 2, 3].map((slot) => ({
+    slot: String(slot),
+    address: `10.77.${n >> 6}.${(n & 63) * 4 + slot}`,
+    healthy: true,
+  }));
   return { name: `s${n}`, networks: ["bench"], vip: `10.96.${n >> 8}.${n & 255}`, tasks };
 });
 names.update(services);

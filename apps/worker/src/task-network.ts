@@ -3,19 +3,28 @@ import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { NetworkSettings, NodeConditions, NodeEndpoint, TaskAttachment, TaskNetwork } from "@warren/agent";
 import { PortSpec_Mode, PortSpec_Protocol } from "@warren/api";
-import { NodeNames, ServiceNames, startDnsServer, type DnsServer, type NamedService } from "@warren/dns";
 import {
+  namesOfMachine,
+  NodeNames,
+  ServiceNames,
+  startDnsServer,
+  type DnsServer,
+  type NamedService,
+} from "@warren/dns";
+import {
+  defaultGateway,
   PathProbe,
   startAttachments,
+  watchAddresses,
   type AttachRequest,
   type Attachments,
   type BlockedPath,
+  type NodeAddresses,
 } from "@warren/net-attachment";
 import { LoadBalancer, type BalancedService } from "@warren/net-loadbalancer";
 import { foreignFirewall, startFirewall, type Firewall } from "@warren/firewall";
 import { openNetlink, type Netlink } from "@warren/netlink-napi";
 import type { Clock, Logger, Metrics, Random } from "@warren/std";
-import { gateway, ownNames, watchAddresses, type NodeAddresses } from "./node-addresses.ts";
 import { firewallConditions, portConditions } from "./node-conditions.ts";
 
 export interface NetworkDependencies {
@@ -82,7 +91,7 @@ export class NodeTaskNetwork implements TaskNetwork {
       const upstreams = dnsUpstreams === undefined ? {} : { upstreams: dnsUpstreams };
       const dns = await startDnsServer(
         {
-          resolver: new NodeNames(names, await ownNames(), () => nodeAddresses.current),
+          resolver: new NodeNames(names, await namesOfMachine(), () => nodeAddresses.current),
           upstreamsOf: ({ address }) => this.#clients.get(address)?.nameServers ?? [],
           clock,
           random,
@@ -146,7 +155,7 @@ export class NodeTaskNetwork implements TaskNetwork {
     const folder = dirname(this.#options.netnsDirectory);
     const onBlocked = (blocked: readonly BlockedPath[]): void => void this.#onBlocked(settings, blocked);
     try {
-      return await PathProbe.start({ netlink, attachments, clock, log }, { ...settings, gateway, folder }, onBlocked);
+      return await PathProbe.start({ netlink, attachments, clock, log }, { ...settings, folder }, onBlocked);
     } catch (error) {
       log.error("what other programs' rules keep from tasks can't be found out", { error });
       return undefined;
@@ -157,7 +166,7 @@ export class NodeTaskNetwork implements TaskNetwork {
     const { conditions, log } = this.#dependencies;
     try {
       const firewall = blocked.length === 0 ? undefined : await foreignFirewall();
-      conditions.set("firewall", firewallConditions(blocked, firewall, { taskPool, gateway }));
+      conditions.set("firewall", firewallConditions(blocked, firewall, { taskPool, gateway: defaultGateway }));
     } catch (error) {
       log.error("which firewall keeps packets from tasks could not be found out", { blocked, error });
     }
@@ -188,22 +197,15 @@ export function balancedService({ serviceId, vip, ports, backends }: NodeEndpoin
   };
 }
 
-/** A service as the name server has it: no name leads to what is draining. Pure. */
+/** A service as the name server has it. Pure. */
 export function namedService({ name, vip, networks, backends }: NodeEndpoint): NamedService {
   return {
     name,
     aliases: networks.flatMap(({ aliases }) => aliases),
     networks: networks.map(({ id }) => id),
     ...(vip === "" ? {} : { vip }),
-    tasks: backends
-      .filter(({ draining }) => !draining)
-      .map(({ slot, address }) => ({ slot: numberOf(slot), address, healthy: true })),
+    tasks: backends.map(({ slot, address, draining }) => ({ slot, address, draining, healthy: true })),
   };
-}
-
-/** Of a replicated service's slot; 0 of any other, which has no name of its own. */
-function numberOf(slot: string): number {
-  return /^[1-9]\d*$/.test(slot) ? Number(slot) : 0;
 }
 
 /** Removes all that `NodeTaskNetwork` left on the machine: interfaces, namespaces, rules; forwarding, if it was off before. */

@@ -1,10 +1,11 @@
 /** The worker, joined: agent, container runtime, network, session. */
 import { hostname } from "node:os";
-import { grpcSession, NodeConditions, openLevelState, startAgent, type Agent } from "@warren/agent";
+import { grpcSession, NodeConditions, onKeptRoom, openLevelState, startAgent, type Agent } from "@warren/agent";
 import { connect } from "@warren/api/client";
 import {
   Ballast,
   extendStop,
+  isDiskFull,
   lockDirectory,
   machineGoesDown,
   pinoLogger,
@@ -17,7 +18,6 @@ import { openContainerd } from "@warren/runtime-containerd";
 import { aborted, systemClock, systemRandom } from "@warren/std";
 import { containerdOptions, workerFolders } from "./folders.ts";
 import type { WorkerOptions } from "./options.ts";
-import { onKeptRoom } from "./kept-room.ts";
 import { runtimeConditions } from "./node-conditions.ts";
 import { NodeTaskNetwork } from "./task-network.ts";
 
@@ -49,7 +49,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const conditions = new NodeConditions(base);
   const opened = await openLevelState(folders.state);
   resources.defer(() => opened.close());
-  const state = onKeptRoom(opened, ballast, { conditions, directory: folders.data });
+  const state = onKeptRoom(opened, ballast, { conditions, directory: folders.data, isDiskFull });
   const { runtime } = resources.use(await openContainerd(base, containerdOptions(options), signal));
   conditions.set("runtime", runtimeConditions(await runtime.info()));
   const network = new NodeTaskNetwork(

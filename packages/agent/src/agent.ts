@@ -1,5 +1,5 @@
 import type { NodeDescription, SessionMessage, TaskStatus } from "@warren/api";
-import { defaultStopGraceMs, isRunning, level, minLevel } from "@warren/api/model";
+import { defaultStopGraceMs, isRunning, level, minLevel, serviceOfSlot } from "@warren/api/model";
 import type { Runtime } from "@warren/runtime";
 import {
   abortable,
@@ -204,6 +204,7 @@ export class Agent implements AsyncDisposable {
         volumes: this.#env.volumes,
         images: this.#env.images,
         inUse: () => this.#inUse(),
+        inUnknownUse: () => this.#inUnknownUse(),
         hasContainer: async (id, ending) => this.#hasContainer(id, ending),
       },
       options.maxRelays,
@@ -392,6 +393,18 @@ export class Agent implements AsyncDisposable {
     const { assigned } = this.#record;
     for (const version of assigned.of("version").values())
       yield { version, serviceName: assigned.of("service").get(version.serviceId)?.name ?? version.serviceId };
+  }
+
+  #inUnknownUse(): ReadonlySet<string> {
+    const { assigned, leases } = this.#record;
+    const versions = assigned.of("version");
+    const unknown = [...leases].filter(([, { local }]) => local.stage !== "released" && !versions.has(local.versionId));
+    return new Set(
+      unknown.map(([key, { local }]) => {
+        const name = this.#record.runsOf(key).at(-1)?.local.serviceName ?? "";
+        return name === "" ? serviceOfSlot(local.slotId) : name;
+      }),
+    );
   }
 
   async #hasContainer(id: string, signal: AbortSignal): Promise<boolean> {

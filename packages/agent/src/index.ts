@@ -11,6 +11,7 @@
  * - `environment.ts`      dependencies that all controllers share
  * - `container-spec.ts`   TaskSpec → ContainerSpec; `volumes.ts` its mounts, `labels.ts` its labels
  * - `resolver.ts`         a container's `resolv.conf`, and the upstreams of its queries; pure
+ * - `kept-room.ts`        the record, with room on its disk kept back
  * - `conditions.ts`       NodeConditions: faults of the node, for managers
  * - `containers.ts`       states of the runtime's containers
  * - `images.ts`           pulls of images, and their collection
@@ -44,6 +45,7 @@ export type {
 } from "./seams.ts";
 export { NodeConditions, type Condition } from "./conditions.ts";
 export { grpcSession } from "./grpc-session.ts";
+export { onKeptRoom, type KeptRoom, type KeptRoomOptions } from "./kept-room.ts";
 export { openLevelState } from "./level-state.ts";
 export { recordedNetwork } from "./local-record.ts";
 export { nodeProbes } from "./probes.ts";

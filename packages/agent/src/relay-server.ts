@@ -55,6 +55,8 @@ export class RelayServer {
         await up.send({ message: { $case: "failure", value: failure } });
       } finally {
         up.close();
+        // Nothing reads the caller's messages any more, and the loop below may wait until one is taken.
+        down.close();
       }
     })();
     try {

@@ -14,13 +14,13 @@ export async function relayVolumes({ volumes, inUse, nodeId }: RelayDependencies
   await relay.send({ $case: "volumes", value: { volumes: found, unreachableNodes: [] } });
 }
 
-/** Deletes a volume that no task of the node mounts or is to mount. */
+/** Deletes a volume that no task of the node mounts or is to mount; none while a task may mount any. */
 export async function relayDeleteVolume(
-  { volumes, inUse }: RelayDependencies,
+  { volumes, inUse, inUnknownUse }: RelayDependencies,
   { name }: RelayDeleteVolume,
 ): Promise<void> {
   const users = (): string[] => servicesThat(inUse(), mounts(name));
-  switch (await volumes.delete(name, () => users().length > 0)) {
+  switch (await volumes.delete(name, () => users().length > 0 || inUnknownUse().size > 0)) {
     case "deleted":
       return;
     case "missing":
@@ -28,6 +28,14 @@ export async function relayDeleteVolume(
         remedy: "see what there is with: warren volume list",
       });
     case "used": {
+      const unknown = [...inUnknownUse()].sort().join(", ");
+      if (users().length === 0 && unknown !== "") {
+        const what = `the node still has tasks of ${unknown} that no manager assigns, and what they mount is not known`;
+        throw precondition(
+          [{ type: "VOLUME_MAY_BE_IN_USE", subject: `volume/${name}`, description: what }],
+          "try again when they have ended",
+        );
+      }
       const description = `volume "${name}" is mounted by tasks of ${users().join(", ")}`;
       throw precondition(
         [{ type: "VOLUME_IN_USE", subject: `volume/${name}`, description }],

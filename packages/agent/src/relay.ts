@@ -22,6 +22,8 @@ export interface RelayDependencies {
   readonly images: Pick<Images, "prune">;
   /** Versions of the leases that are assigned to the node, each with its service's name. */
   readonly inUse: () => Iterable<VersionInUse>;
+  /** Services of leases that are not released and whose version is not assigned: what their tasks use is not known. */
+  readonly inUnknownUse: () => ReadonlySet<string>;
   readonly hasContainer: (taskId: string, signal: AbortSignal) => Promise<boolean>;
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -12,7 +12,7 @@ import { until } from "@warren/std/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { numberedSlot } from "@warren/api/model";
 import type { OpenRelay } from "../src/testing/index.ts";
-import { image, World, type GivenLease } from "./fakes/world.ts";
+import { ignoresSignals, image, World, type GivenLease } from "./fakes/world.ts";
 
 /** A world with `count` running tasks, which are not restarted. */
 async function running(count: number): Promise<{ world: World; ids: string[]; given: GivenLease[] } & AsyncDisposable> {
@@ -422,6 +422,22 @@ describe("a forwarded port", () => {
     await missing.ended;
     expect(failure(missing.up)).toMatchObject({ code: "API_NOT_FOUND" });
   });
+
+  test("that the container does not read ends with the worker's session", async () => {
+    const world = new World();
+    await using _ = world;
+    world.machine.program = (process) => process.listen(80, () => undefined);
+    await world.start();
+    const given = world.give("svc.1");
+    await world.untilRunning(given);
+    const { up, down } = await relay(world, forward(given.task, 80));
+    await world.until("it is connected", () => received(up).length === 1);
+    const value = { message: { $case: "data" as const, value: Buffer.from("unread") } };
+    for (let sent = 0; sent < 10; sent += 1) void down.push({ message: { $case: "portForward", value } });
+    await world.pass(100);
+    await world.agent.close();
+    expect(received(up)).toEqual(["connected"]);
+  });
 });
 
 describe("what a node has", () => {
@@ -457,6 +473,33 @@ describe("what a node has", () => {
     await until("nothing mounts it", async () => JSON.stringify(await list()) === '[["db",[]]]');
     expect(failure(await remove("db"))).toBeUndefined();
     expect(await list()).toEqual([]);
+  });
+
+  test("no volume is deleted while a task still runs of which no manager says what it mounts", async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), "warren-volumes-"));
+    onTestFinished(() => rm(dataDir, { recursive: true }));
+    await using world = new World({ dataDir });
+    world.machine.program = ignoresSignals;
+    await world.start();
+    const stopGraceMs = 60_000;
+    const given = world.give("svc.1", { spec: { container: { mounts, stopGraceMs } }, versionId: "v" });
+    await world.untilRunning(given);
+    const remove = async (): Promise<unknown> => {
+      const asked = await relay(world, { $case: "deleteVolume", value: { name: "db" } });
+      await asked.ended;
+      return failure(asked.up);
+    };
+    // As after a backup that lacks the lease: its task is ended, which takes its grace.
+    world.manager.unassign("lease", given.key);
+    world.manager.unassign("version", "v");
+    await world.until("it is being stopped", () => world.report(given)?.state === LeaseReport_State.RELEASING);
+    expect(await remove()).toMatchObject({
+      code: "API_PRECONDITION",
+      message: expect.stringContaining("tasks of web") as string,
+    });
+    expect(await readdir(join(dataDir, "volumes", "db"))).toEqual([]);
+    await world.until("it is released", () => world.report(given)?.state === LeaseReport_State.RELEASED);
+    expect(await remove()).toBeUndefined();
   });
 
   test("images are listed with their size and the services that use them, and those that none uses removed", async () => {

@@ -6,12 +6,16 @@ import {
   ExecRequest,
   ExecResponse,
   GetNetworkRequest,
+  LoginRegistryRequest,
   Network,
+  RegistriesDefinition,
+  RegistryCredential,
   WatchRequest,
   WatchResponse,
   type MessageType,
 } from "@warren/api";
 import {
+  bind,
   createPipeline,
   localIdentity,
   localPeer,
@@ -535,6 +539,25 @@ describe("the barrier of linearizable reads", () => {
     await read(pipeline, incoming(get, byRef, stale));
     await read(pipeline, incoming(watch, bytesOf(WatchRequest, {}), stale));
     expect(called).toEqual(["create", "get", "watch"]);
+  });
+
+  it("is waited for by a login, which is checked with what is stored before it is written", async () => {
+    const called: string[] = [];
+    const unused = (): never => expect.unreachable();
+    const login = (): RegistryCredential => {
+      called.push("login");
+      return RegistryCredential.fromPartial({});
+    };
+    const barrier = async (): Promise<void> => void called.push("barrier");
+    const pipeline = createPipeline({
+      services: [bind(RegistriesDefinition, { login, list: unused, logout: unused })],
+      leadership: { route: () => ({ kind: "here" }), barrier },
+    });
+    await read(
+      pipeline,
+      incoming("/warren.v1.Registries/Login", bytesOf(LoginRegistryRequest, { registry: "r.example" })),
+    );
+    expect(called).toEqual(["barrier", "login"]);
   });
 
   it("is waited for by a call that only the leader serves, whatever its caller accepts", async () => {

@@ -15,7 +15,11 @@ export function images(access: Access, { relay, clock }: ControlDependencies): B
     one: (nodeId: string, signal: AbortSignal) => Promise<readonly NodeImage[]>,
     signal: AbortSignal,
   ): Promise<{ images: NodeImage[]; unreachableNodes: string[] }> => {
-    const { answers, unreachableNodes } = await askNodes(clock, timeoutMs, nodesOf(access.view(), nodes), one, signal);
+    // A node speaks of its own images, whatever it says of whose they are.
+    const ofNode = async (nodeId: string, all: AbortSignal): Promise<NodeImage[]> =>
+      (await one(nodeId, all)).map((image) => ({ ...image, nodeId }));
+    const asked = nodesOf(access.view(), nodes);
+    const { answers, unreachableNodes } = await askNodes(clock, timeoutMs, asked, ofNode, signal);
     return { images: answers.flat().sort(byReference), unreachableNodes };
   };
   return bind(ImagesDefinition, {

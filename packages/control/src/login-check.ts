@@ -73,7 +73,7 @@ const waitsForLogin: ReadonlySet<string> = new Set(["RUNTIME_REGISTRY_UNAUTHORIZ
 export function tryAgain(tx: Transaction, registry: string): void {
   for (const slot of tx.list("slots"))
     if (slot.retryAt !== undefined && isRefused(tx, slot, registry))
-      tx.update("slots", { ...slot, retryAt: undefined });
+      tx.update("slots", { ...slot, retryAt: undefined, retryWaitMs: 0 });
 }
 
 function isRefused(tx: Transaction, slot: Slot, registry: string): boolean {

@@ -2,6 +2,7 @@ import { RegistriesDefinition, RegistryCredential } from "@warren/api";
 import { checkRegistryLogin } from "@warren/api/spec";
 import { bind, type BoundService } from "@warren/api/server";
 import { canonicalRegistry } from "@warren/std";
+import type { View } from "@warren/store";
 import { Access, checkRef, idOf, resolve } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { notFound, tooMany } from "./failures.ts";
@@ -14,12 +15,15 @@ export function registries(access: Access, dependencies: ControlDependencies): B
   const checker = new LoginChecker(dependencies);
   return bind(RegistriesDefinition, {
     async login({ registry, auth }, { signal }) {
-      const [before] = access.view().find("registries", "name", canonicalRegistry(registry));
-      const login = checkRegistryLogin({ registry, auth: restoreAuth(auth, before?.auth) });
-      const check = await checker.check(access.view(), login, signal);
+      const read = (view: View) => {
+        const [kept] = view.find("registries", "name", canonicalRegistry(registry));
+        return { kept, login: checkRegistryLogin({ registry, auth: restoreAuth(auth, kept?.auth) }) };
+      };
+      const check = await checker.check(access.view(), read(access.view()).login, signal);
       const id = await access.update(signal, (tx) => {
+        // Read again: what is kept may be another since the check.
+        const { kept, login } = read(tx);
         tryAgain(tx, login.registry);
-        const [kept] = tx.find("registries", "name", login.registry);
         if (kept !== undefined) {
           const { username, password } = login.auth;
           if (kept.auth?.username === username && kept.auth.password === password) return idOf(kept);

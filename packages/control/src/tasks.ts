@@ -72,12 +72,16 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
         dependencies.clock,
         statsMs,
         byNode.keys(),
-        (nodeId, all) => relay.stats(nodeId, { taskIds: (byNode.get(nodeId) ?? []).map(idOf) }, all),
+        async (nodeId, all) => {
+          const { stats } = await relay.stats(nodeId, { taskIds: (byNode.get(nodeId) ?? []).map(idOf) }, all);
+          // A node speaks of its own tasks, whatever it says of whose they are.
+          return stats.map((each) => ({ ...each, nodeId }));
+        },
         signal,
       );
       const order = (a: TaskStats, b: TaskStats): number =>
         a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : compareSlotKeys(a.slot, b.slot);
-      return { stats: answers.flatMap(({ stats }) => stats).sort(order), unreachableNodes };
+      return { stats: answers.flat().sort(order), unreachableNodes };
     },
   });
 }

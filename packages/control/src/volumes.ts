@@ -11,7 +11,9 @@ const listMs = 5_000;
 export function volumes(access: Access, { relay, clock }: ControlDependencies): BoundService {
   const list = async (nodes: readonly string[], names: readonly string[], signal: AbortSignal) => {
     const asked = nodesOf(access.view(), nodes);
-    const ask = (nodeId: string, all: AbortSignal): Promise<readonly Volume[]> => relay.volumes(nodeId, all);
+    // A node speaks of its own volumes, whatever it says of whose they are.
+    const ask = async (nodeId: string, all: AbortSignal): Promise<readonly Volume[]> =>
+      (await relay.volumes(nodeId, all)).map((volume) => ({ ...volume, nodeId }));
     const { answers, unreachableNodes } = await askNodes(clock, listMs, asked, ask, signal);
     const wanted = answers.flat().filter(({ name }) => names.length === 0 || names.includes(name));
     return { volumes: wanted.sort(byName), unreachableNodes };

@@ -49,6 +49,19 @@ describe("volumes", () => {
   });
 });
 
+it("a node that speaks of another node's volumes and images is believed of its own alone", async () => {
+  const { world, a, b, c, volumes } = await nodes({ a: ["db"], b: [] });
+  const { client, relay, store } = world;
+  await store.update((tx) => tx.delete("nodes", c));
+  const lies = storedThings("nobody", { volumes: volumes.a, images: new Set(["old:1"]), unused: new Set(["old:1"]) });
+  relay.stores.set(a, lies);
+  relay.stores.set(b, storedThings(b, {}));
+  expect((await client.volumes.list({})).volumes.map(({ nodeId }) => nodeId)).toEqual([a]);
+  expect((await client.images.list({})).images.map(({ nodeId }) => nodeId)).toEqual([a]);
+  expect((await client.images.prune({})).images.map(({ nodeId }) => nodeId)).toEqual([a]);
+  expect(await client.volumes.delete({ name: "db" })).toEqual({ nodeId: a });
+});
+
 describe("images", () => {
   it("are listed, and those that nothing uses removed, of all nodes or of some", async () => {
     const { world, a, b, c } = await nodes({ a: [], b: [] });

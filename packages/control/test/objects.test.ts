@@ -236,6 +236,26 @@ describe("registries", () => {
     expect((await login()).check?.text).toContain("edge-1: no route");
   });
 
+  it("keep a password that another login stored while one without a password was checked", async () => {
+    const world = await control();
+    const { client, relay, store } = world;
+    const login = (password: string): Promise<unknown> =>
+      client.registries.login({ registry: "r.example", auth: { username: "ann", password } });
+    await login("first");
+    const nodeId = await addNode(world, "edge-1");
+    relay.logins.set(nodeId, async ({ auth }) => {
+      if (auth?.password === "first") await login("second");
+      return true;
+    });
+    await login("");
+    expect(
+      store
+        .view()
+        .list("registries")
+        .map(({ auth }) => auth?.password),
+    ).toEqual(["second"]);
+  });
+
   it("a login ends the back-off of slots that could not pull from that registry, and of no others", async () => {
     const world = await control();
     const retryAt = new Date(Date.now() + 60_000);
@@ -243,7 +263,7 @@ describe("registries", () => {
       const { meta } = await world.client.services.create({ spec: web({ name }, { image }) });
       const serviceId = meta?.id ?? "";
       const status = { state: TaskState.REJECTED, code };
-      await addTask(world, { serviceId, serviceName: name, slotFields: { retryAt }, status });
+      await addTask(world, { serviceId, serviceName: name, slotFields: { retryAt, retryWaitMs: 60_000 }, status });
     };
     await waiting("private", "r.example/app:1", "RUNTIME_REGISTRY_UNAUTHORIZED");
     await waiting("hidden", "r.example/app:2", "RUNTIME_IMAGE_NOT_FOUND");
@@ -253,5 +273,6 @@ describe("registries", () => {
     const slots = world.store.view().list("slots");
     const still = slots.filter((slot) => slot.retryAt !== undefined).map(({ serviceName }) => serviceName);
     expect(still.toSorted()).toEqual(["broken", "elsewhere"]);
+    for (const { retryAt: at, retryWaitMs } of slots) expect(retryWaitMs).toBe(at === undefined ? 0 : 60_000);
   });
 });

@@ -19,7 +19,7 @@
  */
 export { startDnsServer } from "./server.ts";
 export { ServiceNames, type NamedService, type NamedTask, type ServiceNamesOptions } from "./service-names.ts";
-export { NodeNames, namesOfNode } from "./node-names.ts";
+export { NodeNames, namesOfMachine, namesOfNode } from "./node-names.ts";
 export { DnsError, type DnsFailure } from "./errors.ts";
 export type {
   Client,

@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { isIPv4 } from "node:net";
+import { hostname } from "node:os";
 import type { Client, Resolved, Resolver } from "./types.ts";
 
 /** What is loopback on every machine, and no name of one. */
@@ -15,6 +17,11 @@ export function namesOfNode(hostname: string, hosts: string): Set<string> {
     .flatMap(([, ...names]) => names);
   const names = [hostname, ...onLoopback].map((name) => name.toLowerCase().replace(/\.$/, ""));
   return new Set(names.filter((name) => name !== "" && !everywhere.test(name)));
+}
+
+/** The names that this machine has for itself, as they are now. */
+export async function namesOfMachine(): Promise<Set<string>> {
+  return namesOfNode(hostname(), await readFile("/etc/hosts", "utf8").catch(() => ""));
 }
 
 /**

@@ -14,11 +14,15 @@ export interface NamedService {
 }
 
 export interface NamedTask {
-  /** From 1. Two tasks share a slot while one replaces the other. */
-  readonly slot: number;
+  /**
+   * The key of its slot. A number, from 1, is a name under the service's: `1.web`. Two tasks share a slot while one replaces
+   * the other.
+   */
+  readonly slot: string;
   readonly address: string;
-  /** Running, healthy, and not draining. */
   readonly healthy: boolean;
+  /** No name leads to it. @default false */
+  readonly draining?: boolean;
 }
 
 export interface ServiceNamesOptions {
@@ -74,7 +78,8 @@ export class ServiceNames implements Resolver {
       const { networks } = service;
       const name = service.name.toLowerCase() + this.#suffix;
       if (service.vip !== undefined) addresses.set(service.vip, { networks, name });
-      for (const { slot, address } of service.tasks) addresses.set(address, { networks, name: `${slot}.${name}` });
+      for (const { slot, address } of service.tasks.filter(hasName))
+        addresses.set(address, { networks, name: slotNumber.test(slot) ? `${slot}.${name}` : name });
     }
     this.#names = names;
     this.#addresses = addresses;
@@ -92,7 +97,7 @@ export class ServiceNames implements Resolver {
     if (service === undefined) return undefined;
     const head = name.slice(0, dot);
     if (head === "tasks") return this.#visible(service, client, ({ tasks }) => tasks);
-    if (!/^[1-9]\d*$/.test(head)) return undefined;
+    if (!slotNumber.test(head)) return undefined;
     const addresses = this.#visible(service, client, ({ slots }) => slots.get(head) ?? []);
     return addresses.length === 0 ? "NXDOMAIN" : addresses;
   }
@@ -125,15 +130,23 @@ function intersect(some: readonly string[], others: readonly string[]): boolean 
   return false;
 }
 
-function entryOf({ networks, vip, tasks }: NamedService): Entry {
+/** The key of a replicated service's slot. */
+const slotNumber = /^[1-9]\d*$/;
+
+function hasName({ draining = false }: NamedTask): boolean {
+  return !draining;
+}
+
+function entryOf({ networks, vip, tasks: all }: NamedService): Entry {
+  const tasks = all.filter(hasName);
   const healthy = tasks.filter((task) => task.healthy).map(({ address }) => address);
   const slots = new Map<string, string[]>();
   // Healthy tasks of a slot hide its others: while a task is replaced, the name leads to the one that answers.
   for (const wanted of [true, false]) {
     const filled = new Set(slots.keys());
-    for (const { slot, address } of tasks.filter((task) => task.healthy === wanted && !filled.has(String(task.slot)))) {
-      const same = slots.get(String(slot));
-      if (same === undefined) slots.set(String(slot), [address]);
+    for (const { slot, address } of tasks.filter((task) => task.healthy === wanted && !filled.has(task.slot))) {
+      const same = slots.get(slot);
+      if (same === undefined) slots.set(slot, [address]);
       else same.push(address);
     }
   }

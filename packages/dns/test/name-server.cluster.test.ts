@@ -49,7 +49,7 @@ class NameServer implements AsyncDisposable {
   }
 }
 
-const task = (slot: number, address: string, healthy = true) => ({ slot, address, healthy });
+const task = (slot: number, address: string, healthy = true) => ({ slot: String(slot), address, healthy });
 const services: NamedService[] = [
   { name: "web", networks: ["front"], vip: "10.96.0.10", tasks: [task(1, "10.77.1.2"), task(2, "10.77.2.2")] },
   { name: "stack_db", networks: ["back"], vip: "10.96.0.11", tasks: [task(1, "10.77.1.3")] },

@@ -10,12 +10,12 @@ const services: readonly NamedService[] = [
     networks: ["front"],
     vip: "10.96.0.10",
     tasks: [
-      { slot: 1, address: "10.77.1.2", healthy: true },
-      { slot: 2, address: "10.77.1.3", healthy: false },
+      { slot: "1", address: "10.77.1.2", healthy: true },
+      { slot: "2", address: "10.77.1.3", healthy: false },
     ],
   },
-  { name: "api", networks: ["front"], tasks: [{ slot: 1, address: "10.77.1.4", healthy: true }] },
-  { name: "db", networks: ["back"], vip: "10.96.0.11", tasks: [{ slot: 1, address: "10.77.1.5", healthy: true }] },
+  { name: "api", networks: ["front"], tasks: [{ slot: "1", address: "10.77.1.4", healthy: true }] },
+  { name: "db", networks: ["back"], vip: "10.96.0.11", tasks: [{ slot: "1", address: "10.77.1.5", healthy: true }] },
 ];
 const client = { address: "10.77.1.2" };
 const names = ["web", "www.warren", "tasks.web", "1.web", "2.web.warren", "api"];

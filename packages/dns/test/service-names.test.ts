@@ -7,7 +7,7 @@ const networksOf: Record<string, string[]> = {
   "10.77.1.4": ["back"],
 };
 const names = new ServiceNames({ clientNetworks: (address) => networksOf[address] ?? [] });
-const task = (slot: number, address: string, healthy = true) => ({ slot, address, healthy });
+const task = (slot: number, address: string, healthy = true) => ({ slot: String(slot), address, healthy });
 const services: NamedService[] = [
   {
     name: "web",
@@ -98,4 +98,23 @@ test("an update replaces all names at once", () => {
   expect(changing.resolve("old.edge", front)).toBeUndefined();
   expect(changing.resolve("new", front)).toEqual(["10.96.0.1"]);
   expect(changing.reverse("10.96.0.1", front)).toBe("new.edge");
+});
+
+test("L8: no name leads to what is draining; a slot without a number has none of its own", () => {
+  const own = new ServiceNames({ clientNetworks: () => ["front"] });
+  const tasks = [
+    { slot: "1", address: "10.77.1.2", healthy: true, draining: true },
+    { slot: "2", address: "10.77.1.3", healthy: true },
+    { slot: "node-a", address: "10.77.1.4", healthy: true },
+  ];
+  own.update([{ name: "web", networks: ["front"], tasks }]);
+  const asked = (name: string) => own.resolve(name, front);
+  expect(asked("tasks.web")).toEqual(["10.77.1.3", "10.77.1.4"]);
+  expect(asked("web")).toEqual(["10.77.1.3", "10.77.1.4"]);
+  expect([asked("1.web"), asked("2.web"), asked("node-a.web")]).toEqual(["NXDOMAIN", ["10.77.1.3"], undefined]);
+  expect(["10.77.1.2", "10.77.1.3", "10.77.1.4"].map((address) => own.reverse(address, front))).toEqual([
+    undefined,
+    "2.web.warren",
+    "web.warren",
+  ]);
 });

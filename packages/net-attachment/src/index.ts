@@ -6,6 +6,7 @@
  * - `isolation.ts`     members of networks → rules, for nft and for iptables; pure
  * - `forwarding.ts`    the node's forwarding, turned on and restored
  * - `path-probe.ts`    PathProbe: what other programs' rules keep from tasks, found by packets
+ * - `node-addresses.ts` the node's own addresses, which its tasks reach it at
  * - `options.ts`       checks of options and requests
  * - `types.ts`         parameters and results
  * - `errors.ts`        AttachmentError
@@ -18,5 +19,7 @@ export {
   type PathProbeDependencies,
   type PathProbeOptions,
 } from "./path-probe.ts";
+export { watchAddresses, type NodeAddresses } from "./node-addresses.ts";
+export { defaultGateway } from "./options.ts";
 export { AttachmentError, type AttachmentFailure } from "./errors.ts";
 export type { Attachment, AttachmentsOptions, AttachRequest, Reconciled } from "./types.ts";

@@ -3,6 +3,9 @@ import { ipv4SubnetHas, parseIpv4Subnet } from "@warren/std";
 import { AttachmentError } from "./errors.ts";
 import type { AttachmentsOptions, AttachRequest, ResolvedOptions } from "./types.ts";
 
+/** The node's address that each task sees as its gateway, where the options name no other. */
+export const defaultGateway = "169.254.1.1";
+
 /** Ids become file names and, hashed, names of interfaces and sets. */
 const idPattern = /^[A-Za-z0-9][\w.-]{0,63}$/;
 
@@ -14,7 +17,7 @@ export function resolveOptions(options: AttachmentsOptions): ResolvedOptions {
   const resolved = {
     taskPool: "10.77.0.0/16",
     vipPool: "10.96.0.0/16",
-    gateway: "169.254.1.1",
+    gateway: defaultGateway,
     mtu: 1_500,
     trusted: [],
     ...options,

@@ -21,6 +21,7 @@ import {
 } from "@warren/std";
 import type { Attachments } from "./attachments.ts";
 import { tolerating } from "./interfaces.ts";
+import { defaultGateway } from "./options.ts";
 
 /**
  * A way that packets of tasks take through the node.
@@ -131,7 +132,7 @@ export class PathProbe implements AsyncDisposable {
 
   private constructor(
     { netlink, clock = systemClock, log = silentLogger }: PathProbeDependencies,
-    { nodeSubnet, vipPool, gateway = "169.254.1.1" }: PathProbeOptions,
+    { nodeSubnet, vipPool, gateway = defaultGateway }: PathProbeOptions,
     onBlocked: (blocked: readonly BlockedPath[]) => void,
     { task, far, held }: { readonly task: HeldNetns; readonly far: HeldNetns; readonly held: AsyncDisposableStack },
   ) {

@@ -17,6 +17,8 @@ export async function connectTo(
   { id, netnsPath, port }: ConnectionTarget,
   signal: AbortSignal | undefined,
 ): Promise<Connection> {
+  // Of a signal that is aborted already nothing comes that would end the process.
+  signal?.throwIfAborted();
   const child = spawn(program, ["connect", netnsPath, String(port)], { stdio: ["pipe", "pipe", "pipe"] });
   const { stdin, stdout, stderr } = child;
   let why = "";
@@ -44,7 +46,7 @@ export async function connectTo(
 }
 
 function failure(id: string, port: number, code: number, why: string): RuntimeError {
-  if (code > 0 && ["ECONNREFUSED", "ETIMEDOUT"].includes(getSystemErrorName(-code)))
+  if (code > 0 && getSystemErrorName(-code) === "ECONNREFUSED")
     return new RuntimeError({ code: "RUNTIME_PORT_CLOSED", id, port }, `nothing listens on port ${port} of "${id}"`);
   return new RuntimeError({ code: "RUNTIME_FAILED", status: code }, `can't connect to port ${port} of "${id}": ${why}`);
 }

@@ -135,8 +135,8 @@ export class Observer {
   onExit(edge: Edge, id: string, code: number): void {
     const key = `${edge.label(id, "slot-id")}/${edge.label(id, "epoch")}`;
     this.restarts.onExit(key, code, edge.clock.bootTime());
-    // A worker that stands still takes an end for as late as it notices it, and its window begins then.
-    if (edge.worker?.paused === true) this.restarts.forget(key);
+    // A worker that stands still, or is not there, takes an end for as late as it notices it, and its window begins then.
+    if (edge.worker === undefined || edge.worker.paused) this.restarts.forget(key);
   }
 
   /** Its worker's record is older than what its containers did, or gone: what of it was not reported counts nowhere. */

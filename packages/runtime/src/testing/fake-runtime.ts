@@ -293,9 +293,8 @@ export class FakeRuntime implements Runtime {
       throw new RuntimeError({ code: "RUNTIME_PORT_CLOSED", id, port }, `nothing listens on port ${port} of ${id}`);
     const [out, back] = [new TransformStream<Uint8Array, Uint8Array>(), new TransformStream<Uint8Array, Uint8Array>()];
     accept({ readable: out.readable, writable: back.writable });
-    signal?.addEventListener("abort", () => void out.writable.abort(signal.reason).catch(() => undefined), {
-      once: true,
-    });
+    const end = ({ writable }: typeof out): void => void writable.abort(signal?.reason).catch(() => undefined);
+    signal?.addEventListener("abort", () => [out, back].forEach(end), { once: true });
     return { readable: back.readable, writable: out.writable };
   }
 

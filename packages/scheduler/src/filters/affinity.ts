@@ -133,18 +133,22 @@ export const antiAffinity: Filter = {
   },
 };
 
+/** Asked for each node, so it ends with the first that does. */
 function isRepelled(task: TaskState, node: NodeView, world: World): boolean {
-  return repelledBy(task, node, world).length > 0;
+  for (const [topology, counts] of world.repulsions(task.serviceId)) if (repels(topology, counts, node)) return true;
+  return false;
 }
 
 /** The topologies over which tasks in the node's domain keep the task's service away. */
 function repelledBy(task: TaskState, node: NodeView, world: World): string[] {
-  const found: string[] = [];
-  for (const [topology, counts] of world.repulsions(task.serviceId)) {
-    const value = domainOf(topology, node.state);
-    if (value !== undefined && counts.has(value)) found.push(topology);
-  }
-  return found;
+  return [...world.repulsions(task.serviceId)]
+    .filter(([topology, counts]) => repels(topology, counts, node))
+    .map(([topology]) => topology);
+}
+
+function repels(topology: string, counts: ReadonlyMap<string, number>, node: NodeView): boolean {
+  const value = domainOf(topology, node.state);
+  return value !== undefined && counts.has(value);
 }
 
 /** `node.labels.zone "north"` */

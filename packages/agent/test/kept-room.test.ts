@@ -1,7 +1,6 @@
-import { NodeConditions, type AgentState } from "@warren/agent";
+import { NodeConditions, onKeptRoom, type AgentState } from "@warren/agent";
 import { FakeClock, RecordingLogger } from "@warren/std/testing";
 import { expect, test } from "vitest";
-import { onKeptRoom } from "../src/kept-room.ts";
 
 test("a record that can't be written has the room that was kept back, and the node says so until it is kept again", async () => {
   const conditions = new NodeConditions({ clock: new FakeClock(), log: new RecordingLogger() });
@@ -30,7 +29,11 @@ test("a record that can't be written has the room that was kept back, and the no
     },
     close: async () => undefined,
   };
-  const kept = onKeptRoom(state, ballast, { conditions, directory: "/var/lib/warren/worker" });
+  const kept = onKeptRoom(state, ballast, {
+    conditions,
+    directory: "/var/lib/warren/worker",
+    isDiskFull: (error) => String(error).includes("No space left"),
+  });
   expect(codes()).toEqual([]);
   await expect(kept.write([{ key: "a", value: undefined }])).rejects.toThrow("No space left");
   expect(codes()).toEqual(["DISK_LOW"]);

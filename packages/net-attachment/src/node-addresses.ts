@@ -1,13 +1,8 @@
 /** How tasks reach the node that they are on. */
-import { readFile } from "node:fs/promises";
 import { isIPv4 } from "node:net";
-import { hostname } from "node:os";
-import { namesOfNode } from "@warren/dns";
 import type { Netlink } from "@warren/netlink-napi";
 import type { Logger } from "@warren/std";
-
-/** The node, as each of its tasks has it; no port is published there. */
-export const gateway = "169.254.1.1";
+import { defaultGateway } from "./options.ts";
 
 /** Of our own links, no address is the node's. */
 const ownLinks = /^(?:lo|wr[0-9a-z]{13}|warren-probe)$/;
@@ -26,14 +21,14 @@ export async function watchAddresses({
   readonly netlink: Pick<Netlink, "links" | "addresses" | "watch">;
   readonly log: Logger;
 }): Promise<NodeAddresses> {
-  let current: readonly string[] = [gateway];
+  let current: readonly string[] = [defaultGateway];
   const read = async (): Promise<void> => {
     const links = new Map((await netlink.links()).map(({ index, name }) => [index, name]));
     const found = (await netlink.addresses())
       .filter(({ linkIndex }) => !ownLinks.test(links.get(linkIndex) ?? "lo"))
       .map(({ address }) => address.split("/")[0] ?? "")
       .filter((address) => isIPv4(address) && !/^(?:127|169\.254)\./.test(address));
-    current = found.length === 0 ? [gateway] : [...new Set(found)];
+    current = found.length === 0 ? [defaultGateway] : [...new Set(found)];
   };
   const watch = netlink.watch(["address"], () => {
     read().catch((error: unknown) => log.warn("the node's addresses could not be read", { error }));
@@ -45,9 +40,4 @@ export async function watchAddresses({
     },
     close: () => watch.close(),
   };
-}
-
-/** The names that this machine has for itself, as they are now. */
-export async function ownNames(): Promise<Set<string>> {
-  return namesOfNode(hostname(), await readFile("/etc/hosts", "utf8").catch(() => ""));
 }

@@ -1,6 +1,23 @@
 /** Room on the worker's disk that is kept back for its record. */
-import type { AgentState, Condition, NodeConditions } from "@warren/agent";
-import { isDiskFull, type Ballast } from "@warren/daemon";
+import type { Condition, NodeConditions } from "./conditions.ts";
+import type { AgentState } from "./seams.ts";
+
+/** Room on a disk, as `Ballast` of `@warren/daemon` keeps it. */
+export interface KeptRoom {
+  readonly held: boolean;
+  /** False where there was none. */
+  giveUp(): Promise<boolean>;
+  /** False while there is too little for it. */
+  layAside(): Promise<boolean>;
+}
+
+export interface KeptRoomOptions {
+  readonly conditions: NodeConditions;
+  /** Where the record is, for people. */
+  readonly directory: string;
+  /** Whether a write failed for want of room. */
+  readonly isDiskFull: (error: unknown) => boolean;
+}
 
 /**
  * The same record, which gives up the room that is kept back when it can't be written for want of it, and keeps room back
@@ -8,10 +25,10 @@ import { isDiskFull, type Ballast } from "@warren/daemon";
  */
 export function onKeptRoom(
   state: AgentState,
-  ballast: Pick<Ballast, "held" | "giveUp" | "layAside">,
-  { conditions, directory }: { readonly conditions: NodeConditions; readonly directory: string },
+  room: KeptRoom,
+  { conditions, directory, isDiskFull }: KeptRoomOptions,
 ): AgentState {
-  const report = (): void => conditions.set("disk", ballast.held ? [] : [lowDisk(directory)]);
+  const report = (): void => conditions.set("disk", room.held ? [] : [lowDisk(directory)]);
   report();
   return {
     nodeId: state.nodeId,
@@ -24,12 +41,12 @@ export function onKeptRoom(
         await state.write(changes);
       } catch (error) {
         if (isDiskFull(error)) {
-          await ballast.giveUp();
+          await room.giveUp();
           report();
         }
         throw error;
       }
-      if (!ballast.held && (await ballast.layAside())) report();
+      if (!room.held && (await room.layAside())) report();
     },
     close: () => state.close(),
   };
