@@ -72,12 +72,24 @@ export abstract class WarrenCommand extends Command {
   static readonly fieldWords: FieldWords = {};
 
   readonly #ending = new AbortController();
+  #watchesOutput = false;
+  readonly #onOutputClosed = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "EPIPE") throw error;
+    this.#ending.abort(new DOMException("the output is closed", "AbortError"));
+  };
   #client: ApiClient | undefined;
   /** Of the manager that it spoke to. */
   #socket: string | undefined;
 
-  /** Aborted by SIGINT and SIGTERM once somebody asked for it; without that they end the process. */
+  /**
+   * Aborted once somebody asked for it by SIGINT and SIGTERM, which end the process otherwise, and when what reads the
+   * output has closed it, as `head` does: a command that prints on and on would never end for it.
+   */
   protected get interrupted(): AbortSignal {
+    if (!this.#watchesOutput) {
+      this.#watchesOutput = true;
+      for (const stream of [process.stdout, process.stderr]) stream.on("error", this.#onOutputClosed);
+    }
     for (const name of ["SIGINT", "SIGTERM"] as const) {
       if (process.listenerCount(name) > 0) continue;
       process.once(name, () => this.#ending.abort(new DOMException(name, "AbortError")));
@@ -151,7 +163,11 @@ export abstract class WarrenCommand extends Command {
         ? violationText(error.failure.violations, fieldWords)
         : failureText(error, this.argv.includes("--verbose"))
             .replace(/^Parsing (--\S+) \n\t/, "$1: ")
-            .replace(/\nSee more help with --help$/, "");
+            .replace(/\nSee more help with --help$/, "")
+            // Not true here: a flag takes one value each time.
+            .replace(/\n\nNote: [^]*$/, "")
+            .replace(/^The following errors? occurred:\s+/, "")
+            .replaceAll(/(--\S+?)=\S+ cannot also be provided when using (--\S+)/g, "$1 and $2 contradict each other");
     return `${text}${remedy === "" ? "" : `; ${remedy}`}`;
   }
 

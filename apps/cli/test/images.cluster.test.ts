@@ -65,7 +65,7 @@ test("an image behind a password is rejected, and runs once the cluster is told 
   const done = await machine.pipe(`${login.password}\n`, "registry", "login", ...right);
   expect(done).toEqual({
     code: 0,
-    stdout: `${locked.host} accepted the login: every node pulls with it\n`,
+    stdout: `${locked.host} accepted the login; it is stored for every node\n`,
     stderr: "",
   });
   await runsSoon("private");

@@ -131,7 +131,9 @@ test("why follows a service, and explains a node, a network, and a published por
     "warning: port 8321/tcp of service taken is not published: a program of the node listens",
   );
   expect(made.stderr).toContain("\n  ss -lntp 'sport = :8321'\n");
-  expect(await machine.ok("why", ":8321")).toMatch(/^port 8321\/tcp leads to port 80 of service taken[^]*ss -lntp/);
+  expect(await machine.ok("why", ":8321")).toMatch(
+    /^port 8321\/tcp leads to port 80 of service taken, which [^]*ss -lntp/,
+  );
   expect(await machine.ok("why", node)).toMatch(/is ready and takes tasks; 1 of its 1 task runs[^]*port 8321\/tcp/);
   expect(await machine.ok("why", "default")).toBe("network default connects 1 service: taken\n");
   const unused = await machine.warren("why", "8399");
@@ -190,7 +192,7 @@ test("a login is asked for on a terminal, and what is typed is not shown", async
   await until("it asks for the password", () => screen.lines.some((line) => line.includes("Password of me")), 20_000);
   screen.type("s3cret\r");
   expect(await screen.end()).toBe(0);
-  expect(screen.lines).toContain(`${locked.host} accepted the login: every node pulls with it`);
+  expect(screen.lines).toContain(`${locked.host} accepted the login; it is stored for every node`);
   expect(screen.lines.join("\n")).not.toContain("s3cret");
   const empty = terminal(80, "registry", "login", locked.host, "-u", "me");
   await until("it asks for the password", () => empty.lines.some((line) => line.includes("Password of me")), 20_000);

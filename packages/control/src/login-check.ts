@@ -40,7 +40,8 @@ export class LoginChecker {
         const accepted = await Promise.race([answer.catch((error: unknown) => passing(error, registry)), late]);
         signal.throwIfAborted();
         if (accepted === true) return { accepted, text: `${registry} accepted the login` };
-        if (accepted === false) return { accepted: true, text: `${registry} asks for no login` };
+        if (accepted === false)
+          return { accepted: true, text: `${registry} asks for no login, so this one could not be checked` };
         if (accepted === "late") return unasked(registry, `no answer within ${answersMs / 1_000} s`);
         reason = `${nodeName(node)}: ${accepted}`;
       }

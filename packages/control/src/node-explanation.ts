@@ -1,6 +1,7 @@
 /** `warren why` of a node, a network and a published port. Pure over one view. */
 import {
   ApiError,
+  invalid,
   NodeSpec_Availability,
   NodeStatus_State,
   ObjectKind,
@@ -156,7 +157,9 @@ function explainPort(view: View, port: PortRef): ExplainResponse | undefined {
     if (found === undefined) continue;
     const about = explainService(view, service);
     const protocol = protocolText(found);
-    const text = `port ${found.published}/${protocol} leads to port ${found.target} of ${about.summary}`;
+    const named = `service ${serviceName(service)}`;
+    const state = about.summary.replace(`${named} `, `${named}, which `);
+    const text = `port ${found.published}/${protocol} leads to port ${found.target} of ${state}`;
     const subject = `${found.published}/${protocol}`;
     const elsewhere = conditionsOf(view, service)
       .filter((condition) => condition.subject !== "" && condition.subject !== subject)
@@ -202,6 +205,8 @@ export function explain(view: View, ref: string): ExplainResponse {
   const network = lookUp(view, "networks", ref);
   if (network !== undefined) return explainNetwork(view, network);
   if (port !== undefined) return explainPort(view, port) ?? noService(ref);
+  if (/^:|^\d+\/(?:tcp|udp)$/.test(ref))
+    throw invalid([{ field: "ref", description: `"${ref}" is no port: give 1 to 65535, as :8080 or 53/udp` }]);
   if (ref.includes(".")) throw unknown;
   throw new ApiError(
     { code: "API_NOT_FOUND", kind: "service or task", ref },

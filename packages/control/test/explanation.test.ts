@@ -418,8 +418,10 @@ describe("why", () => {
     });
     for (const ref of ["8080", ":8080", "8080/tcp"])
       expect((await client.services.explain({ ref })).summary).toMatch(
-        /^port 8080\/tcp leads to port 80 of service web /,
+        /^port 8080\/tcp leads to port 80 of service web, which runs 0 of 1/,
       );
+    for (const ref of [":", ":0", ":99999", ":http", "70000/tcp"])
+      expect((await failure(client.services.explain({ ref }))).message).toContain(`"${ref}" is no port`);
     for (const ref of ["8081", ":8081", "8080/udp"])
       expect((await failure(client.services.explain({ ref }))).message).toContain("no service publishes port 808");
   });

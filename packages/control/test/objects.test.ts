@@ -223,6 +223,11 @@ describe("registries", () => {
       return true;
     });
     expect((await login()).check).toEqual({ accepted: true, text: "r.example accepted the login" });
+    relay.logins.set(nodeId, async ({ auth }) => {
+      if (auth?.password !== "p") throw new ApiError({ code: "API_DENIED" }, "401");
+      return false;
+    });
+    expect((await login()).check?.text).toBe("r.example asks for no login, so this one could not be checked");
     const wrong = client.registries.login({ registry: "r.example", auth: { username: "ann", password: "q" } });
     expect(await failure(wrong)).toMatchObject({ code: "API_DENIED", message: expect.stringContaining("not stored") });
     relay.logins.set(nodeId, async () => {

@@ -38,6 +38,8 @@ export class PortForward extends WarrenCommand {
     const ports = parsePorts(words);
     const client = await this.connect(flags.host);
     const target = await taskOf(client, ref);
+    // A name that is wrong is refused before anything connects.
+    await client.tasks.get({ ref: target.id });
     const signal = this.interrupted;
     const warn = (text: string): void => void process.stderr.write(`${text}\n`);
     const opened: ForwardedPort[] = [];

@@ -74,7 +74,7 @@ export class RegistryLogin extends WarrenCommand {
   async #store(host: string, registry: string, auth: RegistryAuth): Promise<void> {
     const client = await this.connect(host);
     const { check } = await client.registries.login({ registry, auth });
-    if (check?.accepted === true) process.stdout.write(`${check.text}: every node pulls with it\n`);
+    if (check?.accepted === true) process.stdout.write(`${check.text}; it is stored for every node\n`);
     else process.stderr.write(`warning: stored, but ${check?.text ?? "it was not checked"}\n`);
   }
 

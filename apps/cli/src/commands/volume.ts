@@ -87,9 +87,11 @@ export class VolumeDelete extends WarrenCommand {
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(VolumeDelete);
     const client = await this.connect(flags.host);
-    for (const name of new Set(argv as string[])) {
+    const names = [...new Set(argv as string[])];
+    const failed = await this.each(names, String, async (name) => {
       await client.volumes.delete({ name, node: flags.node ?? "" });
       process.stdout.write(`${name}\n`);
-    }
+    });
+    if (failed > 0) throw new CommandFailed(`${failed} of ${names.length} could not be deleted`);
   }
 }

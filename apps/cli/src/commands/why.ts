@@ -19,6 +19,7 @@ export class Why extends WarrenCommand {
     "<%= config.bin %> why web.1 --all",
     "<%= config.bin %> why :8080",
   ];
+  static override fieldWords = { ref: "REF" };
   static override args = {
     ref: Args.string({
       required: true,

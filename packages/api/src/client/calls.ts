@@ -265,6 +265,8 @@ function remedyOf(details: string, serverName: string | undefined): string {
       ? `the server there is not ${serverName}: check that the address is one of this cluster's managers`
       : "check that the address is a manager's and that this machine can reach it, or name another with --host";
   }
+  if (details.includes("ENOENT"))
+    return "make a cluster (warren cluster init), start its manager (systemctl start warren-manager), or name the socket of another with --host";
   return details.includes("EACCES")
     ? "this socket belongs to another user: run the command as that user (root), or with sudo"
     : "start the manager (systemctl start warren-manager), or name the socket of another with --host";
