@@ -183,7 +183,9 @@ function standing(reading: SlotReading, { service, at: moment }: RolloutInput, s
   });
   if (!reading.upToDate) return at("outdated");
   if (lead === undefined) return at(reading.settled ? "stable" : "moving");
-  if (wasWatched(reading, lead, service)) return at(othersThatMayRun(reading, lead).length > 0 ? "moving" : "stable");
+  // Also one that is to move, and may wait for a node for ever.
+  const watched = upToDateLeases(reading).find((lease) => wasWatched(reading, lease, service));
+  if (watched !== undefined) return at(othersThatMayRun(reading, watched).length > 0 ? "moving" : "stable");
   if (runsSince === undefined) return at("moving");
   // The monitor gates the next batch, unless failures change nothing.
   const monitorLeft = remaining(runsSince, monitorOf(service), moment);
@@ -207,9 +209,13 @@ function wasWatched(reading: SlotReading, lead: Lease, service: Service): boolea
   });
 }
 
-/** The standing lease of the wanted version. */
+/** The standing lease of the wanted version; of two the one that is to replace the other. */
 function leadOf(reading: SlotReading): Lease | undefined {
-  return [reading.incoming, reading.current].find((lease) => lease !== undefined && reading.isUpToDate(lease));
+  return upToDateLeases(reading)[0];
+}
+
+function upToDateLeases({ incoming, current, isUpToDate }: SlotReading): Lease[] {
+  return [incoming, current].filter((lease): lease is Lease => lease !== undefined && isUpToDate(lease));
 }
 
 /** It runs, is to run, or ran last what another version has. */

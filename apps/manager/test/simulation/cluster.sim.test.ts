@@ -28,6 +28,17 @@ test("whatever breaks in 100 clusters, each slot keeps its promises throughout, 
   expect(results.reduce((sum, { moves }) => sum + moves, 0)).toBeGreaterThan(20);
 });
 
+test("seeds that found a fault of the orchestrator or of this checker hold: 831, 5028, 7283", async () => {
+  const results: SeedResult[] = [];
+  for (const seed of [831, 5028, 7283])
+    await runSeeds({ from: seed, count: 1, workers: 1 }, (result) => void results.push(result));
+  expect(results.map(({ seed, violation }) => [seed, violation])).toEqual([
+    [831, undefined],
+    [5028, undefined],
+    [7283, undefined],
+  ]);
+});
+
 test("L9: what a task's runs count while the node of its next lease stands still goes with the slot", async () => {
   for (const seed of [1, 2, 3]) {
     const world = await World.begin({ seed, managers: 1, edges: 2 });
