@@ -43,9 +43,12 @@ export interface BlockedPath {
 const probeTask = "warren-probe";
 /** The port that the probe's own ends answer on. */
 const port = 2_379;
-/** The node's end of the pair that represents the outside, and its subnet, one for documentation (RFC 5737). */
+/**
+ * The node's end of the pair that represents the outside, and its subnet: of 192.0.0.0/24, which is for protocols and on no
+ * LAN (RFC 6890). Subnets for documentation are in use on some machines, whose gateway the node's end would then hide.
+ */
 const outsideLink = "warren-probe";
-const outside = { subnet: "192.0.2.0/30", host: "192.0.2.1", far: "192.0.2.2" } as const;
+const outside = { subnet: "192.0.0.240/30", host: "192.0.0.241", far: "192.0.0.242" } as const;
 /** How long the kernel may take; nothing leaves the machine, so that this is for a busy one. */
 const kernelMs = 1_000;
 /** The same where the name server, which shares this process's event loop, has to answer. */
