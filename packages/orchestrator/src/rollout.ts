@@ -214,8 +214,10 @@ function leadOf(reading: SlotReading): Lease | undefined {
   return upToDateLeases(reading)[0];
 }
 
-function upToDateLeases({ incoming, current, isUpToDate }: SlotReading): Lease[] {
-  return [incoming, current].filter((lease): lease is Lease => lease !== undefined && isUpToDate(lease));
+function upToDateLeases(reading: SlotReading): Lease[] {
+  return [reading.incoming, reading.current].filter(
+    (lease): lease is Lease => lease !== undefined && reading.isUpToDate(lease),
+  );
 }
 
 /** It runs, is to run, or ran last what another version has. */
