@@ -214,7 +214,18 @@ test("an update replaces tasks one by one without losing a request, and a rollba
     serve("one"),
   );
   const port = (await machine.client.services.get({ ref: "rolls" })).endpoint?.ports[0]?.published ?? 0;
-  const caller = keepAsking(() => fetchText(`http://127.0.0.1:${port}/`));
+  const url = `http://127.0.0.1:${port}/`;
+  await until("its port answers", () =>
+    fetchText(url).then(
+      () => true,
+      () => false,
+    ),
+  );
+  await until("its first version counts as completed", async () => {
+    const { completedVersionIds } = await machine.client.services.get({ ref: "rolls" });
+    return completedVersionIds.length > 0;
+  });
+  const caller = keepAsking(() => fetchText(url));
   await machine.ok("service", "update", "rolls", "--", "sh", "-c", serve("two"));
   await machine.ok("service", "rollback", "rolls");
   await caller.stop();
