@@ -2,12 +2,12 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify, styleText } from "node:util";
-import { until } from "@warren/std/testing";
+import { freePorts, until } from "@warren/std/testing";
 import { pushImage, startRegistry } from "@warren/runtime-containerd/testing";
+import { shellWord } from "./shell-word.ts";
 
 const run = promisify(execFile);
 const { values: flags } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
@@ -24,7 +24,7 @@ function say(text: string): void {
 
 /** Runs `warren …` as a user would, with what it prints on the screen. */
 async function warren(...args: string[]): Promise<void> {
-  process.stdout.write(`${styleText("dim", `$ warren ${args.map(quoted).join(" ")}`)}\n`);
+  process.stdout.write(`${styleText("dim", `$ warren ${args.map(shellWord).join(" ")}`)}\n`);
   const child = spawn(process.execPath, [...command, ...args], { env, stdio: ["ignore", "inherit", "inherit"] });
   const [code] = (await once(child, "exit")) as [number | null];
   if (code !== 0) throw new Error(`warren ${args.join(" ")} ended with ${code}`);
@@ -33,19 +33,6 @@ async function warren(...args: string[]): Promise<void> {
 async function answer(...args: string[]): Promise<string> {
   const { stdout } = await run(process.execPath, [...command, ...args], { env });
   return stdout;
-}
-
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** What the machine has of the kinds of things that this cluster makes, others' things of these kinds left out. */
@@ -67,7 +54,7 @@ async function inventory(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
 }
 
 const before = await inventory();
-const port = await freePort();
+const [port = 0] = await freePorts(1);
 const registry = await startRegistry();
 let started = false;
 try {

@@ -1,12 +1,11 @@
 /** The emulated machine: from its start to its end, commands in it, and snapshots of it. */
 import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { until } from "@warren/std/testing";
+import { finished, freePorts, until, type Finished } from "@warren/std/testing";
+import { shellWord } from "../shell-word.ts";
 import { buildKey, cache, debianImage, makeWarrenDisk, textOf } from "./image.ts";
 import { Monitor, qemuArguments } from "./qemu.ts";
 
@@ -26,12 +25,6 @@ interface State {
   readonly sshKey: string;
   /** The host's port of each, on loopback. */
   readonly ports: Readonly<Record<GuestPort, number>>;
-}
-
-export interface Finished {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 /** Its disks, monitor and state. */
@@ -62,7 +55,8 @@ export class Machine {
       await makeWarrenDisk(warrenDisk);
       await writeFile(join(directory, "build"), await buildKey());
       await run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.disk, disk]);
-      const ports = { ssh: await freePort(), registry: await freePort(), published: await freePort() };
+      const [ssh = 0, registry = 0, published = 0] = await freePorts(3);
+      const ports = { ssh, registry, published };
       const machine = new Machine({ sshKey: image.sshKey, ports });
       const args = qemuArguments({
         ...image,
@@ -142,15 +136,7 @@ export class Machine {
   /** Runs a line of shell in the machine to its end, whatever that is. 255 is ssh's own failure. */
   async sh(line: string, input: string = ""): Promise<Finished> {
     const [program = "", ...args] = this.sshCommand([line]);
-    const child = spawn(program, args, { stdio: "pipe" });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
-    child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
-    child.stdin.on("error", () => undefined); // It may end without having read.
-    child.stdin.end(input);
-    const [code] = (await once(child, "close")) as [number | null];
-    return { code: code ?? -1, stdout, stderr };
+    return finished(spawn(program, args, { stdio: "pipe" }), input);
   }
 
   /** Runs a line of shell that must succeed. @returns what it wrote to stdout */
@@ -254,18 +240,4 @@ export class Machine {
     await run(program, args).catch(() => undefined);
     await rm(join(directory, "ssh"), { force: true });
   }
-}
-
-/** A word that a shell reads as it is. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -7,7 +7,7 @@ import {
   type Task,
   type WatchResponse,
 } from "@warren/api";
-import { compareSlotKeys, hasEnded, isRunning, newestTask, slotName, stateOf } from "@warren/api/model";
+import { compareByService, hasEnded, isRunning, newestTask, slotName, stateOf } from "@warren/api/model";
 import { shortId } from "./views.ts";
 
 /** Slots that are named one by one. */
@@ -35,12 +35,7 @@ export function drained(id: string, nodes: readonly Node[]): Drained {
 
 /** Tasks of the node that run or are to run there. */
 export function tasksThere({ id }: Pick<Drained, "id">, tasks: Iterable<Task>): readonly Task[] {
-  return [...tasks]
-    .filter((task) => task.nodeId === id && task.current && !hasEnded(task))
-    .toSorted(
-      (a, b) =>
-        (a.serviceName < b.serviceName ? -1 : Number(a.serviceName > b.serviceName)) || compareSlotKeys(a.slot, b.slot),
-    );
+  return [...tasks].filter((task) => task.nodeId === id && task.current && !hasEnded(task)).toSorted(compareByService);
 }
 
 /** Named volumes of tasks, which are folders of their node: `web.1 data`. */
@@ -91,7 +86,7 @@ export type DrainProgress =
   /** Nothing more moves by itself. */
   | { readonly kind: "done"; readonly text: string };
 
-/** All tasks that matter, as a watch has told of them. */
+/** The tasks of the node's slots, kept from the messages of a watch. */
 export class DrainWatch {
   readonly #node: Drained;
   readonly #tasks = new Map<string, Task>();

@@ -1,8 +1,8 @@
 /** When a command says that it is done, it is; what people see of tasks that end, and of those that are gone. */
 import { once } from "node:events";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { until } from "@warren/std/testing";
-import { Machine, type Finished } from "./machine.ts";
+import { until, type Finished } from "@warren/std/testing";
+import { Machine } from "./machine.ts";
 
 let machine: Machine;
 let image: string;

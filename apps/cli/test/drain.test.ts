@@ -36,7 +36,7 @@ const alone = drained("1", [
 const withOther = drained("1", [node("1"), node("2")]);
 const two = [task(1, "1", TaskState.RUNNING, 1, "data"), task(2, "1", TaskState.RUNNING)];
 
-/** A watch that has told of these tasks. */
+/** A watch that has sent these tasks. */
 function watching(of: typeof alone, before: readonly Task[], now: readonly Task[]): DrainWatch {
   const watch = new DrainWatch(of, before);
   for (const value of now)

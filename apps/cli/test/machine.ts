@@ -8,18 +8,12 @@ import { connect, type ApiClient } from "@warren/api/client";
 import { compareSlotKeys, isMeantToRun } from "@warren/api/model";
 import { TaskState, type Task } from "@warren/api";
 import { startRuntimeBed, type ImageContents, type RuntimeBed } from "@warren/runtime-containerd/testing";
-import { until } from "@warren/std/testing";
+import { finished, until, type Finished } from "@warren/std/testing";
 
 const run = promisify(execFile);
 
 /** The command as a file for Node. */
 const program = join(import.meta.dirname, "../bin/warren.js");
-
-export interface Finished {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 export type DaemonName = "manager" | "worker";
 
@@ -90,15 +84,7 @@ export class Machine implements AsyncDisposable {
 
   /** The same, with something on its stdin. */
   async pipe(input: string, ...args: string[]): Promise<Finished> {
-    const child = this.spawn(...args);
-    let stdout = "";
-    let stderr = "";
-    child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()));
-    child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
-    child.stdin?.on("error", () => undefined); // It may end without having read.
-    child.stdin?.end(input);
-    const [code] = (await once(child, "close")) as [number | null];
-    return { code: code ?? -1, stdout, stderr };
+    return finished(this.spawn(...args), input);
   }
 
   /** Runs `warren …`, which must succeed; gives what it wrote to stdout. */

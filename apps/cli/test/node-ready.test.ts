@@ -5,7 +5,7 @@ import { nodeReady } from "../src/commands/cluster.ts";
 const worker = { kind: "unit", unit: "warren-worker.service" } as const;
 const { READY, UNKNOWN } = NodeStatus_State;
 
-/** A manager that tells of these states of a node, and then of nothing. */
+/** A manager whose watch sends these states of a node, and then nothing. */
 function manager(
   ...states: readonly { readonly life: number; readonly state: NodeStatus_State; readonly message?: string }[]
 ) {

@@ -7,8 +7,8 @@ import { createServer as createTcpServer } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pushImage, startRegistry } from "@warren/runtime-containerd/testing";
-import { until } from "@warren/std/testing";
-import { Machine, type Finished } from "./machine.ts";
+import { until, type Finished } from "@warren/std/testing";
+import { Machine } from "./machine.ts";
 import { Terminal } from "./terminal.ts";
 
 let machine: Machine;

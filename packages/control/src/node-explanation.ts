@@ -14,7 +14,7 @@ import {
   type Service,
   type Task,
 } from "@warren/api";
-import { compareSlotKeys, isRunning, newestTask } from "@warren/api/model";
+import { compareByService, isRunning, newestTask } from "@warren/api/model";
 import type { Tables, View } from "@warren/store";
 import {
   checkRef,
@@ -53,11 +53,7 @@ function tasksOn(view: View, node: Node): readonly Task[] {
   return view
     .find("tasks", "node", idOf(node))
     .filter((task) => isWanted(view, task) || (isRunning(task) && leaseOf(view, task) !== undefined))
-    .toSorted((a, b) => compareText(a.serviceName, b.serviceName) || compareSlotKeys(a.slot, b.slot));
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
+    .toSorted(compareByService);
 }
 
 function stateText({ status, spec }: Node): string {

@@ -6,12 +6,11 @@ import {
   type ExecOpen,
   type FieldViolation,
   type ListTasksRequest,
-  type TaskStats,
 } from "@warren/api";
 import { bind, type BoundService } from "@warren/api/server";
 import { environmentNameFault } from "@warren/api/spec";
 import type { View } from "@warren/store";
-import { compareSlotKeys, isRunning, slotKeyText, stateOf, taskStateText } from "@warren/api/model";
+import { compareByService, isRunning, slotKeyText, stateOf, taskStateText } from "@warren/api/model";
 import { Access, idOf, resolve, resolveServiceOrTask, resolveTask, taskName } from "./access.ts";
 import type { ControlDependencies } from "./dependencies.ts";
 import { field, mustBeFew } from "./failures.ts";
@@ -79,9 +78,7 @@ export function tasks(access: Access, dependencies: ControlDependencies): BoundS
         },
         signal,
       );
-      const order = (a: TaskStats, b: TaskStats): number =>
-        a.serviceName < b.serviceName ? -1 : a.serviceName > b.serviceName ? 1 : compareSlotKeys(a.slot, b.slot);
-      return { stats: answers.flat().sort(order), unreachableNodes };
+      return { stats: answers.flat().sort(compareByService), unreachableNodes };
     },
   });
 }

@@ -261,7 +261,7 @@ describe("L8: addresses", () => {
     expect(over!.state).toBe(LeaseState.RELEASED);
     // The search for a free address begins anew with each term.
     await world.restart();
-    // A new leader can't tell how long it has rested.
+    // A new leader does not know how long it has rested.
     await world.advance(60_000);
     await world.changeNode("edge-1", () => ({ spec: NodeSpec.fromPartial({ labels: { room: "yes" } }) }));
     expect(world.slot("late", 1)!.leases[0]!.address).toBe(over!.address);

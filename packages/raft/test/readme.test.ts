@@ -2,11 +2,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { runReadmeExample, until } from "@warren/std/testing";
+import { freePorts, runReadmeExample, until } from "@warren/std/testing";
 import { expect, test } from "vitest";
 
 import { MemoryNetwork, openFileDisk, type RaftNode } from "../src/index.ts";
@@ -41,15 +40,6 @@ async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
-
 interface Program {
   readonly child: ChildProcess;
   said: string;
@@ -79,11 +69,10 @@ test(
       ];
       await makeAuthority(folder);
       const list: string[] = [];
-      const clientPorts: number[] = [];
+      const [ports, clientPorts] = [await freePorts(3), await freePorts(3)];
       for (const id of [1, 2, 3]) {
         await makeCertificate(folder, `member-${id}`);
-        clientPorts.push(await freePort());
-        list.push(`${id}=127.0.0.1:${await freePort()}:${clientPorts.at(-1)}`);
+        list.push(`${id}=127.0.0.1:${ports[id - 1]}:${clientPorts[id - 1]}`);
       }
       const startMember = (id: number): Program => {
         const own = join(folder, String(id));

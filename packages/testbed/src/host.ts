@@ -1,10 +1,8 @@
 import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
-import { once } from "node:events";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { until } from "@warren/std/testing";
+import { finished, listens, until, type Finished } from "@warren/std/testing";
 import { TestbedError } from "./errors.ts";
 import { end, enter, gone, holderOf, processesOf, startDetached, startHolder, type Holder } from "./namespaces.ts";
 import type { NetworkSwitch, Slow } from "./network-switch.ts";
@@ -33,13 +31,6 @@ export interface HostContext {
   readonly save: (name: string, state: HostState) => Promise<void>;
 }
 
-export interface Finished {
-  /** -1 for a program that a signal has ended. */
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 const namespaces = ["mount", "net", "pid", "uts", "ipc", "cgroup"];
 
 /** One machine of a test bed: its own network, processes, hostname, `/run`, `/etc`, `/var/lib` and cgroups. */
@@ -63,16 +54,8 @@ export class Host {
   }
 
   /** Runs a program in the host to its end, whatever that is. */
-  async run(command: readonly string[], input = ""): Promise<Finished> {
-    const child = this.spawn(command);
-    let stdout = "";
-    let stderr = "";
-    child.stdout?.on("data", (data: Buffer) => (stdout += data.toString()));
-    child.stderr?.on("data", (data: Buffer) => (stderr += data.toString()));
-    child.stdin?.on("error", () => undefined); // It may end without having read.
-    child.stdin?.end(input);
-    const [code] = (await once(child, "close")) as [number | null];
-    return { code: code ?? -1, stdout, stderr };
+  run(command: readonly string[], input = ""): Promise<Finished> {
+    return finished(this.spawn(command), input);
   }
 
   /** The same for one that must succeed; gives what it wrote to stdout. */
@@ -237,7 +220,7 @@ export class Host {
     const daemon = { name: "containerd", command: ["containerd", "--config", config, "--log-level", "warn"], env: {} };
     await this.#startDaemon(daemon);
     const path = `/proc/${this.#powered().pid}/root/run/containerd/containerd.sock`;
-    await until(`containerd listens in ${this.name}`, () => listens(path), 30_000);
+    await until(`containerd listens in ${this.name}`, () => listens({ path }), 30_000);
   }
 
   async #startDaemon({ name, command, env }: Daemon): Promise<void> {
@@ -280,12 +263,4 @@ async function daemonOf(pid: number): Promise<Daemon | undefined> {
     pair.slice(pair.indexOf("=") + 1),
   ]);
   return { name, command, env: Object.fromEntries(pairs) as Record<string, string> };
-}
-
-function listens(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path });
-    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
-  });
 }

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync, closeSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { until } from "@warren/std/testing";
+import { finished, until } from "@warren/std/testing";
 import { TestbedError } from "./errors.ts";
 
 /** A process that goes on between two commands, as one that holds namespaces. */
@@ -94,14 +94,7 @@ export async function processesOf({ pid }: Holder): Promise<number[]> {
 /** Runs a program to its end; gives its output. @throws TestbedError with what it said, where it fails */
 export async function output(command: readonly string[], input = ""): Promise<string> {
   const [program = "", ...args] = command;
-  const child = spawn(program, args, { stdio: "pipe", cwd: "/" });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  child.stdin.on("error", () => undefined); // It may end without having read.
-  child.stdin.end(input);
-  const [code] = (await once(child, "close")) as [number | null];
+  const { code, stdout, stderr } = await finished(spawn(program, args, { stdio: "pipe", cwd: "/" }), input);
   if (code !== 0) throw new TestbedError(`${command.join(" ")} ended with ${code}: ${stderr.trim()}`);
   return stdout;
 }

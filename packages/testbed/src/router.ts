@@ -1,8 +1,8 @@
 import { enter, output, startHolder, type Holder } from "./namespaces.ts";
 
 /**
- * How a router translates the port of what its host sends. `cone`: to the same one for every peer, where it is free, so a
- * peer can be told it by another. `symmetric`: to one drawn anew for each peer. Both let in only answers.
+ * How a router translates the source port of its host's packets. `cone`: to the same port for every peer, where it is free,
+ * so one peer can pass it on to another. `symmetric`: to a random port for each peer. Both let in only answers.
  */
 export type Nat = "cone" | "symmetric";
 

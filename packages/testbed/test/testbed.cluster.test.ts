@@ -262,7 +262,7 @@ test("a cluster of one host serves the others, and comes back after its power wa
   await h1.powerOff();
   expect(await served()).toBe("");
   await h1.powerOn();
-  // Its container is one that ended with the machine, which is told by the id of the boot: it runs again whatever the policy.
+  // Its container is one that ended with the machine, as the id of the boot shows: it runs again whatever the policy.
   await until("it serves again", async () => (await served()) === "served\n", 30_000);
   expect(await h1.ok("warren", "node", "list", "-o", "name")).toBe(node);
   await h1.ok("warren", "cluster", "leave", "--force");

@@ -1,7 +1,8 @@
 /** The smoke test's machine, with a cluster in it. */
 import { pushImage, type ImageContents } from "@warren/runtime-containerd/testing";
 import { until } from "@warren/std/testing";
-import { Machine, moments, shellWord } from "../machine.ts";
+import { shellWord } from "../../shell-word.ts";
+import { Machine, moments } from "../machine.ts";
 
 /** The image of all services: busybox, and a server that names its task. Its /srv is a directory of mode 755. */
 export const image = "127.0.0.1:5000/box:1";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { shellWord } from "../machine.ts";
+import { shellWord } from "../../shell-word.ts";
 import { Monitor, qemuArguments } from "../qemu.ts";
 
 test.each(["plain", "a b", "it's", "", '"$HOME" `id` \\', "*", "a\nb", "-n"])("a shell reads %j as it is", (word) => {

@@ -32,7 +32,7 @@ interface WaitFlags {
   readonly spentMs?: number;
 }
 
-/** What nodes say of the service's published ports: its tasks run, and nothing else tells that nobody reaches them. */
+/** Warnings that nodes report of the service's published ports. Its tasks run all the same, so no state of theirs shows it. */
 async function portWarnings(client: ApiClient, { meta, spec }: Service): Promise<string> {
   if ((spec?.ports ?? []).length === 0) return "";
   const nodes = await listNodes(client);

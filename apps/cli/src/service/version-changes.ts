@@ -40,7 +40,7 @@ function fieldsOf(json: unknown): Map<string, string> {
   return fields;
 }
 
-/** What tells entries of a list apart. */
+/** The key of an entry in its list. */
 function nameOf(entry: unknown): string {
   const { target, network, name } = entry as { readonly [key: string]: unknown };
   const known = [target, network, name].find((each) => typeof each === "string" || typeof each === "number");

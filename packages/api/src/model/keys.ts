@@ -49,6 +49,17 @@ export function compareSlotKeys(a: SlotKey | undefined, b: SlotKey | undefined):
   return one < other ? -1 : Number(one > other);
 }
 
+/** The order in which people read tasks of several services: by the service's name, then as `compareSlotKeys`. */
+export function compareByService(a: OfSlot, b: OfSlot): number {
+  if (a.serviceName !== b.serviceName) return a.serviceName < b.serviceName ? -1 : 1;
+  return compareSlotKeys(a.slot, b.slot);
+}
+
+interface OfSlot {
+  readonly serviceName: string;
+  readonly slot: SlotKey | undefined;
+}
+
 /** The id of a service's slot: `SERVICE_ID.KEY`. */
 export function slotIdOf(serviceId: string, key: SlotKey): string {
   return `${serviceId}.${slotKeyText(key)}`;
@@ -67,7 +78,7 @@ export function keyOfSlot(slotId: string): SlotKey | undefined {
 }
 
 /** `web.3`: a slot's name for people and DNS. */
-export function slotName(task: { readonly serviceName: string; readonly slot: SlotKey | undefined }): string {
+export function slotName(task: OfSlot): string {
   return `${task.serviceName}.${slotKeyText(task.slot)}`;
 }
 

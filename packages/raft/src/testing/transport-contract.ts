@@ -15,7 +15,7 @@ export interface TransportUnderTest {
   readonly address: (id: NodeId) => string;
 }
 
-/** A member's process, and what its transport told it. */
+/** A member's process, and what its transport passed to it. */
 class End {
   readonly transport: Transport;
   readonly received: Message[] = [];

@@ -2,12 +2,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-import { until } from "@warren/std/testing";
+import { freePorts, until } from "@warren/std/testing";
 
 import type { Leadership, Member, RaftNodeOptions } from "../../src/index.ts";
 import { makeAuthority, makeCertificate } from "../../src/testing/index.ts";
@@ -199,16 +198,4 @@ function speak(id: number, child: ChildProcess): { member: MemberProcess; ready:
     for (const { reject } of waiting.values()) reject(new Error("exited"));
   });
   return { member, ready: ready.promise };
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer();
-      return new Promise<typeof server>((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -6,13 +6,12 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtemp, open, readFile, rm, symlink, writeFile, copyFile } from "node:fs/promises";
-import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { RegistryAuth, Runtime } from "@warren/runtime";
-import { until } from "@warren/std/testing";
+import { freePorts, listens, until } from "@warren/std/testing";
 import { connectContainerd } from "../containerd-runtime.ts";
 import type { ContainerdDependencies, ContainerdOptions } from "../options.ts";
 
@@ -55,7 +54,7 @@ export async function startPrivateContainerd(directory?: string): Promise<Privat
       env: program.includes("/") ? env : process.env,
     });
     await log.close();
-    await until("containerd listens", () => listens(child, { path: address }));
+    await until("containerd listens", () => isUp(child, { path: address }));
     return child;
   };
   let child = await start();
@@ -124,10 +123,13 @@ export interface TestRegistry extends AsyncDisposable {
   readonly auth: RegistryAuth | undefined;
 }
 
-/** @param auth the one login that it takes; without one it is open */
-export async function startRegistry(auth?: RegistryAuth): Promise<TestRegistry> {
+/**
+ * @param auth the one login that it takes; without one it is open
+ * @param storage the folder of what it has, which stays; others may serve it at the same time. @default one that goes with it
+ */
+export async function startRegistry(auth?: RegistryAuth, storage?: string): Promise<TestRegistry> {
   const directory = await mkdtemp(join(tmpdir(), "warren-registry-"));
-  const port = await freePort();
+  const [port = 0] = await freePorts(1);
   const config = join(directory, "config.yml");
   const passwords = join(directory, "htpasswd");
   if (auth !== undefined) {
@@ -138,10 +140,10 @@ export async function startRegistry(auth?: RegistryAuth): Promise<TestRegistry> 
   }
   await writeFile(
     config,
-    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n${auth ? `auth:\n  htpasswd:\n    realm: test\n    path: ${passwords}\n` : ""}`,
+    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${storage ?? join(directory, "data")}\nhttp:\n  addr: 127.0.0.1:${port}\n${auth ? `auth:\n  htpasswd:\n    realm: test\n    path: ${passwords}\n` : ""}`,
   );
   const child = spawn("docker-registry", ["serve", config], { stdio: "ignore" });
-  await until("the registry listens", () => listens(child, { host: "127.0.0.1", port }));
+  await until("the registry listens", () => isUp(child, { host: "127.0.0.1", port }));
   return {
     host: `127.0.0.1:${port}`,
     auth,
@@ -291,24 +293,10 @@ async function tarOf(fill: (root: string) => Promise<void>): Promise<Uint8Array>
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function listens(child: ChildProcess, at: { path: string } | { host: string; port: number }): Promise<boolean> {
+/** Whether it listens. @throws Error once it has ended */
+async function isUp(child: ChildProcess, at: Parameters<typeof listens>[0]): Promise<boolean> {
   if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode} before it listened`);
-  const socket = connect(at);
-  const up = await once(socket, "connect").then(
-    () => true,
-    () => false,
-  );
-  socket.destroy();
-  return up;
+  return listens(at);
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -5,6 +5,7 @@
  * - `clock-contract.ts`, `random-contract.ts`, `logger-contract.ts`, `metrics-contract.ts`  the contracts of these
  *   interfaces, as cases for any test runner; `contract.ts` is a case of any seam's
  * - `until.ts`           waiting for a condition
+ * - `processes.ts`       programs to their end, free ports, who listens
  * - `test-seed.ts`       the seed of what tests draw
  * - `seed-threads.ts`    very many seeds, on threads
  * - `readme-example.ts`  runs the example of a README
@@ -18,6 +19,7 @@ export { bootClockContract, clockContract, type BootClockUnderTest, type ClockUn
 export { randomContract } from "./random-contract.ts";
 export { loggerContract, type LoggerUnderTest } from "./logger-contract.ts";
 export { metricsContract, type MetricsUnderTest } from "./metrics-contract.ts";
+export { finished, freePorts, listens, type Finished } from "./processes.ts";
 export { runReadmeExample, type ReadmeExample } from "./readme-example.ts";
 export { runSeeds, serveSeeds, type SeedRange } from "./seed-threads.ts";
 export { testSeed } from "./test-seed.ts";

@@ -33,7 +33,9 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Whether a connection is accepted there now. */
-export async function listens(at: { readonly path: string } | { readonly host: string; readonly port: number }): Promise<boolean> {
+export async function listens(
+  at: { readonly path: string } | { readonly host: string; readonly port: number },
+): Promise<boolean> {
   const socket = connect(at);
   const accepted = await once(socket, "connect").then(
     () => true,

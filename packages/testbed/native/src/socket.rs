@@ -113,7 +113,7 @@ pub fn wait(sockets: &[Socket; 2], until: Option<Instant>) -> io::Result<()> {
     // SAFETY: all that is pointed to lives through the call.
     let done = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as u64, pointer, std::ptr::null()) };
     check(done as isize)?;
-    // An interface that has gone is an error of its socket, which poll tells at once and again.
+    // When an interface has gone, poll reports an error of its socket, at each call.
     if polled.iter().any(|each| each.revents & (libc::POLLERR | libc::POLLHUP) != 0) {
         return Err(io::Error::other("an interface is down or gone"));
     }
